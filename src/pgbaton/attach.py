@@ -1,0 +1,138 @@
+"""Attach a pipeline to the user's table: routes as rows, one trigger; only where something differs."""
+
+from __future__ import annotations
+
+import hashlib
+
+import asyncpg
+
+from pgbaton import sql
+from pgbaton.errors import AttachError, LockNotHad
+from pgbaton.migrate import LOCK, migrate_sql
+from pgbaton.model import Pipeline
+from pgbaton.table import JobTable, literal, quoted
+
+TRIGGERS = ("job_state_change_trigger", "job_state_truncate_trigger")
+LOCK_TIMEOUT = "3s"
+
+
+def trigger_function(table: JobTable) -> str:
+    """The qualified name of the trigger function: one for each table, the contract's own for ``jobs``."""
+    name = "notify_job_state_change"
+    if table.name != "jobs":
+        name = f"notify_{table.name}_state_change"
+        if len(name.encode()) > 63:
+            name = f"notify_{hashlib.sha256(table.name.encode()).hexdigest()[:16]}_state_change"
+    return f"{quoted(table.schema)}.{quoted(name)}"
+
+
+def attach_sql(pipeline: Pipeline) -> str:
+    """The script that attaches ``pipeline``: plain SQL, idempotent, one transaction."""
+    table = JobTable(pipeline)
+    name = literal(pipeline.name)
+    function = trigger_function(table)
+    tenant = "NULL" if pipeline.tenant is None else f"NEW.{quoted(pipeline.tenant)}::text"
+    body = sql.render(sql.read("trigger.sql"), table.parts() | {"pipeline": name, "new_tenant": tenant})
+    stages = (
+        f"({name}, {literal(s.step)}, {literal(s.after)}, {position}, interval '{s.timeout:f} s', {s.attempts}, "
+        f"{s.concurrency or 'NULL'})"
+        for position, s in enumerate(pipeline.in_order, 1)
+    )
+    routes = (f"({literal(s.step)}, {literal(s.after)})" for s in pipeline.stages)
+    parts = {
+        "pipeline": name,
+        "table": table.qualified,
+        "table_literal": literal(table.qualified),
+        "key_literal": literal(pipeline.key),
+        "tenant_literal": literal(pipeline.tenant),
+        "step_literal": literal(pipeline.step),
+        "status_literal": literal(pipeline.status),
+        "channel": literal(pipeline.channel),
+        "stages": ",\n       ".join(stages),
+        "routes": ", ".join(routes),
+        "function": function,
+        "function_literal": literal(f"{function}()"),
+        "body": body,
+        "body_md5": hashlib.md5(body.encode(), usedforsecurity=False).hexdigest(),
+        "lock": LOCK,
+        "lock_timeout": LOCK_TIMEOUT,
+    }
+    return sql.render(sql.read("attach.sql"), parts)
+
+
+def pipeline_sql(pipeline: Pipeline) -> str:
+    """What ``pgbaton sql`` prints: everything that migrate and attach would run, for plain psql."""
+    return f"{migrate_sql()}\n{attach_sql(pipeline)}"
+
+
+async def read_table(conn: asyncpg.Connection, pipeline: Pipeline) -> JobTable:
+    """The user's table as it is. Raises :class:`AttachError` where it does not fit the pipeline."""
+    table = JobTable(pipeline)
+    columns = {r["name"]: r for r in await conn.fetch(sql.read("queries/columns.sql"), table.schema, table.name)}
+    if not columns:
+        raise AttachError(f"pipeline.table: there is no table {pipeline.table!r} in this database")
+    for role in ("key", "tenant", "step", "status"):
+        column = getattr(pipeline, role)
+        if column is not None and column not in columns:
+            near = [name for name in columns if name.lower() == column.lower()]
+            hint = f" (did you mean {near[0]!r}?)" if near else f" (it has {', '.join(sorted(columns))})"
+            raise AttachError(f"pipeline.{role}: the table {pipeline.table!r} has no column {column!r}{hint}")
+    if not columns[pipeline.key]["is_unique"]:
+        raise AttachError(
+            f"pipeline.key: the column {pipeline.key!r} of {pipeline.table!r} is not unique by itself: "
+            "a primary key or a unique index on it alone is needed"
+        )
+    return JobTable(
+        pipeline,
+        key_type=columns[pipeline.key]["type"],
+        step_type=columns[pipeline.step]["type"],
+        status_type=columns[pipeline.status]["type"],
+        has_updated_at="updated_at" in columns and columns["updated_at"]["is_time"],
+    )
+
+
+async def attach(conn: asyncpg.Connection, pipeline: Pipeline) -> None:
+    """Install or update routes and trigger; the schema must be migrated.
+
+    Raises :class:`AttachError` where the table does not fit or a right is missing (nothing was changed then), and
+    :class:`LockNotHad` where the table was busy.
+    """
+    table = await read_table(conn, pipeline)
+    attached = await conn.fetchrow(sql.read("queries/attached.sql"), pipeline.name, table.qualified)
+    if attached["elsewhere"] is not None:
+        raise AttachError(
+            f"pipeline.name: {pipeline.name!r} is attached to {attached['elsewhere']}: detach it from there first"
+        )
+    if attached["other"] is not None:
+        raise AttachError(f"pipeline.table: {pipeline.table!r} is attached to the pipeline {attached['other']!r}")
+    await _run(conn, attach_sql(pipeline), pipeline)
+
+
+async def detach(conn: asyncpg.Connection, pipeline: Pipeline) -> None:
+    """Remove the trigger, its function and the routes; what was dispatched stays as history, open ones are
+    cancelled. The user's table is left as it is. Raises as :func:`attach`."""
+    table = JobTable(pipeline)
+    parts = {
+        "pipeline": literal(pipeline.name),
+        "table": table.qualified,
+        "table_literal": literal(table.qualified),
+        "function": trigger_function(table),
+        "lock": LOCK,
+        "lock_timeout": LOCK_TIMEOUT,
+    }
+    await _run(conn, sql.render(sql.read("detach.sql"), parts), pipeline)
+
+
+async def _run(conn: asyncpg.Connection, script: str, pipeline: Pipeline) -> None:
+    try:
+        await conn.execute(script)
+    except asyncpg.LockNotAvailableError:
+        raise LockNotHad(
+            f"the table {pipeline.table!r} was busy for {LOCK_TIMEOUT}: a long transaction or a dump holds it. "
+            "Nothing was changed; try again when it has ended"
+        ) from None
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise AttachError(f"no right to attach to {pipeline.table!r}: {error}") from None
+    finally:
+        if conn.is_in_transaction():
+            await conn.execute("ROLLBACK")

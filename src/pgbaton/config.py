@@ -1,0 +1,127 @@
+"""Configuration: TOML, then environment, then the command line; the later one wins.
+
+A TOML file and the Python objects are two spellings of one model: ``[pipeline]`` is a
+:class:`~pgbaton.model.Pipeline`, ``[worker]`` the :class:`Settings` (but no secrets: no database URL).
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from pgbaton.errors import ConfigError
+from pgbaton.events import Language
+from pgbaton.model import Pipeline
+
+T = TypeVar("T")
+
+
+def _plain_postgres(url: SecretStr) -> SecretStr:
+    """Accept the spelling with a driver (``postgresql+asyncpg://``) that SQLAlchemy users have at hand."""
+    text = re.sub(r"^postgres(ql)?(\+[a-z0-9]+)?://", "postgresql://", url.get_secret_value().strip())
+    if not text.startswith("postgresql://"):
+        raise ValueError("must start with postgresql://")
+    return SecretStr(text)
+
+
+class Settings(BaseSettings):
+    """How a worker runs. Durations are in seconds.
+
+    ``capacity``: calls under way at once. ``lease``: after how long a silent worker counts as lost. ``poll``: how
+    long it sleeps at most without a notification. ``drain_timeout``: how long a shutdown waits for calls.
+    ``retention``: how long settled dispatches are kept.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="PGBATON_", extra="forbid", frozen=True, populate_by_name=True, hide_input_in_errors=True
+    )
+
+    database_url: Annotated[SecretStr, AfterValidator(_plain_postgres)] | None = Field(
+        default=None, validation_alias=AliasChoices("DATABASE_URL")
+    )
+    capacity: int = Field(default=64, ge=1, le=10_000)
+    lease: float = Field(default=15, ge=1, le=3600)
+    poll: float = Field(default=5, ge=0.05, le=3600)
+    drain_timeout: float = Field(default=30, ge=0, le=86400)
+    retention: float = Field(default=30 * 86400, ge=60)
+    reconnect_delay: float = Field(
+        default=5, gt=0, le=3600, validation_alias=AliasChoices("JOB_STATE_LISTENER_RECONNECT_DELAY")
+    )
+    log_language: Language = "en"
+
+    def dsn(self) -> str:
+        """The database URL. Raises :class:`ConfigError` where none is set."""
+        if self.database_url is None:
+            raise ConfigError("no database: set DATABASE_URL or give --database-url")
+        return self.database_url.get_secret_value()
+
+
+def load_pipeline(path: Path) -> Pipeline:
+    """The pipeline of a TOML file. Raises :class:`ConfigError` naming the file, the key and the value."""
+    table = _read(path).get("pipeline")
+    if not isinstance(table, dict):
+        raise ConfigError(f"{path}: the table [pipeline] is missing")
+    return _validated(lambda: Pipeline.model_validate(table), f"{path}: pipeline")
+
+
+def load_settings(path: Path | None = None, given: Mapping[str, object] | None = None) -> Settings:
+    """Settings from the ``[worker]`` table of ``path``, the environment, and ``given`` (the command line).
+
+    Raises :class:`ConfigError`.
+    """
+    table = _read(path).get("worker", {}) if path else {}
+    if "database_url" in table:
+        raise ConfigError(f"{path}: worker.database_url: a secret does not belong in this file; set DATABASE_URL")
+    from_file = _validated(lambda: Settings.model_validate(table), f"{path}: worker") if table else None
+    environment = _validated(Settings, "environment")
+    chosen: dict[str, Any] = {name: getattr(from_file, name) for name in table} if from_file else {}
+    chosen |= {name: getattr(environment, name) for name in environment.model_fields_set}
+    chosen |= {name: value for name, value in (given or {}).items() if value is not None}
+    return _validated(lambda: Settings.model_validate(chosen), "command line")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            document = tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror or error}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from None
+    for name in document:
+        if name not in ("pipeline", "worker"):
+            raise ConfigError(f"{path}: {name}: unknown table; there are [pipeline], [[pipeline.stage]] and [worker]")
+    return document
+
+
+def _validated(build: Callable[[], T], place: str) -> T:
+    try:
+        return build()
+    except ValidationError as error:
+        raise ConfigError("\n".join(_sentences(error, place))) from None
+
+
+def _sentences(error: ValidationError, place: str) -> list[str]:
+    """One line for each fault: place, key, what is wrong, and the value unless it may hold a secret."""
+    lines = []
+    for fault in error.errors(include_url=False, include_context=False):
+        where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in fault["loc"])
+        said = fault["msg"].removeprefix("Value error, ")
+        value = fault.get("input")
+        shown = (
+            ""
+            if "DATABASE_URL" in where.upper() or isinstance(value, dict | list | tuple)
+            else f" (it is {value!r:.200})"
+        )
+        if fault["type"] == "extra_forbidden":
+            said = "unknown key"
+        elif fault["type"] == "missing":
+            said, shown = "missing", ""
+        lines.append(f"{place}{where}: {said}{shown}")
+    return lines

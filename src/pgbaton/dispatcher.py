@@ -1,0 +1,269 @@
+"""Capacity, claim, call, settle: the work of a worker.
+
+What is claimed is in the *hands* of the dispatcher until it is settled. Hands bound the memory and the number
+of calls; whatever the table gives to this worker and is not in its hands goes back (see ``worker.py``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+
+from pgbaton import telemetry
+from pgbaton.backoff import Backoff
+from pgbaton.errors import LeaseLost
+from pgbaton.events import Event, EventLog, describe
+from pgbaton.loops import Wake
+from pgbaton.model import DONE, RUNNING, Advance, Dispatch, Outcome, Pipeline, State
+from pgbaton.outcome import Answer, Begin, Decision, Verb, decide, decide_claimed, decide_lost
+from pgbaton.stage_client import StageClient
+from pgbaton.store import Move, Store
+
+HELD_ROW_PAUSE = 0.5
+"""Seconds between two looks at a row that somebody else holds or is changing."""
+
+
+@dataclass(slots=True)
+class _Hands:
+    """Claimed attempts (dispatch id, attempt), and the answers of calls that have ended."""
+
+    calls: dict[tuple[int, int], asyncio.Task[None]] = field(default_factory=dict)
+    answers: list[tuple[Dispatch, Answer]] = field(default_factory=list)
+    answered: Wake = field(default_factory=Wake)
+    emptied: Wake = field(default_factory=Wake)
+
+
+class Dispatcher:
+    """Claims what is due, calls its stage and settles what came of it, until :meth:`drain`.
+
+    ``poll`` is in seconds: how long it sleeps at most when nothing wakes it.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        store: Store,
+        client: StageClient,
+        wake: Wake,
+        log: EventLog,
+        *,
+        capacity: int,
+        poll: float,
+    ) -> None:
+        self.claiming = asyncio.Lock()
+        self.worker: int | None = None
+        self._pipeline = pipeline
+        self._store = store
+        self._client = client
+        self._wake = wake
+        self._log = log
+        self._capacity = capacity
+        self._poll = poll
+        self._hands = _Hands()
+        self._draining = False
+        self._gauge = telemetry.IN_FLIGHT.labels(pipeline.name)
+
+    def __repr__(self) -> str:
+        state = "draining" if self._draining else "running"
+        return f"<Dispatcher {self._pipeline.name!r} {state}, {len(self._hands.calls)}/{self._capacity} in flight>"
+
+    @property
+    def held(self) -> frozenset[int]:
+        """The ids that are in this worker's hands."""
+        return frozenset(dispatch_id for dispatch_id, _ in self._hands.calls)
+
+    async def run(self) -> None:
+        """Claim and call until drained, then return; calls under way keep the dispatcher from returning."""
+        async with asyncio.TaskGroup() as tasks:
+            settling = tasks.create_task(self._settle_answers())
+            backoff = Backoff(0.1, self._poll)
+            while not self._draining:
+                try:
+                    pause = await self._claim_and_call(tasks)
+                    backoff.reset()
+                except LeaseLost:
+                    pause = backoff.next()  # the lease loop is about to mend it
+                except Exception as error:
+                    self._log.warning(Event.DATABASE_AWAY, loop="claim", error=describe(error))
+                    pause = backoff.next()
+                if pause > 0:
+                    await self._wake.wait(pause)
+            while self._hands.calls:
+                await self._hands.emptied.wait(1.0)
+            settling.cancel()
+
+    def drain(self) -> None:
+        """Claim nothing more."""
+        self._draining = True
+        self._wake.set()
+
+    async def abandon(self) -> None:
+        """Break off the calls that are under way and give their dispatches back, by the row."""
+        calls = dict(self._hands.calls)
+        self._hands.calls.clear()
+        self._hands.emptied.set()
+        for call in calls.values():
+            call.cancel()
+        await asyncio.gather(*calls.values(), return_exceptions=True)
+        for dispatch in (await self._store.look([dispatch_id for dispatch_id, _ in calls])).values():
+            if dispatch.state is State.RUNNING and dispatch.worker == self.worker:
+                stage = self._pipeline.stage(dispatch.stage)
+                await self._settle_one(dispatch, decide_lost(stage, dispatch.row, Outcome.RELEASED))
+
+    async def _claim_and_call(self, tasks: asyncio.TaskGroup) -> float:
+        """One claim; returns for how many seconds nothing is to be done unless somebody wakes us."""
+        room = self._capacity - len(self._hands.calls)
+        if room <= 0 or self.worker is None:
+            return self._poll
+        async with self.claiming:
+            claimed = await self._store.claim(self.worker, room)
+            for dispatch in claimed:
+                self._hands.calls[dispatch.id, dispatch.attempt] = tasks.create_task(self._carry_out(dispatch))
+        self._gauge.set(len(self._hands.calls))
+        if len(claimed) == room:
+            return self._poll  # full: a settled call wakes us
+        if claimed:
+            return 0  # there may be more, of a stage that was at its limit a moment ago
+        due = await self._store.next_due()
+        return self._poll if due is None else min(self._poll, max(0.01, due))
+
+    async def _carry_out(self, dispatch: Dispatch) -> None:
+        """From a claim to an answer that waits to be settled; whatever goes wrong, the hands let go."""
+        try:
+            stage = self._pipeline.stage(dispatch.stage)
+            plain = stage.advance is Advance.STAGE and decide_claimed(stage, dispatch.row) is Begin.CALL
+            ready = dispatch if plain else await self._prepare(dispatch)
+            if ready is None:
+                self._let_go(dispatch)
+                return
+            self._log.info(Event.STAGE_TRIGGERED, **_fields(ready))
+            telemetry.CALLS_STARTED.labels(self._pipeline.name, stage.step).inc()
+            began = time.monotonic()
+            answer = await self._client.call(ready)
+            telemetry.CALL_SECONDS.labels(self._pipeline.name, stage.step).observe(time.monotonic() - began)
+            self._hands.answers.append((ready, answer))
+            self._hands.answered.set()
+        except asyncio.CancelledError:
+            self._let_go(dispatch)
+            raise
+        except Exception as error:
+            # The table still gives it to this worker: it goes back by the row, in a moment.
+            self._log.error(Event.DATABASE_AWAY, loop="call", error=describe(error), **_fields(dispatch))
+            self._let_go(dispatch)
+
+    async def _prepare(self, claimed: Dispatch) -> Dispatch | None:
+        """Bring the row into the state that a call needs. None: there is nothing to call."""
+        stage = self._pipeline.stage(claimed.stage)
+        while True:
+            dispatch = (await self._store.look([claimed.id])).get(claimed.id)
+            if dispatch is None or not _is_same_attempt(dispatch, claimed):
+                return None
+            begin = decide_claimed(stage, dispatch.row)
+            if isinstance(begin, Decision):
+                if await self._settle_one(dispatch, begin):
+                    self._log.info(Event.STAGE_SKIPPED, outcome=begin.outcome.value, **_fields(dispatch))
+                    return None
+            elif begin is Begin.REWIND:
+                await self._store.move([Move(dispatch.job_key, (stage.step, "failed"), stage.entry)])
+                continue
+            elif stage.advance is Advance.STAGE or await self._store.move([Move(dispatch.job_key, stage.entry, (stage.step, RUNNING))]):
+                return dispatch
+            await asyncio.sleep(HELD_ROW_PAUSE)
+
+    async def _settle_answers(self) -> None:
+        """Settle answers in batches: while one is under way the next one gathers."""
+        backoff = Backoff(0.1, self._poll)
+        while True:
+            await self._hands.answered.wait(self._poll)
+            batch, self._hands.answers = self._hands.answers, []
+            if not batch:
+                continue
+            try:
+                unsettled = await self._settle(batch)
+                pause = HELD_ROW_PAUSE if unsettled else 0
+                backoff.reset()
+            except Exception as error:
+                self._log.warning(Event.DATABASE_AWAY, loop="settle", error=describe(error))
+                unsettled, pause = batch, backoff.next()
+            if unsettled:
+                self._hands.answers.extend(unsettled)
+                self._hands.answered.set()
+                await asyncio.sleep(pause)
+
+    async def _settle(self, batch: list[tuple[Dispatch, Answer]]) -> list[tuple[Dispatch, Answer]]:
+        """One round trip where the trigger has settled already, two or three where we must; returns what was held."""
+        seen = await self._store.note(batch)
+        decided: list[tuple[Dispatch, Answer, Decision]] = []
+        for called, answer in batch:
+            now = seen.get(called.id)
+            if now is None or not _is_same_attempt(now, called):
+                self._report(called, answer, now.state if now else None, None)
+                self._let_go(called)
+            else:
+                decided.append((now, answer, decide(self._pipeline.stage(now.stage), now.row, answer)))
+        if not decided:
+            return []
+        advanced = await self._advance([d for d, _, c in decided if c.verb is Verb.ADVANCE])
+        settled = await self._store.settle([(d, c) for d, _, c in decided if c.verb is not Verb.ADVANCE])
+        held: list[tuple[Dispatch, Answer]] = []
+        for dispatch, answer, decision in decided:
+            state = State.COMPLETED if dispatch.job_key in advanced else settled.get(dispatch.id)
+            if state is None:
+                held.append((dispatch, answer))
+            else:
+                self._report(dispatch, answer, state, decision)
+                self._let_go(dispatch)
+        return held
+
+    async def _advance(self, dispatches: list[Dispatch]) -> set[str]:
+        """Write done into the rows of stages that keep no state; the trigger settles their dispatches."""
+        stages = [self._pipeline.stage(d.stage) for d in dispatches]
+        moves = [Move(d.job_key, (s.step, RUNNING), (s.step, DONE)) for d, s in zip(dispatches, stages, strict=True)]
+        return await self._store.move(moves) if moves else set()
+
+    async def _settle_one(self, dispatch: Dispatch, decision: Decision) -> bool:
+        return bool(await self._store.settle([(dispatch, decision)]))
+
+    def _let_go(self, dispatch: Dispatch) -> None:
+        self._hands.calls.pop((dispatch.id, dispatch.attempt), None)
+        self._gauge.set(len(self._hands.calls))
+        self._wake.set()
+        if not self._hands.calls:
+            self._hands.emptied.set()
+
+    def _report(self, dispatch: Dispatch, answer: Answer, state: State | None, decision: Decision | None) -> None:
+        """Log and count what came of a call; without a decision the trigger (or a rescue) has settled it."""
+        outcome = decision.outcome if decision else _OUTCOME_OF_STATE.get(state, Outcome.SUPERSEDED)
+        fields = _fields(dispatch) | {"http_status": answer.status, "outcome": outcome.value}
+        if outcome is Outcome.COMPLETED:
+            telemetry.CALLS_SUCCEEDED.labels(self._pipeline.name, dispatch.stage).inc()
+            self._log.info(Event.STAGE_SUCCEEDED, **fields)
+        elif outcome is Outcome.ACCEPTED:
+            self._log.info(Event.STAGE_ACCEPTED, **fields)
+        else:
+            telemetry.CALLS_FAILED.labels(self._pipeline.name, dispatch.stage, outcome.value).inc()
+            error = decision.error if decision else answer.error
+            self._log.warning(Event.STAGE_FAILED, state=state, error=error, **fields)
+
+
+_OUTCOME_OF_STATE: dict[State | None, Outcome] = {
+    State.COMPLETED: Outcome.COMPLETED,
+    State.RETRYABLE: Outcome.FAILED,
+    State.DEAD: Outcome.FAILED,
+}
+
+
+def _is_same_attempt(now: Dispatch, then: Dispatch) -> bool:
+    return now.state is State.RUNNING and now.attempt == then.attempt and now.worker == then.worker
+
+
+def _fields(dispatch: Dispatch) -> dict[str, object]:
+    tenant = dispatch.row.tenant if dispatch.row else None
+    return {
+        "job_id": dispatch.job_key,
+        "tenant_id": tenant,
+        "stage": dispatch.stage,
+        "attempt": dispatch.attempt,
+        "dispatch": dispatch.id,
+    }

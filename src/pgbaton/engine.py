@@ -1,0 +1,165 @@
+"""The composition root: everything that a worker is made of, started and drained in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from types import TracebackType
+from typing import Self
+
+import asyncpg
+
+from pgbaton.attach import read_table
+from pgbaton.config import Settings
+from pgbaton.database import SETTINGS, check_migrated, connection
+from pgbaton.dispatcher import Dispatcher
+from pgbaton.errors import AttachError
+from pgbaton.events import Event, EventLog, describe
+from pgbaton.listener import Listener
+from pgbaton.loops import Wake
+from pgbaton.model import WAKE_CHANNEL, Pipeline
+from pgbaton.sql import read
+from pgbaton.stage_client import StageClient
+from pgbaton.store import Store
+from pgbaton.table import JobTable
+from pgbaton.worker import Worker
+
+ABANDON_TIMEOUT = 10.0
+"""Seconds that giving back unfinished calls may take before the lease is left to lapse instead."""
+
+
+class Engine:
+    """A worker for one pipeline::
+
+        async with Engine(pipeline, settings) as engine:
+            await engine.wait()
+
+    Entering raises :class:`DatabaseError` (or one of its kinds) where the database is not ready for the
+    pipeline. Once entered it outlives any absence of the database. Leaving drains: no new calls, calls under way
+    are waited for up to ``settings.drain_timeout`` seconds, the rest is given back.
+    """
+
+    def __init__(self, pipeline: Pipeline, settings: Settings, log: EventLog | None = None) -> None:
+        self._pipeline = pipeline
+        self._settings = settings
+        self._log = log or EventLog(settings.log_language)
+        self._stop = asyncio.Event()
+        self._started: asyncio.Future[None]
+        self._main: asyncio.Task[None]
+        self._listener: Listener | None = None
+        self._dispatcher: Dispatcher | None = None
+
+    def __repr__(self) -> str:
+        return f"<Engine {self._pipeline.name!r} {self._listener!r} {self._dispatcher!r}>"
+
+    async def __aenter__(self) -> Self:
+        self._started = asyncio.get_running_loop().create_future()
+        self._main = asyncio.create_task(self._run(), name="pgbaton engine")
+        await asyncio.wait([self._main, self._started], return_when=asyncio.FIRST_COMPLETED)
+        if self._main.done():
+            await self._main
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        await self._main
+
+    @property
+    def running(self) -> bool:
+        """Whether the engine is at work (draining included)."""
+        return not self._main.done()
+
+    @property
+    def listening(self) -> bool:
+        """Whether notifications arrive; while not, the engine polls."""
+        return self._listener is not None and self._listener.connected
+
+    def stop(self) -> None:
+        """Begin to drain; leaving the context waits for the end of it."""
+        self._stop.set()
+
+    async def wait(self) -> None:
+        """Until the engine has stopped; raises what stopped it, if that was an error."""
+        await asyncio.shield(self._main)
+
+    async def _run(self) -> None:
+        dsn = self._settings.dsn()
+        async with connection(dsn) as conn:
+            await check_migrated(conn)
+            table = await read_table(conn, self._pipeline)
+            attached = await conn.fetchrow(read("queries/attached.sql"), self._pipeline.name, table.qualified)
+            if not attached["here"]:
+                raise AttachError(f"the pipeline {self._pipeline.name!r} is not attached: run pgbaton attach")
+        async with contextlib.AsyncExitStack() as stack:
+            pool = await stack.enter_async_context(_pool(dsn, 4))
+            lease_pool = await stack.enter_async_context(_pool(dsn, 1))
+            client = await stack.enter_async_context(StageClient(self._pipeline))
+            await self._work(table, pool, lease_pool, client)
+
+    async def _work(self, table: JobTable, pool: asyncpg.Pool, lease_pool: asyncpg.Pool, client: StageClient) -> None:
+        settings, log, wake = self._settings, self._log, Wake()
+        store = Store(pool, table)
+        dispatcher = self._dispatcher = Dispatcher(
+            self._pipeline, store, client, wake, log, capacity=settings.capacity, poll=settings.poll
+        )
+        worker = Worker(
+            self._pipeline,
+            store,
+            Store(lease_pool, table),
+            dispatcher,
+            wake,
+            log,
+            capacity=settings.capacity,
+            lease=settings.lease,
+            retention=settings.retention,
+        )
+        listener = self._listener = Listener(
+            settings.dsn(),
+            self._pipeline.name,
+            self._pipeline.channel or WAKE_CHANNEL,
+            wake,
+            log,
+            settings.reconnect_delay,
+        )
+        await worker.renew()
+        stopped = asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+            listening = tasks.create_task(listener.run())
+            duties = tasks.create_task(worker.run(stopped))
+            calling = tasks.create_task(dispatcher.run())
+            self._started.set_result(None)
+            await self._stop.wait()
+            await self._drain(dispatcher, worker, calling)
+            stopped.set()
+            listening.cancel()
+            await duties
+        log.info(Event.WORKER_STOPPED)
+
+    async def _drain(self, dispatcher: Dispatcher, worker: Worker, calling: asyncio.Task[None]) -> None:
+        """Wait for calls under way, within the bound; what cannot be given back in time lapses with the lease."""
+        self._log.info(Event.WORKER_DRAINING, in_flight=len(dispatcher.held))
+        dispatcher.drain()
+        try:
+            async with asyncio.timeout(ABANDON_TIMEOUT):
+                await worker.drain()
+        except Exception as error:
+            self._log.warning(Event.DATABASE_AWAY, loop="drain", error=describe(error))
+        await asyncio.wait([calling], timeout=self._settings.drain_timeout)
+        try:
+            async with asyncio.timeout(ABANDON_TIMEOUT):
+                await dispatcher.abandon()
+                await worker.leave()
+        except Exception as error:
+            self._log.warning(Event.DATABASE_AWAY, loop="leave", error=describe(error))
+        await calling
+
+
+def _pool(dsn: str, size: int) -> asyncpg.pool.Pool:
+    async def keep(_connection: asyncpg.Connection) -> None:
+        """No statement of ours changes the session, so there is nothing to reset (and no round trip for it)."""
+
+    return asyncpg.create_pool(
+        dsn, min_size=1, max_size=size, command_timeout=30, server_settings=SETTINGS, reset=keep, timeout=10
+    )

@@ -1,0 +1,53 @@
+"""The whole tree of errors::
+
+PgbatonError
+├── ConfigError            a pipeline or setting that cannot be; names the place and the value
+├── DatabaseError          the database is not there, not right, or refuses
+│   ├── NotMigrated        the schema ``pgbaton`` is missing or older than this engine
+│   └── AttachError        the user's table cannot be attached as the pipeline says
+│       └── LockNotHad     the table was busy for longer than the lock timeout
+├── LeaseLost              this worker's lease lapsed: what it held belongs to others now
+└── JobRefused             a stage was called for a job that it may not work on
+"""
+
+from __future__ import annotations
+
+
+class PgbatonError(Exception):
+    """Anything that this package raises on purpose; the message is meant for people."""
+
+
+class ConfigError(PgbatonError):
+    """A configuration that cannot be: the message names the source, the key and the value."""
+
+
+class DatabaseError(PgbatonError):
+    """The database cannot be reached or used; the message never holds a password."""
+
+
+class NotMigrated(DatabaseError):
+    """The schema ``pgbaton`` is missing or older than this engine; ``pgbaton migrate`` mends it."""
+
+
+class AttachError(DatabaseError):
+    """The user's table, a column of it, or a right on it is not as the pipeline needs."""
+
+
+class LockNotHad(AttachError):
+    """The lock for DDL on the user's table was not had in time; nothing was changed."""
+
+
+class LeaseLost(PgbatonError):
+    """This worker's lease lapsed, so its dispatches may be another worker's by now."""
+
+
+class JobRefused(PgbatonError):
+    """A stage was called for a job that it may not work on.
+
+    ``status`` is the HTTP status to answer (404, 409 or 422) and ``title`` its short name.
+    """
+
+    def __init__(self, status: int, title: str, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.title = title

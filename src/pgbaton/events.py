@@ -1,0 +1,90 @@
+"""What is said in the log: fixed event names, a text in Korean or English, and fields that hold no payload.
+
+Operators grep the texts and programs the names, so neither may change.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from enum import Enum
+from typing import Literal
+
+Language = Literal["ko", "en"]
+
+
+class Event(Enum):
+    """An event's machine-readable name, and its text in Korean and in English."""
+
+    JOB_CHANGED = ("job_state_changed", "Job 상태 변화 감지", "job state change received")
+    STAGE_TRIGGERED = ("stage_triggered", "파이프라인 단계 트리거", "pipeline stage triggered")
+    STAGE_SUCCEEDED = ("stage_succeeded", "파이프라인 단계 실행 성공", "pipeline stage succeeded")
+    STAGE_ACCEPTED = ("stage_accepted", "파이프라인 단계 접수", "pipeline stage accepted, working on")
+    STAGE_FAILED = ("stage_failed", "파이프라인 단계 실행 실패", "pipeline stage failed")
+    STAGE_SKIPPED = (
+        "stage_skipped",
+        "파이프라인 단계 호출 생략",
+        "pipeline stage not called, the row moved on",
+    )
+    DISPATCH_RESCUED = ("dispatch_rescued", "중단된 호출 회수", "dispatch rescued")
+    LISTENER_CONNECTED = ("listener_connected", "리스너 연결", "listener connected")
+    LISTENER_FAILED = ("listener_failed", "리스너 오류 발생", "listener error")
+    LISTENER_RECONNECTING = ("listener_reconnecting", "재연결 시도", "listener reconnecting")
+    WORKER_STARTED = ("worker_started", "워커 시작", "worker started")
+    WORKER_DRAINING = ("worker_draining", "워커 종료 중, 남은 호출 대기", "worker draining")
+    WORKER_STOPPED = ("worker_stopped", "워커 종료", "worker stopped")
+    DATABASE_AWAY = (
+        "database_away",
+        "데이터베이스 접근 실패, 재시도",
+        "database not reachable, trying again",
+    )
+
+    def __init__(self, event: str, korean: str, english: str) -> None:
+        self.event = event
+        self.text: dict[str, str] = {"ko": korean, "en": english}
+
+
+class EventLog:
+    """Writes events to a stdlib logger, one line each: text, ``event=name``, then the fields."""
+
+    def __init__(self, language: Language = "en", logger: logging.Logger | None = None) -> None:
+        self._language = language
+        self._logger = logger or logging.getLogger("pgbaton")
+
+    def info(self, event: Event, **fields: object) -> None:
+        self._write(logging.INFO, event, fields)
+
+    def warning(self, event: Event, **fields: object) -> None:
+        self._write(logging.WARNING, event, fields)
+
+    def error(self, event: Event, **fields: object) -> None:
+        self._write(logging.ERROR, event, fields)
+
+    def _write(self, level: int, event: Event, fields: dict[str, object]) -> None:
+        if not self._logger.isEnabledFor(level):
+            return
+        known = {name: value for name, value in fields.items() if value is not None}
+        line = " ".join(f"{name}={shown(value)}" for name, value in known.items())
+        self._logger.log(
+            level,
+            "%s event=%s %s",
+            event.text[self._language],
+            event.event,
+            line,
+            extra={"event": event.event, "fields": known},
+        )
+
+
+_PLAIN = re.compile(r"[^\s\"'=\\\x00-\x1f\x7f-\x9f\u2028\u2029]{1,200}")
+
+
+def shown(value: object) -> str:
+    """A field's value on one line and of bounded length, whatever somebody put into it."""
+    text = f"{value:.3f}" if isinstance(value, float) else str(value)
+    return text if _PLAIN.fullmatch(text) else ascii(text[:200]) if not text.isprintable() else f"{text[:200]!r}"
+
+
+def describe(error: BaseException) -> str:
+    """An exception for the log and the attempts table: its kind, and one bounded line of what it says."""
+    said = " ".join(str(error).split())[:200]
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__

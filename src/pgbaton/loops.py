@@ -1,0 +1,53 @@
+"""The one helper behind every background loop, and the flag that wakes them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from pgbaton.backoff import Backoff
+from pgbaton.events import Event, EventLog, describe
+
+
+class Wake:
+    """A flag that coalesces any number of wake-ups into one."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def set(self) -> None:
+        self._event.set()
+
+    async def wait(self, seconds: float) -> bool:
+        """Wait until somebody set the flag, at most ``seconds``; takes the flag down. True if it was set."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._event.wait()
+        except TimeoutError:
+            return False
+        self._event.clear()
+        return True
+
+
+async def every(
+    seconds: float, work: Callable[[], Awaitable[object]], stop: asyncio.Event, log: EventLog, name: str
+) -> None:
+    """Do ``work`` again and again until ``stop``, ``seconds`` apart; after an error sooner, backing off.
+
+    Catches whatever the work raises: a driver whose connection was cut can raise outside its own tree of
+    errors, and a loop that dies of it would be missed by nobody until a worker does.
+    """
+    backoff = Backoff(0.2, max(0.2, seconds))
+    while not stop.is_set():
+        try:
+            await work()
+            pause = seconds
+            backoff.reset()
+        except Exception as error:
+            log.warning(Event.DATABASE_AWAY, loop=name, error=describe(error))
+            pause = backoff.next()
+        try:
+            async with asyncio.timeout(pause):
+                await stop.wait()
+        except TimeoutError:
+            continue

@@ -1,0 +1,31 @@
+"""The engine's own schema: forward only, safe to run many times, at once, and beside running workers."""
+
+from __future__ import annotations
+
+import asyncpg
+
+from pgbaton import sql
+from pgbaton.errors import DatabaseError
+
+LOCK = "7239450211"
+"""The advisory lock that DDL of the engine is done under."""
+
+
+def migrate_sql() -> str:
+    """The script that creates or upgrades the schema: plain SQL, idempotent, one transaction."""
+    steps = (
+        sql.render(sql.read("migration.sql"), {"version": str(version), "name": name, "sql": text})
+        for version, name, text in sql.migrations()
+    )
+    return sql.render(sql.read("migrate.sql"), {"lock": LOCK, "migrations": "".join(steps)})
+
+
+async def migrate(conn: asyncpg.Connection) -> None:
+    """Create or upgrade the schema ``pgbaton``. Raises :class:`DatabaseError` where that is refused."""
+    try:
+        await conn.execute(migrate_sql())
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise DatabaseError(f"no right to create or change the schema pgbaton: {error}") from None
+    finally:
+        if conn.is_in_transaction():
+            await conn.execute("ROLLBACK")

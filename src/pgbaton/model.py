@@ -1,0 +1,239 @@
+"""What there is: pipelines and their stages, dispatches and their attempts. Frozen; no I/O."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, model_validator
+
+DONE, RUNNING, FAILED = "done", "running", "failed"
+WAKE_CHANNEL = "pgbaton_wake"
+
+
+class State(StrEnum):
+    """States of a dispatch; the first three are open."""
+
+    AVAILABLE = "available"
+    RUNNING = "running"
+    RETRYABLE = "retryable"
+    COMPLETED = "completed"
+    DEAD = "dead"
+    CANCELLED = "cancelled"
+
+
+class Outcome(StrEnum):
+    """What came of an attempt. ``accepted`` and ``unknown`` are not the end of it: the stage may work on."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    ACCEPTED = "accepted"
+    UNKNOWN = "unknown"
+    DEFERRED = "deferred"
+    REJECTED = "rejected"
+    BREACH = "breach"
+    TIMEOUT = "timeout"
+    LOST = "lost"
+    RELEASED = "released"
+    SUPERSEDED = "superseded"
+
+
+class Advance(StrEnum):
+    """Who writes ``running`` and ``done`` into the row: the stage itself, or the engine on its behalf."""
+
+    STAGE = "stage"
+    ENGINE = "engine"
+
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def _check_identifier(value: str) -> str:
+    if not value or len(value.encode()) > 63 or _CONTROL.search(value) or '"' in value:
+        raise ValueError("must be a column or channel name of 1 to 63 bytes without quotes or control characters")
+    return value
+
+
+def _check_table(value: str) -> str:
+    parts = value.split(".")
+    if len(parts) > 2:
+        raise ValueError("must be a table name, or schema.table")
+    for part in parts:
+        _check_identifier(part)
+    return value
+
+
+def _check_channel(value: str) -> str:
+    _check_identifier(value)
+    if value == WAKE_CHANNEL:
+        raise ValueError(f"{WAKE_CHANNEL} is the engine's own channel")
+    return value
+
+
+def _check_name(value: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise ValueError("must be 1 to 48 lower-case letters, digits and underscores, a letter first")
+    return value
+
+
+def _check_step(value: str) -> str:
+    if not value or value != value.strip() or len(value.encode()) > 200 or _CONTROL.search(value):
+        raise ValueError("must be 1 to 200 bytes, with no space around it and no control characters")
+    return value
+
+
+def _check_path(value: str) -> str:
+    if not value.startswith("/") or value.startswith("//") or re.search(r"[\s#\\\x00-\x1f\x7f]", value):
+        raise ValueError("must be a path such as /api/detect")
+    return value
+
+
+def _check_base_url(value: str) -> str:
+    url = urlsplit(value)
+    if url.scheme not in ("http", "https") or not url.hostname or _CONTROL.search(value) or " " in value:
+        raise ValueError("must be an http:// or https:// address")
+    if url.username is not None or url.query or url.fragment:
+        raise ValueError("must hold no user, password, query or fragment")
+    _ = url.port  # raises ValueError on a port that is none
+    return value.rstrip("/")
+
+
+Identifier = Annotated[str, AfterValidator(_check_identifier)]
+Step = Annotated[str, AfterValidator(_check_step)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, hide_input_in_errors=True)
+
+
+class Stage(_Frozen):
+    """One HTTP step, called when a row is at (``after``, done).
+
+    ``timeout`` is in seconds and runs from the call's start until the call, or a stage that was accepted,
+    is given up. ``attempts`` counts failed ones. ``concurrency`` is the whole fleet's limit; absent: none.
+    """
+
+    step: Step
+    after: Step
+    path: Annotated[str, AfterValidator(_check_path)]
+    timeout: float = Field(default=600, gt=0, le=7 * 86400, allow_inf_nan=False)
+    attempts: int = Field(default=5, ge=1, le=1000)
+    concurrency: int | None = Field(default=None, ge=1, le=100_000)
+    advance: Advance = Advance.STAGE
+
+    @property
+    def entry(self) -> tuple[str, str]:
+        """The row's (step, status) in which this stage is due."""
+        return self.after, DONE
+
+
+class Pipeline(_Frozen):
+    """A table of jobs, its columns, and the stages that its rows go through.
+
+    ``table`` is ``name`` or ``schema.name``; names are taken as they are, and always quoted.
+    ``channel``: publish every change there as JSON; absent: nothing is published.
+    Raises pydantic's ``ValidationError`` on anything that cannot work.
+    """
+
+    name: Annotated[str, AfterValidator(_check_name)]
+    table: Annotated[str, AfterValidator(_check_table)]
+    key: Identifier
+    tenant: Identifier | None = None
+    step: Identifier
+    status: Identifier
+    channel: Annotated[str, AfterValidator(_check_channel)] | None = None
+    base_url: Annotated[str, AfterValidator(_check_base_url)]
+    stages: tuple[Stage, ...] = Field(validation_alias=AliasChoices("stages", "stage"), min_length=1)
+
+    @model_validator(mode="after")
+    def _routes_make_sense(self) -> Self:
+        columns = [c for c in (self.key, self.tenant, self.step, self.status) if c is not None]
+        _refuse_repeated(columns, "the column {} is named twice")
+        _refuse_repeated((s.step for s in self.stages), "the step {} is performed by two stages")
+        _refuse_repeated((s.after for s in self.stages), "two routes lead from the state ({}, done)")
+        after = {s.step: s.after for s in self.stages}
+        entry = next((s.after for s in self.stages if s.after not in after), None)
+        for stage in self.stages:
+            seen, at = {stage.step}, stage.after
+            while at in after and at not in seen:
+                seen.add(at)
+                at = after[at]
+            if at != entry:
+                why = "it follows itself" if at in seen else f"no stage performs {at!r}"
+                raise ValueError(f"the stage {stage.step!r} is unreachable: {why}")
+        return self
+
+    def stage(self, step: str) -> Stage:
+        """The stage that performs ``step``; raises ``KeyError`` where there is none."""
+        return self._by_step[step]
+
+    @property
+    def _by_step(self) -> dict[str, Stage]:
+        return {s.step: s for s in self.stages}
+
+    @property
+    def in_order(self) -> tuple[Stage, ...]:
+        """The stages along the pipeline, the first first (a state has one route, so this is a line)."""
+        following = {s.after: s for s in self.stages}
+        at = next(s.after for s in self.stages if s.after not in self._by_step)
+        line: list[Stage] = []
+        while at in following:
+            line.append(following[at])
+            at = following[at].step
+        return tuple(line)
+
+
+def _refuse_repeated(names: Iterable[str], sentence: str) -> None:
+    for name, times in Counter(names).items():
+        if times > 1:
+            raise ValueError(sentence.format(repr(name)))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The user's row as it was read: where the job is now."""
+
+    tenant: str | None
+    step: str | None
+    status: str | None
+
+    @property
+    def at(self) -> tuple[str | None, str | None]:
+        return self.step, self.status
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """One duty to call one stage for one job, as it was last read, with the job's row beside it.
+
+    ``attempt`` names the attempt that may settle it; ``worker`` the lease holder (none: the stage works on).
+    ``row`` is ``None`` where the job is gone.
+    """
+
+    id: int
+    job_key: str
+    stage: str
+    state: State
+    attempt: int
+    worker: int | None
+    row: Row | None
+
+    @classmethod
+    def of(cls, record: Any) -> Self:
+        """From a record of the statements that return id, job_key, stage, state, attempt, worker and the row."""
+        row = Row(record["tenant"], record["step"], record["status"]) if record["present"] else None
+        return cls(
+            record["id"],
+            record["job_key"],
+            record["stage"],
+            State(record["state"]),
+            record["attempt"],
+            record["worker"],
+            row,
+        )

@@ -1,0 +1,118 @@
+"""One HTTP call to a stage; the only user of the HTTP client. Never raises for what a stage does."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import timedelta
+from types import TracebackType
+from typing import Self
+
+from pyreqwest.client import Client, ClientBuilder
+from pyreqwest.exceptions import (
+    ConnectError,
+    ConnectTimeoutError,
+    NetworkError,
+    PyreqwestError,
+    RequestTimeoutError,
+)
+from pyreqwest.response import Response
+
+from pgbaton.backoff import retry_after_seconds
+from pgbaton.model import Dispatch, Pipeline
+from pgbaton.outcome import Answer, Reply
+
+CONNECT_TIMEOUT = timedelta(seconds=10)
+BODY_READ = 64 * 1024
+"""Bytes of an answer that are read at most; what follows is nobody's business."""
+
+
+class StageClient:
+    """Calls the stages of one pipeline. Use as an async context manager."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._client: Client
+
+    async def __aenter__(self) -> Self:
+        self._client = (
+            ClientBuilder()
+            .follow_redirects(False)  # a stage must not send us to an address that no operator chose
+            .no_proxy()
+            .referer(False)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .user_agent("pgbaton")
+            .build()
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._client.close()
+
+    async def call(self, dispatch: Dispatch) -> Answer:
+        """POST the job to its stage and wait for the answer, at most the stage's timeout in seconds."""
+        stage = self._pipeline.stage(dispatch.stage)
+        tenant = dispatch.row.tenant if dispatch.row else None
+        request = (
+            self._client.post(self._pipeline.base_url + stage.path)
+            .timeout(timedelta(seconds=stage.timeout))
+            .header("content-type", "application/json")
+            .header("idempotency-key", f"{self._pipeline.name}-{dispatch.id}")
+            .header("x-pgbaton-attempt", str(dispatch.attempt))
+            .header("traceparent", traceparent(self._pipeline.name, dispatch))
+            .body_bytes(json.dumps({"job_id": dispatch.job_key, "tenant_id": tenant}).encode())
+            .build_streamed()
+        )
+        status = None
+        try:
+            async with request as response:
+                status = response.status
+                body = await _bounded_body(response)
+            return Answer(
+                Reply.ANSWERED,
+                status,
+                retry_after_seconds(response.get_header("retry-after"), time.time()),
+                None if 200 <= status < 300 else _reason(status, response, body),
+            )
+        except (ConnectError, ConnectTimeoutError):
+            return Answer(Reply.REFUSED, error="no connection to the stage")
+        except RequestTimeoutError:
+            return Answer(Reply.TIMEOUT, error=f"no answer within {stage.timeout:g} s")
+        except NetworkError:
+            return Answer(Reply.LOST, error="the connection broke before the answer was complete")
+        except PyreqwestError as error:
+            # The client's message may name the address, never what was sent.
+            lost = (status is None and "garbled") or "lost"
+            return Answer(Reply(lost), error=f"the stage's answer was not readable ({type(error).__name__})")
+
+
+async def _bounded_body(response: Response) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while size < BODY_READ and (chunk := await response.body_reader.read_chunk()) is not None:
+        parts.append(bytes(chunk))
+        size += len(chunk)
+    return b"".join(parts)[:BODY_READ]
+
+
+def _reason(status: int, response: Response, body: bytes) -> str:
+    """What a refusal says of itself: title and detail of a problem (RFC 9457), otherwise the status alone."""
+    said = ""
+    if (response.get_header("content-type") or "").startswith("application/problem+json"):
+        try:
+            problem = json.loads(body)
+            said = ": ".join(str(problem[k]) for k in ("title", "detail") if isinstance(problem.get(k), str))
+        except (ValueError, AttributeError, RecursionError):
+            said = ""
+    return f"HTTP {status}" + (f" {' '.join(said.split())}"[:500].replace("\x00", "") if said else "")
+
+
+def traceparent(pipeline: str, dispatch: Dispatch) -> str:
+    """A W3C trace context: one trace for a job, one span for an attempt; derived, so that it needs no memory."""
+    from hashlib import blake2b
+
+    trace = blake2b(f"{pipeline}:{dispatch.job_key}".encode(), digest_size=16).hexdigest()
+    span = blake2b(f"{pipeline}:{dispatch.id}:{dispatch.attempt}".encode(), digest_size=8).hexdigest()
+    return f"00-{trace}-{span}-01"

@@ -1,0 +1,127 @@
+"""The write side: what workers read and write, one method for each file in ``sql/queries``.
+
+Every method is one statement, so a worker that is frozen or killed in the middle of it holds nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+import asyncpg
+
+from pgbaton.errors import LeaseLost
+from pgbaton.model import Dispatch, State
+from pgbaton.outcome import Answer, Decision
+from pgbaton.table import JobTable
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Put a row from one (step, status) to another, if it is still there."""
+
+    job_key: str
+    source: tuple[str, str]
+    target: tuple[str, str]
+
+
+class Store:
+    """Reads and writes dispatches of one pipeline through a pool. Errors are asyncpg's, and OSError."""
+
+    def __init__(self, pool: asyncpg.Pool, table: JobTable) -> None:
+        self._pool = pool
+        self._table = table
+        self._pipeline = table.pipeline.name
+        self._steps = [s.step for s in table.pipeline.stages]
+
+    async def claim(self, worker: int, limit: int) -> list[Dispatch]:
+        """Take at most ``limit`` due dispatches. Raises :class:`LeaseLost` where the worker has no lease."""
+        try:
+            rows = await self._fetch("claim", self._pipeline, worker, self._steps, limit)
+        except asyncpg.PostgresError as error:
+            if error.sqlstate == "PB001":
+                raise LeaseLost(str(error)) from None
+            raise
+        return [Dispatch.of(row) for row in rows]
+
+    async def look(self, ids: Collection[int]) -> dict[int, Dispatch]:
+        """Dispatches and their rows as they are now, by id."""
+        return {row["id"]: Dispatch.of(row) for row in await self._fetch("look", list(ids))}
+
+    async def note(self, answers: Sequence[tuple[Dispatch, Answer]]) -> dict[int, Dispatch]:
+        """Write down what calls brought back; returns the dispatches as the trigger has left them, by id."""
+        rows = await self._fetch(
+            "note",
+            [d.id for d, _ in answers],
+            [d.attempt for d, _ in answers],
+            [a.status for _, a in answers],
+            [a.error for _, a in answers],
+        )
+        return {row["id"]: Dispatch.of(row) for row in rows}
+
+    async def settle(self, decided: Sequence[tuple[Dispatch, Decision]]) -> dict[int, State]:
+        """Act on decisions about dispatches as they were seen; returns the new state of those that were settled.
+
+        What is missing had changed meanwhile, or its row is held by somebody: look and decide again.
+        """
+        gone = [d.id for d, _ in decided if d.row is None]
+        settled = {row["id"]: State.CANCELLED for row in (await self._fetch("forget", gone) if gone else ())}
+        here = [(d, decision, d.row) for d, decision in decided if d.row is not None]
+        if here:
+            rows = await self._fetch(
+                "settle",
+                [d.id for d, _, _ in here],
+                [d.attempt for d, _, _ in here],
+                [d.worker for d, _, _ in here],
+                [c.verb.value for _, c, _ in here],
+                [c.outcome.value for _, c, _ in here],
+                [c.error for _, c, _ in here],
+                [c.after for _, c, _ in here],
+                [row.step for _, _, row in here],
+                [row.status for _, _, row in here],
+            )
+            settled |= {row["id"]: State(row["state"]) for row in rows}
+        return settled
+
+    async def move(self, moves: Sequence[Move]) -> set[str]:
+        """Move rows; returns the keys of those that were where the move expected them."""
+        columns = zip(*((m.job_key, *m.source, *m.target) for m in moves), strict=True)
+        return {row["job_key"] for row in await self._fetch("move", *(list(c) for c in columns))}
+
+    async def orphans(self, worker: int, held: Iterable[int] | None, after: int, limit: int) -> list[Dispatch]:
+        """Running dispatches that nobody works on: their worker's lease lapsed, or they are given to ``worker``,
+        which holds only ``held`` (None: it cannot say). In the order of ids, from the one behind ``after``."""
+        hands = None if held is None else list(held)
+        rows = await self._fetch("orphans", self._pipeline, self._steps, worker, hands, after, limit)
+        return [Dispatch.of(row) for row in rows]
+
+    async def overdue(self, after: int, limit: int) -> list[Dispatch]:
+        """Dispatches whose stage was left to work on and is past its deadline; paged as :meth:`orphans`."""
+        return [Dispatch.of(r) for r in await self._fetch("overdue", self._pipeline, self._steps, after, limit)]
+
+    async def next_due(self) -> float | None:
+        """Seconds until the next retry is due, by the database's clock; None where none waits."""
+        return await self._value("next_due", self._pipeline, self._steps)
+
+    async def prune(self, retention: float) -> int:
+        """Forget settled dispatches older than ``retention`` seconds; returns how many (at most 1,000)."""
+        return int(await self._value("prune", retention) or 0)
+
+    async def register(self, name: str, capacity: int, lease: float) -> int:
+        """A lease row for a new worker; ``lease`` in seconds. Returns its id."""
+        return int(await self._value("register", self._pipeline, name, capacity, lease) or 0)
+
+    async def renew(self, worker: int, lease: float, draining: bool) -> bool:
+        """Renew the lease; False where the worker was forgotten and must register again."""
+        return await self._value("renew", worker, lease, draining) is not None
+
+    async def leave(self, worker: int) -> None:
+        """Take the worker's row away."""
+        await self._pool.execute(self._table.query("leave"), worker)
+
+    async def _fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:
+        return list(await self._pool.fetch(self._table.query(query), *arguments))
+
+    async def _value(self, query: str, *arguments: object) -> float | None:
+        value: float | None = await self._pool.fetchval(self._table.query(query), *arguments)
+        return value

@@ -1,0 +1,70 @@
+"""The user's table as SQL: the only place where its names enter a statement, and where they are quoted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pgbaton import sql
+from pgbaton.model import Pipeline
+
+
+def quoted(name: str) -> str:
+    """``name`` as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(value: str | None) -> str:
+    """``value`` as an SQL string literal (or NULL), whatever ``standard_conforming_strings`` says."""
+    if value is None:
+        return "NULL"
+    doubled = value.replace("'", "''")
+    return f"'{doubled}'" if "\\" not in doubled else "E'" + doubled.replace("\\", "\\\\") + "'"
+
+
+@dataclass(frozen=True)
+class JobTable:
+    """The names of the user's table, ready for a statement; types as ``format_type`` spells them."""
+
+    pipeline: Pipeline
+    key_type: str = "text"
+    step_type: str = "text"
+    status_type: str = "text"
+    has_updated_at: bool = False
+    _rendered: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def schema(self) -> str:
+        return self.pipeline.table.rpartition(".")[0] or "public"
+
+    @property
+    def name(self) -> str:
+        return self.pipeline.table.rpartition(".")[2]
+
+    @property
+    def qualified(self) -> str:
+        """``"schema"."table"``"""
+        return f"{quoted(self.schema)}.{quoted(self.name)}"
+
+    def parts(self) -> dict[str, str]:
+        """The named parts that a query file may use."""
+        p = self.pipeline
+        tenant = "NULL::text" if p.tenant is None else f"j.{quoted(p.tenant)}::text"
+        key, step, status = quoted(p.key), quoted(p.step), quoted(p.status)
+        return {
+            "table": self.qualified,
+            "key": key,
+            "step": step,
+            "status": status,
+            "key_type": self.key_type,
+            "step_type": self.step_type,
+            "status_type": self.status_type,
+            "touch": ", updated_at = clock_timestamp()" if self.has_updated_at else "",
+            "row": f"j.{key} IS NOT NULL AS present, {tenant} AS tenant, "
+            f"j.{step}::text AS step, j.{status}::text AS status",
+        }
+
+    def query(self, name: str) -> str:
+        """The statement ``queries/{name}.sql`` for this table."""
+        if name not in self._rendered:
+            self._rendered[name] = sql.render(sql.read(f"queries/{name}.sql"), self.parts())
+        return self._rendered[name]

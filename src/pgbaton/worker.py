@@ -1,0 +1,132 @@
+"""The worker's periodic duties: keep its lease, rescue what others (or it itself) lost, prune history."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable
+
+from pgbaton import telemetry
+from pgbaton.dispatcher import Dispatcher
+from pgbaton.events import Event, EventLog
+from pgbaton.loops import Wake, every
+from pgbaton.model import Dispatch, Pipeline
+from pgbaton.outcome import Decision, decide_lost, decide_overdue
+from pgbaton.store import Store
+
+RESCUE_EVERY = 1.0
+PRUNE_EVERY = 60.0
+PAGE = 200
+
+
+def worker_name() -> str:
+    """``host:pid``, for people; the table tells workers apart by their ids."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+class Worker:
+    """Holds the lease row of one dispatcher. ``lease`` and ``retention`` are in seconds.
+
+    The lease store has a connection of its own, so that a busy pool never costs the lease.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        store: Store,
+        lease_store: Store,
+        dispatcher: Dispatcher,
+        wake: Wake,
+        log: EventLog,
+        *,
+        capacity: int,
+        lease: float,
+        retention: float,
+    ) -> None:
+        self._pipeline = pipeline
+        self._store = store
+        self._lease_store = lease_store
+        self._dispatcher = dispatcher
+        self._wake = wake
+        self._log = log
+        self._capacity = capacity
+        self._lease = lease
+        self._retention = retention
+        self._draining = False
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """All duties until ``stop``."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(every(self._lease / 3, self.renew, stop, self._log, "lease"))
+            tasks.create_task(every(RESCUE_EVERY, self.rescue, stop, self._log, "rescue"))
+            tasks.create_task(every(PRUNE_EVERY, self.prune, stop, self._log, "prune"))
+
+    async def renew(self) -> None:
+        """Renew the lease, or take a new one where there is none."""
+        worker = self._dispatcher.worker
+        if worker is not None and await self._lease_store.renew(worker, self._lease, self._draining):
+            return
+        self._dispatcher.worker = await self._lease_store.register(worker_name(), self._capacity, self._lease)
+        self._log.info(Event.WORKER_STARTED, worker=self._dispatcher.worker, name=worker_name())
+        self._wake.set()
+
+    async def drain(self) -> None:
+        """Show in the lease row that this worker claims nothing more."""
+        self._draining = True
+        await self.renew()
+
+    async def leave(self) -> None:
+        """Give the lease up; nothing may be in this worker's hands any more."""
+        worker, self._dispatcher.worker = self._dispatcher.worker, None
+        if worker is not None:
+            await self._lease_store.leave(worker)
+
+    async def rescue(self) -> None:
+        """Take back what lost its worker, and give up stages that worked past their deadline; by the row."""
+        worker = self._dispatcher.worker or 0
+
+        async def orphans(after: int) -> list[Dispatch]:
+            # While a claim is under way nobody can say what is in our hands: it may have committed already.
+            if self._dispatcher.claiming.locked():
+                return await self._store.orphans(worker, None, after, PAGE)
+            async with self._dispatcher.claiming:
+                return await self._store.orphans(worker, self._dispatcher.held, after, PAGE)
+
+        rescued = await self._settle_pages(orphans, lambda d: decide_lost(self._pipeline.stage(d.stage), d.row))
+        for dispatch in rescued:
+            telemetry.RESCUED.labels(self._pipeline.name).inc()
+            self._log.warning(
+                Event.DISPATCH_RESCUED,
+                job_id=dispatch.job_key,
+                stage=dispatch.stage,
+                attempt=dispatch.attempt,
+                dispatch=dispatch.id,
+                worker=dispatch.worker,
+            )
+
+        async def overdue(after: int) -> list[Dispatch]:
+            return await self._store.overdue(after, PAGE)
+
+        await self._settle_pages(overdue, lambda d: decide_overdue(self._pipeline.stage(d.stage), d.row))
+
+    async def _settle_pages(
+        self, read: Callable[[int], Awaitable[list[Dispatch]]], judge: Callable[[Dispatch], Decision]
+    ) -> list[Dispatch]:
+        """Settle page after page; a page full of rows that somebody holds does not keep us from the next."""
+        settled: list[Dispatch] = []
+        after = 0
+        while True:
+            page = await read(after)
+            states = await self._store.settle([(d, judge(d)) for d in page]) if page else {}
+            settled += [d for d in page if d.id in states]
+            if states:
+                self._wake.set()
+            if len(page) < PAGE:
+                return settled
+            after = page[-1].id
+
+    async def prune(self) -> None:
+        """Forget settled dispatches that are older than the retention."""
+        while await self._store.prune(self._retention) >= 1000:
+            await asyncio.sleep(0)
