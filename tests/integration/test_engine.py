@@ -1,0 +1,340 @@
+"""A worker against a real table and real stages: jobs move, once, and by themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections import Counter
+
+from line import line, until
+from stage_server import Call, Say, StageServer, work
+
+
+async def test_a_job_moves_itself_through_every_stage(database: str) -> None:
+    async with line(database) as craft, craft.worker():
+        job = await craft.add()
+        await craft.until_row(job, "glue", "done")
+        assert [c.path for c in craft.server.calls] == ["/cut", "/glue"]
+        assert craft.server.calls[0].body == {"job_id": job, "tenant_id": "acme"}
+        assert [c.attempt for c in craft.server.calls] == [1, 1]
+        assert await craft.states(job) == [("cut", "completed"), ("glue", "completed")]
+        await craft.until_settled()
+
+
+async def test_many_jobs_and_workers_call_every_stage_once(database: str) -> None:
+    async with line(database) as craft, craft.worker(), craft.worker(), craft.worker():
+        await craft.add_many(200)
+        await until(lambda: _count(craft, 200), "200 jobs done", 30)
+        seen = [(c.job_id, c.path) for c in craft.server.calls]
+        assert len(seen) == len(set(seen)) == 400
+
+
+async def _count(craft, wanted: int) -> bool:
+    query = "SELECT count(*) = $1 FROM jobs WHERE (current_step, status) = ('glue', 'done')"
+    return await craft.db.fetchval(query, wanted)
+
+
+async def test_jobs_that_were_ready_before_the_worker_started_are_called(database: str) -> None:
+    async with line(database) as craft:
+        job = await craft.add()
+        async with craft.worker():
+            await craft.until_row(job, "glue", "done")
+
+
+async def test_without_a_channel_the_engines_own_signal_wakes_it(database: str) -> None:
+    async with line(database, channel=None) as craft, craft.worker(poll=60):
+        await asyncio.sleep(0.3)
+        job = await craft.add()
+        await craft.until_row(job, "glue", "done", 5)
+
+
+async def test_a_stage_that_fails_is_retried_under_the_same_idempotency_key(database: str) -> None:
+    async def fail_once(server: StageServer, call: Call) -> Say:
+        if call.attempt == 1:
+            await server.move(call, "running")
+            return Say(500)
+        return await work(server, call)
+
+    async with line(database, fail_once) as craft, craft.worker():
+        job = await craft.add()
+        await craft.until_state(job, "cut", "completed")
+        first, second = craft.server.calls_to("/cut")
+        assert first.idempotency_key == second.idempotency_key
+        assert (first.attempt, second.attempt) == (1, 2)
+        await craft.until_row(job, "glue", "done")
+        cut = (await craft.dispatches(job))[0]
+        assert (cut["attempt"], cut["failures"]) == (2, 1)
+        assert [a["outcome"] for a in await craft.attempts()][:2] == ["failed", "completed"]
+
+
+async def test_after_its_last_attempt_a_dispatch_is_dead_and_the_row_failed(database: str) -> None:
+    async def fail(server: StageServer, call: Call) -> Say:
+        return Say(500)
+
+    async with line(database, fail, cut_attempts=2) as craft, craft.worker():
+        job = await craft.add()
+        await craft.until_state(job, "cut", "dead")
+        assert await craft.row(job) == ("cut", "failed")
+        assert len(craft.server.calls) == 2
+
+
+async def test_a_stage_that_marks_its_job_failed_is_retried_from_its_entry_state(database: str) -> None:
+    async def mark_failed_once(server: StageServer, call: Call) -> Say:
+        await server.move(call, "running")
+        if call.attempt == 1:
+            await server.move(call, "failed")
+            return Say(500)
+        await server.move(call, "done")
+        return Say()
+
+    async with line(database, mark_failed_once) as craft, craft.worker():
+        job = await craft.add()
+        await craft.until_row(job, "glue", "done")
+        assert [c.path for c in craft.server.calls] == ["/cut", "/cut", "/glue", "/glue"]
+
+
+async def test_an_answer_that_was_lost_after_the_commit_changes_nothing(database: str) -> None:
+    async def cut_off(server: StageServer, call: Call) -> Say:
+        await work(server, call)
+        return Say(cut=True)
+
+    async with line(database, cut_off) as craft, craft.worker():
+        job = await craft.add()
+        await craft.until_row(job, "glue", "done")
+        await craft.until_settled()
+        assert len(craft.server.calls) == 2
+
+
+async def test_an_accepted_stage_is_settled_by_its_own_later_commit(database: str) -> None:
+    async def accept(server: StageServer, call: Call) -> Say:
+        await server.move(call, "running")
+        return Say(202)
+
+    async with line(database, accept) as craft, craft.worker():
+        job = await craft.add()
+        await until(lambda: _accepted(craft), "accepted")
+        await craft.put(job, "cut", "done")
+        await craft.until_state(job, "cut", "completed")
+        assert len(craft.server.calls_to("/cut")) == 1
+
+
+async def _accepted(craft) -> bool:
+    return await craft.db.fetchval("SELECT count(*) = 1 FROM pgbaton.attempts WHERE outcome = 'accepted'")
+
+
+async def test_an_accepted_stage_is_given_up_at_its_timeout(database: str) -> None:
+    async def accept_once(server: StageServer, call: Call) -> Say:
+        await server.move(call, "running")
+        if call.attempt == 1:
+            return Say(202)
+        await server.move(call, "done")
+        return Say()
+
+    async with line(database, accept_once, cut_timeout=1.0) as craft, craft.worker():
+        job = await craft.add()
+        await craft.until_row(job, "glue", "running")
+        assert len(craft.server.calls_to("/cut")) == 2
+        assert (await craft.attempts())[0]["outcome"] == "timeout"
+
+
+async def test_a_stage_that_keeps_no_state_is_a_breach(database: str) -> None:
+    async def say_yes(server: StageServer, call: Call) -> Say:
+        return Say()
+
+    async with line(database, say_yes) as craft, craft.worker():
+        job = await craft.add()
+        await craft.until_state(job, "cut", "dead")
+        attempt = (await craft.attempts())[0]
+        assert attempt["outcome"] == "breach"
+        assert "kept no state" in attempt["error"]
+        assert await craft.row(job) == ("cut", "failed")
+
+
+async def test_the_engine_writes_running_and_done_for_a_plain_endpoint(database: str) -> None:
+    seen = []
+
+    async def plain(server: StageServer, call: Call) -> Say:
+        query = "SELECT current_step || ' ' || status FROM jobs WHERE job_id::text = $1"
+        seen.append(await server.pool.fetchval(query, call.job_id))
+        return Say()
+
+    async with line(database, plain, cut_advance="engine", glue_advance="engine") as craft, craft.worker():
+        job = await craft.add()
+        await craft.until_row(job, "glue", "done")
+        assert seen == ["cut running", "glue running"]
+        await craft.until_settled()
+
+
+async def test_not_now_burns_no_attempt_and_obeys_retry_after(database: str) -> None:
+    async def busy_twice(server: StageServer, call: Call) -> Say:
+        if call.path == "/cut" and call.attempt <= 2:
+            return Say(503, {"retry-after": "0"})
+        return await work(server, call)
+
+    async with line(database, busy_twice, cut_attempts=1) as craft, craft.worker():
+        job = await craft.add()
+        await craft.until_row(job, "glue", "done")
+        cut = (await craft.dispatches(job))[0]
+        assert (cut["attempt"], cut["failures"]) == (3, 0)
+
+
+async def test_a_rejected_job_is_dead_at_once_with_the_stages_own_words(database: str) -> None:
+    async def reject(server: StageServer, call: Call) -> Say:
+        problem = b'{"title": "No photo", "detail": "there is\\nnothing to cut"}'
+        return Say(422, {"content-type": "application/problem+json"}, problem)
+
+    async with line(database, reject) as craft, craft.worker():
+        job = await craft.add()
+        await craft.until_state(job, "cut", "dead")
+        assert (await craft.attempts())[0]["error"] == "HTTP 422 No photo: there is nothing to cut"
+        assert len(craft.server.calls) == 1
+
+
+async def test_a_redirect_is_not_followed(database: str) -> None:
+    async def redirect(server: StageServer, call: Call) -> Say:
+        return Say(307, {"location": "/inner"})
+
+    async with line(database, redirect, cut_attempts=1) as craft, craft.worker():
+        job = await craft.add()
+        await craft.until_state(job, "cut", "dead")
+        assert [c.path for c in craft.server.calls] == ["/cut"]
+
+
+async def test_the_fleets_limit_for_a_stage_holds_across_workers(database: str) -> None:
+    at_once: Counter[str] = Counter()
+    most: Counter[str] = Counter()
+
+    async def slow(server: StageServer, call: Call) -> Say:
+        at_once[call.path] += 1
+        most[call.path] = max(most[call.path], at_once[call.path])
+        await asyncio.sleep(0.02)
+        at_once[call.path] -= 1
+        return await work(server, call)
+
+    async with line(database, slow, cut_concurrency=3, glue_concurrency=2) as craft:
+        await craft.add_many(40)
+        async with craft.worker(), craft.worker(), craft.worker():
+            await until(lambda: _count(craft, 40), "40 jobs done", 30)
+        assert most == {"/cut": 3, "/glue": 2}
+
+
+async def test_a_deleted_jobs_dispatch_is_cancelled_and_its_late_answer_changes_nothing(database: str) -> None:
+    gate = asyncio.Event()
+
+    async def hang(server: StageServer, call: Call) -> Say:
+        await gate.wait()
+        return Say()
+
+    async with line(database, hang) as craft, craft.worker():
+        job = await craft.add()
+        await craft.server.called.wait()
+        await craft.db.execute("DELETE FROM jobs")
+        gate.set()
+        await craft.until_state(job, "cut", "cancelled")
+        await until(lambda: _finished(craft), "the attempt finished")
+        assert await craft.states(job) == [("cut", "cancelled")]
+
+
+async def _finished(craft) -> bool:
+    return await craft.db.fetchval("SELECT bool_and(finished_at IS NOT NULL AND http_status = 200) FROM pgbaton.attempts")
+
+
+async def test_a_worker_that_died_is_noticed_and_its_dispatch_called_again(database: str) -> None:
+    async with line(database) as craft:
+        job = await craft.add()
+        await craft.db.execute(
+            "INSERT INTO pgbaton.workers (pipeline, name, capacity, expires_at) "
+            "VALUES ('craft', 'gone', 1, clock_timestamp() + interval '1 s')"
+        )
+        claimed = await craft.db.fetch("SELECT * FROM pgbaton.claim('craft', 1, '{cut,glue}', 5)")
+        assert [c["attempt"] for c in claimed] == [1]
+        async with craft.worker():
+            await craft.until_row(job, "glue", "done")
+        cut = craft.server.calls_to("/cut")
+        assert [c.attempt for c in cut] == [2]
+        assert (await craft.attempts())[0]["outcome"] == "lost"
+
+
+async def test_what_a_claim_took_though_its_reply_was_lost_goes_back(database: str) -> None:
+    async with line(database) as craft, craft.worker(poll=60):
+        worker = await craft.db.fetchval("SELECT id FROM pgbaton.workers")
+        job = await craft.add("made", "running")
+        async with craft.db.acquire() as conn, conn.transaction():
+            await conn.execute("UPDATE jobs SET status = 'done'")
+            # The same worker claims in a session that the worker knows nothing of.
+            await conn.fetch("SELECT * FROM pgbaton.claim('craft', $1, '{cut,glue}', 5)", worker)
+        await craft.until_row(job, "glue", "done")
+        assert [c.attempt for c in craft.server.calls_to("/cut")] == [2]
+
+
+async def test_draining_waits_for_the_call_under_way(database: str) -> None:
+    async def slow(server: StageServer, call: Call) -> Say:
+        await asyncio.sleep(0.5)
+        return await work(server, call)
+
+    async with line(database, slow) as craft:
+        job = await craft.add()
+        async with craft.worker():
+            await craft.server.called.wait()
+        assert await craft.row(job) == ("cut", "done")
+        assert await craft.states(job) == [("cut", "completed"), ("glue", "available")]
+        assert await craft.db.fetchval("SELECT count(*) FROM pgbaton.workers") == 0
+
+
+async def test_a_drain_that_runs_out_of_time_gives_its_dispatch_back_unburned(database: str) -> None:
+    async def hang(server: StageServer, call: Call) -> Say:
+        await asyncio.sleep(60)
+        return Say()
+
+    async with line(database, hang) as craft:
+        job = await craft.add()
+        async with craft.worker(drain_timeout=0.2):
+            await craft.server.called.wait()
+        dispatch = (await craft.dispatches(job))[0]
+        assert (dispatch["state"], dispatch["failures"], dispatch["worker"]) == ("available", 0, None)
+        assert (await craft.attempts())[0]["outcome"] == "released"
+
+
+async def test_a_job_begun_by_hand_is_not_called_a_second_time(database: str) -> None:
+    async with line(database) as craft:
+        job = await craft.add()
+        await craft.put(job, "cut", "running")
+        async with craft.worker():
+            await until(lambda: _waits(craft), "the dispatch waits for the stage")
+            assert craft.server.calls == []
+            await craft.put(job, "cut", "done")
+            await craft.until_row(job, "glue", "done")
+        assert [c.path for c in craft.server.calls] == ["/glue"]
+
+
+async def _waits(craft) -> bool:
+    return await craft.db.fetchval("SELECT count(*) = 1 FROM pgbaton.dispatches WHERE deadline IS NOT NULL")
+
+
+async def test_a_paused_stage_is_not_called_until_it_is_resumed(database: str) -> None:
+    async with line(database) as craft, craft.worker():
+        await craft.db.execute("UPDATE pgbaton.stages SET paused_at = now() WHERE step = 'glue'")
+        job = await craft.add()
+        await craft.until_row(job, "cut", "done")
+        await asyncio.sleep(0.7)
+        assert await craft.row(job) == ("cut", "done")
+        await craft.db.execute("UPDATE pgbaton.stages SET paused_at = NULL")
+        await craft.until_row(job, "glue", "done")
+
+
+async def test_a_row_moved_elsewhere_by_hand_cancels_its_dispatch(database: str) -> None:
+    async with line(database) as craft:
+        job = await craft.add()
+        await craft.put(job, "archived", "done")
+        assert await craft.states(job) == [("cut", "cancelled")]
+
+
+async def test_an_unknown_job_id_in_a_dispatch_is_forgotten(database: str) -> None:
+    async with line(database) as craft:
+        await craft.db.execute(
+            "INSERT INTO pgbaton.dispatches (pipeline, job_key, stage) VALUES ('craft', $1, 'cut')", str(uuid.uuid4())
+        )
+        async with craft.worker():
+            await craft.until_settled()
+        assert [s for _, s in await craft.states()] == ["cancelled"]
+        assert craft.server.calls == []

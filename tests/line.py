@@ -1,0 +1,144 @@
+"""A line of two stages on a jobs table, a worker beside it, and the questions that tests ask of them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+from stage_server import Behaviour, StageServer, work
+
+from pgbaton import Engine, Pipeline, Settings, Stage
+from pgbaton.attach import attach
+from pgbaton.migrate import migrate
+
+JOBS = """
+CREATE TABLE jobs (
+    job_id       uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    tenant_id    varchar(255) NOT NULL DEFAULT 'acme',
+    current_step varchar(255),
+    status       varchar(50),
+    note         text,
+    updated_at   timestamptz NOT NULL DEFAULT now()
+)
+"""
+
+
+def two_stages(base_url: str = "http://127.0.0.1:9", **changes: Any) -> Pipeline:
+    """made → cut → glue; ``cut_`` and ``glue_`` arguments go to the stages, others to the pipeline."""
+    cut = {k.removeprefix("cut_"): changes.pop(k) for k in list(changes) if k.startswith("cut_")}
+    glue = {k.removeprefix("glue_"): changes.pop(k) for k in list(changes) if k.startswith("glue_")}
+    return Pipeline(
+        **{
+            "name": "craft",
+            "table": "public.jobs",
+            "key": "job_id",
+            "tenant": "tenant_id",
+            "step": "current_step",
+            "status": "status",
+            "channel": "job_state_changed",
+            "base_url": base_url,
+            "stages": [
+                Stage(**{"step": "cut", "after": "made", "path": "/cut", **cut}),
+                Stage(**{"step": "glue", "after": "cut", "path": "/glue", **glue}),
+            ],
+            **changes,
+        }
+    )
+
+
+class Line:
+    """The table, its stages and its pipeline; ask it what came of a job."""
+
+    def __init__(self, dsn: str, server: StageServer, pipeline: Pipeline, db: asyncpg.Pool) -> None:
+        self.dsn, self.server, self.pipeline, self.db = dsn, server, pipeline, db
+
+    @asynccontextmanager
+    async def worker(self, **settings: Any) -> AsyncIterator[Engine]:
+        async with Engine(self.pipeline, self.settings(**settings)) as engine:
+            yield engine
+
+    def settings(self, **changes: Any) -> Settings:
+        return Settings(**{"database_url": self.dsn, "poll": 0.5, "reconnect_delay": 0.1, "drain_timeout": 5, **changes})
+
+    async def add(self, step: str = "made", status: str = "done") -> str:
+        return str(
+            await self.db.fetchval(
+                "INSERT INTO jobs (current_step, status) VALUES ($1, $2) RETURNING job_id", step, status
+            )
+        )
+
+    async def add_many(self, count: int) -> None:
+        await self.db.execute(
+            "INSERT INTO jobs (current_step, status) SELECT 'made', 'done' FROM generate_series(1, $1)", count
+        )
+
+    async def put(self, job: str, step: str | None, status: str | None) -> None:
+        await self.db.execute(
+            "UPDATE jobs SET current_step = $2, status = $3 WHERE job_id = $1::text::uuid", job, step, status
+        )
+
+    async def row(self, job: str) -> tuple[str, str]:
+        row = await self.db.fetchrow("SELECT current_step, status FROM jobs WHERE job_id = $1::text::uuid", job)
+        return (row["current_step"], row["status"])
+
+    async def dispatches(self, job: str | None = None) -> list[asyncpg.Record]:
+        return list(
+            await self.db.fetch(
+                "SELECT * FROM pgbaton.dispatches WHERE $1::text IS NULL OR job_key = $1 ORDER BY id", job
+            )
+        )
+
+    async def states(self, job: str | None = None) -> list[tuple[str, str]]:
+        return [(d["stage"], d["state"]) for d in await self.dispatches(job)]
+
+    async def attempts(self) -> list[asyncpg.Record]:
+        return list(await self.db.fetch("SELECT * FROM pgbaton.attempts ORDER BY dispatch_id, attempt"))
+
+    async def make_due(self) -> None:
+        """Let every backoff have passed."""
+        await self.db.execute(
+            "UPDATE pgbaton.dispatches SET available_at = clock_timestamp() WHERE state = 'retryable'"
+        )
+
+    async def until_row(self, job: str, step: str, status: str, seconds: float = 15) -> None:
+        await until(lambda: self._at(job, (step, status)), f"{job} at ({step}, {status})", seconds)
+
+    async def until_settled(self, seconds: float = 15) -> None:
+        async def settled() -> bool:
+            query = "SELECT count(*) = 0 FROM pgbaton.dispatches WHERE settled_at IS NULL"
+            return bool(await self.db.fetchval(query))
+
+        await until(settled, "every dispatch settled", seconds)
+
+    async def until_state(self, job: str, stage: str, state: str, seconds: float = 15) -> None:
+        async def reached() -> bool:
+            return (stage, state) in await self.states(job)
+
+        await until(reached, f"{job}: {stage} {state}", seconds)
+
+    async def _at(self, job: str, at: tuple[str, str]) -> bool:
+        return await self.row(job) == at
+
+
+async def until(true: Callable[[], Awaitable[bool]], what: str, seconds: float = 15) -> None:
+    """Wait for something that only the database can tell; fails loudly when it does not come."""
+    end = time.monotonic() + seconds
+    while not await true():
+        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+        await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def line(dsn: str, behave: Behaviour = work, **changes: Any) -> AsyncIterator[Line]:
+    """The line on an empty or a migrated database that has the jobs table."""
+    async with StageServer(dsn, {"/cut": "cut", "/glue": "glue"}, behave) as server:
+        pipeline = two_stages(server.base_url, **changes)
+        async with asyncpg.create_pool(dsn, min_size=1, max_size=8) as db:
+            async with db.acquire() as conn:
+                await migrate(conn)
+                await attach(conn, pipeline)
+            yield Line(dsn, server, pipeline, db)
