@@ -20,7 +20,6 @@ import asyncpg
 import pytest
 
 from line import JOBS
-
 from pgbaton.embedded import EmbeddedPostgres
 from pgbaton.migrate import migrate
 
@@ -64,7 +63,7 @@ class Cluster:
         try:
             # FORCE alone sleeps 100 ms when a test leaves a session behind.
             sessions = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = $1"
-            while await connection.fetchval(sessions, name):  # noqa: ASYNC110 (there is nothing to wait on)
+            while await connection.fetchval(sessions, name):
                 await asyncio.sleep(0.002)
             await connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
         finally:

@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
-from stage_server import Behaviour, StageServer, work
 
 from pgbaton import Engine, Pipeline, Settings, Stage
 from pgbaton.attach import attach
 from pgbaton.migrate import migrate
+from stage_server import Behaviour, StageServer, work
 
 JOBS = """
 CREATE TABLE jobs (
@@ -62,7 +62,9 @@ class Line:
             yield engine
 
     def settings(self, **changes: Any) -> Settings:
-        return Settings(**{"database_url": self.dsn, "poll": 0.5, "reconnect_delay": 0.1, "drain_timeout": 5, **changes})
+        return Settings(
+            **{"database_url": self.dsn, "poll": 0.5, "reconnect_delay": 0.1, "drain_timeout": 5, **changes}
+        )
 
     async def add(self, step: str = "made", status: str = "done") -> str:
         return str(

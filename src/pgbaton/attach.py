@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import asyncpg
 
@@ -28,7 +29,7 @@ def trigger_function(table: JobTable) -> str:
 
 def attach_sql(pipeline: Pipeline) -> str:
     """The script that attaches ``pipeline``: plain SQL, idempotent, one transaction."""
-    table = JobTable(pipeline)
+    table = JobTable.of(pipeline)
     name = literal(pipeline.name)
     function = trigger_function(table)
     tenant = "NULL" if pipeline.tenant is None else f"NEW.{quoted(pipeline.tenant)}::text"
@@ -67,26 +68,31 @@ def pipeline_sql(pipeline: Pipeline) -> str:
 
 async def read_table(conn: asyncpg.Connection, pipeline: Pipeline) -> JobTable:
     """The user's table as it is. Raises :class:`AttachError` where it does not fit the pipeline."""
-    table = JobTable(pipeline)
+    return await with_types(conn, JobTable.of(pipeline))
+
+
+async def with_types(conn: asyncpg.Connection, table: JobTable) -> JobTable:
+    """``table`` with its columns' types. Raises :class:`AttachError` where it is not there or its key not unique."""
     columns = {r["name"]: r for r in await conn.fetch(sql.read("queries/columns.sql"), table.schema, table.name)}
+    shown = f"{table.schema}.{table.name}"
     if not columns:
-        raise AttachError(f"pipeline.table: there is no table {pipeline.table!r} in this database")
+        raise AttachError(f"pipeline.table: there is no table {shown!r} in this database")
     for role in ("key", "tenant", "step", "status"):
-        column = getattr(pipeline, role)
+        column = getattr(table, role)
         if column is not None and column not in columns:
             near = [name for name in columns if name.lower() == column.lower()]
             hint = f" (did you mean {near[0]!r}?)" if near else f" (it has {', '.join(sorted(columns))})"
-            raise AttachError(f"pipeline.{role}: the table {pipeline.table!r} has no column {column!r}{hint}")
-    if not columns[pipeline.key]["is_unique"]:
+            raise AttachError(f"pipeline.{role}: the table {shown!r} has no column {column!r}{hint}")
+    if not columns[table.key]["is_unique"]:
         raise AttachError(
-            f"pipeline.key: the column {pipeline.key!r} of {pipeline.table!r} is not unique by itself: "
+            f"pipeline.key: the column {table.key!r} of {shown!r} is not unique by itself: "
             "a primary key or a unique index on it alone is needed"
         )
-    return JobTable(
-        pipeline,
-        key_type=columns[pipeline.key]["type"],
-        step_type=columns[pipeline.step]["type"],
-        status_type=columns[pipeline.status]["type"],
+    return replace(
+        table,
+        key_type=columns[table.key]["type"],
+        step_type=columns[table.step]["type"],
+        status_type=columns[table.status]["type"],
         has_updated_at="updated_at" in columns and columns["updated_at"]["is_time"],
     )
 
@@ -108,10 +114,21 @@ async def attach(conn: asyncpg.Connection, pipeline: Pipeline) -> None:
     await _run(conn, attach_sql(pipeline), pipeline)
 
 
+async def check_attached(conn: asyncpg.Connection, pipeline: Pipeline, table: JobTable) -> None:
+    """Raise :class:`AttachError` unless ``pipeline`` is attached to ``table`` with the routes that it has."""
+    attached = await conn.fetchrow(sql.read("queries/attached.sql"), pipeline.name, table.qualified)
+    if not attached["here"]:
+        raise AttachError(f"the pipeline {pipeline.name!r} is not attached to {pipeline.table!r}: run pgbaton attach")
+    routes = {(r["step"], r["after"]) for r in await conn.fetch(sql.read("queries/routes.sql"), pipeline.name)}
+    missing = [s.step for s in pipeline.stages if (s.step, s.after) not in routes]
+    if missing:
+        raise AttachError(f"the routes of {', '.join(missing)} are not in the database: run pgbaton attach")
+
+
 async def detach(conn: asyncpg.Connection, pipeline: Pipeline) -> None:
     """Remove the trigger, its function and the routes; what was dispatched stays as history, open ones are
     cancelled. The user's table is left as it is. Raises as :func:`attach`."""
-    table = JobTable(pipeline)
+    table = JobTable.of(pipeline)
     parts = {
         "pipeline": literal(pipeline.name),
         "table": table.qualified,

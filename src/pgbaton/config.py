@@ -109,8 +109,11 @@ def _validated(build: Callable[[], T], place: str) -> T:
 
 def _sentences(error: ValidationError, place: str) -> list[str]:
     """One line for each fault: place, key, what is wrong, and the value unless it may hold a secret."""
+    faults = error.errors(include_url=False, include_context=False)
     lines = []
-    for fault in error.errors(include_url=False, include_context=False):
+    for fault in faults:
+        if any(f["loc"][: len(fault["loc"])] == fault["loc"] and f is not fault for f in faults):
+            continue  # a list with a bad part in it: the part's own fault is the one to mend
         where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in fault["loc"])
         said = fault["msg"].removeprefix("Value error, ")
         value = fault.get("input")

@@ -167,7 +167,9 @@ class Dispatcher:
             elif begin is Begin.REWIND:
                 await self._store.move([Move(dispatch.job_key, (stage.step, "failed"), stage.entry)])
                 continue
-            elif stage.advance is Advance.STAGE or await self._store.move([Move(dispatch.job_key, stage.entry, (stage.step, RUNNING))]):
+            elif stage.advance is Advance.STAGE or await self._store.move(
+                [Move(dispatch.job_key, stage.entry, (stage.step, RUNNING))]
+            ):
                 return dispatch
             await asyncio.sleep(HELD_ROW_PAUSE)
 

@@ -9,16 +9,14 @@ from typing import Self
 
 import asyncpg
 
-from pgbaton.attach import read_table
+from pgbaton.attach import check_attached, read_table
 from pgbaton.config import Settings
 from pgbaton.database import SETTINGS, check_migrated, connection
 from pgbaton.dispatcher import Dispatcher
-from pgbaton.errors import AttachError
 from pgbaton.events import Event, EventLog, describe
 from pgbaton.listener import Listener
 from pgbaton.loops import Wake
-from pgbaton.model import WAKE_CHANNEL, Pipeline
-from pgbaton.sql import read
+from pgbaton.model import Pipeline
 from pgbaton.stage_client import StageClient
 from pgbaton.store import Store
 from pgbaton.table import JobTable
@@ -89,9 +87,7 @@ class Engine:
         async with connection(dsn) as conn:
             await check_migrated(conn)
             table = await read_table(conn, self._pipeline)
-            attached = await conn.fetchrow(read("queries/attached.sql"), self._pipeline.name, table.qualified)
-            if not attached["here"]:
-                raise AttachError(f"the pipeline {self._pipeline.name!r} is not attached: run pgbaton attach")
+            await check_attached(conn, self._pipeline, table)
         async with contextlib.AsyncExitStack() as stack:
             pool = await stack.enter_async_context(_pool(dsn, 4))
             lease_pool = await stack.enter_async_context(_pool(dsn, 1))
@@ -100,14 +96,15 @@ class Engine:
 
     async def _work(self, table: JobTable, pool: asyncpg.Pool, lease_pool: asyncpg.Pool, client: StageClient) -> None:
         settings, log, wake = self._settings, self._log, Wake()
-        store = Store(pool, table)
+        steps = [stage.step for stage in self._pipeline.stages]
+        store = Store(pool, table, steps)
         dispatcher = self._dispatcher = Dispatcher(
             self._pipeline, store, client, wake, log, capacity=settings.capacity, poll=settings.poll
         )
         worker = Worker(
             self._pipeline,
             store,
-            Store(lease_pool, table),
+            Store(lease_pool, table, steps),
             dispatcher,
             wake,
             log,
@@ -118,7 +115,7 @@ class Engine:
         listener = self._listener = Listener(
             settings.dsn(),
             self._pipeline.name,
-            self._pipeline.channel or WAKE_CHANNEL,
+            self._pipeline.channel,
             wake,
             log,
             settings.reconnect_delay,

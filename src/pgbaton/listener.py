@@ -24,7 +24,8 @@ DELAY_CAP = 60.0
 
 
 class Listener:
-    """Listens on ``channel`` until cancelled, however often the connection drops.
+    """Listens on the pipeline's ``channel``, and for the engine's own signal, until cancelled, however often the
+    connection drops.
 
     ``reconnect_delay`` is the first delay in seconds; it grows with jitter up to 60 s and starts over after a
     good connection.
@@ -34,7 +35,7 @@ class Listener:
         self,
         database_url: str,
         pipeline: str,
-        channel: str,
+        channel: str | None,
         wake: Wake,
         log: EventLog,
         reconnect_delay: float,
@@ -76,7 +77,9 @@ class Listener:
         ended = asyncio.Event()
         try:
             conn.add_termination_listener(lambda _: ended.set())
-            await conn.add_listener(self._channel, self._hear)
+            await conn.add_listener(WAKE_CHANNEL, self._hear_wake)
+            if self._channel is not None:
+                await conn.add_listener(self._channel, self._hear)
             self._backoff.reset()
             self._mark(connected=True)
             self._log.info(Event.LISTENER_CONNECTED, channel=self._channel)
@@ -92,11 +95,11 @@ class Listener:
         finally:
             conn.terminate()
 
+    def _hear_wake(self, _connection: asyncpg.Connection, _pid: int, _channel: str, payload: str) -> None:
+        if payload == self._pipeline:
+            self._wake.set()
+
     def _hear(self, _connection: asyncpg.Connection, _pid: int, _channel: str, payload: str) -> None:
-        if self._channel == WAKE_CHANNEL:
-            if payload == self._pipeline:
-                self._wake.set()
-            return
         self._events.inc()
         self._heard.append(payload)
         self._spoken_to.set()

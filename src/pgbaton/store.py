@@ -26,13 +26,16 @@ class Move:
 
 
 class Store:
-    """Reads and writes dispatches of one pipeline through a pool. Errors are asyncpg's, and OSError."""
+    """Reads and writes dispatches of one pipeline through a pool. Errors are asyncpg's, and OSError.
 
-    def __init__(self, pool: asyncpg.Pool, table: JobTable) -> None:
+    ``steps``: the stages that this worker knows how to call; it leaves all others alone.
+    """
+
+    def __init__(self, pool: asyncpg.Pool, table: JobTable, steps: Iterable[str]) -> None:
         self._pool = pool
         self._table = table
-        self._pipeline = table.pipeline.name
-        self._steps = [s.step for s in table.pipeline.stages]
+        self._pipeline = table.pipeline
+        self._steps = list(steps)
 
     async def claim(self, worker: int, limit: int) -> list[Dispatch]:
         """Take at most ``limit`` due dispatches. Raises :class:`LeaseLost` where the worker has no lease."""

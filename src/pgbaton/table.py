@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Self
 
 from pgbaton import sql
 from pgbaton.model import Pipeline
@@ -23,22 +24,28 @@ def literal(value: str | None) -> str:
 
 @dataclass(frozen=True)
 class JobTable:
-    """The names of the user's table, ready for a statement; types as ``format_type`` spells them."""
+    """The names of a pipeline's table, ready for a statement; types as ``format_type`` spells them."""
 
-    pipeline: Pipeline
+    pipeline: str
+    schema: str
+    name: str
+    key: str
+    tenant: str | None
+    step: str
+    status: str
     key_type: str = "text"
     step_type: str = "text"
     status_type: str = "text"
     has_updated_at: bool = False
     _rendered: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
-    @property
-    def schema(self) -> str:
-        return self.pipeline.table.rpartition(".")[0] or "public"
-
-    @property
-    def name(self) -> str:
-        return self.pipeline.table.rpartition(".")[2]
+    @classmethod
+    def of(cls, pipeline: Pipeline) -> Self:
+        """The table that ``pipeline`` names, before anybody has looked at its columns' types."""
+        schema, _, name = pipeline.table.rpartition(".")
+        return cls(
+            pipeline.name, schema or "public", name, pipeline.key, pipeline.tenant, pipeline.step, pipeline.status
+        )
 
     @property
     def qualified(self) -> str:
@@ -47,14 +54,14 @@ class JobTable:
 
     def parts(self) -> dict[str, str]:
         """The named parts that a query file may use."""
-        p = self.pipeline
-        tenant = "NULL::text" if p.tenant is None else f"j.{quoted(p.tenant)}::text"
-        key, step, status = quoted(p.key), quoted(p.step), quoted(p.status)
+        key, step, status = quoted(self.key), quoted(self.step), quoted(self.status)
+        tenant = "NULL::text" if self.tenant is None else f"j.{quoted(self.tenant)}::text"
         return {
             "table": self.qualified,
             "key": key,
             "step": step,
             "status": status,
+            "tenant": tenant,
             "key_type": self.key_type,
             "step_type": self.step_type,
             "status_type": self.status_type,

@@ -236,7 +236,9 @@ async def test_a_deleted_jobs_dispatch_is_cancelled_and_its_late_answer_changes_
 
 
 async def _finished(craft) -> bool:
-    return await craft.db.fetchval("SELECT bool_and(finished_at IS NOT NULL AND http_status = 200) FROM pgbaton.attempts")
+    return await craft.db.fetchval(
+        "SELECT bool_and(finished_at IS NOT NULL AND http_status = 200) FROM pgbaton.attempts"
+    )
 
 
 async def test_a_worker_that_died_is_noticed_and_its_dispatch_called_again(database: str) -> None:

@@ -1,0 +1,34 @@
+"""pgbaton beside a FastAPI application: the guard of its stages, its lifespan, its health routes.
+
+The guard is what makes an endpoint a stage: it *begins* (compare-and-set to running, 409 otherwise) and *ends*
+(done in the same transaction as the stage's own results; failed on an exception)::
+
+    stages = Stages(pipeline)
+    app = FastAPI(lifespan=lifespan(stages, settings))
+    app.include_router(stages.router)
+    app.include_router(health)
+    answer_with_problems(app)
+
+    @stages.post("yolo_detect")
+    async def detect(turn: Turn) -> dict[str, int]:
+        photo = await turn.read(load_photo)          # async def load_photo(db, turn)
+        boxes = await asyncio.to_thread(find_boxes, photo)
+        turn.save(store_boxes, boxes)                # async def store_boxes(db, turn, boxes)
+        return {"boxes": len(boxes)}
+"""
+
+from pgbaton.fastapi.guard import JobRequest, Stages, Turn
+from pgbaton.fastapi.lifespan import health, lifespan
+from pgbaton.fastapi.problems import Problem, StageFailed, answer_with_problems, problem
+
+__all__ = [
+    "JobRequest",
+    "Problem",
+    "StageFailed",
+    "Stages",
+    "Turn",
+    "answer_with_problems",
+    "health",
+    "lifespan",
+    "problem",
+]

@@ -1,0 +1,140 @@
+"""The guard: what makes an endpoint a stage. It begins, lets the stage work, and ends, each by compare-and-set."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import asyncpg
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field, StrictStr
+
+from pgbaton.attach import read_table
+from pgbaton.database import connection
+from pgbaton.errors import JobRefused
+from pgbaton.fastapi.problems import PROBLEMS
+from pgbaton.model import DONE, FAILED, Pipeline, Stage
+from pgbaton.table import JobTable
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Reader = Callable[Concatenate[asyncpg.Connection, "Turn", P], Awaitable[T]]
+
+
+class JobRequest(BaseModel):
+    """The body of a call to a stage."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    job_id: StrictStr = Field(min_length=1, max_length=1000)
+    tenant_id: StrictStr | None = Field(max_length=1000)
+
+
+class Turn:
+    """One stage working on one job. ``job`` is the row as it was when the stage began."""
+
+    def __init__(self, pool: asyncpg.Pool, stage: Stage, job_id: str, job: Mapping[str, Any]) -> None:
+        self.stage = stage
+        self.job_id = job_id
+        self.job = job
+        self._pool = pool
+        self._saves: list[Callable[[asyncpg.Connection], Awaitable[object]]] = []
+
+    async def read(self, query: Reader[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Read now, on a connection that goes back at once: nothing is open while the stage works."""
+        async with self._pool.acquire() as db:
+            return await query(db, self, *args, **kwargs)
+
+    def save(self, write: Reader[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Write in the transaction that ends the stage: either both are committed or neither."""
+        self._saves.append(lambda db: write(db, self, *args, **kwargs))
+
+    async def _write_all(self, db: asyncpg.Connection) -> None:
+        for save in self._saves:
+            await save(db)
+
+
+class Stages:
+    """The stage endpoints of an application, each behind the guard. ``router`` holds them at the pipeline's paths."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.pipeline = pipeline
+        self.router = APIRouter(tags=["stages"])
+        self._pool: asyncpg.Pool | None = None
+        self._table: JobTable
+
+    @asynccontextmanager
+    async def opened(self, dsn: str, pool_size: int = 10) -> AsyncIterator[asyncpg.Pool]:
+        """Hold the pool that the stages use; raises :class:`DatabaseError` where the table does not fit."""
+        async with connection(dsn) as conn:
+            self._table = await read_table(conn, self.pipeline)
+        async with asyncpg.create_pool(dsn, min_size=1, max_size=pool_size, command_timeout=60) as pool:
+            self._pool = pool
+            yield pool
+
+    @property
+    def pool(self) -> asyncpg.Pool:
+        """The stages' pool, while :meth:`opened`."""
+        if self._pool is None:
+            raise RuntimeError("Stages.opened() has not been entered: is lifespan(stages, …) the app's lifespan?")
+        return self._pool
+
+    def post(self, step: str) -> Callable[[Callable[[Turn], Awaitable[T]]], Callable[[Turn], Awaitable[T]]]:
+        """Make a coroutine function the endpoint of ``step``; what it returns is the answer's body."""
+        stage = self.pipeline.stage(step)
+
+        def register(work: Callable[[Turn], Awaitable[T]]) -> Callable[[Turn], Awaitable[T]]:
+            async def endpoint(body: JobRequest) -> T:
+                async with self.turn(step, body.job_id, body.tenant_id) as turn:
+                    return await work(turn)
+
+            # FastAPI reads the return annotation for the response model and the name for the operation id.
+            endpoint.__annotations__["return"] = work.__annotations__.get("return")
+            endpoint.__name__ = work.__name__
+            endpoint.__doc__ = work.__doc__
+            self.router.add_api_route(stage.path, endpoint, methods=["POST"], responses=PROBLEMS)
+            return work
+
+        return register
+
+    @asynccontextmanager
+    async def turn(self, step: str, job_id: str, tenant_id: str | None) -> AsyncIterator[Turn]:
+        """Begin ``step`` for a job, and end it when the block does.
+
+        Raises :class:`JobRefused` (404, 409, 422) where it may not begin, or where the row moved meanwhile.
+        """
+        stage = self.pipeline.stage(step)
+        turn = Turn(self.pool, stage, job_id, await self._begin(stage, job_id, tenant_id))
+        try:
+            yield turn
+            async with self.pool.acquire() as db, db.transaction():
+                await turn._write_all(db)
+                if not await db.fetchval(self._table.query("guard_end"), job_id, step, DONE):
+                    raise JobRefused(409, "Job moved on", "the job's row was changed while the stage worked")
+        except JobRefused:
+            raise
+        except Exception:
+            async with self.pool.acquire() as db:
+                await db.fetchval(self._table.query("guard_end"), job_id, step, FAILED)
+            raise
+
+    async def _begin(self, stage: Stage, job_id: str, tenant_id: str | None) -> Mapping[str, Any]:
+        tenant = tenant_id if self.pipeline.tenant else None
+        if self.pipeline.tenant and tenant is None:
+            raise JobRefused(422, "Invalid request", "tenant_id: must not be null")
+        try:
+            async with self.pool.acquire() as db:
+                job = await db.fetchrow(self._table.query("guard_begin"), job_id, tenant, stage.after, DONE, stage.step)
+                if job is not None:
+                    return dict(job)
+                row = await db.fetchrow(self._table.query("guard_look"), job_id)
+        except asyncpg.DataError:
+            raise JobRefused(422, "Invalid request", "job_id: not a key that this table can have") from None
+        if row is None or (tenant is not None and row["tenant"] != tenant):
+            raise JobRefused(404, "Unknown job", "there is no such job")
+        raise JobRefused(
+            409,
+            "Job not ready",
+            f"the job is at ({row['step']}, {row['status']}); {stage.step} needs ({stage.after}, {DONE})",
+        )

@@ -1,0 +1,139 @@
+"""The read side, and the few operators' writes: what a person asks of a database that workers share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import asyncpg
+
+from pgbaton import sql
+from pgbaton.attach import with_types
+from pgbaton.errors import ConfigError, DatabaseError
+from pgbaton.model import DONE, FAILED
+from pgbaton.table import JobTable
+
+
+@dataclass(frozen=True, slots=True)
+class StageCounts:
+    """Dispatches of a stage by state (settled ones of the last day); ``oldest_wait`` in seconds, of those due."""
+
+    pipeline: str
+    stage: str
+    routed: bool
+    paused: bool
+    available: int
+    running: int
+    retryable: int
+    completed: int
+    dead: int
+    cancelled: int
+    oldest_wait: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSeen:
+    """A worker by its lease row; ``age`` and ``silent`` (since it was last renewed) in seconds."""
+
+    id: int
+    pipeline: str
+    name: str
+    capacity: int
+    calls: int
+    draining: bool
+    alive: bool
+    age: float
+    silent: float
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What ``pgbaton status`` shows."""
+
+    stages: tuple[StageCounts, ...]
+    workers: tuple[WorkerSeen, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data, with the oldest wait of all beside the parts."""
+        waits = [s.oldest_wait for s in self.stages if s.oldest_wait is not None]
+        return asdict(self) | {"oldest_wait": max(waits, default=None)}
+
+
+async def status(conn: asyncpg.Connection) -> Status:
+    """Counts by stage and state, workers, and the oldest wait, of every pipeline in the database."""
+    stages = await conn.fetch(sql.read("queries/counts.sql"))
+    workers = await conn.fetch(sql.read("queries/workers.sql"))
+    return Status(
+        tuple(StageCounts(**{k: r[k] for k in StageCounts.__dataclass_fields__}) for r in stages),
+        tuple(WorkerSeen(**{k: r[k] for k in WorkerSeen.__dataclass_fields__}) for r in workers),
+    )
+
+
+async def jobs(
+    conn: asyncpg.Connection,
+    *,
+    pipeline: str | None = None,
+    states: Sequence[str] | None = None,
+    stage: str | None = None,
+    tenant: str | None = None,
+    job: str | None = None,
+    limit: int = 50,
+) -> list[dict[str, Any]]:
+    """Dispatches with what came of their latest attempt, newest first."""
+    rows = await conn.fetch(sql.read("queries/jobs.sql"), pipeline, states, stage, tenant, job, limit)
+    return [dict(row) for row in rows]
+
+
+async def table_of(conn: asyncpg.Connection, pipeline: str | None) -> JobTable:
+    """The table of an attached pipeline; without a name, of the only one there is.
+
+    Raises :class:`ConfigError` where the name is needed or unknown.
+    """
+    attached = {r["name"]: r for r in await conn.fetch(sql.read("queries/pipelines.sql"))}
+    if not attached:
+        raise DatabaseError("no pipeline is attached in this database: run pgbaton attach")
+    if pipeline is None and len(attached) > 1:
+        raise ConfigError(f"there are several pipelines, name one with --pipeline: {', '.join(attached)}")
+    name = pipeline or next(iter(attached))
+    if name not in attached:
+        raise ConfigError(f"there is no pipeline {name!r}; there are: {', '.join(attached)}")
+    r = attached[name]
+    table = JobTable(
+        name, r["schema"], r["table"], r["key_column"], r["tenant_column"], r["step_column"], r["status_column"]
+    )
+    return await with_types(conn, table)
+
+
+async def retry(
+    conn: asyncpg.Connection, table: JobTable, job_keys: Sequence[str] | None, stage: str | None
+) -> list[str]:
+    """Give dead jobs another life, and let those that wait for a retry be due now; returns the jobs' keys.
+
+    A dead job's row is put back to its stage's entry state if it is still marked as failed there; that creates a
+    new dispatch, and the dead one stays as history. ``None``: any job, any stage.
+    """
+    found = await conn.fetch(sql.read("queries/retriable.sql"), table.pipeline, job_keys, stage)
+    waiting = [r["id"] for r in found if r["state"] == "retryable"]
+    dead = [r for r in found if r["state"] == "dead"]
+    hastened = await conn.fetch(sql.read("queries/hasten.sql"), waiting)
+    revived = await conn.fetch(
+        table.query("move"),
+        [r["job_key"] for r in dead],
+        [r["stage"] for r in dead],
+        [FAILED] * len(dead),
+        [r["after"] for r in dead],
+        [DONE] * len(dead),
+    )
+    return [r["job_key"] for r in (*hastened, *revived)]
+
+
+async def pause(conn: asyncpg.Connection, pipeline: str, stage: str | None, paused: bool) -> str:
+    """Pause or resume a stage, or (``None``) the whole pipeline; returns its name. Calls under way go on.
+
+    Raises :class:`ConfigError` where there is no such stage.
+    """
+    row = await conn.fetchrow(sql.read("queries/pause.sql"), pipeline, stage, paused)
+    if row is None:
+        raise ConfigError(f"the pipeline {pipeline!r} has no stage {stage!r}")
+    return str(row["name"])
