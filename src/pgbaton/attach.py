@@ -63,7 +63,11 @@ def attach_sql(pipeline: Pipeline) -> str:
 
 def pipeline_sql(pipeline: Pipeline) -> str:
     """What ``pgbaton sql`` prints: everything that migrate and attach would run, for plain psql."""
-    return f"{migrate_sql()}\n{attach_sql(pipeline)}"
+    head = (
+        f"-- The schema of pgbaton, then the routes and the trigger of the pipeline {pipeline.name}.\n"
+        "-- For plain psql. Safe to run again, and beside running workers. Printed by `pgbaton sql`.\n"
+    )
+    return f"{head}{migrate_sql()}\n{attach_sql(pipeline)}"
 
 
 async def read_table(conn: asyncpg.Connection, pipeline: Pipeline) -> JobTable:

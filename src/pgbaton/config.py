@@ -30,6 +30,9 @@ def _plain_postgres(url: SecretStr) -> SecretStr:
     return SecretStr(text)
 
 
+PostgresUrl = Annotated[SecretStr, AfterValidator(_plain_postgres)]
+
+
 class Settings(BaseSettings):
     """How a worker runs. Durations are in seconds.
 
@@ -42,9 +45,7 @@ class Settings(BaseSettings):
         env_prefix="PGBATON_", extra="forbid", frozen=True, populate_by_name=True, hide_input_in_errors=True
     )
 
-    database_url: Annotated[SecretStr, AfterValidator(_plain_postgres)] | None = Field(
-        default=None, validation_alias=AliasChoices("DATABASE_URL")
-    )
+    database_url: PostgresUrl | None = Field(default=None, validation_alias=AliasChoices("DATABASE_URL"))
     capacity: int = Field(default=64, ge=1, le=10_000)
     lease: float = Field(default=15, ge=1, le=3600)
     poll: float = Field(default=5, ge=0.05, le=3600)
@@ -79,11 +80,19 @@ def load_settings(path: Path | None = None, given: Mapping[str, object] | None =
     if "database_url" in table:
         raise ConfigError(f"{path}: worker.database_url: a secret does not belong in this file; set DATABASE_URL")
     from_file = _validated(lambda: Settings.model_validate(table), f"{path}: worker") if table else None
-    environment = _validated(Settings, "environment")
+    environment = read_settings(Settings)
     chosen: dict[str, Any] = {name: getattr(from_file, name) for name in table} if from_file else {}
     chosen |= {name: getattr(environment, name) for name in environment.model_fields_set}
     chosen |= {name: value for name, value in (given or {}).items() if value is not None}
     return _validated(lambda: Settings.model_validate(chosen), "command line")
+
+
+Read = TypeVar("Read", bound=BaseSettings)
+
+
+def read_settings(kind: type[Read]) -> Read:
+    """Settings of ``kind`` from the environment. Raises :class:`ConfigError` naming the variable and its value."""
+    return _validated(kind, "environment")
 
 
 def _read(path: Path) -> dict[str, Any]:

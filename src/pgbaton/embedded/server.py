@@ -202,8 +202,8 @@ class EmbeddedPostgres:
             command += ["-c", f"{name}={value}"]
         self._folder.log.touch(mode=0o600)
         with self._folder.log.open("wb") as log:
-            server = subprocess.Popen(command, stdout=log, stderr=log, **host.as_server())  # noqa: S603
-        self._server, self._watcher = server, host.stop_with_us(server.pid)
+            self._server = server = subprocess.Popen(command, stdout=log, stderr=log, **host.as_server())  # noqa: S603
+        self._watcher = host.stop_with_us(server.pid)
         while server.poll() is None and time.monotonic() < deadline:
             lines = self._folder.pid_file()
             if lines[:1] == [str(server.pid)] and lines[7:] and lines[7].strip() == "ready":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, get_type_hints
 
 import asyncpg
 from fastapi import APIRouter
@@ -89,8 +89,8 @@ class Stages:
                 async with self.turn(step, body.job_id, body.tenant_id) as turn:
                     return await work(turn)
 
-            # FastAPI reads the return annotation for the response model and the name for the operation id.
-            endpoint.__annotations__["return"] = work.__annotations__.get("return")
+            # FastAPI reads the response model from here; resolved, for its names belong to the stage's module.
+            endpoint.__annotations__["return"] = get_type_hints(work).get("return")
             endpoint.__name__ = work.__name__
             endpoint.__doc__ = work.__doc__
             self.router.add_api_route(stage.path, endpoint, methods=["POST"], responses=PROBLEMS)

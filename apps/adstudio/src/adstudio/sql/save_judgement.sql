@@ -1,0 +1,5 @@
+INSERT INTO public.ad_judgements (job_id, tenant_id, passed, judge, reasons, checks)
+VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (job_id) DO UPDATE
+   SET passed = EXCLUDED.passed, judge = EXCLUDED.judge, reasons = EXCLUDED.reasons, checks = EXCLUDED.checks,
+       made_at = now()

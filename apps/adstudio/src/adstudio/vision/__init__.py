@@ -1,0 +1,1 @@
+"""Work on pixels: pure functions and the two models, with no database and no HTTP server in sight."""

@@ -1,0 +1,105 @@
+"""The measured checks of a photo: good ones pass, each kind of bad one fails for its own reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+import adstudio
+from adstudio.vision.photo import open_photo
+from adstudio.vision.quality import measure, validate_photo
+from adstudio.vision.shapes import Rgb
+
+PHOTOS = Path(adstudio.__file__).parent / "assets" / "photos"
+NAMES = ["astronaut", "chelsea", "coffee", "rocket"]
+
+
+def photo(name: str) -> Rgb:
+    return open_photo((PHOTOS / f"{name}.jpg").read_bytes())
+
+
+def flat(level: int) -> Rgb:
+    return np.full((400, 600, 3), level, np.uint8)
+
+
+def failed(picture: Rgb) -> set[str]:
+    return {check.name for check in measure(picture) if not check.passed}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_shipped_photo_passes_every_check(name: str) -> None:
+    verdict = validate_photo(photo(name), "Fresh coffee, every morning")
+    assert verdict.passed
+    assert all(check.passed for check in verdict.checks)
+
+
+def test_the_verdict_says_that_nobody_looked() -> None:
+    verdict = validate_photo(photo("coffee"), "Fresh coffee")
+    assert verdict.judge == "measured checks"
+    assert "no vision model looked" in verdict.reasons[-1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("radius", [2, 4, 8])
+def test_a_blurred_photo_fails_for_its_sharpness_alone(name: str, radius: int) -> None:
+    blurred = Image.fromarray(photo(name)).filter(ImageFilter.GaussianBlur(radius))
+    assert failed(np.asarray(blurred)) == {"sharpness"}
+
+
+def test_a_sharp_subject_before_a_soft_background_is_sharp() -> None:
+    picture = photo("coffee")
+    soft = np.array(Image.fromarray(picture).filter(ImageFilter.GaussianBlur(8)))
+    soft[120:280, 200:400] = picture[120:280, 200:400]
+    assert not failed(soft)
+
+
+@pytest.mark.parametrize(
+    ("level", "names"),
+    [
+        (0, {"brightness", "shadows", "contrast", "sharpness"}),
+        (255, {"brightness", "highlights", "contrast", "sharpness"}),
+        (128, {"contrast", "sharpness"}),
+    ],
+)
+def test_a_photo_of_nothing_fails(level: int, names: set[str]) -> None:
+    assert failed(flat(level)) == names
+
+
+def test_every_failure_has_its_reason() -> None:
+    verdict = validate_photo(flat(0), " ")
+    reasons = " ".join(verdict.reasons)
+    for word in ("blurred", "too dark", "plain black", "contrast", "blank"):
+        assert word in reasons
+    assert not verdict.passed
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_underexposed_photo_fails(name: str) -> None:
+    assert failed((photo(name) * 0.1).astype(np.uint8))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_overexposed_photo_fails(name: str) -> None:
+    assert failed((photo(name) * 0.05 + 240).astype(np.uint8))
+
+
+def test_a_product_cut_out_on_white_passes() -> None:
+    picture = np.full((800, 1200, 3), 255, np.uint8)
+    picture[200:600, 400:700] = np.asarray(Image.fromarray(photo("coffee")).resize((300, 400)))
+    assert not failed(picture)
+
+
+@pytest.mark.parametrize("side", [16, 100, 255])
+def test_a_tiny_photo_fails_for_its_size(side: int) -> None:
+    tiny = np.asarray(Image.fromarray(photo("coffee")).resize((side * 2, side)))
+    check = next(check for check in measure(tiny) if check.name == "size")
+    assert not check.passed
+    assert check.value == side
+    assert f"{side} px" in check.reason
+
+
+def test_a_blank_copy_fails() -> None:
+    assert "blank" in validate_photo(photo("coffee"), " \n").reasons[0]

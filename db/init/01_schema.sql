@@ -1,0 +1,81 @@
+-- adstudio's own tables: jobs, what a job is given, and what each stage makes of it.
+-- Safe to run again. pgbaton adds nothing to these tables but a trigger on jobs (02_job_state_notify_trigger.sql).
+BEGIN;
+
+CREATE TABLE IF NOT EXISTS jobs (
+    job_id       uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    tenant_id    varchar(255) NOT NULL,
+    current_step varchar(64) NOT NULL DEFAULT 'img_gen',
+    status       varchar(32) NOT NULL DEFAULT 'running',
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    updated_at   timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (job_id, tenant_id)
+);
+CREATE INDEX IF NOT EXISTS jobs_by_tenant ON jobs (tenant_id, created_at DESC);
+
+-- What the ad is made of. A Korean copy goes before an English one.
+CREATE TABLE IF NOT EXISTS ad_inputs (
+    job_id    uuid PRIMARY KEY,
+    tenant_id varchar(255) NOT NULL,
+    photo     bytea NOT NULL,
+    copy_ko   text,
+    copy_en   text,
+    FOREIGN KEY (job_id, tenant_id) REFERENCES jobs (job_id, tenant_id) ON DELETE CASCADE
+);
+
+-- vlm_analyze: is the photo fit to publish, and does it fit the copy?
+CREATE TABLE IF NOT EXISTS ad_analyses (
+    job_id    uuid PRIMARY KEY,
+    tenant_id varchar(255) NOT NULL,
+    passed    boolean NOT NULL,
+    judge     text NOT NULL,
+    reasons   jsonb NOT NULL,
+    checks    jsonb NOT NULL,
+    made_at   timestamptz NOT NULL DEFAULT now(),
+    FOREIGN KEY (job_id, tenant_id) REFERENCES jobs (job_id, tenant_id) ON DELETE CASCADE
+);
+
+-- yolo_detect: what must not be covered. forbidden is a 1-bit PNG of the photo's working size.
+CREATE TABLE IF NOT EXISTS ad_detections (
+    job_id    uuid PRIMARY KEY,
+    tenant_id varchar(255) NOT NULL,
+    width     integer NOT NULL,
+    height    integer NOT NULL,
+    found     jsonb NOT NULL,
+    forbidden bytea NOT NULL,
+    made_at   timestamptz NOT NULL DEFAULT now(),
+    FOREIGN KEY (job_id, tenant_id) REFERENCES jobs (job_id, tenant_id) ON DELETE CASCADE
+);
+
+-- planner: where the copy may go, best first.
+CREATE TABLE IF NOT EXISTS ad_plans (
+    job_id    uuid PRIMARY KEY,
+    tenant_id varchar(255) NOT NULL,
+    proposals jsonb NOT NULL,
+    made_at   timestamptz NOT NULL DEFAULT now(),
+    FOREIGN KEY (job_id, tenant_id) REFERENCES jobs (job_id, tenant_id) ON DELETE CASCADE
+);
+
+-- overlay: the finished ad (JPEG) and how its copy was set.
+CREATE TABLE IF NOT EXISTS ad_overlays (
+    job_id    uuid PRIMARY KEY,
+    tenant_id varchar(255) NOT NULL,
+    image     bytea NOT NULL,
+    setting   jsonb NOT NULL,
+    made_at   timestamptz NOT NULL DEFAULT now(),
+    FOREIGN KEY (job_id, tenant_id) REFERENCES jobs (job_id, tenant_id) ON DELETE CASCADE
+);
+
+-- vlm_judge: the verdict on the ad.
+CREATE TABLE IF NOT EXISTS ad_judgements (
+    job_id    uuid PRIMARY KEY,
+    tenant_id varchar(255) NOT NULL,
+    passed    boolean NOT NULL,
+    judge     text NOT NULL,
+    reasons   jsonb NOT NULL,
+    checks    jsonb NOT NULL,
+    made_at   timestamptz NOT NULL DEFAULT now(),
+    FOREIGN KEY (job_id, tenant_id) REFERENCES jobs (job_id, tenant_id) ON DELETE CASCADE
+);
+
+COMMIT;

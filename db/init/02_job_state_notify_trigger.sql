@@ -1,0 +1,423 @@
+-- The schema of pgbaton, then the routes and the trigger of the pipeline ad_creative.
+-- For plain psql. Safe to run again, and beside running workers. Printed by `pgbaton sql`.
+BEGIN;
+SELECT pg_catalog.pg_advisory_xact_lock(7239450211);
+DO $pgbaton$
+BEGIN
+    IF to_regnamespace('pgbaton') IS NULL THEN
+        CREATE SCHEMA pgbaton;
+        CREATE TABLE pgbaton.migrations (
+            version    integer PRIMARY KEY,
+            name       text NOT NULL,
+            applied_at timestamptz NOT NULL DEFAULT now()
+        );
+    END IF;
+END
+$pgbaton$;
+DO $pgbaton$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pgbaton.migrations WHERE version = 1) THEN
+        EXECUTE $migration$
+-- The engine's own tables and the protocol that runs inside the database.
+--
+-- Locks are always taken in the order job row -> dispatch -> attempt.
+-- Times are the database's clock; a worker's clock decides nothing.
+
+CREATE TABLE pgbaton.pipelines (
+    name          text PRIMARY KEY,
+    job_table     regclass NOT NULL UNIQUE,
+    key_column    text NOT NULL,
+    tenant_column text,
+    step_column   text NOT NULL,
+    status_column text NOT NULL,
+    channel       text,
+    paused_at     timestamptz,
+    attached_at   timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON COLUMN pgbaton.pipelines.channel IS 'every change is published there; null: workers are woken by pgbaton_wake only';
+
+CREATE TABLE pgbaton.stages (
+    pipeline    text NOT NULL REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
+    step        text NOT NULL,
+    after       text NOT NULL,
+    position    integer NOT NULL,
+    timeout     interval NOT NULL,
+    attempts    integer NOT NULL CHECK (attempts >= 1),
+    concurrency integer CHECK (concurrency >= 1),
+    routed      boolean NOT NULL DEFAULT true,
+    paused_at   timestamptz,
+    PRIMARY KEY (pipeline, step)
+);
+COMMENT ON COLUMN pgbaton.stages.routed IS 'false: the stage left the pipeline; its open dispatches wait until it comes back';
+CREATE UNIQUE INDEX stages_one_route_per_state ON pgbaton.stages (pipeline, after) WHERE routed;
+
+CREATE TABLE pgbaton.workers (
+    id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    pipeline   text NOT NULL,
+    name       text NOT NULL,
+    capacity   integer NOT NULL,
+    started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    renewed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    expires_at timestamptz NOT NULL,
+    draining   boolean NOT NULL DEFAULT false
+);
+
+CREATE TABLE pgbaton.dispatches (
+    id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    pipeline     text NOT NULL,
+    job_key      text NOT NULL,
+    tenant       text,
+    stage        text NOT NULL,
+    state        text NOT NULL DEFAULT 'available'
+        CHECK (state IN ('available', 'running', 'retryable', 'completed', 'dead', 'cancelled')),
+    attempt      integer NOT NULL DEFAULT 0,
+    failures     integer NOT NULL DEFAULT 0,
+    worker       bigint,
+    available_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    deadline     timestamptz,
+    created_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    settled_at   timestamptz,
+    CHECK ((settled_at IS NULL) = (state IN ('available', 'running', 'retryable'))),
+    CHECK (worker IS NULL OR state = 'running')
+);
+COMMENT ON COLUMN pgbaton.dispatches.attempt IS 'calls begun so far; with the id it names the attempt that may settle';
+COMMENT ON COLUMN pgbaton.dispatches.failures IS 'attempts that count against the stage''s limit';
+COMMENT ON COLUMN pgbaton.dispatches.worker IS 'the lease holder; null while running: the stage works on, until deadline';
+
+-- Invariant 2: at most one open dispatch per job.
+CREATE UNIQUE INDEX dispatches_one_open ON pgbaton.dispatches (pipeline, job_key)
+    WHERE state IN ('available', 'running', 'retryable');
+CREATE INDEX dispatches_due ON pgbaton.dispatches (pipeline, stage, available_at, id)
+    WHERE state IN ('available', 'retryable');
+CREATE INDEX dispatches_running ON pgbaton.dispatches (pipeline, stage, worker) WHERE state = 'running';
+CREATE INDEX dispatches_settled ON pgbaton.dispatches (settled_at) WHERE settled_at IS NOT NULL;
+CREATE INDEX dispatches_of_job ON pgbaton.dispatches (job_key, id);
+
+CREATE TABLE pgbaton.attempts (
+    dispatch_id bigint NOT NULL REFERENCES pgbaton.dispatches (id) ON DELETE CASCADE,
+    attempt     integer NOT NULL,
+    worker      text NOT NULL,
+    started_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    finished_at timestamptz,
+    outcome     text,
+    http_status integer,
+    error       text,
+    PRIMARY KEY (dispatch_id, attempt)
+);
+
+-- Exponential backoff with full jitter: anything up to 1 s, 2 s, 4 s ... 300 s.
+CREATE FUNCTION pgbaton.backoff(failures integer) RETURNS interval
+LANGUAGE sql VOLATILE
+AS $fn$ SELECT make_interval(secs => random() * least(300, power(2, least(failures, 20) - 1))) $fn$;
+
+-- The retry rule: failures counts the attempt that has just failed.
+CREATE FUNCTION pgbaton.state_after_failure(failures integer, attempts integer) RETURNS text
+LANGUAGE sql IMMUTABLE
+AS $fn$ SELECT CASE WHEN failures < attempts THEN 'retryable' ELSE 'dead' END $fn$;
+
+-- The JSON event of a change. NOTIFY refuses 8,000 bytes and more, and that would abort the user's
+-- transaction: keys are kept in this order as long as the whole still fits.
+CREATE FUNCTION pgbaton.event_payload(job_id text, step text, status text, tenant text, updated_at timestamptz)
+RETURNS text
+LANGUAGE plpgsql STABLE
+AS $fn$
+DECLARE
+    pair record;
+    kept text := '';
+    piece text;
+    whole text := json_build_object('job_id', job_id, 'current_step', step, 'status', status,
+                                    'tenant_id', tenant, 'updated_at', updated_at)::text;
+BEGIN
+    IF octet_length(whole) < 8000 THEN
+        RETURN whole;
+    END IF;
+    FOR pair IN
+        SELECT * FROM (VALUES ('job_id', to_json(job_id)), ('current_step', to_json(step)), ('status', to_json(status)),
+                              ('tenant_id', to_json(tenant)), ('updated_at', to_json(updated_at))) AS v (key, value)
+    LOOP
+        piece := to_json(pair.key)::text || ' : ' || coalesce(pair.value::text, 'null');
+        IF octet_length(kept) + octet_length(piece) + 4 < 8000 THEN
+            kept := kept || CASE kept WHEN '' THEN '' ELSE ', ' END || piece;
+        END IF;
+    END LOOP;
+    RETURN '{' || kept || '}';
+END
+$fn$;
+
+-- A job entered (step, status): settle the open dispatch, create the next one, publish.
+-- Runs in the transaction that changed the row, which holds the row's lock: only a claim can touch the
+-- dispatch meanwhile, so what is decided here from its stage and failures stays true.
+CREATE FUNCTION pgbaton.job_changed(job_pipeline text, key text, job_tenant text, new_step text, new_status text,
+                                    changed_at timestamptz)
+RETURNS void
+LANGUAGE plpgsql
+AS $fn$
+DECLARE
+    open_dispatch record;
+    new_state text;
+    new_outcome text;
+    calls integer;
+    due boolean := false;
+    publish_to text;
+BEGIN
+    SELECT d.id, d.stage, d.failures, s.after, s.attempts INTO open_dispatch
+      FROM pgbaton.dispatches d JOIN pgbaton.stages s ON s.pipeline = d.pipeline AND s.step = d.stage
+     WHERE d.pipeline = job_pipeline AND d.job_key = key AND d.state IN ('available', 'running', 'retryable');
+
+    IF FOUND THEN
+        CASE
+            WHEN new_step = open_dispatch.stage AND new_status = 'done' THEN
+                new_state := 'completed';
+                new_outcome := 'completed';
+            WHEN new_step = open_dispatch.stage AND new_status = 'running' THEN
+                NULL;  -- the stage has begun
+            WHEN new_step = open_dispatch.stage AND new_status = 'failed' THEN
+                new_state := pgbaton.state_after_failure(open_dispatch.failures + 1, open_dispatch.attempts);
+                new_outcome := 'failed';
+            WHEN new_step = open_dispatch.after AND new_status = 'done' THEN
+                NULL;  -- the row was rewound
+            ELSE
+                new_state := 'cancelled';
+                new_outcome := 'superseded';
+        END CASE;
+    END IF;
+
+    IF new_state IS NOT NULL THEN
+        due := new_state = 'retryable';
+        UPDATE pgbaton.dispatches d
+           SET state = new_state,
+               failures = d.failures + (new_outcome = 'failed')::integer,
+               worker = NULL,
+               deadline = NULL,
+               available_at = CASE WHEN due THEN clock_timestamp() + pgbaton.backoff(d.failures + 1)
+                                   ELSE d.available_at END,
+               settled_at = CASE WHEN NOT due THEN clock_timestamp() END
+         WHERE d.id = open_dispatch.id
+        RETURNING d.attempt INTO calls;
+        UPDATE pgbaton.attempts t
+           SET finished_at = clock_timestamp(), outcome = new_outcome
+         WHERE t.dispatch_id = open_dispatch.id AND t.attempt = calls AND t.finished_at IS NULL;
+    END IF;
+
+    IF new_status = 'done' THEN
+        INSERT INTO pgbaton.dispatches (pipeline, job_key, tenant, stage)
+        SELECT job_pipeline, key, job_tenant, s.step
+          FROM pgbaton.stages s
+         WHERE s.pipeline = job_pipeline AND s.after = new_step AND s.routed
+        ON CONFLICT (pipeline, job_key) WHERE state IN ('available', 'running', 'retryable') DO NOTHING;
+        due := due OR FOUND;
+    END IF;
+
+    -- A full notification queue would abort the user's commit; workers poll anyway.
+    IF pg_notification_queue_usage() < 0.9 THEN
+        SELECT p.channel INTO publish_to FROM pgbaton.pipelines p WHERE p.name = job_pipeline;
+        IF publish_to IS NOT NULL THEN
+            PERFORM pg_notify(publish_to, pgbaton.event_payload(key, new_step, new_status, job_tenant, changed_at));
+        ELSIF due THEN
+            PERFORM pg_notify('pgbaton_wake', job_pipeline);
+        END IF;
+    END IF;
+END
+$fn$;
+
+-- Jobs are gone (deleted, truncated, or their key changed): nobody may be called for them any more.
+CREATE FUNCTION pgbaton.jobs_gone(job_pipeline text, keys text[]) RETURNS void
+LANGUAGE plpgsql
+AS $fn$
+BEGIN
+    WITH cancelled AS (
+        UPDATE pgbaton.dispatches d
+           SET state = 'cancelled', worker = NULL, deadline = NULL, settled_at = clock_timestamp()
+         WHERE d.pipeline = job_pipeline AND d.job_key = ANY (keys)
+           AND d.state IN ('available', 'running', 'retryable')
+        RETURNING d.id, d.attempt
+    )
+    UPDATE pgbaton.attempts t
+       SET finished_at = clock_timestamp(), outcome = 'superseded'
+      FROM cancelled c
+     WHERE t.dispatch_id = c.id AND t.attempt = c.attempt AND t.finished_at IS NULL;
+END
+$fn$;
+
+CREATE FUNCTION pgbaton.jobs_truncated(job_pipeline text) RETURNS void
+LANGUAGE sql
+AS $fn$
+    SELECT pgbaton.jobs_gone(job_pipeline, ARRAY(
+        SELECT d.job_key FROM pgbaton.dispatches d
+         WHERE d.pipeline = job_pipeline AND d.state IN ('available', 'running', 'retryable')))
+$fn$;
+
+-- Give a worker at most how_many due dispatches of the stages that it knows, later stages first:
+-- what has begun is finished before more is begun. A function and not one statement, because a
+-- fleet-wide limit must be counted with a snapshot taken after the stage's lock is held.
+CREATE FUNCTION pgbaton.claim(for_pipeline text, for_worker bigint, known_stages text[], how_many integer)
+RETURNS TABLE (id bigint, job_key text, stage text, attempt integer)
+LANGUAGE plpgsql
+AS $fn$
+#variable_conflict use_column
+DECLARE
+    worker_name text;
+    s record;
+    room integer := how_many;
+    slots integer;
+    taken integer;
+BEGIN
+    SELECT w.name INTO worker_name FROM pgbaton.workers w
+     WHERE w.id = for_worker AND w.expires_at > clock_timestamp();
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'worker % holds no lease', for_worker USING ERRCODE = 'PB001';
+    END IF;
+    FOR s IN
+        SELECT st.step, st.concurrency
+          FROM pgbaton.stages st JOIN pgbaton.pipelines p ON p.name = st.pipeline
+         WHERE st.pipeline = for_pipeline AND st.step = ANY (known_stages)
+           AND st.paused_at IS NULL AND p.paused_at IS NULL
+         ORDER BY st.position DESC
+    LOOP
+        EXIT WHEN room <= 0;
+        slots := room;
+        IF s.concurrency IS NOT NULL THEN
+            PERFORM 1 FROM pgbaton.stages st
+              WHERE st.pipeline = for_pipeline AND st.step = s.step FOR NO KEY UPDATE;
+            SELECT least(room, s.concurrency - count(*)) INTO slots
+              FROM pgbaton.dispatches d
+             WHERE d.pipeline = for_pipeline AND d.stage = s.step AND d.state = 'running';
+            CONTINUE WHEN slots <= 0;
+        END IF;
+        RETURN QUERY
+        WITH due AS MATERIALIZED (
+            SELECT d.id FROM pgbaton.dispatches d
+             WHERE d.pipeline = for_pipeline AND d.stage = s.step
+               AND d.state IN ('available', 'retryable') AND d.available_at <= clock_timestamp()
+             ORDER BY d.available_at, d.id
+             LIMIT slots
+               FOR UPDATE SKIP LOCKED
+        ), claimed AS (
+            UPDATE pgbaton.dispatches d
+               SET state = 'running', worker = for_worker, attempt = d.attempt + 1
+              FROM due
+             WHERE d.id = due.id
+            RETURNING d.id, d.job_key, d.stage, d.attempt
+        ), begun AS (
+            INSERT INTO pgbaton.attempts (dispatch_id, attempt, worker)
+            SELECT c.id, c.attempt, worker_name FROM claimed c
+        )
+        SELECT c.id, c.job_key, c.stage, c.attempt FROM claimed c;
+        GET DIAGNOSTICS taken = ROW_COUNT;
+        room := room - taken;
+    END LOOP;
+END
+$fn$;
+
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pgbaton FROM PUBLIC;
+
+        $migration$;
+        INSERT INTO pgbaton.migrations (version, name) VALUES (1, 'engine');
+    END IF;
+END
+$pgbaton$;
+COMMIT;
+
+-- Attach pipeline 'ad_creative': its routes as rows, and its trigger on "public"."jobs".
+-- Safe to run again: each part changes only what differs.
+BEGIN;
+SET LOCAL lock_timeout = '3s';
+SELECT pg_catalog.pg_advisory_xact_lock(7239450211);
+
+INSERT INTO pgbaton.pipelines AS p (name, job_table, key_column, tenant_column, step_column, status_column, channel)
+VALUES ('ad_creative', '"public"."jobs"'::regclass, 'job_id', 'tenant_id', 'current_step', 'status', 'job_state_changed')
+ON CONFLICT (name) DO UPDATE
+   SET job_table = EXCLUDED.job_table, key_column = EXCLUDED.key_column, tenant_column = EXCLUDED.tenant_column,
+       step_column = EXCLUDED.step_column, status_column = EXCLUDED.status_column, channel = EXCLUDED.channel,
+       attached_at = now()
+ WHERE (p.job_table, p.key_column, p.tenant_column, p.step_column, p.status_column, p.channel)
+       IS DISTINCT FROM (EXCLUDED.job_table, EXCLUDED.key_column, EXCLUDED.tenant_column, EXCLUDED.step_column,
+                         EXCLUDED.status_column, EXCLUDED.channel);
+
+-- Routes that go or change step aside first: one state has one route at any moment.
+UPDATE pgbaton.stages SET routed = false
+ WHERE pipeline = 'ad_creative' AND routed
+   AND (step, after) NOT IN (VALUES ('vlm_analyze', 'img_gen'), ('yolo_detect', 'vlm_analyze'), ('planner', 'yolo_detect'), ('overlay', 'planner'), ('vlm_judge', 'overlay'));
+INSERT INTO pgbaton.stages AS s (pipeline, step, after, position, timeout, attempts, concurrency)
+VALUES ('ad_creative', 'vlm_analyze', 'img_gen', 1, interval '600.000000 s', 5, 8),
+       ('ad_creative', 'yolo_detect', 'vlm_analyze', 2, interval '600.000000 s', 5, 8),
+       ('ad_creative', 'planner', 'yolo_detect', 3, interval '300.000000 s', 5, 8),
+       ('ad_creative', 'overlay', 'planner', 4, interval '300.000000 s', 5, 8),
+       ('ad_creative', 'vlm_judge', 'overlay', 5, interval '600.000000 s', 5, 8)
+ON CONFLICT (pipeline, step) DO UPDATE
+   SET after = EXCLUDED.after, position = EXCLUDED.position, timeout = EXCLUDED.timeout,
+       attempts = EXCLUDED.attempts, concurrency = EXCLUDED.concurrency, routed = true
+ WHERE (s.after, s.position, s.timeout, s.attempts, s.concurrency, s.routed)
+       IS DISTINCT FROM (EXCLUDED.after, EXCLUDED.position, EXCLUDED.timeout, EXCLUDED.attempts,
+                         EXCLUDED.concurrency, true);
+
+DO $pgbaton$
+DECLARE
+    -- The engine's functions run with their owner's rights, so that a role which may update its jobs
+    -- needs no right on the schema pgbaton.
+    ours constant oid := to_regprocedure('"public"."notify_job_state_change"()');
+    job_table constant regclass := '"public"."jobs"';
+    -- updated_at is published where the column exists; its name is handed to the trigger as an argument.
+    touch constant text := (
+        SELECT attname FROM pg_attribute
+         WHERE attrelid = job_table AND attname = 'updated_at' AND NOT attisdropped
+           AND atttypid IN ('timestamptz'::regtype, 'timestamp'::regtype));
+BEGIN
+    IF (SELECT md5(prosrc) = 'ad4a124f37300252d0b3287f76f4b106' AND prosecdef AND proconfig = ARRAY['search_path=pg_catalog, pg_temp']
+          FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
+        EXECUTE $ddl$
+CREATE OR REPLACE FUNCTION "public"."notify_job_state_change"() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $fn$
+BEGIN
+    IF TG_OP = 'TRUNCATE' THEN
+        PERFORM pgbaton.jobs_truncated('ad_creative');
+        RETURN NULL;
+    ELSIF TG_OP = 'DELETE' THEN
+        PERFORM pgbaton.jobs_gone('ad_creative', ARRAY[OLD."job_id"::text]);
+        RETURN NULL;
+    ELSIF TG_OP = 'UPDATE' THEN
+        IF NEW."job_id" IS DISTINCT FROM OLD."job_id" THEN
+            PERFORM pgbaton.jobs_gone('ad_creative', ARRAY[OLD."job_id"::text]);
+        ELSIF NEW."current_step" IS NOT DISTINCT FROM OLD."current_step" AND NEW."status" IS NOT DISTINCT FROM OLD."status" THEN
+            RETURN NULL;
+        END IF;
+    END IF;
+    IF NEW."job_id" IS NULL THEN
+        RETURN NULL;
+    ELSIF TG_NARGS = 0 THEN
+        PERFORM pgbaton.job_changed('ad_creative', NEW."job_id"::text, NEW."tenant_id"::text, NEW."current_step"::text, NEW."status"::text, NULL);
+    ELSE
+        PERFORM pgbaton.job_changed('ad_creative', NEW."job_id"::text, NEW."tenant_id"::text, NEW."current_step"::text, NEW."status"::text, NEW.updated_at);
+    END IF;
+    RETURN NULL;
+END
+$fn$
+        $ddl$;
+        REVOKE ALL ON FUNCTION "public"."notify_job_state_change"() FROM PUBLIC;
+    END IF;
+
+    IF NOT EXISTS (
+        SELECT FROM pg_trigger
+         WHERE tgrelid = job_table AND tgname = 'job_state_change_trigger' AND tgfoid = '"public"."notify_job_state_change"()'::regprocedure
+           AND tgtype = 29  -- after insert, update, delete, for each row
+           AND tgenabled IN ('O', 'A') AND tgqual IS NULL AND tgattr = ''
+           AND tgargs = coalesce(convert_to(touch, 'UTF8') || '\x00', ''))
+    THEN
+        EXECUTE format('CREATE OR REPLACE TRIGGER job_state_change_trigger AFTER INSERT OR UPDATE OR DELETE ON "public"."jobs"
+                        FOR EACH ROW EXECUTE FUNCTION "public"."notify_job_state_change"(%s)', coalesce(quote_literal(touch), ''));
+        ALTER TABLE "public"."jobs" ENABLE TRIGGER job_state_change_trigger;
+    END IF;
+    IF NOT EXISTS (
+        SELECT FROM pg_trigger
+         WHERE tgrelid = job_table AND tgname = 'job_state_truncate_trigger' AND tgfoid = '"public"."notify_job_state_change"()'::regprocedure
+           AND tgtype = 32  -- after truncate, for each statement
+           AND tgenabled IN ('O', 'A'))
+    THEN
+        CREATE OR REPLACE TRIGGER job_state_truncate_trigger AFTER TRUNCATE ON "public"."jobs"
+            FOR EACH STATEMENT EXECUTE FUNCTION "public"."notify_job_state_change"();
+        ALTER TABLE "public"."jobs" ENABLE TRIGGER job_state_truncate_trigger;
+    END IF;
+END
+$pgbaton$;
+COMMIT;
