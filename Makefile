@@ -1,0 +1,67 @@
+# One environment, .venv, for everything. Each target makes it if it is missing, or when what it is
+# made from has changed: a fresh machine needs make and a Python of 3.11 or newer, nothing else.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format lock clean
+
+BIN     := .venv/bin
+STAMP   := .venv/.made
+INSTALL := -c constraints.txt -e '.[fastapi,embedded]' -e apps/adstudio --group dev
+
+# What the caller gave, letter for letter: the shell reads it from its environment, never as code.
+export DEMO_PHOTO := $(value PHOTO)
+export DEMO_COPY  := $(value COPY)
+unexport PHOTO COPY
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## make or refresh the environment
+
+demo: $(STAMP) ## a finished ad from a photo: make demo [PHOTO=cup.jpg COPY="Wake up."]
+	@$(BIN)/adstudio demo $${DEMO_PHOTO:+--photo "$$DEMO_PHOTO"} $${DEMO_COPY:+--copy "$$DEMO_COPY"}
+
+test: $(STAMP) ## run the tests, against a real Postgres: make test [ARGS="-k claim -x"]
+	$(BIN)/pytest $(ARGS)
+
+check: $(STAMP) ## lint, format, types, imports
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## put the code into the house's format
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+lock: $(BIN)/uv ## bring constraints.txt up to date
+	printf '%s\n' '-e .[fastapi,embedded]' '-e apps/adstudio' uv | \
+	$(BIN)/uv pip compile - --quiet --upgrade --group dev --universal --python-version 3.11 \
+		--no-annotate --no-header --no-emit-package pgbaton --no-emit-package adstudio --output-file constraints.txt
+
+clean: ## remove the environment and what tools leave behind; not the demo's ads
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
+	find src apps tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# uv is quick; pip steps in where only pip knows the way (a company's index, say).
+$(STAMP): pyproject.toml apps/adstudio/pyproject.toml constraints.txt | $(BIN)/uv
+	@echo "Installing into .venv"
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python $(INSTALL) || { \
+		$(BIN)/python -m pip install --quiet --upgrade pip && $(BIN)/python -m pip install --quiet $(INSTALL); }
+	@touch $@
+
+$(BIN)/uv:
+	@found=; bare=; \
+	for python in $(PYTHON) python3.13 python3.12 python3.11 python3; do \
+		"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 || continue; \
+		if "$$python" -c 'import ensurepip, venv' >/dev/null 2>&1; then found=$$python; break; fi; \
+		bare=$$python; \
+	done; \
+	if [ -n "$$found" ]; then \
+		echo "Making .venv with $$found"; \
+		"$$found" -m venv .venv && $(BIN)/python -m pip install --quiet -c constraints.txt uv; \
+	elif [ -n "$$bare" ]; then \
+		echo "$$bare lacks the module ensurepip (on Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; \
+	else \
+		echo "No Python of 3.11 or newer found; say which with: make PYTHON=/path/to/python3" >&2; exit 1; \
+	fi
