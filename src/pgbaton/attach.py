@@ -22,9 +22,14 @@ def trigger_function(table: JobTable) -> str:
     name = "notify_job_state_change"
     if table.name != "jobs":
         name = f"notify_{table.name}_state_change"
-        if len(name.encode()) > 63:
+        if len(name.encode()) > 63 or table.name == "job":
             name = f"notify_{hashlib.sha256(table.name.encode()).hexdigest()[:16]}_state_change"
     return f"{quoted(table.schema)}.{quoted(name)}"
+
+
+def _free_tag(names: str) -> str:
+    """What to append to the script's dollar quotes so that no name in it can end one; nearly always nothing."""
+    return next(tag for tag in ("", *(f"_{n}" for n in range(100))) if f"{tag}$" not in names)
 
 
 def attach_sql(pipeline: Pipeline) -> str:
@@ -52,7 +57,9 @@ def attach_sql(pipeline: Pipeline) -> str:
         "stages": ",\n       ".join(stages),
         "routes": ", ".join(routes),
         "function": function,
+        "function_name": literal(function),
         "function_literal": literal(f"{function}()"),
+        "tag": _free_tag(table.qualified + function + body),
         "body": body,
         "body_md5": hashlib.md5(body.encode(), usedforsecurity=False).hexdigest(),
         "lock": LOCK,
@@ -138,6 +145,7 @@ async def detach(conn: asyncpg.Connection, pipeline: Pipeline) -> None:
         "table": table.qualified,
         "table_literal": literal(table.qualified),
         "function": trigger_function(table),
+        "tag": _free_tag(table.qualified),
         "lock": LOCK,
         "lock_timeout": LOCK_TIMEOUT,
     }

@@ -188,6 +188,27 @@ def retry(
 
 
 @app.command()
+def reconcile(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show them.")] = False,
+    pipeline: PipelineName = None,
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find rows in a routed state without a dispatch (trigger off, restored backup, adopted table); create those."""
+
+    async def work(conn: asyncpg.Connection) -> list[tuple[str, str]]:
+        return await insights.reconcile(conn, await insights.table_of(conn, pipeline), create=not dry_run)
+
+    found = _with_database(database_url, work)
+    if as_json:
+        _print_json([{"job": job, "stage": stage} for job, stage in found])
+        return
+    for job, stage in found:
+        out.print(f"{job}  {stage}", markup=False)
+    out.print(f"{len(found)} {'missing' if dry_run else 'created'}")
+
+
+@app.command()
 def pause(stage: StageName = None, pipeline: PipelineName = None, database_url: DatabaseUrl = None) -> None:
     """Call a stage (or, without --stage, the whole pipeline) no more until it is resumed."""
     out.print(f"paused {_set_paused(database_url, pipeline, stage, paused=True)}")

@@ -38,7 +38,8 @@ class Settings(BaseSettings):
 
     ``capacity``: calls under way at once. ``lease``: after how long a silent worker counts as lost. ``poll``: how
     long it sleeps at most without a notification. ``drain_timeout``: how long a shutdown waits for calls.
-    ``retention``: how long settled dispatches are kept.
+    ``retention``: how long settled dispatches are kept. ``reconcile_every``: how often to look at a page of the
+    user's table for rows that no trigger saw; 0: never.
     """
 
     model_config = SettingsConfigDict(
@@ -51,6 +52,7 @@ class Settings(BaseSettings):
     poll: float = Field(default=5, ge=0.05, le=3600)
     drain_timeout: float = Field(default=30, ge=0, le=86400)
     retention: float = Field(default=30 * 86400, ge=60)
+    reconcile_every: float = Field(default=60, ge=0, le=86400)
     reconnect_delay: float = Field(
         default=5, gt=0, le=3600, validation_alias=AliasChoices("JOB_STATE_LISTENER_RECONNECT_DELAY")
     )

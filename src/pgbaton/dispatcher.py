@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pgbaton import telemetry
 from pgbaton.backoff import Backoff
@@ -20,6 +20,9 @@ from pgbaton.outcome import Answer, Begin, Decision, Verb, decide, decide_claime
 from pgbaton.stage_client import StageClient
 from pgbaton.store import Move, Store
 
+ABSORB_BATCH = 200
+RETRY_CAP = 1.0
+"""Seconds between two tries at most while the database is away: calls flow soon after it is back."""
 HELD_ROW_PAUSE = 0.5
 """Seconds between two looks at a row that somebody else holds or is changing."""
 
@@ -77,7 +80,7 @@ class Dispatcher:
         """Claim and call until drained, then return; calls under way keep the dispatcher from returning."""
         async with asyncio.TaskGroup() as tasks:
             settling = tasks.create_task(self._settle_answers())
-            backoff = Backoff(0.1, self._poll)
+            backoff = Backoff(0.1, RETRY_CAP)
             while not self._draining:
                 try:
                     pause = await self._claim_and_call(tasks)
@@ -125,7 +128,9 @@ class Dispatcher:
             return self._poll  # full: a settled call wakes us
         if claimed:
             return 0  # there may be more, of a stage that was at its limit a moment ago
-        due = await self._store.next_due()
+        due, changes = await self._store.next_due()
+        if changes and await self._store.absorb(ABSORB_BATCH):
+            return 0
         return self._poll if due is None else min(self._poll, max(0.01, due))
 
     async def _carry_out(self, dispatch: Dispatch) -> None:
@@ -175,7 +180,7 @@ class Dispatcher:
 
     async def _settle_answers(self) -> None:
         """Settle answers in batches: while one is under way the next one gathers."""
-        backoff = Backoff(0.1, self._poll)
+        backoff = Backoff(0.1, RETRY_CAP)
         while True:
             await self._hands.answered.wait(self._poll)
             batch, self._hands.answers = self._hands.answers, []
@@ -204,6 +209,7 @@ class Dispatcher:
                 self._let_go(called)
             else:
                 decided.append((now, answer, decide(self._pipeline.stage(now.stage), now.row, answer)))
+        await self._mind_circuits(batch, {d.stage for d, _, c in decided if c.down})
         if not decided:
             return []
         advanced = await self._advance([d for d, _, c in decided if c.verb is Verb.ADVANCE])
@@ -217,6 +223,15 @@ class Dispatcher:
                 self._report(dispatch, answer, state, decision)
                 self._let_go(dispatch)
         return held
+
+    async def _mind_circuits(self, batch: list[tuple[Dispatch, Answer]], down: set[str]) -> None:
+        """Open the circuit of stages that are down, close it where a probe was answered."""
+        probes = {d.stage for d, _ in batch if d.probing}
+        if down:
+            await self._store.strike(down, probes & down)
+        back = {d.stage for d, a in batch if d.probing and a.status is not None} - down
+        if back:
+            await self._store.close_circuit(back)
 
     async def _advance(self, dispatches: list[Dispatch]) -> set[str]:
         """Write done into the rows of stages that keep no state; the trigger settles their dispatches."""

@@ -111,6 +111,7 @@ class Engine:
             capacity=settings.capacity,
             lease=settings.lease,
             retention=settings.retention,
+            reconcile_every=settings.reconcile_every,
         )
         listener = self._listener = Listener(
             settings.dsn(),

@@ -27,6 +27,7 @@ class Event(Enum):
         "pipeline stage not called, the row moved on",
     )
     DISPATCH_RESCUED = ("dispatch_rescued", "중단된 호출 회수", "dispatch rescued")
+    DISPATCH_MISSING = ("dispatch_missing", "누락된 호출 생성", "missing dispatch created")
     LISTENER_CONNECTED = ("listener_connected", "리스너 연결", "listener connected")
     LISTENER_FAILED = ("listener_failed", "리스너 오류 발생", "listener error")
     LISTENER_RECONNECTING = ("listener_reconnecting", "재연결 시도", "listener reconnecting")

@@ -12,6 +12,7 @@ from pgbaton import sql
 from pgbaton.attach import with_types
 from pgbaton.errors import ConfigError, DatabaseError
 from pgbaton.model import DONE, FAILED
+from pgbaton.store import RECONCILE_PAGE, Store
 from pgbaton.table import JobTable
 
 
@@ -126,6 +127,20 @@ async def retry(
         [DONE] * len(dead),
     )
     return [r["job_key"] for r in (*hastened, *revived)]
+
+
+async def reconcile(conn: asyncpg.Connection, table: JobTable, *, create: bool) -> list[tuple[str, str]]:
+    """Jobs in a routed state without a dispatch, as (job, stage); ``create`` gives them one (and returns those)."""
+    store = Store(conn, table, ())
+    found: list[tuple[str, str]] = []
+    after: str | None = None
+    while True:
+        page = await store.unreconciled(after, RECONCILE_PAGE)
+        if page.missing:
+            found += await store.reconcile([job for job, _ in page.missing]) if create else page.missing
+        if page.last is None:
+            return found
+        after = page.last
 
 
 async def pause(conn: asyncpg.Connection, pipeline: str, stage: str | None, paused: bool) -> str:

@@ -213,7 +213,8 @@ class Dispatch:
     """One duty to call one stage for one job, as it was last read, with the job's row beside it.
 
     ``attempt`` names the attempt that may settle it; ``worker`` the lease holder (none: the stage works on).
-    ``row`` is ``None`` where the job is gone.
+    ``row`` is ``None`` where the job is gone. ``probing``: it was claimed to find out whether its stage, which was
+    down, is back.
     """
 
     id: int
@@ -223,6 +224,7 @@ class Dispatch:
     attempt: int
     worker: int | None
     row: Row | None
+    probing: bool = False
 
     @classmethod
     def of(cls, record: Any) -> Self:
@@ -236,4 +238,5 @@ class Dispatch:
             record["attempt"],
             record["worker"],
             row,
+            record.get("probing", False),
         )

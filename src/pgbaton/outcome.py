@@ -14,6 +14,9 @@ from pgbaton.model import DONE, FAILED, RUNNING, Advance, Outcome, Row, Stage
 RETRY_AFTER_CAP = 300.0
 """Seconds: the longest that a stage may ask to be left alone."""
 
+DOWN_DELAY = 0.5
+"""Seconds until a job whose stage was down may be claimed again, if the stage's circuit lets it."""
+
 _NOT_NOW = frozenset({409, 425, 429, 503})
 _GATEWAY_LOST_IT = frozenset({502, 504})
 
@@ -57,12 +60,14 @@ class Verb(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """``after`` is the delay in seconds that a deferral asks for, where the stage named one."""
+    """``after`` is a deferral's delay in seconds, where it is not left to the backoff. ``down``: nobody is at home
+    at the stage, so that calling it for other jobs is in vain for a while too."""
 
     verb: Verb
     outcome: Outcome
     error: str | None = None
     after: float | None = None
+    down: bool = False
 
 
 class Place(Enum):
@@ -126,8 +131,11 @@ def _decide_unmoved(stage: Stage, row: Row | None, answer: Answer) -> Decision:
     """The row is where it was when the stage was called (``running`` only if the engine wrote it)."""
     status = answer.status
     if answer.reply is Reply.REFUSED or status in _NOT_NOW:
-        delay = None if answer.retry_after is None else min(answer.retry_after, RETRY_AFTER_CAP)
-        return Decision(Verb.DEFER, Outcome.DEFERRED, answer.error, delay)
+        down = answer.reply is Reply.REFUSED or status == 503
+        delay = DOWN_DELAY if down else None  # the circuit decides when the stage is called again
+        if answer.retry_after is not None:
+            delay = min(answer.retry_after, RETRY_AFTER_CAP)
+        return Decision(Verb.DEFER, Outcome.DEFERRED, answer.error, delay, down)
     if status == 202:
         return Decision(Verb.WAIT, Outcome.ACCEPTED)
     if answer.ok:

@@ -76,8 +76,12 @@ class StageClient:
                 retry_after_seconds(response.get_header("retry-after"), time.time()),
                 None if 200 <= status < 300 else _reason(status, response, body),
             )
-        except (ConnectError, ConnectTimeoutError):
+        except ConnectTimeoutError:
             return Answer(Reply.REFUSED, error="no connection to the stage")
+        except ConnectError as error:
+            if _never_connected(error):
+                return Answer(Reply.REFUSED, error="no connection to the stage")
+            return Answer(Reply.LOST, error="the connection broke before the answer was complete")
         except RequestTimeoutError:
             return Answer(Reply.TIMEOUT, error=f"no answer within {stage.timeout:g} s")
         except NetworkError:
@@ -86,6 +90,14 @@ class StageClient:
             # The client's message may name the address, never what was sent.
             lost = (status is None and "garbled") or "lost"
             return Answer(Reply(lost), error=f"the stage's answer was not readable ({type(error).__name__})")
+
+
+def _never_connected(error: ConnectError) -> bool:
+    """Whether nothing was sent. The client calls it a connect error, too, when a connection closes before the
+    answer: only its cause tells the two apart, and a stage that may have worked must not count as one that was
+    never reached."""
+    causes = error.details["causes"] or []
+    return any(cause["message"] == "client error (Connect)" for cause in causes)
 
 
 async def _bounded_body(response: Response) -> bytes:

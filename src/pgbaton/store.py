@@ -16,6 +16,10 @@ from pgbaton.outcome import Answer, Decision
 from pgbaton.table import JobTable
 
 
+RECONCILE_PAGE = 1000
+"""Rows of the user's table that one look for missing dispatches reads."""
+
+
 @dataclass(frozen=True, slots=True)
 class Move:
     """Put a row from one (step, status) to another, if it is still there."""
@@ -25,13 +29,22 @@ class Move:
     target: tuple[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of the user's table: the key to go on behind (None: that was the end), and the jobs in a routed state
+    without a dispatch, as (job, stage)."""
+
+    last: str | None
+    missing: tuple[tuple[str, str], ...]
+
+
 class Store:
     """Reads and writes dispatches of one pipeline through a pool. Errors are asyncpg's, and OSError.
 
     ``steps``: the stages that this worker knows how to call; it leaves all others alone.
     """
 
-    def __init__(self, pool: asyncpg.Pool, table: JobTable, steps: Iterable[str]) -> None:
+    def __init__(self, pool: asyncpg.Pool | asyncpg.Connection, table: JobTable, steps: Iterable[str]) -> None:
         self._pool = pool
         self._table = table
         self._pipeline = table.pipeline
@@ -102,9 +115,34 @@ class Store:
         """Dispatches whose stage was left to work on and is past its deadline; paged as :meth:`orphans`."""
         return [Dispatch.of(r) for r in await self._fetch("overdue", self._pipeline, self._steps, after, limit)]
 
-    async def next_due(self) -> float | None:
-        """Seconds until the next retry is due, by the database's clock; None where none waits."""
-        return await self._value("next_due", self._pipeline, self._steps)
+    async def next_due(self) -> tuple[float | None, bool]:
+        """Seconds, by the database's clock, until something that waits may be claimed (None: nothing waits), and
+        whether changes wait to be absorbed."""
+        row = (await self._fetch("next_due", self._pipeline, self._steps))[0]
+        return row["due"], row["changes"]
+
+    async def absorb(self, limit: int) -> int:
+        """Apply changes that users' transactions could only write down; returns how many."""
+        return int(await self._value("absorb", self._pipeline, limit) or 0)
+
+    async def strike(self, steps: Collection[str], probed: Collection[str]) -> None:
+        """Open the circuit of stages that were found down, ``probed`` ones by the probe that was to tell."""
+        await self._fetch("strike", self._pipeline, list(steps), list(probed))
+
+    async def close_circuit(self, steps: Collection[str]) -> None:
+        """Stages whose probe was answered may be called again."""
+        await self._fetch("close_circuit", self._pipeline, list(steps))
+
+    async def unreconciled(self, after: str | None, limit: int) -> Page:
+        """Look at ``limit`` rows of the user's table behind the key ``after``, for routed ones with no dispatch."""
+        row = (await self._fetch("unreconciled", self._pipeline, after, limit))[0]
+        missing = tuple(zip(row["keys"], row["steps"], strict=True))
+        return Page(row["last"] if row["looked_at"] == limit else None, missing)
+
+    async def reconcile(self, job_keys: Collection[str]) -> list[tuple[str, str]]:
+        """Create the dispatches that these jobs' rows ask for and lack; returns (job, stage) of each."""
+        rows = await self._fetch("reconcile", self._pipeline, list(job_keys))
+        return [(row["job_key"], row["stage"]) for row in rows]
 
     async def prune(self, retention: float) -> int:
         """Forget settled dispatches older than ``retention`` seconds; returns how many (at most 1,000)."""

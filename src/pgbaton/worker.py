@@ -13,7 +13,7 @@ from pgbaton.events import Event, EventLog
 from pgbaton.loops import Wake, every
 from pgbaton.model import Dispatch, Pipeline
 from pgbaton.outcome import Decision, decide_lost, decide_overdue
-from pgbaton.store import Store
+from pgbaton.store import RECONCILE_PAGE, Store
 
 RESCUE_EVERY = 1.0
 PRUNE_EVERY = 60.0
@@ -26,7 +26,7 @@ def worker_name() -> str:
 
 
 class Worker:
-    """Holds the lease row of one dispatcher. ``lease`` and ``retention`` are in seconds.
+    """Holds the lease row of one dispatcher. ``lease``, ``retention`` and ``reconcile_every`` are in seconds.
 
     The lease store has a connection of its own, so that a busy pool never costs the lease.
     """
@@ -43,6 +43,7 @@ class Worker:
         capacity: int,
         lease: float,
         retention: float,
+        reconcile_every: float,
     ) -> None:
         self._pipeline = pipeline
         self._store = store
@@ -53,6 +54,8 @@ class Worker:
         self._capacity = capacity
         self._lease = lease
         self._retention = retention
+        self._reconcile_every = reconcile_every
+        self._reconciled_to: str | None = None
         self._draining = False
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -61,6 +64,8 @@ class Worker:
             tasks.create_task(every(self._lease / 3, self.renew, stop, self._log, "lease"))
             tasks.create_task(every(RESCUE_EVERY, self.rescue, stop, self._log, "rescue"))
             tasks.create_task(every(PRUNE_EVERY, self.prune, stop, self._log, "prune"))
+            if self._reconcile_every > 0:
+                tasks.create_task(every(self._reconcile_every, self.reconcile, stop, self._log, "reconcile"))
 
     async def renew(self) -> None:
         """Renew the lease, or take a new one where there is none."""
@@ -93,6 +98,7 @@ class Worker:
             async with self._dispatcher.claiming:
                 return await self._store.orphans(worker, self._dispatcher.held, after, PAGE)
 
+        await self._store.absorb(PAGE)
         rescued = await self._settle_pages(orphans, lambda d: decide_lost(self._pipeline.stage(d.stage), d.row))
         for dispatch in rescued:
             telemetry.RESCUED.labels(self._pipeline.name).inc()
@@ -125,6 +131,14 @@ class Worker:
             if len(page) < PAGE:
                 return settled
             after = page[-1].id
+
+    async def reconcile(self) -> None:
+        """Look at the next page of the user's table for routed rows that no trigger saw. Gently: one page a time."""
+        page = await self._store.unreconciled(self._reconciled_to, RECONCILE_PAGE)
+        self._reconciled_to = page.last
+        if page.missing:
+            for job, stage in await self._store.reconcile([job for job, _ in page.missing]):
+                self._log.warning(Event.DISPATCH_MISSING, job_id=job, stage=stage)
 
     async def prune(self) -> None:
         """Forget settled dispatches that are older than the retention."""

@@ -27,7 +27,7 @@ ON CONFLICT (pipeline, step) DO UPDATE
        IS DISTINCT FROM (EXCLUDED.after, EXCLUDED.position, EXCLUDED.timeout, EXCLUDED.attempts,
                          EXCLUDED.concurrency, true);
 
-DO $pgbaton$
+DO $pgbaton{tag}$
 DECLARE
     -- The engine's functions run with their owner's rights, so that a role which may update its jobs
     -- needs no right on the schema pgbaton.
@@ -41,11 +41,11 @@ DECLARE
 BEGIN
     IF (SELECT md5(prosrc) = '{body_md5}' AND prosecdef AND proconfig = ARRAY['search_path=pg_catalog, pg_temp']
           FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
-        EXECUTE $ddl$
+        EXECUTE $ddl{tag}$
 CREATE OR REPLACE FUNCTION {function}() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $fn${body}$fn$
-        $ddl$;
+AS $fn{tag}${body}$fn{tag}$
+        $ddl{tag}$;
         REVOKE ALL ON FUNCTION {function}() FROM PUBLIC;
     END IF;
 
@@ -56,8 +56,8 @@ AS $fn${body}$fn$
            AND tgenabled IN ('O', 'A') AND tgqual IS NULL AND tgattr = ''
            AND tgargs = coalesce(convert_to(touch, 'UTF8') || '\x00', ''))
     THEN
-        EXECUTE format('CREATE OR REPLACE TRIGGER job_state_change_trigger AFTER INSERT OR UPDATE OR DELETE ON {table}
-                        FOR EACH ROW EXECUTE FUNCTION {function}(%s)', coalesce(quote_literal(touch), ''));
+        EXECUTE format('CREATE OR REPLACE TRIGGER job_state_change_trigger AFTER INSERT OR UPDATE OR DELETE ON %s
+                        FOR EACH ROW EXECUTE FUNCTION %s(%s)', {table_literal}, {function_name}, coalesce(quote_literal(touch), ''));
         ALTER TABLE {table} ENABLE TRIGGER job_state_change_trigger;
     END IF;
     IF NOT EXISTS (
@@ -71,5 +71,5 @@ AS $fn${body}$fn$
         ALTER TABLE {table} ENABLE TRIGGER job_state_truncate_trigger;
     END IF;
 END
-$pgbaton$;
+$pgbaton{tag}$;
 COMMIT;

@@ -1,0 +1,27 @@
+-- $1 pipeline, $2 at most: apply changes that the users' transactions could only write down, by the rows as they
+-- are now. A row that somebody holds is left for later. Returns how many changes were applied.
+WITH taken AS MATERIALIZED (
+    SELECT c.id, c.job_key FROM pgbaton.changes AS c
+     WHERE c.pipeline = $1
+     ORDER BY c.id
+     LIMIT $2
+       FOR UPDATE SKIP LOCKED
+), job AS MATERIALIZED (
+    SELECT j.{key}::text AS job_key, {tenant} AS tenant, j.{step}::text AS step, j.{status}::text AS status
+      FROM {table} AS j
+     WHERE j.{key} IN (SELECT t.job_key::{key_type} FROM taken AS t)
+       FOR NO KEY UPDATE OF j SKIP LOCKED
+), gone AS (
+    SELECT t.job_key FROM taken AS t
+     WHERE NOT EXISTS (SELECT FROM {table} AS j WHERE j.{key} = t.job_key::{key_type})
+), removed AS (
+    DELETE FROM pgbaton.changes AS c
+     USING taken AS t
+     WHERE c.id = t.id AND (t.job_key IN (SELECT job_key FROM job) OR t.job_key IN (SELECT job_key FROM gone))
+    RETURNING c.id
+), applied AS (
+    SELECT pgbaton.settle_and_create($1, job_key, tenant, step, status)::text AS what FROM job
+     UNION ALL
+    SELECT pgbaton.cancel_open($1, ARRAY[job_key])::text FROM gone
+)
+SELECT (SELECT count(*) FROM removed) + 0 * count(what) FROM applied
