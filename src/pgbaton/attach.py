@@ -37,8 +37,6 @@ def attach_sql(pipeline: Pipeline) -> str:
     table = JobTable.of(pipeline)
     name = literal(pipeline.name)
     function = trigger_function(table)
-    tenant = "NULL" if pipeline.tenant is None else f"NEW.{quoted(pipeline.tenant)}::text"
-    body = sql.render(sql.read("trigger.sql"), table.parts() | {"pipeline": name, "new_tenant": tenant})
     stages = (
         f"({name}, {literal(s.step)}, {literal(s.after)}, {position}, interval '{s.timeout:f} s', {s.attempts}, "
         f"{s.concurrency or 'NULL'})"
@@ -59,13 +57,25 @@ def attach_sql(pipeline: Pipeline) -> str:
         "function": function,
         "function_name": literal(function),
         "function_literal": literal(f"{function}()"),
-        "tag": _free_tag(table.qualified + function + body),
-        "body": body,
-        "body_md5": hashlib.md5(body.encode(), usedforsecurity=False).hexdigest(),
+        "tag": _free_tag(table.qualified + function + _trigger_body(table)),
+        "body": _trigger_body(table),
+        "body_md5": trigger_body_md5(table),
         "lock": LOCK,
         "lock_timeout": LOCK_TIMEOUT,
     }
     return sql.render(sql.read("attach.sql"), parts)
+
+
+def _trigger_body(table: JobTable) -> str:
+    tenant = "NULL" if table.tenant is None else f"NEW.{quoted(table.tenant)}::text"
+    return sql.render(
+        sql.read("trigger.sql"), table.parts() | {"pipeline": literal(table.pipeline), "new_tenant": tenant}
+    )
+
+
+def trigger_body_md5(table: JobTable) -> str:
+    """The fingerprint of the trigger function's body, to tell whether the one in the database is ours."""
+    return hashlib.md5(_trigger_body(table).encode(), usedforsecurity=False).hexdigest()
 
 
 def pipeline_sql(pipeline: Pipeline) -> str:
@@ -115,7 +125,10 @@ async def attach(conn: asyncpg.Connection, pipeline: Pipeline) -> None:
     :class:`LockNotHad` where the table was busy.
     """
     table = await read_table(conn, pipeline)
-    attached = await conn.fetchrow(sql.read("queries/attached.sql"), pipeline.name, table.qualified)
+    try:
+        attached = await conn.fetchrow(sql.read("queries/attached.sql"), pipeline.name, table.qualified)
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise AttachError(f"no right to attach to {pipeline.table!r}: {error}") from None
     if attached["elsewhere"] is not None:
         raise AttachError(
             f"pipeline.name: {pipeline.name!r} is attached to {attached['elsewhere']}: detach it from there first"

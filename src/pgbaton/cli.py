@@ -229,9 +229,13 @@ def _set_paused(database_url: str | None, pipeline: str | None, stage: str | Non
 
 
 @app.command()
-def doctor(database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
+def doctor(
+    invariants: Annotated[bool, typer.Option("--invariants", help="Also check what must always hold.")] = False,
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
     """Look for what keeps jobs from moving; each finding with its remedy. Exit code 1: something was found."""
-    found = _with_database(database_url, examination.examine, migrated=False)
+    found = _with_database(database_url, lambda conn: examination.examine(conn, invariants=invariants), migrated=False)
     if as_json:
         _print_json([{"name": f.name, "what": f.what, "remedy": f.remedy} for f in found])
     else:

@@ -36,6 +36,8 @@ PostgresUrl = Annotated[SecretStr, AfterValidator(_plain_postgres)]
 class Settings(BaseSettings):
     """How a worker runs. Durations are in seconds.
 
+    ``listen_url``: a direct address for LISTEN, where ``database_url`` is a transaction pooler's.
+
     ``capacity``: calls under way at once. ``lease``: after how long a silent worker counts as lost. ``poll``: how
     long it sleeps at most without a notification. ``drain_timeout``: how long a shutdown waits for calls.
     ``retention``: how long settled dispatches are kept. ``reconcile_every``: how often to look at a page of the
@@ -47,6 +49,7 @@ class Settings(BaseSettings):
     )
 
     database_url: PostgresUrl | None = Field(default=None, validation_alias=AliasChoices("DATABASE_URL"))
+    listen_url: PostgresUrl | None = None
     capacity: int = Field(default=64, ge=1, le=10_000)
     lease: float = Field(default=15, ge=1, le=3600)
     poll: float = Field(default=5, ge=0.05, le=3600)
@@ -57,6 +60,10 @@ class Settings(BaseSettings):
         default=5, gt=0, le=3600, validation_alias=AliasChoices("JOB_STATE_LISTENER_RECONNECT_DELAY")
     )
     log_language: Language = "en"
+
+    def listen_dsn(self) -> str | None:
+        """The address to LISTEN at, where it is not the database URL's."""
+        return None if self.listen_url is None else self.listen_url.get_secret_value()
 
     def dsn(self) -> str:
         """The database URL. Raises :class:`ConfigError` where none is set."""
@@ -79,8 +86,9 @@ def load_settings(path: Path | None = None, given: Mapping[str, object] | None =
     Raises :class:`ConfigError`.
     """
     table = _read(path).get("worker", {}) if path else {}
-    if "database_url" in table:
-        raise ConfigError(f"{path}: worker.database_url: a secret does not belong in this file; set DATABASE_URL")
+    for name, variable in (("database_url", "DATABASE_URL"), ("listen_url", "PGBATON_LISTEN_URL")):
+        if name in table:
+            raise ConfigError(f"{path}: worker.{name}: a secret does not belong in this file; set {variable}")
     from_file = _validated(lambda: Settings.model_validate(table), f"{path}: worker") if table else None
     environment = read_settings(Settings)
     chosen: dict[str, Any] = {name: getattr(from_file, name) for name in table} if from_file else {}

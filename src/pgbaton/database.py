@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -50,9 +51,9 @@ async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 async def connect(database_url: str) -> asyncpg.Connection:
-    """As :func:`connection`, but the caller closes it."""
+    """As :func:`connection`, but the caller closes it. ``pooled(conn)`` tells whether a pooler is in the path."""
     try:
-        conn = await asyncpg.connect(database_url, timeout=CONNECT_TIMEOUT, server_settings=SETTINGS)
+        conn = await _open(database_url)
     except (ValueError, asyncpg.InterfaceError) as error:
         raise DatabaseError(f"DATABASE_URL is not an address of a Postgres: {type(error).__name__}") from None
     except (OSError, TimeoutError) as error:
@@ -65,6 +66,77 @@ async def connect(database_url: str) -> asyncpg.Connection:
         await conn.close()
         raise DatabaseError(f"PostgreSQL {version.major} is too old: 14 or newer is needed")
     return conn
+
+
+def pooled(conn: asyncpg.Connection) -> bool:
+    """Whether a transaction pooler (PgBouncer) is between this connection and Postgres."""
+    return type(conn) is ThroughPooler  # to isinstance() every asyncpg connection is an instance of every kind
+
+
+class ThroughPooler(asyncpg.Connection):
+    """A connection whose every statement is a transaction of its own.
+
+    Behind a transaction pooler the parse and the execution of one statement may reach two different servers,
+    where an unnamed statement is somebody else's; a transaction keeps them together.
+    """
+
+    async def fetch(self, query: str, *args: Any, **options: Any) -> list[asyncpg.Record]:
+        async with self._one_transaction():
+            return list(await super().fetch(query, *args, **options))
+
+    async def fetchrow(self, query: str, *args: Any, **options: Any) -> asyncpg.Record | None:
+        async with self._one_transaction():
+            return await super().fetchrow(query, *args, **options)
+
+    async def fetchval(self, query: str, *args: Any, **options: Any) -> Any:
+        async with self._one_transaction():
+            return await super().fetchval(query, *args, **options)
+
+    @asynccontextmanager
+    async def _one_transaction(self) -> AsyncIterator[None]:
+        if self.is_in_transaction():
+            yield
+        else:
+            async with self.transaction(isolation="read_committed"):
+                yield
+
+
+def pool(database_url: str, size: int, *, through_pooler: bool) -> asyncpg.Pool:
+    """A pool of at most ``size`` connections with the engine's settings; use as an async context manager."""
+
+    async def keep(_connection: asyncpg.Connection) -> None:
+        """No statement of ours changes the session, so there is nothing to reset (and no round trip for it)."""
+
+    return asyncpg.create_pool(
+        database_url,
+        min_size=1,
+        max_size=size,
+        command_timeout=30,
+        timeout=CONNECT_TIMEOUT,
+        reset=keep,
+        **(_POOLER_OPTIONS if through_pooler else _DIRECT_OPTIONS),
+    )
+
+
+_DIRECT_OPTIONS: dict[str, Any] = {"server_settings": SETTINGS}
+# A pooler passes on no settings, and prepared statements do not survive it.
+_POOLER_OPTIONS: dict[str, Any] = {"statement_cache_size": 0, "connection_class": ThroughPooler}
+
+
+async def _open(database_url: str) -> asyncpg.Connection:
+    """A direct connection where there is one, else one through the pooler."""
+    try:
+        conn = await asyncpg.connect(database_url, timeout=CONNECT_TIMEOUT, **_DIRECT_OPTIONS)
+    except asyncpg.ProtocolViolationError as error:
+        if "startup parameter" not in str(error):
+            raise
+    else:
+        # A pooler makes up the process id that it greets with.
+        async with conn.transaction():
+            if await conn.fetchval("SELECT pg_backend_pid()") == conn.get_server_pid():
+                return conn
+        await conn.close()
+    return await asyncpg.connect(database_url, timeout=CONNECT_TIMEOUT, **_POOLER_OPTIONS)
 
 
 async def check_migrated(conn: asyncpg.Connection) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from pgbaton import telemetry
@@ -40,7 +41,7 @@ class _Hands:
 class Dispatcher:
     """Claims what is due, calls its stage and settles what came of it, until :meth:`drain`.
 
-    ``poll`` is in seconds: how long it sleeps at most when nothing wakes it.
+    ``poll`` says for how many seconds it sleeps at most when nothing wakes it.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Dispatcher:
         log: EventLog,
         *,
         capacity: int,
-        poll: float,
+        poll: Callable[[], float],
     ) -> None:
         self.claiming = asyncio.Lock()
         self.worker: int | None = None
@@ -62,7 +63,7 @@ class Dispatcher:
         self._wake = wake
         self._log = log
         self._capacity = capacity
-        self._poll = poll
+        self._poll_now = poll
         self._hands = _Hands()
         self._draining = False
         self._gauge = telemetry.IN_FLIGHT.labels(pipeline.name)
@@ -118,20 +119,20 @@ class Dispatcher:
         """One claim; returns for how many seconds nothing is to be done unless somebody wakes us."""
         room = self._capacity - len(self._hands.calls)
         if room <= 0 or self.worker is None:
-            return self._poll
+            return self._poll_now()
         async with self.claiming:
             claimed = await self._store.claim(self.worker, room)
             for dispatch in claimed:
                 self._hands.calls[dispatch.id, dispatch.attempt] = tasks.create_task(self._carry_out(dispatch))
         self._gauge.set(len(self._hands.calls))
         if len(claimed) == room:
-            return self._poll  # full: a settled call wakes us
+            return self._poll_now()  # full: a settled call wakes us
         if claimed:
             return 0  # there may be more, of a stage that was at its limit a moment ago
         due, changes = await self._store.next_due()
         if changes and await self._store.absorb(ABSORB_BATCH):
             return 0
-        return self._poll if due is None else min(self._poll, max(0.01, due))
+        return self._poll_now() if due is None else min(self._poll_now(), max(0.01, due))
 
     async def _carry_out(self, dispatch: Dispatch) -> None:
         """From a claim to an answer that waits to be settled; whatever goes wrong, the hands let go."""
@@ -175,14 +176,14 @@ class Dispatcher:
             elif stage.advance is Advance.STAGE or await self._store.move(
                 [Move(dispatch.job_key, stage.entry, (stage.step, RUNNING))]
             ):
-                return dispatch
+                return replace(dispatch, probing=claimed.probing)
             await asyncio.sleep(HELD_ROW_PAUSE)
 
     async def _settle_answers(self) -> None:
         """Settle answers in batches: while one is under way the next one gathers."""
         backoff = Backoff(0.1, RETRY_CAP)
         while True:
-            await self._hands.answered.wait(self._poll)
+            await self._hands.answered.wait(self._poll_now())
             batch, self._hands.answers = self._hands.answers, []
             if not batch:
                 continue

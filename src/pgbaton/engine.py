@@ -11,8 +11,10 @@ import asyncpg
 
 from pgbaton.attach import check_attached, read_table
 from pgbaton.config import Settings
-from pgbaton.database import SETTINGS, check_migrated, connection
+from pgbaton.database import check_migrated, connection, pooled
+from pgbaton.database import pool as pool_of
 from pgbaton.dispatcher import Dispatcher
+from pgbaton.errors import DatabaseError
 from pgbaton.events import Event, EventLog, describe
 from pgbaton.listener import Listener
 from pgbaton.loops import Wake
@@ -22,6 +24,8 @@ from pgbaton.store import Store
 from pgbaton.table import JobTable
 from pgbaton.worker import Worker
 
+POLL_UNHEARD = 1.0
+"""Seconds between two polls at most while no notification can arrive."""
 ABANDON_TIMEOUT = 10.0
 """Seconds that giving back unfinished calls may take before the lease is left to lapse instead."""
 
@@ -70,9 +74,9 @@ class Engine:
         return not self._main.done()
 
     @property
-    def listening(self) -> bool:
-        """Whether notifications arrive; while not, the engine polls."""
-        return self._listener is not None and self._listener.connected
+    def listening(self) -> bool | None:
+        """Whether notifications arrive; while not, the engine polls. None: it polls by its configuration."""
+        return None if self._listener is None else self._listener.connected
 
     def stop(self) -> None:
         """Begin to drain; leaving the context waits for the end of it."""
@@ -88,18 +92,42 @@ class Engine:
             await check_migrated(conn)
             table = await read_table(conn, self._pipeline)
             await check_attached(conn, self._pipeline, table)
+            through_pooler = pooled(conn)
         async with contextlib.AsyncExitStack() as stack:
-            pool = await stack.enter_async_context(_pool(dsn, 4))
-            lease_pool = await stack.enter_async_context(_pool(dsn, 1))
+            pool = await stack.enter_async_context(pool_of(dsn, 4, through_pooler=through_pooler))
+            lease_pool = await stack.enter_async_context(pool_of(dsn, 1, through_pooler=through_pooler))
             client = await stack.enter_async_context(StageClient(self._pipeline))
-            await self._work(table, pool, lease_pool, client)
+            listen_url = await self._listen_url(through_pooler)
+            await self._work(table, pool, lease_pool, client, listen_url)
 
-    async def _work(self, table: JobTable, pool: asyncpg.Pool, lease_pool: asyncpg.Pool, client: StageClient) -> None:
+    async def _listen_url(self, through_pooler: bool) -> str | None:
+        """Where to LISTEN; None where only a transaction pooler is reached, through which nothing is ever heard."""
+        url = self._settings.listen_dsn()
+        if url is not None:
+            with contextlib.suppress(DatabaseError):  # not there just now: the listener will try again and say so
+                async with connection(url) as conn:
+                    through_pooler = pooled(conn)
+        if through_pooler:
+            self._log.warning(Event.POOLER_IN_PATH, poll=min(self._settings.poll, POLL_UNHEARD))
+            return None
+        return url or self._settings.dsn()
+
+    def _poll(self) -> float:
+        return self._settings.poll if self.listening else min(self._settings.poll, POLL_UNHEARD)
+
+    async def _work(
+        self,
+        table: JobTable,
+        pool: asyncpg.Pool,
+        lease_pool: asyncpg.Pool,
+        client: StageClient,
+        listen_url: str | None,
+    ) -> None:
         settings, log, wake = self._settings, self._log, Wake()
         steps = [stage.step for stage in self._pipeline.stages]
         store = Store(pool, table, steps)
         dispatcher = self._dispatcher = Dispatcher(
-            self._pipeline, store, client, wake, log, capacity=settings.capacity, poll=settings.poll
+            self._pipeline, store, client, wake, log, capacity=settings.capacity, poll=self._poll
         )
         worker = Worker(
             self._pipeline,
@@ -113,25 +141,22 @@ class Engine:
             retention=settings.retention,
             reconcile_every=settings.reconcile_every,
         )
-        listener = self._listener = Listener(
-            settings.dsn(),
-            self._pipeline.name,
-            self._pipeline.channel,
-            wake,
-            log,
-            settings.reconnect_delay,
-        )
+        if listen_url is not None:
+            self._listener = Listener(
+                listen_url, self._pipeline.name, self._pipeline.channel, wake, log, settings.reconnect_delay
+            )
         await worker.renew()
         stopped = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
-            listening = tasks.create_task(listener.run())
+            listening = tasks.create_task(self._listener.run()) if self._listener else None
             duties = tasks.create_task(worker.run(stopped))
             calling = tasks.create_task(dispatcher.run())
             self._started.set_result(None)
             await self._stop.wait()
             await self._drain(dispatcher, worker, calling)
             stopped.set()
-            listening.cancel()
+            if listening:
+                listening.cancel()
             await duties
         log.info(Event.WORKER_STOPPED)
 
@@ -152,12 +177,3 @@ class Engine:
         except Exception as error:
             self._log.warning(Event.DATABASE_AWAY, loop="leave", error=describe(error))
         await calling
-
-
-def _pool(dsn: str, size: int) -> asyncpg.pool.Pool:
-    async def keep(_connection: asyncpg.Connection) -> None:
-        """No statement of ours changes the session, so there is nothing to reset (and no round trip for it)."""
-
-    return asyncpg.create_pool(
-        dsn, min_size=1, max_size=size, command_timeout=30, server_settings=SETTINGS, reset=keep, timeout=10
-    )

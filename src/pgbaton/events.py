@@ -31,6 +31,11 @@ class Event(Enum):
     LISTENER_CONNECTED = ("listener_connected", "리스너 연결", "listener connected")
     LISTENER_FAILED = ("listener_failed", "리스너 오류 발생", "listener error")
     LISTENER_RECONNECTING = ("listener_reconnecting", "재연결 시도", "listener reconnecting")
+    POOLER_IN_PATH = (
+        "pooler_in_path",
+        "트랜잭션 풀러 경유, LISTEN 불가로 폴링만 사용 (PGBATON_LISTEN_URL에 직접 주소 지정 필요)",
+        "a transaction pooler is in the path, LISTEN hears nothing: polling (PGBATON_LISTEN_URL: a direct address)",
+    )
     WORKER_STARTED = ("worker_started", "워커 시작", "worker started")
     WORKER_DRAINING = ("worker_draining", "워커 종료 중, 남은 호출 대기", "worker draining")
     WORKER_STOPPED = ("worker_stopped", "워커 종료", "worker stopped")
@@ -82,7 +87,9 @@ _PLAIN = re.compile(r"[^\s\"'=\\\x00-\x1f\x7f-\x9f\u2028\u2029]{1,200}")
 def shown(value: object) -> str:
     """A field's value on one line and of bounded length, whatever somebody put into it."""
     text = f"{value:.3f}" if isinstance(value, float) else str(value)
-    return text if _PLAIN.fullmatch(text) else ascii(text[:200]) if not text.isprintable() else f"{text[:200]!r}"
+    if _PLAIN.fullmatch(text) and text.isprintable():
+        return text
+    return repr(text[:200]) if text.isprintable() else ascii(text[:200])
 
 
 def describe(error: BaseException) -> str:

@@ -15,7 +15,6 @@ from pgbaton.model import Dispatch, State
 from pgbaton.outcome import Answer, Decision
 from pgbaton.table import JobTable
 
-
 RECONCILE_PAGE = 1000
 """Rows of the user's table that one look for missing dispatches reads."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Concatenate, ParamSpec, TypeVar, get_type_hints
@@ -114,7 +115,7 @@ class Stages:
                     raise JobRefused(409, "Job moved on", "the job's row was changed while the stage worked")
         except JobRefused:
             raise
-        except Exception:
+        except (Exception, asyncio.CancelledError):  # cancelled: the server ends before its stages do
             async with self.pool.acquire() as db:
                 await db.fetchval(self._table.query("guard_end"), job_id, step, FAILED)
             raise

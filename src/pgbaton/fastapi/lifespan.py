@@ -54,7 +54,7 @@ async def readyz(request: Request) -> JSONResponse:
     engine: Engine | None = request.app.state.pgbaton
     checks = {"database": await _answers(request.app.state.pgbaton_pool)}
     if engine is not None:
-        checks |= {"engine": engine.running, "listener": engine.listening}
+        checks |= {"engine": engine.running, "listener": engine.listening is not False}
     ready = all(checks.values())
     return JSONResponse({"status": "ready" if ready else "not ready", **checks}, 200 if ready else 503)
 

@@ -54,7 +54,7 @@ AS $fn{tag}${body}$fn{tag}$
          WHERE tgrelid = job_table AND tgname = 'job_state_change_trigger' AND tgfoid = {function_literal}::regprocedure
            AND tgtype = 29  -- after insert, update, delete, for each row
            AND tgenabled IN ('O', 'A') AND tgqual IS NULL AND tgattr = ''
-           AND tgargs = coalesce(convert_to(touch, 'UTF8') || '\x00', ''))
+           AND tgargs = coalesce(convert_to(touch, 'UTF8') || E'\\x00', ''))
     THEN
         EXECUTE format('CREATE OR REPLACE TRIGGER job_state_change_trigger AFTER INSERT OR UPDATE OR DELETE ON %s
                         FOR EACH ROW EXECUTE FUNCTION %s(%s)', {table_literal}, {function_name}, coalesce(quote_literal(touch), ''));

@@ -34,3 +34,36 @@ UNION ALL
 SELECT 'notification_queue', format('the notification queue is %s %% full', round(100 * pg_notification_queue_usage())),
        'end the session that LISTENs inside an old transaction (pg_stat_activity, oldest xact_start)'
  WHERE pg_notification_queue_usage() > 0.5
+UNION ALL
+SELECT 'circuit_open', format('nobody answers at the stage %s of %s: it was found down %s times in a row', step, pipeline, strikes),
+       'see to the stage; workers probe it by themselves every few seconds'
+  FROM pgbaton.stages WHERE strikes > 0
+UNION ALL
+SELECT 'inbox_waits', format('%s changes of %s wait to be applied, the oldest for %s s', count(*), pipeline,
+                             round(extract(epoch FROM clock_timestamp() - min(changed_at)))),
+       'start a worker; if one runs: somebody holds the jobs'' rows (pg_stat_activity, oldest xact_start)'
+  FROM pgbaton.changes
+ GROUP BY pipeline
+HAVING min(changed_at) < clock_timestamp() - interval '30 s'
+UNION ALL
+SELECT 'old_snapshot', format('%s holds back vacuum since %s s (%s)', holder, round(age), detail), remedy
+  FROM (
+    SELECT format('session %s of %s', a.pid, a.usename) AS holder, extract(epoch FROM clock_timestamp() - a.xact_start) AS age,
+           a.state AS detail, format('end it: SELECT pg_terminate_backend(%s)', a.pid) AS remedy
+      FROM pg_stat_activity a
+     WHERE a.backend_xmin IS NOT NULL AND a.xact_start < clock_timestamp() - interval '10 minutes'
+       AND a.backend_type = 'client backend'
+    UNION ALL
+    SELECT format('the prepared transaction %s', x.gid), extract(epoch FROM clock_timestamp() - x.prepared), x.owner,
+           format('end it: ROLLBACK PREPARED %L', x.gid)
+      FROM pg_prepared_xacts x
+     WHERE x.prepared < clock_timestamp() - interval '10 minutes'
+  ) AS holders
+UNION ALL
+SELECT 'index_missing', format('the index pgbaton.%s is missing or not valid', wanted.name),
+       'REINDEX it, or create it as the migrations do'
+  FROM unnest(ARRAY['dispatches_one_open', 'dispatches_due', 'dispatches_running', 'dispatches_settled',
+                    'dispatches_of_job', 'stages_one_route_per_state']) AS wanted (name)
+  LEFT JOIN (pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'pgbaton'
+             JOIN pg_index i ON i.indexrelid = c.oid) ON c.relname = wanted.name
+ WHERE i.indisvalid IS NOT TRUE

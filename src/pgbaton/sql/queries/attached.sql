@@ -1,4 +1,6 @@
--- $1 pipeline, $2 table: whether they belong together; another table of this pipeline; another pipeline of this table.
+-- $1 pipeline, $2 table: whether they belong together; another table of this pipeline (a dropped one is none);
+-- another pipeline of this table.
 SELECT EXISTS (SELECT FROM pgbaton.pipelines p WHERE p.name = $1 AND p.job_table = to_regclass($2)) AS here,
-       (SELECT p.job_table::text FROM pgbaton.pipelines p WHERE p.name = $1 AND p.job_table <> to_regclass($2)) AS elsewhere,
+       (SELECT c.oid::regclass::text FROM pgbaton.pipelines p JOIN pg_class c ON c.oid = p.job_table
+         WHERE p.name = $1 AND p.job_table <> to_regclass($2)) AS elsewhere,
        (SELECT p.name FROM pgbaton.pipelines p WHERE p.name <> $1 AND p.job_table = to_regclass($2)) AS other

@@ -1,0 +1,92 @@
+"""Behind PgBouncer in transaction mode: correct without any LISTEN, and at once with a direct address for it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from line import line, until
+from pgbaton.database import connection, pooled
+
+BOUNCER = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+pytestmark = pytest.mark.skipif(BOUNCER is None, reason="pgbouncer is not installed")
+
+
+@pytest.fixture
+def through_pooler(database: str, tmp_path: Path) -> Iterator[str]:
+    """The DSN of the same database through a PgBouncer of our own with two server connections."""
+    assert BOUNCER
+    url = urlsplit(database)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    folder = Path("/tmp") / f"pgbaton-bouncer-{port}" if os.geteuid() == 0 else tmp_path  # noqa: S108
+    folder.mkdir(mode=0o755, exist_ok=True)
+    try:
+        (folder / "users.txt").write_text(f'"{url.username}" "{url.password or ""}"\n')
+        (folder / "pgbouncer.ini").write_text(
+            f"[databases]\n* = host={url.hostname} port={url.port}\n"
+            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
+            f"auth_type = plain\nauth_file = {folder}/users.txt\npool_mode = transaction\ndefault_pool_size = 2\n"
+        )
+        command = [BOUNCER, *(["-u", "nobody"] if os.geteuid() == 0 else []), str(folder / "pgbouncer.ini")]
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        try:
+            _wait_for(port)
+            yield url._replace(netloc=f"{url.username}:{url.password}@127.0.0.1:{port}").geturl()
+        finally:
+            process.terminate()
+            process.wait()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wait_for(port: int) -> None:
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    raise AssertionError("pgbouncer did not start")
+
+
+async def test_a_pooler_is_recognised(database: str, through_pooler: str) -> None:
+    async with connection(database) as direct, connection(through_pooler) as bounced:
+        assert (pooled(direct), pooled(bounced)) == (False, True)
+
+
+async def test_jobs_move_by_polling_alone_and_the_log_says_so(
+    database: str, through_pooler: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "pgbaton")
+    async with line(database) as craft, craft.worker(database_url=through_pooler) as engine:
+        assert engine.listening is None
+        await craft.add_many(30)
+        await until(lambda: _all_done(craft), "30 jobs done", 30)
+        assert len(craft.server.calls) == 60
+    assert "event=pooler_in_path" in caplog.text
+
+
+async def _all_done(craft) -> bool:
+    return await craft.db.fetchval("SELECT bool_and((current_step, status) = ('glue', 'done')) FROM jobs")
+
+
+async def test_with_a_direct_address_for_listening_it_is_woken_at_once(database: str, through_pooler: str) -> None:
+    async with line(database) as craft, craft.worker(database_url=through_pooler, listen_url=database, poll=60):
+        await until(lambda: _heard(craft), "the listener listens")
+        job = await craft.add()
+        await craft.until_row(job, "glue", "done", 10)
+
+
+async def _heard(craft) -> bool:
+    return await craft.db.fetchval("SELECT count(*) > 0 FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
