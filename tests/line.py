@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Self
 
 import asyncpg
 
@@ -135,12 +136,63 @@ async def until(true: Callable[[], Awaitable[bool]], what: str, seconds: float =
 
 
 @asynccontextmanager
-async def line(dsn: str, behave: Behaviour = work, **changes: Any) -> AsyncIterator[Line]:
-    """The line on an empty or a migrated database that has the jobs table."""
+async def line(dsn: str, behave: Behaviour = work, *, prepare: bool = True, **changes: Any) -> AsyncIterator[Line]:
+    """The line on a database that has the jobs table; ``prepare`` false: somebody else migrates and attaches."""
     async with StageServer(dsn, {"/cut": "cut", "/glue": "glue"}, behave) as server:
         pipeline = two_stages(server.base_url, **changes)
         async with asyncpg.create_pool(dsn, min_size=1, max_size=8) as db:
-            async with db.acquire() as conn:
-                await migrate(conn)
-                await attach(conn, pipeline)
+            if prepare:
+                async with db.acquire() as conn:
+                    await migrate(conn)
+                    await attach(conn, pipeline)
             yield Line(dsn, server, pipeline, db)
+
+
+@asynccontextmanager
+async def attached(dsn: str, pipeline: Pipeline | None = None, table: str | None = None) -> AsyncIterator[asyncpg.Pool]:
+    """Sessions on a migrated database with ``pipeline`` attached, no worker and no stage; ``table``: DDL for its own."""
+    async with asyncpg.create_pool(dsn, min_size=1, max_size=8) as db:
+        async with db.acquire() as conn:
+            if table is not None:
+                await conn.execute(table)
+            await attach(conn, pipeline or two_stages())
+        yield db
+
+
+class Ear:
+    """A session that listens; ``heard`` is what was published up to now, told apart from silence without waiting."""
+
+    def __init__(self, conn: asyncpg.Connection) -> None:
+        self._conn = conn
+        self._heard: list[tuple[str, str]] = []
+        self._fences: asyncio.Queue[str] = asyncio.Queue()
+
+    async def heard(self) -> list[tuple[str, str]]:
+        """(channel, payload) of everything committed before this call and not told yet."""
+        # Notifications arrive in the order of commits: behind this one nothing older can come.
+        await self._conn.execute("NOTIFY fence")
+        await asyncio.wait_for(self._fences.get(), 10)
+        heard, self._heard = self._heard, []
+        return heard
+
+    async def events(self) -> list[dict[str, Any]]:
+        """The payloads, read as JSON."""
+        return [json.loads(payload) for _, payload in await self.heard()]
+
+    def _hear(self, _conn: object, _pid: int, channel: str, payload: str) -> None:
+        if channel == "fence":
+            self._fences.put_nowait(payload)
+        else:
+            self._heard.append((channel, payload))
+
+    @classmethod
+    @asynccontextmanager
+    async def on(cls, dsn: str, *channels: str) -> AsyncIterator[Self]:
+        conn = await asyncpg.connect(dsn)
+        try:
+            ear = cls(conn)
+            for channel in ("fence", *channels):
+                await conn.add_listener(channel, ear._hear)
+            yield ear
+        finally:
+            await conn.close()

@@ -1,0 +1,129 @@
+"""Old and new side by side: workers of the version before go on while the schema is upgraded under them.
+
+``compat/schema_1`` holds the statements of a worker made for version 1 of the schema, letter for letter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from line import JOBS, line, until
+from pgbaton import sql
+from pgbaton.attach import attach_sql
+from pgbaton.engine import Engine
+from pgbaton.errors import NotMigrated
+from pgbaton.migrate import migrate
+from pgbaton.model import Dispatch
+from pgbaton.outcome import Answer, Reply
+from pgbaton.store import Store
+from pgbaton.table import JobTable
+
+OLD = Path(__file__).parents[1] / "compat" / "schema_1"
+
+
+class OldTable(JobTable):
+    """The table as a version-1 worker addresses it."""
+
+    def query(self, name: str) -> str:
+        return sql.render((OLD / f"{name}.sql").read_text(), self.parts())
+
+
+def old_store(pool: asyncpg.Pool) -> Store:
+    table = OldTable(
+        "craft", "public", "jobs", "job_id", "tenant_id", "current_step", "status", "uuid", "varchar", "varchar", True
+    )
+    return Store(pool, table, ["cut", "glue"])
+
+
+async def _migrate_to(dsn: str, version: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    every = sql.migrations()
+    with monkeypatch.context() as patch:
+        patch.setattr(sql, "migrations", lambda: every[:version])
+        conn = await asyncpg.connect(dsn)
+        await migrate(conn)
+        await conn.close()
+
+
+async def test_a_worker_of_the_version_before_works_on_the_new_schema(database: str) -> None:
+    async with line(database) as craft:
+        job = await craft.add()
+        store = old_store(craft.db)
+        worker = await store.register("old", 4, 15)
+        assert await store.renew(worker, 15, False)
+        (claimed,) = await store.claim(worker, 4)
+        assert (claimed.job_key, claimed.stage, claimed.attempt) == (job, "cut", 1)
+        await craft.put(job, "cut", "running")
+        await craft.put(job, "cut", "done")
+        seen = await store.note([(claimed, Answer(Reply.ANSWERED, 200))])
+        assert seen[claimed.id].state == "completed"
+        assert [d.stage for d in await store.claim(worker, 4)] == ["glue"]
+        assert await store.orphans(worker, [], 0, 10) != []
+        assert await store.overdue(0, 10) == []
+        await store.prune(60)
+        await store.leave(worker)
+        async with craft.worker():  # a new worker takes over what the old one left
+            await craft.until_row(job, "glue", "done")
+
+
+async def test_a_new_worker_refuses_the_schema_of_the_version_before_and_touches_nothing(
+    empty_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with asyncpg.create_pool(empty_database, min_size=1) as pool:
+        await pool.execute(JOBS)
+        await _migrate_to(empty_database, 1, monkeypatch)
+        async with _unattached(empty_database) as craft:
+            await pool.execute(attach_sql(craft.pipeline))
+            job = await craft.add()
+            with pytest.raises(NotMigrated, match="run pgbaton migrate"):
+                async with Engine(craft.pipeline, craft.settings()):
+                    pass
+            assert await craft.states(job) == [("cut", "available")]
+            await _migrate_to(empty_database, len(sql.migrations()), monkeypatch)
+            async with craft.worker():
+                await craft.until_row(job, "glue", "done")
+
+
+def _unattached(dsn: str):
+    return line(dsn, prepare=False)
+
+
+async def test_the_schema_is_upgraded_under_jobs_that_move(
+    empty_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with asyncpg.create_pool(empty_database, min_size=1) as pool:
+        await pool.execute(JOBS)
+        await _migrate_to(empty_database, 1, monkeypatch)
+        async with _unattached(empty_database) as craft:
+            await pool.execute(attach_sql(craft.pipeline))
+            store = old_store(craft.db)
+            worker = await store.register("old", 4, 60)
+            stop = asyncio.Event()
+
+            async def carry(claimed: Dispatch) -> None:
+                for status in ("running", "done"):
+                    await craft.put(claimed.job_key, claimed.stage, status)
+                await store.note([(claimed, Answer(Reply.ANSWERED, 200))])
+
+            async def old_worker() -> None:
+                while not stop.is_set():
+                    await asyncio.gather(*(carry(d) for d in await store.claim(worker, 4)))
+                    await asyncio.sleep(0.001)
+
+            working = asyncio.create_task(old_worker())
+            await craft.add_many(200)
+            await until(lambda: _ended(craft, 20), "some jobs done")
+            await _migrate_to(empty_database, len(sql.migrations()), monkeypatch)
+            await until(lambda: _ended(craft, 200), "all jobs done", 30)
+            stop.set()
+            await working
+            assert await craft.db.fetchval("SELECT max(attempt) FROM pgbaton.dispatches") == 1
+            await craft.until_settled()
+
+
+async def _ended(craft, count: int) -> bool:
+    query = "SELECT count(*) >= $1 FROM jobs WHERE (current_step, status) = ('glue', 'done')"
+    return await craft.db.fetchval(query, count)
