@@ -102,7 +102,17 @@ Read = TypeVar("Read", bound=BaseSettings)
 
 def read_settings(kind: type[Read]) -> Read:
     """Settings of ``kind`` from the environment. Raises :class:`ConfigError` naming the variable and its value."""
-    return _validated(kind, "environment")
+    try:
+        return kind()
+    except ValidationError as error:
+        prefix = kind.model_config.get("env_prefix", "")
+        raise ConfigError("\n".join(_sentences(error, "environment: ", lambda loc: _variable(prefix, loc)))) from None
+
+
+def _variable(prefix: str, location: tuple[int | str, ...]) -> str:
+    """The environment's variable that a field is read from: its alias, or its name after the prefix."""
+    name = str(location[0])
+    return name if name.isupper() else f"{prefix}{name}".upper()
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -126,19 +136,26 @@ def _validated(build: Callable[[], T], place: str) -> T:
         raise ConfigError("\n".join(_sentences(error, place))) from None
 
 
-def _sentences(error: ValidationError, place: str) -> list[str]:
+def _key(location: tuple[int | str, ...]) -> str:
+    """``.stage[2].path``"""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+
+
+def _sentences(error: ValidationError, place: str, named: Callable[[tuple[int | str, ...]], str] = _key) -> list[str]:
     """One line for each fault: place, key, what is wrong, and the value unless it may hold a secret."""
     faults = error.errors(include_url=False, include_context=False)
     lines = []
     for fault in faults:
         if any(f["loc"][: len(fault["loc"])] == fault["loc"] and f is not fault for f in faults):
             continue  # a list with a bad part in it: the part's own fault is the one to mend
-        where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in fault["loc"])
+        where = named(fault["loc"])
         said = fault["msg"].removeprefix("Value error, ")
         value = fault.get("input")
         shown = (
             ""
-            if "DATABASE_URL" in where.upper() or isinstance(value, dict | list | tuple)
+            if where.upper().endswith(("DATABASE_URL", "LISTEN_URL"))
+            or isinstance(value, dict | list | tuple)
+            or (isinstance(value, str) and "@" in value)  # an address with a password, perhaps
             else f" (it is {value!r:.200})"
         )
         if fault["type"] == "extra_forbidden":

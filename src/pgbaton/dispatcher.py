@@ -15,15 +15,13 @@ from pgbaton import telemetry
 from pgbaton.backoff import Backoff
 from pgbaton.errors import LeaseLost
 from pgbaton.events import Event, EventLog, describe
-from pgbaton.loops import Wake
+from pgbaton.loops import RETRY_CAP, Wake
 from pgbaton.model import DONE, RUNNING, Advance, Dispatch, Outcome, Pipeline, State
 from pgbaton.outcome import Answer, Begin, Decision, Verb, decide, decide_claimed, decide_lost
 from pgbaton.stage_client import StageClient
 from pgbaton.store import Move, Store
 
 ABSORB_BATCH = 200
-RETRY_CAP = 1.0
-"""Seconds between two tries at most while the database is away: calls flow soon after it is back."""
 HELD_ROW_PAUSE = 0.5
 """Seconds between two looks at a row that somebody else holds or is changing."""
 
@@ -228,11 +226,10 @@ class Dispatcher:
     async def _mind_circuits(self, batch: list[tuple[Dispatch, Answer]], down: set[str]) -> None:
         """Open the circuit of stages that are down, close it where a probe was answered."""
         probes = {d.stage for d, _ in batch if d.probing}
-        if down:
-            await self._store.strike(down, probes & down)
-        back = {d.stage for d, a in batch if d.probing and a.status is not None} - down
-        if back:
-            await self._store.close_circuit(back)
+        for step in down:
+            await self._store.strike(step, probed=step in probes)
+        for step in {d.stage for d, a in batch if d.probing and a.status is not None} - down:
+            await self._store.close_circuit(step)
 
     async def _advance(self, dispatches: list[Dispatch]) -> set[str]:
         """Write done into the rows of stages that keep no state; the trigger settles their dispatches."""

@@ -8,6 +8,9 @@ from collections.abc import Awaitable, Callable
 from pgbaton.backoff import Backoff
 from pgbaton.events import Event, EventLog, describe
 
+RETRY_CAP = 1.0
+"""Seconds between two tries at most while the database is away: work goes on soon after it is back."""
+
 
 class Wake:
     """A flag that coalesces any number of wake-ups into one."""
@@ -37,7 +40,7 @@ async def every(
     Catches whatever the work raises: a driver whose connection was cut can raise outside its own tree of
     errors, and a loop that dies of it would be missed by nobody until a worker does.
     """
-    backoff = Backoff(0.2, max(0.2, seconds))
+    backoff = Backoff(0.1, min(seconds, RETRY_CAP))
     while not stop.is_set():
         try:
             await work()

@@ -118,7 +118,9 @@ def _reason(status: int, response: Response, body: bytes) -> str:
             said = ": ".join(str(problem[k]) for k in ("title", "detail") if isinstance(problem.get(k), str))
         except (ValueError, AttributeError, RecursionError):
             said = ""
-    return f"HTTP {status}" + (f" {' '.join(said.split())}"[:500].replace("\x00", "") if said else "")
+    # What Postgres cannot store as text (NUL, lone surrogates) must not keep the outcome from being stored.
+    line = " ".join(said.split())[:500].replace("\x00", "").encode("utf-8", "replace").decode()
+    return f"HTTP {status} {line}".rstrip()
 
 
 def traceparent(pipeline: str, dispatch: Dispatch) -> str:

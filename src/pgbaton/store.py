@@ -81,6 +81,7 @@ class Store:
         """
         gone = [d.id for d, _ in decided if d.row is None]
         settled = {row["id"]: State.CANCELLED for row in (await self._fetch("forget", gone) if gone else ())}
+        await self._check_gone([d.job_key for d, _ in decided if d.row is None])
         here = [(d, decision, d.row) for d, decision in decided if d.row is not None]
         if here:
             rows = await self._fetch(
@@ -122,15 +123,17 @@ class Store:
 
     async def absorb(self, limit: int) -> int:
         """Apply changes that users' transactions could only write down; returns how many."""
-        return int(await self._value("absorb", self._pipeline, limit) or 0)
+        row = (await self._fetch("absorb", self._pipeline, limit))[0]
+        await self._check_gone(row["gone"])
+        return int(row["applied"])
 
-    async def strike(self, steps: Collection[str], probed: Collection[str]) -> None:
-        """Open the circuit of stages that were found down, ``probed`` ones by the probe that was to tell."""
-        await self._fetch("strike", self._pipeline, list(steps), list(probed))
+    async def strike(self, step: str, *, probed: bool) -> None:
+        """Open the circuit of a stage that was found down (``probed``: by the probe that was to tell)."""
+        await self._fetch("strike", self._pipeline, step, probed)
 
-    async def close_circuit(self, steps: Collection[str]) -> None:
-        """Stages whose probe was answered may be called again."""
-        await self._fetch("close_circuit", self._pipeline, list(steps))
+    async def close_circuit(self, step: str) -> None:
+        """A stage whose probe was answered may be called again."""
+        await self._fetch("close_circuit", self._pipeline, step)
 
     async def unreconciled(self, after: str | None, limit: int) -> Page:
         """Look at ``limit`` rows of the user's table behind the key ``after``, for routed ones with no dispatch."""
@@ -158,6 +161,12 @@ class Store:
     async def leave(self, worker: int) -> None:
         """Take the worker's row away."""
         await self._pool.execute(self._table.query("leave"), worker)
+
+    async def _check_gone(self, job_keys: Collection[str]) -> None:
+        """A job whose dispatch was cancelled because its row was gone may have come back that very moment, when its
+        trigger found the dispatch still open: look once more, with a new snapshot."""
+        if job_keys:
+            await self.reconcile(job_keys)
 
     async def _fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:
         return list(await self._pool.fetch(self._table.query(query), *arguments))

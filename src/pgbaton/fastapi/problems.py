@@ -29,6 +29,9 @@ class Problem(BaseModel):
     detail: str
 
 
+UNPARSED = "There was an error parsing the body"
+"""What FastAPI says of JSON that defeats the parser (too deep, too long a number); to a caller it does not fit."""
+
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     code: {"description": text, "content": {"application/problem+json": {"schema": Problem.model_json_schema()}}}
     for code, text in {
@@ -60,6 +63,8 @@ def answer_with_problems(app: FastAPI) -> None:
 
     async def http(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
+        if (error.status_code, error.detail) == (400, UNPARSED):
+            return problem(422, "Invalid request", "body: cannot be parsed")
         answer = problem(error.status_code, "Request refused", str(error.detail))
         answer.headers.update(error.headers or {})
         return answer

@@ -1,5 +1,6 @@
 -- $1 pipeline, $2 at most: apply changes that the users' transactions could only write down, by the rows as they
--- are now. A row that somebody holds is left for later. Returns how many changes were applied.
+-- are now. A row that somebody holds is left for later. Returns how many changes were applied, and the jobs that were
+-- found gone.
 WITH taken AS MATERIALIZED (
     SELECT c.id, c.job_key FROM pgbaton.changes AS c
      WHERE c.pipeline = $1
@@ -24,4 +25,4 @@ WITH taken AS MATERIALIZED (
      UNION ALL
     SELECT pgbaton.cancel_open($1, ARRAY[job_key])::text FROM gone
 )
-SELECT (SELECT count(*) FROM removed) + 0 * count(what) FROM applied
+SELECT (SELECT count(*) FROM removed) + 0 * count(what) AS applied, ARRAY(SELECT job_key FROM gone) AS gone FROM applied

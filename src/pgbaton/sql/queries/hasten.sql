@@ -1,4 +1,9 @@
--- $1 dispatch ids: let those that wait for a retry be due now.
-UPDATE pgbaton.dispatches SET available_at = clock_timestamp()
- WHERE id = ANY ($1::bigint[]) AND state = 'retryable'
-RETURNING job_key
+-- $1 dispatch ids: let those that wait for a retry be due now. One that somebody holds is settled or claimed this
+-- moment; waiting for it while holding others could deadlock a transaction over many jobs.
+WITH free AS MATERIALIZED (
+    SELECT id FROM pgbaton.dispatches WHERE id = ANY ($1::bigint[]) AND state = 'retryable'
+       FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE pgbaton.dispatches AS d SET available_at = clock_timestamp()
+  FROM free WHERE d.id = free.id
+RETURNING d.job_key

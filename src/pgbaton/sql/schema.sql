@@ -1,0 +1,410 @@
+-- The schema pgbaton after every migration, as pg_dump writes it. For reading; made by `make schema`.
+
+CREATE SCHEMA pgbaton;
+
+CREATE FUNCTION pgbaton.backoff(failures integer) RETURNS interval
+    LANGUAGE sql
+    AS $$ SELECT make_interval(secs => random() * least(300, power(2, least(failures, 20) - 1))) $$;
+
+CREATE FUNCTION pgbaton.cancel_open(job_pipeline text, keys text[]) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    WITH cancelled AS (
+        UPDATE pgbaton.dispatches d
+           SET state = 'cancelled', worker = NULL, deadline = NULL, settled_at = clock_timestamp()
+         WHERE d.pipeline = job_pipeline AND d.job_key = ANY (keys)
+           AND d.state IN ('available', 'running', 'retryable')
+        RETURNING d.id, d.attempt
+    )
+    UPDATE pgbaton.attempts t
+       SET finished_at = clock_timestamp(), outcome = 'superseded'
+      FROM cancelled c
+     WHERE t.dispatch_id = c.id AND t.attempt = c.attempt AND t.finished_at IS NULL;
+END
+$$;
+
+CREATE FUNCTION pgbaton.claim(for_pipeline text, for_worker bigint, known_stages text[], how_many integer) RETURNS TABLE(id bigint, job_key text, stage text, attempt integer, probing boolean)
+    LANGUAGE plpgsql
+    AS $$
+#variable_conflict use_column
+DECLARE
+    worker_name text;
+    s record;
+    room integer := how_many;
+    slots integer;
+    taken integer;
+BEGIN
+    SELECT w.name INTO worker_name FROM pgbaton.workers w
+     WHERE w.id = for_worker AND w.expires_at > clock_timestamp();
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'worker % holds no lease', for_worker USING ERRCODE = 'PB001';
+    END IF;
+    FOR s IN
+        SELECT st.step, st.concurrency, st.strikes > 0 AS probing
+          FROM pgbaton.stages st JOIN pgbaton.pipelines p ON p.name = st.pipeline
+         WHERE st.pipeline = for_pipeline AND st.step = ANY (known_stages)
+           AND st.paused_at IS NULL AND p.paused_at IS NULL
+           AND (st.open_until IS NULL OR st.open_until <= clock_timestamp())
+         ORDER BY st.position DESC
+    LOOP
+        EXIT WHEN room <= 0;
+        slots := CASE WHEN s.probing THEN 1 ELSE room END;
+        IF s.concurrency IS NOT NULL THEN
+            PERFORM 1 FROM pgbaton.stages st
+              WHERE st.pipeline = for_pipeline AND st.step = s.step FOR NO KEY UPDATE;
+            SELECT least(slots, s.concurrency - count(*)) INTO slots
+              FROM pgbaton.dispatches d
+             WHERE d.pipeline = for_pipeline AND d.stage = s.step AND d.state = 'running';
+            CONTINUE WHEN slots <= 0;
+        END IF;
+        RETURN QUERY
+        WITH due AS MATERIALIZED (
+            SELECT d.id FROM pgbaton.dispatches d
+             WHERE d.pipeline = for_pipeline AND d.stage = s.step
+               AND d.state IN ('available', 'retryable') AND d.available_at <= clock_timestamp()
+             ORDER BY d.available_at, d.id
+             LIMIT slots
+               FOR UPDATE SKIP LOCKED
+        ), claimed AS (
+            UPDATE pgbaton.dispatches d
+               SET state = 'running', worker = for_worker, attempt = d.attempt + 1
+              FROM due
+             WHERE d.id = due.id
+            RETURNING d.id, d.job_key, d.stage, d.attempt
+        ), begun AS (
+            INSERT INTO pgbaton.attempts (dispatch_id, attempt, worker)
+            SELECT c.id, c.attempt, worker_name FROM claimed c
+        )
+        SELECT c.id, c.job_key, c.stage, c.attempt, s.probing FROM claimed c;
+        GET DIAGNOSTICS taken = ROW_COUNT;
+        room := room - taken;
+        IF s.probing AND taken > 0 THEN
+            -- While the probe is out, nobody else sends one.
+            UPDATE pgbaton.stages st SET open_until = clock_timestamp() + interval '15 s'
+             WHERE st.pipeline = for_pipeline AND st.step = s.step;
+        END IF;
+    END LOOP;
+END
+$$;
+
+CREATE FUNCTION pgbaton.event_payload(job_id text, step text, status text, tenant text, updated_at timestamp with time zone) RETURNS text
+    LANGUAGE plpgsql STABLE
+    AS $$
+DECLARE
+    pair record;
+    kept text := '';
+    piece text;
+    whole text := json_build_object('job_id', job_id, 'current_step', step, 'status', status,
+                                    'tenant_id', tenant, 'updated_at', updated_at)::text;
+BEGIN
+    IF octet_length(whole) < 8000 THEN
+        RETURN whole;
+    END IF;
+    FOR pair IN
+        SELECT * FROM (VALUES ('job_id', to_json(job_id)), ('current_step', to_json(step)), ('status', to_json(status)),
+                              ('tenant_id', to_json(tenant)), ('updated_at', to_json(updated_at))) AS v (key, value)
+    LOOP
+        piece := to_json(pair.key)::text || ' : ' || coalesce(pair.value::text, 'null');
+        IF octet_length(kept) + octet_length(piece) + 4 < 8000 THEN
+            kept := kept || CASE kept WHEN '' THEN '' ELSE ', ' END || piece;
+        END IF;
+    END LOOP;
+    RETURN '{' || kept || '}';
+END
+$$;
+
+CREATE FUNCTION pgbaton.job_changed(job_pipeline text, key text, job_tenant text, new_step text, new_status text, changed_at timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    isolation constant text := current_setting('transaction_isolation');
+    due boolean := true;
+    publish_to text;
+BEGIN
+    IF isolation IN ('read committed', 'read uncommitted') THEN
+        due := pgbaton.settle_and_create(job_pipeline, key, job_tenant, new_step, new_status);
+    ELSIF isolation = 'serializable' THEN
+        INSERT INTO pgbaton.changes (pipeline, job_key) VALUES (job_pipeline, key);
+    ELSE
+        BEGIN
+            due := pgbaton.settle_and_create(job_pipeline, key, job_tenant, new_step, new_status);
+        EXCEPTION WHEN serialization_failure THEN
+            INSERT INTO pgbaton.changes (pipeline, job_key) VALUES (job_pipeline, key);
+        END;
+    END IF;
+
+    -- A full notification queue would abort the user's commit; workers poll anyway.
+    IF pg_notification_queue_usage() < 0.9 THEN
+        SELECT p.channel INTO publish_to FROM pgbaton.pipelines p WHERE p.name = job_pipeline;
+        IF publish_to IS NOT NULL THEN
+            PERFORM pg_notify(publish_to, pgbaton.event_payload(key, new_step, new_status, job_tenant, changed_at));
+        ELSIF due THEN
+            PERFORM pg_notify('pgbaton_wake', job_pipeline);
+        END IF;
+    END IF;
+END
+$$;
+
+CREATE FUNCTION pgbaton.jobs_gone(job_pipeline text, keys text[]) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    isolation constant text := current_setting('transaction_isolation');
+BEGIN
+    IF isolation IN ('read committed', 'read uncommitted') THEN
+        PERFORM pgbaton.cancel_open(job_pipeline, keys);
+    ELSIF isolation = 'serializable' THEN
+        INSERT INTO pgbaton.changes (pipeline, job_key) SELECT job_pipeline, unnest(keys);
+    ELSE
+        BEGIN
+            PERFORM pgbaton.cancel_open(job_pipeline, keys);
+        EXCEPTION WHEN serialization_failure THEN
+            INSERT INTO pgbaton.changes (pipeline, job_key) SELECT job_pipeline, unnest(keys);
+        END;
+    END IF;
+END
+$$;
+
+CREATE FUNCTION pgbaton.jobs_truncated(job_pipeline text) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF current_setting('transaction_isolation') IN ('read committed', 'read uncommitted') THEN
+        PERFORM pgbaton.cancel_open(job_pipeline, ARRAY(
+            SELECT d.job_key FROM pgbaton.dispatches d
+             WHERE d.pipeline = job_pipeline AND d.state IN ('available', 'running', 'retryable')));
+    END IF;
+END
+$$;
+
+CREATE FUNCTION pgbaton.settle_and_create(job_pipeline text, key text, job_tenant text, new_step text, new_status text) RETURNS boolean
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    open_dispatch record;
+    new_state text;
+    new_outcome text;
+    calls integer;
+    due boolean := false;
+BEGIN
+    SELECT d.id, d.stage, d.failures, s.after, s.attempts INTO open_dispatch
+      FROM pgbaton.dispatches d JOIN pgbaton.stages s ON s.pipeline = d.pipeline AND s.step = d.stage
+     WHERE d.pipeline = job_pipeline AND d.job_key = key AND d.state IN ('available', 'running', 'retryable');
+
+    IF FOUND THEN
+        CASE
+            WHEN new_step = open_dispatch.stage AND new_status = 'done' THEN
+                new_state := 'completed';
+                new_outcome := 'completed';
+            WHEN new_step = open_dispatch.stage AND new_status = 'running' THEN
+                NULL;  -- the stage has begun
+            WHEN new_step = open_dispatch.stage AND new_status = 'failed' THEN
+                new_state := pgbaton.state_after_failure(open_dispatch.failures + 1, open_dispatch.attempts);
+                new_outcome := 'failed';
+            WHEN new_step = open_dispatch.after AND new_status = 'done' THEN
+                NULL;  -- the row was rewound
+            ELSE
+                new_state := 'cancelled';
+                new_outcome := 'superseded';
+        END CASE;
+    END IF;
+
+    IF new_state IS NOT NULL THEN
+        due := new_state = 'retryable';
+        UPDATE pgbaton.dispatches d
+           SET state = new_state,
+               failures = d.failures + (new_outcome = 'failed')::integer,
+               worker = NULL,
+               deadline = NULL,
+               available_at = CASE WHEN due THEN clock_timestamp() + pgbaton.backoff(d.failures + 1)
+                                   ELSE d.available_at END,
+               settled_at = CASE WHEN NOT due THEN clock_timestamp() END
+         WHERE d.id = open_dispatch.id
+        RETURNING d.attempt INTO calls;
+        UPDATE pgbaton.attempts t
+           SET finished_at = clock_timestamp(), outcome = new_outcome
+         WHERE t.dispatch_id = open_dispatch.id AND t.attempt = calls AND t.finished_at IS NULL;
+    END IF;
+
+    IF new_status = 'done' THEN
+        INSERT INTO pgbaton.dispatches (pipeline, job_key, tenant, stage)
+        SELECT job_pipeline, key, job_tenant, s.step
+          FROM pgbaton.stages s
+         WHERE s.pipeline = job_pipeline AND s.after = new_step AND s.routed
+        ON CONFLICT (pipeline, job_key) WHERE state IN ('available', 'running', 'retryable') DO NOTHING;
+        due := due OR FOUND;
+    END IF;
+
+    RETURN due;
+END
+$$;
+
+CREATE FUNCTION pgbaton.state_after_failure(failures integer, attempts integer) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    AS $$ SELECT CASE WHEN failures < attempts THEN 'retryable' ELSE 'dead' END $$;
+
+CREATE TABLE pgbaton.attempts (
+    dispatch_id bigint NOT NULL,
+    attempt integer NOT NULL,
+    worker text NOT NULL,
+    started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    finished_at timestamp with time zone,
+    outcome text,
+    http_status integer,
+    error text
+);
+
+CREATE TABLE pgbaton.changes (
+    id bigint NOT NULL,
+    pipeline text NOT NULL,
+    job_key text NOT NULL,
+    changed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+ALTER TABLE pgbaton.changes ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME pgbaton.changes_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE pgbaton.dispatches (
+    id bigint NOT NULL,
+    pipeline text NOT NULL,
+    job_key text NOT NULL,
+    tenant text,
+    stage text NOT NULL,
+    state text DEFAULT 'available'::text NOT NULL,
+    attempt integer DEFAULT 0 NOT NULL,
+    failures integer DEFAULT 0 NOT NULL,
+    worker bigint,
+    available_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    deadline timestamp with time zone,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    settled_at timestamp with time zone,
+    CONSTRAINT dispatches_check CHECK (((settled_at IS NULL) = (state = ANY (ARRAY['available'::text, 'running'::text, 'retryable'::text])))),
+    CONSTRAINT dispatches_check1 CHECK (((worker IS NULL) OR (state = 'running'::text))),
+    CONSTRAINT dispatches_state_check CHECK ((state = ANY (ARRAY['available'::text, 'running'::text, 'retryable'::text, 'completed'::text, 'dead'::text, 'cancelled'::text])))
+);
+
+COMMENT ON COLUMN pgbaton.dispatches.attempt IS 'calls begun so far; with the id it names the attempt that may settle';
+
+COMMENT ON COLUMN pgbaton.dispatches.failures IS 'attempts that count against the stage''s limit';
+
+COMMENT ON COLUMN pgbaton.dispatches.worker IS 'the lease holder; null while running: the stage works on, until deadline';
+
+ALTER TABLE pgbaton.dispatches ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME pgbaton.dispatches_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE pgbaton.migrations (
+    version integer NOT NULL,
+    name text NOT NULL,
+    applied_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE pgbaton.pipelines (
+    name text NOT NULL,
+    job_table regclass NOT NULL,
+    key_column text NOT NULL,
+    tenant_column text,
+    step_column text NOT NULL,
+    status_column text NOT NULL,
+    channel text,
+    paused_at timestamp with time zone,
+    attached_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+COMMENT ON COLUMN pgbaton.pipelines.channel IS 'every change is published there; null: workers are woken by pgbaton_wake only';
+
+CREATE TABLE pgbaton.stages (
+    pipeline text NOT NULL,
+    step text NOT NULL,
+    after text NOT NULL,
+    "position" integer NOT NULL,
+    timeout interval NOT NULL,
+    attempts integer NOT NULL,
+    concurrency integer,
+    routed boolean DEFAULT true NOT NULL,
+    paused_at timestamp with time zone,
+    strikes integer DEFAULT 0 NOT NULL,
+    open_until timestamp with time zone,
+    CONSTRAINT stages_attempts_check CHECK ((attempts >= 1)),
+    CONSTRAINT stages_concurrency_check CHECK ((concurrency >= 1))
+);
+
+COMMENT ON COLUMN pgbaton.stages.routed IS 'false: the stage left the pipeline; its open dispatches wait until it comes back';
+
+COMMENT ON COLUMN pgbaton.stages.strikes IS 'times in a row that the stage was found down; above 0: one probe at a time';
+
+COMMENT ON COLUMN pgbaton.stages.open_until IS 'until then nobody calls the stage';
+
+CREATE TABLE pgbaton.workers (
+    id bigint NOT NULL,
+    pipeline text NOT NULL,
+    name text NOT NULL,
+    capacity integer NOT NULL,
+    started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    renewed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    draining boolean DEFAULT false NOT NULL
+);
+
+ALTER TABLE pgbaton.workers ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME pgbaton.workers_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+ALTER TABLE ONLY pgbaton.attempts
+    ADD CONSTRAINT attempts_pkey PRIMARY KEY (dispatch_id, attempt);
+
+ALTER TABLE ONLY pgbaton.changes
+    ADD CONSTRAINT changes_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY pgbaton.dispatches
+    ADD CONSTRAINT dispatches_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY pgbaton.migrations
+    ADD CONSTRAINT migrations_pkey PRIMARY KEY (version);
+
+ALTER TABLE ONLY pgbaton.pipelines
+    ADD CONSTRAINT pipelines_job_table_key UNIQUE (job_table);
+
+ALTER TABLE ONLY pgbaton.pipelines
+    ADD CONSTRAINT pipelines_pkey PRIMARY KEY (name);
+
+ALTER TABLE ONLY pgbaton.stages
+    ADD CONSTRAINT stages_pkey PRIMARY KEY (pipeline, step);
+
+ALTER TABLE ONLY pgbaton.workers
+    ADD CONSTRAINT workers_pkey PRIMARY KEY (id);
+
+CREATE INDEX dispatches_due ON pgbaton.dispatches USING btree (pipeline, stage, available_at, id) WHERE (state = ANY (ARRAY['available'::text, 'retryable'::text]));
+
+CREATE INDEX dispatches_of_job ON pgbaton.dispatches USING btree (job_key, id);
+
+CREATE UNIQUE INDEX dispatches_one_open ON pgbaton.dispatches USING btree (pipeline, job_key) WHERE (state = ANY (ARRAY['available'::text, 'running'::text, 'retryable'::text]));
+
+CREATE INDEX dispatches_running ON pgbaton.dispatches USING btree (pipeline, stage, worker) WHERE (state = 'running'::text);
+
+CREATE INDEX dispatches_settled ON pgbaton.dispatches USING btree (settled_at) WHERE (settled_at IS NOT NULL);
+
+CREATE UNIQUE INDEX stages_one_route_per_state ON pgbaton.stages USING btree (pipeline, after) WHERE routed;
+
+ALTER TABLE ONLY pgbaton.attempts
+    ADD CONSTRAINT attempts_dispatch_id_fkey FOREIGN KEY (dispatch_id) REFERENCES pgbaton.dispatches(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY pgbaton.stages
+    ADD CONSTRAINT stages_pipeline_fkey FOREIGN KEY (pipeline) REFERENCES pgbaton.pipelines(name) ON DELETE CASCADE;

@@ -1,0 +1,71 @@
+"""Locks are taken in the order job row, dispatch, attempt: nobody's transaction is ever chosen to break a deadlock."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import asyncpg
+
+from line import Line, line
+from pgbaton import insights
+from stage_server import Call, Say, StageServer, work
+
+SECONDS = 6.0
+
+
+async def test_everything_at_once_never_deadlocks(database: str) -> None:
+    """Bulk edits of all jobs, stages that fail in every way, reconciling, retrying and pruning, side by side."""
+    dice = random.Random(7)
+
+    async def moody(server: StageServer, call: Call) -> Say:
+        mood = dice.random()
+        if mood < 0.5:
+            return await work(server, call)
+        await server.move(call, "running")
+        if mood < 0.6:
+            await server.move(call, "failed")
+        return Say(500 if mood < 0.8 else 202)
+
+    async with line(database, moody, cut_timeout=0.3, glue_timeout=0.3, cut_attempts=2, cut_concurrency=20) as craft:
+        await craft.add_many(60)
+        async with craft.worker(reconcile_every=0.1), craft.worker(), asyncio.TaskGroup() as tasks:
+            until = asyncio.get_running_loop().time() + SECONDS
+            for work_on in (_bulk, _scatter, _operate):
+                tasks.create_task(_again(until, craft, work_on))
+        assert len(craft.server.calls) > 200
+        assert await craft.db.fetchval("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()") == 0
+
+
+async def _again(until: float, craft: Line, work_on) -> None:
+    while asyncio.get_running_loop().time() < until:
+        async with craft.db.acquire() as conn:
+            await work_on(conn)
+
+
+async def _bulk(conn: asyncpg.Connection) -> None:
+    """One transaction over every job, always in the same order: it can only deadlock with us."""
+    async with conn.transaction():
+        for job in await conn.fetch("SELECT job_id FROM jobs ORDER BY job_id FOR UPDATE"):
+            await conn.execute(
+                "UPDATE jobs SET current_step = 'made', status = CASE WHEN status = 'done' THEN 'redo' ELSE 'done' END "
+                "WHERE job_id = $1",
+                job["job_id"],
+            )
+    await asyncio.sleep(0.05)
+
+
+async def _scatter(conn: asyncpg.Connection) -> None:
+    job = await conn.fetchval("SELECT job_id FROM jobs ORDER BY random() LIMIT 1")
+    await conn.execute("UPDATE jobs SET current_step = 'made', status = 'done' WHERE job_id = $1", job)
+
+
+async def _operate(conn: asyncpg.Connection) -> None:
+    table = await insights.table_of(conn, None)
+    await insights.retry(conn, table, None, None)
+    await insights.reconcile(conn, table, create=True)
+    await conn.execute(
+        "UPDATE pgbaton.dispatches SET settled_at = now() - interval '1 year' "
+        "WHERE id IN (SELECT id FROM pgbaton.dispatches WHERE settled_at IS NOT NULL LIMIT 50 FOR UPDATE SKIP LOCKED)"
+    )
+    await conn.fetch(table.query("prune"), 3600.0)
