@@ -7,6 +7,7 @@ PgbatonError
 │   └── AttachError        the user's table cannot be attached as the pipeline says
 │       └── LockNotHad     the table was busy for longer than the lock timeout
 ├── LeaseLost              this worker's lease lapsed: what it held belongs to others now
+├── Refused                an operator's action that cannot be done as things are
 └── JobRefused             a stage was called for a job that it may not work on
 """
 
@@ -39,6 +40,18 @@ class LockNotHad(AttachError):
 
 class LeaseLost(PgbatonError):
     """This worker's lease lapsed, so its dispatches may be another worker's by now."""
+
+
+class Refused(PgbatonError):
+    """An operator's action that cannot be done as things are; ``code`` says why for programs.
+
+    ``unknown_job``, ``unknown_stage``, ``running`` (a stage is at work: force it, or wait) or ``busy`` (somebody
+    holds the row this moment: try again).
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class JobRefused(PgbatonError):

@@ -1,0 +1,72 @@
+"""The read side: what a person asks of a database that workers share.
+
+No function here reads a whole table. Counts go to :data:`CAP` and no further (``10,001`` means "more than 10,000":
+show them with :func:`shown_count`), samples are bounded, and what may still be slow has a statement timeout and says
+so (``too_wide``) instead of keeping a person waiting. Times are the database's clock; durations are in seconds.
+"""
+
+from pgbaton.insights.counts import (
+    Circuit,
+    Minute,
+    Overview,
+    PausedTenant,
+    Quantiles,
+    StageOverview,
+    overview,
+)
+from pgbaton.insights.dead import DeadGroup, DeadGroups, dead_groups
+from pgbaton.insights.detail import AttemptSeen, DispatchSeen, JobDetail, RowSeen, Segment, explain, job
+from pgbaton.insights.ledger import AuditEntry, AuditPage, audit
+from pgbaton.insights.listing import CAP, JobFilter, JobPage, ListedJob, list_jobs, shown_count
+from pgbaton.insights.reasons import Explanation, sentence
+from pgbaton.insights.status import (
+    StageCounts,
+    Status,
+    WorkerSeen,
+    jobs,
+    pause,
+    reconcile,
+    retry,
+    status,
+    table_of,
+)
+
+__all__ = [
+    "CAP",
+    "AttemptSeen",
+    "AuditEntry",
+    "AuditPage",
+    "Circuit",
+    "DeadGroup",
+    "DeadGroups",
+    "DispatchSeen",
+    "Explanation",
+    "JobDetail",
+    "JobFilter",
+    "JobPage",
+    "ListedJob",
+    "Minute",
+    "Overview",
+    "PausedTenant",
+    "Quantiles",
+    "RowSeen",
+    "Segment",
+    "StageCounts",
+    "StageOverview",
+    "Status",
+    "WorkerSeen",
+    "audit",
+    "dead_groups",
+    "explain",
+    "job",
+    "jobs",
+    "list_jobs",
+    "overview",
+    "pause",
+    "reconcile",
+    "retry",
+    "sentence",
+    "shown_count",
+    "status",
+    "table_of",
+]

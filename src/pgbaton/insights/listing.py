@@ -1,0 +1,83 @@
+"""Dispatches by filter, a page at a time, however many there are."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+CAP = 10_000
+"""Counting stops one above this."""
+
+
+def shown_count(count: int) -> str:
+    """A capped count for people: ``10,000+``."""
+    return f"{CAP:,}+" if count > CAP else f"{count:,}"
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which dispatches; everything given must hold.
+
+    ``older_than``: created more than so many seconds ago. ``error``: part of the latest attempt's error, in any case.
+    ``error_group``: that error with its numbers taken out, as :class:`DeadGroup` has it. ``job``: a key;
+    ``job_prefix``: how it begins. ``latest``: only the newest dispatch of each job, no history.
+    """
+
+    pipeline: str
+    stage: str | None = None
+    states: tuple[str, ...] = ()
+    tenant: str | None = None
+    older_than: float | None = None
+    error: str | None = None
+    error_group: str | None = None
+    job: str | None = None
+    job_prefix: str | None = None
+    latest: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """What was asked for, without what was not."""
+        return {name: value for name, value in asdict(self).items() if value}
+
+
+@dataclass(frozen=True, slots=True)
+class ListedJob:
+    """A dispatch with what came of its latest attempt; ``age`` in seconds since it was created."""
+
+    id: int
+    job_key: str
+    tenant: str | None
+    stage: str
+    state: str
+    attempt: int
+    failures: int
+    created_at: datetime
+    available_at: datetime
+    settled_at: datetime | None
+    age: float
+    parked: bool
+    outcome: str | None
+    http_status: int | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """Newest first; ``next`` is what to give as ``before`` for the page behind this one (``None``: the end).
+
+    ``too_wide``: the filter finds so little among so much that looking was given up; narrow it (by state, tenant,
+    stage or key).
+    """
+
+    jobs: tuple[ListedJob, ...]
+    next: int | None
+    too_wide: bool = False
+
+
+async def list_jobs(
+    conn: asyncpg.Connection, filters: JobFilter, before: int | None = None, limit: int = 50, *, timeout: float = 1.5
+) -> JobPage:
+    """The newest ``limit`` dispatches that match, with ids below ``before``; at most ``timeout`` seconds of looking."""
+    raise NotImplementedError
