@@ -1,0 +1,13 @@
+"""The page: see what the pipeline does, and steer it, from a browser.
+
+    app.include_router(dashboard(settings, token=…), prefix="/admin")
+
+Server-rendered, live by server-sent events (polling where nothing can be heard), with its own small pool and one
+listening connection for all viewers. It never shows anything to anybody who has not said who they are.
+"""
+
+from pgbaton.web.access import Identity, Role
+from pgbaton.web.mount import Access, Dashboard, JobExtra, dashboard
+from pgbaton.web.site import View
+
+__all__ = ["Access", "Dashboard", "Identity", "JobExtra", "Role", "View", "dashboard"]

@@ -1,0 +1,72 @@
+"""The actions: each one call of :mod:`pgbaton.operate`, by someone who may, from a form that is ours."""
+
+from __future__ import annotations
+
+from starlette.responses import RedirectResponse, Response
+
+from pgbaton import operate
+from pgbaton.errors import ConfigError
+from pgbaton.operate import Done
+from pgbaton.web.pages import filter_of
+from pgbaton.web.site import View
+
+
+class Unfit(ValueError):
+    """The form's values are none that a form of ours has."""
+
+
+async def act(view: View) -> Response:
+    """Do it, and show the page that it was asked from, with what came of it."""
+    action, who = view.asked("action"), view.who.name
+    done = await _job(view, action, who) if view.asked("key") else await _many(view, action, who)
+    view.site.broadcaster.changed()
+    said = {"said": action, "n": done.count} if done.count else {"said": "nothing"}
+    to = view.back(view.url())
+    mark = "&" if "?" in to else "?"
+    return RedirectResponse(to + mark + "&".join(f"{k}={v}" for k, v in said.items()), 303)
+
+
+async def _job(view: View, action: str, who: str) -> Done:
+    key = view.asked("key")
+    async with view.site.source.opened() as (conn, table):
+        match action:
+            case "retry":
+                return await operate.retry(conn, table, [key], who=who)
+            case "cancel":
+                return await operate.cancel(conn, table, [key], who=who)
+            case "rerun":
+                force = view.asked("force") == "yes"
+                return await operate.rerun(conn, table, key, view.asked("step"), who=who, force=force)
+    raise Unfit(action)
+
+
+async def _many(view: View, action: str, who: str) -> Done:
+    scope = view.asked("scope")
+    async with view.site.source.opened() as (conn, table):
+        match action, scope:
+            case ("retry" | "cancel") as what, "matching":
+                expected = view.number("expected")
+                if not expected:
+                    raise Unfit("expected")
+                filters = filter_of(view, table.pipeline)
+                return await operate.act_on_matching(conn, table, filters, what, expected, who=who)
+            case "pause", "pipeline":
+                return await operate.pause(conn, table.pipeline, who=who)
+            case "resume", "pipeline":
+                return await operate.resume(conn, table.pipeline, who=who)
+            case "pause", "stage":
+                return await operate.pause(conn, table.pipeline, _given(view, "stage"), who=who)
+            case "resume", "stage":
+                return await operate.resume(conn, table.pipeline, _given(view, "stage"), who=who)
+            case "pause", "tenant":
+                return await operate.pause_tenant(conn, table, _given(view, "tenant"), who=who)
+            case "resume", "tenant":
+                return await operate.resume_tenant(conn, table, _given(view, "tenant"), who=who)
+    raise Unfit(action)
+
+
+def _given(view: View, name: str) -> str:
+    value = view.asked(name)
+    if not value:
+        raise ConfigError(f"{name}: nothing was given")
+    return value

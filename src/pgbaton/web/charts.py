@@ -1,0 +1,99 @@
+"""Inline SVG, drawn from numbers only; every text in it is escaped by :class:`Markup`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+SPARK_HEIGHT = 56.0
+
+
+def sparkline(points: Sequence[tuple[float, float]], title: str) -> Markup:
+    """Bars, the oldest first: (well, badly) for each slice of time."""
+    top = max((well + badly for well, badly in points), default=0) or 1
+    width = 600 / max(len(points), 1)
+    bars = []
+    for i, (well, badly) in enumerate(points):
+        x, y = i * width, SPARK_HEIGHT
+        for kind, value in (("ok", well), ("bad", badly)):
+            if value > 0:
+                height = max(1.5, value / top * (SPARK_HEIGHT - 4))
+                y -= height
+                bars.append(
+                    Markup('<rect class="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>').format(
+                        kind, x, y, max(width - 1.5, 1), height
+                    )
+                )
+    return Markup(
+        '<svg class="chart spark" viewBox="0 0 600 57" preserveAspectRatio="none" height="57" role="img">'
+        '<title>{}</title><line class="base" x1="0" y1="56.5" x2="600" y2="56.5"/>{}</svg>'
+    ).format(title, Markup("").join(bars))
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A piece of a lane, in seconds since the chart's beginning. ``kind``: a class of the style sheet."""
+
+    kind: str
+    start: float
+    end: float
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    name: str
+    bars: tuple[Bar, ...]
+
+
+TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 43200)
+LANE, TOP, LABEL = 34, 26, 18.0
+"""Height of a lane and of the axis in pixels; width of the names in percent."""
+
+
+def gantt(lanes: Sequence[Lane], title: str, spell: object) -> Markup:
+    """Lanes below each other on one axis of time. ``spell``: seconds to text. Widths are in percent, so that the
+    text keeps its size on any screen."""
+    assert callable(spell)
+    length = max((bar.end for lane in lanes for bar in lane.bars), default=0) or 1
+    tick = next((t for t in TICKS if length / t <= 6), 86400 * max(1, round(length / 6 / 86400)))
+    scale = (100 - LABEL - 1) / length
+    height = TOP + LANE * len(lanes)
+    parts = []
+    at = 0.0
+    while at <= length * 1.0001:
+        x = LABEL + at * scale
+        parts.append(
+            Markup(
+                '<line class="grid" x1="{0:.2f}%" x2="{0:.2f}%" y1="{1}" y2="{2}"/>'
+                '<text x="{0:.2f}%" y="14" text-anchor="middle">{3}</text>'
+            ).format(x, TOP - 6, height, spell(at))
+        )
+        at += tick
+    for i, lane in enumerate(lanes):
+        y = TOP + i * LANE
+        parts.append(Markup('<text class="name" x="0" y="{}">{}</text>').format(y + 21, shortened(lane.name, 22)))
+        for bar in lane.bars:
+            thin = bar.kind in ("waiting", "backoff")
+            parts.append(
+                Markup(
+                    '<rect class="{}" x="{:.3f}%" y="{}" width="{:.3f}%" height="{}" rx="2"><title>{}</title></rect>'
+                ).format(
+                    bar.kind,
+                    LABEL + bar.start * scale,
+                    y + (12 if thin else 7),
+                    max((bar.end - bar.start) * scale, 0.25),
+                    8 if thin else 18,
+                    bar.title,
+                )
+            )
+    return Markup(
+        '<svg class="chart gantt" height="{}" role="img" aria-label="{}"><title>{}</title>{}</svg>'
+    ).format(height, title, title, Markup("").join(parts))
+
+
+def shortened(text: str, most: int) -> str:
+    """``text``, cut to ``most`` characters."""
+    return text if len(text) <= most else text[: most - 1] + "…"

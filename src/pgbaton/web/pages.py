@@ -1,0 +1,111 @@
+"""The screens: each reads, and shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from starlette.responses import Response
+
+from pgbaton import insights, operate
+from pgbaton.insights import JobFilter
+from pgbaton.model import State
+from pgbaton.web import drawings
+from pgbaton.web.findings import findings
+from pgbaton.web.render import page
+from pgbaton.web.site import View
+
+PAGE = 50
+AGES = (300, 3600, 6 * 3600, 86400, 7 * 86400)
+FILTER_NAMES = ("stage", "state", "tenant", "age", "error", "group", "id", "history")
+
+
+async def overview(view: View) -> Response:
+    """The pipeline at a glance, and what is wrong."""
+    seen = await view.site.source.overview.get()
+    return page(view, "overview.html", seen=seen, found=findings(seen), spark=drawings.last_hour(view, seen))
+
+
+def filter_of(view: View, pipeline: str) -> JobFilter:
+    """What the address (or a form made from it) asks for."""
+    age = view.number("age")
+    return JobFilter(
+        pipeline=pipeline,
+        stage=view.asked("stage") or None,
+        states=tuple(s.value for s in State if s.value in view.all_asked("state")),
+        tenant=view.asked("tenant") or None,
+        older_than=float(age) if age and age < 10**9 else None,
+        error=view.asked("error") or None,
+        error_group=view.asked("group") or None,
+        job_prefix=view.asked("id") or None,
+        latest=not view.asked("history"),
+    )
+
+
+def asked_of(view: View) -> dict[str, list[str]]:
+    """The filter as the address spells it, without what is empty."""
+    asked = {name: [v for v in view.all_asked(name) if v] for name in FILTER_NAMES}
+    return {name: values for name, values in asked.items() if values}
+
+
+async def jobs(view: View) -> Response:
+    """Dispatches by filter, a page at a time."""
+    before = view.number("before")
+    stages = (await view.site.source.overview.get()).stages
+    async with view.site.source.opened() as (conn, table):
+        filters = filter_of(view, table.pipeline)
+        found = await insights.list_jobs(conn, filters, before, PAGE)
+    return page(
+        view, "jobs.html", found=found, filters=filters, asked=asked_of(view), before=before, stages=stages,
+        states=list(State), ages=AGES,
+    )  # fmt: skip
+
+
+async def job(view: View) -> Response:
+    """One job, and why it is where it is."""
+    key = view.asked("key")
+    async with view.site.source.opened() as (conn, table):
+        seen = await insights.job(conn, table, key)
+        stages = [s.stage for s in (await view.site.source.overview.get()).stages if s.routed]
+    if seen is None:
+        return page(view, "problem.html", 404, title=key, message="job.none", detail="", status=404)
+    extra = await view.site.job_extra(view, key) if view.site.job_extra else None
+    last = seen.dispatches[-1] if seen.dispatches else None
+    return page(
+        view, "job.html", job=seen, last=last, stages=stages, chart=drawings.timeline(view, seen), extra=extra
+    )  # fmt: skip
+
+
+async def dead(view: View) -> Response:
+    """What died, grouped by stage and error."""
+    return page(view, "dead.html", found=await view.site.source.dead.get())
+
+
+async def workers(view: View) -> Response:
+    """Who calls."""
+    return page(view, "workers.html", seen=await view.site.source.overview.get())
+
+
+async def stages(view: View) -> Response:
+    """What is called, and what is paused."""
+    return page(view, "stages.html", seen=await view.site.source.overview.get())
+
+
+async def audit(view: View) -> Response:
+    """Who did what."""
+    before = view.number("before")
+    async with view.site.source.opened() as (conn, table):
+        found = await insights.audit(conn, table.pipeline, before, PAGE)
+    return page(view, "audit.html", found=found, before=before)
+
+
+async def confirm(view: View) -> Response:
+    """How many it would be, before anything is done."""
+    action: operate.Action = "cancel" if view.asked("action") == "cancel" else "retry"
+    key = view.asked("key")
+    count: int | None = 1
+    async with view.site.source.opened() as (conn, table):
+        filters = filter_of(view, table.pipeline)
+        if not key:
+            count = await operate.count_matching(conn, filters, action)
+    values: Mapping[str, object] = {"action": action, "key": key, "count": count, "asked": asked_of(view)}
+    return page(view, "confirm.html", **values)

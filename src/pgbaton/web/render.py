@@ -1,0 +1,113 @@
+"""From data to a page: one Jinja environment, everything escaped."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from starlette.responses import HTMLResponse, Response
+
+from pgbaton.insights import Quantiles, shown_count
+from pgbaton.web import assets
+from pgbaton.web.findings import Finding
+from pgbaton.web.messages import LANGUAGES, MESSAGES, duration, text
+from pgbaton.web.site import View
+
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "X-Robots-Tag": "noindex",
+}
+LONGEST_TEXT = 4000
+
+
+@cache
+def _environment() -> Environment:
+    made = Environment(
+        loader=PackageLoader("pgbaton.web"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["bounded"] = bounded
+    made.filters["time"] = time_tag
+    return made
+
+
+def bounded(value: object, most: int = LONGEST_TEXT) -> str:
+    """Text of others' making, of bounded length, without characters that turn or hide what surrounds them."""
+    said = "" if value is None else str(value)
+    cut = said if len(said) <= most else said[: most - 1] + "…"
+    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in cut)
+
+
+def time_tag(at: datetime | None) -> Markup:
+    """A time of the database; the reader's browser spells it in the reader's zone."""
+    if at is None:
+        return Markup("–")
+    utc = at.astimezone(UTC)
+    return Markup('<time datetime="{}">{} UTC</time>').format(
+        utc.isoformat(timespec="milliseconds").replace("+00:00", "Z"), f"{utc:%m-%d %H:%M:%S}"
+    )
+
+
+def page(view: View, template: str, status: int = 200, **values: Any) -> Response:
+    """The answer to a look at the page; to htmx only the part that lives."""
+    language = view.language
+
+    def t(key: str, **given: object) -> str:
+        for name in [n for n in given if n.endswith("_s")]:
+            seconds = given.pop(name)
+            given[name.removesuffix("_s")] = duration(language, seconds if isinstance(seconds, int | float) else None)
+        return text(language, key, **given)
+
+    def known(kind: str, value: object) -> str:
+        """The word for a value that may be one we have no word for."""
+        key = f"{kind}.{value}"
+        return text(language, key) if key in MESSAGES else str(value or "")
+
+    def sentence(found: Finding) -> str:
+        """A finding in words; counts are capped ones."""
+        given = {k: shown_count(x) if isinstance(x, int) and k != "strikes" else x for k, x in found.values.items()}
+        return t(f"find.{found.code}", **given)
+
+    def quantiles(seen: Quantiles) -> str:
+        if seen.p50 is None:
+            return text(language, "none")
+        return t("p50_p95", p50_s=seen.p50, p95_s=seen.p95)
+
+    html = _environment().get_template(template).render(
+        v=view,
+        t=t,
+        known=known,
+        sentence=sentence,
+        quantiles=quantiles,
+        num=shown_count,
+        dur=lambda seconds: duration(language, seconds),
+        asset=lambda name: f"{view.base}/static/{assets.VERSION}/{name}",
+        languages=LANGUAGES,
+        layout="part.html" if view.request.headers.get("hx-request") == "true" else "layout.html",
+        **values,
+    )
+    return HTMLResponse(html, status)
