@@ -16,7 +16,7 @@ from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationE
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pgbaton.errors import ConfigError
-from pgbaton.events import Language
+from pgbaton.events import Language, LogFormat
 from pgbaton.model import Pipeline
 
 T = TypeVar("T")
@@ -41,7 +41,9 @@ class Settings(BaseSettings):
     ``capacity``: calls under way at once. ``lease``: after how long a silent worker counts as lost. ``poll``: how
     long it sleeps at most without a notification. ``drain_timeout``: how long a shutdown waits for calls.
     ``retention``: how long settled dispatches are kept. ``reconcile_every``: how often to look at a page of the
-    user's table for rows that no trigger saw; 0: never.
+    user's table for rows that no trigger saw; 0: never. ``log_format``: ``text`` or ``json``, where this process writes
+    its own log. ``metrics_every``: how often the gauges that ask the database are refreshed; 0: never.
+    ``metrics_by_tenant``: count calls by tenant, too; only where there are few tenants.
     """
 
     model_config = SettingsConfigDict(
@@ -60,6 +62,9 @@ class Settings(BaseSettings):
         default=5, gt=0, le=3600, validation_alias=AliasChoices("JOB_STATE_LISTENER_RECONNECT_DELAY")
     )
     log_language: Language = "en"
+    log_format: LogFormat = "text"
+    metrics_every: float = Field(default=15, ge=0, le=3600)
+    metrics_by_tenant: bool = False
 
     def listen_dsn(self) -> str | None:
         """The address to LISTEN at, where it is not the database URL's."""

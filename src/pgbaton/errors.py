@@ -46,7 +46,7 @@ class Refused(PgbatonError):
     """An operator's action that cannot be done as things are; ``code`` says why for programs.
 
     ``unknown_job``, ``unknown_stage``, ``running`` (a stage is at work: force it, or wait) or ``busy`` (somebody
-    holds the row this moment: try again).
+    holds the row this moment: try again), ``too_wide`` (narrow the filter).
     """
 
     def __init__(self, code: str, message: str) -> None:

@@ -5,12 +5,16 @@ Operators grep the texts and programs the names, so neither may change.
 
 from __future__ import annotations
 
+import json
 import logging
 import re
+import sys
+import time
 from enum import Enum
 from typing import Literal
 
 Language = Literal["ko", "en"]
+LogFormat = Literal["text", "json"]
 
 
 class Event(Enum):
@@ -96,3 +100,37 @@ def describe(error: BaseException) -> str:
     """An exception for the log and the attempts table: its kind, and one bounded line of what it says."""
     said = " ".join(str(error).split())[:200]
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line: ``at`` (UTC), ``level``, ``logger``, ``message``; an event's name and fields beside them,
+    its job as ``job``, its tenant as ``tenant``."""
+
+    _names = {"job_id": "job", "tenant_id": "tenant"}  # noqa: RUF012
+
+    def format(self, record: logging.LogRecord) -> str:
+        seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        line: dict[str, object] = {
+            "at": f"{seconds}.{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+        }
+        event = getattr(record, "event", None)
+        if event is None:
+            line["message"] = record.getMessage()
+        else:
+            line |= {"event": event, "message": str(record.getMessage()).split(f" event={event}", 1)[0]}
+            fields: dict[str, object] = getattr(record, "fields", {})
+            line |= {self._names.get(name, name): value for name, value in fields.items() if name not in line}
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str).encode("utf-8", "replace").decode()
+
+
+def log_to_stderr(form: LogFormat) -> None:
+    """Write the log of this process to standard error, as lines for people or as JSON for programs."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        JsonLines() if form == "json" else logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s")
+    )
+    logging.basicConfig(level=logging.INFO, handlers=[handler])

@@ -214,7 +214,7 @@ class Dispatch:
 
     ``attempt`` names the attempt that may settle it; ``worker`` the lease holder (none: the stage works on).
     ``row`` is ``None`` where the job is gone. ``probing``: it was claimed to find out whether its stage, which was
-    down, is back.
+    down, is back. ``traceparent``: the W3C trace context of this hop.
     """
 
     id: int
@@ -225,6 +225,7 @@ class Dispatch:
     worker: int | None
     row: Row | None
     probing: bool = False
+    traceparent: str | None = None
 
     @classmethod
     def of(cls, record: Any) -> Self:
@@ -239,4 +240,5 @@ class Dispatch:
             record["worker"],
             row,
             record.get("probing", False),
+            record.get("traceparent"),
         )

@@ -146,6 +146,10 @@ class Store:
         rows = await self._fetch("reconcile", self._pipeline, list(job_keys))
         return [(row["job_key"], row["stage"]) for row in rows]
 
+    async def unpark(self, limit: int) -> int:
+        """Make due what was parked for tenants that are paused no more; returns how many."""
+        return int((await self._fetch("unpark", self._pipeline, limit))[0]["due"])
+
     async def prune(self, retention: float) -> int:
         """Forget settled dispatches older than ``retention`` seconds; returns how many (at most 1,000)."""
         return int(await self._value("prune", retention) or 0)

@@ -66,6 +66,7 @@ class JobTable:
             "step_type": self.step_type,
             "status_type": self.status_type,
             "touch": ", updated_at = clock_timestamp()" if self.has_updated_at else "",
+            "updated_at": "j.updated_at::timestamptz" if self.has_updated_at else "NULL::timestamptz",
             "row": f"j.{key} IS NOT NULL AS present, {tenant} AS tenant, "
             f"j.{step}::text AS step, j.{status}::text AS status",
         }

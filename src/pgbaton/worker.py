@@ -99,6 +99,7 @@ class Worker:
                 return await self._store.orphans(worker, self._dispatcher.held, after, PAGE)
 
         await self._store.absorb(PAGE)
+        await self._store.unpark(PAGE)
         rescued = await self._settle_pages(orphans, lambda d: decide_lost(self._pipeline.stage(d.stage), d.row))
         for dispatch in rescued:
             telemetry.RESCUED.labels(self._pipeline.name).inc()

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import asyncpg
 
-from pgbaton.insights.status import WorkerSeen
+from pgbaton import sql
+from pgbaton.errors import ConfigError, DatabaseError
+from pgbaton.insights.bounded import TooWide, at_most
+from pgbaton.insights.listing import CAP
+from pgbaton.insights.status import WorkerSeen, worker_seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +102,78 @@ class Overview:
         return asdict(self)
 
 
+SETTLED_AT_MOST = 20_000
+SAMPLE = 500
+TIMEOUT = 5.0
+
+
 async def overview(conn: asyncpg.Connection, pipeline: str) -> Overview:
-    """One look at the pipeline, in a few statements of bounded work. Raises :class:`ConfigError` for an unknown one."""
-    raise NotImplementedError
+    """One look at the pipeline, in a few statements of bounded work.
+
+    Raises :class:`ConfigError` for an unknown pipeline, :class:`DatabaseError` where the database is too slow to tell.
+    """
+    try:
+        async with at_most(conn, TIMEOUT):
+            state = await conn.fetchrow(sql.read("queries/pipeline_state.sql"), pipeline, CAP + 1)
+            if state is None:
+                raise ConfigError(f"there is no pipeline {pipeline!r}")
+            stages = await conn.fetch(sql.read("queries/stage_counts.sql"), pipeline, CAP + 1)
+            hour = await conn.fetchrow(sql.read("queries/last_hour.sql"), pipeline, SETTLED_AT_MOST, SAMPLE)
+            workers = await conn.fetch(sql.read("queries/workers.sql"))
+    except TooWide:
+        raise DatabaseError(f"the database took longer than {TIMEOUT:g} s to count") from None
+    times = {t["stage"]: t for t in json.loads(hour["times"])}
+    speed = {s["stage"]: s["per_minute"] for s in json.loads(hour["speed"])}
+    seen = tuple(_stage(row, times.get(row["stage"]), speed.get(row["stage"], 0.0)) for row in stages)
+    return Overview(
+        pipeline=pipeline,
+        at=state["at"],
+        paused=state["paused"],
+        stages=seen,
+        workers=tuple(worker_seen(row) for row in workers if row["pipeline"] == pipeline),
+        tenants=tuple(PausedTenant(*t) for t in state["tenants"]),
+        oldest_wait=max((s.oldest_wait for s in seen if s.oldest_wait is not None), default=None),
+        inbox=state["inbox"],
+        minutes=_minutes(state["at"], json.loads(hour["minutes"])),
+        minutes_capped=hour["seen"] >= SETTLED_AT_MOST,
+    )
+
+
+def _stage(row: asyncpg.Record, times: dict[str, Any] | None, per_minute: float) -> StageOverview:
+    state: Literal["closed", "open", "half-open"] = "closed"
+    if row["strikes"] > 0:
+        state = "open" if row["open"] else "half-open"
+    same = (
+        "stage",
+        "after",
+        "position",
+        "routed",
+        "paused",
+        "attempts",
+        "timeout",
+        "concurrency",
+        "waiting",
+        "running",
+        "retrying",
+        "parked",
+        "dead",
+        "oldest_wait",
+    )
+    return StageOverview(
+        **{name: row[name] for name in same},
+        circuit=Circuit(state, row["strikes"], row["open_until"] if state == "open" else None),
+        per_minute=float(per_minute),
+        wait=Quantiles(*times["wait"]) if times else Quantiles(None, None),
+        work=Quantiles(*times["work"]) if times else Quantiles(None, None),
+        sample=times["sample"] if times else 0,
+    )
+
+
+def _minutes(now: datetime, counted: list[dict[str, int]]) -> tuple[Minute, ...]:
+    """Sixty minutes up to now, those in which nothing happened included."""
+    by_minute = {m["minute"]: m for m in counted}
+    nothing = {"completed": 0, "failed": 0}
+    return tuple(
+        Minute(now - timedelta(minutes=ago + 1), *(by_minute.get(ago, nothing)[k] for k in nothing))
+        for ago in reversed(range(60))
+    )

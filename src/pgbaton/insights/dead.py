@@ -7,7 +7,11 @@ from datetime import datetime
 
 import asyncpg
 
+from pgbaton.insights.bounded import TooWide, at_most
+from pgbaton.insights.listing import CAP
 from pgbaton.table import JobTable
+
+TIMEOUT = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,4 +40,11 @@ class DeadGroups:
 
 async def dead_groups(conn: asyncpg.Connection, table: JobTable) -> DeadGroups:
     """Dead dispatches whose job is still marked as failed there."""
-    raise NotImplementedError
+    try:
+        async with at_most(conn, TIMEOUT):
+            rows = await conn.fetch(table.query("dead_groups"), table.pipeline, CAP + 1)
+    except TooWide:
+        return DeadGroups((), capped=True, too_wide=True)
+    names = ("stage", "error", "count", "newest", "newest_age", "example")
+    groups = (DeadGroup(**{name: row[name] for name in names}, jobs=tuple(row["jobs"])) for row in rows)
+    return DeadGroups(tuple(groups), any(row["looked_at"] > CAP for row in rows))

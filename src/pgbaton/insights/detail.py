@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal
 
 import asyncpg
 
-from pgbaton.insights.reasons import Explanation
+from pgbaton import sql
+from pgbaton.insights.listing import CAP
+from pgbaton.insights.reasons import Explanation, reason
 from pgbaton.table import JobTable
 
 
@@ -87,11 +90,70 @@ class JobDetail:
         return asdict(self)
 
 
+DISPATCHES, ATTEMPTS = 200, 2000
+
+
 async def job(conn: asyncpg.Connection, table: JobTable, key: str) -> JobDetail | None:
     """Everything about one job; ``None`` where there is neither a row nor a dispatch of that key."""
-    raise NotImplementedError
+    facts = await _standing(conn, table, key)
+    if facts is None:
+        return None
+    found = await conn.fetch(sql.read("queries/history.sql"), table.pipeline, key, DISPATCHES + 1)
+    kept = found[:DISPATCHES]
+    calls: dict[int, list[AttemptSeen]] = {}
+    for row in await conn.fetch(sql.read("queries/attempts_of.sql"), [d["id"] for d in kept], ATTEMPTS):
+        names = AttemptSeen.__dataclass_fields__
+        calls.setdefault(row["dispatch_id"], []).append(AttemptSeen(**{name: row[name] for name in names}))
+    now = facts["at"]
+    dispatches = (_dispatch(row, tuple(calls.get(row["id"], ())), now) for row in reversed(kept))
+    row = RowSeen(facts["step"], facts["status"], facts["tenant"], facts["updated_at"]) if facts["present"] else None
+    return JobDetail(table.pipeline, key, now, row, reason(facts), tuple(dispatches), len(found) > DISPATCHES)
 
 
 async def explain(conn: asyncpg.Connection, table: JobTable, key: str) -> Explanation | None:
     """Why the job is where it is; ``None`` as in :func:`job`."""
-    raise NotImplementedError
+    facts = await _standing(conn, table, key)
+    return None if facts is None else reason(facts)
+
+
+async def _standing(conn: asyncpg.Connection, table: JobTable, key: str) -> asyncpg.Record | None:
+    if "\x00" in key:
+        return None
+    try:
+        facts = await conn.fetchrow(table.query("standing"), table.pipeline, key, CAP + 1)
+    except asyncpg.DataError:
+        return None  # no key of this table looks like that
+    return facts if facts is not None and (facts["present"] or facts["id"] is not None) else None
+
+
+def _dispatch(row: asyncpg.Record, attempts: tuple[AttemptSeen, ...], now: datetime) -> DispatchSeen:
+    until = row["settled_at"] or now
+    parked = now if row["parked"] else None
+    return DispatchSeen(**dict(row), attempts=attempts, timeline=timeline(row, attempts, until, parked))
+
+
+def timeline(
+    row: Mapping[str, Any], attempts: Sequence[AttemptSeen], until: datetime, parked: datetime | None = None
+) -> tuple[Segment, ...]:
+    """The bars of one dispatch up to ``until``: what is between two attempts was backoff, what is behind the last one
+    of an open dispatch is backoff until it is due and then waiting."""
+    is_open = row["settled_at"] is None
+    bars: list[Segment] = []
+    at: datetime = row["created_at"]
+    for number, attempt in enumerate(attempts):
+        if attempt.started_at > at:
+            bars.append(Segment("backoff" if number else "waiting", at, attempt.started_at, False))
+        at = attempt.finished_at or until
+        bars.append(
+            Segment("running", attempt.started_at, at, attempt.finished_at is None, attempt.attempt, attempt.outcome)
+        )
+    if not is_open or row["state"] == "running":
+        return tuple(bars)
+    if parked is not None:
+        return (*bars, Segment("parked", at, until, True))
+    due = min(max(at, row["available_at"]), until)
+    if attempts and due > at:
+        bars.append(Segment("backoff", at, due, due == until))
+    if due < until:
+        bars.append(Segment("waiting", due, until, True))
+    return tuple(bars)

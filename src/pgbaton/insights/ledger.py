@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import asyncpg
+
+from pgbaton import sql
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,4 +41,6 @@ async def audit(
     conn: asyncpg.Connection, pipeline: str | None = None, before: int | None = None, limit: int = 50
 ) -> AuditPage:
     """What operators did, newest first."""
-    raise NotImplementedError
+    rows = await conn.fetch(sql.read("queries/audit.sql"), pipeline, before, limit + 1)
+    entries = tuple(AuditEntry(**(dict(row) | {"detail": json.loads(row["detail"])})) for row in rows[:limit])
+    return AuditPage(entries, entries[-1].id if len(rows) > limit else None)

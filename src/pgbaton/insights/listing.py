@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
 import asyncpg
+
+from pgbaton import sql
+from pgbaton.insights.bounded import TooWide, at_most
 
 CAP = 10_000
 """Counting stops one above this."""
@@ -26,7 +30,7 @@ class JobFilter:
     ``job_prefix``: how it begins. ``latest``: only the newest dispatch of each job, no history.
     """
 
-    pipeline: str
+    pipeline: str | None = None
     stage: str | None = None
     states: tuple[str, ...] = ()
     tenant: str | None = None
@@ -47,6 +51,7 @@ class ListedJob:
     """A dispatch with what came of its latest attempt; ``age`` in seconds since it was created."""
 
     id: int
+    pipeline: str
     job_key: str
     tenant: str | None
     stage: str
@@ -80,4 +85,44 @@ async def list_jobs(
     conn: asyncpg.Connection, filters: JobFilter, before: int | None = None, limit: int = 50, *, timeout: float = 1.5
 ) -> JobPage:
     """The newest ``limit`` dispatches that match, with ids below ``before``; at most ``timeout`` seconds of looking."""
-    raise NotImplementedError
+    try:
+        async with at_most(conn, timeout):
+            rows = await conn.fetch(_query("list_jobs"), *arguments(filters), before, limit + 1)
+    except TooWide:
+        return JobPage((), None, too_wide=True)
+    found = tuple(ListedJob(**dict(row)) for row in rows[:limit])
+    return JobPage(found, found[-1].id if len(rows) > limit else None)
+
+
+async def count_jobs(conn: asyncpg.Connection, filters: JobFilter, *, timeout: float = 3.0) -> int | None:
+    """How many dispatches match, up to 10,001; ``None`` where that takes longer than ``timeout`` seconds."""
+    try:
+        async with at_most(conn, timeout):
+            return int(await conn.fetchval(_query("count_jobs"), *arguments(filters), None, CAP + 1))
+    except TooWide:
+        return None
+
+
+def arguments(filters: JobFilter) -> tuple[Any, ...]:
+    """The filter as ``queries/matching.sql`` takes it."""
+    return (
+        filters.pipeline,
+        filters.stage,
+        list(filters.states) or None,
+        filters.tenant,
+        filters.older_than,
+        None if not filters.error else f"%{_plain_pattern(filters.error)}%",
+        filters.error_group,
+        filters.job,
+        None if not filters.job_prefix else f"{_plain_pattern(filters.job_prefix)}%",
+        filters.latest,
+    )
+
+
+def _query(name: str) -> str:
+    return sql.render(sql.read(f"queries/{name}.sql"), {"matching": sql.read("queries/matching.sql").rstrip()})
+
+
+def _plain_pattern(text: str) -> str:
+    """``text`` as a part of a LIKE pattern that means nothing but itself."""
+    return re.sub(r"([\\%_])", r"\\\1", text.replace("\x00", ""))

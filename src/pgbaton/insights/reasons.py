@@ -2,27 +2,213 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from pgbaton.events import Language
+
+Value = str | int | float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """``code`` is for programs and never changes; ``values`` are what the sentence names (seconds are floats).
 
-    ``moves``: whether it goes on by itself. Otherwise somebody has to do something.
+    ``moves``: whether it goes on by itself. Otherwise somebody has to do something, or nothing is left to do.
     """
 
     code: str
     moves: bool
-    values: dict[str, str | int | float | None] = field(default_factory=dict)
+    values: dict[str, Value] = field(default_factory=dict)
 
     def sentence(self, language: Language = "en") -> str:
         """One sentence. It holds text of others' making (errors, steps): escape it where that matters."""
         return sentence(self, language)
 
 
+SENTENCES: dict[str, tuple[str, str]] = {
+    "done": ("파이프라인이 끝났습니다", "done"),
+    "not_routed": (
+        "({step}, {status}) 상태로는 어떤 단계도 호출되지 않습니다",
+        "not in a routed state: nothing is called at ({step}, {status})",
+    ),
+    "cancelled": ("{stage} 단계에서 취소되었습니다", "cancelled at {stage}"),
+    "gone": ("행이 삭제되었습니다", "its row is gone"),
+    "dead": (
+        "{stage} 단계에서 {attempts}회 시도 후 포기: {error}",
+        "dead at {stage} after {attempts} attempts: {error}",
+    ),
+    "in_inbox": (
+        "변경이 곧 반영됩니다 (격리 수준이 높은 트랜잭션에서 온 변경)",
+        "its last change waits to be applied (it came from a transaction above READ COMMITTED)",
+    ),
+    "dispatch_missing": (
+        "{stage} 단계를 호출할 상태이지만 트리거가 변경을 보지 못했습니다 (pgbaton reconcile)",
+        "{stage} should be called, but no trigger saw the change: pgbaton reconcile creates what is missing",
+    ),
+    "stage_unrouted": (
+        "{stage} 단계가 더 이상 파이프라인에 없습니다",
+        "the stage {stage} is not in the pipeline any more",
+    ),
+    "paused_pipeline": ("파이프라인이 일시 정지되었습니다", "the pipeline is paused"),
+    "paused_stage": ("{stage} 단계가 일시 정지되었습니다", "the stage {stage} is paused"),
+    "paused_tenant": ("테넌트 {tenant}가 일시 정지되었습니다", "the tenant {tenant} is paused"),
+    "no_worker": ("동작 중인 워커가 없습니다", "no worker is alive"),
+    "retry_in": (
+        "{stage}: {error} 이후 {attempts}회 중 {attempt}회째 시도가 {seconds} 뒤에 시작됩니다",
+        "{stage}: attempt {attempt} of {attempts} in {seconds} after {error}",
+    ),
+    "deferred": (
+        "{stage} 단계가 지금은 받을 수 없다고 답했습니다 ({error}), {seconds} 뒤에 다시 호출합니다",
+        "{stage} said not now ({error}): called again in {seconds}",
+    ),
+    "circuit_open": (
+        "{stage} 단계가 응답하지 않아 회로가 열렸습니다 ({strikes}회 연속), {seconds} 뒤에 다시 확인합니다",
+        "its circuit is open: nobody answers at {stage} ({strikes} times in a row), looked at again in {seconds}",
+    ),
+    "circuit_probing": (
+        "{stage} 단계가 응답하지 않아 한 번에 하나씩만 확인합니다, 앞에 {before}건",
+        "its circuit is half open: {stage} is tried with one call at a time, {before} before it",
+    ),
+    "waiting_slot": (
+        "{stage} 자리를 기다립니다 (동시 {limit}건까지), 앞에 {before}건",
+        "waiting for a slot of {stage} (at most {limit} at once), {before} before it",
+    ),
+    "waiting_turn": (
+        "{stage} 차례를 기다립니다, 앞에 {before}건",
+        "waiting for a worker to call {stage}, {before} before it",
+    ),
+    "calling": (
+        "{stage} 호출 중, {since} 경과, {seconds} 뒤 포기 (워커 {worker})",
+        "{stage} is being called by {worker} since {since}, given up in {seconds}",
+    ),
+    "working": (
+        "{stage} 단계가 작업 중, {since} 경과, {seconds} 뒤 포기",
+        "the stage {stage} works on it since {since}, given up in {seconds}",
+    ),
+    "overdue": (
+        "{stage} 단계의 제한 시간이 지났습니다, 곧 다시 처리됩니다",
+        "{stage} is past its time and about to be given up",
+    ),
+    "lost_worker": (
+        "중단된 워커 {worker}가 가지고 있습니다, 몇 초 안에 회수됩니다",
+        "a worker that is lost ({worker}) holds it: rescued within seconds, by any worker",
+    ),
+    "lost_no_worker": (
+        "중단된 워커 {worker}가 가지고 있고, 회수할 워커가 없습니다",
+        "a worker that is lost ({worker}) holds it, and no worker is alive to rescue it",
+    ),
+}
+
+
 def sentence(explanation: Explanation, language: Language = "en") -> str:
     """The explanation in words."""
-    raise NotImplementedError
+    korean, english = SENTENCES[explanation.code]
+    words = {name: _word(name, value, language) for name, value in explanation.values.items()}
+    return (korean if language == "ko" else english).format_map(words)
+
+
+_SECONDS = frozenset({"seconds", "since"})
+
+
+def _word(name: str, value: Value, language: Language) -> str:
+    if name in _SECONDS:
+        return _duration(float(value or 0), language)
+    if value is None:
+        return "없음" if language == "ko" else "nothing"
+    if name == "before" and isinstance(value, int):
+        return "10,000+" if value > 10_000 else f"{value:,}"
+    return str(value)
+
+
+def _duration(seconds: float, language: Language) -> str:
+    for length, unit, korean in ((86400, "d", "일"), (3600, "h", "시간"), (60, "min", "분")):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f}{korean}" if language == "ko" else f"{seconds / length:.0f} {unit}"
+    return f"{max(seconds, 0):.0f}초" if language == "ko" else f"{max(seconds, 0):.0f} s"
+
+
+def reason(f: Mapping[str, Any]) -> Explanation:
+    """Why, from a record of ``queries/standing.sql``."""
+    if not f["present"]:
+        return Explanation("gone", False)
+    if f["in_inbox"]:
+        return Explanation("in_inbox", True)
+    if f["state"] == "running":
+        return _running(f)
+    if f["state"] in ("available", "retryable"):
+        return _waiting(f)
+    return _settled(f)
+
+
+def _settled(f: Mapping[str, Any]) -> Explanation:
+    """No dispatch is open."""
+    if f["routed_to"] is not None:
+        return Explanation("dispatch_missing", False, {"stage": f["routed_to"]})
+    at_stage = f["step"] == f["stage"]
+    if f["state"] == "dead" and at_stage and f["status"] == "failed":
+        return Explanation(
+            "dead", False, {"stage": f["stage"], "attempts": f["attempt"], "error": f["error"] or f["outcome"]}
+        )
+    if f["state"] == "cancelled" and at_stage and f["status"] == "cancelled":
+        return Explanation("cancelled", False, {"stage": f["stage"]})
+    if f["of_a_stage"] and f["status"] == "done":
+        return Explanation("done", False)
+    return Explanation("not_routed", False, {"step": f["step"], "status": f["status"]})
+
+
+def _running(f: Mapping[str, Any]) -> Explanation:
+    stage, since = f["stage"], f["since"] or 0.0
+    if not f["held"]:
+        if (f["given_up_in"] or 0.0) <= 0:
+            return Explanation("overdue", True, {"stage": stage})
+        return Explanation("working", True, {"stage": stage, "since": since, "seconds": f["given_up_in"]})
+    if not f["worker_alive"]:
+        return Explanation(
+            "lost_worker" if f["any_worker"] else "lost_no_worker", f["any_worker"], {"worker": f["worker"] or "?"}
+        )
+    left = max(0.0, f["timeout"] - since)
+    return Explanation("calling", True, {"stage": stage, "worker": f["worker"], "since": since, "seconds": left})
+
+
+def _waiting(f: Mapping[str, Any]) -> Explanation:
+    """What keeps it most comes first: a pause outlasts a backoff."""
+    stage = f["stage"]
+    for code, keeps in (
+        ("stage_unrouted", not f["routed"]),
+        ("paused_pipeline", f["pipeline_paused"]),
+        ("paused_stage", f["stage_paused"]),
+        ("paused_tenant", f["tenant_paused"]),
+        ("no_worker", not f["any_worker"]),
+    ):
+        if keeps:
+            return Explanation(code, False, {"stage": stage, "tenant": f["tenant"]})
+    if (f["open_for"] or 0.0) > 0 and f["strikes"] > 0:
+        return Explanation(
+            "circuit_open", True, {"stage": stage, "strikes": f["strikes"], "seconds": max(f["open_for"], f["due_in"])}
+        )
+    if f["due_in"] > 0 and not f["parked"]:
+        return _backing_off(f)
+    if f["strikes"] > 0:
+        return Explanation("circuit_probing", True, {"stage": stage, "before": f["before"]})
+    if f["concurrency"] is not None and f["running"] >= f["concurrency"]:
+        return Explanation("waiting_slot", True, {"stage": stage, "before": f["before"], "limit": f["concurrency"]})
+    return Explanation("waiting_turn", True, {"stage": stage, "before": f["before"]})
+
+
+def _backing_off(f: Mapping[str, Any]) -> Explanation:
+    said = f["error"] or f["outcome"]
+    if f["outcome"] == "deferred":
+        return Explanation("deferred", True, {"stage": f["stage"], "error": said, "seconds": f["due_in"]})
+    return Explanation(
+        "retry_in",
+        True,
+        {
+            "stage": f["stage"],
+            "attempt": f["failures"] + 1,
+            "attempts": f["attempts"],
+            "error": said,
+            "seconds": f["due_in"],
+        },
+    )

@@ -1,4 +1,4 @@
-"""The read side, and the few operators' writes: what a person asks of a database that workers share."""
+"""Which pipelines there are, what their stages and workers do, and what no trigger saw."""
 
 from __future__ import annotations
 
@@ -67,23 +67,13 @@ async def status(conn: asyncpg.Connection) -> Status:
     workers = await conn.fetch(sql.read("queries/workers.sql"))
     return Status(
         tuple(StageCounts(**{k: r[k] for k in StageCounts.__dataclass_fields__}) for r in stages),
-        tuple(WorkerSeen(**{k: r[k] for k in WorkerSeen.__dataclass_fields__}) for r in workers),
+        tuple(worker_seen(r) for r in workers),
     )
 
 
-async def jobs(
-    conn: asyncpg.Connection,
-    *,
-    pipeline: str | None = None,
-    states: Sequence[str] | None = None,
-    stage: str | None = None,
-    tenant: str | None = None,
-    job: str | None = None,
-    limit: int = 50,
-) -> list[dict[str, Any]]:
-    """Dispatches with what came of their latest attempt, newest first."""
-    rows = await conn.fetch(sql.read("queries/jobs.sql"), pipeline, states, stage, tenant, job, limit)
-    return [dict(row) for row in rows]
+def worker_seen(row: asyncpg.Record) -> WorkerSeen:
+    """A worker from a record of ``queries/workers.sql``."""
+    return WorkerSeen(**{k: row[k] for k in WorkerSeen.__dataclass_fields__})
 
 
 async def table_of(conn: asyncpg.Connection, pipeline: str | None) -> JobTable:
@@ -141,14 +131,3 @@ async def reconcile(conn: asyncpg.Connection, table: JobTable, *, create: bool) 
         if page.last is None:
             return found
         after = page.last
-
-
-async def pause(conn: asyncpg.Connection, pipeline: str, stage: str | None, paused: bool) -> str:
-    """Pause or resume a stage, or (``None``) the whole pipeline; returns its name. Calls under way go on.
-
-    Raises :class:`ConfigError` where there is no such stage.
-    """
-    row = await conn.fetchrow(sql.read("queries/pause.sql"), pipeline, stage, paused)
-    if row is None:
-        raise ConfigError(f"the pipeline {pipeline!r} has no stage {stage!r}")
-    return str(row["name"])

@@ -15,6 +15,10 @@ SELECT 'paused', format('the stage %s of %s is paused', step, pipeline),
        format('pgbaton resume --pipeline %s --stage %s', pipeline, step)
   FROM pgbaton.stages WHERE paused_at IS NOT NULL
 UNION ALL
+SELECT 'paused', format('the tenant %s of %s is paused', tenant, pipeline),
+       format('pgbaton resume --pipeline %s --tenant %s', pipeline, tenant)
+  FROM pgbaton.paused_tenants WHERE resumed_at IS NULL
+UNION ALL
 SELECT 'stage_without_route', format('%s dispatches wait for the stage %s of %s, which is not in the pipeline any more',
                                      count(*), s.step, s.pipeline),
        'attach a pipeline that has the stage, or move their rows'
@@ -63,7 +67,7 @@ UNION ALL
 SELECT 'index_missing', format('the index pgbaton.%s is missing or not valid', wanted.name),
        'REINDEX it, or create it as the migrations do'
   FROM unnest(ARRAY['dispatches_one_open', 'dispatches_due', 'dispatches_running', 'dispatches_settled',
-                    'dispatches_of_job', 'stages_one_route_per_state']) AS wanted (name)
+                    'dispatches_of_job', 'dispatches_of_tenant', 'dispatches_troubled', 'stages_one_route_per_state']) AS wanted (name)
   LEFT JOIN (pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'pgbaton'
              JOIN pg_index i ON i.indexrelid = c.oid) ON c.relname = wanted.name
  WHERE i.indisvalid IS NOT TRUE

@@ -1,0 +1,28 @@
+"""The command ``pgbaton``, one module for each theme."""
+
+from __future__ import annotations
+
+import sys
+
+import asyncpg
+
+from pgbaton.cli import install, look, steer
+from pgbaton.cli.common import app
+from pgbaton.errors import PgbatonError
+from pgbaton.events import describe
+
+__all__ = ["app", "install", "look", "main", "steer"]
+
+
+def main() -> None:
+    """Run the command; errors that were raised on purpose are sentences, not tracebacks."""
+    try:
+        app()
+    except PgbatonError as error:
+        print(f"pgbaton: {error}", file=sys.stderr)
+        sys.exit(1)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        print(f"pgbaton: the database refused, or went away: {describe(error)}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

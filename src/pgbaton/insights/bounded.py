@@ -1,0 +1,25 @@
+"""Reads that are given up rather than made to wait for."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+
+from pgbaton import sql
+
+
+class TooWide(Exception):
+    """The statement took too long and was given up."""
+
+
+@asynccontextmanager
+async def at_most(conn: asyncpg.Connection, seconds: float) -> AsyncIterator[None]:
+    """A transaction each of whose statements may take ``seconds``. Raises :class:`TooWide` where one does not end."""
+    try:
+        async with conn.transaction(isolation="read_committed"):
+            await conn.fetch(sql.read("queries/bounded.sql"), str(max(1, round(seconds * 1000))))
+            yield
+    except asyncpg.QueryCanceledError:
+        raise TooWide from None

@@ -1,0 +1,16 @@
+pgbaton.dispatches AS d
+  LEFT JOIN pgbaton.attempts AS t ON t.dispatch_id = d.id AND t.attempt = d.attempt
+ WHERE ($1::text IS NULL OR d.pipeline = $1)
+   AND ($2::text IS NULL OR d.stage = $2)
+   AND ($3::text[] IS NULL OR d.state = ANY ($3))
+   AND ($4::text IS NULL OR d.tenant = $4)
+   AND ($5::float8 IS NULL
+        OR d.created_at < statement_timestamp() - make_interval(secs => $5)
+       AND d.id <= (SELECT pgbaton.last_dispatch_before(statement_timestamp() - make_interval(secs => $5))))
+   AND ($6::text IS NULL OR t.error ILIKE $6)
+   AND ($7::text IS NULL OR pgbaton.error_group(t.error) = $7)
+   AND ($8::text IS NULL OR d.job_key = $8)
+   AND ($9::text IS NULL OR d.job_key LIKE $9)
+   AND (NOT $10 OR NOT EXISTS (SELECT FROM pgbaton.dispatches AS n
+                                WHERE n.job_key = d.job_key AND n.pipeline = d.pipeline AND n.id > d.id))
+   AND ($11::bigint IS NULL OR d.id < $11)

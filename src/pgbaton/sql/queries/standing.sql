@@ -1,0 +1,38 @@
+-- $1 pipeline, $2 job key, $3 where counting stops: the job's row, its newest dispatch, and what that waits for.
+SELECT clock_timestamp() AS at, {row}, {updated_at} AS updated_at,
+       d.id, d.stage, d.state, d.attempt, d.failures,
+       d.available_at = pgbaton.parked() AS parked,
+       extract(epoch FROM d.available_at - clock_timestamp())::float8 AS due_in,
+       extract(epoch FROM d.deadline - clock_timestamp())::float8 AS given_up_in,
+       extract(epoch FROM d.settled_at - d.created_at)::float8 AS lasted,
+       t.outcome, t.http_status, t.error, extract(epoch FROM clock_timestamp() - t.started_at)::float8 AS since,
+       s.attempts, s.concurrency, s.routed, s.strikes, s.paused_at IS NOT NULL AS stage_paused,
+       extract(epoch FROM s.timeout)::float8 AS timeout,
+       extract(epoch FROM s.open_until - clock_timestamp())::float8 AS open_for,
+       p.paused_at IS NOT NULL AS pipeline_paused,
+       EXISTS (SELECT FROM pgbaton.paused_tenants AS pt
+                WHERE pt.pipeline = $1 AND pt.tenant = d.tenant AND pt.resumed_at IS NULL) AS tenant_paused,
+       EXISTS (SELECT FROM pgbaton.workers AS w
+                WHERE w.pipeline = $1 AND NOT w.draining AND w.expires_at > clock_timestamp()) AS any_worker,
+       d.worker IS NOT NULL AS held, w.name AS worker,
+       coalesce(w.expires_at > clock_timestamp(), false) AS worker_alive,
+       EXISTS (SELECT FROM pgbaton.changes AS c WHERE c.pipeline = $1 AND c.job_key = $2) AS in_inbox,
+       (SELECT r.step FROM pgbaton.stages AS r
+         WHERE r.pipeline = $1 AND r.routed AND r.after = j.{step}::text AND j.{status}::text = 'done') AS routed_to,
+       EXISTS (SELECT FROM pgbaton.stages AS l WHERE l.pipeline = $1 AND l.step = j.{step}::text) AS of_a_stage,
+       (SELECT count(*) FROM (SELECT FROM pgbaton.dispatches AS b
+                               WHERE b.pipeline = $1 AND b.stage = d.stage AND b.state IN ('available', 'retryable')
+                                 AND (b.available_at, b.id) < (d.available_at, d.id)
+                                 AND d.state IN ('available', 'retryable') AND d.available_at <= statement_timestamp()
+                               LIMIT $3) AS c) AS before,
+       (SELECT count(*) FROM (SELECT FROM pgbaton.dispatches AS b
+                               WHERE b.pipeline = $1 AND b.stage = d.stage AND b.state = 'running'
+                               LIMIT $3) AS c) AS running
+  FROM pgbaton.pipelines AS p
+  LEFT JOIN {table} AS j ON j.{key} = $2::text::{key_type}
+  LEFT JOIN LATERAL (SELECT * FROM pgbaton.dispatches AS n
+                      WHERE n.pipeline = $1 AND n.job_key = $2 ORDER BY n.id DESC LIMIT 1) AS d ON true
+  LEFT JOIN pgbaton.stages AS s ON s.pipeline = $1 AND s.step = d.stage
+  LEFT JOIN pgbaton.attempts AS t ON t.dispatch_id = d.id AND t.attempt = d.attempt
+  LEFT JOIN pgbaton.workers AS w ON w.id = d.worker
+ WHERE p.name = $1
