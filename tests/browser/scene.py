@@ -45,10 +45,10 @@ SELECT job(i), (ARRAY['acme','hanbit','moonbakery','northwind'])[1 + floor(4 * r
   FROM generate_series($1::bigint, $1::bigint + $2 - 1) AS i
 """
 
-# $1 first number, $2 how many, $3 stages passed, $4 seconds over which they ended: history of jobs, stage by stage.
+# $1 first number, $2 how many, $3 stages passed, $4 seconds over which they ended, $5 spans ago: history, by stage.
 HISTORY = """
 WITH passed AS (
-    SELECT i, k, now() - make_interval(secs => $4 * r(i, 3) + (cardinality($3::text[]) - k) * 9) AS began
+    SELECT i, k, now() - make_interval(secs => $4 * ($5 + r(i, 3)) + (cardinality($3::text[]) + 1 - k) * 9) AS began
       FROM generate_series($1::bigint, $1::bigint + $2 - 1) AS i, generate_series(1, cardinality($3::text[])) AS k
 ), made AS (
     INSERT INTO pgbaton.dispatches (pipeline, job_key, tenant, stage, state, attempt, available_at, created_at, settled_at)
@@ -134,13 +134,13 @@ async def build(dsn: str, *, prepared: bool = False, scale: float = 1.0) -> None
             await db.execute(ROWS, first, at - first, step, status)
             return first, at - first
 
-        async def history(some: tuple[int, int], steps: int, span: float) -> None:
-            await db.execute(HISTORY, *some, list(STEPS[:steps]), span)
+        async def history(some: tuple[int, int], steps: int, span: float, ago: int) -> None:
+            await db.execute(HISTORY, *some, list(STEPS[:steps]), span, ago)
 
         async def opened(some: tuple[int, int], step: str, state: str, attempts: int, age: float) -> None:
             await db.execute(OPEN, *some, step, state, attempts, ERRORS.get(step, ["HTTP 500: it broke"]), age)
 
-        await history(await add(420, "vlm_judge", "done"), 5, 3500)
+        await history(await add(420, "vlm_judge", "done"), 5, 3500, 0)
         for step, done, state, status, count, attempts, age in (
             ("vlm_analyze", 0, "available", ("img_gen", "done"), 34, 0, 95),
             ("vlm_analyze", 0, "running", ("vlm_analyze", "running"), 8, 1, 12),
@@ -156,7 +156,7 @@ async def build(dsn: str, *, prepared: bool = False, scale: float = 1.0) -> None
         ):
             some = await add(count, *status)
             if done:
-                await history(some, done, age + 30)
+                await history(some, done, age, 1)
             await opened(some, step, state, attempts, age)
         await db.execute("UPDATE pgbaton.stages SET paused_at = now() - interval '5 min' WHERE step = 'vlm_judge'")
         await db.execute(

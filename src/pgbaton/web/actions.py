@@ -19,6 +19,7 @@ async def act(view: View) -> Response:
     """Do it, and show the page that it was asked from, with what came of it."""
     action, who = view.asked("action"), view.who.name
     done = await _job(view, action, who) if view.asked("key") else await _many(view, action, who)
+    view.site.source.changed(at_once=True)
     view.site.broadcaster.changed()
     said = {"said": action, "n": done.count} if done.count else {"said": "nothing"}
     to = view.back(view.url())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -53,10 +53,9 @@ LANE, TOP, LABEL = 34, 26, 18.0
 """Height of a lane and of the axis in pixels; width of the names in percent."""
 
 
-def gantt(lanes: Sequence[Lane], title: str, spell: object) -> Markup:
+def gantt(lanes: Sequence[Lane], title: str, spell: Callable[[float], str]) -> Markup:
     """Lanes below each other on one axis of time. ``spell``: seconds to text. Widths are in percent, so that the
     text keeps its size on any screen."""
-    assert callable(spell)
     length = max((bar.end for lane in lanes for bar in lane.bars), default=0) or 1
     tick = next((t for t in TICKS if length / t <= 6), 86400 * max(1, round(length / 6 / 86400)))
     scale = (100 - LABEL - 1) / length

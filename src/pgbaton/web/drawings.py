@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from functools import partial
 
 from markupsafe import Markup
 
@@ -38,7 +37,7 @@ def timeline(view: View, job: JobDetail) -> Markup | None:
     begin = min(segment.start for d in shown for segment in d.timeline)
     lanes = [Lane(d.stage, tuple(_bar(view, segment, begin) for segment in d.timeline)) for d in shown]
     title = text(view.language, "job.timeline.alt", count=len(shown))
-    return gantt(lanes, title, partial(duration, view.language))
+    return gantt(lanes, title, lambda seconds: duration(view.language, seconds) if seconds else "0")
 
 
 def _bar(view: View, segment: Segment, begin: datetime) -> Bar:

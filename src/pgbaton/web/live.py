@@ -9,7 +9,7 @@ without viewers the page costs the database one idle connection.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import asyncpg
@@ -23,6 +23,7 @@ from pgbaton.errors import DatabaseError
 from pgbaton.events import Event, EventLog, describe
 from pgbaton.loops import Wake
 from pgbaton.model import WAKE_CHANNEL
+from pgbaton.web.source import Source
 
 FASTEST = 0.25
 STEADY = 1.0
@@ -44,12 +45,12 @@ class Viewer:
 
 
 class Broadcaster:
-    """Tells every viewer that something changed. ``heard`` is called first, to let caches know."""
+    """Tells every viewer that something changed. What ``source`` shares is made to look again."""
 
-    def __init__(self, listen_url: str, pipeline: str | None, heard: Callable[[], None], log: EventLog) -> None:
+    def __init__(self, listen_url: str, pipeline: str | None, source: Source, log: EventLog) -> None:
         self._listen_url = listen_url
         self._pipeline = pipeline
-        self._on_heard = heard
+        self._source = source
         self._log = log
         self._viewers: set[Viewer] = set()
         self._wake = Wake()
@@ -68,7 +69,7 @@ class Broadcaster:
 
     def changed(self) -> None:
         """Somebody in this process knows of a change."""
-        self._on_heard()
+        self._source.changed()
         self._wake.set()
 
     def close(self) -> None:
@@ -94,6 +95,7 @@ class Broadcaster:
     async def _tell(self) -> None:
         while True:
             await self._wake.wait(STEADY if self.listening else UNHEARD)
+            await asyncio.sleep(self._source.overview.rest)  # or they would be shown what was there before
             for viewer in self._viewers:
                 viewer.wake.set()
             await asyncio.sleep(FASTEST)

@@ -180,7 +180,7 @@ def dashboard(
     tokens = None if access is not None else Tokens(token, viewer_token)
     source = Source(settings, pipeline)
     events = EventLog(log_language or settings.log_language, log)
-    broadcaster = Broadcaster(settings.listen_dsn() or settings.dsn(), pipeline, source.changed, events)
+    broadcaster = Broadcaster(settings.listen_dsn() or settings.dsn(), pipeline, source, events)
     site = Site(source, broadcaster, tokens, job_extra, title)
     if tokens is not None:
         site.secret = tokens.secret
@@ -195,7 +195,7 @@ def _with_headers(answer: Response) -> Response:
 
 
 def _refused(view: View, message: str) -> Response:
-    return page(view, "problem.html", 403, message=message, detail="", title="", status=403)
+    return page(view, "problem.html", 403, message=message, detail="", title="", code=403)
 
 
 def _problem(view: View, error: Exception) -> Response:
@@ -203,15 +203,15 @@ def _problem(view: View, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         raise error
     if isinstance(error, (actions.Unfit, asyncpg.DataError)):
-        return page(view, "problem.html", 422, message="fault.unfit", detail="", title="", status=422)
+        return page(view, "problem.html", 422, message="fault.unfit", detail="", title="", code=422)
     away = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError)
     if isinstance(error, (DatabaseError, *away)):
         detail = str(error) if isinstance(error, PgbatonError) else describe(error)
-        return page(view, "problem.html", 503, message="fault.database", detail=detail, title="", status=503)
+        return page(view, "problem.html", 503, message="fault.database", detail=detail, title="", code=503)
     if isinstance(error, PgbatonError):
-        return page(view, "problem.html", 409, message="fault.title", detail=str(error), title="", status=409)
+        return page(view, "problem.html", 409, message="fault.title", detail=str(error), title="", code=409)
     log.error("the page %r failed", view.page, exc_info=error)
-    return page(view, "problem.html", 500, message="fault.title", detail=type(error).__name__, title="", status=500)
+    return page(view, "problem.html", 500, message="fault.title", detail=type(error).__name__, title="", code=500)
 
 
 def _language(request: Request) -> Language:

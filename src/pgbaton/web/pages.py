@@ -67,7 +67,7 @@ async def job(view: View) -> Response:
         seen = await insights.job(conn, table, key)
         stages = [s.stage for s in (await view.site.source.overview.get()).stages if s.routed]
     if seen is None:
-        return page(view, "problem.html", 404, title=key, message="job.none", detail="", status=404)
+        return page(view, "problem.html", 404, title=key, message="job.none", detail="", code=404)
     extra = await view.site.job_extra(view, key) if view.site.job_extra else None
     last = seen.dispatches[-1] if seen.dispatches else None
     return page(

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.responses import HTMLResponse, Response
 
-from pgbaton.insights import Quantiles, shown_count
+from pgbaton.insights import shown_count
 from pgbaton.web import assets
 from pgbaton.web.findings import Finding
 from pgbaton.web.messages import LANGUAGES, MESSAGES, duration, text
@@ -92,17 +92,11 @@ def page(view: View, template: str, status: int = 200, **values: Any) -> Respons
         given = {k: shown_count(x) if isinstance(x, int) and k != "strikes" else x for k, x in found.values.items()}
         return t(f"find.{found.code}", **given)
 
-    def quantiles(seen: Quantiles) -> str:
-        if seen.p50 is None:
-            return text(language, "none")
-        return t("p50_p95", p50_s=seen.p50, p95_s=seen.p95)
-
     html = _environment().get_template(template).render(
         v=view,
         t=t,
         known=known,
         sentence=sentence,
-        quantiles=quantiles,
         num=shown_count,
         dur=lambda seconds: duration(language, seconds),
         asset=lambda name: f"{view.base}/static/{assets.VERSION}/{name}",

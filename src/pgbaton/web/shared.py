@@ -26,23 +26,31 @@ class Shared(Generic[T]):
         self._asked = self._changed = -1e9
         self.version = 0
 
-    def changed(self) -> None:
-        """What was computed up to now may be wrong."""
+    def changed(self, *, at_once: bool = False) -> None:
+        """What was computed up to now may be wrong. ``at_once``: and whoever asks next wants to see it, at any cost."""
         self._changed = time.monotonic()
+        if at_once:
+            self._asked = -1e9
+
+    @property
+    def rest(self) -> float:
+        """Seconds until the next computation may begin: who asks after that sees every change reported by now."""
+        return max(0.0, self._asked + YOUNGEST - time.monotonic())
 
     async def get(self) -> T:
-        """The answer: no older than the last reported change, nor than :data:`OLDEST`. What fails, fails for all
-        who wait for it."""
-        wanted = max(self._changed, time.monotonic() - OLDEST)
-        if self._asked < wanted:
+        """The answer, at once where it is young. What fails, fails for all who wait for it."""
+        if not self._good():
             async with self._lock:
-                if self._asked < wanted:
-                    await asyncio.sleep(max(0.0, self._asked + YOUNGEST - time.monotonic()))
+                if not self._good():
                     await self._ask()
         if self._failed is not None:
             raise self._failed
         assert self._answer is not None
         return self._answer[0]
+
+    def _good(self) -> bool:
+        age = time.monotonic() - self._asked
+        return age < YOUNGEST or (age < OLDEST and self._changed < self._asked)
 
     async def _ask(self) -> None:
         began = time.monotonic()

@@ -31,10 +31,10 @@ class Source:
         self.overview = Shared(self._read_overview)
         self.dead = Shared(self._read_dead)
 
-    def changed(self) -> None:
+    def changed(self, *, at_once: bool = False) -> None:
         """What is shared between viewers may be wrong by now."""
-        self.overview.changed()
-        self.dead.changed()
+        self.overview.changed(at_once=at_once)
+        self.dead.changed(at_once=at_once)
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[tuple[asyncpg.Connection, JobTable]]:

@@ -77,6 +77,7 @@
   addEventListener("pagehide", close);
   addEventListener("pageshow", (e) => { if (e.persisted) { open(); changed(); } });
 
+  if (sign && !live()) sign.hidden = true;
   localTimes(document);
   open();
 })();

@@ -1,0 +1,116 @@
+"""A browser for the run; a scene, the page on it, and a person at it for each test."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from house import ARGUMENTS, CHROMIUM, OPERATOR, VIEWER, page_alone  # noqa: E402
+from scene import build  # noqa: E402
+
+from pgbaton.web.access import Role, Tokens  # noqa: E402
+
+session = {"loop_scope": "session"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One loop for all tests here: the browser lives in it."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents and isinstance(item, pytest.Function) and item.obj.__code__.co_flags & 0x80:
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+@pytest_asyncio.fixture(scope="session", **session)
+async def browser() -> AsyncIterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium here: apt-get install chromium, or set CHROMIUM to its path")
+    if importlib.util.find_spec("playwright") is None:
+        pytest.skip("playwright is not installed")
+    from playwright.async_api import async_playwright
+
+    async with async_playwright() as tool:
+        browser = await tool.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        await browser.close()
+
+
+@pytest_asyncio.fixture(scope="session", **session)
+async def scene(cluster: Any, template: str) -> AsyncIterator[str]:
+    """The name of a database in which everything is the case."""
+
+    async def prepare(dsn: str) -> None:
+        await build(dsn, prepared=True, scale=0.5)
+
+    async with cluster.new_database(template) as dsn:
+        await prepare(dsn)
+        yield urlsplit(dsn).path.removeprefix("/")
+
+
+@pytest_asyncio.fixture(**session)
+async def dsn(cluster: Any, scene: str) -> AsyncIterator[str]:
+    async with cluster.new_database(scene) as dsn:
+        yield dsn
+
+
+@pytest_asyncio.fixture(**session)
+async def db(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    conn = await asyncpg.connect(dsn)
+    yield conn
+    await conn.close()
+
+
+@pytest_asyncio.fixture(**session)
+async def base(dsn: str) -> AsyncIterator[str]:
+    """The address of the page, served as `pgbaton web` serves it."""
+    async with page_alone(dsn) as base:
+        yield base
+
+
+@dataclass
+class Watched:
+    """What a browser complained of, and whom it asked."""
+
+    complaints: list[str] = field(default_factory=list)
+    hosts: set[str] = field(default_factory=set)
+
+
+Opener = Callable[..., Awaitable[Any]]
+
+
+@pytest_asyncio.fixture(**session)
+async def person(browser: Any, base: str) -> AsyncIterator[Opener]:
+    """Open the page as somebody: ``await person(role, path, **of the browser's context)``. In the end the console
+    must be silent, and nobody but our own host must have been asked."""
+    watched = Watched()
+    async with AsyncExitStack() as stack:
+
+        async def open_page(role: str | None = "operator", path: str = "/", **options: Any) -> Any:
+            options = {"locale": "en-GB", "viewport": {"width": 1280, "height": 900}, **options}
+            context = await browser.new_context(**options)
+            stack.push_async_callback(context.close)
+            context.set_default_timeout(8000)
+            page = await context.new_page()
+            page.on("console", lambda m: watched.complaints.append(m.text) if m.type in ("error", "warning") else None)
+            page.on("pageerror", lambda e: watched.complaints.append(str(e)))
+            page.on("request", lambda r: watched.hosts.add(urlsplit(r.url).netloc))
+            if role is not None:
+                session = Tokens(OPERATOR, VIEWER).begin(Role(role))
+                await context.add_cookies([{"name": "pgbaton_session", "value": session, "url": f"{base}/"}])
+            await page.goto(base + path)
+            return page
+
+        yield open_page
+    assert watched.complaints == []
+    assert watched.hosts <= {urlsplit(base).netloc}

@@ -1,0 +1,173 @@
+"""Every action: done to what was meant, audited, and seen at once."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import asyncpg
+
+from line import until
+
+OPEN = "SELECT stage, state FROM pgbaton.dispatches WHERE job_key = $1 AND settled_at IS NULL"
+
+
+async def one(db: asyncpg.Connection, state: str, stage: str = "%") -> str:
+    query = "SELECT job_key FROM pgbaton.dispatches WHERE state = $1 AND stage LIKE $2 ORDER BY id DESC LIMIT 1"
+    return str(await db.fetchval(query, state, stage))
+
+
+async def audited(db: asyncpg.Connection) -> list[tuple[str, str, int]]:
+    rows = await db.fetch("SELECT who, action, jobs FROM pgbaton.audit ORDER BY id")
+    return [(r["who"], r["action"], r["jobs"]) for r in rows]
+
+
+async def test_a_dead_job_is_retried_with_one_click(person: Any, db: asyncpg.Connection) -> None:
+    key = await one(db, "dead", "overlay")
+    page = await person("operator", f"/job?key={key}")
+    await page.click("#do-retry")
+    await page.wait_for_selector("#flash")
+    assert [tuple(r) for r in await db.fetch(OPEN, key)] == [("overlay", "available")]
+    assert await audited(db) == [("web:operator", "retry", 1)]
+
+
+async def test_a_job_is_run_again_from_a_step(person: Any, db: asyncpg.Connection) -> None:
+    key = await one(db, "completed", "vlm_judge")
+    page = await person("operator", f"/job?key={key}")
+    await page.select_option("#rerun-step", "planner")
+    await page.click("#do-rerun")
+    assert "It runs again" in await page.inner_text("#flash")
+    assert [tuple(r) for r in await db.fetch(OPEN, key)] == [("planner", "available")]
+    assert [a[1] for a in await audited(db)] == ["rerun"]
+
+
+async def test_a_job_that_a_stage_works_on_is_run_again_by_force(person: Any, db: asyncpg.Connection) -> None:
+    key = await one(db, "running", "overlay")
+    page = await person("operator", f"/job?key={key}")
+    await page.check("#rerun-force")
+    await page.select_option("#rerun-step", "vlm_analyze")
+    await page.click("#do-rerun")
+    await page.wait_for_selector("#flash")
+    assert [tuple(r) for r in await db.fetch(OPEN, key)] == [("vlm_analyze", "available")]
+
+
+async def test_a_job_is_cancelled_after_a_confirmation(person: Any, db: asyncpg.Connection) -> None:
+    key = await one(db, "available", "vlm_analyze")
+    page = await person("operator", f"/job?key={key}")
+    await page.click("#do-cancel")
+    assert key in await page.inner_text("#confirm")
+    assert await audited(db) == []
+    await page.click("#yes")
+    await page.wait_for_selector("#flash")
+    assert await db.fetch(OPEN, key) == []
+    assert await db.fetchval("SELECT status FROM jobs WHERE job_id = $1::text::uuid", key) == "cancelled"
+
+
+async def test_everything_that_matches_is_counted_confirmed_and_done(person: Any, db: asyncpg.Connection) -> None:
+    page = await person("operator", "/jobs?state=dead&stage=overlay")
+    await page.click("#bulk-retry")
+    assert "Retry 6." in await page.inner_text("#count")
+    assert await audited(db) == []
+    await page.click("#yes")
+    assert "6 will be tried again" in await page.inner_text("#flash")
+    assert "stage=overlay" in page.url
+    left = "SELECT count(*) FROM jobs WHERE current_step = 'overlay' AND status = 'failed'"
+    assert await db.fetchval(left) == 0
+    assert await db.fetchval("SELECT count(*) FROM jobs WHERE status = 'failed'") == 1
+    assert [a[1:] for a in await audited(db)] == [("retry", 6)]
+
+
+async def test_a_group_of_dead_is_retried(person: Any, db: asyncpg.Connection) -> None:
+    page = await person("operator", "/dead")
+    await page.click("tr:has-text('ReadTimeout') >> text=Retry the group")
+    count = int("".join(c for c in await page.inner_text("#count") if c.isdecimal()))
+    await page.click("#yes")
+    await page.wait_for_selector("#flash")
+    assert await db.fetchval("SELECT count(*) FROM jobs WHERE status = 'failed'") == 7 - count
+    await page.click("#retry-all")
+    await page.click("#yes")
+    assert "Nothing is dead" in await page.inner_text("#live")
+    assert await db.fetchval("SELECT count(*) FROM jobs WHERE status = 'failed'") == 0
+
+
+async def test_cancelling_everything_that_matches(person: Any, db: asyncpg.Connection) -> None:
+    page = await person("operator", "/jobs?state=available&stage=vlm_analyze")
+    await page.click("#bulk-cancel")
+    await page.click("#yes")
+    await page.wait_for_selector("#flash")
+    left = "SELECT count(*) FROM pgbaton.dispatches WHERE stage = 'vlm_analyze' AND state = 'available'"
+    assert await db.fetchval(left) == 0
+
+
+async def test_a_stage_a_tenant_and_the_pipeline_are_paused_and_resumed(person: Any, db: asyncpg.Connection) -> None:
+    page = await person("operator", "/stages")
+    await page.click("#pause-3")
+    assert await db.fetchval("SELECT paused_at IS NOT NULL FROM pgbaton.stages WHERE step = 'planner'")
+    await page.click("#resume-3")
+    assert await db.fetchval("SELECT paused_at IS NULL FROM pgbaton.stages WHERE step = 'planner'")
+    await page.click("#pipeline-pause")
+    assert await db.fetchval("SELECT paused_at IS NOT NULL FROM pgbaton.pipelines")
+    await page.click("#pipeline-resume")
+    assert await db.fetchval("SELECT paused_at IS NULL FROM pgbaton.pipelines")
+    await page.fill("#pause-tenant", "acme")
+    await page.click("#pause-tenant-do")
+    await page.click("#tenant-resume-1")
+    assert "No tenant is paused" in await page.inner_text("#live")
+    await page.click("text=Audit")
+    assert await page.locator("#audit tbody tr").count() == 6
+    assert "web:operator" in await page.inner_text("#audit")
+
+
+async def test_what_is_paused_is_resumed_from_the_overview(person: Any, db: asyncpg.Connection) -> None:
+    page = await person()
+    await page.click("li:has-text('vlm_judge is paused') >> text=Resume")
+    assert await db.fetchval("SELECT paused_at IS NULL FROM pgbaton.stages WHERE step = 'vlm_judge'")
+    assert await page.locator("li:has-text('vlm_judge is paused')").count() == 0
+
+
+async def test_changes_appear_within_a_second_and_without_a_reload(person: Any, db: asyncpg.Connection) -> None:
+    page = await person("viewer")
+    await page.wait_for_selector("#live-sign[data-state=on]")
+    await page.evaluate("window.notReloaded = true")
+    planner = page.locator(".line > li:nth-child(3)")
+    slowest = 0.0
+    for many in range(1, 4):
+        before = asyncio.get_running_loop().time()
+        await db.execute(
+            "INSERT INTO jobs (tenant_id, current_step, status) VALUES ('northwind', 'yolo_detect', 'done')"
+        )
+        await planner.locator(f".waiting b:text-is('{many}')").wait_for(timeout=3000)
+        slowest = max(slowest, asyncio.get_running_loop().time() - before)
+    assert slowest < 1.0
+    assert await page.evaluate("window.notReloaded")
+
+
+async def test_what_a_reader_opened_stays_open(person: Any, db: asyncpg.Connection) -> None:
+    key = await one(db, "dead", "overlay")
+    await db.execute(
+        "UPDATE pgbaton.attempts SET error = repeat('long ', 100) "
+        "WHERE dispatch_id = (SELECT max(id) FROM pgbaton.dispatches WHERE job_key = $1)", key,
+    )  # fmt: skip
+    page = await person("viewer", f"/job?key={key}")
+    await page.click("summary >> nth=0")
+    await page.evaluate("document.querySelector('#live').dataset.old = '1'")
+    await page.wait_for_selector("#live:not([data-old])")
+    assert await page.locator("details[open]").count() == 1
+
+
+async def test_the_page_says_when_the_database_is_away_and_comes_back(person: Any, db: asyncpg.Connection, base: str) -> None:
+    page = await person("viewer")
+    await db.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    await page.wait_for_timeout(300)
+    await page.goto(f"{base}/jobs")
+    await until(lambda: _shows(page, "#jobs"), "jobs again")
+
+
+async def _shows(page: Any, selector: str) -> bool:
+    if await page.locator(selector).count():
+        return True
+    await page.reload()
+    return False
