@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from pgbaton import telemetry
+from pgbaton import telemetry, tracing
 from pgbaton.backoff import Backoff
 from pgbaton.errors import LeaseLost
 from pgbaton.events import Event, EventLog, describe
@@ -39,7 +39,8 @@ class _Hands:
 class Dispatcher:
     """Claims what is due, calls its stage and settles what came of it, until :meth:`drain`.
 
-    ``poll`` says for how many seconds it sleeps at most when nothing wakes it.
+    ``poll`` says for how many seconds it sleeps at most when nothing wakes it. ``count_tenants``: among the
+    metrics, attempts by tenant.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Dispatcher:
         *,
         capacity: int,
         poll: Callable[[], float],
+        count_tenants: bool = False,
     ) -> None:
         self.claiming = asyncio.Lock()
         self.worker: int | None = None
@@ -62,6 +64,7 @@ class Dispatcher:
         self._log = log
         self._capacity = capacity
         self._poll_now = poll
+        self._count_tenants = count_tenants
         self._hands = _Hands()
         self._draining = False
         self._gauge = telemetry.IN_FLIGHT.labels(pipeline.name)
@@ -85,6 +88,7 @@ class Dispatcher:
                     pause = await self._claim_and_call(tasks)
                     backoff.reset()
                 except LeaseLost:
+                    telemetry.LEASES_LOST.labels(self._pipeline.name).inc()
                     pause = backoff.next()  # the lease loop is about to mend it
                 except Exception as error:
                     self._log.warning(Event.DATABASE_AWAY, loop="claim", error=describe(error))
@@ -119,10 +123,15 @@ class Dispatcher:
         if room <= 0 or self.worker is None:
             return self._poll_now()
         async with self.claiming:
+            began = time.time_ns()
             claimed = await self._store.claim(self.worker, room)
             for dispatch in claimed:
                 self._hands.calls[dispatch.id, dispatch.attempt] = tasks.create_task(self._carry_out(dispatch))
         self._gauge.set(len(self._hands.calls))
+        tracing.claimed(self._pipeline.name, claimed, began)
+        for dispatch in claimed:
+            waited = telemetry.WAIT_SECONDS.labels(self._pipeline.name, dispatch.stage)
+            waited.observe(max(0.0, dispatch.waited or 0.0))
         if len(claimed) == room:
             return self._poll_now()  # full: a settled call wakes us
         if claimed:
@@ -143,8 +152,12 @@ class Dispatcher:
                 return
             self._log.info(Event.STAGE_TRIGGERED, **_fields(ready))
             telemetry.CALLS_STARTED.labels(self._pipeline.name, stage.step).inc()
+            if ready.attempt > 1:
+                telemetry.REPEATED.labels(self._pipeline.name, stage.step).inc()
             began = time.monotonic()
-            answer = await self._client.call(ready)
+            with tracing.calling(self._pipeline.name, ready) as call:
+                answer = await self._client.call(ready, call.traceparent)
+                call.answered(answer)
             telemetry.CALL_SECONDS.labels(self._pipeline.name, stage.step).observe(time.monotonic() - began)
             self._hands.answers.append((ready, answer))
             self._hands.answered.set()
@@ -174,7 +187,7 @@ class Dispatcher:
             elif stage.advance is Advance.STAGE or await self._store.move(
                 [Move(dispatch.job_key, stage.entry, (stage.step, RUNNING))]
             ):
-                return replace(dispatch, probing=claimed.probing)
+                return replace(dispatch, probing=claimed.probing, waited=claimed.waited)
             await asyncio.sleep(HELD_ROW_PAUSE)
 
     async def _settle_answers(self) -> None:
@@ -251,6 +264,13 @@ class Dispatcher:
         """Log and count what came of a call; without a decision the trigger (or a rescue) has settled it."""
         outcome = decision.outcome if decision else _OUTCOME_OF_STATE.get(state, Outcome.SUPERSEDED)
         fields = _fields(dispatch) | {"http_status": answer.status, "outcome": outcome.value}
+        telemetry.ATTEMPTS.labels(self._pipeline.name, dispatch.stage, outcome.value).inc()
+        if self._count_tenants:
+            telemetry.ATTEMPTS_OF_TENANT.labels(
+                self._pipeline.name, dispatch.stage, str(fields["tenant_id"] or ""), outcome.value
+            ).inc()
+        if state is State.DEAD:
+            telemetry.DEAD.labels(self._pipeline.name, dispatch.stage).inc()
         if outcome is Outcome.COMPLETED:
             telemetry.CALLS_SUCCEEDED.labels(self._pipeline.name, dispatch.stage).inc()
             self._log.info(Event.STAGE_SUCCEEDED, **fields)

@@ -9,6 +9,7 @@ from typing import Self
 
 import asyncpg
 
+from pgbaton import telemetry
 from pgbaton.attach import check_attached, read_table
 from pgbaton.config import Settings
 from pgbaton.database import check_migrated, connection, pooled
@@ -16,8 +17,9 @@ from pgbaton.database import pool as pool_of
 from pgbaton.dispatcher import Dispatcher
 from pgbaton.errors import DatabaseError
 from pgbaton.events import Event, EventLog, describe
+from pgbaton.insights.counts import stages_now
 from pgbaton.listener import Listener
-from pgbaton.loops import Wake
+from pgbaton.loops import Wake, every
 from pgbaton.model import Pipeline
 from pgbaton.stage_client import StageClient
 from pgbaton.store import Store
@@ -127,7 +129,14 @@ class Engine:
         steps = [stage.step for stage in self._pipeline.stages]
         store = Store(pool, table, steps)
         dispatcher = self._dispatcher = Dispatcher(
-            self._pipeline, store, client, wake, log, capacity=settings.capacity, poll=self._poll
+            self._pipeline,
+            store,
+            client,
+            wake,
+            log,
+            capacity=settings.capacity,
+            poll=self._poll,
+            count_tenants=settings.metrics_by_tenant,
         )
         worker = Worker(
             self._pipeline,
@@ -151,6 +160,8 @@ class Engine:
             listening = tasks.create_task(self._listener.run()) if self._listener else None
             duties = tasks.create_task(worker.run(stopped))
             calling = tasks.create_task(dispatcher.run())
+            if settings.metrics_every > 0:
+                tasks.create_task(every(settings.metrics_every, lambda: self._measure(pool), stopped, log, "measure"))
             self._started.set_result(None)
             await self._stop.wait()
             await self._drain(dispatcher, worker, calling)
@@ -159,6 +170,25 @@ class Engine:
                 listening.cancel()
             await duties
         log.info(Event.WORKER_STOPPED)
+
+    async def _measure(self, pool: asyncpg.Pool) -> None:
+        """Refresh the gauges that only the database can tell."""
+        name = self._pipeline.name
+        async with pool.acquire() as conn:
+            stages = await stages_now(conn, name)
+        for s in stages:
+            counts = {
+                "available": s.waiting,
+                "running": s.running,
+                "retryable": s.retrying,
+                "parked": s.parked,
+                "dead": s.dead,
+            }
+            for state, count in counts.items():
+                telemetry.DISPATCHES.labels(name, s.stage, state).set(count)
+            telemetry.OLDEST_READY.labels(name, s.stage).set(s.oldest_wait or 0.0)
+            telemetry.CIRCUIT.labels(name, s.stage).set({"closed": 0, "half-open": 1, "open": 2}[s.circuit.state])
+            telemetry.PAUSED.labels(name, s.stage).set(s.paused)
 
     async def _drain(self, dispatcher: Dispatcher, worker: Worker, calling: asyncio.Task[None]) -> None:
         """Wait for calls under way, within the bound; what cannot be given back in time lapses with the lease."""

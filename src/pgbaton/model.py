@@ -214,7 +214,8 @@ class Dispatch:
 
     ``attempt`` names the attempt that may settle it; ``worker`` the lease holder (none: the stage works on).
     ``row`` is ``None`` where the job is gone. ``probing``: it was claimed to find out whether its stage, which was
-    down, is back. ``traceparent``: the W3C trace context of this hop.
+    down, is back. ``traceparent``: the W3C trace context of this hop;
+    ``waited``: for how many seconds it had been due when it was claimed.
     """
 
     id: int
@@ -226,6 +227,7 @@ class Dispatch:
     row: Row | None
     probing: bool = False
     traceparent: str | None = None
+    waited: float | None = None
 
     @classmethod
     def of(cls, record: Any) -> Self:
@@ -241,4 +243,5 @@ class Dispatch:
             row,
             record.get("probing", False),
             record.get("traceparent"),
+            record.get("waited"),
         )

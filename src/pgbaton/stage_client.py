@@ -21,6 +21,7 @@ from pyreqwest.response import Response
 from pgbaton.backoff import retry_after_seconds
 from pgbaton.model import Dispatch, Pipeline
 from pgbaton.outcome import Answer, Reply
+from pgbaton.tracing import traceparent
 
 CONNECT_TIMEOUT = timedelta(seconds=10)
 BODY_READ = 64 * 1024
@@ -51,8 +52,11 @@ class StageClient:
     ) -> None:
         await self._client.close()
 
-    async def call(self, dispatch: Dispatch) -> Answer:
-        """POST the job to its stage and wait for the answer, at most the stage's timeout in seconds."""
+    async def call(self, dispatch: Dispatch, trace: str | None = None) -> Answer:
+        """POST the job to its stage and wait for the answer, at most the stage's timeout in seconds.
+
+        ``trace``: the ``traceparent`` to send; ``None``: the attempt's own.
+        """
         stage = self._pipeline.stage(dispatch.stage)
         tenant = dispatch.row.tenant if dispatch.row else None
         request = (
@@ -61,7 +65,7 @@ class StageClient:
             .header("content-type", "application/json")
             .header("idempotency-key", f"{self._pipeline.name}-{dispatch.id}")
             .header("x-pgbaton-attempt", str(dispatch.attempt))
-            .header("traceparent", traceparent(self._pipeline.name, dispatch))
+            .header("traceparent", trace or traceparent(self._pipeline.name, dispatch))
             .body_bytes(json.dumps({"job_id": dispatch.job_key, "tenant_id": tenant}).encode())
             .build_streamed()
         )
@@ -121,12 +125,3 @@ def _reason(status: int, response: Response, body: bytes) -> str:
     # What Postgres cannot store as text (NUL, lone surrogates) must not keep the outcome from being stored.
     line = " ".join(said.split())[:500].replace("\x00", "").encode("utf-8", "replace").decode()
     return f"HTTP {status} {line}".rstrip()
-
-
-def traceparent(pipeline: str, dispatch: Dispatch) -> str:
-    """A W3C trace context: one trace for a job, one span for an attempt; derived, so that it needs no memory."""
-    from hashlib import blake2b
-
-    trace = blake2b(f"{pipeline}:{dispatch.job_key}".encode(), digest_size=16).hexdigest()
-    span = blake2b(f"{pipeline}:{dispatch.id}:{dispatch.attempt}".encode(), digest_size=8).hexdigest()
-    return f"00-{trace}-{span}-01"

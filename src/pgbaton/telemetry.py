@@ -1,8 +1,14 @@
-"""Prometheus metrics of this process; no tenant and no job among the labels."""
+"""Prometheus metrics of this process. No job is among the labels, and no tenant unless ``metrics_by_tenant`` asks.
+
+Counters and histograms are of what this process did; the gauges of dispatches and circuits are of the whole pipeline,
+refreshed by each worker every ``metrics_every`` seconds (capped at 10,001, so take their max over workers, not a sum).
+"""
 
 from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
+
+SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 900)
 
 EVENTS = Counter("pgbaton_events_received_total", "Notifications of a job's change received", ["pipeline"])
 CALLS_STARTED = Counter("pgbaton_stage_calls_started_total", "Stage calls begun", ["pipeline", "stage"])
@@ -17,12 +23,33 @@ CALLS_FAILED = Counter(
     ["pipeline", "stage", "outcome"],
 )
 CALL_SECONDS = Histogram(
-    "pgbaton_stage_call_seconds",
-    "Duration of a stage call",
-    ["pipeline", "stage"],
-    buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 900),
+    "pgbaton_stage_call_seconds", "Duration of a stage call", ["pipeline", "stage"], buckets=SECONDS
 )
+WAIT_SECONDS = Histogram(
+    "pgbaton_dispatch_wait_seconds",
+    "For how long a dispatch had been due when it was claimed",
+    ["pipeline", "stage"],
+    buckets=SECONDS,
+)
+ATTEMPTS = Counter("pgbaton_attempts_total", "Attempts that ended, by outcome", ["pipeline", "stage", "outcome"])
+ATTEMPTS_OF_TENANT = Counter(
+    "pgbaton_tenant_attempts_total",
+    "Attempts that ended, by tenant and outcome; only where metrics_by_tenant is set",
+    ["pipeline", "stage", "tenant", "outcome"],
+)
+REPEATED = Counter("pgbaton_repeated_calls_total", "Calls that were not a dispatch's first", ["pipeline", "stage"])
+DEAD = Counter("pgbaton_dead_letters_total", "Dispatches that were given up", ["pipeline", "stage"])
+LEASES_LOST = Counter("pgbaton_lease_losses_total", "Times this worker found its lease lapsed", ["pipeline"])
 RESCUED = Counter("pgbaton_dispatches_rescued_total", "Dispatches taken from a lost worker", ["pipeline"])
 RECONNECTS = Counter("pgbaton_listener_reconnects_total", "Times the listener had to connect again", ["pipeline"])
 CONNECTED = Gauge("pgbaton_listener_connected", "1 while the listener's connection is alive", ["pipeline"])
 IN_FLIGHT = Gauge("pgbaton_calls_in_flight", "Stage calls under way in this process", ["pipeline"])
+
+DISPATCHES = Gauge(
+    "pgbaton_dispatches", "Open and dead dispatches, counted up to 10,001", ["pipeline", "stage", "state"]
+)
+OLDEST_READY = Gauge(
+    "pgbaton_oldest_ready_seconds", "For how long the oldest dispatch has been due; 0: none is", ["pipeline", "stage"]
+)
+CIRCUIT = Gauge("pgbaton_circuit_state", "0 closed, 1 half open (one probe at a time), 2 open", ["pipeline", "stage"])
+PAUSED = Gauge("pgbaton_stage_paused", "1 while the stage is paused", ["pipeline", "stage"])

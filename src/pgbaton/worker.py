@@ -11,7 +11,7 @@ from pgbaton import telemetry
 from pgbaton.dispatcher import Dispatcher
 from pgbaton.events import Event, EventLog
 from pgbaton.loops import Wake, every
-from pgbaton.model import Dispatch, Pipeline
+from pgbaton.model import Dispatch, Pipeline, State
 from pgbaton.outcome import Decision, decide_lost, decide_overdue
 from pgbaton.store import RECONCILE_PAGE, Store
 
@@ -72,6 +72,8 @@ class Worker:
         worker = self._dispatcher.worker
         if worker is not None and await self._lease_store.renew(worker, self._lease, self._draining):
             return
+        if worker is not None:
+            telemetry.LEASES_LOST.labels(self._pipeline.name).inc()
         self._dispatcher.worker = await self._lease_store.register(worker_name(), self._capacity, self._lease)
         self._log.info(Event.WORKER_STARTED, worker=self._dispatcher.worker, name=worker_name())
         self._wake.set()
@@ -127,6 +129,8 @@ class Worker:
             page = await read(after)
             states = await self._store.settle([(d, judge(d)) for d in page]) if page else {}
             settled += [d for d in page if d.id in states]
+            for dead in (d for d in page if states.get(d.id) is State.DEAD):
+                telemetry.DEAD.labels(self._pipeline.name, dead.stage).inc()
             if states:
                 self._wake.set()
             if len(page) < PAGE:

@@ -139,6 +139,16 @@ async def overview(conn: asyncpg.Connection, pipeline: str) -> Overview:
     )
 
 
+async def stages_now(conn: asyncpg.Connection, pipeline: str) -> tuple[StageOverview, ...]:
+    """The stages and their counts alone, with no times and no speed. Raises :class:`DatabaseError` as above."""
+    try:
+        async with at_most(conn, TIMEOUT):
+            rows = await conn.fetch(sql.read("queries/stage_counts.sql"), pipeline, CAP + 1)
+    except TooWide:
+        raise DatabaseError(f"the database took longer than {TIMEOUT:g} s to count") from None
+    return tuple(_stage(row, None, 0.0) for row in rows)
+
+
 def _stage(row: asyncpg.Record, times: dict[str, Any] | None, per_minute: float) -> StageOverview:
     state: Literal["closed", "open", "half-open"] = "closed"
     if row["strikes"] > 0:

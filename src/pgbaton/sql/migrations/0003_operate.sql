@@ -148,10 +148,12 @@ BEGIN
 END
 $fn$;
 
--- As before, but what is due for a paused tenant is parked and not claimed; and it tells the trace.
+-- As before, but what is due for a paused tenant is parked and not claimed; and it tells the trace and how
+-- long, in seconds, each had been due.
 DROP FUNCTION pgbaton.claim(text, bigint, text[], integer);
 CREATE FUNCTION pgbaton.claim(for_pipeline text, for_worker bigint, known_stages text[], how_many integer)
-RETURNS TABLE (id bigint, job_key text, stage text, attempt integer, probing boolean, traceparent text)
+RETURNS TABLE (id bigint, job_key text, stage text, attempt integer, probing boolean, traceparent text,
+               waited double precision)
 LANGUAGE plpgsql
 AS $fn$
 #variable_conflict use_column
@@ -232,12 +234,14 @@ BEGIN
                SET state = 'running', worker = for_worker, attempt = d.attempt + 1
               FROM due
              WHERE d.id = due.id
-            RETURNING d.id, d.job_key, d.stage, d.attempt, d.traceparent
+            RETURNING d.id, d.job_key, d.stage, d.attempt, d.traceparent, d.available_at
         ), begun AS (
             INSERT INTO pgbaton.attempts (dispatch_id, attempt, worker)
             SELECT c.id, c.attempt, worker_name FROM claimed c
         )
-        SELECT c.id, c.job_key, c.stage, c.attempt, s.probing, c.traceparent FROM claimed c;
+        SELECT c.id, c.job_key, c.stage, c.attempt, s.probing, c.traceparent,
+               extract(epoch FROM moment - c.available_at)::float8
+          FROM claimed c;
         GET DIAGNOSTICS taken = ROW_COUNT;
         room := room - taken;
         IF s.probing AND taken > 0 THEN

@@ -1,0 +1,109 @@
+"""OpenTelemetry, where its API is installed (the extra ``telemetry``): one trace for a run of a job through every hop.
+
+The trace is kept with the dispatch, whether anybody records spans or not; without an SDK the stage is sent the same
+trace with a span id that is derived from the attempt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from hashlib import blake2b
+from typing import Any
+
+from pgbaton.model import Dispatch
+from pgbaton.outcome import Answer
+
+try:
+    from opentelemetry import trace as _api
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    _w3c = TraceContextTextMapPropagator()
+except ImportError:  # the API is optional
+    _api = None  # type: ignore[assignment]
+
+
+def traceparent(pipeline: str, dispatch: Dispatch) -> str:
+    """The W3C trace context of an attempt: its dispatch's trace (a dispatch of an older schema has none: its job's),
+    and a span id that the same attempt always has."""
+    if dispatch.traceparent is not None:
+        trace = dispatch.traceparent.split("-")[1]
+    else:
+        trace = blake2b(f"{pipeline}:{dispatch.job_key}".encode(), digest_size=16).hexdigest()
+    span = blake2b(f"{pipeline}:{dispatch.id}:{dispatch.attempt}".encode(), digest_size=8).hexdigest()
+    return f"00-{trace}-{span}-01"
+
+
+class Call:
+    """A call that is being traced: ``traceparent`` is what to send; tell it the answer."""
+
+    def __init__(self, traceparent: str, span: Any = None) -> None:
+        self.traceparent = traceparent
+        self._span = span
+
+    def answered(self, answer: Answer) -> None:
+        """Put what came back on the span; an answer that is no success marks it as an error."""
+        if self._span is None:
+            return
+        if answer.status is not None:
+            self._span.set_attribute("http.response.status_code", answer.status)
+        if not answer.ok:
+            self._span.set_attribute("error.type", str(answer.status or answer.reply))
+            self._span.set_status(_api.StatusCode.ERROR, answer.error)
+
+
+@contextmanager
+def calling(pipeline: str, dispatch: Dispatch) -> Iterator[Call]:
+    """A client span around one stage call, a child of its dispatch's."""
+    plain = traceparent(pipeline, dispatch)
+    if _api is None:
+        yield Call(plain)
+        return
+    with _tracer().start_as_current_span(
+        f"call {dispatch.stage}",
+        context=_context(dispatch, plain),
+        kind=_api.SpanKind.CLIENT,
+        attributes=_attributes(pipeline, dispatch),
+    ) as span:
+        if not span.is_recording():
+            yield Call(plain)
+            return
+        carrier: dict[str, str] = {}
+        _w3c.inject(carrier)
+        yield Call(carrier.get("traceparent", plain), span)
+
+
+def claimed(pipeline: str, dispatches: Iterable[Dispatch], began_ns: int) -> None:
+    """A span for each dispatch of a claim that began at ``began_ns`` (Unix time) and ends now."""
+    if _api is None:
+        return
+    for dispatch in dispatches:
+        context = _context(dispatch, traceparent(pipeline, dispatch))
+        span = _tracer().start_span(
+            f"claim {dispatch.stage}",
+            context=context,
+            kind=_api.SpanKind.CONSUMER,
+            attributes=_attributes(pipeline, dispatch),
+            start_time=began_ns,
+        )
+        if not span.is_recording():
+            return  # nobody records: none of the others either
+        span.end()
+
+
+def _tracer() -> Any:
+    return _api.get_tracer("pgbaton")
+
+
+def _context(dispatch: Dispatch, plain: str) -> Any:
+    return _w3c.extract({"traceparent": dispatch.traceparent or plain})
+
+
+def _attributes(pipeline: str, dispatch: Dispatch) -> dict[str, str | int]:
+    return {
+        "pgbaton.pipeline": pipeline,
+        "pgbaton.job": dispatch.job_key,
+        "pgbaton.stage": dispatch.stage,
+        "pgbaton.attempt": dispatch.attempt,
+        "pgbaton.dispatch": dispatch.id,
+    }

@@ -1,0 +1,299 @@
+"""What operators see: the right counts, the right page, and the right reason; quickly, however much there is."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+import pytest
+
+from line import Line, line
+from pgbaton import insights, operate
+from pgbaton.errors import ConfigError
+from pgbaton.insights import CAP, Explanation, JobFilter
+from pgbaton.insights.reasons import SENTENCES
+from pgbaton.store import Store
+from stage_server import Call, Say, StageServer
+
+
+@asynccontextmanager
+async def read(dsn: str, *behave: object, **changes: object) -> AsyncIterator[tuple[Line, asyncpg.Connection]]:
+    async with line(dsn, *behave, **changes) as craft, craft.db.acquire() as conn:
+        yield craft, conn
+
+
+async def _why(craft: Line, conn: asyncpg.Connection, job: str) -> Explanation:
+    found = await insights.explain(conn, await insights.table_of(conn, None), job)
+    assert found is not None
+    assert "{" not in found.sentence("ko") + found.sentence("en")
+    return found
+
+
+# -- why a job is where it is ----------------------------------------------------------------------------
+
+
+async def test_a_job_that_waits_is_explained_by_what_keeps_it_most(database: str) -> None:
+    async with read(database, cut_concurrency=1) as (craft, conn):
+        jobs = [await craft.add() for _ in range(4)]
+        last = jobs[-1]
+        assert (await _why(craft, conn, last)).code == "no_worker"
+        store = Store(craft.db, await insights.table_of(conn, None), ["cut", "glue"])
+        worker = await store.register("w", 1, 60)
+        assert (await _why(craft, conn, last)).sentence() == "waiting for a worker to call cut, 3 before it"
+        await store.claim(worker, 1)
+        said = await _why(craft, conn, last)
+        assert said.sentence() == "waiting for a slot of cut (at most 1 at once), 2 before it"
+        assert said.sentence("ko") == "cut 자리를 기다립니다 (동시 1건까지), 앞에 2건"
+        assert (await _why(craft, conn, jobs[0])).code == "calling"
+        await store.strike("cut", probed=False)
+        assert (await _why(craft, conn, last)).code == "circuit_open"
+        await operate.pause(conn, "craft", "cut", who="m")
+        assert (await _why(craft, conn, last)).sentence() == "the stage cut is paused"
+        await operate.pause_tenant(conn, await insights.table_of(conn, None), "acme", who="m")
+        await operate.pause(conn, "craft", who="m")
+        assert (await _why(craft, conn, last)).code == "paused_pipeline"
+        await operate.resume(conn, "craft", who="m")
+        await operate.resume(conn, "craft", "cut", who="m")
+        assert (await _why(craft, conn, last)).sentence() == "the tenant acme is paused"
+        await conn.execute("UPDATE pgbaton.workers SET expires_at = now() - interval '1 s'")
+        assert (await _why(craft, conn, jobs[0])).code == "lost_no_worker"
+        await store.register("other", 1, 60)
+        assert (await _why(craft, conn, jobs[0])).code == "lost_worker"
+
+
+async def test_a_retry_says_which_when_and_why(database: str) -> None:
+    async def fail(server: StageServer, call: Call) -> Say:
+        return Say(500)
+
+    async with read(database, fail, cut_attempts=2) as (craft, conn), craft.worker():
+        job = await craft.add()
+        await craft.until_state(job, "cut", "retryable")
+        await conn.execute("UPDATE pgbaton.dispatches SET available_at = now() + interval '12.4 s'")
+        said = await _why(craft, conn, job)
+        assert said.sentence() == "cut: attempt 2 of 2 in 12 s after HTTP 500"
+        assert said.moves
+        await craft.make_due()
+        await operate.retry(conn, await insights.table_of(conn, None), [job], who="m")
+        await craft.until_state(job, "cut", "dead")
+        assert (await _why(craft, conn, job)).sentence() == "dead at cut after 2 attempts: HTTP 500"
+
+
+async def test_a_stage_that_was_accepted_works_on_until_its_time_is_over(database: str) -> None:
+    async def accept(server: StageServer, call: Call) -> Say:
+        await server.move(call, "running")
+        return Say(202)
+
+    async with read(database, accept) as (craft, conn), craft.worker():
+        job = await craft.add()
+        await craft.until_row(job, "cut", "running")
+        for _ in range(500):
+            said = await _why(craft, conn, job)
+            if said.code != "calling":
+                break
+        assert said.code == "working"
+        assert said.sentence() in {f"the stage cut works on it since {n} s, given up in 10 min" for n in range(3)}
+
+
+@pytest.mark.parametrize(
+    ("at", "code"),
+    [
+        (("glue", "done"), "done"),
+        (("made", "running"), "not_routed"),
+        ((None, None), "not_routed"),
+        (("cut", "failed"), "not_routed"),
+    ],
+)
+async def test_where_nothing_is_to_be_called_that_is_said(database: str, at: tuple[str, str], code: str) -> None:
+    async with read(database) as (craft, conn):
+        job = await craft.add(*at)
+        assert (await _why(craft, conn, job)).code == code
+
+
+async def test_what_no_trigger_saw_and_what_is_gone_are_told_apart(database: str) -> None:
+    async with read(database) as (craft, conn):
+        gone = await craft.add()
+        await conn.execute("DELETE FROM jobs")
+        await conn.execute("ALTER TABLE jobs DISABLE TRIGGER USER")
+        missed = await craft.add()
+        assert (await _why(craft, conn, gone)).code == "gone"
+        assert (await _why(craft, conn, missed)).code == "dispatch_missing"
+        table = await insights.table_of(conn, None)
+        for unknown in (str(uuid.uuid4()), "no uuid", "\x00"):
+            assert await insights.explain(conn, table, unknown) is None
+            assert await insights.job(conn, table, unknown) is None
+
+
+def test_every_reason_has_a_sentence_in_both_languages() -> None:
+    for code, (korean, english) in SENTENCES.items():
+        assert korean != english, code
+        names = ("stage", "tenant", "error", "worker", "step", "status")
+        values = dict.fromkeys(names, "x") | dict.fromkeys(
+            ("attempt", "attempts", "seconds", "since", "before", "limit", "strikes"), 7
+        )
+        for language in ("ko", "en"):
+            assert "{" not in Explanation(code, True, values).sentence(language)  # type: ignore[arg-type]
+
+
+# -- one job ---------------------------------------------------------------------------------------------
+
+
+async def test_a_jobs_timeline_has_a_bar_for_each_time_it_waited_ran_or_backed_off(database: str) -> None:
+    async def fail_once(server: StageServer, call: Call) -> Say:
+        if call.attempt == 1:
+            return Say(500)
+        await server.move(call, "running")
+        await server.move(call, "done")
+        return Say()
+
+    async with read(database, fail_once) as (craft, conn), craft.worker():
+        job = await craft.add()
+        await craft.until_row(job, "glue", "done")
+        seen = await insights.job(conn, await insights.table_of(conn, None), job)
+        assert seen is not None
+        assert seen.row is not None
+        assert (seen.row.step, seen.row.status, seen.row.tenant) == ("glue", "done", "acme")
+        assert [d.stage for d in seen.dispatches] == ["cut", "glue"]
+        cut = seen.dispatches[0]
+        assert [(s.kind, s.attempt) for s in cut.timeline] == [
+            ("waiting", None),
+            ("running", 1),
+            ("backoff", None),
+            ("running", 2),
+        ]
+        assert [(a.outcome, a.http_status, a.error) for a in cut.attempts] == [
+            ("failed", 500, "HTTP 500"),
+            ("completed", 200, None),
+        ]
+        assert all(one.end == two.start for one, two in zip(cut.timeline, cut.timeline[1:], strict=False))
+        assert seen.explanation.code == "done"
+
+
+async def test_all_hops_of_one_run_are_one_trace_and_a_new_run_is_another(database: str) -> None:
+    async with read(database) as (craft, _), craft.worker():
+        job = await craft.add()
+        await craft.until_row(job, "glue", "done")
+        await craft.put(job, "made", "running")
+        await craft.put(job, "made", "done")
+        await craft.until_row(job, "glue", "done")
+        traces = [d["traceparent"].split("-")[1] for d in await craft.dispatches(job)]
+        assert traces[0] == traces[1] != traces[2] == traces[3]
+        spans = {d["traceparent"].split("-")[2] for d in await craft.dispatches(job)}
+        assert len(spans) == 4
+        sent = [c.headers["traceparent"].split("-") for c in craft.server.calls]
+        assert [s[1] for s in sent] == traces
+
+
+# -- lists -----------------------------------------------------------------------------------------------
+
+
+async def test_filters_combine_and_pages_follow_one_another(database: str) -> None:
+    async with read(database) as (craft, conn):
+        await craft.add_many(7)
+        other = str(
+            await conn.fetchval(
+                "INSERT INTO jobs (tenant_id, current_step, status) VALUES ('50%_off', 'cut', 'done') RETURNING job_id"
+            )
+        )
+        first = await insights.list_jobs(conn, JobFilter("craft", stage="cut", tenant="acme"), None, 5)
+        second = await insights.list_jobs(conn, JobFilter("craft", stage="cut", tenant="acme"), first.next, 5)
+        assert (len(first.jobs), len(second.jobs), second.next) == (5, 2, None)
+        assert [j.id for j in first.jobs + second.jobs] == [7, 6, 5, 4, 3, 2, 1]
+        for wanted in (
+            JobFilter("craft", stage="glue"),
+            JobFilter("craft", tenant="50%_off"),
+            JobFilter("craft", job=other),
+            JobFilter("craft", job_prefix=other[:13], states=("available", "running")),
+            JobFilter(None, job=other),
+        ):
+            assert [j.job_key for j in (await insights.list_jobs(conn, wanted)).jobs] == [other]
+        for nothing in (
+            JobFilter("craft", job_prefix="%"),
+            JobFilter("craft", older_than=60),
+            JobFilter("craft", error="_"),
+            JobFilter("other"),
+        ):
+            assert (await insights.list_jobs(conn, nothing)).jobs == ()
+        await conn.execute("UPDATE pgbaton.dispatches SET created_at = now() - interval '2 min' WHERE id <= 3")
+        old = await insights.list_jobs(conn, JobFilter("craft", older_than=60))
+        assert [j.id for j in old.jobs] == [3, 2, 1]
+
+
+async def test_a_filter_that_takes_too_long_says_so_instead_of_keeping_anybody_waiting(database: str) -> None:
+    async with read(database) as (craft, conn):
+        await craft.add_many(2000)
+        page = await insights.list_jobs(conn, JobFilter("craft", error="nowhere"), timeout=0.001)
+        assert (page.too_wide, page.jobs, page.next) == (True, (), None)
+        assert not (await insights.list_jobs(conn, JobFilter("craft", error="nowhere"))).too_wide
+        assert await conn.fetchval("SHOW statement_timeout") == "0"
+
+
+# -- at a size -------------------------------------------------------------------------------------------
+
+
+async def test_two_hundred_thousand_dispatches_are_looked_at_without_reading_them_all(database: str) -> None:
+    async with read(database) as (_, conn):
+        await conn.execute(
+            "INSERT INTO pgbaton.dispatches (pipeline, job_key, tenant, stage, state, created_at, settled_at, attempt) "
+            "SELECT 'craft', gen_random_uuid(), 't' || n % 500, CASE n % 2 WHEN 0 THEN 'cut' ELSE 'glue' END, "
+            "CASE WHEN n > 180000 THEN 'available' WHEN n % 1000 = 0 THEN 'dead' ELSE 'completed' END, "
+            "now() - make_interval(secs => (200000 - n) / 10.0), "
+            "CASE WHEN n <= 180000 THEN now() - make_interval(secs => (180000 - n) / 10.0) END, 1 "
+            "FROM generate_series(1, 200000) n"
+        )
+        await conn.execute("ANALYZE pgbaton.dispatches")
+        seen = await _quick(insights.overview(conn, "craft"))
+        assert [(s.waiting, s.dead) for s in seen.stages] == [(10_000, 180), (10_000, 0)]
+        assert seen.minutes_capped
+        assert len(seen.minutes) == 60
+        assert seen.minutes[-1].completed > 500
+        for wanted in (
+            JobFilter("craft"),
+            JobFilter("craft", states=("dead",)),
+            JobFilter("craft", states=("completed",), tenant="t7"),
+            JobFilter("craft", states=("running",)),
+            JobFilter("craft", tenant="nobody"),
+            JobFilter("craft", older_than=15_000),
+            JobFilter("craft", older_than=15_000, states=("dead",)),
+            JobFilter("craft", job_prefix="abc"),
+            JobFilter("craft", states=("dead",), latest=True),
+        ):
+            page = await _quick(insights.list_jobs(conn, wanted))
+            assert not page.too_wide
+        assert await _quick(insights.listing.count_jobs(conn, JobFilter("craft"))) == CAP + 1
+        assert insights.shown_count(CAP + 1) == "10,000+"
+        assert await _quick(insights.listing.count_jobs(conn, JobFilter("craft", tenant="t7"))) == 400
+
+
+async def _quick(looking):
+    began = time.monotonic()
+    seen = await looking
+    assert time.monotonic() - began < 1.5
+    return seen
+
+
+async def test_an_unknown_pipeline_is_named(database: str) -> None:
+    async with read(database) as (_, conn):
+        with pytest.raises(ConfigError, match="no pipeline 'other'"):
+            await insights.overview(conn, "other")
+
+
+async def test_the_overview_tells_circuits_workers_and_speed(database: str) -> None:
+    async with read(database) as (craft, conn), craft.worker(capacity=3):
+        for _ in range(5):
+            await craft.add()
+        await craft.until_settled()
+        await conn.execute(
+            "UPDATE pgbaton.stages SET strikes = 2, open_until = now() + interval '9 s' WHERE step = 'cut'"
+        )
+        await conn.execute("UPDATE pgbaton.stages SET strikes = 1 WHERE step = 'glue'")
+        seen = await insights.overview(conn, "craft")
+        cut, glue = seen.stages
+        assert (cut.circuit.state, glue.circuit.state) == ("open", "half-open")
+        assert (cut.per_minute, cut.sample) == (1.0, 5)
+        assert cut.wait.p95 is not None
+        assert cut.wait.p95 >= (cut.wait.p50 or 0)
+        assert [(w.capacity, w.alive) for w in seen.workers] == [(3, True)]
+        assert sum(m.completed for m in seen.minutes) == 10

@@ -1,0 +1,390 @@
+"""What operators do: each guarded, each audited, and nothing of it can strand a job."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+import pytest
+
+from line import Line, line, until
+from pgbaton import insights, operate
+from pgbaton.errors import ConfigError, DatabaseError, Refused
+from pgbaton.insights import JobFilter
+from pgbaton.store import Store
+from pgbaton.table import JobTable
+from stage_server import Call, Say, StageServer, work
+
+
+class Desk:
+    """An operator's connection to a line."""
+
+    def __init__(self, craft: Line, conn: asyncpg.Connection, table: JobTable) -> None:
+        self.craft, self.conn, self.table = craft, conn, table
+
+    async def audited(self) -> list[tuple[str, str, int]]:
+        page = await insights.audit(self.conn, "craft")
+        return [(e.who, e.action, e.jobs) for e in page.entries]
+
+    async def kill(self, step: str = "made", *, tenant: str = "acme", error: str = "HTTP 500 boom") -> str:
+        """A job that died at the stage behind ``step``."""
+        job = str(
+            await self.conn.fetchval(
+                "INSERT INTO jobs (current_step, status, tenant_id) VALUES ($1, 'done', $2) RETURNING job_id",
+                step,
+                tenant,
+            )
+        )
+        stage = {"made": "cut", "cut": "glue"}[step]
+        async with self.conn.transaction():
+            await self.conn.execute(
+                "UPDATE pgbaton.dispatches SET state = 'running', attempt = 5, failures = 4 "
+                "WHERE job_key = $1 AND stage = $2",
+                job,
+                stage,
+            )
+            await self.conn.execute(
+                "INSERT INTO pgbaton.attempts (dispatch_id, attempt, worker, error, http_status) "
+                "SELECT id, attempt, 'w', $2, 500 FROM pgbaton.dispatches WHERE job_key = $1",
+                job,
+                error,
+            )
+        await self.craft.put(job, stage, "failed")
+        assert (stage, "dead") in await self.craft.states(job)
+        return job
+
+
+@asynccontextmanager
+async def desk(dsn: str, *behave: object, **changes: object) -> AsyncIterator[Desk]:
+    async with line(dsn, *behave, **changes) as craft, craft.db.acquire() as conn:
+        yield Desk(craft, conn, await insights.table_of(conn, None))
+
+
+# -- retry -----------------------------------------------------------------------------------------------
+
+
+async def test_a_dead_job_gets_another_life_and_the_audit_names_who_gave_it(database: str) -> None:
+    async with desk(database) as d:
+        job = await d.kill()
+        done = await operate.retry(d.conn, d.table, [job, "no-such-job"], who="mina")
+        assert (done.count, done.jobs, done.seen) == (1, (job,), 2)
+        assert await d.craft.states(job) == [("cut", "dead"), ("cut", "available")]
+        (entry,) = (await insights.audit(d.conn)).entries
+        assert (entry.who, entry.action, entry.job_key, entry.jobs) == ("mina", "retry", job, 1)
+        again = await operate.retry(d.conn, d.table, [job], who="mina")
+        assert again.count == 0
+        assert len(await d.audited()) == 1, "what changed nothing is not audited"
+        async with d.craft.worker():
+            await d.craft.until_row(job, "glue", "done")
+
+
+async def test_a_job_that_waits_for_a_retry_is_due_now(database: str) -> None:
+    async with desk(database) as d:
+        job = await d.craft.add()
+        await d.conn.execute(
+            "UPDATE pgbaton.dispatches SET state = 'retryable', available_at = now() + interval '1 hour'"
+        )
+        assert (await operate.retry(d.conn, d.table, [job], who="mina")).jobs == (job,)
+        async with d.craft.worker():
+            await d.craft.until_row(job, "glue", "done")
+
+
+async def test_a_row_that_somebody_holds_is_skipped_and_not_waited_for(database: str) -> None:
+    async with desk(database) as d:
+        held, free = await d.kill(), await d.kill()
+        async with d.craft.db.acquire() as other, other.transaction():
+            await other.execute("SELECT 1 FROM jobs WHERE job_id = $1::text::uuid FOR UPDATE", held)
+            async with asyncio.timeout(2):
+                assert (await operate.retry(d.conn, d.table, [held, free], who="m")).jobs == (free,)
+        assert (await operate.retry(d.conn, d.table, [held, free], who="m")).jobs == (held,)
+
+
+# -- everything that matches -----------------------------------------------------------------------------
+
+
+async def test_a_group_of_the_dead_is_retried_and_no_other(database: str) -> None:
+    async with desk(database) as d:
+        disk = [await d.kill(error=f"HTTP 500 disk {n} is full") for n in range(3)]
+        net = await d.kill(error="HTTP 502 net")
+        groups = (await insights.dead_groups(d.conn, d.table)).groups
+        assert [(g.stage, g.error, g.count) for g in groups] == [
+            ("cut", "HTTP 500 disk … is full", 3),
+            ("cut", "HTTP 502 net", 1),
+        ]
+        wanted = JobFilter("craft", stage="cut", error_group=groups[0].error)
+        assert await operate.count_matching(d.conn, wanted, "retry") == 3
+        done = await operate.act_on_matching(d.conn, d.table, wanted, "retry", 3, who="mina")
+        assert sorted(done.jobs) == sorted(disk)
+        assert await d.craft.states(net) == [("cut", "dead")]
+        assert [g.count for g in (await insights.dead_groups(d.conn, d.table)).groups] == [1]
+
+
+async def test_no_more_than_was_agreed_to_is_touched(database: str) -> None:
+    async with desk(database) as d:
+        for _ in range(5):
+            await d.kill()
+        everything = JobFilter("craft")
+        done = await operate.act_on_matching(d.conn, d.table, everything, "retry", 3, who="m")
+        assert (done.count, done.seen) == (3, 3)
+        assert await operate.count_matching(d.conn, everything, "retry") == 2
+
+
+async def test_many_jobs_are_cancelled_in_bounded_batches(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operate, "BATCH", 10)
+    async with desk(database) as d:
+        await d.craft.add_many(35)
+        await d.conn.execute(
+            "UPDATE jobs SET tenant_id = 'other' WHERE job_id = (SELECT min(job_id::text)::uuid FROM jobs)"
+        )
+        await d.conn.execute(
+            "UPDATE pgbaton.dispatches SET tenant = 'other' "
+            "WHERE job_key = (SELECT min(job_key) FROM pgbaton.dispatches)"
+        )
+        wanted = JobFilter("craft", tenant="acme")
+        assert await operate.count_matching(d.conn, wanted, "cancel") == 34
+        done = await operate.act_on_matching(d.conn, d.table, wanted, "cancel", 10_001, who="m")
+        assert done.count == 34
+        assert [n for _, _, n in await d.audited()] == [4, 10, 10, 10]
+        assert (
+            await d.conn.fetchval("SELECT count(*) FROM jobs WHERE (current_step, status) = ('cut', 'cancelled')") == 34
+        )
+        assert await d.conn.fetchval("SELECT count(*) FROM pgbaton.dispatches WHERE settled_at IS NULL") == 1
+
+
+async def test_states_that_an_action_cannot_change_match_nothing(database: str) -> None:
+    async with desk(database) as d:
+        await d.kill()
+        assert await operate.count_matching(d.conn, JobFilter("craft", states=("completed",)), "retry") == 0
+        assert await operate.count_matching(d.conn, JobFilter("craft", states=("dead",)), "cancel") == 0
+
+
+# -- cancel ----------------------------------------------------------------------------------------------
+
+
+async def test_a_cancelled_job_is_called_no_more_and_says_so(database: str) -> None:
+    async with desk(database) as d:
+        job = await d.craft.add()
+        assert (await operate.cancel(d.conn, d.table, [job], who="m")).jobs == (job,)
+        assert await d.craft.row(job) == ("cut", "cancelled")
+        assert await d.craft.states(job) == [("cut", "cancelled")]
+        said = await insights.explain(d.conn, d.table, job)
+        assert said is not None
+        assert said.sentence() == "cancelled at cut"
+        assert (await operate.cancel(d.conn, d.table, [job], who="m")).count == 0
+        async with d.craft.worker():
+            await operate.rerun(d.conn, d.table, job, "cut", who="m")
+            await d.craft.until_row(job, "glue", "done")
+
+
+async def test_the_end_of_a_call_changes_nothing_for_a_job_that_was_cancelled_meanwhile(database: str) -> None:
+    let_go = asyncio.Event()
+
+    async def slow(server: StageServer, call: Call) -> Say:
+        await server.move(call, "running")
+        await let_go.wait()
+        return Say(500)
+
+    async with desk(database, slow) as d, d.craft.worker():
+        job = await d.craft.add()
+        await d.craft.until_row(job, "cut", "running")
+        assert (await operate.cancel(d.conn, d.table, [job], who="m")).count == 1
+        let_go.set()
+        await d.craft.until_settled()
+        assert await d.craft.row(job) == ("cut", "cancelled")
+
+
+async def test_a_job_that_is_done_is_not_cancelled(database: str) -> None:
+    async with desk(database) as d:
+        job = await d.craft.add("glue", "done")
+        assert (await operate.cancel(d.conn, d.table, [job], who="m")).count == 0
+        assert await d.craft.row(job) == ("glue", "done")
+
+
+async def test_a_status_column_that_cannot_hold_cancelled_is_named(database: str) -> None:
+    async with desk(database) as d:
+        job = await d.craft.add()
+        await d.conn.execute("ALTER TABLE jobs ADD CHECK (status IN ('running', 'done', 'failed'))")
+        with pytest.raises(DatabaseError, match="refuses this cancel"):
+            await operate.cancel(d.conn, d.table, [job], who="m")
+        assert await d.craft.states(job) == [("cut", "available")]
+
+
+# -- rerun -----------------------------------------------------------------------------------------------
+
+
+async def test_a_finished_job_goes_again_from_any_step(database: str) -> None:
+    async with desk(database) as d, d.craft.worker():
+        job = await d.craft.add()
+        await d.craft.until_row(job, "glue", "done")
+        await operate.rerun(d.conn, d.table, job, "glue", who="m")
+        await until(lambda: _settled(d.craft, job, 3), "three dispatches")
+        await operate.rerun(d.conn, d.table, job, "cut", who="m")
+        await until(lambda: _settled(d.craft, job, 5), "five dispatches")
+        assert [c.path for c in d.craft.server.calls] == ["/cut", "/glue", "/glue", "/cut", "/glue"]
+        assert [a for _, a, _ in await d.audited()] == ["rerun", "rerun"]
+
+
+async def _settled(craft: Line, job: str, count: int) -> bool:
+    return await craft.states(job) == [(s, "completed") for s, _ in await craft.states(job)] and count == len(
+        await craft.states(job)
+    )
+
+
+async def test_a_job_that_a_stage_works_on_is_only_rerun_by_force(database: str) -> None:
+    first = asyncio.Event()
+
+    async def hang_once(server: StageServer, call: Call) -> Say:
+        if not first.is_set():
+            first.set()
+            await server.move(call, "running")
+            await asyncio.sleep(30)
+        return await work(server, call)
+
+    async with desk(database, hang_once) as d, d.craft.worker(drain_timeout=0):
+        job = await d.craft.add()
+        await d.craft.until_row(job, "cut", "running")
+        with pytest.raises(Refused, match="a stage is at work") as refused:
+            await operate.rerun(d.conn, d.table, job, "cut", who="m")
+        assert refused.value.code == "running"
+        assert (await operate.rerun(d.conn, d.table, job, "cut", who="m", force=True)).count == 1
+        await d.craft.until_row(job, "glue", "done")
+        assert await d.craft.states(job) == [("cut", "cancelled"), ("cut", "completed"), ("glue", "completed")]
+
+
+async def test_a_forced_rerun_of_a_claimed_job_whose_row_has_not_moved_dispatches_it_anew(database: str) -> None:
+    async with desk(database) as d:
+        job = await d.craft.add()
+        store = Store(d.craft.db, d.table, ["cut"])
+        await store.claim(await store.register("w", 1, 60), 1)
+        assert (await operate.rerun(d.conn, d.table, job, "cut", who="m", force=True)).count == 1
+        assert await d.craft.states(job) == [("cut", "cancelled"), ("cut", "available")]
+
+
+@pytest.mark.parametrize(
+    ("job", "step", "code"),
+    [
+        ("no-uuid", "cut", "unknown_job"),
+        ("5b0d9f4a-0000-4000-8000-000000000000", "cut", "unknown_job"),
+        (None, "dry", "unknown_stage"),
+        (None, "cut", None),
+    ],
+)
+async def test_a_rerun_says_why_it_is_refused(database: str, job: str | None, step: str, code: str | None) -> None:
+    async with desk(database) as d:
+        there = await d.craft.add()
+        if code is None:
+            assert (await operate.rerun(d.conn, d.table, there, step, who="m")).count == 0, "it waits there already"
+        else:
+            with pytest.raises(Refused) as refused:
+                await operate.rerun(d.conn, d.table, job or there, step, who="m")
+            assert refused.value.code == code
+        assert await d.audited() == []
+
+
+async def test_a_row_that_somebody_holds_is_refused_as_busy(database: str) -> None:
+    async with desk(database) as d:
+        job = await d.craft.add("glue", "done")
+        async with d.craft.db.acquire() as other, other.transaction():
+            await other.execute("SELECT 1 FROM jobs FOR UPDATE")
+            with pytest.raises(Refused) as refused:
+                await operate.rerun(d.conn, d.table, job, "cut", who="m")
+        assert refused.value.code == "busy"
+
+
+# -- pause -----------------------------------------------------------------------------------------------
+
+
+async def test_pausing_twice_is_audited_once(database: str) -> None:
+    async with desk(database) as d:
+        assert (await operate.pause(d.conn, "craft", "cut", who="a")).count == 1
+        assert (await operate.pause(d.conn, "craft", "cut", who="b")).count == 0
+        assert (await operate.resume(d.conn, "craft", "cut", who="c")).count == 1
+        assert (await operate.pause(d.conn, "craft", who="d")).count == 1
+        assert [(w, a) for w, a, _ in await d.audited()] == [("d", "pause"), ("c", "resume"), ("a", "pause")]
+        with pytest.raises(ConfigError, match="no stage 'dry'"):
+            await operate.pause(d.conn, "craft", "dry", who="a")
+
+
+async def test_a_paused_tenants_jobs_wait_while_others_go_on(database: str) -> None:
+    async with desk(database) as d, d.craft.worker():
+        await operate.pause_tenant(d.conn, d.table, "acme", who="m")
+        jobs = [await d.craft.add() for _ in range(3)]
+        other = str(
+            await d.conn.fetchval(
+                "INSERT INTO jobs (tenant_id, current_step, status) VALUES ('b', 'made', 'done') RETURNING job_id"
+            )
+        )
+        await d.craft.until_row(other, "glue", "done")
+        assert {c.job_id for c in d.craft.server.calls} == {other}
+        said = await insights.explain(d.conn, d.table, jobs[0])
+        assert said is not None
+        assert said.code == "paused_tenant"
+        seen = await insights.overview(d.conn, "craft")
+        assert [t.tenant for t in seen.tenants] == ["acme"]
+        await operate.resume_tenant(d.conn, d.table, "acme", who="m")
+        for job in jobs:
+            await d.craft.until_row(job, "glue", "done")
+        assert await d.conn.fetchval("SELECT count(*) FROM pgbaton.paused_tenants") == 0
+        assert [(a, n) for _, a, n in await d.audited()] == [("resume", 0), ("pause", 0)]
+
+
+async def test_a_claim_meets_a_paused_tenants_dispatch_only_once(database: str) -> None:
+    async with desk(database) as d:
+        await d.conn.execute("INSERT INTO pgbaton.paused_tenants (pipeline, tenant) VALUES ('craft', 'acme')")
+        await d.craft.add_many(300)
+        await d.conn.execute("INSERT INTO jobs (tenant_id, current_step, status) VALUES ('b', 'made', 'done')")
+        store = Store(d.craft.db, d.table, ["cut"])
+        worker = await store.register("w", 4, 60)
+        assert [c.row.tenant for c in await store.claim(worker, 4) if c.row] == ["b"]
+        assert (
+            await d.conn.fetchval("SELECT count(*) FROM pgbaton.dispatches WHERE available_at = pgbaton.parked()")
+            == 300
+        )
+        assert await store.claim(worker, 4) == []
+        due, _ = await store.next_due()
+        assert due is None, "what is parked is not waited for"
+
+
+async def test_a_resume_that_was_broken_off_is_finished_by_a_worker(database: str) -> None:
+    async with desk(database) as d:
+        await d.craft.add_many(5)
+        await operate.pause_tenant(d.conn, d.table, "acme", who="m")
+        assert (await insights.overview(d.conn, "craft")).stages[0].parked == 5
+        await d.conn.execute("UPDATE pgbaton.paused_tenants SET resumed_at = now()")
+        async with d.craft.worker():
+            await d.craft.until_settled()
+            await until(lambda: _none_paused(d), "the tenant is forgotten")
+
+
+async def _none_paused(d: Desk) -> bool:
+    return bool(await d.conn.fetchval("SELECT count(*) = 0 FROM pgbaton.paused_tenants"))
+
+
+async def test_nothing_stays_parked_when_a_tenant_is_paused_and_resumed_under_load(database: str) -> None:
+    async with desk(database) as d, d.craft.worker(), d.craft.worker():
+        for _ in range(10):
+            await d.craft.add_many(20)
+            await operate.pause_tenant(d.conn, d.table, "acme", who="m")
+            await d.craft.add_many(20)
+            await asyncio.sleep(0.03)
+            await operate.resume_tenant(d.conn, d.table, "acme", who="m")
+        await d.craft.until_settled(30)
+        seen = [(c.job_id, c.path) for c in d.craft.server.calls]
+        assert len(seen) == len(set(seen)) == 800
+
+
+async def test_a_pipeline_without_tenants_says_so(database: str) -> None:
+    async with line(database, tenant=None) as craft, craft.db.acquire() as conn:
+        with pytest.raises(ConfigError, match="has no tenants"):
+            await operate.pause_tenant(conn, await insights.table_of(conn, None), "acme", who="m")
+
+
+async def test_hostile_names_are_stored_as_they_are_or_without_what_cannot_be(database: str) -> None:
+    async with desk(database) as d:
+        await operate.pause_tenant(d.conn, d.table, "'; DROP TABLE jobs; --", who="\x00\ud800<b>" * 100)
+        ((who, _, _),) = await d.audited()
+        assert len(who) <= 200
+        assert "\x00" not in who
+        assert (await operate.retry(d.conn, d.table, ["\x00", "'", "%"], who="m")).count == 0
