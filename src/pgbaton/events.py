@@ -102,6 +102,9 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
+_LINE_ENDS = re.compile("[\\x7f-\\x9f\\u2028\\u2029]")  # JSON leaves them as they are; some readers end a line there
+
+
 class JsonLines(logging.Formatter):
     """One JSON object a line: ``at`` (UTC), ``level``, ``logger``, ``message``; an event's name and fields beside them,
     its job as ``job``, its tenant as ``tenant``."""
@@ -124,7 +127,8 @@ class JsonLines(logging.Formatter):
             line |= {self._names.get(name, name): value for name, value in fields.items() if name not in line}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str).encode("utf-8", "replace").decode()
+        whole = json.dumps(line, ensure_ascii=False, default=str).encode("utf-8", "replace").decode()
+        return _LINE_ENDS.sub(lambda found: f"\\u{ord(found[0]):04x}", whole)
 
 
 def log_to_stderr(form: LogFormat) -> None:

@@ -1,6 +1,6 @@
 """Old and new side by side: workers of the version before go on while the schema is upgraded under them.
 
-``compat/schema_1`` holds the statements of a worker made for version 1 of the schema, letter for letter.
+``compat/schema_N`` holds the statements of a worker made for version N of the schema, letter for letter.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from line import JOBS, line, until
-from pgbaton import sql
+from pgbaton import insights, operate, sql
 from pgbaton.attach import attach_sql
 from pgbaton.engine import Engine
 from pgbaton.errors import NotMigrated
@@ -22,18 +22,25 @@ from pgbaton.outcome import Answer, Reply
 from pgbaton.store import Store
 from pgbaton.table import JobTable
 
-OLD = Path(__file__).parents[1] / "compat" / "schema_1"
+COMPAT = Path(__file__).parents[1] / "compat"
+OLD_VERSIONS = [1, 2]
 
 
 class OldTable(JobTable):
-    """The table as a version-1 worker addresses it."""
+    """The table as a worker of an older version addresses it."""
+
+    version = 1
 
     def query(self, name: str) -> str:
-        return sql.render((OLD / f"{name}.sql").read_text(), self.parts())
+        return sql.render((COMPAT / f"schema_{self.version}" / f"{name}.sql").read_text(), self.parts())
 
 
-def old_store(pool: asyncpg.Pool) -> Store:
-    table = OldTable(
+class OldTable2(OldTable):
+    version = 2
+
+
+def old_store(pool: asyncpg.Pool, version: int) -> Store:
+    table = {1: OldTable, 2: OldTable2}[version](
         "craft", "public", "jobs", "job_id", "tenant_id", "current_step", "status", "uuid", "varchar", "varchar", True
     )
     return Store(pool, table, ["cut", "glue"])
@@ -48,10 +55,11 @@ async def _migrate_to(dsn: str, version: int, monkeypatch: pytest.MonkeyPatch) -
         await conn.close()
 
 
-async def test_a_worker_of_the_version_before_works_on_the_new_schema(database: str) -> None:
+@pytest.mark.parametrize("version", OLD_VERSIONS)
+async def test_a_worker_of_an_older_version_works_on_the_new_schema(database: str, version: int) -> None:
     async with line(database) as craft:
         job = await craft.add()
-        store = old_store(craft.db)
+        store = old_store(craft.db, version)
         worker = await store.register("old", 4, 15)
         assert await store.renew(worker, 15, False)
         (claimed,) = await store.claim(worker, 4)
@@ -91,15 +99,33 @@ def _unattached(dsn: str):
     return line(dsn, prepare=False)
 
 
+@pytest.mark.parametrize("version", OLD_VERSIONS)
+async def test_an_older_worker_leaves_a_paused_tenant_alone(database: str, version: int) -> None:
+    async with line(database) as craft, craft.db.acquire() as conn:
+        await craft.add_many(5)
+        table = await insights.table_of(conn, None)
+        await operate.pause_tenant(conn, table, "acme", who="m")
+        await craft.add_many(5)
+        store = old_store(craft.db, version)
+        worker = await store.register("old", 4, 15)
+        assert await store.claim(worker, 4) == []
+        assert (
+            await conn.fetchval("SELECT count(*) FROM pgbaton.dispatches WHERE available_at = pgbaton.parked()") == 10
+        )
+        await operate.resume_tenant(conn, table, "acme", who="m")
+        assert len(await store.claim(worker, 4)) == 4
+
+
+@pytest.mark.parametrize("version", OLD_VERSIONS)
 async def test_the_schema_is_upgraded_under_jobs_that_move(
-    empty_database: str, monkeypatch: pytest.MonkeyPatch
+    empty_database: str, monkeypatch: pytest.MonkeyPatch, version: int
 ) -> None:
     async with asyncpg.create_pool(empty_database, min_size=1) as pool:
         await pool.execute(JOBS)
-        await _migrate_to(empty_database, 1, monkeypatch)
+        await _migrate_to(empty_database, version, monkeypatch)
         async with _unattached(empty_database) as craft:
             await pool.execute(attach_sql(craft.pipeline))
-            store = old_store(craft.db)
+            store = old_store(craft.db, version)
             worker = await store.register("old", 4, 60)
             stop = asyncio.Event()
 

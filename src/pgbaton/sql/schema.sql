@@ -24,7 +24,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgbaton.claim(for_pipeline text, for_worker bigint, known_stages text[], how_many integer) RETURNS TABLE(id bigint, job_key text, stage text, attempt integer, probing boolean)
+CREATE FUNCTION pgbaton.claim(for_pipeline text, for_worker bigint, known_stages text[], how_many integer) RETURNS TABLE(id bigint, job_key text, stage text, attempt integer, probing boolean, traceparent text, waited double precision)
     LANGUAGE plpgsql
     AS $$
 #variable_conflict use_column
@@ -34,6 +34,10 @@ DECLARE
     room integer := how_many;
     slots integer;
     taken integer;
+    any_paused constant boolean := EXISTS (SELECT FROM pgbaton.paused_tenants p WHERE p.pipeline = for_pipeline);
+    moment timestamptz;  -- and not clock_timestamp(): with that an index is read on through all that is not due
+    parked integer;
+    parked_in_all integer := 0;
 BEGIN
     SELECT w.name INTO worker_name FROM pgbaton.workers w
      WHERE w.id = for_worker AND w.expires_at > clock_timestamp();
@@ -58,25 +62,57 @@ BEGIN
              WHERE d.pipeline = for_pipeline AND d.stage = s.step AND d.state = 'running';
             CONTINUE WHEN slots <= 0;
         END IF;
+        moment := clock_timestamp();
+        WHILE any_paused AND parked_in_all < 2000 LOOP
+            -- Whoever resumes a tenant waits for those who park for it, so nothing is parked after that. A tenant
+            -- that is being resumed this moment is left alone.
+            WITH next AS MATERIALIZED (
+                SELECT d.id, d.tenant FROM pgbaton.dispatches d
+                 WHERE d.pipeline = for_pipeline AND d.stage = s.step
+                   AND d.state IN ('available', 'retryable') AND d.available_at <= moment
+                 ORDER BY d.available_at, d.id
+                 LIMIT slots + 100
+            ), paused AS MATERIALIZED (
+                SELECT p.tenant FROM pgbaton.paused_tenants p
+                 WHERE p.pipeline = for_pipeline AND p.resumed_at IS NULL AND p.tenant IN (SELECT next.tenant FROM next)
+                   FOR SHARE SKIP LOCKED
+            ), held AS MATERIALIZED (
+                SELECT d.id FROM pgbaton.dispatches d
+                 WHERE d.id IN (SELECT next.id FROM next JOIN paused ON paused.tenant = next.tenant)
+                   AND d.state IN ('available', 'retryable')
+                   FOR NO KEY UPDATE SKIP LOCKED
+            )
+            UPDATE pgbaton.dispatches d SET available_at = pgbaton.parked() FROM held WHERE d.id = held.id;
+            GET DIAGNOSTICS parked = ROW_COUNT;
+            EXIT WHEN parked = 0;
+            parked_in_all := parked_in_all + parked;
+        END LOOP;
         RETURN QUERY
-        WITH due AS MATERIALIZED (
-            SELECT d.id FROM pgbaton.dispatches d
+        WITH first AS MATERIALIZED (
+            SELECT d.id, d.tenant FROM pgbaton.dispatches d
              WHERE d.pipeline = for_pipeline AND d.stage = s.step
-               AND d.state IN ('available', 'retryable') AND d.available_at <= clock_timestamp()
+               AND d.state IN ('available', 'retryable') AND d.available_at <= moment
              ORDER BY d.available_at, d.id
              LIMIT slots
                FOR UPDATE SKIP LOCKED
+        ), due AS (
+            SELECT f.id FROM first f
+             WHERE NOT any_paused
+                OR NOT EXISTS (SELECT FROM pgbaton.paused_tenants p
+                                WHERE p.pipeline = for_pipeline AND p.tenant = f.tenant AND p.resumed_at IS NULL)
         ), claimed AS (
             UPDATE pgbaton.dispatches d
                SET state = 'running', worker = for_worker, attempt = d.attempt + 1
               FROM due
              WHERE d.id = due.id
-            RETURNING d.id, d.job_key, d.stage, d.attempt
+            RETURNING d.id, d.job_key, d.stage, d.attempt, d.traceparent, d.available_at
         ), begun AS (
             INSERT INTO pgbaton.attempts (dispatch_id, attempt, worker)
             SELECT c.id, c.attempt, worker_name FROM claimed c
         )
-        SELECT c.id, c.job_key, c.stage, c.attempt, s.probing FROM claimed c;
+        SELECT c.id, c.job_key, c.stage, c.attempt, s.probing, c.traceparent,
+               extract(epoch FROM moment - c.available_at)::float8
+          FROM claimed c;
         GET DIAGNOSTICS taken = ROW_COUNT;
         room := room - taken;
         IF s.probing AND taken > 0 THEN
@@ -86,6 +122,14 @@ BEGIN
         END IF;
     END LOOP;
 END
+$$;
+
+CREATE FUNCTION pgbaton.error_group(error text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    SELECT left(regexp_replace(regexp_replace(left(coalesce(error, ''), 500),
+                    '\m[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}\M|\m[0-9a-fA-F]{16,}\M', '…', 'g'),
+                    '(?<!HTTP )\m[0-9]+([.,:][0-9]+)*', '…', 'g'), 200)
 $$;
 
 CREATE FUNCTION pgbaton.event_payload(job_id text, step text, status text, tenant text, updated_at timestamp with time zone) RETURNS text
@@ -178,6 +222,35 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION pgbaton.last_dispatch_before(moment timestamp with time zone) RETURNS bigint
+    LANGUAGE plpgsql STABLE
+    AS $$
+DECLARE
+    low bigint;
+    high bigint;
+    middle bigint;
+    seen record;
+BEGIN
+    SELECT min(id) - 1, max(id) INTO low, high FROM pgbaton.dispatches;
+    WHILE low < high LOOP
+        middle := low + (high - low + 1) / 2;
+        SELECT id, created_at INTO seen FROM pgbaton.dispatches WHERE id <= middle AND id > low ORDER BY id DESC LIMIT 1;
+        IF NOT FOUND THEN
+            low := middle;
+        ELSIF seen.created_at < moment THEN
+            low := middle;
+        ELSE
+            high := seen.id - 1;
+        END IF;
+    END LOOP;
+    RETURN low + 1000;
+END
+$$;
+
+CREATE FUNCTION pgbaton.parked() RETURNS timestamp with time zone
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$ SELECT timestamptz '9999-01-01 00:00:00+00' $$;
+
 CREATE FUNCTION pgbaton.settle_and_create(job_pipeline text, key text, job_tenant text, new_step text, new_status text) RETURNS boolean
     LANGUAGE plpgsql
     AS $$
@@ -187,12 +260,14 @@ DECLARE
     new_outcome text;
     calls integer;
     due boolean := false;
+    parent text;
 BEGIN
-    SELECT d.id, d.stage, d.failures, s.after, s.attempts INTO open_dispatch
+    SELECT d.id, d.stage, d.failures, d.traceparent, s.after, s.attempts INTO open_dispatch
       FROM pgbaton.dispatches d JOIN pgbaton.stages s ON s.pipeline = d.pipeline AND s.step = d.stage
      WHERE d.pipeline = job_pipeline AND d.job_key = key AND d.state IN ('available', 'running', 'retryable');
 
-    IF FOUND THEN
+    parent := open_dispatch.traceparent;
+    IF open_dispatch.id IS NOT NULL THEN
         CASE
             WHEN new_step = open_dispatch.stage AND new_status = 'done' THEN
                 new_state := 'completed';
@@ -228,8 +303,16 @@ BEGIN
     END IF;
 
     IF new_status = 'done' THEN
-        INSERT INTO pgbaton.dispatches (pipeline, job_key, tenant, stage)
-        SELECT job_pipeline, key, job_tenant, s.step
+        IF NOT EXISTS (SELECT FROM pgbaton.stages s
+                        WHERE s.pipeline = job_pipeline AND s.step = new_step AND s.routed) THEN
+            parent := NULL;
+        ELSIF parent IS NULL THEN
+            SELECT d.traceparent INTO parent FROM pgbaton.dispatches d
+             WHERE d.pipeline = job_pipeline AND d.job_key = key
+             ORDER BY d.id DESC LIMIT 1;
+        END IF;
+        INSERT INTO pgbaton.dispatches (pipeline, job_key, tenant, stage, traceparent)
+        SELECT job_pipeline, key, job_tenant, s.step, pgbaton.traceparent(parent)
           FROM pgbaton.stages s
          WHERE s.pipeline = job_pipeline AND s.after = new_step AND s.routed
         ON CONFLICT (pipeline, job_key) WHERE state IN ('available', 'running', 'retryable') DO NOTHING;
@@ -244,6 +327,13 @@ CREATE FUNCTION pgbaton.state_after_failure(failures integer, attempts integer) 
     LANGUAGE sql IMMUTABLE
     AS $$ SELECT CASE WHEN failures < attempts THEN 'retryable' ELSE 'dead' END $$;
 
+CREATE FUNCTION pgbaton.traceparent(parent text) RETURNS text
+    LANGUAGE sql
+    AS $$
+    SELECT '00-' || coalesce(substr(parent, 4, 32), replace(gen_random_uuid()::text, '-', ''))
+           || '-' || right(replace(gen_random_uuid()::text, '-', ''), 16) || '-01'
+$$;
+
 CREATE TABLE pgbaton.attempts (
     dispatch_id bigint NOT NULL,
     attempt integer NOT NULL,
@@ -253,6 +343,28 @@ CREATE TABLE pgbaton.attempts (
     outcome text,
     http_status integer,
     error text
+);
+
+CREATE TABLE pgbaton.audit (
+    id bigint NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    who text NOT NULL,
+    action text NOT NULL,
+    pipeline text NOT NULL,
+    stage text,
+    tenant text,
+    job_key text,
+    jobs integer DEFAULT 0 NOT NULL,
+    detail jsonb DEFAULT '{}'::jsonb NOT NULL
+);
+
+ALTER TABLE pgbaton.audit ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME pgbaton.audit_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
 );
 
 CREATE TABLE pgbaton.changes (
@@ -285,6 +397,7 @@ CREATE TABLE pgbaton.dispatches (
     deadline timestamp with time zone,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     settled_at timestamp with time zone,
+    traceparent text DEFAULT pgbaton.traceparent(NULL::text),
     CONSTRAINT dispatches_check CHECK (((settled_at IS NULL) = (state = ANY (ARRAY['available'::text, 'running'::text, 'retryable'::text])))),
     CONSTRAINT dispatches_check1 CHECK (((worker IS NULL) OR (state = 'running'::text))),
     CONSTRAINT dispatches_state_check CHECK ((state = ANY (ARRAY['available'::text, 'running'::text, 'retryable'::text, 'completed'::text, 'dead'::text, 'cancelled'::text])))
@@ -295,6 +408,8 @@ COMMENT ON COLUMN pgbaton.dispatches.attempt IS 'calls begun so far; with the id
 COMMENT ON COLUMN pgbaton.dispatches.failures IS 'attempts that count against the stage''s limit';
 
 COMMENT ON COLUMN pgbaton.dispatches.worker IS 'the lease holder; null while running: the stage works on, until deadline';
+
+COMMENT ON COLUMN pgbaton.dispatches.traceparent IS 'the W3C trace context of this hop; all hops of one run are one trace';
 
 ALTER TABLE pgbaton.dispatches ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME pgbaton.dispatches_id_seq
@@ -310,6 +425,15 @@ CREATE TABLE pgbaton.migrations (
     name text NOT NULL,
     applied_at timestamp with time zone DEFAULT now() NOT NULL
 );
+
+CREATE TABLE pgbaton.paused_tenants (
+    pipeline text NOT NULL,
+    tenant text NOT NULL,
+    paused_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    resumed_at timestamp with time zone
+);
+
+COMMENT ON COLUMN pgbaton.paused_tenants.resumed_at IS 'set: not paused any more; the row stays until everything that was parked is due again';
 
 CREATE TABLE pgbaton.pipelines (
     name text NOT NULL,
@@ -370,6 +494,9 @@ ALTER TABLE pgbaton.workers ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
 ALTER TABLE ONLY pgbaton.attempts
     ADD CONSTRAINT attempts_pkey PRIMARY KEY (dispatch_id, attempt);
 
+ALTER TABLE ONLY pgbaton.audit
+    ADD CONSTRAINT audit_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY pgbaton.changes
     ADD CONSTRAINT changes_pkey PRIMARY KEY (id);
 
@@ -378,6 +505,9 @@ ALTER TABLE ONLY pgbaton.dispatches
 
 ALTER TABLE ONLY pgbaton.migrations
     ADD CONSTRAINT migrations_pkey PRIMARY KEY (version);
+
+ALTER TABLE ONLY pgbaton.paused_tenants
+    ADD CONSTRAINT paused_tenants_pkey PRIMARY KEY (pipeline, tenant);
 
 ALTER TABLE ONLY pgbaton.pipelines
     ADD CONSTRAINT pipelines_job_table_key UNIQUE (job_table);
@@ -393,7 +523,9 @@ ALTER TABLE ONLY pgbaton.workers
 
 CREATE INDEX dispatches_due ON pgbaton.dispatches USING btree (pipeline, stage, available_at, id) WHERE (state = ANY (ARRAY['available'::text, 'retryable'::text]));
 
-CREATE INDEX dispatches_of_job ON pgbaton.dispatches USING btree (job_key, id);
+CREATE INDEX dispatches_of_job ON pgbaton.dispatches USING btree (job_key text_pattern_ops, id);
+
+CREATE INDEX dispatches_of_tenant ON pgbaton.dispatches USING btree (pipeline, tenant, id) WHERE (tenant IS NOT NULL);
 
 CREATE UNIQUE INDEX dispatches_one_open ON pgbaton.dispatches USING btree (pipeline, job_key) WHERE (state = ANY (ARRAY['available'::text, 'running'::text, 'retryable'::text]));
 
@@ -401,10 +533,15 @@ CREATE INDEX dispatches_running ON pgbaton.dispatches USING btree (pipeline, sta
 
 CREATE INDEX dispatches_settled ON pgbaton.dispatches USING btree (settled_at) WHERE (settled_at IS NOT NULL);
 
+CREATE INDEX dispatches_troubled ON pgbaton.dispatches USING btree (pipeline, stage, state, id) WHERE (state = ANY (ARRAY['retryable'::text, 'dead'::text, 'cancelled'::text]));
+
 CREATE UNIQUE INDEX stages_one_route_per_state ON pgbaton.stages USING btree (pipeline, after) WHERE routed;
 
 ALTER TABLE ONLY pgbaton.attempts
     ADD CONSTRAINT attempts_dispatch_id_fkey FOREIGN KEY (dispatch_id) REFERENCES pgbaton.dispatches(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY pgbaton.paused_tenants
+    ADD CONSTRAINT paused_tenants_pipeline_fkey FOREIGN KEY (pipeline) REFERENCES pgbaton.pipelines(name) ON DELETE CASCADE;
 
 ALTER TABLE ONLY pgbaton.stages
     ADD CONSTRAINT stages_pipeline_fkey FOREIGN KEY (pipeline) REFERENCES pgbaton.pipelines(name) ON DELETE CASCADE;
