@@ -2,11 +2,11 @@
 # made from has changed: a fresh machine needs make and a Python of 3.11 or newer, nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lock clean
+.PHONY: help setup demo test check format screenshots lock clean
 
 BIN     := .venv/bin
 STAMP   := .venv/.made
-INSTALL := -c constraints.txt -e '.[fastapi,embedded]' -e apps/adstudio --group dev
+INSTALL := -c constraints.txt -e '.[web,embedded]' -e apps/adstudio --group dev
 
 # What the caller gave, letter for letter: the shell reads it from its environment, never as code.
 export DEMO_PHOTO := $(value PHOTO)
@@ -14,7 +14,7 @@ export DEMO_COPY  := $(value COPY)
 unexport PHOTO COPY
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## make or refresh the environment
 
@@ -34,8 +34,11 @@ format: $(STAMP) ## put the code into the house's format
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+screenshots: $(STAMP) ## pictures of the page, into docs/images (needs Chromium)
+	$(BIN)/python tests/browser/screenshots.py docs/images
+
 lock: $(BIN)/uv ## bring constraints.txt up to date
-	printf '%s\n' '-e .[fastapi,embedded]' '-e apps/adstudio' uv | \
+	printf '%s\n' '-e .[web,embedded]' '-e apps/adstudio' uv | \
 	$(BIN)/uv pip compile - --quiet --upgrade --group dev --universal --python-version 3.11 \
 		--no-annotate --no-header --no-emit-package pgbaton --no-emit-package adstudio --output-file constraints.txt
 

@@ -17,10 +17,10 @@ import pytest_asyncio
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from house import ARGUMENTS, CHROMIUM, OPERATOR, VIEWER, page_alone  # noqa: E402
-from scene import build  # noqa: E402
+from house import ARGUMENTS, CHROMIUM, OPERATOR, VIEWER, page_alone
+from scene import build
 
-from pgbaton.web.access import Role, Tokens  # noqa: E402
+from pgbaton.web.access import Role, Tokens
 
 session = {"loop_scope": "session"}
 
@@ -28,7 +28,11 @@ session = {"loop_scope": "session"}
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One loop for all tests here: the browser lives in it."""
     for item in items:
-        if Path(__file__).parent in item.path.parents and isinstance(item, pytest.Function) and item.obj.__code__.co_flags & 0x80:
+        if (
+            Path(__file__).parent in item.path.parents
+            and isinstance(item, pytest.Function)
+            and item.obj.__code__.co_flags & 0x80
+        ):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 

@@ -51,10 +51,12 @@ WITH passed AS (
     SELECT i, k, now() - make_interval(secs => $4 * ($5 + r(i, 3)) + (cardinality($3::text[]) + 1 - k) * 9) AS began
       FROM generate_series($1::bigint, $1::bigint + $2 - 1) AS i, generate_series(1, cardinality($3::text[])) AS k
 ), made AS (
-    INSERT INTO pgbaton.dispatches (pipeline, job_key, tenant, stage, state, attempt, available_at, created_at, settled_at)
+    INSERT INTO pgbaton.dispatches (pipeline, job_key, tenant, stage, state, attempt, available_at, created_at,
+                                    settled_at)
     SELECT 'ad_creative', job(i)::text, (SELECT tenant_id FROM jobs WHERE job_id = job(i)), ($3::text[])[k],
            'completed', 1, began, began,
-           began + make_interval(secs => 0.2 + 1.5 * r(i * 7 + k, 4) + (CASE k WHEN 1 THEN 5 WHEN 5 THEN 6 ELSE 1 END) * (0.4 + r(i * 7 + k, 5)))
+           began + make_interval(secs => 0.2 + 1.5 * r(i * 7 + k, 4)
+                                         + (CASE k WHEN 1 THEN 5 WHEN 5 THEN 6 ELSE 1 END) * (0.4 + r(i * 7 + k, 5)))
       FROM passed ORDER BY began
     RETURNING id, available_at, settled_at
 )
@@ -79,7 +81,8 @@ WITH made AS (
 )
 INSERT INTO pgbaton.attempts (dispatch_id, attempt, worker, started_at, finished_at, outcome, http_status, error)
 SELECT m.id, a, 'app-yh-1', m.created_at + make_interval(secs => $7 * 0.18 * (a - 1) + 0.4),
-       CASE WHEN $4 <> 'running' OR a < $5 THEN m.created_at + make_interval(secs => $7 * (0.18 * (a - 1) + 0.05) + 1) END,
+       CASE WHEN $4 <> 'running' OR a < $5
+            THEN m.created_at + make_interval(secs => $7 * (0.18 * (a - 1) + 0.05) + 1) END,
        CASE WHEN $4 <> 'running' OR a < $5 THEN (CASE $4 WHEN 'cancelled' THEN 'superseded' ELSE 'failed' END) END,
        CASE WHEN $4 IN ('dead', 'retryable') THEN 500 END,
        CASE WHEN $4 IN ('dead', 'retryable') THEN ($6::text[])[1 + m.id % cardinality($6::text[])] END
@@ -163,7 +166,8 @@ async def build(dsn: str, *, prepared: bool = False, scale: float = 1.0) -> None
             "UPDATE pgbaton.stages SET strikes = 4, open_until = now() + interval '1 day' WHERE step = 'yolo_detect'"
         )
         await db.execute(
-            "UPDATE pgbaton.dispatches SET settled_at = settled_at - interval '3 h' WHERE settled_at < now() - interval '55 min'"
+            "UPDATE pgbaton.dispatches SET settled_at = settled_at - interval '3 h' "
+            "WHERE settled_at < now() - interval '55 min'"
         )
         await db.execute(IN_ORDER)
         await db.execute("SET session_replication_role = origin")
@@ -177,7 +181,8 @@ async def add_hostile(db: asyncpg.Connection) -> str:
     text = json.dumps({"detail": "<img src=x onerror=alert(1)>" + HOSTILE + "\u202egnp.exe\x07"})
     key = str(
         await db.fetchval(
-            "INSERT INTO jobs (tenant_id, current_step, status) VALUES ($1, 'overlay', 'failed') RETURNING job_id", HOSTILE
+            "INSERT INTO jobs (tenant_id, current_step, status) VALUES ($1, 'overlay', 'failed') RETURNING job_id",
+            HOSTILE,
         )
     )
     made = await db.fetchval(

@@ -43,7 +43,9 @@ async def take(dsn: str, out: Path) -> None:
             ("ko-KR", "dark", WIDE, "ko-dark"),
             ("ko-KR", "light", NARROW, "ko-phone"),
         ):
-            context = await browser.new_context(locale=language, color_scheme=scheme, viewport=size, device_scale_factor=1)
+            context = await browser.new_context(
+                locale=language, color_scheme=scheme, viewport=size, device_scale_factor=1
+            )
             page = await context.new_page()
             if suffix == "en-light":
                 await page.goto(f"{base}/login")

@@ -12,9 +12,9 @@ import httpx
 import pytest
 import pytest_asyncio
 from fastapi import FastAPI, Header, HTTPException
+from house import OPERATOR, VIEWER, serving
 from pydantic import SecretStr
 
-from house import OPERATOR, VIEWER, serving
 from pgbaton import Settings
 from pgbaton.errors import ConfigError
 from pgbaton.web import Identity, Role, dashboard
@@ -101,7 +101,9 @@ async def test_a_form_without_our_token_is_refused(client: Client, db: asyncpg.C
         {"Sec-Fetch-Site": "none"},
     ],
 )
-async def test_a_form_of_another_origin_is_refused(client: Client, db: asyncpg.Connection, headers: dict[str, str]) -> None:
+async def test_a_form_of_another_origin_is_refused(
+    client: Client, db: asyncpg.Connection, headers: dict[str, str]
+) -> None:
     token = await client.sign_in(OPERATOR)
     assert (await client.post("/act", {**PAUSE, "csrf": token}, **headers)).status_code == 403
     assert (await client.post("/login", {"token": OPERATOR}, **headers)).status_code == 403
@@ -176,14 +178,22 @@ async def test_a_way_back_leads_nowhere_else(client: Client) -> None:
 
 @pytest.mark.parametrize(
     "form",
-    [{}, {"action": "drop"}, {"action": "pause"}, {"action": "retry", "scope": "matching"}, {"action": "pause", "scope": "stage"}],
+    [
+        {},
+        {"action": "drop"},
+        {"action": "pause"},
+        {"action": "retry", "scope": "matching"},
+        {"action": "pause", "scope": "stage"},
+    ],
 )
 async def test_a_form_that_no_page_of_ours_has_is_refused(client: Client, form: dict[str, str]) -> None:
     token = await client.sign_in(OPERATOR)
     assert (await client.post("/act", {**form, "csrf": token})).status_code in (409, 422)
 
 
-async def test_another_origin_cannot_act_through_a_signed_in_browser(person: Any, base: str, db: asyncpg.Connection) -> None:
+async def test_another_origin_cannot_act_through_a_signed_in_browser(
+    person: Any, base: str, db: asyncpg.Connection
+) -> None:
     evil = FastAPI()
 
     @evil.get("/")

@@ -155,7 +155,9 @@ async def test_what_a_reader_opened_stays_open(person: Any, db: asyncpg.Connecti
     assert await page.locator("details[open]").count() == 1
 
 
-async def test_the_page_says_when_the_database_is_away_and_comes_back(person: Any, db: asyncpg.Connection, base: str) -> None:
+async def test_the_page_says_when_the_database_is_away_and_comes_back(
+    person: Any, db: asyncpg.Connection, base: str
+) -> None:
     page = await person("viewer")
     await db.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "

@@ -38,7 +38,14 @@ def test_every_text_that_a_page_asks_for_is_there() -> None:
 
 @pytest.mark.parametrize(
     ("header", "language"),
-    [("", "en"), ("ko", "ko"), ("ko-KR,ko;q=0.9,en;q=0.8", "ko"), ("fr,en;q=0.5,ko;q=0.7", "ko"), ("en, ko;q=x", "en"), ("ko;q=0", "en")],
+    [
+        ("", "en"),
+        ("ko", "ko"),
+        ("ko-KR,ko;q=0.9,en;q=0.8", "ko"),
+        ("fr,en;q=0.5,ko;q=0.7", "ko"),
+        ("en, ko;q=x", "en"),
+        ("ko;q=0", "en"),
+    ],
 )
 def test_the_browsers_first_language_that_we_have_is_taken(header: str, language: Language) -> None:
     assert preferred(header) == language
@@ -46,7 +53,17 @@ def test_the_browsers_first_language_that_we_have_is_taken(header: str, language
 
 @pytest.mark.parametrize(
     ("seconds", "said"),
-    [(None, "–"), (0, "0 ms"), (0.0123, "12 ms"), (1.26, "1.3 s"), (9.99, "10 s"), (119, "119 s"), (121, "2 min"), (7200, "2 h"), (180000, "2 d")],
+    [
+        (None, "–"),
+        (0, "0 ms"),
+        (0.0123, "12 ms"),
+        (1.26, "1.3 s"),
+        (9.99, "10 s"),
+        (119, "119 s"),
+        (121, "2 min"),
+        (7200, "2 h"),
+        (180000, "2 d"),
+    ],
 )
 def test_durations_have_two_figures(seconds: float | None, said: str) -> None:
     assert duration("en", seconds) == said

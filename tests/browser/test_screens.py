@@ -9,12 +9,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import pytest
-
 from scene import HOSTILE, add_hostile
 
 AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text(encoding="utf-8")
 SCREENS = ("/", "/jobs", "/dead", "/stages", "/workers", "/audit", "/confirm?action=retry&state=dead")
-OVERLAY_DEAD = "SELECT job_key FROM pgbaton.dispatches WHERE state = 'dead' AND stage = 'overlay' ORDER BY id DESC LIMIT 1"
+OVERLAY_DEAD = (
+    "SELECT job_key FROM pgbaton.dispatches WHERE state = 'dead' AND stage = 'overlay' ORDER BY id DESC LIMIT 1"
+)
 
 
 async def text(page: Any, selector: str) -> str:
@@ -134,10 +135,11 @@ async def test_hostile_text_is_shown_as_text(person: Any, db: asyncpg.Connection
     assert HOSTILE in await page.inner_text("#findings")
 
 
-@pytest.mark.parametrize("key", ["..%2F..%2Fetc", "%00", "%F0%9F%92%A9", "a%0D%0AX-Evil:1", "x" * 3000, "%ff", "'%3B--"])
+@pytest.mark.parametrize(
+    "key", ["..%2F..%2Fetc", "%00", "%F0%9F%92%A9", "a%0D%0AX-Evil:1", "x" * 3000, "%ff", "'%3B--"]
+)
 async def test_a_hostile_id_in_the_address_does_no_harm(person: Any, base: str, key: str) -> None:
     import httpx
-
     from house import VIEWER
 
     async with httpx.AsyncClient(base_url=base, headers={"Origin": base.removesuffix("/pgbaton")}) as client:
@@ -205,7 +207,9 @@ async def test_keyboard_alone_is_enough(person: Any, base: str, db: asyncpg.Conn
         await page.keyboard.press("Tab")
         if await page.evaluate("document.activeElement.textContent") == "Retry all…":
             break
-    width = "getComputedStyle(document.activeElement).outlineStyle + getComputedStyle(document.activeElement).outlineWidth"
+    width = (
+        "getComputedStyle(document.activeElement).outlineStyle + getComputedStyle(document.activeElement).outlineWidth"
+    )
     assert await page.evaluate(width) == "solid2px"
     await page.keyboard.press("Enter")
     await page.wait_for_selector("#yes")

@@ -1,5 +1,7 @@
 """pgbaton beside a FastAPI application: the guard of its stages, its lifespan, its health routes.
 
+``dashboard(settings, token=…)`` is the page (extra ``web``), a router for ``include_router``.
+
 The guard is what makes an endpoint a stage: it *begins* (compare-and-set to running, 409 otherwise) and *ends*
 (done in the same transaction as the stage's own results; failed on an exception)::
 
@@ -17,9 +19,14 @@ The guard is what makes an endpoint a stage: it *begins* (compare-and-set to run
         return {"boxes": len(boxes)}
 """
 
+from typing import TYPE_CHECKING, Any
+
 from pgbaton.fastapi.guard import JobRequest, Stages, Turn
 from pgbaton.fastapi.lifespan import health, lifespan
 from pgbaton.fastapi.problems import Problem, StageFailed, answer_with_problems, problem
+
+if TYPE_CHECKING:
+    from pgbaton.web import dashboard
 
 __all__ = [
     "JobRequest",
@@ -28,7 +35,17 @@ __all__ = [
     "Stages",
     "Turn",
     "answer_with_problems",
+    "dashboard",
     "health",
     "lifespan",
     "problem",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """``dashboard``, which needs the extra ``web``, is loaded by the first who asks for it."""
+    if name == "dashboard":
+        from pgbaton.web import dashboard
+
+        return dashboard
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -26,18 +26,16 @@ class WebSettings(BaseSettings):
     viewer_token: SecretStr | None = None
     title: str = Field(default="pgbaton", max_length=60)
 
-    @property
-    def tokens(self) -> dict[str, str | None]:
-        """For :func:`~pgbaton.web.dashboard`."""
-        return {
-            "token": self.token.get_secret_value() if self.token else None,
-            "viewer_token": self.viewer_token.get_secret_value() if self.viewer_token else None,
-        }
-
 
 def create_app(settings: Settings, web: WebSettings, pipeline: str | None = None) -> tuple[FastAPI, Dashboard]:
     """An application that is nothing but the page. Raises :class:`ConfigError` where no token is set."""
-    admin = dashboard(settings, pipeline=pipeline, title=web.title, **web.tokens)
+    admin = dashboard(
+        settings,
+        pipeline=pipeline,
+        title=web.title,
+        token=web.token.get_secret_value() if web.token else None,
+        viewer_token=web.viewer_token.get_secret_value() if web.viewer_token else None,
+    )
     app = FastAPI(title="pgbaton", openapi_url=None, docs_url=None, redoc_url=None)
     app.include_router(admin, prefix="/pgbaton")
 

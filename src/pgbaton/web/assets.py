@@ -8,7 +8,10 @@ from importlib.resources import files
 from starlette.responses import Response
 
 KINDS = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
-FILES = {name: files("pgbaton.web").joinpath("static", name).read_bytes() for name in ("app.css", "app.js", "htmx.min.js", "icon.svg")}
+FILES = {
+    name: files("pgbaton.web").joinpath("static", name).read_bytes()
+    for name in ("app.css", "app.js", "htmx.min.js", "icon.svg")
+}
 VERSION = hashlib.sha256(b"".join(FILES.values())).hexdigest()[:16]
 
 

@@ -88,9 +88,9 @@ def gantt(lanes: Sequence[Lane], title: str, spell: Callable[[float], str]) -> M
                     bar.title,
                 )
             )
-    return Markup(
-        '<svg class="chart gantt" height="{}" role="img" aria-label="{}"><title>{}</title>{}</svg>'
-    ).format(height, title, title, Markup("").join(parts))
+    return Markup('<svg class="chart gantt" height="{}" role="img" aria-label="{}"><title>{}</title>{}</svg>').format(
+        height, title, title, Markup("").join(parts)
+    )
 
 
 def shortened(text: str, most: int) -> str:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from math import ceil
-from typing import cast
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from pgbaton.events import Language
 from pgbaton.web.access import SESSION_SECONDS, Role
 from pgbaton.web.live import Stream
 from pgbaton.web.messages import LANGUAGES
@@ -55,7 +53,7 @@ async def language(view: View) -> Response:
     chosen = view.asked("to")
     answer = RedirectResponse(view.back(view.url()), 303)
     if chosen in LANGUAGES:
-        _set_cookie(answer, view, LANGUAGE_COOKIE, cast(Language, chosen), YEAR)
+        _set_cookie(answer, view, LANGUAGE_COOKIE, chosen, YEAR)
     return answer
 
 
@@ -70,9 +68,8 @@ def set_session(answer: Response, view: View, value: str, seconds: int) -> None:
 
 
 def _set_cookie(answer: Response, view: View, name: str, value: str, seconds: int) -> None:
-    answer.set_cookie(
-        name, value, max_age=seconds, path=f"{view.base}/", secure=_encrypted(view.request), httponly=True, samesite="strict"
-    )  # fmt: skip
+    path, secure = f"{view.base}/", _encrypted(view.request)
+    answer.set_cookie(name, value, max_age=seconds, path=path, secure=secure, httponly=True, samesite="strict")
 
 
 def _encrypted(request: Request) -> bool:

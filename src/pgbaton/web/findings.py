@@ -47,7 +47,9 @@ def _found(seen: Overview) -> Iterator[Finding]:
         yield Finding("note", "paused", action="resume", target={"scope": "pipeline"})
     for tenant in seen.tenants:
         target = {"scope": "tenant", "tenant": tenant.tenant}
-        yield Finding("note", "tenant_paused", {"tenant": tenant.tenant}, {"tenant": tenant.tenant}, None, "resume", target)
+        yield Finding(
+            "note", "tenant_paused", {"tenant": tenant.tenant}, {"tenant": tenant.tenant}, None, "resume", target
+        )
     for stage in seen.stages:
         yield from _of_stage(seen, stage)
     if seen.inbox > MUCH_INBOX:
@@ -56,15 +58,29 @@ def _found(seen: Overview) -> Iterator[Finding]:
 
 def _of_stage(seen: Overview, s: StageOverview) -> Iterator[Finding]:
     if s.circuit.state != "closed":
-        yield Finding("bad", "circuit", {"stage": s.stage, "strikes": s.circuit.strikes}, {"stage": s.stage, "state": "retryable"})
+        yield Finding(
+            "bad", "circuit", {"stage": s.stage, "strikes": s.circuit.strikes}, {"stage": s.stage, "state": "retryable"}
+        )
     if s.dead:
-        yield Finding("bad", "dead", {"stage": s.stage, "count": s.dead}, None, "dead", "retry", {"stage": s.stage, "state": "dead"})
+        yield Finding(
+            "bad",
+            "dead",
+            {"stage": s.stage, "count": s.dead},
+            None,
+            "dead",
+            "retry",
+            {"stage": s.stage, "state": "dead"},
+        )
     paused = s.paused and not seen.paused
     if paused:
         values: dict[str, object] = {"stage": s.stage, "waiting": s.waiting}
-        yield Finding("note", "stage_paused", values, {"stage": s.stage}, None, "resume", {"scope": "stage", "stage": s.stage})
+        yield Finding(
+            "note", "stage_paused", values, {"stage": s.stage}, None, "resume", {"scope": "stage", "stage": s.stage}
+        )
     if s.retrying >= LOUD_RETRIES and s.circuit.state == "closed":
-        yield Finding("warn", "retrying", {"stage": s.stage, "count": s.retrying}, {"stage": s.stage, "state": "retryable"})
+        yield Finding(
+            "warn", "retrying", {"stage": s.stage, "count": s.retrying}, {"stage": s.stage, "state": "retryable"}
+        )
     waits = s.oldest_wait is not None and s.oldest_wait > LONG_WAIT
     if waits and not s.paused and not seen.paused and s.circuit.state == "closed":
         full = s.concurrency is not None and s.running >= s.concurrency
@@ -72,4 +88,6 @@ def _of_stage(seen: Overview, s: StageOverview) -> Iterator[Finding]:
         shown = {"stage": s.stage, "state": "available"}
         yield Finding("warn", "full" if full else "behind", values | ({"running": s.running} if full else {}), shown)
     if s.work.p95 is not None and s.work.p95 > NEAR_TIMEOUT * s.timeout:
-        yield Finding("warn", "slow", {"stage": s.stage, "work_s": s.work.p95, "timeout_s": s.timeout}, {"stage": s.stage})
+        yield Finding(
+            "warn", "slow", {"stage": s.stage, "work_s": s.work.p95, "timeout_s": s.timeout}, {"stage": s.stage}
+        )

@@ -6,7 +6,7 @@ from pgbaton.events import Language
 
 LANGUAGES: dict[Language, str] = {"ko": "한국어", "en": "English"}
 
-# key: (Korean, English)
+# Each in Korean and in English.
 MESSAGES: dict[str, tuple[str, str]] = {
     # frame
     "skip": ("본문으로 건너뛰기", "Skip to the content"),
@@ -28,7 +28,10 @@ MESSAGES: dict[str, tuple[str, str]] = {
     # login
     "login": ("로그인", "Sign in"),
     "login.token": ("토큰", "Token"),
-    "login.why": ("PGBATON_WEB_TOKEN에 설정된 토큰을 입력하세요.", "Enter the token that PGBATON_WEB_TOKEN was set to."),
+    "login.why": (
+        "PGBATON_WEB_TOKEN에 설정된 토큰을 입력하세요.",
+        "Enter the token that PGBATON_WEB_TOKEN was set to.",
+    ),
     "login.wrong": ("토큰이 맞지 않습니다.", "That is not the token."),
     "login.slow": ("실패가 너무 많습니다. {wait} 후에 다시 시도하세요.", "Too many failures. Try again in {wait}."),
     # counts and figures
@@ -106,7 +109,10 @@ MESSAGES: dict[str, tuple[str, str]] = {
         "{stage} does not answer ({strikes} times in a row). It is called again by itself once it is back.",
     ),
     "find.paused": ("파이프라인이 일시정지되어 있습니다.", "The pipeline is paused."),
-    "find.stage_paused": ("{stage} 단계가 일시정지되어 있습니다. 대기 {waiting}건.", "{stage} is paused; {waiting} waiting."),
+    "find.stage_paused": (
+        "{stage} 단계가 일시정지되어 있습니다. 대기 {waiting}건.",
+        "{stage} is paused; {waiting} waiting.",
+    ),
     "find.tenant_paused": ("테넌트 {tenant}이(가) 일시정지되어 있습니다.", "Tenant {tenant} is paused."),
     "find.dead": ("{stage} 단계에서 {count}건이 실패해 멈췄습니다.", "{count} died at {stage} and wait for you."),
     "find.retrying": (
@@ -163,7 +169,10 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "job.status": ("상태", "Status"),
     "job.updated": ("변경 시각", "Updated"),
     "job.timeline": ("진행 과정", "Timeline"),
-    "job.timeline.alt": ("{count}번의 단계와 그 시도. 아래 표에 같은 내용이 있습니다.", "{count} dispatches and their attempts; the table below says the same."),
+    "job.timeline.alt": (
+        "{count}번의 단계와 그 시도. 아래 표에 같은 내용이 있습니다.",
+        "{count} dispatches and their attempts; the table below says the same.",
+    ),
     "job.calls": ("호출", "Calls"),
     "job.truncated": ("최근 200건만 보입니다.", "Only the newest 200 are shown."),
     "job.no_calls": ("아직 호출되지 않았습니다.", "Not called yet."),
@@ -186,15 +195,24 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "seg.other": ("그 밖", "other"),
     # dead
     "dead.none": ("실패해 멈춘 작업이 없습니다.", "Nothing is dead."),
-    "dead.capped": ("많아서 단계마다 최근 10,000건만 살폈습니다.", "There are so many that only the newest 10,000 of a stage were looked at."),
-    "dead.too_wide": ("제때 세지 못했습니다. 작업 목록에서 단계별로 보세요.", "They could not be counted in time. Look at them by stage under Jobs."),
+    "dead.capped": (
+        "많아서 단계마다 최근 10,000건만 살폈습니다.",
+        "There are so many that only the newest 10,000 of a stage were looked at.",
+    ),
+    "dead.too_wide": (
+        "제때 세지 못했습니다. 작업 목록에서 단계별로 보세요.",
+        "They could not be counted in time. Look at them by stage under Jobs.",
+    ),
     "dead.count": ("건수", "Jobs"),
     "dead.newest": ("최근", "Newest"),
     "dead.example": ("예", "For example"),
     "dead.no_error": ("(오류 내용 없음)", "(no error was said)"),
     "dead.show": ("작업 보기", "Show jobs"),
     # workers
-    "workers.none": ("워커가 없습니다. pgbaton run으로 시작하세요.", "There are no workers. Start one with pgbaton run."),
+    "workers.none": (
+        "워커가 없습니다. pgbaton run으로 시작하세요.",
+        "There are no workers. Start one with pgbaton run.",
+    ),
     "worker.name": ("이름", "Name"),
     "worker.calls": ("호출", "Calls"),
     "worker.renewed": ("임대 갱신", "Lease renewed"),
@@ -237,10 +255,19 @@ MESSAGES: dict[str, tuple[str, str]] = {
     # confirmation
     "confirm.title": ("확인", "Are you sure?"),
     "confirm.retry": ("{count}건을 다시 시도합니다.", "Retry {count}."),
-    "confirm.cancel": ("{count}건을 취소합니다. 취소한 작업은 저절로 진행되지 않습니다.", "Cancel {count}. A cancelled job does not go on by itself."),
-    "confirm.cancel_one": ("이 작업을 취소합니다. 진행 중인 호출의 결과는 버려집니다.", "Cancel this job. The end of a call that is under way will change nothing."),
+    "confirm.cancel": (
+        "{count}건을 취소합니다. 취소한 작업은 저절로 진행되지 않습니다.",
+        "Cancel {count}. A cancelled job does not go on by itself.",
+    ),
+    "confirm.cancel_one": (
+        "이 작업을 취소합니다. 진행 중인 호출의 결과는 버려집니다.",
+        "Cancel this job. The end of a call that is under way will change nothing.",
+    ),
     "confirm.none": ("해당하는 작업이 없습니다.", "There is nothing to do it to."),
-    "confirm.too_wide": ("제때 셀 수 없습니다. 조건을 좁혀 주세요.", "It could not be counted in time. Narrow the filter."),
+    "confirm.too_wide": (
+        "제때 셀 수 없습니다. 조건을 좁혀 주세요.",
+        "It could not be counted in time. Narrow the filter.",
+    ),
     "confirm.filter": ("조건", "Everything that matches"),
     "confirm.yes_retry": ("{count}건 다시 시도", "Retry {count}"),
     "confirm.yes_cancel": ("{count}건 취소", "Cancel {count}"),

@@ -107,7 +107,7 @@ class Dashboard(APIRouter):
 
         who_asks = nobody if public else self._access
 
-        async def endpoint(request: Request, who: Identity | None = Depends(who_asks)) -> Response:  # noqa: B008
+        async def endpoint(request: Request, who: Identity | None = Depends(who_asks)) -> Response:
             return _with_headers(await self._answer(request, who, name, screen, acts=acts, public=public))
 
         named = f"{self.site.name}:{name}" if method == "GET" else None
@@ -204,7 +204,13 @@ def _problem(view: View, error: Exception) -> Response:
         raise error
     if isinstance(error, (actions.Unfit, asyncpg.DataError)):
         return page(view, "problem.html", 422, message="fault.unfit", detail="", title="", code=422)
-    away = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError)
+    away = (
+        OSError,
+        TimeoutError,
+        asyncpg.InterfaceError,
+        asyncpg.PostgresConnectionError,
+        asyncpg.OperatorInterventionError,
+    )
     if isinstance(error, (DatabaseError, *away)):
         detail = str(error) if isinstance(error, PgbatonError) else describe(error)
         return page(view, "problem.html", 503, message="fault.database", detail=detail, title="", code=503)
@@ -233,5 +239,3 @@ async def _form(request: Request) -> dict[str, list[str]]:
         return parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=200)
     except ValueError:
         return {}
-
-

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from starlette.responses import Response
 
 from pgbaton import insights, operate
@@ -107,5 +105,4 @@ async def confirm(view: View) -> Response:
         filters = filter_of(view, table.pipeline)
         if not key:
             count = await operate.count_matching(conn, filters, action)
-    values: Mapping[str, object] = {"action": action, "key": key, "count": count, "asked": asked_of(view)}
-    return page(view, "confirm.html", **values)
+    return page(view, "confirm.html", action=action, key=key, count=count, asked=asked_of(view))

@@ -92,16 +92,20 @@ def page(view: View, template: str, status: int = 200, **values: Any) -> Respons
         given = {k: shown_count(x) if isinstance(x, int) and k != "strikes" else x for k, x in found.values.items()}
         return t(f"find.{found.code}", **given)
 
-    html = _environment().get_template(template).render(
-        v=view,
-        t=t,
-        known=known,
-        sentence=sentence,
-        num=shown_count,
-        dur=lambda seconds: duration(language, seconds),
-        asset=lambda name: f"{view.base}/static/{assets.VERSION}/{name}",
-        languages=LANGUAGES,
-        layout="part.html" if view.request.headers.get("hx-request") == "true" else "layout.html",
-        **values,
+    html = (
+        _environment()
+        .get_template(template)
+        .render(
+            v=view,
+            t=t,
+            known=known,
+            sentence=sentence,
+            num=shown_count,
+            dur=lambda seconds: duration(language, seconds),
+            asset=lambda name: f"{view.base}/static/{assets.VERSION}/{name}",
+            languages=LANGUAGES,
+            layout="part.html" if view.request.headers.get("hx-request") == "true" else "layout.html",
+            **values,
+        )
     )
     return HTMLResponse(html, status)
