@@ -18,6 +18,8 @@ class AppSettings(BaseSettings):
 
     ``vlm_url`` is an OpenAI-compatible address up to ``/v1``; without one the two LLaVA stages use measured checks
     that call themselves that. ``yolo_model`` is the path of a YOLO file (ONNX) to use instead of the shipped detector.
+    The operators' page is at ``/admin`` where one of its tokens is set: ``pgbaton_web_token`` for who may act,
+    ``pgbaton_web_viewer_token`` for who may look.
     """
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True, env_ignore_empty=True)
@@ -37,6 +39,8 @@ class AppSettings(BaseSettings):
     vlm_api_key: SecretStr | None = None
     vlm_timeout: float = Field(default=120, gt=0, le=3600)
     yolo_model: Path | None = None
+    pgbaton_web_token: SecretStr | None = None
+    pgbaton_web_viewer_token: SecretStr | None = None
 
     @property
     def title(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from adstudio import stages as ad_stages
+from adstudio.admin import admin_page
 from adstudio.config import AppSettings
 from adstudio.pipeline import ad_creative
 from adstudio.studio import open_studio
@@ -31,5 +32,8 @@ def create_app(settings: AppSettings, *, stages_url: str | None = None) -> FastA
     )
     app.include_router(stages.router)
     app.include_router(health)
+    if settings.pgbaton_web_token or settings.pgbaton_web_viewer_token:
+        app.state.admin = admin_page(settings, worker, stages)
+        app.include_router(app.state.admin, prefix="/admin")
     answer_with_problems(app)
     return app

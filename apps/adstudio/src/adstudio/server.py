@@ -12,7 +12,7 @@ LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 
 class StudioServer(uvicorn.Server):
-    """Uvicorn, but a signal also drains the worker at once.
+    """Uvicorn, but a signal also drains the worker at once, and lets open pages go.
 
     Uvicorn closes its door first and runs the lifespan's end last; a worker that went on claiming between the two
     would find its own application's door closed.
@@ -26,6 +26,9 @@ class StudioServer(uvicorn.Server):
         engine = getattr(self._app.state, "pgbaton", None)
         if engine is not None:
             engine.stop()
+        admin = getattr(self._app.state, "admin", None)
+        if admin is not None:
+            admin.close()  # or the server would wait for open pages
         super().handle_exit(sig, frame)
 
 
