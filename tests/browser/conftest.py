@@ -25,6 +25,10 @@ from pgbaton.web.access import Role, Tokens
 session = {"loop_scope": "session"}
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "looks: changes nothing, and may share a database with others that do not")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One loop for all tests here: the browser lives in it."""
     for item in items:
@@ -62,10 +66,31 @@ async def scene(cluster: Any, template: str) -> AsyncIterator[str]:
         yield urlsplit(dsn).path.removeprefix("/")
 
 
+@pytest_asyncio.fixture(scope="session", **session)
+async def standing(cluster: Any, scene: str) -> AsyncIterator[tuple[str, str]]:
+    """A database and the page on it, shared by the tests that only look."""
+    async with cluster.new_database(scene) as dsn, page_alone(dsn) as base:
+        yield dsn, base
+
+
 @pytest_asyncio.fixture(**session)
-async def dsn(cluster: Any, scene: str) -> AsyncIterator[str]:
-    async with cluster.new_database(scene) as dsn:
-        yield dsn
+async def place(cluster: Any, scene: str, standing: tuple[str, str], request: Any) -> AsyncIterator[tuple[str, str]]:
+    """A database and the page on it, served as `pgbaton web` serves it; this test's own unless it only looks."""
+    if request.node.get_closest_marker("looks"):
+        yield standing
+        return
+    async with cluster.new_database(scene) as dsn, page_alone(dsn) as base:
+        yield dsn, base
+
+
+@pytest.fixture
+def dsn(place: tuple[str, str]) -> str:
+    return place[0]
+
+
+@pytest.fixture
+def base(place: tuple[str, str]) -> str:
+    return place[1]
 
 
 @pytest_asyncio.fixture(**session)
@@ -73,13 +98,6 @@ async def db(dsn: str) -> AsyncIterator[asyncpg.Connection]:
     conn = await asyncpg.connect(dsn)
     yield conn
     await conn.close()
-
-
-@pytest_asyncio.fixture(**session)
-async def base(dsn: str) -> AsyncIterator[str]:
-    """The address of the page, served as `pgbaton web` serves it."""
-    async with page_alone(dsn) as base:
-        yield base
 
 
 @dataclass

@@ -57,6 +57,7 @@ async def paused(db: asyncpg.Connection) -> bool:
 PAUSE = {"action": "pause", "scope": "pipeline"}
 
 
+@pytest.mark.looks
 async def test_who_is_not_signed_in_sees_nothing(client: Client) -> None:
     for path in PAGES:
         answer = await client.http.get(path)
@@ -67,6 +68,7 @@ async def test_who_is_not_signed_in_sees_nothing(client: Client) -> None:
     assert (await client.post("/act", PAUSE)).status_code == 401
 
 
+@pytest.mark.looks
 async def test_a_viewer_sees_everything_and_does_nothing(client: Client, db: asyncpg.Connection) -> None:
     token = await client.sign_in(VIEWER)
     for path in PAGES[:-1]:
@@ -101,6 +103,7 @@ async def test_a_form_without_our_token_is_refused(client: Client, db: asyncpg.C
         {"Sec-Fetch-Site": "none"},
     ],
 )
+@pytest.mark.looks
 async def test_a_form_of_another_origin_is_refused(
     client: Client, db: asyncpg.Connection, headers: dict[str, str]
 ) -> None:
@@ -110,6 +113,7 @@ async def test_a_form_of_another_origin_is_refused(
     assert not await paused(db)
 
 
+@pytest.mark.looks
 async def test_a_forged_session_is_none(client: Client) -> None:
     await client.sign_in(VIEWER)
     real = client.http.cookies["pgbaton_session"]
@@ -130,6 +134,7 @@ async def test_a_forged_session_is_none(client: Client) -> None:
     assert Tokens(OPERATOR, "another-viewer-token").read(real) is None
 
 
+@pytest.mark.looks
 async def test_the_session_cookie_is_out_of_reach(client: Client) -> None:
     answer = await client.post("/login", {"token": OPERATOR})
     cookie = answer.headers["set-cookie"]
@@ -158,6 +163,7 @@ def test_the_brake_forgets_and_is_bounded() -> None:
     assert brake.wait("a", 2.0) == 0
 
 
+@pytest.mark.looks
 async def test_answers_carry_the_headers_that_protect_them(client: Client) -> None:
     await client.sign_in(VIEWER)
     for path in ("/", "/jobs", "/login"):
@@ -186,11 +192,13 @@ async def test_a_way_back_leads_nowhere_else(client: Client) -> None:
         {"action": "pause", "scope": "stage"},
     ],
 )
+@pytest.mark.looks
 async def test_a_form_that_no_page_of_ours_has_is_refused(client: Client, form: dict[str, str]) -> None:
     token = await client.sign_in(OPERATOR)
     assert (await client.post("/act", {**form, "csrf": token})).status_code in (409, 422)
 
 
+@pytest.mark.looks
 async def test_another_origin_cannot_act_through_a_signed_in_browser(
     person: Any, base: str, db: asyncpg.Connection
 ) -> None:
@@ -216,6 +224,7 @@ async def test_another_origin_cannot_act_through_a_signed_in_browser(
     assert not await paused(db)
 
 
+@pytest.mark.looks
 async def test_twenty_pages_share_one_answer_and_a_stream_ends_when_told(client: Client, base: str) -> None:
     await client.sign_in(VIEWER)
     answers = await asyncio.gather(*(client.http.get("/") for _ in range(20)))

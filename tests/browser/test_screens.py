@@ -33,6 +33,7 @@ async def faults(page: Any) -> list[str]:
     ]
 
 
+@pytest.mark.looks
 async def test_the_overview_says_what_is_wrong_and_shows_the_line(person: Any) -> None:
     page = await person()
     said = await text(page, "#findings")
@@ -46,6 +47,7 @@ async def test_the_overview_says_what_is_wrong_and_shows_the_line(person: Any) -
     assert await page.locator(".spark rect").count() > 20
 
 
+@pytest.mark.looks
 async def test_a_finding_leads_to_the_jobs_it_means(person: Any) -> None:
     page = await person()
     await page.click(".line > li:nth-child(4) .dead")
@@ -53,6 +55,7 @@ async def test_a_finding_leads_to_the_jobs_it_means(person: Any) -> None:
     assert await page.locator("#jobs tbody tr").count() == 6
 
 
+@pytest.mark.looks
 async def test_filters_combine_and_stay_in_the_address(person: Any, db: asyncpg.Connection) -> None:
     page = await person("viewer", "/jobs")
     await page.select_option("#f-stage", "overlay")
@@ -78,6 +81,7 @@ async def test_filters_combine_and_stay_in_the_address(person: Any, db: asyncpg.
     assert urlsplit(page.url).query == ""
 
 
+@pytest.mark.looks
 async def test_pages_of_jobs_follow_each_other_without_a_gap(person: Any) -> None:
     page = await person("viewer", "/jobs?history=1&stage=planner")
     seen: list[str] = []
@@ -90,6 +94,7 @@ async def test_pages_of_jobs_follow_each_other_without_a_gap(person: Any) -> Non
     assert await page.locator("#jobs tbody a").first.inner_text() == seen[0]
 
 
+@pytest.mark.looks
 async def test_a_job_shows_why_its_timeline_its_calls_and_its_row(person: Any, db: asyncpg.Connection) -> None:
     key = await db.fetchval(OVERLAY_DEAD)
     page = await person("viewer", f"/job?key={key}")
@@ -101,11 +106,13 @@ async def test_a_job_shows_why_its_timeline_its_calls_and_its_row(person: Any, d
     assert await page.locator("#actions, #do-rerun").count() == 0
 
 
+@pytest.mark.looks
 async def test_a_job_that_is_not_there_is_said_not_to_be(base: str, person: Any) -> None:
     page = await person("viewer", "/jobs?id=nothing-has-this-id")
     assert "No job matches" in await text(page, "#live")
 
 
+@pytest.mark.looks
 async def test_the_dead_are_grouped_by_stage_and_error(person: Any) -> None:
     page = await person("viewer", "/dead")
     said = await text(page, "#live")
@@ -138,6 +145,7 @@ async def test_hostile_text_is_shown_as_text(person: Any, db: asyncpg.Connection
 @pytest.mark.parametrize(
     "key", ["..%2F..%2Fetc", "%00", "%F0%9F%92%A9", "a%0D%0AX-Evil:1", "x" * 3000, "%ff", "'%3B--"]
 )
+@pytest.mark.looks
 async def test_a_hostile_id_in_the_address_does_no_harm(person: Any, base: str, key: str) -> None:
     import httpx
     from house import VIEWER
@@ -151,6 +159,7 @@ async def test_a_hostile_id_in_the_address_does_no_harm(person: Any, base: str, 
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.looks
 async def test_axe_finds_no_serious_fault(person: Any, db: asyncpg.Connection, scheme: str) -> None:
     key = await db.fetchval(OVERLAY_DEAD)
     page = await person(None, "/login", color_scheme=scheme)
@@ -173,6 +182,7 @@ async def test_nothing_is_wider_than_a_phone(person: Any, db: asyncpg.Connection
     assert await faults(page) == []
 
 
+@pytest.mark.looks
 async def test_dark_is_dark_and_light_is_light(person: Any) -> None:
     shades = {}
     for scheme in ("light", "dark"):
@@ -182,6 +192,7 @@ async def test_dark_is_dark_and_light_is_light(person: Any) -> None:
     assert shades["dark"] < 150 < 600 < shades["light"]
 
 
+@pytest.mark.looks
 async def test_the_reader_chooses_the_language(person: Any) -> None:
     page = await person("viewer", locale="ko-KR")
     assert await page.get_attribute("html", "lang") == "ko"

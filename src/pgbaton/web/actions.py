@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+from functools import partial
+
 from starlette.responses import RedirectResponse, Response
 
 from pgbaton import operate
 from pgbaton.errors import ConfigError
+from pgbaton.events import describe
 from pgbaton.operate import Done
 from pgbaton.web.pages import filter_of
-from pgbaton.web.site import View
+from pgbaton.web.site import Site, View
+
+log = logging.getLogger("pgbaton.web")
+
+PATIENCE = 5.0
+"""Seconds that a person waits for an action; a longer one (thousands of jobs) goes on without them."""
 
 
 class Unfit(ValueError):
@@ -18,13 +28,26 @@ class Unfit(ValueError):
 async def act(view: View) -> Response:
     """Do it, and show the page that it was asked from, with what came of it."""
     action, who = view.asked("action"), view.who.name
-    done = await _job(view, action, who) if view.asked("key") else await _many(view, action, who)
+    doing = asyncio.create_task(_job(view, action, who) if view.asked("key") else _many(view, action, who))
+    view.site.under_way.add(doing)
+    doing.add_done_callback(partial(_ended, view.site, action))
+    await asyncio.wait([doing], timeout=PATIENCE)
     view.site.source.changed(at_once=True)
     view.site.broadcaster.changed()
-    said = {"said": action, "n": done.count} if done.count else {"said": "nothing"}
+    said: dict[str, object] = {"said": "going"}
+    if doing.done():
+        done = doing.result()
+        said = {"said": action, "n": done.count} if done.count else {"said": "nothing"}
     to = view.back(view.url())
     mark = "&" if "?" in to else "?"
     return RedirectResponse(to + mark + "&".join(f"{k}={v}" for k, v in said.items()), 303)
+
+
+def _ended(site: Site, action: str, doing: asyncio.Task[Done]) -> None:
+    site.under_way.discard(doing)
+    site.broadcaster.changed()
+    if not doing.cancelled() and (error := doing.exception()) is not None and not isinstance(error, Unfit):
+        log.warning("%s did not end well: %s", action, describe(error))
 
 
 async def _job(view: View, action: str, who: str) -> Done:

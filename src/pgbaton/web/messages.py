@@ -279,6 +279,10 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "said.rerun": ("다시 실행합니다.", "It runs again."),
     "said.pause": ("일시정지했습니다.", "Paused."),
     "said.resume": ("재개했습니다.", "Resumed."),
+    "said.going": (
+        "진행 중입니다. 어디까지 되었는지는 감사 기록에 나옵니다.",
+        "It is under way; the audit shows how far it has come.",
+    ),
     "said.nothing": (
         "바뀐 것이 없습니다. 그사이 이미 진행되었거나 다른 곳에서 사용 중입니다.",
         "Nothing was changed: it was there already, moved on meanwhile, or somebody holds its row this moment.",
@@ -294,6 +298,20 @@ MESSAGES: dict[str, tuple[str, str]] = {
     ),
     "fault.unfit": ("요청의 값이 맞지 않습니다.", "A value of the request does not fit."),
     "fault.again": ("다시 시도", "Try again"),
+    "refused.unknown_stage": ("그런 단계가 없습니다.", "No stage performs that step."),
+    "refused.unknown_job": ("그런 작업이 없습니다.", "There is no such job."),
+    "refused.busy": (
+        "누군가 이 행을 지금 사용 중입니다. 다시 시도하세요.",
+        "Somebody holds its row this moment. Try again.",
+    ),
+    "refused.running": (
+        "단계가 이 작업을 처리 중입니다. 기다리거나 취소하거나 ‘진행 중이어도’를 선택하세요.",
+        "A stage is at work on it. Wait, cancel it, or tick “even if a stage is at work”.",
+    ),
+    "refused.too_wide": (
+        "너무 많은 가운데 드물어서 멈췄습니다. 조건을 좁혀 주세요. 그때까지의 작업은 처리되었습니다.",
+        "Too little among too much: it was given up, what came before is done. Narrow the filter.",
+    ),
     # units
     "unit.ms": ("{n} ms", "{n} ms"),
     "unit.s": ("{n}초", "{n} s"),

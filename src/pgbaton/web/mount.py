@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,12 +16,12 @@ from markupsafe import Markup
 from starlette.responses import RedirectResponse, Response
 
 from pgbaton.config import Settings
-from pgbaton.errors import ConfigError, DatabaseError, PgbatonError
+from pgbaton.errors import ConfigError, DatabaseError, PgbatonError, Refused
 from pgbaton.events import EventLog, Language, describe
 from pgbaton.web import actions, assets, doors, pages
 from pgbaton.web.access import SESSION_SECONDS, Identity, Role, Tokens, form_token, same_origin
 from pgbaton.web.live import Broadcaster
-from pgbaton.web.messages import LANGUAGES, preferred
+from pgbaton.web.messages import LANGUAGES, MESSAGES, preferred
 from pgbaton.web.render import HEADERS, page
 from pgbaton.web.site import LANGUAGE_COOKIE, SESSION_COOKIE, Site, View
 from pgbaton.web.source import Source
@@ -88,9 +87,10 @@ class Dashboard(APIRouter):
             yield
         finally:
             self.close()
-            telling.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await telling
+            ending = [telling, *self.site.under_way]
+            for task in ending:
+                task.cancel()
+            await asyncio.gather(*ending, return_exceptions=True)
             await self.site.source.close()
 
     def _by_token(self, request: Request) -> Identity | None:
@@ -214,6 +214,8 @@ def _problem(view: View, error: Exception) -> Response:
     if isinstance(error, (DatabaseError, *away)):
         detail = str(error) if isinstance(error, PgbatonError) else describe(error)
         return page(view, "problem.html", 503, message="fault.database", detail=detail, title="", code=503)
+    if isinstance(error, Refused) and f"refused.{error.code}" in MESSAGES:
+        return page(view, "problem.html", 409, message=f"refused.{error.code}", detail="", title="", code=409)
     if isinstance(error, PgbatonError):
         return page(view, "problem.html", 409, message="fault.title", detail=str(error), title="", code=409)
     log.error("the page %r failed", view.page, exc_info=error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from markupsafe import Markup
 from starlette.requests import Request
 
 from pgbaton.events import Language
+from pgbaton.operate import Done
 from pgbaton.web.access import Brake, Identity, Tokens
 from pgbaton.web.live import Broadcaster
 from pgbaton.web.source import Source
@@ -22,7 +24,7 @@ LONGEST_VALUE = 1000
 @dataclass
 class Site:
     """``name`` tells this page's routes from those of another one in the same application. ``tokens``: ``None`` where
-    the host application says who is asking."""
+    the host application says who is asking. ``under_way``: actions that are not at their end."""
 
     source: Source
     broadcaster: Broadcaster
@@ -31,6 +33,7 @@ class Site:
     title: str
     secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))
     brake: Brake = field(default_factory=Brake)
+    under_way: set[asyncio.Task[Done]] = field(default_factory=set)
     name: str = field(default_factory=lambda: f"pgbaton_{secrets.token_hex(4)}")
 
 
