@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
@@ -226,8 +226,8 @@ class Dispatch:
     worker: int | None
     row: Row | None
     probing: bool = False
-    traceparent: str | None = None
-    waited: float | None = None
+    traceparent: str | None = field(default=None, compare=False)
+    waited: float | None = field(default=None, compare=False)
 
     @classmethod
     def of(cls, record: Any) -> Self:

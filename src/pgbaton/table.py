@@ -65,6 +65,7 @@ class JobTable:
             "key_type": self.key_type,
             "step_type": self.step_type,
             "status_type": self.status_type,
+            "matching": sql.read("queries/matching.sql").rstrip(),
             "touch": ", updated_at = clock_timestamp()" if self.has_updated_at else "",
             "updated_at": "j.updated_at::timestamptz" if self.has_updated_at else "NULL::timestamptz",
             "row": f"j.{key} IS NOT NULL AS present, {tenant} AS tenant, "

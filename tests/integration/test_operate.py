@@ -388,3 +388,12 @@ async def test_hostile_names_are_stored_as_they_are_or_without_what_cannot_be(da
         assert len(who) <= 200
         assert "\x00" not in who
         assert (await operate.retry(d.conn, d.table, ["\x00", "'", "%"], who="m")).count == 0
+
+
+async def test_a_tenant_too_long_for_an_index_does_not_abort_the_users_transaction(database: str) -> None:
+    async with desk(database) as d:
+        await d.conn.execute("ALTER TABLE jobs ALTER tenant_id TYPE text")
+        tenant = "".join(chr(0xAC00 + n) for n in range(4000))  # does not compress
+        await d.conn.execute("INSERT INTO jobs (tenant_id, current_step, status) VALUES ($1, 'made', 'done')", tenant)
+        found = await insights.list_jobs(d.conn, JobFilter("craft", tenant=tenant))
+        assert [j.tenant for j in found.jobs] == [tenant]

@@ -84,7 +84,7 @@ def jobs(
     if page.too_wide:
         _fail("that finds too little among too much: narrow it by state, tenant, stage or job")
     if as_json:
-        print_json([asdict(row) for row in page.jobs])
+        print_json([{k: v for k, v in asdict(row).items() if k != "age"} for row in page.jobs])
         return
     table = new_table("job", "tenant", "stage", "state", "attempt", "outcome", "http", "error")
     for row in page.jobs:

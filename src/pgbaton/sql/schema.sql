@@ -525,7 +525,7 @@ CREATE INDEX dispatches_due ON pgbaton.dispatches USING btree (pipeline, stage, 
 
 CREATE INDEX dispatches_of_job ON pgbaton.dispatches USING btree (job_key text_pattern_ops, id);
 
-CREATE INDEX dispatches_of_tenant ON pgbaton.dispatches USING btree (pipeline, tenant, id) WHERE (tenant IS NOT NULL);
+CREATE INDEX dispatches_of_tenant ON pgbaton.dispatches USING btree (pipeline, "left"(tenant, 64), id) WHERE (tenant IS NOT NULL);
 
 CREATE UNIQUE INDEX dispatches_one_open ON pgbaton.dispatches USING btree (pipeline, job_key) WHERE (state = ANY (ARRAY['available'::text, 'running'::text, 'retryable'::text]));
 

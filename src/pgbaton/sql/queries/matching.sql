@@ -1,9 +1,10 @@
+-- What a filter's parts ask for, as list_jobs and count_jobs take them: $1 to $10, each null: any; $11 ids below.
 pgbaton.dispatches AS d
   LEFT JOIN pgbaton.attempts AS t ON t.dispatch_id = d.id AND t.attempt = d.attempt
  WHERE ($1::text IS NULL OR d.pipeline = $1)
    AND ($2::text IS NULL OR d.stage = $2)
    AND ($3::text[] IS NULL OR d.state = ANY ($3))
-   AND ($4::text IS NULL OR d.tenant = $4)
+   AND ($4::text IS NULL OR d.tenant = $4 AND left(d.tenant, 64) = left($4, 64))
    AND ($5::float8 IS NULL
         OR d.created_at < statement_timestamp() - make_interval(secs => $5)
        AND d.id <= (SELECT pgbaton.last_dispatch_before(statement_timestamp() - make_interval(secs => $5))))

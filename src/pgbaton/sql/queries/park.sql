@@ -6,7 +6,8 @@ WITH paused AS MATERIALIZED (
        FOR SHARE SKIP LOCKED
 ), page AS MATERIALIZED (
     SELECT d.id FROM pgbaton.dispatches AS d
-     WHERE d.pipeline = $1 AND d.tenant = $2 AND d.id > $3 AND d.state IN ('available', 'retryable')
+     WHERE d.pipeline = $1 AND d.tenant = $2 AND left(d.tenant, 64) = left($2, 64) AND d.id > $3
+       AND d.state IN ('available', 'retryable')
        AND d.available_at < pgbaton.parked() AND EXISTS (SELECT FROM paused)
      ORDER BY d.id
      LIMIT $4

@@ -1,2 +1,2 @@
--- $1 pipeline: its routes.
-SELECT step, after FROM pgbaton.stages WHERE pipeline = $1 AND routed
+-- $1 pipeline: its routes, in order.
+SELECT step, after FROM pgbaton.stages WHERE pipeline = $1 AND routed ORDER BY position

@@ -1,0 +1,102 @@
+"""The operators' commands, as they are typed: what they say, what they do, and their exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from typing import Any
+
+import pytest
+
+from line import Line, line
+from stage_server import Call, Say, StageServer
+
+
+async def pgbaton(dsn: str, *words: str, **environment: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of one command."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        "from pgbaton.cli import main; main()",
+        *words,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=os.environ | {"DATABASE_URL": dsn, "COLUMNS": "200", "NO_COLOR": "1"} | environment,
+    )
+    out, err = await process.communicate()
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+async def ask(dsn: str, *words: str) -> Any:
+    _, out, err = await pgbaton(dsn, *words, "--json")
+    assert err == ""
+    return json.loads(out)
+
+
+async def _fail(server: StageServer, call: Call) -> Say:
+    return Say(500)
+
+
+async def _dead(craft: Line) -> str:
+    async with craft.worker():
+        job = await craft.add()
+        await craft.until_state(job, "cut", "dead")
+    return job
+
+
+async def test_a_dead_job_is_found_explained_retried_and_audited(database: str) -> None:
+    async with line(database, _fail, cut_attempts=1) as craft:
+        job = await _dead(craft)
+        code, out, _ = await pgbaton(database, "dead")
+        assert (code, "HTTP 500" in out, job in out) == (1, True, True)
+        code, out, _ = await pgbaton(database, "explain", job)
+        assert (code, out) == (3, "dead at cut after 1 attempts: HTTP 500\n")
+        code, out, _ = await pgbaton(database, "explain", job, PGBATON_LOG_LANGUAGE="ko")
+        assert (code, out) == (3, "cut 단계에서 1회 시도 후 포기: HTTP 500\n")
+        code, out, _ = await pgbaton(database, "show", job)
+        assert code == 0
+        assert f"{job}: (cut, failed) acme" in out
+        assert (await ask(database, "show", job))["dispatches"][0]["timeline"][-1]["kind"] == "running"
+        code, out, _ = await pgbaton(database, "retry", "--error", "http 500", "--dry-run")
+        assert (code, out) == (0, "would retry 1\n")
+        assert await ask(database, "retry", "--error", "http 500", "--as", "mina") == {"retried": [job]}
+        (entry,) = await ask(database, "audit")
+        assert (entry["who"], entry["action"], entry["detail"]["filter"]["error"]) == ("mina", "retry", "http 500")
+        assert (await pgbaton(database, "dead"))[:2] == (0, "nothing is dead\n")
+
+
+async def test_a_job_is_cancelled_and_rerun(database: str) -> None:
+    async with line(database) as craft:
+        job = await craft.add()
+        assert (await pgbaton(database, "cancel", job))[:2] == (0, f"cancelled:\n{job}\n")
+        assert (await pgbaton(database, "cancel", job))[:2] == (1, "nothing to cancel\n")
+        assert (await pgbaton(database, "rerun", job, "--from", "glue"))[:2] == (0, f"{job} goes on from glue\n")
+        assert (await pgbaton(database, "rerun", job, "--from", "glue"))[:2] == (1, f"{job} waits for glue already\n")
+        code, _, err = await pgbaton(database, "rerun", job, "--from", "dry")
+        assert (code, err) == (1, "pgbaton: no stage performs 'dry'; there are: cut, glue\n")
+        assert (await pgbaton(database, "cancel", "--tenant", "nobody"))[0] == 1
+        assert (await pgbaton(database, "cancel", "--tenant", "acme", "--dry-run"))[1] == "would cancel 1\n"
+        assert (await pgbaton(database, "cancel", "--tenant", "acme"))[0] == 0
+        assert [e["action"] for e in await ask(database, "audit")] == ["cancel", "rerun", "cancel"]
+
+
+async def test_a_tenant_is_paused_and_resumed(database: str) -> None:
+    async with line(database) as craft:
+        job = await craft.add()
+        assert (await pgbaton(database, "pause", "--tenant", "acme"))[1] == "paused the tenant acme\n"
+        assert (await ask(database, "doctor"))[-1]["remedy"].endswith("--tenant acme")
+        code, out, _ = await pgbaton(database, "explain", job)
+        assert (code, out) == (3, "the tenant acme is paused\n")
+        assert (await pgbaton(database, "resume", "--tenant", "acme"))[1] == "resumed the tenant acme\n"
+        assert (await pgbaton(database, "pause", "--tenant", "acme", "--stage", "cut"))[0] == 2
+
+
+@pytest.mark.parametrize("words", [["show"], ["explain"]])
+async def test_a_job_that_is_not_there_is_said_to_be_so(database: str, words: list[str]) -> None:
+    async with line(database):
+        code, out, err = await pgbaton(database, *words, "\x1b[2Jnot-there")
+        assert (code, out) == (1, "")
+        assert "there is no job" in err
+        assert "\x1b" not in err
