@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 
 import asyncpg
 
 from line import Line, line
-from pgbaton import insights
+from pgbaton import insights, operate
+from pgbaton.errors import Refused
+from pgbaton.insights import JobFilter
 from stage_server import Call, Say, StageServer, work
 
 SECONDS = 6.0
 
 
 async def test_everything_at_once_never_deadlocks(database: str) -> None:
-    """Bulk edits of all jobs, stages that fail in every way, reconciling, retrying and pruning, side by side."""
+    """Bulk edits of all jobs, stages that fail in every way, reconciling, operating and pruning, side by side."""
     dice = random.Random(7)
 
     async def moody(server: StageServer, call: Call) -> Say:
@@ -62,8 +65,17 @@ async def _scatter(conn: asyncpg.Connection) -> None:
 
 async def _operate(conn: asyncpg.Connection) -> None:
     table = await insights.table_of(conn, None)
-    await insights.retry(conn, table, None, None)
+    everything = JobFilter("craft")
+    await operate.act_on_matching(conn, table, everything, "retry", 10_001, who="m")
     await insights.reconcile(conn, table, create=True)
+    await operate.act_on_matching(conn, table, everything, "cancel", 5, who="m")
+    job = await conn.fetchval("SELECT job_id::text FROM jobs ORDER BY random() LIMIT 1")
+    with contextlib.suppress(Refused):
+        await operate.rerun(conn, table, job, "cut", who="m", force=True)
+    await operate.pause_tenant(conn, table, "acme", who="m")
+    await operate.pause(conn, "craft", "glue", who="m")
+    await operate.resume(conn, "craft", "glue", who="m")
+    await operate.resume_tenant(conn, table, "acme", who="m")
     await conn.execute(
         "UPDATE pgbaton.dispatches SET settled_at = now() - interval '1 year' "
         "WHERE id IN (SELECT id FROM pgbaton.dispatches WHERE settled_at IS NOT NULL LIMIT 50 FOR UPDATE SKIP LOCKED)"
