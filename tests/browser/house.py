@@ -17,7 +17,8 @@ from pgbaton import Settings
 from pgbaton.web.alone import WebSettings, create_app
 
 OPERATOR, VIEWER = "operator-token-of-the-tests", "viewer-token-of-the-tests"
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = os.environ.get("CHROMIUM") or next((path for path in map(shutil.which, BROWSERS) if path), None)
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -29,11 +30,13 @@ ARGUMENTS = [
 
 
 @asynccontextmanager
-async def serving(app: FastAPI) -> AsyncIterator[str]:
-    """The address of ``app``, served in this loop."""
+async def serving(app: FastAPI, root_path: str = "") -> AsyncIterator[str]:
+    """The address of ``app``, served in this loop. ``root_path``: as behind a proxy that strips it."""
     sock = socket.socket()
     sock.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1))
+    server = uvicorn.Server(
+        uvicorn.Config(app, root_path=root_path, log_config=None, access_log=False, timeout_graceful_shutdown=1)
+    )
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
     task = asyncio.create_task(server.serve(sockets=[sock]))
     while not server.started and not task.done():

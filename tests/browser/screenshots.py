@@ -38,10 +38,10 @@ async def take(dsn: str, out: Path) -> None:
     }
     async with page_alone(dsn) as base, async_playwright() as tool:
         browser = await tool.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        for language, scheme, size, suffix in (
-            ("en-GB", "light", WIDE, "en-light"),
-            ("ko-KR", "dark", WIDE, "ko-dark"),
-            ("ko-KR", "light", NARROW, "ko-phone"),
+        for language, scheme, size, suffix, some in (
+            ("en-GB", "light", WIDE, "en-light", tuple(screens)),
+            ("ko-KR", "dark", WIDE, "ko-dark", ("overview", "jobs", "job")),
+            ("ko-KR", "light", NARROW, "ko-phone", ("overview", "dead", "job")),
         ):
             context = await browser.new_context(
                 locale=language, color_scheme=scheme, viewport=size, device_scale_factor=1
@@ -57,10 +57,10 @@ async def take(dsn: str, out: Path) -> None:
                 await page.click("#resume-3")
                 await page.fill("#pause-tenant", "moonbakery")
                 await page.click("#pause-tenant-do")
-            for name, path in screens.items():
-                await page.goto(base + path)
+            for name in some:
+                await page.goto(base + screens[name])
                 await page.wait_for_selector("#live-sign[data-state=on]" if name != "confirm" else "#confirm")
-                await page.screenshot(path=out / f"{name}-{suffix}.png", full_page=True)
+                await page.screenshot(path=out / f"{name}-{suffix}.png", full_page=size is WIDE)
             await context.close()
         await browser.close()
 

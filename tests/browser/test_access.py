@@ -260,6 +260,19 @@ async def test_the_host_application_says_who_is_asking(dsn: str, db: asyncpg.Con
     assert await db.fetchval("SELECT who FROM pgbaton.audit") == "mina"
 
 
+async def test_behind_a_proxy_every_address_has_its_path(dsn: str) -> None:
+    app = FastAPI()
+    app.include_router(dashboard(Settings(database_url=SecretStr(dsn)), token=OPERATOR), prefix="/pgbaton")
+    async with serving(app, "/ops") as address, httpx.AsyncClient(base_url=address) as client:
+        answer = await client.get("/pgbaton/jobs?state=dead")
+        assert answer.headers["location"] == "/ops/pgbaton/login?back=%2Fops%2Fpgbaton%2Fjobs%3Fstate%3Ddead"
+        said = (await client.get("/pgbaton/login")).text
+        assert set(re.findall(r'(?:href|src|action)="(/[^/]*/[^/]*/)', said)) == {"/ops/pgbaton/"}
+        origin = {"Origin": address}
+        answer = await client.post("/pgbaton/login", data={"token": OPERATOR}, headers=origin)
+        assert "Path=/ops/pgbaton/" in answer.headers["set-cookie"]
+
+
 def test_nothing_is_public_by_default() -> None:
     settings = Settings(database_url=SecretStr("postgresql://127.0.0.1/x"))
     with pytest.raises(ConfigError, match="not public"):

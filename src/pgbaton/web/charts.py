@@ -49,8 +49,8 @@ class Lane:
 
 
 TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 43200)
-LANE, TOP, LABEL = 34, 26, 18.0
-"""Height of a lane and of the axis in pixels; width of the names in percent."""
+LANE, TOP = 34, 26
+"""Height of a lane and of the axis in pixels, as the style sheet has them for the names beside."""
 
 
 def gantt(lanes: Sequence[Lane], title: str, spell: Callable[[float], str]) -> Markup:
@@ -58,12 +58,12 @@ def gantt(lanes: Sequence[Lane], title: str, spell: Callable[[float], str]) -> M
     text keeps its size on any screen."""
     length = max((bar.end for lane in lanes for bar in lane.bars), default=0) or 1
     tick = next((t for t in TICKS if length / t <= 6), 86400 * max(1, round(length / 6 / 86400)))
-    scale = (100 - LABEL - 1) / length
+    scale = 100 / length
     height = TOP + LANE * len(lanes)
     parts = []
     at = 0.0
     while at <= length * 1.0001:
-        x = LABEL + at * scale
+        x = at * scale
         parts.append(
             Markup(
                 '<line class="grid" x1="{0:.2f}%" x2="{0:.2f}%" y1="{1}" y2="{2}"/>'
@@ -73,7 +73,6 @@ def gantt(lanes: Sequence[Lane], title: str, spell: Callable[[float], str]) -> M
         at += tick
     for i, lane in enumerate(lanes):
         y = TOP + i * LANE
-        parts.append(Markup('<text class="name" x="0" y="{}">{}</text>').format(y + 21, shortened(lane.name, 22)))
         for bar in lane.bars:
             thin = bar.kind in ("waiting", "backoff")
             parts.append(
@@ -81,16 +80,18 @@ def gantt(lanes: Sequence[Lane], title: str, spell: Callable[[float], str]) -> M
                     '<rect class="{}" x="{:.3f}%" y="{}" width="{:.3f}%" height="{}" rx="2"><title>{}</title></rect>'
                 ).format(
                     bar.kind,
-                    LABEL + bar.start * scale,
+                    bar.start * scale,
                     y + (12 if thin else 7),
                     max((bar.end - bar.start) * scale, 0.25),
                     8 if thin else 18,
                     bar.title,
                 )
             )
-    return Markup('<svg class="chart gantt" height="{}" role="img" aria-label="{}"><title>{}</title>{}</svg>').format(
-        height, title, title, Markup("").join(parts)
-    )
+    names = Markup("").join(Markup("<li>{}</li>").format(shortened(lane.name, 40)) for lane in lanes)
+    return Markup(
+        '<div class="lanes"><ul aria-hidden="true">{}</ul>'
+        '<svg class="chart gantt" height="{}" role="img" aria-label="{}"><title>{}</title>{}</svg></div>'
+    ).format(names, height, title, title, Markup("").join(parts))
 
 
 def shortened(text: str, most: int) -> str:

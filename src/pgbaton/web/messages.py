@@ -290,6 +290,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
     # faults
     "fault.title": ("문제가 있습니다", "That did not work"),
     "fault.database": ("데이터베이스에 연결할 수 없습니다.", "The database cannot be reached."),
+    "fault.refuses": ("데이터베이스가 거부했습니다.", "The database refuses."),
     "fault.refused": ("허용되지 않은 요청입니다.", "That request is refused."),
     "fault.viewer": ("열람자는 조치할 수 없습니다.", "A viewer cannot act."),
     "fault.form": (

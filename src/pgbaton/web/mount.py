@@ -214,6 +214,8 @@ def _problem(view: View, error: Exception) -> Response:
     if isinstance(error, (DatabaseError, *away)):
         detail = str(error) if isinstance(error, PgbatonError) else describe(error)
         return page(view, "problem.html", 503, message="fault.database", detail=detail, title="", code=503)
+    if isinstance(error, asyncpg.PostgresError):
+        return page(view, "problem.html", 503, message="fault.refuses", detail=describe(error), title="", code=503)
     if isinstance(error, Refused) and f"refused.{error.code}" in MESSAGES:
         return page(view, "problem.html", 409, message=f"refused.{error.code}", detail="", title="", code=409)
     if isinstance(error, PgbatonError):

@@ -41,7 +41,11 @@ class Source:
         """A connection, and the pipeline's table. Raises :class:`PgbatonError` and what the driver raises."""
         pool, table = await self._open()
         async with pool.acquire(timeout=10) as conn:
-            yield conn, table
+            try:
+                yield conn, table
+            except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
+                self._table = None  # attached anew, it seems: the next one looks
+                raise
 
     async def close(self) -> None:
         """Give all connections back; what still runs is cut."""

@@ -63,6 +63,8 @@
   document.addEventListener("htmx:beforeSwap", (e) => {
     opened.clear();
     for (const d of document.querySelectorAll("#live details[open][id]")) opened.add(d.id);
+    // What went wrong is shown in place of what was there: old figures must not pass for new ones.
+    if (e.detail.xhr.status >= 404) { e.detail.shouldSwap = true; e.detail.isError = false; }
     if (e.detail.xhr.status === 401) { e.detail.shouldSwap = false; location.reload(); }
   });
   document.addEventListener("htmx:afterSwap", () => {
