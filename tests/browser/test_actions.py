@@ -67,7 +67,7 @@ async def test_a_job_is_cancelled_after_a_confirmation(person: Any, db: asyncpg.
 async def test_everything_that_matches_is_counted_confirmed_and_done(person: Any, db: asyncpg.Connection) -> None:
     page = await person("operator", "/jobs?state=dead&stage=overlay")
     await page.click("#bulk-retry")
-    assert "Retry 6." in await page.inner_text("#count")
+    assert "Jobs to retry: 6." in await page.inner_text("#count")
     assert await audited(db) == []
     await page.click("#yes")
     assert "6 will be tried again" in await page.inner_text("#flash")

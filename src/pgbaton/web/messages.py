@@ -254,10 +254,10 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "actions": ("조치", "Actions"),
     # confirmation
     "confirm.title": ("확인", "Are you sure?"),
-    "confirm.retry": ("{count}건을 다시 시도합니다.", "Retry {count}."),
+    "confirm.retry": ("{count}건을 다시 시도합니다.", "Jobs to retry: {count}."),
     "confirm.cancel": (
         "{count}건을 취소합니다. 취소한 작업은 저절로 진행되지 않습니다.",
-        "Cancel {count}. A cancelled job does not go on by itself.",
+        "Jobs to cancel: {count}. A cancelled job does not go on by itself.",
     ),
     "confirm.cancel_one": (
         "이 작업을 취소합니다. 진행 중인 호출의 결과는 버려집니다.",

@@ -1,0 +1,119 @@
+"""The broadcast and the shared answers, without a browser: bounded, whoever looks and however slowly."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from pgbaton.events import EventLog
+from pgbaton.web import live
+from pgbaton.web.live import Broadcaster, Stream
+from pgbaton.web.shared import Shared
+
+SCOPE: dict[str, Any] = {"type": "http", "method": "GET", "path": "/live", "headers": []}
+
+
+class NoSource:
+    """What a broadcaster needs of a source."""
+
+    class overview:
+        rest = 0.0
+
+    def changed(self) -> None: ...
+
+
+def a_broadcaster() -> Broadcaster:
+    return Broadcaster("postgresql://127.0.0.1:9/none", None, NoSource(), EventLog())  # type: ignore[arg-type]
+
+
+async def never() -> Any:
+    await asyncio.Event().wait()
+
+
+async def test_a_viewer_who_does_not_read_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "SLOW", 0.05)
+    broadcaster, sent = a_broadcaster(), 0
+
+    async def send(_message: object) -> None:
+        nonlocal sent
+        sent += 1
+        if sent > 2:
+            await never()
+
+    streaming = asyncio.create_task(Stream(broadcaster)(SCOPE, never, send))
+    while sent < 2:
+        await asyncio.sleep(0)
+    assert "1 viewers" in repr(broadcaster)
+    for viewer in broadcaster._viewers:
+        viewer.wake.set()
+    await asyncio.wait_for(streaming, 2)
+    assert "0 viewers" in repr(broadcaster)
+
+
+async def test_a_viewer_who_leaves_is_forgotten() -> None:
+    broadcaster, gone = a_broadcaster(), asyncio.Event()
+
+    async def receive() -> dict[str, str]:
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(_message: object) -> None: ...
+
+    streaming = asyncio.create_task(Stream(broadcaster)(SCOPE, receive, send))
+    await asyncio.sleep(0)
+    gone.set()
+    await asyncio.wait_for(streaming, 2)
+    assert "0 viewers" in repr(broadcaster)
+
+
+async def test_there_are_no_more_viewers_than_places_and_none_once_it_is_closed() -> None:
+    broadcaster, statuses = a_broadcaster(), []
+
+    async def send(message: Any) -> None:
+        statuses.append(message.get("status"))
+
+    with ExitStack() as stack:
+        for _ in range(live.MOST_VIEWERS):
+            assert stack.enter_context(broadcaster.viewer()) is not None
+        await Stream(broadcaster)(SCOPE, never, send)
+    broadcaster.close()
+    await Stream(broadcaster)(SCOPE, never, send)
+    assert [s for s in statuses if s] == [503, 503]
+
+
+async def test_many_askers_share_one_computation() -> None:
+    computed = 0
+
+    async def compute() -> int:
+        nonlocal computed
+        computed += 1
+        await asyncio.sleep(0.01)
+        return computed
+
+    shared = Shared(compute)
+    assert await asyncio.gather(*(shared.get() for _ in range(50))) == [1] * 50
+    shared.changed()
+    assert await shared.get() == 1  # too young to be computed again
+    shared.changed(at_once=True)
+    assert await shared.get() == 2
+
+
+async def test_what_fails_fails_for_all_who_wait_and_is_tried_again_later() -> None:
+    tries = 0
+
+    async def compute() -> int:
+        nonlocal tries
+        tries += 1
+        raise ConnectionError
+
+    shared = Shared(compute)
+    failed = await asyncio.gather(*(shared.get() for _ in range(20)), return_exceptions=True)
+    assert all(isinstance(f, ConnectionError) for f in failed)
+    assert tries == 1
+    shared.changed(at_once=True)
+    with pytest.raises(ConnectionError):
+        await shared.get()
+    assert tries == 2
