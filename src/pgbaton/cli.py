@@ -25,13 +25,14 @@ from pgbaton.config import Settings, load_pipeline, load_settings
 from pgbaton.database import check_migrated, connection
 from pgbaton.engine import Engine
 from pgbaton.errors import PgbatonError
+from pgbaton.events import describe
 from pgbaton.migrate import migrate as migrate_schema
 from pgbaton.model import Pipeline, State
 
 T = TypeVar("T")
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-out = Console(highlight=False)
+out = Console(highlight=False, markup=False, emoji=False)
 
 ConfigFile = Annotated[Path, typer.Option("--config", help="The pipeline's TOML file.", show_default=False)]
 DatabaseUrl = Annotated[
@@ -48,6 +49,9 @@ def main() -> None:
         app()
     except PgbatonError as error:
         print(f"pgbaton: {error}", file=sys.stderr)
+        sys.exit(1)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        print(f"pgbaton: the database refused, or went away: {describe(error)}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -129,7 +133,7 @@ def status(database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
     for w in seen.workers:
         state = "lost" if not w.alive else "draining" if w.draining else "alive"
         calls = f"{w.calls}/{w.capacity}"
-        table.add_row(w.name, w.pipeline, str(w.id), calls, f"{_seconds(w.silent)} ago", state)
+        table.add_row(_plain(w.name), w.pipeline, str(w.id), calls, f"{_seconds(w.silent)} ago", state)
     out.print(table if seen.workers else "no workers")
 
 
@@ -240,7 +244,7 @@ def doctor(
         _print_json([{"name": f.name, "what": f.what, "remedy": f.remedy} for f in found])
     else:
         for f in found:
-            out.print(f"{f.name}: {f.what}\n  remedy: {f.remedy}", markup=False)
+            out.print(f"{f.name}: {f.what}\n  remedy: {f.remedy}")
         if not found:
             out.print("nothing is wrong")
     if found:
@@ -273,9 +277,9 @@ def _table(*names: str) -> Table:
 
 
 def _plain(value: object) -> str:
-    """A cell: text of others' making must not be taken for markup, nor break the line."""
+    """A cell: text of others' making must not break the line, nor speak to the terminal."""
     text = "" if value is None else str(value)
-    return "".join(c if c.isprintable() else "�" for c in text).replace("[", r"\[")
+    return "".join(c if c.isprintable() else "�" for c in text)
 
 
 def _seconds(seconds: float) -> str:

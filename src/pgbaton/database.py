@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,11 +15,14 @@ from pgbaton.errors import DatabaseError, NotMigrated
 
 OLDEST_POSTGRES = 140000
 CONNECT_TIMEOUT = 10.0
+QUERY_TIMEOUT = 30.0
 
 SETTINGS = {
     "application_name": "pgbaton",
     # The protocol is written for READ COMMITTED, whatever the database's default is.
     "default_transaction_isolation": "read committed",
+    # A row that a policy hides would look like a job that is gone: better an error than a cancelled dispatch.
+    "row_security": "off",
     # A worker that is frozen in the middle of something must not hold what others wait for.
     "idle_in_transaction_session_timeout": "10s",
     "lock_timeout": "10s",
@@ -111,7 +115,7 @@ def pool(database_url: str, size: int, *, through_pooler: bool) -> asyncpg.Pool:
         database_url,
         min_size=1,
         max_size=size,
-        command_timeout=30,
+        command_timeout=QUERY_TIMEOUT,
         timeout=CONNECT_TIMEOUT,
         reset=keep,
         **(_POOLER_OPTIONS if through_pooler else _DIRECT_OPTIONS),
@@ -131,11 +135,24 @@ async def _open(database_url: str) -> asyncpg.Connection:
         if "startup parameter" not in str(error):
             raise
     else:
-        # A pooler makes up the process id that it greets with.
-        async with conn.transaction():
-            if await conn.fetchval("SELECT pg_backend_pid()") == conn.get_server_pid():
+        # Where nothing comes any more not even a cancellation ends a query: only the end of its connection does.
+        cut = asyncio.get_running_loop().call_later(CONNECT_TIMEOUT, conn.terminate)
+        try:
+            transaction = conn.transaction()
+            await transaction.start()
+            pid = await conn.fetchval("SELECT pg_backend_pid()")
+            await transaction.rollback()
+            if pid == conn.get_server_pid():  # a pooler makes up the process id that it greets with
                 return conn
-        await conn.close()
+            await conn.close()
+        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            conn.terminate()
+            raise ConnectionError from error
+        except BaseException:
+            conn.terminate()
+            raise
+        finally:
+            cut.cancel()
     return await asyncpg.connect(database_url, timeout=CONNECT_TIMEOUT, **_POOLER_OPTIONS)
 
 
@@ -146,7 +163,9 @@ async def check_migrated(conn: asyncpg.Connection) -> None:
     except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
         have = 0
     except asyncpg.InsufficientPrivilegeError:
-        raise DatabaseError("this role has no right on the schema pgbaton: run as its owner") from None
+        raise DatabaseError(
+            "this role has no right on the schema pgbaton: run as its owner, or grant what docs/deployment.md lists"
+        ) from None
     need = sql.migrations()[-1][0]
     if have < need:
         raise NotMigrated(f"the schema pgbaton is at version {have}, this engine needs {need}: run pgbaton migrate")

@@ -11,7 +11,6 @@ from typing import Self
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import (
     ConnectError,
-    ConnectTimeoutError,
     NetworkError,
     PyreqwestError,
     RequestTimeoutError,
@@ -76,14 +75,14 @@ class StageClient:
                 retry_after_seconds(response.get_header("retry-after"), time.time()),
                 None if 200 <= status < 300 else _reason(status, response, body),
             )
-        except ConnectTimeoutError:
-            return Answer(Reply.REFUSED, error="no connection to the stage")
+        except RequestTimeoutError as error:
+            if _never_connected(error):
+                return Answer(Reply.REFUSED, error="no connection to the stage")
+            return Answer(Reply.TIMEOUT, error=f"no answer within {stage.timeout:g} s")
         except ConnectError as error:
             if _never_connected(error):
                 return Answer(Reply.REFUSED, error="no connection to the stage")
             return Answer(Reply.LOST, error="the connection broke before the answer was complete")
-        except RequestTimeoutError:
-            return Answer(Reply.TIMEOUT, error=f"no answer within {stage.timeout:g} s")
         except NetworkError:
             return Answer(Reply.LOST, error="the connection broke before the answer was complete")
         except PyreqwestError as error:
@@ -92,10 +91,10 @@ class StageClient:
             return Answer(Reply(lost), error=f"the stage's answer was not readable ({type(error).__name__})")
 
 
-def _never_connected(error: ConnectError) -> bool:
+def _never_connected(error: RequestTimeoutError | ConnectError) -> bool:
     """Whether nothing was sent. The client calls it a connect error, too, when a connection closes before the
-    answer: only its cause tells the two apart, and a stage that may have worked must not count as one that was
-    never reached."""
+    answer or when an answer does not come in time: only the cause tells them apart, and a stage that may have
+    worked must not count as one that was never reached."""
     causes = error.details["causes"] or []
     return any(cause["message"] == "client error (Connect)" for cause in causes)
 

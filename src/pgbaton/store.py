@@ -12,7 +12,7 @@ import asyncpg
 
 from pgbaton.errors import LeaseLost
 from pgbaton.model import Dispatch, State
-from pgbaton.outcome import Answer, Decision
+from pgbaton.outcome import Answer, Decision, Verb
 from pgbaton.table import JobTable
 
 RECONCILE_PAGE = 1000
@@ -81,7 +81,6 @@ class Store:
         """
         gone = [d.id for d, _ in decided if d.row is None]
         settled = {row["id"]: State.CANCELLED for row in (await self._fetch("forget", gone) if gone else ())}
-        await self._check_gone([d.job_key for d, _ in decided if d.row is None])
         here = [(d, decision, d.row) for d, decision in decided if d.row is not None]
         if here:
             rows = await self._fetch(
@@ -97,6 +96,7 @@ class Store:
                 [row.status for _, _, row in here],
             )
             settled |= {row["id"]: State(row["state"]) for row in rows}
+        await self._look_again([d.job_key for d, c in decided if c.verb in (Verb.COMPLETE, Verb.CANCEL)])
         return settled
 
     async def move(self, moves: Sequence[Move]) -> set[str]:
@@ -124,7 +124,7 @@ class Store:
     async def absorb(self, limit: int) -> int:
         """Apply changes that users' transactions could only write down; returns how many."""
         row = (await self._fetch("absorb", self._pipeline, limit))[0]
-        await self._check_gone(row["gone"])
+        await self._look_again(row["gone"])
         return int(row["applied"])
 
     async def strike(self, step: str, *, probed: bool) -> None:
@@ -162,9 +162,9 @@ class Store:
         """Take the worker's row away."""
         await self._pool.execute(self._table.query("leave"), worker)
 
-    async def _check_gone(self, job_keys: Collection[str]) -> None:
-        """A job whose dispatch was cancelled because its row was gone may have come back that very moment, when its
-        trigger found the dispatch still open: look once more, with a new snapshot."""
+    async def _look_again(self, job_keys: Collection[str]) -> None:
+        """What the trigger would have completed or cancelled was settled by us instead: the trigger was off, a route
+        has changed, or a job came back the moment that it seemed gone. Its row may ask for a dispatch."""
         if job_keys:
             await self.reconcile(job_keys)
 

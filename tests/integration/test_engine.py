@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import Counter
+from urllib.parse import urlsplit
 
 from line import line, until
 from stage_server import Call, Say, StageServer, work
@@ -91,6 +92,38 @@ async def test_a_stage_that_marks_its_job_failed_is_retried_from_its_entry_state
         job = await craft.add()
         await craft.until_row(job, "glue", "done")
         assert [c.path for c in craft.server.calls] == ["/cut", "/cut", "/glue", "/glue"]
+
+
+async def test_a_stage_that_hangs_is_a_failure_not_a_stage_that_is_down(database: str) -> None:
+    async def hang(server: StageServer, call: Call) -> Say:
+        await asyncio.sleep(60)
+        return Say()
+
+    async with line(database, hang, cut_timeout=0.3, cut_attempts=1) as craft, craft.worker():
+        job = await craft.add()
+        await craft.until_state(job, "cut", "dead")
+        assert (await craft.attempts())[0]["error"] == "no answer within 0.3 s"
+        assert await craft.db.fetchval("SELECT sum(strikes) FROM pgbaton.stages") == 0
+
+
+async def test_a_worker_that_a_policy_hides_rows_from_cancels_nothing(database: str) -> None:
+    async with line(database) as craft:
+        job = await craft.add()
+        await craft.db.execute("ALTER TABLE jobs ENABLE ROW LEVEL SECURITY")
+        name = f"hidden_{craft.pipeline.name}_{id(craft)}"
+        await craft.db.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'x'")
+        try:
+            await craft.db.execute(
+                f"GRANT USAGE ON SCHEMA pgbaton TO {name}; GRANT ALL ON ALL TABLES IN SCHEMA pgbaton, public TO {name};"
+                f"GRANT ALL ON ALL FUNCTIONS IN SCHEMA pgbaton TO {name}"
+            )
+            url = urlsplit(craft.dsn)
+            hidden = url._replace(netloc=f"{name}:x@{url.hostname}:{url.port}").geturl()
+            async with craft.worker(database_url=hidden):
+                await asyncio.sleep(1.5)
+            assert await craft.states(job) == [("cut", "available")]
+        finally:
+            await craft.db.execute(f"DROP OWNED BY {name}; DROP ROLE {name}")
 
 
 async def test_an_answer_that_was_lost_after_the_commit_changes_nothing(database: str) -> None:
