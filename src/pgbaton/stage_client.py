@@ -72,7 +72,7 @@ class StageClient:
             return Answer(
                 Reply.ANSWERED,
                 status,
-                retry_after_seconds(response.get_header("retry-after"), time.time()),
+                retry_after_seconds(_header(response, "retry-after"), time.time()),
                 None if 200 <= status < 300 else _reason(status, response, body),
             )
         except RequestTimeoutError as error:
@@ -99,6 +99,14 @@ def _never_connected(error: RequestTimeoutError | ConnectError) -> bool:
     return any(cause["message"] == "client error (Connect)" for cause in causes)
 
 
+def _header(response: Response, name: str) -> str | None:
+    """A header's value; none where it is not ASCII, which the client raises for."""
+    try:
+        return response.get_header(name)
+    except ValueError:
+        return None
+
+
 async def _bounded_body(response: Response) -> bytes:
     parts: list[bytes] = []
     size = 0
@@ -111,7 +119,7 @@ async def _bounded_body(response: Response) -> bytes:
 def _reason(status: int, response: Response, body: bytes) -> str:
     """What a refusal says of itself: title and detail of a problem (RFC 9457), otherwise the status alone."""
     said = ""
-    if (response.get_header("content-type") or "").startswith("application/problem+json"):
+    if (_header(response, "content-type") or "").startswith("application/problem+json"):
         try:
             problem = json.loads(body)
             said = ": ".join(str(problem[k]) for k in ("title", "detail") if isinstance(problem.get(k), str))

@@ -183,6 +183,32 @@ async def test_a_stage_that_keeps_no_state_is_a_breach(database: str) -> None:
         assert await craft.row(job) == ("cut", "failed")
 
 
+async def test_a_stage_that_answers_before_it_commits_is_no_breach(database: str) -> None:
+    async def early(server: StageServer, call: Call) -> Say:
+        server.later(0.7, work(server, call))
+        return Say()
+
+    async with line(database, early) as craft, craft.worker():
+        job = await craft.add()
+        await craft.until_row(job, "glue", "done")
+        assert await craft.states(job) == [("cut", "completed"), ("glue", "completed")]
+
+
+async def test_one_held_row_does_not_keep_other_answers_from_being_settled(database: str) -> None:
+    async def fail(server: StageServer, call: Call) -> Say:
+        return Say(500)
+
+    async with line(database, fail, cut_attempts=1) as craft:
+        held, free = await craft.add(), await craft.add()
+        async with craft.db.acquire() as conn, conn.transaction():
+            await conn.execute("SELECT FROM jobs WHERE job_id = $1::text::uuid FOR UPDATE", held)
+            async with craft.worker():
+                await craft.until_state(free, "cut", "dead", 2)
+                assert await craft.states(held) == [("cut", "running")]
+                await conn.execute("SELECT 1")
+        assert await craft.row(free) == ("cut", "failed")
+
+
 async def test_the_engine_writes_running_and_done_for_a_plain_endpoint(database: str) -> None:
     seen = []
 
