@@ -2,7 +2,7 @@
 # made from has changed: a fresh machine needs make and a Python of 3.11 or newer, nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lock clean
+.PHONY: help setup demo pictures test check format schema lock clean
 
 BIN     := .venv/bin
 STAMP   := .venv/.made
@@ -21,6 +21,10 @@ setup: $(STAMP) ## make or refresh the environment
 demo: $(STAMP) ## a finished ad from a photo: make demo [PHOTO=cup.jpg COPY="Wake up."]
 	@$(BIN)/adstudio demo $${DEMO_PHOTO:+--photo "$$DEMO_PHOTO"} $${DEMO_COPY:+--copy "$$DEMO_COPY"}
 
+pictures: $(STAMP) ## make the pictures of the README again: docs/images/ad-*.jpg
+	$(BIN)/adstudio demo --out build/pictures
+	for ad in build/pictures/*-ad.jpg; do cp "$$ad" "docs/images/ad-$$(basename "$$ad" -ad.jpg).jpg"; done
+
 test: $(STAMP) ## run the tests, against a real Postgres: make test [ARGS="-k claim -x"]
 	$(BIN)/pytest $(ARGS)
 
@@ -33,6 +37,9 @@ check: $(STAMP) ## lint, format, types, imports
 format: $(STAMP) ## put the code into the house's format
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+schema: $(STAMP) ## after a migration or a change of the trigger: write down the SQL that comes of it
+	$(BIN)/python tests/schema_dump.py
 
 lock: $(BIN)/uv ## bring constraints.txt up to date
 	printf '%s\n' '-e .[fastapi,embedded]' '-e apps/adstudio' uv | \

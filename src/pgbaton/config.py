@@ -54,7 +54,7 @@ class Settings(BaseSettings):
     lease: float = Field(default=15, ge=1, le=3600)
     poll: float = Field(default=5, ge=0.05, le=3600)
     drain_timeout: float = Field(default=30, ge=0, le=86400)
-    retention: float = Field(default=30 * 86400, ge=60)
+    retention: float = Field(default=30 * 86400, ge=60, le=100 * 365 * 86400)
     reconcile_every: float = Field(default=60, ge=0, le=86400)
     reconnect_delay: float = Field(
         default=5, gt=0, le=3600, validation_alias=AliasChoices("JOB_STATE_LISTENER_RECONNECT_DELAY")
@@ -94,8 +94,8 @@ def load_settings(path: Path | None = None, given: Mapping[str, object] | None =
     for name in table:
         if name not in Settings.model_fields:
             raise ConfigError(f"{path}: worker.{name}: unknown key (it is {table[name]!r:.200})")
+    environment = read_settings(Settings)  # first: validating the table reads the environment, too
     from_file = _validated(lambda: Settings.model_validate(table), f"{path}: worker") if table else None
-    environment = read_settings(Settings)
     chosen: dict[str, Any] = {name: getattr(from_file, name) for name in table} if from_file else {}
     chosen |= {name: getattr(environment, name) for name in environment.model_fields_set}
     chosen |= {name: value for name, value in (given or {}).items() if value is not None}
