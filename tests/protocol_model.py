@@ -14,6 +14,7 @@ ROUTES = {"made": "cut", "cut": "glue"}
 ENTRY: dict[str, Place] = {stage: (after, "done") for after, stage in ROUTES.items()}
 ATTEMPTS = {"cut": 2, "glue": 3}
 LIMIT = {"glue": 1}
+OPEN = ("available", "running", "retryable")
 
 # The outcome table: what is done, and what the attempt is called.
 UNMOVED = {
@@ -115,6 +116,11 @@ class Duty:
     def attempt(self) -> int:
         return len(self.calls)
 
+    @property
+    def waits(self) -> bool:
+        """The stage works on by itself, and nobody holds the duty."""
+        return self.state == "running" and self.worker is None
+
     def finish(self, outcome: str) -> None:
         if self.calls and not self.calls[-1].finished:
             self.calls[-1] = Call(outcome, finished=True)
@@ -149,7 +155,7 @@ class Job:
 
     def settle_open(self) -> None:
         """Keep as history what is settled now."""
-        if self.open and self.open.state in ("completed", "dead", "cancelled"):
+        if self.open and self.open.state not in OPEN:
             self.settled.append(self.open)
             self.open = None
 
@@ -178,6 +184,10 @@ class Model:
         self.inbox: list[Change] = []
         self.alive: dict[int, bool] = {}
         self.stages = {stage: Stage() for stage in ENTRY}
+
+    @property
+    def open_duties(self) -> list[Duty]:
+        return [job.open for job in self.jobs if job.open]
 
     # -- the user's rows
 
@@ -308,9 +318,8 @@ class Model:
         """The ids of duties that lost their worker, or are this worker's without its knowing."""
         return [
             duty.id or 0
-            for duty in (job.open for job in self.jobs)
-            if duty
-            and duty.worker is not None
+            for duty in self.open_duties
+            if duty.worker is not None
             and duty.id not in (held or ())
             and (held is not None if duty.worker == worker else not self.alive.get(duty.worker))
         ]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,7 +15,8 @@ from pgbaton.errors import DatabaseError, NotMigrated
 
 OLDEST_POSTGRES = 140000
 CONNECT_TIMEOUT = 10.0
-QUERY_TIMEOUT = 30.0
+QUERY_TIMEOUT = 15.0
+"""Seconds; longer than the wait for a lock, so that only a database that says nothing is given up."""
 
 SETTINGS = {
     "application_name": "pgbaton",
@@ -77,7 +78,32 @@ def pooled(conn: asyncpg.Connection) -> bool:
     return type(conn) is ThroughPooler  # to isinstance() every asyncpg connection is an instance of every kind
 
 
-class ThroughPooler(asyncpg.Connection):
+class Impatient(asyncpg.Connection):
+    """A connection that ends with a query that was not answered in time: where nothing comes back any more, the
+    answer to a cancellation does not come either, and the driver would wait for it as long again."""
+
+    async def fetch(self, query: str, *args: Any, **options: Any) -> list[asyncpg.Record]:
+        with self._ended_when_late():
+            return list(await super().fetch(query, *args, **options))
+
+    async def fetchrow(self, query: str, *args: Any, **options: Any) -> asyncpg.Record | None:
+        with self._ended_when_late():
+            return await super().fetchrow(query, *args, **options)
+
+    async def fetchval(self, query: str, *args: Any, **options: Any) -> Any:
+        with self._ended_when_late():
+            return await super().fetchval(query, *args, **options)
+
+    @contextmanager
+    def _ended_when_late(self) -> Iterator[None]:
+        try:
+            yield
+        except TimeoutError:
+            self.terminate()
+            raise
+
+
+class ThroughPooler(Impatient):
     """A connection whose every statement is a transaction of its own.
 
     Behind a transaction pooler the parse and the execution of one statement may reach two different servers,
@@ -105,7 +131,7 @@ class ThroughPooler(asyncpg.Connection):
                 yield
 
 
-def pool(database_url: str, size: int, *, through_pooler: bool) -> asyncpg.Pool:
+def pool(database_url: str, size: int, *, through_pooler: bool, query_timeout: float | None = None) -> asyncpg.Pool:
     """A pool of at most ``size`` connections with the engine's settings; use as an async context manager."""
 
     async def keep(_connection: asyncpg.Connection) -> None:
@@ -115,14 +141,14 @@ def pool(database_url: str, size: int, *, through_pooler: bool) -> asyncpg.Pool:
         database_url,
         min_size=1,
         max_size=size,
-        command_timeout=QUERY_TIMEOUT,
+        command_timeout=query_timeout or QUERY_TIMEOUT,
         timeout=CONNECT_TIMEOUT,
         reset=keep,
         **(_POOLER_OPTIONS if through_pooler else _DIRECT_OPTIONS),
     )
 
 
-_DIRECT_OPTIONS: dict[str, Any] = {"server_settings": SETTINGS}
+_DIRECT_OPTIONS: dict[str, Any] = {"server_settings": SETTINGS, "connection_class": Impatient}
 # A pooler passes on no settings, and prepared statements do not survive it.
 _POOLER_OPTIONS: dict[str, Any] = {"statement_cache_size": 0, "connection_class": ThroughPooler}
 

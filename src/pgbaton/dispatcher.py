@@ -16,7 +16,7 @@ from pgbaton.backoff import Backoff
 from pgbaton.errors import LeaseLost
 from pgbaton.events import Event, EventLog, describe
 from pgbaton.loops import RETRY_CAP, Wake
-from pgbaton.model import DONE, RUNNING, Advance, Dispatch, Outcome, Pipeline, State
+from pgbaton.model import DONE, FAILED, RUNNING, Advance, Dispatch, Outcome, Pipeline, State
 from pgbaton.outcome import Answer, Begin, Decision, Place, Verb, decide, decide_claimed, decide_lost, place
 from pgbaton.stage_client import StageClient
 from pgbaton.store import Move, Store
@@ -83,9 +83,9 @@ class Dispatcher:
         return f"<Dispatcher {self._pipeline.name!r} {state}, {len(self._hands.calls)}/{self._capacity} in flight>"
 
     @property
-    def held(self) -> frozenset[int]:
-        """The ids that are in this worker's hands."""
-        return frozenset(dispatch_id for dispatch_id, _ in self._hands.calls)
+    def held(self) -> frozenset[tuple[int, int]]:
+        """The attempts in this worker's hands, as (dispatch id, attempt)."""
+        return frozenset(self._hands.calls)
 
     async def run(self) -> None:
         """Claim and call until drained, then return; calls under way keep the dispatcher from returning."""
@@ -114,7 +114,8 @@ class Dispatcher:
 
     async def abandon(self) -> None:
         """Break off the calls that are under way and give their dispatches back, by the row."""
-        calls = dict(self._hands.calls)
+        async with self.claiming:  # what a claim under way brings is ours to give back, too
+            calls = dict(self._hands.calls)
         self._hands.calls.clear()
         self._hands.emptied.set()
         for call in calls.values():
@@ -180,10 +181,10 @@ class Dispatcher:
                     self._log.info(Event.STAGE_SKIPPED, outcome=begin.outcome.value, **_fields(dispatch))
                     return None
             elif begin is Begin.REWIND:
-                await self._store.move([Move(dispatch.job_key, (stage.step, "failed"), stage.entry)])
-                continue
+                if await self._store.move([Move(dispatch, (stage.step, FAILED), stage.entry)]):
+                    continue
             elif stage.advance is Advance.STAGE or await self._store.move(
-                [Move(dispatch.job_key, stage.entry, (stage.step, RUNNING))]
+                [Move(dispatch, stage.entry, (stage.step, RUNNING))]
             ):
                 return replace(dispatch, probing=claimed.probing)
             await asyncio.sleep(HELD_ROW_PAUSE)
@@ -216,12 +217,12 @@ class Dispatcher:
         settled just now: its row is held by somebody, or the row and the answer may yet come to agree."""
         seen = await self._store.note([(call.dispatch, call.answer) for call in batch])
         held: list[_Ended] = []
+        settled_already: list[tuple[_Ended, State | None]] = []
         decided: list[tuple[_Ended, Dispatch, Decision]] = []
         for call in batch:
             now = seen.get(call.dispatch.id)
             if now is None or not _is_same_attempt(now, call.dispatch):
-                self._report(call.dispatch, call.answer, now.state if now else None, None)
-                self._let_go(call.dispatch)
+                settled_already.append((call, now.state if now else None))
                 continue
             decision = decide(self._pipeline.stage(now.stage), now.row, call.answer)
             if decision.outcome is Outcome.BREACH and time.monotonic() - call.at < BREACH_GRACE:
@@ -229,16 +230,18 @@ class Dispatcher:
             else:
                 decided.append((call, now, decision))
         await self._mind_circuits(batch, {now.stage for _, now, c in decided if c.down})
-        if not decided:
-            return held
         advanced = await self._advance([now for _, now, c in decided if c.verb is Verb.ADVANCE])
         settled = await self._store.settle([(now, c) for _, now, c in decided if c.verb is not Verb.ADVANCE])
+        # Nothing can go wrong any more: until here the whole batch would have come again.
+        for call, state in settled_already:
+            self._report(call.dispatch, call.answer, state, None)
+            self._let_go(call.dispatch)
         for call, now, decision in decided:
-            state = State.COMPLETED if now.job_key in advanced else settled.get(now.id)
-            if state is None:
+            new_state = State.COMPLETED if now.id in advanced else settled.get(now.id)
+            if new_state is None:
                 held.append(call)
             else:
-                self._report(now, call.answer, state, decision)
+                self._report(now, call.answer, new_state, decision)
                 self._let_go(now)
         return held
 
@@ -251,12 +254,12 @@ class Dispatcher:
         for step in answered - down:
             await self._store.close_circuit(step)
 
-    async def _advance(self, dispatches: list[Dispatch]) -> set[str]:
+    async def _advance(self, dispatches: list[Dispatch]) -> set[int]:
         """Write done into the rows of stages that keep no state; the trigger settles their dispatches."""
         stages = [self._pipeline.stage(d.stage) for d in dispatches]
         moves = [
             # Somebody may have rewound the row meanwhile.
-            Move(d.job_key, s.entry if place(s, d.row) is Place.ENTRY else (s.step, RUNNING), (s.step, DONE))
+            Move(d, s.entry if place(s, d.row) is Place.ENTRY else (s.step, RUNNING), (s.step, DONE))
             for d, s in zip(dispatches, stages, strict=True)
         ]
         return await self._store.move(moves) if moves else set()

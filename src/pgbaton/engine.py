@@ -98,7 +98,11 @@ class Engine:
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._stop_cutting)
             pool = await stack.enter_async_context(pool_of(dsn, 4, through_pooler=through_pooler))
-            lease_pool = await stack.enter_async_context(pool_of(dsn, 1, through_pooler=through_pooler))
+            # A lease that cannot be renewed over one connection is tried over another before it lapses.
+            patience = max(1.0, self._settings.lease / 3)
+            lease_pool = await stack.enter_async_context(
+                pool_of(dsn, 1, through_pooler=through_pooler, query_timeout=patience)
+            )
             self._pools = (pool, lease_pool)
             client = await stack.enter_async_context(StageClient(self._pipeline))
             listen_url = await self._listen_url(through_pooler)

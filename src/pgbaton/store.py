@@ -21,9 +21,9 @@ RECONCILE_PAGE = 1000
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Put a row from one (step, status) to another, if it is still there."""
+    """Put a dispatch's row from one (step, status) to another, if it is still there and the attempt still runs."""
 
-    job_key: str
+    dispatch: Dispatch
     source: tuple[str, str]
     target: tuple[str, str]
 
@@ -99,16 +99,22 @@ class Store:
         await self._look_again([d.job_key for d, c in decided if c.verb in (Verb.COMPLETE, Verb.CANCEL)])
         return settled
 
-    async def move(self, moves: Sequence[Move]) -> set[str]:
-        """Move rows; returns the keys of those that were where the move expected them."""
-        columns = zip(*((m.job_key, *m.source, *m.target) for m in moves), strict=True)
-        return {row["job_key"] for row in await self._fetch("move", *(list(c) for c in columns))}
+    async def move(self, moves: Sequence[Move]) -> set[int]:
+        """Move rows on behalf of attempts that run; returns the ids of the dispatches whose row was moved."""
+        columns = zip(
+            *((m.dispatch.id, m.dispatch.attempt, m.dispatch.worker, *m.source, *m.target) for m in moves), strict=True
+        )
+        return {row["id"] for row in await self._fetch("move_own", *(list(c) for c in columns))}
 
-    async def orphans(self, worker: int, held: Iterable[int] | None, after: int, limit: int) -> list[Dispatch]:
+    async def orphans(
+        self, worker: int, held: Collection[tuple[int, int]] | None, after: int, limit: int
+    ) -> list[Dispatch]:
         """Running dispatches that nobody works on: their worker's lease lapsed, or they are given to ``worker``,
-        which holds only ``held`` (None: it cannot say). In the order of ids, from the one behind ``after``."""
-        hands = None if held is None else list(held)
-        rows = await self._fetch("orphans", self._pipeline, self._steps, worker, hands, after, limit)
+        which holds only the attempts ``held``, as (dispatch id, attempt) (None: it cannot say). In the order of ids,
+        from the one behind ``after``."""
+        ids = None if held is None else [dispatch_id for dispatch_id, _ in held]
+        attempts = [attempt for _, attempt in held or ()]
+        rows = await self._fetch("orphans", self._pipeline, self._steps, worker, ids, attempts, after, limit)
         return [Dispatch.of(row) for row in rows]
 
     async def overdue(self, after: int, limit: int) -> list[Dispatch]:

@@ -164,7 +164,7 @@ async def test_a_worker_does_not_start_on_routes_that_are_not_in_the_database(da
         with pytest.raises(AttachError, match="routes of cut are not in the database: run pgbaton attach"):
             await check_attached(conn, longer, await read_table(conn, longer))
         other = two_stages(name="other")
-        with pytest.raises(AttachError, match="'other' is not attached to 'public.jobs': run pgbaton attach"):
+        with pytest.raises(AttachError, match=r"'other' is not attached to 'public\.jobs': run pgbaton"):
             await check_attached(conn, other, await read_table(conn, other))
         await check_attached(conn, two_stages(), await read_table(conn, two_stages()))
 
@@ -424,7 +424,8 @@ OURS = "notify_job_state_change('updated_at')"
         CHANGE.format("INSERT OR UPDATE OR DELETE", "", "notify_job_state_change()"),
         CHANGE.format("INSERT OR UPDATE OR DELETE", "", "notify_job_state_change('note')"),
         CHANGE.format("INSERT OR UPDATE OR DELETE", "", "suppress()"),
-        "CREATE OR REPLACE FUNCTION notify_job_state_change() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+        "CREATE OR REPLACE FUNCTION notify_job_state_change() RETURNS trigger LANGUAGE plpgsql "
+        "AS 'BEGIN RETURN NEW; END'",
         "ALTER FUNCTION notify_job_state_change() SECURITY INVOKER",
         "ALTER FUNCTION notify_job_state_change() RESET search_path",
         "ALTER FUNCTION notify_job_state_change() SET search_path = public",

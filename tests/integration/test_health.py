@@ -80,8 +80,8 @@ async def test_a_database_that_says_nothing_is_not_waited_for(database: str, mon
 
 def count(metrics: str, name: str, **labels: str) -> float:
     """A metric's value; 0 where it has not been counted yet."""
-    for line in metrics.splitlines():
-        if found := re.fullmatch(rf"{name}(?:\{{(.*)\}})? ([0-9.e+-]+)", line):
+    for said in metrics.splitlines():
+        if found := re.fullmatch(rf"{name}(?:\{{(.*)\}})? ([0-9.e+-]+)", said):
             has = dict(re.findall(r'(\w+)="([^"]*)"', found[1] or ""))
             if has == labels:
                 return float(found[2])
@@ -130,8 +130,10 @@ async def test_rescues_and_reconnections_are_counted(database: str) -> None:
         await craft.db.execute("UPDATE pgbaton.dispatches SET state = 'running', worker = 999, attempt = 1")
         async with asked(craft, database, engine=True) as site:
             await until(lambda: _listening(site), "the listener connected")
-            ours = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND datname = current_database()"
-            await until(lambda: craft.db.fetchval(ours), "the listener's backend ended")
+            await craft.db.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE query LIKE 'LISTEN%' AND datname = current_database()"
+            )
 
             async def counted() -> bool:
                 said = (await site.get("/metrics")).text

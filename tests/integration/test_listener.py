@@ -123,14 +123,17 @@ async def test_after_its_backend_was_ended_it_listens_again_and_drains(
 
 
 async def test_a_job_that_was_ready_while_nobody_listened_is_called_when_somebody_does(database: str) -> None:
-    async with line(database) as craft, Proxy(database) as proxy:
-        async with craft.worker(poll=60, listen_url=proxy.dsn, reconnect_delay=0.5) as engine:
-            await shortly(lambda: bool(engine.listening), "the listener connected")
-            await proxy.refuse()
-            await shortly(lambda: not engine.listening, "the loss noticed")
-            job = await craft.add()
-            await proxy.serve_again()
-            await craft.until_row(job, "glue", "done")
+    async with (
+        line(database) as craft,
+        Proxy(database) as proxy,
+        craft.worker(poll=60, listen_url=proxy.dsn, reconnect_delay=0.5) as engine,
+    ):
+        await shortly(lambda: bool(engine.listening), "the listener connected")
+        await proxy.refuse()
+        await shortly(lambda: not engine.listening, "the loss noticed")
+        job = await craft.add()
+        await proxy.serve_again()
+        await craft.until_row(job, "glue", "done")
 
 
 @pytest.mark.usefixtures("quick_proof")
@@ -266,14 +269,17 @@ async def test_a_worker_whose_connections_are_all_half_open_carries_on_over_new_
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database_module, "QUERY_TIMEOUT", 0.5)
-    async with line(database) as craft, Proxy(database) as proxy:
-        async with craft.worker(database_url=proxy.dsn, listen_url=database, poll=0.2):
-            first = await craft.add()
-            await craft.until_row(first, "glue", "done")
-            proxy.swallow()
-            second = await craft.add()
-            await craft.until_row(second, "glue", "done")
-            await craft.until_settled()
+    async with (
+        line(database) as craft,
+        Proxy(database) as proxy,
+        craft.worker(database_url=proxy.dsn, listen_url=database, poll=0.2),
+    ):
+        first = await craft.add()
+        await craft.until_row(first, "glue", "done")
+        proxy.swallow()
+        second = await craft.add()
+        await craft.until_row(second, "glue", "done")
+        await craft.until_settled()
 
 
 async def test_a_worker_whose_database_says_nothing_any_more_still_ends(
@@ -286,12 +292,15 @@ async def test_a_worker_whose_database_says_nothing_any_more_still_ends(
         await asyncio.sleep(60)
         return Say()
 
-    async with line(database, hang) as craft, Proxy(database) as proxy:
-        async with craft.worker(database_url=proxy.dsn, drain_timeout=0.3) as engine:
-            await craft.add()
-            await craft.server.called.wait()
-            proxy.swallow()
-            proxy.swallow_at = b""
-            engine.stop()
-            async with asyncio.timeout(10):
-                await engine.wait()
+    async with (
+        line(database, hang) as craft,
+        Proxy(database) as proxy,
+        craft.worker(database_url=proxy.dsn, drain_timeout=0.3) as engine,
+    ):
+        await craft.add()
+        await craft.server.called.wait()
+        proxy.swallow()
+        proxy.swallow_at = b""
+        engine.stop()
+        async with asyncio.timeout(10):
+            await engine.wait()

@@ -41,6 +41,13 @@ async def open_dispatch(db: asyncpg.Pool, state: str, failures: int = 0) -> tupl
     return job, found
 
 
+async def in_each_open_state(db: asyncpg.Pool, failures: int = 0) -> AsyncIterator[tuple[str, uuid.UUID, int]]:
+    """As :func:`open_dispatch`, one state after the other, each time with nothing else in the tables."""
+    for state in OPEN:
+        yield state, *await open_dispatch(db, state, failures)
+        await db.execute("TRUNCATE jobs, pgbaton.dispatches, pgbaton.attempts, pgbaton.workers")
+
+
 async def dispatch(db: asyncpg.Pool, dispatch_id: int) -> dict[str, Any]:
     return dict(await db.fetchrow("SELECT * FROM pgbaton.dispatches WHERE id = $1", dispatch_id))
 
@@ -58,7 +65,6 @@ async def attempt(db: asyncpg.Pool) -> tuple[str | None, bool] | None:
 # -- the table: what becomes of an open dispatch --------------------------------------------------
 
 
-@pytest.mark.parametrize("state", OPEN)
 @pytest.mark.parametrize(
     ("at", "becomes", "outcome"),
     [
@@ -78,52 +84,49 @@ async def attempt(db: asyncpg.Pool) -> tuple[str | None, bool] | None:
     ],
 )
 async def test_a_row_that_moves_on_settles_the_open_dispatch(
-    database: str, state: str, at: tuple[str | None, str | None], becomes: str, outcome: str
+    database: str, at: tuple[str | None, str | None], becomes: str, outcome: str
 ) -> None:
     async with attached(database) as db:
-        job, found = await open_dispatch(db, state)
-        before = await dispatch(db, found)
-        await db.execute(MOVE, job, *at)
-        now = await dispatch(db, found)
-        assert (now["stage"], now["state"]) == ("cut", becomes)
-        assert (now["worker"], now["deadline"]) == (None, None)
-        assert (now["settled_at"] is None) == (becomes == "retryable")
-        assert now["failures"] == (1 if outcome == "failed" else 0)
-        assert now["attempt"] == before["attempt"]
-        assert await attempt(db) == (None if state == "available" else (outcome, True))
-        assert await states(db) == [("cut", becomes)] + [("glue", "available")] * (at == ("cut", "done"))
+        async for state, job, found in in_each_open_state(db):
+            before = await dispatch(db, found)
+            await db.execute(MOVE, job, *at)
+            now = await dispatch(db, found)
+            assert (now["stage"], now["state"]) == ("cut", becomes), state
+            assert (now["worker"], now["deadline"]) == (None, None)
+            assert (now["settled_at"] is None) == (becomes == "retryable")
+            assert now["failures"] == (1 if outcome == "failed" else 0)
+            assert now["attempt"] == before["attempt"]
+            assert await attempt(db) == (None if state == "available" else (outcome, True))
+            assert await states(db) == [("cut", becomes)] + [("glue", "available")] * (at == ("cut", "done"))
 
 
-@pytest.mark.parametrize("state", OPEN)
-async def test_a_stage_that_begins_leaves_its_dispatch_as_it_is(database: str, state: str) -> None:
+async def test_a_stage_that_begins_leaves_its_dispatch_as_it_is(database: str) -> None:
     async with attached(database) as db:
-        job, found = await open_dispatch(db, state)
-        before = await dispatch(db, found)
-        await db.execute(MOVE, job, "cut", "running")
-        assert await dispatch(db, found) == before
-        assert await states(db) == [("cut", state)]
-        assert await attempt(db) == (None if state == "available" else (None, False))
+        async for state, job, found in in_each_open_state(db):
+            before = await dispatch(db, found)
+            await db.execute(MOVE, job, "cut", "running")
+            assert await dispatch(db, found) == before
+            assert await states(db) == [("cut", state)]
+            assert await attempt(db) == (None if state == "available" else (None, False))
 
 
-@pytest.mark.parametrize("state", OPEN)
-async def test_a_row_that_is_rewound_keeps_its_dispatch_and_gets_no_second_one(database: str, state: str) -> None:
+async def test_a_row_that_is_rewound_keeps_its_dispatch_and_gets_no_second_one(database: str) -> None:
     async with attached(database) as db:
-        job, found = await open_dispatch(db, state)
-        before = await dispatch(db, found)
-        await db.execute(MOVE, job, "cut", "running")
-        await db.execute(MOVE, job, "made", "done")
-        assert await dispatch(db, found) == before
-        assert await states(db) == [("cut", state)]
+        async for state, job, found in in_each_open_state(db):
+            before = await dispatch(db, found)
+            await db.execute(MOVE, job, "cut", "running")
+            await db.execute(MOVE, job, "made", "done")
+            assert await dispatch(db, found) == before
+            assert await states(db) == [("cut", state)]
 
 
-@pytest.mark.parametrize("state", OPEN)
-async def test_a_failure_of_the_last_attempt_is_the_end(database: str, state: str) -> None:
+async def test_a_failure_of_the_last_attempt_is_the_end(database: str) -> None:
     async with attached(database, two_stages(cut_attempts=3)) as db:
-        job, found = await open_dispatch(db, state, failures=2)
-        await db.execute(MOVE, job, "cut", "failed")
-        now = await dispatch(db, found)
-        assert (now["state"], now["failures"]) == ("dead", 3)
-        assert now["settled_at"] is not None
+        async for state, job, found in in_each_open_state(db, failures=2):
+            await db.execute(MOVE, job, "cut", "failed")
+            now = await dispatch(db, found)
+            assert (now["state"], now["failures"]) == ("dead", 3), state
+            assert now["settled_at"] is not None
 
 
 async def test_a_failure_is_due_again_after_a_backoff_that_the_database_chose(database: str) -> None:
@@ -172,27 +175,23 @@ async def test_a_settled_dispatch_is_never_touched_again(database: str) -> None:
 # -- which statements it sees ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("at", "created"),
-    [
-        (("made", "done"), [("cut", "available")]),
-        (("cut", "done"), [("glue", "available")]),
-        (("glue", "done"), []),
-        (("made", "running"), []),
-        (("made", "DONE"), []),
-        ((None, "done"), []),
-        (("made", None), []),
-        ((None, None), []),
-    ],
-)
-async def test_a_row_inserted_in_a_routed_state_gets_one_dispatch(
-    database: str, at: tuple[str | None, str | None], created: list[tuple[str, str]]
-) -> None:
+async def test_a_row_inserted_in_a_routed_state_gets_one_dispatch(database: str) -> None:
     async with attached(database) as db:
-        job = await db.fetchval(INSERT, *at)
-        assert await states(db) == created
-        keys = await db.fetch("SELECT job_key, tenant, attempt, failures FROM pgbaton.dispatches")
-        assert [tuple(k) for k in keys] == [(str(job), "acme", 0, 0)] * len(created)
+        for at, created in [
+            (("made", "done"), [("cut", "available")]),
+            (("cut", "done"), [("glue", "available")]),
+            (("glue", "done"), []),
+            (("made", "running"), []),
+            (("made", "DONE"), []),
+            ((None, "done"), []),
+            (("made", None), []),
+            ((None, None), []),
+        ]:
+            job = await db.fetchval(INSERT, *at)
+            assert await states(db) == created
+            keys = await db.fetch("SELECT job_key, tenant, attempt, failures FROM pgbaton.dispatches")
+            assert [tuple(k) for k in keys] == [(str(job), "acme", 0, 0)] * len(created)
+            await db.execute("TRUNCATE pgbaton.dispatches, pgbaton.attempts")
 
 
 async def test_many_rows_in_one_statement_get_one_dispatch_each(database: str) -> None:
@@ -209,7 +208,6 @@ async def test_rows_that_are_copied_in_are_seen(database: str) -> None:
         assert await states(db) == [("cut", "available")] * 3
 
 
-@pytest.mark.parametrize("state", OPEN)
 @pytest.mark.parametrize(
     "statement",
     [
@@ -220,30 +218,29 @@ async def test_rows_that_are_copied_in_are_seen(database: str) -> None:
         "SELECT * FROM jobs FOR UPDATE",
     ],
 )
-async def test_what_changes_neither_step_nor_status_is_no_event(database: str, state: str, statement: str) -> None:
+async def test_what_changes_neither_step_nor_status_is_no_event(database: str, statement: str) -> None:
     async with attached(database) as db, Ear.on(database, "job_state_changed", "pgbaton_wake") as ear:
-        _, found = await open_dispatch(db, state)
-        await ear.heard()
-        before = await db.fetch("SELECT d.*, d.xmin FROM pgbaton.dispatches d")
-        await db.execute(statement)
-        assert await db.fetch("SELECT d.*, d.xmin FROM pgbaton.dispatches d") == before
-        assert await ear.heard() == []
-        assert found == before[0]["id"]
+        async for state, _, found in in_each_open_state(db):
+            await ear.heard()
+            before = await db.fetch("SELECT d.*, d.xmin FROM pgbaton.dispatches d")
+            await db.execute(statement)
+            assert await db.fetch("SELECT d.*, d.xmin FROM pgbaton.dispatches d") == before
+            assert await ear.heard() == [], state
+            assert found == before[0]["id"]
 
 
-@pytest.mark.parametrize("state", OPEN)
 @pytest.mark.parametrize(
     "statement",
     ["DELETE FROM jobs", "TRUNCATE jobs", "TRUNCATE jobs RESTART IDENTITY CASCADE", "DELETE FROM ONLY jobs"],
 )
-async def test_a_job_that_is_gone_cancels_its_dispatch(database: str, state: str, statement: str) -> None:
+async def test_a_job_that_is_gone_cancels_its_dispatch(database: str, statement: str) -> None:
     async with attached(database) as db:
-        _, found = await open_dispatch(db, state)
-        await db.execute(statement)
-        now = await dispatch(db, found)
-        assert (now["state"], now["worker"], now["deadline"]) == ("cancelled", None, None)
-        assert now["settled_at"] is not None
-        assert await attempt(db) == (None if state == "available" else ("superseded", True))
+        async for state, _, found in in_each_open_state(db):
+            await db.execute(statement)
+            now = await dispatch(db, found)
+            assert (now["state"], now["worker"], now["deadline"]) == ("cancelled", None, None)
+            assert now["settled_at"] is not None
+            assert await attempt(db) == (None if state == "available" else ("superseded", True))
 
 
 async def test_a_truncate_leaves_other_pipelines_alone(database: str) -> None:
@@ -257,16 +254,13 @@ async def test_a_truncate_leaves_other_pipelines_alone(database: str) -> None:
         assert [tuple(f) for f in found] == [("other", "available"), ("craft", "cancelled")]
 
 
-@pytest.mark.parametrize("state", OPEN)
-async def test_a_changed_key_cancels_the_old_jobs_dispatch_and_makes_the_new_jobs_own(
-    database: str, state: str
-) -> None:
+async def test_a_changed_key_cancels_the_old_jobs_dispatch_and_makes_the_new_jobs_own(database: str) -> None:
     async with attached(database) as db:
-        _, found = await open_dispatch(db, state)
-        new = await db.fetchval("UPDATE jobs SET job_id = gen_random_uuid() RETURNING job_id")
-        assert (await dispatch(db, found))["state"] == "cancelled"
-        assert await states(db) == [("cut", "cancelled"), ("cut", "available")]
-        assert await db.fetchval("SELECT job_key FROM pgbaton.dispatches WHERE id > $1", found) == str(new)
+        async for state, _, found in in_each_open_state(db):
+            new = await db.fetchval("UPDATE jobs SET job_id = gen_random_uuid() RETURNING job_id")
+            assert (await dispatch(db, found))["state"] == "cancelled", state
+            assert await states(db) == [("cut", "cancelled"), ("cut", "available")]
+            assert await db.fetchval("SELECT job_key FROM pgbaton.dispatches WHERE id > $1", found) == str(new)
 
 
 async def test_a_job_that_comes_back_under_its_old_key_is_a_new_duty(database: str) -> None:
@@ -451,7 +445,8 @@ async def test_without_a_channel_only_what_is_due_wakes_the_engine_and_nothing_i
 async def test_the_payload_of_any_length_stays_under_8000_bytes_and_is_json(database: str) -> None:
     async with attached(database) as db:
         rows = await db.fetch(
-            "SELECT n, s, pgbaton.event_payload(repeat('k', n), repeat(s, n / 3), 'done', repeat('\"', n / 5), now()) AS said "
+            "SELECT n, s, "
+            "       pgbaton.event_payload(repeat('k', n), repeat(s, n / 3), 'done', repeat('\"', n / 5), now()) AS said"
             "  FROM generate_series(1, 9000, 7) AS n CROSS JOIN (VALUES ('x'), ('한'), ('\\'), (E'\\x01')) AS v (s)"
         )
         assert 7950 < max(len(row["said"].encode()) for row in rows) < 8000
@@ -470,23 +465,23 @@ async def test_the_payload_of_any_length_stays_under_8000_bytes_and_is_json(data
 
 
 @pytest.mark.parametrize("name", ["job_id", "current_step", "status", "tenant_id"])
-@pytest.mark.parametrize("letter", ["k", '"', "한", "\x01"])
-async def test_an_oversized_value_never_fails_the_users_transaction(database: str, name: str, letter: str) -> None:
+async def test_an_oversized_value_never_fails_the_users_transaction(database: str, name: str) -> None:
     pipeline = two_stages(table="notes")
     ddl = "CREATE TABLE notes (job_id text PRIMARY KEY, tenant_id text, current_step text, status text)"
-    values = {"job_id": "j1", "current_step": "made", "status": "done", "tenant_id": "acme", name: letter * 10_000}
+    columns = ("job_id", "tenant_id", "current_step", "status")
     async with attached(database, pipeline, ddl) as db, Ear.on(database, "job_state_changed") as ear:
-        columns = ("job_id", "current_step", "status", "tenant_id")
-        await db.execute(
-            f"INSERT INTO notes ({', '.join(columns)}) VALUES ($1, $2, $3, $4)", *(values[c] for c in columns)
-        )
-        ((_, payload),) = await ear.heard()
-        assert len(payload.encode()) < 8000
-        assert json.loads(payload) == {c: values[c] for c in columns if c != name} | {"updated_at": None}
-        routed = name in ("job_id", "tenant_id")
-        assert await states(db) == [("cut", "available")] * routed
-        await db.execute("UPDATE notes SET status = 'running'")
-        await db.execute("DELETE FROM notes")
+        for letter in ("k", '"', "한", "\x01"):
+            values = dict(zip(columns, ("j1", "acme", "made", "done"), strict=True)) | {name: letter * 10_000}
+            await db.execute("INSERT INTO notes VALUES ($1, $2, $3, $4)", *values.values())
+            ((_, payload),) = await ear.heard()
+            assert len(payload.encode()) < 8000
+            assert json.loads(payload) == {c: values[c] for c in columns if c != name} | {"updated_at": None}
+            routed = name in ("job_id", "tenant_id")
+            assert await states(db) == [("cut", "available")] * routed
+            await db.execute("UPDATE notes SET status = 'running'")
+            await db.execute("DELETE FROM notes")
+            await db.execute("TRUNCATE pgbaton.dispatches, pgbaton.attempts")
+            await ear.heard()
 
 
 TOO_LONG = pytest.mark.xfail(raises=asyncpg.ProgramLimitExceededError, strict=True, reason="an index holds 2,704 bytes")
@@ -596,7 +591,8 @@ KINDS: dict[str, tuple[str, dict[str, Any], str]] = {
         "INSERT INTO orders VALUES ('a-1', 'made', 'done')",
     ),
     "a schema, a table and columns in capitals": (
-        'CREATE SCHEMA "Shop"; CREATE TABLE "Shop"."Orders" ("Id" int PRIMARY KEY, "Step" text, "Status" text, "For" text)',
+        'CREATE SCHEMA "Shop"; '
+        'CREATE TABLE "Shop"."Orders" ("Id" int PRIMARY KEY, "Step" text, "Status" text, "For" text)',
         {"table": "Shop.Orders", "key": "Id", "step": "Step", "status": "Status", "tenant": "For"},
         """INSERT INTO "Shop"."Orders" VALUES (1, 'made', 'done', 'acme')""",
     ),
@@ -618,7 +614,8 @@ KINDS: dict[str, tuple[str, dict[str, Any], str]] = {
         f"INSERT INTO {'t' * 63} VALUES (1, 'made', 'done')",
     ),
     "partitions": (
-        "CREATE TABLE orders (id int PRIMARY KEY, step text, status text, updated_at timestamptz) PARTITION BY HASH (id);"
+        "CREATE TABLE orders (id int PRIMARY KEY, step text, status text, updated_at timestamptz) "
+        "PARTITION BY HASH (id);"
         "CREATE TABLE orders_0 PARTITION OF orders FOR VALUES WITH (MODULUS 2, REMAINDER 0);"
         "CREATE TABLE orders_1 PARTITION OF orders FOR VALUES WITH (MODULUS 2, REMAINDER 1);",
         {"table": "orders", "key": "id"},

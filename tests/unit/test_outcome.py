@@ -226,7 +226,7 @@ LOST = """
 place   | the stage writes | the engine writes
 entry   | release lost     | release lost
 begun   | wait unknown     | release lost
-failed  | fail failed      | fail failed
+failed  | release lost     | release lost
 done    | complete completed | complete completed
 gone    | cancel superseded | cancel superseded
 """
