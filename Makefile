@@ -2,7 +2,7 @@
 # made from has changed: a fresh machine needs make and a Python of 3.11 or newer, nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format screenshots lock clean
+.PHONY: help setup demo pictures screenshots test model chaos check format schema lock clean
 
 BIN     := .venv/bin
 STAMP   := .venv/.made
@@ -11,7 +11,10 @@ INSTALL := -c constraints.txt -e '.[web,embedded]' -e apps/adstudio --group dev
 # What the caller gave, letter for letter: the shell reads it from its environment, never as code.
 export DEMO_PHOTO := $(value PHOTO)
 export DEMO_COPY  := $(value COPY)
-unexport PHOTO COPY
+export CHAOS_SEED   := $(value SEED)
+export CHAOS_FAULTS := $(value FAULTS)
+export CHAOS_REPORT := $(value REPORT)
+unexport PHOTO COPY SEED FAULTS REPORT
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,8 +24,16 @@ setup: $(STAMP) ## make or refresh the environment
 demo: $(STAMP) ## a finished ad from a photo: make demo [PHOTO=cup.jpg COPY="Wake up."]
 	@$(BIN)/adstudio demo $${DEMO_PHOTO:+--photo "$$DEMO_PHOTO"} $${DEMO_COPY:+--copy "$$DEMO_COPY"}
 
+pictures: $(STAMP) ## make the pictures of the README again: docs/images/ad-*.jpg
+	$(BIN)/adstudio demo --out build/pictures
+	for ad in build/pictures/*-ad.jpg; do cp "$$ad" "docs/images/ad-$$(basename "$$ad" -ad.jpg).jpg"; done
+
 test: $(STAMP) ## run the tests, against a real Postgres: make test [ARGS="-k claim -x"]
 	$(BIN)/pytest $(ARGS)
+
+chaos: $(STAMP) ## attack everything for ten minutes: make chaos [SEED=7 FAULTS=worker_killed,disk_full REPORT=chaos.md]
+	@PYTHONPATH=tests $(BIN)/python -m chaos $${CHAOS_SEED:+--seed "$$CHAOS_SEED"} \
+		$${CHAOS_FAULTS:+--faults "$$CHAOS_FAULTS"} $${CHAOS_REPORT:+--report "$$CHAOS_REPORT"}
 
 check: $(STAMP) ## lint, format, types, imports
 	$(BIN)/ruff check
@@ -37,10 +48,16 @@ format: $(STAMP) ## put the code into the house's format
 screenshots: $(STAMP) ## pictures of the page, into docs/images (needs Chromium)
 	$(BIN)/python tests/browser/screenshots.py docs/images
 
+schema: $(STAMP) ## after a migration or a change of the trigger: write down the SQL that comes of it
+	$(BIN)/python tests/schema_dump.py
+
 lock: $(BIN)/uv ## bring constraints.txt up to date
 	printf '%s\n' '-e .[web,embedded]' '-e apps/adstudio' uv | \
 	$(BIN)/uv pip compile - --quiet --upgrade --group dev --universal --python-version 3.11 \
 		--no-annotate --no-header --no-emit-package pgbaton --no-emit-package adstudio --output-file constraints.txt
+
+model: ## check the protocol's model (needs spin and gcc): make model [ARGS="broken-fence"]
+	models/check.sh $(ARGS)
 
 clean: ## remove the environment and what tools leave behind; not the demo's ads
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build

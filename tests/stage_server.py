@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -88,6 +88,17 @@ class StageServer:
 
     def calls_to(self, path: str) -> list[Call]:
         return [c for c in self.calls if c.path == path]
+
+    def later(self, seconds: float, doing: Coroutine[object, object, object]) -> None:
+        """Do something after the answer was given."""
+
+        async def wait() -> None:
+            await asyncio.sleep(seconds)
+            await doing
+
+        task = asyncio.create_task(wait())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def move(self, call: Call, status: str) -> None:
         """Write (this path's step, status) into the job's row."""

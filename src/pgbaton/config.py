@@ -56,7 +56,7 @@ class Settings(BaseSettings):
     lease: float = Field(default=15, ge=1, le=3600)
     poll: float = Field(default=5, ge=0.05, le=3600)
     drain_timeout: float = Field(default=30, ge=0, le=86400)
-    retention: float = Field(default=30 * 86400, ge=60)
+    retention: float = Field(default=30 * 86400, ge=60, le=100 * 365 * 86400)
     reconcile_every: float = Field(default=60, ge=0, le=86400)
     reconnect_delay: float = Field(
         default=5, gt=0, le=3600, validation_alias=AliasChoices("JOB_STATE_LISTENER_RECONNECT_DELAY")
@@ -91,11 +91,16 @@ def load_settings(path: Path | None = None, given: Mapping[str, object] | None =
     Raises :class:`ConfigError`.
     """
     table = _read(path).get("worker", {}) if path else {}
+    if not isinstance(table, dict):
+        raise ConfigError(f"{path}: worker: must be a table, [worker]")
     for name, variable in (("database_url", "DATABASE_URL"), ("listen_url", "PGBATON_LISTEN_URL")):
-        if name in table:
+        if name in table or variable in table:
             raise ConfigError(f"{path}: worker.{name}: a secret does not belong in this file; set {variable}")
+    for name in table:
+        if name not in Settings.model_fields:
+            raise ConfigError(f"{path}: worker.{name}: unknown key (it is {table[name]!r:.200})")
+    environment = read_settings(Settings)  # first: validating the table reads the environment, too
     from_file = _validated(lambda: Settings.model_validate(table), f"{path}: worker") if table else None
-    environment = read_settings(Settings)
     chosen: dict[str, Any] = {name: getattr(from_file, name) for name in table} if from_file else {}
     chosen |= {name: getattr(environment, name) for name in environment.model_fields_set}
     chosen |= {name: value for name, value in (given or {}).items() if value is not None}
@@ -142,8 +147,9 @@ def _validated(build: Callable[[], T], place: str) -> T:
 
 
 def _key(location: tuple[int | str, ...]) -> str:
-    """``.stage[2].path``"""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    """``.stage[2].path``, as the file spells it: what the model calls ``stages`` is ``[[pipeline.stage]]`` there."""
+    as_in_file = ("stage" if part == "stages" else part for part in location)
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in as_in_file)
 
 
 def _sentences(error: ValidationError, place: str, named: Callable[[tuple[int | str, ...]], str] = _key) -> list[str]:

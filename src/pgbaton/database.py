@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,11 +15,15 @@ from pgbaton.errors import DatabaseError, NotMigrated
 
 OLDEST_POSTGRES = 140000
 CONNECT_TIMEOUT = 10.0
+QUERY_TIMEOUT = 15.0
+"""Seconds; longer than the wait for a lock, so that only a database that says nothing is given up."""
 
 SETTINGS = {
     "application_name": "pgbaton",
     # The protocol is written for READ COMMITTED, whatever the database's default is.
     "default_transaction_isolation": "read committed",
+    # A row that a policy hides would look like a job that is gone: better an error than a cancelled dispatch.
+    "row_security": "off",
     # A worker that is frozen in the middle of something must not hold what others wait for.
     "idle_in_transaction_session_timeout": "10s",
     "lock_timeout": "10s",
@@ -73,7 +78,32 @@ def pooled(conn: asyncpg.Connection) -> bool:
     return type(conn) is ThroughPooler  # to isinstance() every asyncpg connection is an instance of every kind
 
 
-class ThroughPooler(asyncpg.Connection):
+class Impatient(asyncpg.Connection):
+    """A connection that ends with a query that was not answered in time: where nothing comes back any more, the
+    answer to a cancellation does not come either, and the driver would wait for it as long again."""
+
+    async def fetch(self, query: str, *args: Any, **options: Any) -> list[asyncpg.Record]:
+        with self._ended_when_late():
+            return list(await super().fetch(query, *args, **options))
+
+    async def fetchrow(self, query: str, *args: Any, **options: Any) -> asyncpg.Record | None:
+        with self._ended_when_late():
+            return await super().fetchrow(query, *args, **options)
+
+    async def fetchval(self, query: str, *args: Any, **options: Any) -> Any:
+        with self._ended_when_late():
+            return await super().fetchval(query, *args, **options)
+
+    @contextmanager
+    def _ended_when_late(self) -> Iterator[None]:
+        try:
+            yield
+        except TimeoutError:
+            self.terminate()
+            raise
+
+
+class ThroughPooler(Impatient):
     """A connection whose every statement is a transaction of its own.
 
     Behind a transaction pooler the parse and the execution of one statement may reach two different servers,
@@ -101,7 +131,7 @@ class ThroughPooler(asyncpg.Connection):
                 yield
 
 
-def pool(database_url: str, size: int, *, through_pooler: bool) -> asyncpg.Pool:
+def pool(database_url: str, size: int, *, through_pooler: bool, query_timeout: float | None = None) -> asyncpg.Pool:
     """A pool of at most ``size`` connections with the engine's settings; use as an async context manager."""
 
     async def keep(_connection: asyncpg.Connection) -> None:
@@ -111,14 +141,14 @@ def pool(database_url: str, size: int, *, through_pooler: bool) -> asyncpg.Pool:
         database_url,
         min_size=1,
         max_size=size,
-        command_timeout=30,
+        command_timeout=query_timeout or QUERY_TIMEOUT,
         timeout=CONNECT_TIMEOUT,
         reset=keep,
         **(_POOLER_OPTIONS if through_pooler else _DIRECT_OPTIONS),
     )
 
 
-_DIRECT_OPTIONS: dict[str, Any] = {"server_settings": SETTINGS}
+_DIRECT_OPTIONS: dict[str, Any] = {"server_settings": SETTINGS, "connection_class": Impatient}
 # A pooler passes on no settings, and prepared statements do not survive it.
 _POOLER_OPTIONS: dict[str, Any] = {"statement_cache_size": 0, "connection_class": ThroughPooler}
 
@@ -131,11 +161,24 @@ async def _open(database_url: str) -> asyncpg.Connection:
         if "startup parameter" not in str(error):
             raise
     else:
-        # A pooler makes up the process id that it greets with.
-        async with conn.transaction():
-            if await conn.fetchval("SELECT pg_backend_pid()") == conn.get_server_pid():
+        # Where nothing comes any more not even a cancellation ends a query: only the end of its connection does.
+        cut = asyncio.get_running_loop().call_later(CONNECT_TIMEOUT, conn.terminate)
+        try:
+            transaction = conn.transaction()
+            await transaction.start()
+            pid = await conn.fetchval("SELECT pg_backend_pid()")
+            await transaction.rollback()
+            if pid == conn.get_server_pid():  # a pooler makes up the process id that it greets with
                 return conn
-        await conn.close()
+            await conn.close()
+        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            conn.terminate()
+            raise ConnectionError from error
+        except BaseException:
+            conn.terminate()
+            raise
+        finally:
+            cut.cancel()
     return await asyncpg.connect(database_url, timeout=CONNECT_TIMEOUT, **_POOLER_OPTIONS)
 
 
@@ -146,7 +189,9 @@ async def check_migrated(conn: asyncpg.Connection) -> None:
     except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
         have = 0
     except asyncpg.InsufficientPrivilegeError:
-        raise DatabaseError("this role has no right on the schema pgbaton: run as its owner") from None
+        raise DatabaseError(
+            "this role has no right on the schema pgbaton: run as its owner, or grant what docs/deployment.md lists"
+        ) from None
     need = sql.migrations()[-1][0]
     if have < need:
         raise NotMigrated(f"the schema pgbaton is at version {have}, this engine needs {need}: run pgbaton migrate")

@@ -16,14 +16,26 @@ from pgbaton.backoff import Backoff
 from pgbaton.errors import LeaseLost
 from pgbaton.events import Event, EventLog, describe
 from pgbaton.loops import RETRY_CAP, Wake
-from pgbaton.model import DONE, RUNNING, Advance, Dispatch, Outcome, Pipeline, State
-from pgbaton.outcome import Answer, Begin, Decision, Verb, decide, decide_claimed, decide_lost
+from pgbaton.model import DONE, FAILED, RUNNING, Advance, Dispatch, Outcome, Pipeline, State
+from pgbaton.outcome import Answer, Begin, Decision, Place, Verb, decide, decide_claimed, decide_lost, place
 from pgbaton.stage_client import StageClient
 from pgbaton.store import Move, Store
 
 ABSORB_BATCH = 200
+BREACH_GRACE = 2.0
+"""Seconds until a stage that said yes and moved nothing is taken at its word. Some answer before they commit, and a
+stage that answers twice on one connection answers the next call before having read it."""
 HELD_ROW_PAUSE = 0.5
 """Seconds between two looks at a row that somebody else holds or is changing."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """A call that has ended and is not settled yet; ``at`` is monotonic time."""
+
+    dispatch: Dispatch
+    answer: Answer
+    at: float
 
 
 @dataclass(slots=True)
@@ -31,7 +43,7 @@ class _Hands:
     """Claimed attempts (dispatch id, attempt), and the answers of calls that have ended."""
 
     calls: dict[tuple[int, int], asyncio.Task[None]] = field(default_factory=dict)
-    answers: list[tuple[Dispatch, Answer]] = field(default_factory=list)
+    ended: list[_Ended] = field(default_factory=list)
     answered: Wake = field(default_factory=Wake)
     emptied: Wake = field(default_factory=Wake)
 
@@ -74,9 +86,9 @@ class Dispatcher:
         return f"<Dispatcher {self._pipeline.name!r} {state}, {len(self._hands.calls)}/{self._capacity} in flight>"
 
     @property
-    def held(self) -> frozenset[int]:
-        """The ids that are in this worker's hands."""
-        return frozenset(dispatch_id for dispatch_id, _ in self._hands.calls)
+    def held(self) -> frozenset[tuple[int, int]]:
+        """The attempts in this worker's hands, as (dispatch id, attempt)."""
+        return frozenset(self._hands.calls)
 
     async def run(self) -> None:
         """Claim and call until drained, then return; calls under way keep the dispatcher from returning."""
@@ -106,7 +118,8 @@ class Dispatcher:
 
     async def abandon(self) -> None:
         """Break off the calls that are under way and give their dispatches back, by the row."""
-        calls = dict(self._hands.calls)
+        async with self.claiming:  # what a claim under way brings is ours to give back, too
+            calls = dict(self._hands.calls)
         self._hands.calls.clear()
         self._hands.emptied.set()
         for call in calls.values():
@@ -159,8 +172,7 @@ class Dispatcher:
                 answer = await self._client.call(ready, call.traceparent)
                 call.answered(answer)
             telemetry.CALL_SECONDS.labels(self._pipeline.name, stage.step).observe(time.monotonic() - began)
-            self._hands.answers.append((ready, answer))
-            self._hands.answered.set()
+            self._ended([_Ended(ready, answer, time.monotonic())])
         except asyncio.CancelledError:
             self._let_go(dispatch)
             raise
@@ -182,10 +194,10 @@ class Dispatcher:
                     self._log.info(Event.STAGE_SKIPPED, outcome=begin.outcome.value, **_fields(dispatch))
                     return None
             elif begin is Begin.REWIND:
-                await self._store.move([Move(dispatch.job_key, (stage.step, "failed"), stage.entry)])
-                continue
+                if await self._store.move([Move(dispatch, (stage.step, FAILED), stage.entry)]):
+                    continue
             elif stage.advance is Advance.STAGE or await self._store.move(
-                [Move(dispatch.job_key, stage.entry, (stage.step, RUNNING))]
+                [Move(dispatch, stage.entry, (stage.step, RUNNING))]
             ):
                 return replace(dispatch, probing=claimed.probing, waited=claimed.waited)
             await asyncio.sleep(HELD_ROW_PAUSE)
@@ -195,59 +207,74 @@ class Dispatcher:
         backoff = Backoff(0.1, RETRY_CAP)
         while True:
             await self._hands.answered.wait(self._poll_now())
-            batch, self._hands.answers = self._hands.answers, []
+            batch, self._hands.ended = self._hands.ended, []
             if not batch:
                 continue
             try:
-                unsettled = await self._settle(batch)
-                pause = HELD_ROW_PAUSE if unsettled else 0
+                held = await self._settle(batch)
                 backoff.reset()
             except Exception as error:
                 self._log.warning(Event.DATABASE_AWAY, loop="settle", error=describe(error))
-                unsettled, pause = batch, backoff.next()
-            if unsettled:
-                self._hands.answers.extend(unsettled)
-                self._hands.answered.set()
-                await asyncio.sleep(pause)
+                self._ended(batch)
+                await asyncio.sleep(backoff.next())
+                continue
+            if held:  # they come again in a moment, and keep no others waiting
+                asyncio.get_running_loop().call_later(HELD_ROW_PAUSE, self._ended, held)
 
-    async def _settle(self, batch: list[tuple[Dispatch, Answer]]) -> list[tuple[Dispatch, Answer]]:
-        """One round trip where the trigger has settled already, two or three where we must; returns what was held."""
-        seen = await self._store.note(batch)
-        decided: list[tuple[Dispatch, Answer, Decision]] = []
-        for called, answer in batch:
-            now = seen.get(called.id)
-            if now is None or not _is_same_attempt(now, called):
-                self._report(called, answer, now.state if now else None, None)
-                self._let_go(called)
+    def _ended(self, calls: list[_Ended]) -> None:
+        self._hands.ended.extend(calls)
+        self._hands.answered.set()
+
+    async def _settle(self, batch: list[_Ended]) -> list[_Ended]:
+        """One round trip where the trigger has settled already, two or three where we must; returns what cannot be
+        settled just now: its row is held by somebody, or the row and the answer may yet come to agree."""
+        seen = await self._store.note([(call.dispatch, call.answer) for call in batch])
+        held: list[_Ended] = []
+        settled_already: list[tuple[_Ended, State | None]] = []
+        decided: list[tuple[_Ended, Dispatch, Decision]] = []
+        for call in batch:
+            now = seen.get(call.dispatch.id)
+            if now is None or not _is_same_attempt(now, call.dispatch):
+                settled_already.append((call, now.state if now else None))
+                continue
+            decision = decide(self._pipeline.stage(now.stage), now.row, call.answer)
+            if decision.outcome is Outcome.BREACH and time.monotonic() - call.at < BREACH_GRACE:
+                held.append(call)
             else:
-                decided.append((now, answer, decide(self._pipeline.stage(now.stage), now.row, answer)))
-        await self._mind_circuits(batch, {d.stage for d, _, c in decided if c.down})
-        if not decided:
-            return []
-        advanced = await self._advance([d for d, _, c in decided if c.verb is Verb.ADVANCE])
-        settled = await self._store.settle([(d, c) for d, _, c in decided if c.verb is not Verb.ADVANCE])
-        held: list[tuple[Dispatch, Answer]] = []
-        for dispatch, answer, decision in decided:
-            state = State.COMPLETED if dispatch.job_key in advanced else settled.get(dispatch.id)
-            if state is None:
-                held.append((dispatch, answer))
+                decided.append((call, now, decision))
+        await self._mind_circuits(batch, {now.stage for _, now, c in decided if c.down})
+        advanced = await self._advance([now for _, now, c in decided if c.verb is Verb.ADVANCE])
+        settled = await self._store.settle([(now, c) for _, now, c in decided if c.verb is not Verb.ADVANCE])
+        # Nothing can go wrong any more: until here the whole batch would have come again.
+        for call, state in settled_already:
+            self._report(call.dispatch, call.answer, state, None)
+            self._let_go(call.dispatch)
+        for call, now, decision in decided:
+            new_state = State.COMPLETED if now.id in advanced else settled.get(now.id)
+            if new_state is None:
+                held.append(call)
             else:
-                self._report(dispatch, answer, state, decision)
-                self._let_go(dispatch)
+                self._report(now, call.answer, new_state, decision)
+                self._let_go(now)
         return held
 
-    async def _mind_circuits(self, batch: list[tuple[Dispatch, Answer]], down: set[str]) -> None:
+    async def _mind_circuits(self, batch: list[_Ended], down: set[str]) -> None:
         """Open the circuit of stages that are down, close it where a probe was answered."""
-        probes = {d.stage for d, _ in batch if d.probing}
+        probes = {call.dispatch.stage for call in batch if call.dispatch.probing}
         for step in down:
             await self._store.strike(step, probed=step in probes)
-        for step in {d.stage for d, a in batch if d.probing and a.status is not None} - down:
+        answered = {call.dispatch.stage for call in batch if call.dispatch.probing and call.answer.status is not None}
+        for step in answered - down:
             await self._store.close_circuit(step)
 
-    async def _advance(self, dispatches: list[Dispatch]) -> set[str]:
+    async def _advance(self, dispatches: list[Dispatch]) -> set[int]:
         """Write done into the rows of stages that keep no state; the trigger settles their dispatches."""
         stages = [self._pipeline.stage(d.stage) for d in dispatches]
-        moves = [Move(d.job_key, (s.step, RUNNING), (s.step, DONE)) for d, s in zip(dispatches, stages, strict=True)]
+        moves = [
+            # Somebody may have rewound the row meanwhile.
+            Move(d, s.entry if place(s, d.row) is Place.ENTRY else (s.step, RUNNING), (s.step, DONE))
+            for d, s in zip(dispatches, stages, strict=True)
+        ]
         return await self._store.move(moves) if moves else set()
 
     async def _settle_one(self, dispatch: Dispatch, decision: Decision) -> bool:

@@ -52,6 +52,8 @@ class Engine:
         self._main: asyncio.Task[None]
         self._listener: Listener | None = None
         self._dispatcher: Dispatcher | None = None
+        self._pools: tuple[asyncpg.Pool, ...] = ()
+        self._cut: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
         return f"<Engine {self._pipeline.name!r} {self._listener!r} {self._dispatcher!r}>"
@@ -96,8 +98,14 @@ class Engine:
             await check_attached(conn, self._pipeline, table)
             through_pooler = pooled(conn)
         async with contextlib.AsyncExitStack() as stack:
+            stack.callback(self._stop_cutting)
             pool = await stack.enter_async_context(pool_of(dsn, 4, through_pooler=through_pooler))
-            lease_pool = await stack.enter_async_context(pool_of(dsn, 1, through_pooler=through_pooler))
+            # A lease that cannot be renewed over one connection is tried over another before it lapses.
+            patience = max(1.0, self._settings.lease / 3)
+            lease_pool = await stack.enter_async_context(
+                pool_of(dsn, 1, through_pooler=through_pooler, query_timeout=patience)
+            )
+            self._pools = (pool, lease_pool)
             client = await stack.enter_async_context(StageClient(self._pipeline))
             listen_url = await self._listen_url(through_pooler)
             await self._work(table, pool, lease_pool, client, listen_url)
@@ -190,10 +198,22 @@ class Engine:
             telemetry.CIRCUIT.labels(name, s.stage).set({"closed": 0, "half-open": 1, "open": 2}[s.circuit.state])
             telemetry.PAUSED.labels(name, s.stage).set(s.paused)
 
+    def _cut_connections(self) -> None:
+        """The last resort of a shutdown: from a database that says nothing any more not even a cancellation or a
+        connection's close comes back."""
+        for pool in self._pools:
+            pool.terminate()
+
+    def _stop_cutting(self) -> None:
+        if self._cut is not None:
+            self._cut.cancel()
+
     async def _drain(self, dispatcher: Dispatcher, worker: Worker, calling: asyncio.Task[None]) -> None:
         """Wait for calls under way, within the bound; what cannot be given back in time lapses with the lease."""
         self._log.info(Event.WORKER_DRAINING, in_flight=len(dispatcher.held))
         dispatcher.drain()
+        patience = self._settings.drain_timeout + 2 * ABANDON_TIMEOUT
+        self._cut = asyncio.get_running_loop().call_later(patience, self._cut_connections)
         try:
             async with asyncio.timeout(ABANDON_TIMEOUT):
                 await worker.drain()

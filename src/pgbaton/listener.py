@@ -13,7 +13,7 @@ import asyncpg
 
 from pgbaton import telemetry
 from pgbaton.backoff import Backoff
-from pgbaton.database import connect
+from pgbaton.database import CONNECT_TIMEOUT, connect
 from pgbaton.events import Event, EventLog, describe
 from pgbaton.loops import Wake
 from pgbaton.model import WAKE_CHANNEL
@@ -77,9 +77,10 @@ class Listener:
         ended = asyncio.Event()
         try:
             conn.add_termination_listener(lambda _: ended.set())
-            await conn.add_listener(WAKE_CHANNEL, self._hear_wake)
-            if self._channel is not None:
-                await conn.add_listener(self._channel, self._hear)
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                await conn.add_listener(WAKE_CHANNEL, self._hear_wake)
+                if self._channel is not None:
+                    await conn.add_listener(self._channel, self._hear)
             self._backoff.reset()
             self._mark(connected=True)
             self._log.info(Event.LISTENER_CONNECTED, channel=self._channel)

@@ -96,9 +96,9 @@ def _check_path(value: str) -> str:
 
 def _check_base_url(value: str) -> str:
     url = urlsplit(value)
-    if url.scheme not in ("http", "https") or not url.hostname or _CONTROL.search(value) or " " in value:
+    if url.scheme not in ("http", "https") or not url.hostname or re.search(r"[\s\\\x00-\x1f\x7f]", value):
         raise ValueError("must be an http:// or https:// address")
-    if url.username is not None or url.query or url.fragment:
+    if url.username is not None or "?" in value or "#" in value:
         raise ValueError("must hold no user, password, query or fragment")
     _ = url.port  # raises ValueError on a port that is none
     return value.rstrip("/")

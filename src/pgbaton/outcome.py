@@ -179,10 +179,9 @@ def decide_lost(stage: Stage, row: Row | None, outcome: Outcome = Outcome.LOST) 
     match place(stage, row):
         case Place.BEGUN if stage.advance is Advance.STAGE:
             return Decision(Verb.WAIT, Outcome.UNKNOWN, "the worker was lost while the stage worked")
-        case Place.ENTRY | Place.BEGUN:
+        case Place.ENTRY | Place.BEGUN | Place.FAILED:
+            # Failed: it was claimed for a retry and not rewound yet. That failure is counted already.
             return Decision(Verb.RELEASE, outcome)
-        case Place.FAILED:
-            return Decision(Verb.FAIL, Outcome.FAILED, "the stage marked the job failed")
         case Place.DONE:
             return Decision(Verb.COMPLETE, Outcome.COMPLETED)
         case _:

@@ -11,7 +11,6 @@ from typing import Self
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import (
     ConnectError,
-    ConnectTimeoutError,
     NetworkError,
     PyreqwestError,
     RequestTimeoutError,
@@ -77,17 +76,17 @@ class StageClient:
             return Answer(
                 Reply.ANSWERED,
                 status,
-                retry_after_seconds(response.get_header("retry-after"), time.time()),
+                retry_after_seconds(_header(response, "retry-after"), time.time()),
                 None if 200 <= status < 300 else _reason(status, response, body),
             )
-        except ConnectTimeoutError:
-            return Answer(Reply.REFUSED, error="no connection to the stage")
+        except RequestTimeoutError as error:
+            if _never_connected(error):
+                return Answer(Reply.REFUSED, error="no connection to the stage")
+            return Answer(Reply.TIMEOUT, error=f"no answer within {stage.timeout:g} s")
         except ConnectError as error:
             if _never_connected(error):
                 return Answer(Reply.REFUSED, error="no connection to the stage")
             return Answer(Reply.LOST, error="the connection broke before the answer was complete")
-        except RequestTimeoutError:
-            return Answer(Reply.TIMEOUT, error=f"no answer within {stage.timeout:g} s")
         except NetworkError:
             return Answer(Reply.LOST, error="the connection broke before the answer was complete")
         except PyreqwestError as error:
@@ -96,12 +95,20 @@ class StageClient:
             return Answer(Reply(lost), error=f"the stage's answer was not readable ({type(error).__name__})")
 
 
-def _never_connected(error: ConnectError) -> bool:
+def _never_connected(error: RequestTimeoutError | ConnectError) -> bool:
     """Whether nothing was sent. The client calls it a connect error, too, when a connection closes before the
-    answer: only its cause tells the two apart, and a stage that may have worked must not count as one that was
-    never reached."""
+    answer or when an answer does not come in time: only the cause tells them apart, and a stage that may have
+    worked must not count as one that was never reached."""
     causes = error.details["causes"] or []
     return any(cause["message"] == "client error (Connect)" for cause in causes)
+
+
+def _header(response: Response, name: str) -> str | None:
+    """A header's value; none where it is not ASCII, which the client raises for."""
+    try:
+        return response.get_header(name)
+    except ValueError:
+        return None
 
 
 async def _bounded_body(response: Response) -> bytes:
@@ -116,7 +123,7 @@ async def _bounded_body(response: Response) -> bytes:
 def _reason(status: int, response: Response, body: bytes) -> str:
     """What a refusal says of itself: title and detail of a problem (RFC 9457), otherwise the status alone."""
     said = ""
-    if (response.get_header("content-type") or "").startswith("application/problem+json"):
+    if (_header(response, "content-type") or "").startswith("application/problem+json"):
         try:
             problem = json.loads(body)
             said = ": ".join(str(problem[k]) for k in ("title", "detail") if isinstance(problem.get(k), str))

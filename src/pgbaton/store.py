@@ -12,7 +12,7 @@ import asyncpg
 
 from pgbaton.errors import LeaseLost
 from pgbaton.model import Dispatch, State
-from pgbaton.outcome import Answer, Decision
+from pgbaton.outcome import Answer, Decision, Verb
 from pgbaton.table import JobTable
 
 RECONCILE_PAGE = 1000
@@ -21,9 +21,9 @@ RECONCILE_PAGE = 1000
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Put a row from one (step, status) to another, if it is still there."""
+    """Put a dispatch's row from one (step, status) to another, if it is still there and the attempt still runs."""
 
-    job_key: str
+    dispatch: Dispatch
     source: tuple[str, str]
     target: tuple[str, str]
 
@@ -81,7 +81,6 @@ class Store:
         """
         gone = [d.id for d, _ in decided if d.row is None]
         settled = {row["id"]: State.CANCELLED for row in (await self._fetch("forget", gone) if gone else ())}
-        await self._check_gone([d.job_key for d, _ in decided if d.row is None])
         here = [(d, decision, d.row) for d, decision in decided if d.row is not None]
         if here:
             rows = await self._fetch(
@@ -97,18 +96,25 @@ class Store:
                 [row.status for _, _, row in here],
             )
             settled |= {row["id"]: State(row["state"]) for row in rows}
+        await self._look_again([d.job_key for d, c in decided if c.verb in (Verb.COMPLETE, Verb.CANCEL)])
         return settled
 
-    async def move(self, moves: Sequence[Move]) -> set[str]:
-        """Move rows; returns the keys of those that were where the move expected them."""
-        columns = zip(*((m.job_key, *m.source, *m.target) for m in moves), strict=True)
-        return {row["job_key"] for row in await self._fetch("move", *(list(c) for c in columns))}
+    async def move(self, moves: Sequence[Move]) -> set[int]:
+        """Move rows on behalf of attempts that run; returns the ids of the dispatches whose row was moved."""
+        columns = zip(
+            *((m.dispatch.id, m.dispatch.attempt, m.dispatch.worker, *m.source, *m.target) for m in moves), strict=True
+        )
+        return {row["id"] for row in await self._fetch("move_own", *(list(c) for c in columns))}
 
-    async def orphans(self, worker: int, held: Iterable[int] | None, after: int, limit: int) -> list[Dispatch]:
+    async def orphans(
+        self, worker: int, held: Collection[tuple[int, int]] | None, after: int, limit: int
+    ) -> list[Dispatch]:
         """Running dispatches that nobody works on: their worker's lease lapsed, or they are given to ``worker``,
-        which holds only ``held`` (None: it cannot say). In the order of ids, from the one behind ``after``."""
-        hands = None if held is None else list(held)
-        rows = await self._fetch("orphans", self._pipeline, self._steps, worker, hands, after, limit)
+        which holds only the attempts ``held``, as (dispatch id, attempt) (None: it cannot say). In the order of ids,
+        from the one behind ``after``."""
+        ids = None if held is None else [dispatch_id for dispatch_id, _ in held]
+        attempts = [attempt for _, attempt in held or ()]
+        rows = await self._fetch("orphans", self._pipeline, self._steps, worker, ids, attempts, after, limit)
         return [Dispatch.of(row) for row in rows]
 
     async def overdue(self, after: int, limit: int) -> list[Dispatch]:
@@ -124,7 +130,7 @@ class Store:
     async def absorb(self, limit: int) -> int:
         """Apply changes that users' transactions could only write down; returns how many."""
         row = (await self._fetch("absorb", self._pipeline, limit))[0]
-        await self._check_gone(row["gone"])
+        await self._look_again(row["gone"])
         return int(row["applied"])
 
     async def strike(self, step: str, *, probed: bool) -> None:
@@ -166,9 +172,9 @@ class Store:
         """Take the worker's row away."""
         await self._pool.execute(self._table.query("leave"), worker)
 
-    async def _check_gone(self, job_keys: Collection[str]) -> None:
-        """A job whose dispatch was cancelled because its row was gone may have come back that very moment, when its
-        trigger found the dispatch still open: look once more, with a new snapshot."""
+    async def _look_again(self, job_keys: Collection[str]) -> None:
+        """What the trigger would have completed or cancelled was settled by us instead: the trigger was off, a route
+        has changed, or a job came back the moment that it seemed gone. Its row may ask for a dispatch."""
         if job_keys:
             await self.reconcile(job_keys)
 

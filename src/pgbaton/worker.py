@@ -72,6 +72,8 @@ class Worker:
         worker = self._dispatcher.worker
         if worker is not None and await self._lease_store.renew(worker, self._lease, self._draining):
             return
+        if self._draining:
+            return  # who is about to leave, or has left, takes no new lease
         if worker is not None:
             telemetry.LEASES_LOST.labels(self._pipeline.name).inc()
         self._dispatcher.worker = await self._lease_store.register(worker_name(), self._capacity, self._lease)

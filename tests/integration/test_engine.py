@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import Counter
+from urllib.parse import urlsplit
 
 from line import line, until
 from stage_server import Call, Say, StageServer, work
@@ -93,6 +94,38 @@ async def test_a_stage_that_marks_its_job_failed_is_retried_from_its_entry_state
         assert [c.path for c in craft.server.calls] == ["/cut", "/cut", "/glue", "/glue"]
 
 
+async def test_a_stage_that_hangs_is_a_failure_not_a_stage_that_is_down(database: str) -> None:
+    async def hang(server: StageServer, call: Call) -> Say:
+        await asyncio.sleep(60)
+        return Say()
+
+    async with line(database, hang, cut_timeout=0.3, cut_attempts=1) as craft, craft.worker():
+        job = await craft.add()
+        await craft.until_state(job, "cut", "dead")
+        assert (await craft.attempts())[0]["error"] == "no answer within 0.3 s"
+        assert await craft.db.fetchval("SELECT sum(strikes) FROM pgbaton.stages") == 0
+
+
+async def test_a_worker_that_a_policy_hides_rows_from_cancels_nothing(database: str) -> None:
+    async with line(database) as craft:
+        job = await craft.add()
+        await craft.db.execute("ALTER TABLE jobs ENABLE ROW LEVEL SECURITY")
+        name = f"hidden_{craft.pipeline.name}_{id(craft)}"
+        await craft.db.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'x'")
+        try:
+            await craft.db.execute(
+                f"GRANT USAGE ON SCHEMA pgbaton TO {name}; GRANT ALL ON ALL TABLES IN SCHEMA pgbaton, public TO {name};"
+                f"GRANT ALL ON ALL FUNCTIONS IN SCHEMA pgbaton TO {name}"
+            )
+            url = urlsplit(craft.dsn)
+            hidden = url._replace(netloc=f"{name}:x@{url.hostname}:{url.port}").geturl()
+            async with craft.worker(database_url=hidden):
+                await asyncio.sleep(1.5)
+            assert await craft.states(job) == [("cut", "available")]
+        finally:
+            await craft.db.execute(f"DROP OWNED BY {name}; DROP ROLE {name}")
+
+
 async def test_an_answer_that_was_lost_after_the_commit_changes_nothing(database: str) -> None:
     async def cut_off(server: StageServer, call: Call) -> Say:
         await work(server, call)
@@ -148,6 +181,32 @@ async def test_a_stage_that_keeps_no_state_is_a_breach(database: str) -> None:
         assert attempt["outcome"] == "breach"
         assert "kept no state" in attempt["error"]
         assert await craft.row(job) == ("cut", "failed")
+
+
+async def test_a_stage_that_answers_before_it_commits_is_no_breach(database: str) -> None:
+    async def early(server: StageServer, call: Call) -> Say:
+        server.later(0.7, work(server, call))
+        return Say()
+
+    async with line(database, early) as craft, craft.worker():
+        job = await craft.add()
+        await craft.until_row(job, "glue", "done")
+        assert await craft.states(job) == [("cut", "completed"), ("glue", "completed")]
+
+
+async def test_one_held_row_does_not_keep_other_answers_from_being_settled(database: str) -> None:
+    async def fail(server: StageServer, call: Call) -> Say:
+        return Say(500)
+
+    async with line(database, fail, cut_attempts=1) as craft:
+        held, free = await craft.add(), await craft.add()
+        async with craft.db.acquire() as conn, conn.transaction():
+            await conn.execute("SELECT FROM jobs WHERE job_id = $1::text::uuid FOR UPDATE", held)
+            async with craft.worker():
+                await craft.until_state(free, "cut", "dead", 2)
+                assert await craft.states(held) == [("cut", "running")]
+                await conn.execute("SELECT 1")
+        assert await craft.row(free) == ("cut", "failed")
 
 
 async def test_the_engine_writes_running_and_done_for_a_plain_endpoint(database: str) -> None:

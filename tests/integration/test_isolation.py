@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 
 import asyncpg
 import pytest
+
 from line import Line, line, until
 from stage_server import Call, Say, StageServer
 
@@ -56,11 +58,10 @@ async def _all_at_end(craft: Line) -> bool:
 async def test_a_claim_after_its_snapshot_does_not_abort_a_repeatable_read_transaction(database: str) -> None:
     async with line(database) as craft:
         job = await craft.add()
-        async with craft.db.acquire() as conn:
-            async with conn.transaction(isolation="repeatable_read"):
-                await conn.fetchval("SELECT count(*) FROM jobs")  # the snapshot is taken here
-                await craft.db.execute("UPDATE pgbaton.dispatches SET attempt = 7")  # what a worker may do meanwhile
-                await conn.execute("UPDATE jobs SET current_step = 'cut', status = 'done'")
+        async with craft.db.acquire() as conn, conn.transaction(isolation="repeatable_read"):
+            await conn.fetchval("SELECT count(*) FROM jobs")  # the snapshot is taken here
+            await craft.db.execute("UPDATE pgbaton.dispatches SET attempt = 7")  # what a worker may do meanwhile
+            await conn.execute("UPDATE jobs SET current_step = 'cut', status = 'done'")
         assert await craft.states(job) == [("cut", "available")]
         async with craft.worker():
             await craft.until_row(job, "glue", "done")
@@ -101,18 +102,48 @@ async def test_a_change_that_is_rolled_back_leaves_no_trace_in_the_inbox(databas
 
 
 async def test_a_change_whose_row_is_held_waits_for_it_without_keeping_others_waiting(database: str) -> None:
-    async with line(database) as craft, craft.worker():
-        async with craft.db.acquire() as conn, conn.transaction(isolation="serializable"):
+    async with line(database) as craft, craft.db.acquire() as conn:
+        async with conn.transaction(isolation="serializable"):
             await conn.execute(
-                "INSERT INTO jobs (current_step, status) SELECT 'made', 'running' FROM generate_series(1, 2)"
+                "INSERT INTO jobs (current_step, status) SELECT 'made', 'done' FROM generate_series(1, 2)"
             )
         first, second = [str(r["job_id"]) for r in await craft.db.fetch("SELECT job_id FROM jobs ORDER BY job_id")]
-        async with craft.db.acquire() as conn:
-            holding = conn.transaction(isolation="serializable")
-            async with craft.db.acquire() as other, other.transaction(isolation="serializable"):
-                await other.execute("UPDATE jobs SET status = 'done'")
-            await holding.start()
-            await conn.execute("SELECT FROM jobs WHERE job_id = $1::text::uuid FOR UPDATE", first)
+        holding = conn.transaction()
+        await holding.start()
+        await conn.execute("SELECT FROM jobs WHERE job_id = $1::text::uuid FOR UPDATE", first)
+        async with craft.worker():
             await craft.until_row(second, "glue", "done")
+            assert await craft.states(first) == []
             await holding.rollback()
-        await craft.until_row(first, "glue", "done")
+            await craft.until_row(first, "glue", "done")
+
+
+async def test_a_failure_in_the_inbox_counts_once_though_the_worker_saw_it_too(database: str) -> None:
+    async def fail(server: StageServer, call: Call) -> Say:
+        for status in ("running", "failed"):
+            async with server.pool.acquire() as conn, conn.transaction(isolation="serializable"):
+                await conn.execute(
+                    "UPDATE jobs SET current_step = $2, status = $3 WHERE job_id = $1::text::uuid",
+                    call.job_id,
+                    server.step(call),
+                    status,
+                )
+        return Say(500)
+
+    async with line(database, fail, cut_attempts=3) as craft, craft.worker():
+        jobs = [await craft.add() for _ in range(20)]
+        for job in jobs:
+            await craft.until_state(job, "cut", "dead", 40)
+            await craft.make_due()
+        calls = Counter(c.job_id for c in craft.server.calls)
+        assert calls == dict.fromkeys(jobs, 3)
+
+
+async def test_a_job_that_went_through_an_entry_state_in_the_inbox_is_not_stranded(database: str) -> None:
+    async with line(database, glue_timeout=0.5) as craft:
+        job = await craft.add("cut", "running")
+        async with craft.db.acquire() as conn, conn.transaction(isolation="serializable"):
+            await conn.execute("UPDATE jobs SET status = 'done'")
+        await craft.put(job, "glue", "running")  # begun by a late or doubled call, which dies
+        async with craft.worker():
+            await craft.until_row(job, "glue", "done")

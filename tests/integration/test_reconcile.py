@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncpg
 from line import line
+from stage_server import Call, Say, StageServer
 
-from pgbaton import insights
+from pgbaton import Pipeline, Stage, insights
+from pgbaton.attach import attach
 
 
 async def _missing(conn: asyncpg.Connection, *, create: bool) -> list[tuple[str, str]]:
@@ -61,3 +63,27 @@ async def test_a_dead_job_is_not_missing_anything(database: str) -> None:
         )
         assert await _missing(conn, create=True) == []
         assert await craft.states(job) == [("cut", "dead")]
+
+
+async def test_a_stage_put_between_two_others_takes_over_what_waited_there(database: str) -> None:
+    async with line(database) as craft:
+        job = await craft.add("cut", "done")
+        assert await craft.states(job) == [("glue", "available")]
+        dry = Stage(step="dry", after="cut", path="/cut")
+        glue = craft.pipeline.stage("glue").model_copy(update={"after": "dry"})
+        craft.pipeline = craft.pipeline.model_copy(update={"stages": (craft.pipeline.stage("cut"), dry, glue)})
+        craft.pipeline = Pipeline.model_validate(craft.pipeline.model_dump())
+        async with craft.db.acquire() as conn:
+            await attach(conn, craft.pipeline)
+        craft.server.behaviours["/cut"] = _dry
+        async with craft.worker(reconcile_every=0):
+            await craft.until_row(job, "glue", "done")
+        assert [c.path for c in craft.server.calls] == ["/cut", "/glue"]
+
+
+async def _dry(server: StageServer, call: Call) -> Say:
+    for status in ("running", "done"):
+        await server.pool.execute(
+            "UPDATE jobs SET current_step = 'dry', status = $2 WHERE job_id::text = $1", call.job_id, status
+        )
+    return Say()

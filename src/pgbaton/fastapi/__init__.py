@@ -7,9 +7,6 @@ The guard is what makes an endpoint a stage: it *begins* (compare-and-set to run
 
     stages = Stages(pipeline)
     app = FastAPI(lifespan=lifespan(stages, settings))
-    app.include_router(stages.router)
-    app.include_router(health)
-    answer_with_problems(app)
 
     @stages.post("yolo_detect")
     async def detect(turn: Turn) -> dict[str, int]:
@@ -17,6 +14,10 @@ The guard is what makes an endpoint a stage: it *begins* (compare-and-set to run
         boxes = await asyncio.to_thread(find_boxes, photo)
         turn.save(store_boxes, boxes)                # async def store_boxes(db, turn, boxes)
         return {"boxes": len(boxes)}
+
+    app.include_router(stages.router)
+    app.include_router(health)
+    answer_with_problems(app)
 """
 
 from typing import TYPE_CHECKING, Any

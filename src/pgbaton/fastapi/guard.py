@@ -18,6 +18,9 @@ from pgbaton.fastapi.problems import PROBLEMS
 from pgbaton.model import DONE, FAILED, Pipeline, Stage
 from pgbaton.table import JobTable
 
+CLOSE_TIMEOUT = 10.0
+"""Seconds that the end of the stages' connections may take."""
+
 P = ParamSpec("P")
 T = TypeVar("T")
 Reader = Callable[Concatenate[asyncpg.Connection, "Turn", P], Awaitable[T]]
@@ -73,6 +76,10 @@ class Stages:
         async with asyncpg.create_pool(dsn, min_size=1, max_size=pool_size, command_timeout=60) as pool:
             self._pool = pool
             yield pool
+            # A database that says nothing any more must not keep the application from ending.
+            cut = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, pool.terminate)
+            await pool.close()
+            cut.cancel()
 
     @property
     def pool(self) -> asyncpg.Pool:

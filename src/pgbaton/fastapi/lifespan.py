@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+import asyncio
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from types import FrameType
 
 import asyncpg
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -13,6 +17,9 @@ from starlette.responses import JSONResponse
 from pgbaton.config import Settings
 from pgbaton.engine import Engine
 from pgbaton.fastapi.guard import Stages
+
+READY_TIMEOUT = 2.0
+"""Seconds that the database may take to answer a question about its readiness."""
 
 
 def lifespan(
@@ -33,9 +40,40 @@ def lifespan(
                 return
             async with Engine(stages.pipeline, settings) as running:
                 app.state.pgbaton = running
-                yield
+                with _draining_on_signal(running):
+                    yield
 
     return during
+
+
+@contextmanager
+def _draining_on_signal(engine: Engine) -> Iterator[None]:
+    """Let the worker claim nothing more from the moment that the server is told to end.
+
+    A server closes its door first and ends the lifespan last; a worker that goes on calling its own application in
+    between finds the door closed, and each such call would count as a failed attempt.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    servers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    loop = asyncio.get_running_loop()
+
+    def drain(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(engine.stop)
+        handler = servers[signal.Signals(number)]
+        if callable(handler):
+            handler(number, frame)
+
+    for number, handler in servers.items():
+        if callable(handler):
+            signal.signal(number, drain)
+    try:
+        yield
+    finally:
+        for number, handler in servers.items():
+            if signal.getsignal(number) is drain:
+                signal.signal(number, handler)
 
 
 health = APIRouter(tags=["health"])
@@ -67,6 +105,12 @@ async def metrics() -> Response:
 
 async def _answers(pool: asyncpg.Pool) -> bool:
     try:
-        return bool(await pool.fetchval("SELECT true", timeout=2))
+        async with pool.acquire(timeout=READY_TIMEOUT) as db:
+            # Where nothing comes any more not even a cancellation ends a query: only the end of its connection does.
+            cut = asyncio.get_running_loop().call_later(READY_TIMEOUT, db.terminate)
+            try:
+                return bool(await db.fetchval("SELECT true"))
+            finally:
+                cut.cancel()
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
         return False

@@ -39,6 +39,10 @@ DECLARE
          WHERE attrelid = job_table AND attname = 'updated_at' AND NOT attisdropped
            AND atttypid IN ('timestamptz'::regtype, 'timestamp'::regtype));
 BEGIN
+    IF NOT has_function_privilege('pgbaton.job_changed(text, text, text, text, text, timestamptz)', 'EXECUTE') THEN
+        RAISE insufficient_privilege USING MESSAGE =
+            format('the role %s may not execute the functions of pgbaton, and the trigger runs with its rights', current_user);
+    END IF;
     IF (SELECT md5(prosrc) = '{body_md5}' AND prosecdef AND proconfig = ARRAY['search_path=pg_catalog, pg_temp']
           FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
         EXECUTE $ddl{tag}$

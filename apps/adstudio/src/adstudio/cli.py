@@ -1,31 +1,35 @@
-"""The command ``adstudio``: serve the application, or show what it does."""
+"""The command ``adstudio``: serve the application, prepare its database, or show what it does."""
 
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 import sys
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import SecretStr
 
 from adstudio import config
-from adstudio.home import embedded_home
-from adstudio.main import create_app
-from adstudio.server import StudioServer, log_to
-from adstudio.vision.detector import ModelError
-from pgbaton.errors import PgbatonError
+from adstudio.vision.errors import ModelError
+from pgbaton.errors import AttachError, ConfigError, NotMigrated, PgbatonError
+
+# What each command needs beyond this is imported where it begins: a wrong setting is told in a moment.
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
 
 def main() -> None:
     """Run the command; errors that were raised on purpose are sentences, not tracebacks."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show a sign shows another one
     try:
         app()
+    except (NotMigrated, AttachError) as error:
+        print(f"adstudio: {error}, or let `adstudio prepare` do all of it", file=sys.stderr)
+        sys.exit(1)
     except (PgbatonError, ModelError) as error:
         print(f"adstudio: {error}", file=sys.stderr)
         sys.exit(1)
@@ -36,21 +40,24 @@ def main() -> None:
 @app.command()
 def serve() -> None:
     """Serve app-yh. Without DATABASE_URL it keeps an embedded Postgres in ADSTUDIO_DATA (default: .adstudio)."""
+    settings = config.load()
+    from adstudio.server import log_to
+    from adstudio.serving import run_server
+
     log_to(logging.StreamHandler())
-    sys.exit(asyncio.run(_serve(config.load())))
+    asyncio.run(run_server(settings))
 
 
-async def _serve(settings: config.AppSettings) -> int:
-    async with AsyncExitStack() as stack:
-        stages_url = None
-        if settings.database_url is None:
-            home = await stack.enter_async_context(embedded_home(settings.data_folder / "postgres", durable=True))
-            settings = settings.model_copy(update={"database_url": SecretStr(home.database_url)})
-            stages_url = home.stages_url
-            logging.getLogger("adstudio").info("embedded Postgres in %s", settings.data_folder / "postgres")
-        server = StudioServer(create_app(settings, stages_url=stages_url), settings.host, settings.port)
-        await server.serve()
-        return 0 if server.started else 1
+@app.command()
+def prepare() -> None:
+    """Make the tables in the database that DATABASE_URL names, and attach the engine to them. Safe to repeat."""
+    url = config.load().database_url
+    if url is None:
+        raise ConfigError("no database: set DATABASE_URL (without one `adstudio serve` has a database of its own)")
+    from adstudio import home
+
+    asyncio.run(home.prepare(url.get_secret_value()))
+    print("the database is ready for `adstudio serve`")
 
 
 @app.command()
@@ -64,7 +71,8 @@ def demo(
     """Feed photos with a line each, show how they move, and write the finished ads."""
     if (photo is None) != (copy is None):
         raise typer.BadParameter("a photo needs a copy, and a copy a photo")
-    from adstudio.demo import run_demo  # it draws on the terminal, which serving has no use for
+    settings = config.load()
+    from adstudio.demo import run_demo
 
     extra = [(photo, copy)] if photo is not None and copy is not None else []
-    sys.exit(asyncio.run(run_demo(extra, out)))
+    sys.exit(asyncio.run(run_demo(settings, extra, out)))

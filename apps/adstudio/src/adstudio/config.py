@@ -3,14 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from adstudio.vision.vlm import VisionEndpoint
-from pgbaton.config import PostgresUrl, read_settings
+from pgbaton import Settings
+from pgbaton.config import PostgresUrl, load_settings, read_settings
 from pgbaton.errors import ConfigError
+
+
+def _http_address(value: str) -> str:
+    url = urlsplit(value)
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise ValueError("must be an http:// or https:// address")
+    _ = url.port  # raises ValueError on a port that is none
+    return value.rstrip("/")
+
+
+def _prefix(value: str) -> str:
+    """``yh/``, ``/yh`` and ``/yh/`` are one prefix; ``/`` is none."""
+    inner = value.strip("/")
+    return f"/{inner}" if inner else ""
+
+
+HttpAddress = Annotated[str, AfterValidator(_http_address)]
 
 
 class AppSettings(BaseSettings):
@@ -22,19 +41,21 @@ class AppSettings(BaseSettings):
     ``pgbaton_web_viewer_token`` for who may look.
     """
 
-    model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        extra="ignore", frozen=True, hide_input_in_errors=True, env_ignore_empty=True, str_strip_whitespace=True
+    )
 
     database_url: PostgresUrl | None = None
     host: str = "127.0.0.1"
     port: int = Field(default=8011, ge=1, le=65535)
-    root_path: str = ""
+    root_path: Annotated[str, AfterValidator(_prefix)] = ""
     part_name: str = Field(default="yh", min_length=1, max_length=100)
     enable_job_state_listener: bool = True
     job_state_listener_reconnect_delay: float = Field(default=5, gt=0, le=3600)
     log_language: Literal["ko", "en"] = "ko"
     data_folder: Path = Field(default=Path(".adstudio"), validation_alias="ADSTUDIO_DATA")
-    stage_base_url: str | None = None
-    vlm_url: str | None = None
+    stage_base_url: HttpAddress | None = None
+    vlm_url: HttpAddress | None = None
     vlm_model: str = "llava"
     vlm_api_key: SecretStr | None = None
     vlm_timeout: float = Field(default=120, gt=0, le=3600)
@@ -51,8 +72,8 @@ class AppSettings(BaseSettings):
         """Where this application's own stages are called."""
         if self.stage_base_url:
             return self.stage_base_url
-        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104
-        return f"http://{host}:{self.port}"
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     @property
     def vision_endpoint(self) -> VisionEndpoint | None:
@@ -61,10 +82,25 @@ class AppSettings(BaseSettings):
             return None
         return VisionEndpoint(self.vlm_url, self.vlm_model, self.vlm_api_key, self.vlm_timeout)
 
+    def worker(self) -> Settings:
+        """The settings of the worker in this process: what is said here, and ``PGBATON_…`` for the rest.
+
+        Raises :class:`ConfigError`.
+        """
+        return load_settings(
+            given={
+                "database_url": self.database_url,
+                "reconnect_delay": self.job_state_listener_reconnect_delay,
+                "log_language": self.log_language,
+            }
+        )
+
 
 def load() -> AppSettings:
     """The settings of this process. Raises :class:`ConfigError` naming the variable that is wrong."""
-    return read_settings(AppSettings)
+    settings = read_settings(AppSettings)
+    settings.worker()  # what PGBATON_… says is wrong at once too, not when everything else is up
+    return settings
 
 
 __all__ = ["AppSettings", "ConfigError", "load"]

@@ -1,22 +1,28 @@
-"""A database of the application's own: the embedded Postgres, with schema, trigger and a role for the stages."""
+"""The database: how it is prepared, and one of the application's own where there is no other."""
 
 from __future__ import annotations
 
 import secrets
+import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import asyncpg
+
 from adstudio.pipeline import ad_creative
 from pgbaton.attach import attach
 from pgbaton.database import connection
-from pgbaton.embedded import EmbeddedPostgres
+from pgbaton.embedded import EmbeddedError, EmbeddedPostgres
+from pgbaton.errors import DatabaseError
 from pgbaton.migrate import migrate
 
 STAGES_ROLE = "adstudio"
+ADDRESS = "database-url"
+"""The file in a home's folder that tells its address; for its owner alone."""
 
 
 @dataclass(frozen=True)
@@ -31,23 +37,55 @@ class Home:
 async def embedded_home(folder: Path, *, durable: bool) -> AsyncIterator[Home]:
     """Start the embedded Postgres in ``folder`` and prepare it; stop it in the end.
 
-    ``durable`` false: for a database that nobody will miss.
+    ``durable`` false: for a database that nobody will miss. Raises :class:`EmbeddedError` where the folder is of no
+    use.
     """
-    async with EmbeddedPostgres(folder, durable=durable) as server:
-        yield await prepare(server.dsn())
+    async with AsyncExitStack() as stack:
+        postgres = EmbeddedPostgres(folder / "postgres", durable=durable)
+        if not durable:  # wherever it was put
+            stack.callback(lambda: shutil.rmtree(postgres.data_dir, ignore_errors=True))
+        try:
+            await stack.enter_async_context(postgres)
+        except OSError as error:
+            raise EmbeddedError(f"{error.filename or folder}: {error.strerror or error}") from None
+        await prepare(postgres.dsn())
+        _write_address(folder, postgres.dsn())
+        yield Home(postgres.dsn(), await _stages_url(postgres.dsn()))
 
 
-async def prepare(database_url: str) -> Home:
-    """Apply the schema, the engine and the trigger, and give the stages' role a fresh password. Safe to repeat."""
+async def prepare(database_url: str) -> None:
+    """Make the application's tables, and attach the engine to them. Safe to repeat, and beside running workers.
+
+    Raises :class:`DatabaseError` where that cannot be.
+    """
+    async with connection(database_url) as conn:
+        try:
+            await conn.execute(_sql("schema"))
+        except asyncpg.PostgresError as error:
+            raise DatabaseError(f"the application's tables cannot be made: {error}") from None
+        try:
+            await migrate(conn)
+        except asyncpg.InsufficientPrivilegeError as error:
+            raise DatabaseError(f"the schema pgbaton cannot be made: {error}") from None
+        await attach(conn, ad_creative())
+
+
+async def _stages_url(database_url: str) -> str:
+    """The address of the stages' own role, with a fresh password: it has no right on the engine's schema."""
     password = secrets.token_urlsafe(24)
     async with connection(database_url) as conn:
-        await conn.execute(files("adstudio").joinpath("sql", "schema.sql").read_text(encoding="utf-8"))
-        await migrate(conn)
-        await attach(conn, ad_creative())
-        grants = files("adstudio").joinpath("sql", "stages_role.sql").read_text(encoding="utf-8")
-        await conn.execute(grants)
+        await conn.execute(_sql("stages_role"))
         # ALTER ROLE takes no parameters; the password is made of URL-safe characters only.
         await conn.execute(f"ALTER ROLE {STAGES_ROLE} LOGIN PASSWORD '{password}'")
     address = urlsplit(database_url)
-    stages = address._replace(netloc=f"{STAGES_ROLE}:{password}@{address.hostname}:{address.port}")
-    return Home(database_url, stages.geturl())
+    return address._replace(netloc=f"{STAGES_ROLE}:{password}@{address.hostname}:{address.port}").geturl()
+
+
+def _write_address(folder: Path, database_url: str) -> None:
+    address = folder / ADDRESS
+    address.touch(mode=0o600)
+    address.write_text(f"{database_url}\n", encoding="ascii")
+
+
+def _sql(name: str) -> str:
+    return files("adstudio").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from fastapi import FastAPI
 
+from adstudio import results
 from adstudio import stages as ad_stages
 from adstudio.admin import admin_page
 from adstudio.config import AppSettings
+from adstudio.middleware import BodyLimit, RootPath
 from adstudio.pipeline import ad_creative
 from adstudio.studio import open_studio
-from pgbaton import Settings
+from pgbaton.database import connection
 from pgbaton.fastapi import Stages, answer_with_problems, health, lifespan
+
+MOST_BODY = 64 * 1024
+"""Bytes; a call to a stage has about a hundred."""
 
 
 def create_app(settings: AppSettings, *, stages_url: str | None = None) -> FastAPI:
@@ -18,22 +26,27 @@ def create_app(settings: AppSettings, *, stages_url: str | None = None) -> FastA
 
     ``stages_url``: the database URL of the stages' own role, where it is not the worker's.
     """
+    worker = settings.worker()
     stages = Stages(ad_creative(settings.base_url))
     ad_stages.register(stages, open_studio(settings.yolo_model, settings.vision_endpoint))
-    worker = Settings(
-        database_url=settings.database_url,
-        reconnect_delay=settings.job_state_listener_reconnect_delay,
-        log_language=settings.log_language,
-    )
-    app = FastAPI(
-        title=settings.title,
-        root_path=settings.root_path,
-        lifespan=lifespan(stages, worker, engine=settings.enable_job_state_listener, stages_url=stages_url),
-    )
+    beside = lifespan(stages, worker, engine=settings.enable_job_state_listener, stages_url=stages_url)
+
+    @asynccontextmanager
+    async def during(app: FastAPI) -> AsyncIterator[None]:
+        async with connection(stages_url or worker.dsn()) as db:
+            await results.check_tables(db)
+        async with beside(app):
+            yield
+
+    app = FastAPI(title=settings.title, lifespan=during)
     app.include_router(stages.router)
     app.include_router(health)
     if settings.pgbaton_web_token or settings.pgbaton_web_viewer_token:
         app.state.admin = admin_page(settings, worker, stages)
         app.include_router(app.state.admin, prefix="/admin")
+    if settings.root_path:
+        paths = [stage.path for stage in stages.pipeline.stages]
+        app.add_middleware(RootPath, root_path=settings.root_path, paths=paths)
+    app.add_middleware(BodyLimit, most=MOST_BODY)
     answer_with_problems(app)
     return app

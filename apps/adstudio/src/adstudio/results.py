@@ -17,7 +17,10 @@ from adstudio.vision.masks import decode_mask, encode_mask
 from adstudio.vision.overlay import Overlay
 from adstudio.vision.planner import Plan
 from adstudio.vision.shapes import Box, Detected, Mask, Verdict
+from pgbaton.errors import DatabaseError
 from pgbaton.fastapi import StageFailed, Turn
+
+TABLES = ("jobs", "ad_inputs", "ad_analyses", "ad_detections", "ad_plans", "ad_overlays", "ad_judgements")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +56,20 @@ def _sql(name: str) -> str:
     return files("adstudio").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
 
 
+async def check_tables(db: asyncpg.Connection) -> None:
+    """Raises :class:`DatabaseError` where a table that the stages need is not there."""
+    missing = [row["name"] for row in await db.fetch(_sql("missing_tables"), TABLES)]
+    if missing:
+        raise DatabaseError(
+            f"the database has no table {', '.join(missing)}: `adstudio prepare` makes what is missing, "
+            "or apply db/init/*.sql with psql"
+        )
+
+
 async def load_inputs(db: asyncpg.Connection, turn: Turn) -> Inputs:
     """Photo and copy. Raises :class:`StageFailed` where the job was given none."""
     row = await _one(db, turn, "load_inputs", "the job has no inputs: nothing is in ad_inputs for it")
-    copy = row["copy_ko"] if (row["copy_ko"] or "").strip() else row["copy_en"]
-    return Inputs(row["photo"], copy or "")
+    return Inputs(row["photo"], _copy(row))
 
 
 async def load_forbidden(db: asyncpg.Connection, turn: Turn) -> Mask:
@@ -76,12 +88,11 @@ async def load_finished(db: asyncpg.Connection, turn: Turn) -> Finished:
     """The ad and what it is judged by."""
     row = await _one(db, turn, "load_finished", "the job has no finished ad: overlay has left nothing")
     setting = json.loads(row["setting"])
-    copy = row["copy_ko"] if (row["copy_ko"] or "").strip() else row["copy_en"]
     return Finished(
         row["image"],
         Setting(tuple(setting["lines"]), Box(**setting["text_box"]), setting["contrast"]),
         decode_mask(row["forbidden"]),
-        copy or "",
+        _copy(row),
         Verdict(row["passed"], row["judge"], tuple(json.loads(row["reasons"])), ()),
     )
 
@@ -120,6 +131,11 @@ async def save_overlay(db: asyncpg.Connection, turn: Turn, overlay: Overlay, jpe
         "dropped": overlay.dropped,
     }
     await db.execute(_sql("save_overlay"), *_whose(turn), jpeg, json.dumps(setting, ensure_ascii=False))
+
+
+def _copy(row: asyncpg.Record) -> str:
+    """A Korean copy goes before an English one."""
+    return row["copy_ko"] if (row["copy_ko"] or "").strip() else row["copy_en"] or ""
 
 
 def _whose(turn: Turn) -> tuple[Any, str]:

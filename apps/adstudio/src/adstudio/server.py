@@ -1,38 +1,146 @@
-"""The HTTP server, and how it ends: the worker stops claiming the moment a signal arrives."""
+"""The HTTP server: its door is open before the worker starts, and is shut after the worker has drained."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import errno
 import logging
-from types import FrameType
+import signal
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
 
+from pgbaton.errors import ConfigError
+
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+BACKLOG = 2048
+GRACE = 5
+"""Seconds that calls of others get once the worker has drained; what still works then is broken off."""
+KEEP_ALIVE = 120
+"""Seconds that an idle connection is kept: longer than the worker's client does, so that no call meets one that
+is just being closed."""
 
-
-class StudioServer(uvicorn.Server):
-    """Uvicorn, but a signal also drains the worker at once, and lets open pages go.
-
-    Uvicorn closes its door first and runs the lifespan's end last; a worker that went on claiming between the two
-    would find its own application's door closed.
-    """
-
-    def __init__(self, app: FastAPI, host: str, port: int) -> None:
-        super().__init__(uvicorn.Config(app, host, port, log_config=None, access_log=False))
-        self._app = app
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        engine = getattr(self._app.state, "pgbaton", None)
-        if engine is not None:
-            engine.stop()
-        admin = getattr(self._app.state, "admin", None)
-        if admin is not None:
-            admin.close()  # or the server would wait for open pages
-        super().handle_exit(sig, frame)
+_NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+"""What a name's other address (IPv6, mostly) is answered with where the machine has none of that kind."""
 
 
 def log_to(handler: logging.Handler) -> None:
     """Send everything that is logged to ``handler``."""
     handler.setFormatter(logging.Formatter(LOG_FORMAT))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+
+
+@contextlib.contextmanager
+def stopped_by_signal() -> Iterator[asyncio.Event]:
+    """An event that the first SIGTERM or SIGINT sets; a second one does what it does to any process."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def leave_the_next_alone() -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+    def first() -> None:
+        leave_the_next_alone()
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, first)
+    try:
+        yield stop
+    finally:
+        leave_the_next_alone()
+
+
+@contextlib.contextmanager
+def open_door(host: str, port: int) -> Iterator[list[socket.socket]]:
+    """Listen on every address of ``host``: whoever connects from now on waits until somebody serves.
+
+    Raises :class:`ConfigError` where that cannot be.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        raise ConfigError(f"HOST: {host!r} is no address: {getattr(error, 'strerror', None) or error}") from None
+    with contextlib.ExitStack() as stack:
+        doors, refusal = [], None
+        for family, _, _, _, address in found:
+            try:
+                doors.append(stack.enter_context(_listening(family, address)))
+            except OSError as error:
+                refusal = error
+                if error.errno not in _NOT_HERE:
+                    break
+        if refusal is not None and (refusal.errno not in _NOT_HERE or not doors):
+            said = (refusal.strerror or str(refusal)).lower()
+            raise ConfigError(f"HOST, PORT: cannot listen on {host}, port {port}: {said}")
+        yield doors
+
+
+def _listening(family: int, address: Any) -> socket.socket:
+    door = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            door.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        door.setblocking(False)
+        door.bind(address)
+        door.listen(BACKLOG)
+    except OSError:
+        door.close()
+        raise
+    return door
+
+
+async def serve(
+    app: FastAPI, doors: Sequence[socket.socket], stop: asyncio.Event, started: Callable[[], None] = lambda: None
+) -> None:
+    """Serve ``app`` until ``stop``: then the worker drains, with the door still open to its calls, and the rest ends.
+
+    ``started`` is called once the application has started.
+    Raises what keeps the application from starting, and what ends its worker before its time.
+    """
+    async with app.router.lifespan_context(app):
+        started()
+        server = _Server(
+            uvicorn.Config(
+                app,
+                lifespan="off",  # it is around us
+                log_config=None,
+                log_level=logging.WARNING,
+                access_log=False,
+                backlog=BACKLOG,
+                timeout_keep_alive=KEEP_ALIVE,
+                timeout_graceful_shutdown=GRACE,
+            )
+        )
+        engine = app.state.pgbaton
+        serving = asyncio.create_task(server.serve(sockets=list(doors)))
+        ends = [serving, asyncio.create_task(stop.wait())]
+        if engine is not None:
+            ends.append(asyncio.create_task(engine.wait()))
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if (admin := getattr(app.state, "admin", None)) is not None:
+                admin.close()  # or the server would wait for open pages
+            if engine is not None:
+                engine.stop()
+                await engine.wait()
+        finally:
+            server.should_exit = True
+            for end in ends[1:]:
+                end.cancel()
+            await asyncio.gather(*ends, return_exceptions=True)
+        serving.result()
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn without its own ideas about signals: it would die of them before the database is closed."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield

@@ -6,6 +6,8 @@ CREATE TABLE pgbaton.changes (
     id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     pipeline   text NOT NULL,
     job_key    text NOT NULL,
+    step       text,
+    status     text,
     changed_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
@@ -79,6 +81,48 @@ BEGIN
 END
 $fn$;
 
+-- Apply changes of a job that could only be written down: by its row as it is now, under the row's lock. newest is
+-- when the last of them was made, entered and entered_at the steps that they saw done and when.
+CREATE FUNCTION pgbaton.absorb_job(job_pipeline text, key text, job_tenant text, now_step text, now_status text,
+                                   newest timestamptz, entered text[], entered_at timestamptz[])
+RETURNS boolean
+LANGUAGE plpgsql
+AS $fn$
+DECLARE
+    due boolean := false;
+BEGIN
+    -- A failure counts once. Where no attempt that was under way then is under way still, a worker has counted it by
+    -- the answer and the row, and what is open now is a later attempt's.
+    IF now_status IS DISTINCT FROM 'failed'
+       OR NOT EXISTS (SELECT FROM pgbaton.dispatches d
+                       WHERE d.pipeline = job_pipeline AND d.job_key = key AND d.stage = now_step
+                         AND d.state IN ('available', 'running', 'retryable'))
+       OR EXISTS (SELECT FROM pgbaton.dispatches d
+                    JOIN pgbaton.attempts t ON t.dispatch_id = d.id AND t.attempt = d.attempt
+                   WHERE d.pipeline = job_pipeline AND d.job_key = key AND d.stage = now_step AND d.state = 'running'
+                     AND t.started_at <= newest)
+    THEN
+        due := pgbaton.settle_and_create(job_pipeline, key, job_tenant, now_step, now_status);
+    END IF;
+    -- The row went through an entry state and is beyond it already: the stage was begun by somebody else's call. If
+    -- that one dies, only a dispatch brings the job on.
+    IF now_status IN ('running', 'failed') THEN
+        INSERT INTO pgbaton.dispatches (pipeline, job_key, tenant, stage)
+        SELECT job_pipeline, key, job_tenant, s.step
+          FROM unnest(entered, entered_at) AS e (step, entered_at)
+          JOIN pgbaton.stages s
+            ON s.pipeline = job_pipeline AND s.after = e.step AND s.step = now_step AND s.routed
+         WHERE NOT EXISTS (SELECT FROM pgbaton.dispatches d
+                            WHERE d.pipeline = job_pipeline AND d.job_key = key AND d.stage = s.step
+                              AND d.created_at >= e.entered_at)
+         LIMIT 1
+        ON CONFLICT (pipeline, job_key) WHERE state IN ('available', 'running', 'retryable') DO NOTHING;
+        due := due OR FOUND;
+    END IF;
+    RETURN due;
+END
+$fn$;
+
 -- What the trigger calls. In READ COMMITTED the change is applied at once. REPEATABLE READ cannot update a
 -- dispatch that a worker wrote after the transaction's snapshot, and a SERIALIZABLE transaction that reads our
 -- indexes would conflict with its neighbours on pages that they share: both would abort the user's work because
@@ -96,12 +140,14 @@ BEGIN
     IF isolation IN ('read committed', 'read uncommitted') THEN
         due := pgbaton.settle_and_create(job_pipeline, key, job_tenant, new_step, new_status);
     ELSIF isolation = 'serializable' THEN
-        INSERT INTO pgbaton.changes (pipeline, job_key) VALUES (job_pipeline, key);
+        INSERT INTO pgbaton.changes (pipeline, job_key, step, status)
+        VALUES (job_pipeline, key, new_step, new_status);
     ELSE
         BEGIN
             due := pgbaton.settle_and_create(job_pipeline, key, job_tenant, new_step, new_status);
         EXCEPTION WHEN serialization_failure THEN
-            INSERT INTO pgbaton.changes (pipeline, job_key) VALUES (job_pipeline, key);
+            INSERT INTO pgbaton.changes (pipeline, job_key, step, status)
+            VALUES (job_pipeline, key, new_step, new_status);
         END;
     END IF;
 

@@ -2,7 +2,7 @@
 -- are now. A row that somebody holds is left for later. Returns how many changes were applied, and the jobs that were
 -- found gone.
 WITH taken AS MATERIALIZED (
-    SELECT c.id, c.job_key FROM pgbaton.changes AS c
+    SELECT c.id, c.job_key, c.step, c.status, c.changed_at FROM pgbaton.changes AS c
      WHERE c.pipeline = $1
      ORDER BY c.id
      LIMIT $2
@@ -13,7 +13,7 @@ WITH taken AS MATERIALIZED (
      WHERE j.{key} IN (SELECT t.job_key::{key_type} FROM taken AS t)
        FOR NO KEY UPDATE OF j SKIP LOCKED
 ), gone AS (
-    SELECT t.job_key FROM taken AS t
+    SELECT DISTINCT t.job_key FROM taken AS t
      WHERE NOT EXISTS (SELECT FROM {table} AS j WHERE j.{key} = t.job_key::{key_type})
 ), removed AS (
     DELETE FROM pgbaton.changes AS c
@@ -21,7 +21,11 @@ WITH taken AS MATERIALIZED (
      WHERE c.id = t.id AND (t.job_key IN (SELECT job_key FROM job) OR t.job_key IN (SELECT job_key FROM gone))
     RETURNING c.id
 ), applied AS (
-    SELECT pgbaton.settle_and_create($1, job_key, tenant, step, status)::text AS what FROM job
+    SELECT pgbaton.absorb_job($1, job.job_key, job.tenant, job.step, job.status, max(t.changed_at),
+                              array_agg(t.step) FILTER (WHERE t.status = 'done'),
+                              array_agg(t.changed_at) FILTER (WHERE t.status = 'done'))::text AS what
+      FROM job JOIN taken AS t ON t.job_key = job.job_key
+     GROUP BY job.job_key, job.tenant, job.step, job.status
      UNION ALL
     SELECT pgbaton.cancel_open($1, ARRAY[job_key])::text FROM gone
 )

@@ -3,7 +3,11 @@
 WITH free AS MATERIALIZED (
     SELECT id FROM pgbaton.dispatches WHERE id = ANY ($1::bigint[]) AND state = 'retryable'
        FOR NO KEY UPDATE SKIP LOCKED
+), hastened AS (
+    UPDATE pgbaton.dispatches AS d SET available_at = clock_timestamp()
+      FROM free WHERE d.id = free.id
+    RETURNING d.pipeline, d.job_key
+), woken AS (
+    SELECT pg_notify('pgbaton_wake', pipeline) FROM hastened GROUP BY pipeline
 )
-UPDATE pgbaton.dispatches AS d SET available_at = clock_timestamp()
-  FROM free WHERE d.id = free.id
-RETURNING d.job_key
+SELECT job_key, (SELECT count(*) FROM woken) FROM hastened

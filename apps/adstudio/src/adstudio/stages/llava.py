@@ -73,7 +73,7 @@ def _together(photo: Verdict, ad: Verdict) -> Verdict:
     """An ad is no better than its photo: what stage 1 found wrong with it stands."""
     if photo.passed:
         return ad
-    return replace(ad, passed=False, reasons=(*ad.reasons, *(f"photo: {reason}" for reason in photo.reasons)))
+    return replace(ad, passed=False, reasons=tuple(dict.fromkeys((*photo.reasons, *ad.reasons))))
 
 
 def _answer(verdict: Verdict) -> VerdictAnswer:

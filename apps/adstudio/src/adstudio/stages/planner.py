@@ -5,7 +5,10 @@ from __future__ import annotations
 from pydantic import BaseModel
 
 from adstudio import results
-from adstudio.studio import Studio
+from adstudio.studio import FONT, Studio
+from adstudio.vision.copytext import drawable
+from adstudio.vision.errors import CopyError
+from adstudio.vision.font import covered
 from adstudio.vision.photo import PhotoError, open_photo
 from adstudio.vision.planner import Plan, propose
 from adstudio.vision.shapes import Mask
@@ -29,7 +32,7 @@ def register(stages: Stages, studio: Studio) -> None:
         forbidden = await turn.read(results.load_forbidden)
         try:
             found = await studio.compute(_plan, inputs.photo, forbidden, inputs.copy)
-        except PhotoError as error:
+        except (PhotoError, CopyError) as error:
             raise StageFailed(str(error)) from error
         if not found.proposals:
             raise StageFailed(found.reason or "there is no room for the copy")
@@ -38,4 +41,4 @@ def register(stages: Stages, studio: Studio) -> None:
 
 
 def _plan(file: bytes, forbidden: Mask, copy: str) -> Plan:
-    return propose(open_photo(file), forbidden, copy)
+    return propose(open_photo(file), forbidden, drawable(copy, covered(FONT)).text)

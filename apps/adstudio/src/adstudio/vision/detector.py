@@ -6,8 +6,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Protocol
 
+from adstudio.vision.errors import ModelError
 from adstudio.vision.nanodet import NanoDet
-from adstudio.vision.network import ModelError
 from adstudio.vision.shapes import Detected, Rgb
 from adstudio.vision.yolo import Yolo
 

@@ -3,11 +3,14 @@
 FontError           the font file cannot be used
 CopyError           the copy cannot be set as it is
 └── CopyDoesNotFit  it could, but not legibly in this box
-
-A model file's error, ``ModelError``, is with ``network``.
+ModelError          the model file cannot be used
 """
 
 from __future__ import annotations
+
+
+class ModelError(Exception):
+    """A model file cannot be used; the message names the file and what is wrong with it."""
 
 
 class FontError(Exception):

@@ -35,7 +35,7 @@ def judge_ad(
     checks = [placed, worded]
     if placed.passed and lines:
         checks += _seen(ad, forbidden, text_box, copy, len(lines), contrast, ocr)
-    return conclude(checks, "Only the pixels were measured: no vision model looked at the ad.")
+    return conclude(checks)
 
 
 def _seen(ad: Rgb, forbidden: Mask, box: Box, copy: str, lines: int, contrast: float, ocr: Ocr) -> Iterator[Check]:

@@ -11,8 +11,11 @@ JUDGE: Final = "measured checks"
 """Who judged: nobody looked at the picture, it was measured."""
 
 
-def conclude(checks: Iterable[Check], *notes: str) -> Verdict:
-    """The verdict of ``checks``: passed when all did; the reasons are the failures', then ``notes``."""
+NOTE: Final = "Only the pixels were measured: no vision model looked at the picture."
+
+
+def conclude(checks: Iterable[Check]) -> Verdict:
+    """The verdict of ``checks``: passed when all did; the reasons are the failures', then what was not looked at."""
     checks = tuple(checks)
     failures = tuple(check.reason for check in checks if not check.passed)
-    return Verdict(passed=not failures, judge=JUDGE, reasons=failures + notes, checks=checks)
+    return Verdict(passed=not failures, judge=JUDGE, reasons=(*failures, NOTE), checks=checks)

@@ -14,7 +14,8 @@ from PIL import Image
 
 from adstudio.vision.boxes import to_detected
 from adstudio.vision.coco import COCO_80
-from adstudio.vision.network import ModelError, Network, Tensor
+from adstudio.vision.errors import ModelError
+from adstudio.vision.network import Network, Tensor
 from adstudio.vision.shapes import Detected, Rgb
 
 _SIDE = 416

@@ -10,16 +10,14 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from adstudio.vision.errors import ModelError
+
 Tensor = NDArray[np.float32]
 
 _INPUT_TYPES: Mapping[str, type[np.floating]] = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
 }
-
-
-class ModelError(Exception):
-    """A model file cannot be used; the message names the file and what is wrong with it."""
 
 
 class Network:
@@ -52,6 +50,8 @@ class Network:
         self._dtype = _INPUT_TYPES[inputs[0].type]
         self.input_shape: tuple[int | str | None, ...] = tuple(inputs[0].shape)
         """As the file declares it; an axis of free size is a name or None."""
+        self.output_shapes: list[tuple[int | str | None, ...]] = [tuple(o.shape) for o in self._session.get_outputs()]
+        """The same, of every output."""
         self.metadata: Mapping[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
 
     def run(self, image: Tensor) -> list[Tensor]:

@@ -32,10 +32,7 @@ Luma = NDArray[np.float32]
 
 def validate_photo(photo: Rgb, copy: str) -> Verdict:
     """Whether an ad can be made of ``photo`` and ``copy``, as far as measuring can tell."""
-    return conclude(
-        (*measure(photo), _words(copy)),
-        "Only the pixels were measured: no vision model looked at whether the photo suits the copy.",
-    )
+    return conclude((*measure(photo), _words(copy)))
 
 
 def measure(photo: Rgb) -> tuple[Check, ...]:
@@ -128,7 +125,9 @@ def _contrast(luma: Luma) -> Check:
         value=value,
         limit=MIN_CONTRAST,
         unit="standard deviation of luma, at least",
-        reason=f"The photo's contrast is {value:.2f}; less than {MIN_CONTRAST} shows nothing.",
+        reason=f"The photo is flat: its contrast is {value:.3f}, at least {MIN_CONTRAST} is needed."
+        if value < MIN_CONTRAST
+        else f"The photo's contrast is {value:.2f}.",
     )
 
 

@@ -1,0 +1,216 @@
+"""What strangers bring: nothing of it stops the line, and what cannot be used says why where operators look."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+import numpy as np
+import pytest
+from app_process import App, Jobs, photo, serving, start
+from PIL import Image
+
+ROCKET = photo("rocket")
+LINE = "Reach for more"
+
+
+def saved(picture: Image.Image, kind: str, **options: object) -> bytes:
+    out = io.BytesIO()
+    picture.save(out, kind, **options)
+    return out.getvalue()
+
+
+def rocket(mode: str = "RGB") -> Image.Image:
+    return Image.open(io.BytesIO(ROCKET)).convert(mode)
+
+
+def png_that_claims(width: int, height: int) -> bytes:
+    """A PNG of a few bytes whose header promises pixels without end."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+
+    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 2, 0, 0, 0])
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
+
+
+def filled() -> bytes:
+    """A portrait from edge to edge."""
+    return saved(Image.open(io.BytesIO(photo("astronaut"))).crop((120, 10, 330, 250)), "JPEG", quality=95)
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A job that cannot be done, the stage that says so, and what it says."""
+
+    photo: bytes
+    copy: str | None
+    stage: str
+    says: str
+
+
+BAD = {
+    "no photo at all": Bad(b"", LINE, "vlm_analyze", "The photo is empty"),
+    "not a photo": Bad(b"<html>404</html>", LINE, "vlm_analyze", "This is not a photo"),
+    "a format that is not taken": Bad(saved(rocket(), "GIF"), LINE, "vlm_analyze", "GIF is not supported"),
+    "a truncated photo": Bad(ROCKET[: len(ROCKET) // 3], LINE, "vlm_analyze", "The photo is damaged or cut short"),
+    "an enormous photo": Bad(
+        png_that_claims(9_000, 9_000), LINE, "vlm_analyze", "The photo is enormous: 9000×9000 is 81 megapixels"
+    ),
+    "a heavy photo": Bad(ROCKET + bytes(25 * 2**20), LINE, "vlm_analyze", "The photo is too heavy: 25.0 MiB"),
+    "a photo of a few pixels": Bad(
+        saved(rocket().resize((8, 8)), "PNG"), LINE, "vlm_analyze", "The photo is too small"
+    ),
+    "an absurd photo": Bad(png_that_claims(2**31 - 1, 2**31 - 1), LINE, "vlm_analyze", "The photo is enormous"),
+    "no copy": Bad(ROCKET, None, "planner", "the copy is empty"),
+    "an empty copy": Bad(ROCKET, "", "planner", "the copy is empty"),
+    "a copy of white space": Bad(ROCKET, " \t\n\u200b\u3000 ", "planner", "the copy is empty"),
+    "a copy of 2,000 characters": Bad(
+        ROCKET, ("Reach for more, " * 125)[:2000], "planner", "The copy is too long for this photo: its 1999 characters"
+    ),
+    "a word of 2,000 letters": Bad(ROCKET, "가" * 2000, "planner", "The copy is too long for this photo"),
+    "a copy of emoji": Bad(ROCKET, "🚀🔥🎉", "planner", "nothing of the copy can be drawn with this font"),
+    "a copy of punctuation": Bad(ROCKET, "…!?", "planner", "nothing of the copy can be drawn with this font"),
+    "an Arabic copy": Bad(ROCKET, "ابدأ يومك", "planner", "Arabic letters, which run right to left"),
+    "a Hebrew word in the copy": Bad(ROCKET, "Say שלום", "planner", "Hebrew letters, which run right to left"),
+    "a script the font lacks": Bad(ROCKET, "ขอบคุณ", "planner", "it has no Thai letters"),
+}
+
+GOOD = {
+    "mixed emoji": (ROCKET, "  Reach 🚀\r\n\tfor  more 🔥 ", "Reach for more"),
+    "a family of emoji and a flag": (ROCKET, "Home 👨‍👩‍👧 in 🇰🇷 Seoul", "Home in Seoul"),
+    "loose jamo": (ROCKET, "한글", "한글"),
+    "markup": (ROCKET, "<b>[red]{x}'; DROP--", "<b>[red]{x}'; DROP--"),
+    "PNG with alpha": (saved(rocket("RGBA").resize((500, 400)), "PNG"), LINE, LINE),
+    "grey": (saved(rocket("L"), "JPEG"), LINE, LINE),
+    "CMYK": (saved(rocket("CMYK"), "JPEG"), LINE, LINE),
+    "WebP": (saved(rocket(), "WEBP"), LINE, LINE),
+    "16 bits": (saved(Image.fromarray(np.asarray(rocket("L")).astype(np.uint16) << 8), "PNG"), LINE, LINE),
+    "lying on its side": (
+        saved(
+            rocket().transpose(Image.Transpose.ROTATE_90),
+            "JPEG",
+            exif=bytes.fromhex("45786966000049492a00080000000100120103000100000006000000000000"),
+        ),
+        LINE,
+        LINE,
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def app(app_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    with serving(tmp_path_factory.mktemp("app"), app_database, PGBATON_POLL=0.1) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def fed(app: App, app_database: str) -> dict[str, str]:
+    """Every case's job, by its name; all of them have come to an end."""
+
+    async def feed() -> dict[str, str]:
+        db = await asyncpg.connect(app_database)
+        jobs = Jobs(db)
+        fed = {}
+        for name, bad in BAD.items():
+            at = ("img_gen" if bad.stage == "vlm_analyze" else "yolo_detect", "done")
+            fed[name] = await jobs.add(bad.photo, bad.copy, tenant=name, at=at, free=(640, 427))
+        fed |= {name: await jobs.add(file, copy, tenant=name) for name, (file, copy, _) in GOOD.items()}
+        await jobs.until_settled(list(fed.values()), 90)
+        await db.close()
+        return fed
+
+    return asyncio.run(feed())
+
+
+@pytest.fixture(scope="module")
+def listed(fed: dict[str, str], app_database: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What `pgbaton jobs` tells of dead jobs, by tenant."""
+    shown = ["pgbaton", "jobs", "--state", "dead", "--json"]
+    listing = start(*shown, folder=tmp_path_factory.mktemp("jobs"), DATABASE_URL=app_database)
+    out, error = listing.communicate(timeout=60)
+    assert (listing.returncode, error) == (0, "")
+    return {job["tenant"]: job for job in json.loads(out)}
+
+
+@pytest.mark.parametrize("name", BAD)
+async def test_what_cannot_be_used_is_tried_five_times_and_then_says_why(
+    fed: dict[str, str], listed: dict[str, Any], jobs: Jobs, name: str
+) -> None:
+    bad, job = BAD[name], fed[name]
+    assert await jobs.at(job) == (bad.stage, "failed")
+    assert (await jobs.dispatches(job))[-1] == (bad.stage, "dead", 5)
+    told = listed[name]
+    assert (told["stage"], told["http_status"]) == (bad.stage, 500)
+    assert str(told["error"]).startswith("HTTP 500 Stage failed: ")
+    assert bad.says in str(told["error"])
+    assert await jobs.db.fetchval("SELECT photo FROM ad_inputs WHERE job_id = $1", job) == bad.photo
+
+
+@pytest.mark.parametrize("name", GOOD)
+async def test_what_is_only_odd_becomes_an_ad(fed: dict[str, str], jobs: Jobs, name: str) -> None:
+    job = fed[name]
+    assert await jobs.at(job) == ("vlm_judge", "done"), await jobs.dispatches(job)
+    row = await jobs.db.fetchrow("SELECT image, setting FROM ad_overlays WHERE job_id = $1", job)
+    setting = json.loads(row["setting"])
+    assert "".join("".join(setting["lines"]).split()) == "".join(GOOD[name][2].split())
+    image = Image.open(io.BytesIO(row["image"]))
+    assert (image.format, image.mode) == ("JPEG", "RGB")
+    assert image.width > image.height  # upright, as the rocket's photo is
+
+
+async def test_emoji_that_cannot_be_drawn_are_told(fed: dict[str, str], jobs: Jobs) -> None:
+    query = "SELECT setting FROM ad_overlays WHERE job_id = $1"
+    assert json.loads(await jobs.db.fetchval(query, fed["mixed emoji"]))["dropped"] == ["🚀", "🔥"]
+
+
+async def test_the_judge_passes_an_ad_whose_emoji_were_left_out(fed: dict[str, str], jobs: Jobs) -> None:
+    row = await jobs.db.fetchrow("SELECT passed, reasons FROM ad_judgements WHERE job_id = $1", fed["mixed emoji"])
+    assert row["passed"], row["reasons"]
+
+
+async def test_nothing_of_all_this_is_a_fault_of_the_programs(fed: dict[str, str], app: App) -> None:
+    assert "Traceback" not in app.log
+    assert "Internal error" not in app.log
+    assert app.get("/readyz").status == 200
+
+
+async def test_a_photo_that_its_subject_fills_is_refused_by_the_planner(app: App, jobs: Jobs) -> None:
+    job = await jobs.add(filled(), "Made to go further than anyone has gone before")
+    await jobs.until_settled([job], 30)
+    assert await jobs.at(job) == ("planner", "failed")
+    await jobs.until_tried(job)
+    error = """SELECT error FROM pgbaton.attempts t JOIN pgbaton.dispatches d ON d.id = t.dispatch_id
+                WHERE job_key = $1 AND outcome = 'failed' AND error IS NOT NULL"""
+    assert "The subject leaves no room: " in await jobs.db.fetchval(error, job)
+
+
+async def test_a_job_without_inputs_dies_and_lives_again_once_they_are_there(
+    app: App, app_database: str, jobs: Jobs, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    job = await jobs.add(None, None)
+    await jobs.until_settled([job], 30)
+    assert await jobs.at(job) == ("vlm_analyze", "failed")
+    inputs = "INSERT INTO ad_inputs (job_id, tenant_id, photo, copy_en) VALUES ($1, 'acme', $2, $3)"
+    await jobs.db.execute(inputs, job, ROCKET, LINE)
+    folder = tmp_path_factory.mktemp("retry")
+    retry = start("pgbaton", "retry", job, folder=folder, DATABASE_URL=app_database)
+    assert (await asyncio.to_thread(retry.wait, 30)) == 0
+    await jobs.until(job, "vlm_judge", "done")
+
+
+async def test_a_photo_that_is_not_good_enough_is_judged_so_and_says_why(app: App, jobs: Jobs) -> None:
+    dark = saved(rocket().point(lambda level: level // 12), "PNG")
+    job = await jobs.add(dark, LINE)
+    await jobs.until(job, "vlm_judge", "done")
+    row = await jobs.db.fetchrow("SELECT passed, reasons FROM ad_judgements WHERE job_id = $1", job)
+    assert row["passed"] is False
+    reasons = json.loads(row["reasons"])
+    assert any("too dark" in reason for reason in reasons)
+    assert len(reasons) == len(set(reasons))

@@ -1,0 +1,158 @@
+"""`adstudio demo` as a stranger runs it: four ads, a page to look at, and nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import asyncpg
+import pytest
+from app_process import STEPS, photo, processes, start
+from PIL import Image
+from rich.cells import cell_len
+
+SHIPPED = ["coffee", "chelsea", "rocket", "astronaut"]
+
+
+class Page(HTMLParser):
+    """The pictures and the words of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.pictures: list[str] = []
+        self.words = ""
+        self.tags: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.pictures += [value or "" for name, value in attrs if name == "src"]
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder to run in, and its user's home; what is temporary goes below it, and must be gone in the end."""
+    for part in (tmp_path, *tmp_path.parents[:2]):
+        part.chmod(0o711)  # as root, the server runs as another user
+    temporary = tmp_path / "tmp"
+    temporary.mkdir(mode=0o711)
+    home = tmp_path / "home"
+    home.mkdir()
+    yield tmp_path
+    assert [*temporary.iterdir(), *home.iterdir()] == []  # ONNX Runtime would write who it tells things to
+    assert processes(str(tmp_path)) == []
+
+
+def demo(folder: Path, *arguments: str | Path, **variables: object) -> subprocess.Popen[str]:
+    variables |= {"TMPDIR": folder / "tmp", "HOME": folder / "home", "XDG_CACHE_HOME": "", "COLUMNS": 80}
+    return start("adstudio", "demo", *arguments, folder=folder, **variables)
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, error = process.communicate(timeout=100)
+    return process.returncode, out, error
+
+
+def check_page(folder: Path, names: list[str]) -> Page:
+    page = Page((folder / "index.html").read_text(encoding="utf-8"))
+    assert len(page.pictures) == 2 * len(names)
+    for name, before, after in zip(names, page.pictures[::2], page.pictures[1::2], strict=True):
+        assert (before.split(".")[0], after) == (f"{name}-before", f"{name}-ad.jpg")
+        with Image.open(folder / before) as photo_, Image.open(folder / after) as ad:
+            assert (ad.format, ad.size) == ("JPEG", photo_.size)
+    return page
+
+
+def test_four_ads_and_a_page_come_of_it_and_nothing_is_left(folder: Path) -> None:
+    code, out, error = ended(demo(folder, PYTHONIOENCODING="ascii"))
+    assert (code, error) == (0, ""), out + error
+    check_page(folder / "out", SHIPPED)
+    for name in SHIPPED:
+        line = next(line for line in out.splitlines() if line.startswith(name))
+        assert re.fullmatch(rf"{name} +(\d+\.\d\d +){{5}}passed *", line)
+    assert "4 of 4 ads made in " in out
+    assert (folder / "out" / "index.html").as_uri() in out
+    assert all(cell_len(line) <= 80 for line in out.splitlines() if "file://" not in line)
+    assert "?" in out.splitlines()[0]  # the terminal knows no dots in a row
+    log = (folder / "out" / "demo.log").read_text(encoding="utf-8")
+    assert log.count("파이프라인 단계 트리거 event=stage_triggered") == 4 * len(STEPS)
+    assert "Traceback" not in log
+
+
+async def test_a_photo_of_the_users_own_in_a_database_of_the_users_own(folder: Path, empty_database: str) -> None:
+    own = folder / "우리 로켓 — 「한」.webp"
+    picture = Image.open(io.BytesIO(photo("rocket"))).resize((500, 333))
+    await asyncio.to_thread(picture.save, own)
+    copy = "<b>한 걸음</b> 더"
+    making = demo(folder, "--photo", own, "--copy", copy, "--out", folder / "ads", DATABASE_URL=empty_database)
+    code, out, error = await asyncio.to_thread(ended, making)
+    assert (code, error) == (0, ""), out + error
+    page = check_page(folder / "ads", [*SHIPPED, "우리-로켓-한"])
+    assert copy in page.words
+    assert page.tags.count("b") == 5  # the verdicts'; the copy's is none
+    assert all(cell_len(line) <= 80 for line in out.splitlines() if "file://" not in line)
+    assert not (folder / "out").exists()
+    db = await asyncpg.connect(empty_database)
+    rows = await db.fetch("SELECT tenant_id, current_step, status FROM jobs")
+    assert [tuple(row) for row in rows] == 5 * [("demo", "vlm_judge", "done")]
+    assert await db.fetchval("SELECT count(*) FROM pg_roles WHERE rolname = 'adstudio'") == 0  # roles are the cluster's
+    await db.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_broken_off_it_leaves_nothing(folder: Path, number: int) -> None:
+    making = demo(folder)
+    log, end = folder / "out" / "demo.log", time.monotonic() + 30
+    while not log.exists() or "event=stage_triggered" not in log.read_text(encoding="utf-8"):
+        assert making.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    making.send_signal(number)
+    code, out, error = ended(making)
+    assert (code, error) == (130, "")
+    assert out.splitlines()[-1].strip() == "interrupted"
+    assert not (folder / "out" / "index.html").exists()
+
+
+def test_a_photo_or_copy_of_no_use_is_refused_at_once(folder: Path) -> None:
+    cases: list[tuple[str, bytes | None, str, str]] = [
+        ("missing", None, "Hello", r"--photo: .*missing: no such file or directory"),
+        ("none", b"<html>", "Hello", r"--photo: .*none: This is not a photo: .*"),
+        ("short", photo("rocket")[:9000], "Hello", r"--photo: .*short: The photo is damaged or cut short: .*"),
+        ("blank", photo("rocket"), " ", r"--copy: the copy is empty"),
+        ("emoji", photo("rocket"), "🚀", r"--copy: nothing of the copy can be drawn with this font"),
+        ("hebrew", photo("rocket"), "שלום", r"--copy: the copy has Hebrew letters, which run right to left; .*"),
+    ]
+    started = []
+    for name, file, copy, says in cases:
+        if file is not None:
+            (folder / name).write_bytes(file)
+        started.append((demo(folder, "--photo", folder / name, "--copy", copy), says))
+    for process, says in started:
+        code, out, error = ended(process)
+        assert (code, out) == (1, "")
+        assert re.fullmatch(f"adstudio: {says}\n", error)
+    assert not (folder / "out").exists()
+
+
+def test_where_nothing_can_be_written_it_says_so(folder: Path) -> None:
+    (folder / "out").write_text("a file")
+    code, out, error = ended(demo(folder))
+    assert (code, out) == (1, "")
+    assert error == "adstudio: --out: nothing can be written to out: File exists\n"
+
+
+def test_a_photo_without_a_copy_is_wrong_usage(folder: Path) -> None:
+    code, _, error = ended(demo(folder, "--photo", "cup.jpg"))
+    assert code == 2
+    assert "a photo needs a copy" in error

@@ -1,0 +1,119 @@
+"""From a photo and a line of copy to a judged ad, over HTTP and through the database, with nobody calling a stage."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+
+import asyncpg
+import numpy as np
+import pytest
+from app_process import PATHS, STEPS, App, Jobs, photo
+from PIL import Image
+
+from pgbaton.events import Event
+
+ADS = {
+    "coffee": "Slow mornings start here",
+    "chelsea": "고양이도 반한 포근함",
+    "rocket": "Reach for more",
+    "astronaut": "꿈은 더 멀리 간다",
+}
+
+
+@pytest.fixture
+async def made(app: App, jobs: Jobs) -> dict[str, asyncpg.Record]:
+    """What the pipeline has left of each photo, made once."""
+    if not await jobs.db.fetchval("SELECT count(*) FROM jobs"):
+        for name, copy in ADS.items():
+            await jobs.add(photo(name), copy, tenant=name)
+    found = {}
+    for row in await jobs.db.fetch("SELECT job_id, tenant_id FROM jobs"):
+        await jobs.until(str(row["job_id"]), "vlm_judge", "done")
+        query = """SELECT j.job_id, i.photo, i.copy_ko, d.forbidden, p.proposals, o.image, o.setting,
+                          v.passed, v.judge, v.reasons, v.checks
+                     FROM jobs j JOIN ad_inputs i USING (job_id, tenant_id) JOIN ad_analyses USING (job_id, tenant_id)
+                     JOIN ad_detections d USING (job_id, tenant_id) JOIN ad_plans p USING (job_id, tenant_id)
+                     JOIN ad_overlays o USING (job_id, tenant_id) JOIN ad_judgements v USING (job_id, tenant_id)
+                    WHERE job_id = $1"""
+        found[row["tenant_id"]] = await jobs.db.fetchrow(query, row["job_id"])
+    return found
+
+
+def pixels(file: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(file)))
+
+
+@pytest.mark.parametrize("name", ADS)
+async def test_a_photo_and_a_line_become_an_ad_that_its_judge_passes(
+    made: dict[str, asyncpg.Record], name: str
+) -> None:
+    ad = made[name]
+    assert (ad["passed"], ad["judge"]) == (True, "measured checks")
+    assert all(check["passed"] for check in json.loads(ad["checks"]))
+    assert json.loads(ad["reasons"]) == ["Only the pixels were measured: no vision model looked at the picture."]
+    assert "".join("".join(json.loads(ad["setting"])["lines"]).split()) == "".join(ADS[name].split())
+
+
+@pytest.mark.parametrize("name", ADS)
+async def test_the_lettering_covers_not_one_pixel_of_what_must_stay_free(
+    made: dict[str, asyncpg.Record], name: str
+) -> None:
+    ad = made[name]
+    before, after, forbidden = pixels(ad["photo"]), pixels(ad["image"]), pixels(ad["forbidden"])
+    assert before.shape[:2] == after.shape[:2] == forbidden.shape
+    assert 0.005 < forbidden.mean() < 0.9
+    box = json.loads(ad["setting"])["text_box"]
+    assert box["right"] - box["left"] > 50
+    assert not forbidden[box["top"] : box["bottom"], box["left"] : box["right"]].any()
+    # And what the picture itself shows: away from the planned box nothing has changed but by JPEG's rounding.
+    changed = abs(before.astype(int) - after).max(axis=2) > 60
+    assert changed.any()
+    assert not (changed & forbidden).any()
+
+
+async def test_the_lettering_lies_in_a_box_that_the_planner_proposed(made: dict[str, asyncpg.Record]) -> None:
+    for ad in made.values():
+        text = json.loads(ad["setting"])["text_box"]
+        boxes = [proposal["box"] for proposal in json.loads(ad["proposals"])]
+        assert any(
+            box["left"] <= text["left"] < text["right"] <= box["right"]
+            and box["top"] <= text["top"] < text["bottom"] <= box["bottom"]
+            for box in boxes
+        )
+
+
+async def test_each_stage_was_called_once(made: dict[str, asyncpg.Record], jobs: Jobs) -> None:
+    for ad in made.values():
+        assert await jobs.dispatches(str(ad["job_id"])) == [(step, "completed", 1) for step in STEPS]
+
+
+async def test_what_operators_look_for_is_in_the_log(made: dict[str, asyncpg.Record], app: App) -> None:
+    for event in (Event.JOB_CHANGED, Event.STAGE_TRIGGERED, Event.STAGE_SUCCEEDED):
+        assert f"{event.text['ko']} event={event.event} " in app.log
+    for text in ("Job 상태 변화 감지", "파이프라인 단계 트리거", "파이프라인 단계 실행 성공"):
+        assert text in app.log
+    job = str(made["coffee"]["job_id"])
+    triggered = re.findall(rf"event=stage_triggered job_id={job} tenant_id=coffee stage=(\w+) attempt=1 ", app.log)
+    assert triggered == list(STEPS)
+    assert "Traceback" not in app.log
+
+
+async def test_health_readiness_and_metrics_are_told(made: dict[str, asyncpg.Record], app: App) -> None:
+    assert app.get("/healthz").body == {"status": "alive"}
+    ready = app.get("/readyz")
+    assert (ready.status, ready.body["status"], ready.body["database"]) == (200, "ready", True)
+    metrics = app.get("/metrics")
+    assert metrics.kind == "text/plain"
+    for step in STEPS:
+        assert re.search(rf'^pgbaton_\w+_total{{.*stage="{step}".*}} [4-9]', metrics.body, re.MULTILINE)
+
+
+async def test_the_address_of_every_stage_is_in_the_api_description(app: App) -> None:
+    described = app.get("/openapi.json").body
+    assert described["info"]["title"] == "app-yh (Planner/Overlay/Eval)"
+    for path in PATHS.values():
+        operation = described["paths"][path]["post"]
+        assert {"200", "404", "409", "422", "500"} <= set(operation["responses"])
+    assert set(described["components"]["schemas"]["JobRequest"]["required"]) == {"job_id", "tenant_id"}

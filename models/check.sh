@@ -1,0 +1,108 @@
+#!/bin/sh
+# Checks the model in all its variants and prints a table; exits with 1 if anything is not as expected.
+# check.sh NAME...: only these; for one that is caught, the steps that lead there too. Needs spin and gcc.
+set -eu
+cd "$(dirname "$0")"
+for tool in spin gcc; do
+    command -v $tool >/dev/null || { echo "$tool is not installed (Debian, Ubuntu: apt install spin gcc)" >&2; exit 2; }
+done
+here=$PWD
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+only=" $* "
+wrong=0
+
+# name, F (faults) and M (moves by a person), the properties asked, what is expected, search, other definitions
+# search: all    every state, every assertion, and every state in which nothing can happen any more
+#         cycles every cycle; there is none, so every run is finite and "nothing can happen any more" is its end
+#         short  breadth first, for the shortest way to a violation
+#         deep   depth first: the first way to a violation
+variants='
+guard           2 1 1-8     holds  all
+guard-cycles    2 0 5       holds  cycles
+guard-moved     1 1 5       holds  cycles
+late-snapshot   2 0 1-8     holds  all     STALE
+two-hands       2 0 1-8     holds  all     SLOTS=3
+two-jobs        1 0 1-8     holds  all     JOBS=2
+engine          2 1 1,2,4-8 holds  all     ENGINE
+engine-cycles   1 1 5       holds  cycles  ENGINE
+engine-twice    1 0 3       caught short   ENGINE
+inbox           1 0 1-8     holds  all     INBOX
+inbox-moved     0 1 1-8     holds  all     INBOX
+inbox-cycles    1 0 5       holds  cycles  INBOX
+no-guard        1 0 3       caught short   NO_GUARD
+broken-fence    1 0 2       caught short   BROKEN_FENCE
+broken-rescue   1 0 3       caught short   BROKEN_RESCUE
+broken-keep     1 0 5       caught short   BROKEN_KEEP
+broken-underway 1 0 6       caught short   BROKEN_UNDERWAY
+broken-answer   1 1 4       caught short   BROKEN_ANSWER
+broken-answer-2 2 0 5       caught short   BROKEN_ANSWER
+flaw-move       2 0 2       caught short   FLAW_MOVE
+flaw-move-2     3 0 7       caught deep    FLAW_MOVE
+flaw-move-3     1 0 2       caught short   FLAW_MOVE,ENGINE
+flaw-advance    0 1 5       caught cycles  FLAW_ADVANCE,ENGINE
+flaw-lost       2 0 8       caught short   FLAW_LOST_FAILED
+flaw-counts     1 0 8       caught short   FLAW_INBOX_COUNTS,INBOX
+flaw-misses     1 1 5       caught deep    FLAW_INBOX_MISSES,INBOX
+'
+
+# The properties' numbers as bits.
+bits() {
+    case $1 in
+        1-8) echo 510 ;;
+        1,2,4-8) echo 502 ;;
+        *) echo $((1 << $1)) ;;
+    esac
+}
+
+# Sets result, states.
+check() {
+    defs="-DFAULTS=$2 -DMOVES=$3 -DCHECKED=$(bits "$4")"
+    for d in $(echo "${7:-}" | tr , ' '); do defs="$defs -D$d"; done
+    case $6 in
+        all) how="-O1 -DSAFETY" args="" ;;
+        cycles) how="-O1 -DNP" args="-l" ;;
+        deep) how="-O0 -DSAFETY" args="" ;;
+        short) how="-O0 -DSAFETY -DBFS" args="" ;;
+    esac
+    cd "$work"
+    rm -f pan* baton*
+    cp "$here/baton.pml" .
+    spin $defs -a baton.pml >made 2>&1 && gcc $how -w -DCOLLAPSE -DVECTORSZ=1024 -DMEMLIM=3500 -o pan pan.c 2>>made ||
+        { cat made >&2; exit 2; }
+    ./pan -m200000 -n $args >out 2>&1 || true
+    states=$(sed -n 's/^ *\([0-9]*\)\( states, stored.*\)/\1/p' out | head -1)
+    if grep -q '^pan:1: non-progress cycle' out; then
+        result=caught
+    elif bit=$(sed -n 's/^pan:1: assertion violated ( *!((\{1,2\}[0-9]*&(1<<\([0-9]\))).*/\1/p' out) && [ -n "$bit" ]; then
+        result=caught
+        [ $(( $(bits "$4") & (1 << bit) )) -ne 0 ] || result=other
+    elif grep -q 'errors: 0' out && ! grep -Eq 'not completed|too small|out of memory|max search' out; then
+        result=holds
+    else
+        result=failed
+    fi
+}
+
+printf '%-16s %-7s %-9s %-9s %-7s %10s %8s\n' variant bounds property expected result states seconds
+while read -r name faults moves property expected search definitions; do
+    [ -n "$name" ] || continue
+    [ "$only" = "  " ] || case $only in *" $name "*) ;; *) continue ;; esac
+    start=$(date +%s.%N)
+    check "$name" "$faults" "$moves" "$property" "$expected" "$search" "$definitions"
+    seconds=$(echo "$start $(date +%s.%N)" | awk '{ printf "%.1f", $2 - $1 }')
+    mark=
+    [ "$result" = "$expected" ] || { mark=' <-- not as expected'; wrong=1; }
+    printf '%-16s %-7s %-9s %-9s %-7s %10s %8s%s\n' \
+        "$name" "F$faults M$moves" "$property" "$expected" "$result" "${states:-?}" "$seconds" "$mark"
+    if [ "$result" = failed ]; then tail -20 out >&2; fi
+    if [ "$only" != "  " ] && [ "$result" = caught ]; then
+        spin $defs -k baton.pml.trail -T baton.pml 2>&1 |
+            grep -E '^ *([0-9]+ changes|worker|stage|a person|the |a re|a gateway|a 4xx|<<<)' | sed 's/^ */    /'
+        if grep -q 'assertion violated' out; then echo "    (and the next statement shows it)"; fi
+    fi
+done <<END
+$variants
+END
+[ $wrong = 1 ] || [ "$only" != "  " ] || echo "all as expected"
+exit $wrong

@@ -1,0 +1,24 @@
+-- Move rows for attempts that this worker runs: $1 dispatch ids, $2 attempts, $3 workers, $4 and $5 the states they must
+-- be in, $6 and $7 the states to put them in. A worker that was away for too long moves nothing: the dispatch is read
+-- after the row's lock is had, as it is then. A row that somebody holds is skipped, not waited for.
+WITH wanted AS (
+    SELECT w.*, d.job_key
+      FROM unnest($1::bigint[], $2::integer[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[])
+        AS w (id, attempt, worker, from_step, from_status, to_step, to_status)
+      JOIN pgbaton.dispatches AS d ON d.id = w.id
+), free AS MATERIALIZED (
+    SELECT w.* FROM wanted AS w
+      JOIN {table} AS j ON j.{key} = w.job_key::{key_type}
+     WHERE j.{step}::text = w.from_step AND j.{status}::text = w.from_status
+       FOR NO KEY UPDATE OF j SKIP LOCKED
+), mine AS MATERIALIZED (
+    SELECT f.* FROM free AS f
+      JOIN pgbaton.dispatches AS d
+        ON d.id = f.id AND d.state = 'running' AND d.attempt = f.attempt AND d.worker = f.worker
+       FOR NO KEY UPDATE OF d
+)
+UPDATE {table} AS j
+   SET {step} = m.to_step::{step_type}, {status} = m.to_status::{status_type}{touch}
+  FROM mine AS m
+ WHERE j.{key} = m.job_key::{key_type}
+RETURNING m.id

@@ -1,0 +1,531 @@
+"""The command as a person or a script uses it: a process of its own, its exit code, what it says and what it hides."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from line import JOBS, Line, line, two_stages, until
+from pgbaton import Pipeline
+from pgbaton.attach import pipeline_sql
+from stage_server import Call, Say, StageServer, work
+
+PGBATON = Path(sys.executable).with_name("pgbaton")
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+async def start(*words: str, dsn: str | None = None, **environment: str) -> asyncio.subprocess.Process:
+    given = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG", "PYTHONPATH", "VIRTUAL_ENV")}
+    given |= {"COLUMNS": "200", "PYTHONUTF8": "1", **({"DATABASE_URL": dsn} if dsn else {}), **environment}
+    pipe = asyncio.subprocess.PIPE
+    return await asyncio.create_subprocess_exec(PGBATON, *words, stdout=pipe, stderr=pipe, env=given)
+
+
+async def pgbaton(*words: str, dsn: str | None = None, **environment: str) -> Done:
+    process = await start(*words, dsn=dsn, **environment)
+    async with asyncio.timeout(30):
+        out, err = await process.communicate()
+    assert process.returncode is not None
+    done = Done(process.returncode, out.decode(), err.decode())
+    assert "Traceback" not in done.err, done.err
+    return done
+
+
+def toml(folder: Path, pipeline: Pipeline, more: str = "") -> str:
+    """A file with the pipeline; its path."""
+    head = ("name", "table", "key", "tenant", "step", "status", "channel", "base_url")
+    lines = ["[pipeline]", *(f'{k} = "{v}"' for k in head if (v := getattr(pipeline, k)) is not None)]
+    for stage in pipeline.stages:
+        lines += ["[[pipeline.stage]]", f'step = "{stage.step}"', f'after = "{stage.after}"', f'path = "{stage.path}"']
+        lines += [f"attempts = {stage.attempts}", f"timeout = {stage.timeout}"]
+    path = folder / "pgbaton.toml"
+    path.write_text("\n".join([*lines, more]))
+    return str(path)
+
+
+@asynccontextmanager
+async def running(config: str, dsn: str, *words: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A worker in a process of its own; killed at the end if it is still there."""
+    worker = await start("run", "--config", config, *words, dsn=dsn)
+    try:
+        yield worker
+    finally:
+        if worker.returncode is None:
+            worker.kill()
+        await worker.communicate()
+
+
+async def ended(worker: asyncio.subprocess.Process) -> tuple[int, str]:
+    """The worker's exit code, and its log."""
+    async with asyncio.timeout(15):
+        _, err = await worker.communicate()
+    assert worker.returncode is not None
+    return worker.returncode, err.decode()
+
+
+# -- from an empty database to a finished job -----------------------------------------------------
+
+
+async def test_migrate_attach_run_is_all_that_it_takes(empty_database: str, tmp_path: Path) -> None:
+    conn = await asyncpg.connect(empty_database)
+    await conn.execute(JOBS)
+    async with StageServer(empty_database, {"/cut": "cut", "/glue": "glue"}) as server:
+        config = toml(tmp_path, two_stages(server.base_url))
+        too_early = await pgbaton("attach", "--config", config, dsn=empty_database)
+        assert (too_early.code, too_early.out) == (1, "")
+        assert re.fullmatch(r"pgbaton: the schema pgbaton is at version 0, .*: run pgbaton migrate\n", too_early.err)
+        for _ in range(2):
+            assert await pgbaton("migrate", dsn=empty_database) == Done(0, "the schema pgbaton is up to date\n", "")
+        for _ in range(2):
+            attached = await pgbaton("attach", "--config", config, "--database-url", empty_database)
+            assert attached == Done(0, "attached craft to public.jobs: made → cut → glue\n", "")
+        await conn.execute("INSERT INTO jobs (current_step, status) VALUES ('made', 'done')")
+        async with running(config, empty_database):
+            at = "SELECT current_step || ' ' || status = 'glue done' FROM jobs"
+            await until(lambda: conn.fetchval(at), "the job done")
+        detached = await pgbaton("detach", "--config", config, dsn=empty_database)
+        assert detached == Done(0, "detached craft from public.jobs\n", "")
+        assert await conn.fetchval("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'job_state%'") == 0
+    await conn.close()
+
+
+async def test_the_printed_sql_is_what_migrate_and_attach_do(empty_database: str, tmp_path: Path) -> None:
+    config = toml(tmp_path, two_stages())
+    printed = await pgbaton("sql", "--config", config)
+    assert printed == Done(0, pipeline_sql(two_stages()), "")
+    conn = await asyncpg.connect(empty_database)
+    await conn.execute(JOBS)
+    await conn.execute(printed.out)
+    await conn.execute("INSERT INTO jobs (current_step, status) VALUES ('made', 'done')")
+    assert await conn.fetchval("SELECT stage || ' ' || state FROM pgbaton.dispatches") == "cut available"
+    await conn.close()
+
+
+# -- run ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_drains_the_worker_and_it_ends_well(
+    database: str, tmp_path: Path, number: signal.Signals
+) -> None:
+    gate = asyncio.Event()
+
+    async def wait_for_the_gate(server: StageServer, call: Call) -> Say:
+        await gate.wait()
+        return await work(server, call)
+
+    async with line(database, wait_for_the_gate) as craft:
+        job = await craft.add()
+        async with running(toml(tmp_path, craft.pipeline), database, "--log-language", "ko") as worker:
+            await craft.server.called.wait()
+            worker.send_signal(number)
+            draining = "SELECT bool_and(draining) FROM pgbaton.workers"
+            await until(lambda: craft.db.fetchval(draining), "the worker draining")
+            gate.set()
+            code, log = await ended(worker)
+        assert code == 0
+        assert await craft.states(job) == [("cut", "completed"), ("glue", "available")]
+        assert await craft.db.fetchval("SELECT count(*) FROM pgbaton.workers") == 0
+        for said in ("리스너 연결", "파이프라인 단계 트리거", "파이프라인 단계 실행 성공", f"job_id={job}"):
+            assert said in log
+        assert "Traceback" not in log
+
+
+async def test_a_drain_that_runs_out_of_time_ends_well_too(database: str, tmp_path: Path) -> None:
+    async def hang(server: StageServer, call: Call) -> Say:
+        await asyncio.sleep(60)
+        return Say()
+
+    async with line(database, hang) as craft:
+        await craft.add()
+        async with running(toml(tmp_path, craft.pipeline), database, "--drain-timeout", "0.1") as worker:
+            await craft.server.called.wait()
+            worker.terminate()
+            code, log = await ended(worker)
+        assert (code, "Traceback" in log) == (0, False)
+        assert await craft.states() == [("cut", "available")]
+
+
+async def test_when_a_worker_is_killed_another_takes_over(database: str, tmp_path: Path) -> None:
+    async def hang_once(server: StageServer, call: Call) -> Say:
+        if call.attempt == 1 and call.path == "/cut":
+            await asyncio.sleep(60)
+        return await work(server, call)
+
+    async with line(database, hang_once) as craft:
+        config = toml(tmp_path, craft.pipeline, "[worker]\nlease = 1")
+        job = await craft.add()
+        async with running(config, database) as first:
+            await craft.server.called.wait()
+            first.kill()
+            await first.wait()
+            async with running(config, database):
+                await craft.until_row(job, "glue", "done")
+        assert [(a["attempt"], a["outcome"]) for a in await craft.attempts()][:2] == [(1, "lost"), (2, "completed")]
+        first_call, second_call = craft.server.calls_to("/cut")
+        assert first_call.idempotency_key == second_call.idempotency_key
+
+
+async def test_a_worker_that_cannot_begin_says_why_and_ends(database: str, tmp_path: Path) -> None:
+    config = toml(tmp_path, two_stages())
+    refused = await pgbaton("run", "--config", config, dsn=database)
+    assert refused.code == 1
+    assert refused.err.endswith("pgbaton: the pipeline 'craft' is not attached to 'public.jobs': run pgbaton attach\n")
+
+
+# -- status, jobs ---------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def a_busy_day(dsn: str) -> AsyncIterator[tuple[Line, dict[str, str]]]:
+    """A line with a dispatch in every state, and which job is in which."""
+    async with line(dsn) as craft:
+        jobs = {state: await craft.add() for state in ("completed", "dead", "retryable", "cancelled", "running")}
+        for state, job in jobs.items():
+            await craft.db.execute(
+                "UPDATE pgbaton.dispatches SET state = $1::text, attempt = 1, "
+                "settled_at = CASE WHEN $1 IN ('completed', 'dead', 'cancelled') THEN now() END, "
+                "deadline = CASE $1 WHEN 'running' THEN now() + interval '1 hour' END, "
+                "available_at = available_at + CASE $1 WHEN 'retryable' THEN interval '1 hour' ELSE interval '0' END "
+                "WHERE job_key = $2",
+                state,
+                job,
+            )
+            await craft.db.execute(
+                "INSERT INTO pgbaton.attempts (dispatch_id, attempt, worker, outcome, http_status, error) "
+                "SELECT id, 1, 'w', $1, 500, 'HTTP 500 ' || $1 FROM pgbaton.dispatches WHERE job_key = $2",
+                state,
+                job,
+            )
+        unseen = "SET session_replication_role = replica; UPDATE jobs SET current_step = 'cut', status = '{}' WHERE job_id = '{}'; RESET ALL"
+        await craft.db.execute(unseen.format("failed", jobs["dead"]))
+        jobs["available"] = await craft.add("cut")
+        yield craft, jobs
+
+
+async def test_status_counts_by_stage_and_state_and_shows_the_workers(database: str) -> None:
+    async with a_busy_day(database) as (craft, _):
+        await craft.db.execute(
+            "INSERT INTO pgbaton.workers (pipeline, name, capacity, expires_at, draining) VALUES "
+            "('craft', 'one', 7, now() + interval '1 h', false), ('craft', 'two', 8, now() + interval '1 h', true), "
+            "('craft', 'three', 9, now(), false)"
+        )
+        await craft.db.execute("UPDATE pgbaton.stages SET paused_at = now() WHERE step = 'cut'")
+        table, as_json = await asyncio.gather(
+            pgbaton("status", dsn=database), pgbaton("status", "--json", dsn=database)
+        )
+    assert (table.code, table.err) == (0, "")
+    lines = [line.split() for line in table.out.splitlines()]
+    assert lines[0] == [
+        "pipeline",
+        "stage",
+        "available",
+        "running",
+        "retryable",
+        "completed",
+        "dead",
+        "cancelled",
+        "oldest",
+        "wait",
+    ]
+    assert lines[1][:9] == ["craft", "cut", "(paused)", "0", "1", "1", "1", "1", "1"]
+    assert lines[2][:8] == ["craft", "glue", "1", "0", "0", "0", "0", "0"]
+    assert lines[3] == ["worker", "pipeline", "id", "calls", "renewed", "state"]
+    workers = [(line[0], line[1], line[3], line[-1]) for line in lines[4:]]
+    assert workers == [
+        ("one", "craft", "0/7", "alive"),
+        ("two", "craft", "0/8", "draining"),
+        ("three", "craft", "0/9", "lost"),
+    ]
+    seen = json.loads(as_json.out)
+    cut, glue = seen["stages"]
+    assert {k: cut[k] for k in ("stage", "paused", "dead")} == {"stage": "cut", "paused": True, "dead": 1}
+    assert (glue["stage"], glue["available"], glue["routed"]) == ("glue", 1, True)
+    assert [(w["name"], w["alive"], w["draining"]) for w in seen["workers"]] == [
+        ("one", True, False),
+        ("two", True, True),
+        ("three", False, False),
+    ]
+    assert "oldest_wait" in seen
+
+
+async def test_the_oldest_wait_is_that_of_what_is_due(database: str) -> None:
+    async with line(database) as craft:
+        await craft.add()
+        await craft.db.execute("UPDATE pgbaton.dispatches SET available_at = now() - interval '90 s'")
+        table, as_json = await asyncio.gather(
+            pgbaton("status", dsn=database), pgbaton("status", "--json", dsn=database)
+        )
+    assert re.search(r" 9\d\.\d s$", table.out.splitlines()[1].rstrip())
+    assert table.out.splitlines()[-1] == "no workers"
+    assert 90 <= json.loads(as_json.out)["oldest_wait"] < 120
+
+
+async def test_jobs_are_listed_newest_first_and_filtered(database: str) -> None:
+    async with a_busy_day(database) as (_, jobs):
+        table, as_json, dead_or_cancelled, of_glue, one, nobodys, two = await asyncio.gather(
+            *(
+                pgbaton("jobs", *words, dsn=database)
+                for words in (
+                    (),
+                    ("--json",),
+                    ("--json", "--state", "dead", "--state", "cancelled"),
+                    ("--json", "--stage", "glue"),
+                    ("--json", "--job", jobs["dead"]),
+                    ("--json", "--tenant", "nobody"),
+                    ("--json", "--limit", "2"),
+                )
+            )
+        )
+    listed = json.loads(as_json.out)
+    assert [(row["job_key"], row["state"]) for row in listed] == [
+        (jobs[state], state) for state in ("available", "running", "cancelled", "retryable", "dead", "completed")
+    ]
+    assert len(table.out.splitlines()) == 7
+    assert re.search(rf"^{jobs['dead']} +acme +cut +dead +1 +dead +500 +HTTP 500 dead *$", table.out, re.M)
+    assert [row["state"] for row in json.loads(dead_or_cancelled.out)] == ["cancelled", "dead"]
+    assert [row["state"] for row in json.loads(of_glue.out)] == ["available"]
+    assert [row["error"] for row in json.loads(one.out)] == ["HTTP 500 dead"]
+    assert json.loads(nobodys.out) == []
+    assert json.loads(two.out) == listed[:2]
+
+
+async def test_what_stages_and_users_wrote_cannot_disturb_the_tables(database: str) -> None:
+    hostile = "[red]x[/red] [/] [link=http://x]y[/link] \x1b[31m\n\ttwo \\[bold]"
+    async with line(database) as craft:
+        await craft.add()
+        await craft.db.execute("UPDATE pgbaton.dispatches SET tenant = $1", hostile)
+        await craft.db.execute(
+            "INSERT INTO pgbaton.workers (pipeline, name, capacity, expires_at) VALUES ('craft', $1, 1, now())", hostile
+        )
+        status, jobs, as_json = await asyncio.gather(
+            pgbaton("status", dsn=database), pgbaton("jobs", dsn=database), pgbaton("jobs", "--json", dsn=database)
+        )
+    assert [status.code, jobs.code, as_json.code] == [0, 0, 0]
+    assert "[red]x[/red] [/] [link=http://x]y[/link]" in jobs.out
+    assert "[red]x[/red]" in status.out
+    assert "\x1b" not in jobs.out + status.out + as_json.out
+    assert json.loads(as_json.out)[0]["tenant"] == hostile
+
+
+# -- retry, pause, resume, doctor -----------------------------------------------------------------
+
+
+async def test_a_dead_job_gets_another_life_and_a_waiting_one_is_due_at_once(database: str) -> None:
+    async with a_busy_day(database) as (craft, jobs):
+        one = await pgbaton("retry", jobs["dead"], "--json", dsn=database)
+        assert (one.code, json.loads(one.out)) == (0, {"retried": [jobs["dead"]]})
+        assert await craft.states(jobs["dead"]) == [("cut", "dead"), ("cut", "available")]
+        assert await craft.row(jobs["dead"]) == ("made", "done")
+        rest = await pgbaton("retry", "--all", "--stage", "cut", dsn=database)
+        assert rest == Done(0, f"retried:\n{jobs['retryable']}\n", "")
+        async with craft.worker():
+            for job in (jobs["dead"], jobs["retryable"]):
+                await craft.until_row(job, "glue", "done")
+
+
+async def test_where_there_is_nothing_to_retry_the_exit_code_says_so(database: str) -> None:
+    async with a_busy_day(database) as (_, jobs):
+        results = await asyncio.gather(
+            pgbaton("retry", jobs["completed"], jobs["running"], dsn=database),
+            pgbaton("retry", "no-such-job", dsn=database),
+            pgbaton("retry", "--all", "--stage", "glue", dsn=database),
+        )
+        assert [(r.code, r.out) for r in results] == [(1, "nothing to retry\n")] * 3
+        refused = await asyncio.gather(pgbaton("retry", dsn=database), pgbaton("retry", "x", "--all", dsn=database))
+        assert [r.code for r in refused] == [2, 2]
+        assert all("name jobs, or say --all" in r.err for r in refused)
+
+
+async def test_what_is_paused_waits_until_it_is_resumed(database: str) -> None:
+    async with line(database) as craft, craft.worker(poll=60):
+        assert await pgbaton("pause", "--stage", "glue", dsn=database) == Done(0, "paused glue\n", "")
+        job = await craft.add()
+        await craft.until_row(job, "cut", "done")
+        again, other, found = await asyncio.gather(
+            pgbaton("pause", "--stage", "glue", dsn=database),
+            pgbaton("pause", "--stage", "dry", dsn=database),
+            pgbaton("doctor", "--json", dsn=database),
+        )
+        assert again.code == 0
+        assert other == Done(1, "", "pgbaton: the pipeline 'craft' has no stage 'dry'\n")
+        assert [f["remedy"] for f in json.loads(found.out) if f["name"] == "paused"] == [
+            "pgbaton resume --pipeline craft --stage glue"
+        ]
+        assert await craft.states(job) == [("cut", "completed"), ("glue", "available")]
+        assert await pgbaton("resume", "--stage", "glue", dsn=database) == Done(0, "resumed glue\n", "")
+        await craft.until_row(job, "glue", "done", 5)
+        assert await pgbaton("pause", dsn=database) == Done(0, "paused craft\n", "")
+        assert await pgbaton("resume", "--pipeline", "craft", dsn=database) == Done(0, "resumed craft\n", "")
+
+
+async def test_doctor_finds_what_is_wrong_and_names_the_remedy(database: str, tmp_path: Path) -> None:
+    async with line(database) as craft:
+        well = await pgbaton("doctor", dsn=database)
+        assert well == Done(0, "nothing is wrong\n", "")
+        await craft.add()
+        await craft.db.execute("ALTER TABLE jobs DISABLE TRIGGER job_state_change_trigger")
+        sick, as_json = await asyncio.gather(pgbaton("doctor", dsn=database), pgbaton("doctor", "--json", dsn=database))
+        assert (sick.code, as_json.code) == (1, 1)
+        assert "remedy: pgbaton attach --config FILE" in sick.out
+        found = {f["name"]: f["remedy"] for f in json.loads(as_json.out)}
+        assert found["trigger_disabled"] == "pgbaton attach --config FILE"
+        assert found["no_worker"] == "pgbaton run --config FILE"
+        assert (await pgbaton("attach", "--config", toml(tmp_path, craft.pipeline), dsn=database)).code == 0
+        async with craft.worker():
+            await craft.until_settled()
+            assert (await pgbaton("doctor", dsn=database)).out == "nothing is wrong\n"
+
+
+async def test_doctor_on_an_empty_database_says_what_to_do_first(empty_database: str) -> None:
+    found = await pgbaton("doctor", "--json", dsn=empty_database)
+    assert (found.code, [f["remedy"] for f in json.loads(found.out)]) == (1, ["pgbaton migrate"])
+
+
+async def test_among_several_pipelines_one_must_be_named(database: str) -> None:
+    conn = await asyncpg.connect(database)
+    none = await pgbaton("pause", dsn=database)
+    assert none == Done(1, "", "pgbaton: no pipeline is attached in this database: run pgbaton attach\n")
+    await conn.execute("CREATE TABLE others (LIKE jobs INCLUDING ALL)")
+    await conn.execute(pipeline_sql(two_stages()) + pipeline_sql(two_stages(name="other", table="others")))
+    unnamed, named, unknown = await asyncio.gather(
+        pgbaton("pause", dsn=database),
+        pgbaton("pause", "--pipeline", "other", dsn=database),
+        pgbaton("pause", "--pipeline", "third", dsn=database),
+    )
+    assert unnamed == Done(1, "", "pgbaton: there are several pipelines, name one with --pipeline: craft, other\n")
+    assert named == Done(0, "paused other\n", "")
+    assert unknown == Done(1, "", "pgbaton: there is no pipeline 'third'; there are: craft, other\n")
+    await conn.close()
+
+
+# -- what goes wrong ------------------------------------------------------------------------------
+
+
+async def test_a_database_that_cannot_be_used_is_said_in_a_sentence_without_its_password(
+    empty_database: str,
+) -> None:
+    url = urlsplit(empty_database)
+    secret = url.password or "hunter2"
+    at = f"{url.hostname}:{url.port}"
+    wrong = {
+        f"postgresql://{url.username}:{secret}x@{at}{url.path}": f"Postgres at {at}{url.path} refuses: password auth",
+        f"postgresql://{url.username}:{secret}@{at}/nowhere": f"Postgres at {at}/nowhere refuses: database",
+        f"postgresql://me:{secret}@127.0.0.1:9/x": "no Postgres answers at 127.0.0.1:9/x: ",
+        f"postgresql://me:{secret}@no-such-host.invalid/x": "no Postgres answers at no-such-host.invalid:5432/x: ",
+        f"mysql://me:{secret}@127.0.0.1/x": "DATABASE_URL: must start with postgresql://",
+        f"me:{secret}@127.0.0.1/x": "DATABASE_URL: must start with postgresql://",
+        f"postgresql://me:{secret}@127.0.0.1:port/x": "DATABASE_URL is not an address of a Postgres",
+        f"postgresql://me:{secret}@[::1/x": "DATABASE_URL is not an address of a Postgres",
+        f"postgresql://me:{secret}@127.0.0.1/x?sslmode=often": "DATABASE_URL is not an address of a Postgres",
+        "": "DATABASE_URL: must start with postgresql://",
+    }
+    by_variable = await asyncio.gather(*(pgbaton("status", dsn="", DATABASE_URL=bad) for bad in wrong))
+    for (bad, sentence), done in zip(wrong.items(), by_variable, strict=True):
+        assert (done.code, done.out) == (1, ""), bad
+        assert sentence in done.err, bad
+        assert done.err.startswith("pgbaton: ")
+        assert done.err.count("\n") == 1
+        assert secret not in done.err
+    option = await pgbaton("migrate", "--database-url", f"mysql://me:{secret}@127.0.0.1/x")
+    assert option.code == 1
+    assert secret not in option.err + option.out
+    nothing = await pgbaton("status")
+    assert nothing == Done(1, "", "pgbaton: no database: set DATABASE_URL or give --database-url\n")
+
+
+async def test_a_file_that_cannot_be_used_is_said_in_a_sentence(tmp_path: Path) -> None:
+    good = Path(toml(tmp_path, two_stages())).read_text()
+    files = {
+        "not toml": ("[pipeline", "not TOML"),
+        "no pipeline": ("[worker]\nlease = 5", "the table [pipeline] is missing"),
+        "unknown": (good.replace('name = "craft"', 'name = "craft"\ncolour = "red"'), "pipeline.colour: unknown key"),
+        "latin-1": ("# caf\xe9", "not TOML"),
+    }
+    runs, wanted = [], []
+    for name, (text, sentence) in files.items():
+        path = tmp_path / f"{name}.toml"
+        path.write_bytes(text.encode("latin-1" if name == "latin-1" else "utf-8"))
+        runs.append(pgbaton("sql", "--config", str(path)))
+        wanted.append((str(path), sentence))
+    runs.append(pgbaton("sql", "--config", str(tmp_path)))
+    wanted.append((str(tmp_path), "directory"))
+    runs.append(pgbaton("sql", "--config", str(tmp_path / "none.toml")))
+    wanted.append((str(tmp_path / "none.toml"), "No such file"))
+    for (path, sentence), done in zip(wanted, await asyncio.gather(*runs), strict=True):
+        assert (done.code, done.out) == (1, "")
+        assert done.err.startswith(f"pgbaton: {path}: ")
+        assert sentence in done.err
+
+
+async def test_wrong_usage_is_told_apart_by_its_exit_code(database: str) -> None:
+    runs = [
+        (),
+        ("fly",),
+        ("attach",),
+        ("status", "--colour"),
+        ("jobs", "--state", "happy"),
+        ("jobs", "--limit", "0"),
+        ("run", "--config", "x.toml", "--capacity", "many"),
+    ]
+    for done in await asyncio.gather(*(pgbaton(*words, dsn=database) for words in runs)):
+        assert done.code == 2
+
+
+async def test_a_setting_that_cannot_be_is_refused_before_anything_is_touched(tmp_path: Path) -> None:
+    config = toml(tmp_path, two_stages())
+    nowhere = "postgresql://me@127.0.0.1:9/x"
+    option, variable, language = await asyncio.gather(
+        pgbaton("run", "--config", config, "--capacity", "0", dsn=nowhere),
+        pgbaton("run", "--config", config, dsn=nowhere, PGBATON_LEASE="soon"),
+        pgbaton("run", "--config", config, "--log-language", "fr", dsn=nowhere),
+    )
+    assert (option.code, variable.code, language.code) == (1, 1, 1)
+    assert re.fullmatch(r"pgbaton: command line\.capacity: .* \(it is 0\)\n", option.err)
+    assert re.fullmatch(r"pgbaton: environment: PGBATON_LEASE: .* \(it is 'soon'\)\n", variable.err)
+    assert re.fullmatch(r"pgbaton: command line\.log_language: .*'ko'.* \(it is 'fr'\)\n", language.err)
+
+
+async def test_a_database_that_refuses_in_the_middle_is_a_sentence_too(database: str, tmp_path: Path) -> None:
+    conn = await asyncpg.connect(database)
+    await conn.execute(f"ALTER DATABASE {urlsplit(database).path[1:]} SET default_transaction_read_only = on")
+    config = toml(tmp_path, two_stages())
+    for done in await asyncio.gather(
+        pgbaton("attach", "--config", config, dsn=database), pgbaton("retry", "--all", dsn=database)
+    ):
+        assert done.code == 1
+        assert re.fullmatch(r"pgbaton: .*\n", done.err)
+    await conn.close()
+
+
+async def test_a_reader_that_goes_away_is_no_reason_to_complain(tmp_path: Path) -> None:
+    config = toml(tmp_path, two_stages())
+    process = await start("sql", "--config", config)
+    assert process.stdout
+    assert process.stderr
+    await process.stdout.readline()
+    process.stdout._transport.close()  # type: ignore[attr-defined]
+    err = await process.stderr.read()
+    await process.wait()
+    assert b"Traceback" not in err
+    assert b"Exception" not in err

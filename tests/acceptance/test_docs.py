@@ -1,0 +1,120 @@
+"""The documents agree with the code: links lead somewhere, tests that they name exist, defaults are the real ones."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import AliasChoices, BaseModel
+from pydantic.fields import FieldInfo
+
+from adstudio.config import AppSettings
+from pgbaton import Pipeline, Settings, Stage
+from pgbaton.events import Event
+from pgbaton.outcome import Outcome
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted(str(path.relative_to(ROOT)) for pattern in ("*.md", "docs/*.md") for path in ROOT.glob(pattern))
+
+
+def read(document: str) -> str:
+    return (ROOT / document).read_text(encoding="utf-8")
+
+
+def without_code(text: str) -> str:
+    return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(file: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", without_code(file.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def table_rows(document: str) -> list[list[str]]:
+    """The cells of every table row."""
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in read(document).splitlines() if "|" in line
+    ]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_link_leads_somewhere(document: str) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", without_code(read(document))):
+        if target.startswith(("http://", "https://")):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (ROOT / document).parent / path if path else ROOT / document
+        assert file.exists(), f"{document}: {target}"
+        assert not anchor or anchor in anchors(file), f"{document}: {target}"
+
+
+@pytest.mark.parametrize("document", [d for d in DOCUMENTS if d.startswith("docs/")])
+def test_every_test_that_is_named_exists(document: str) -> None:
+    exist = {
+        name
+        for folder in ("tests", "apps/adstudio/tests")
+        for file in (ROOT / folder).rglob("*.py")
+        for name in re.findall(r"def (test_\w+)", file.read_text(encoding="utf-8"))
+    }
+    assert set(re.findall(r"`(test_\w+)`", without_code(read(document)))) <= exist
+
+
+def is_said(default: object, cell: str) -> bool:
+    """Whether a cell such as ``2592000 (30 days)`` gives a field's default."""
+    word = cell.split(" (")[0].strip("`").strip('"')
+    if default is None:
+        return word == "none"
+    if isinstance(default, bool):
+        return word == str(default).lower()
+    if isinstance(default, int | float):
+        return float(word) == default
+    return word == (str(default) or "empty")
+
+
+@pytest.mark.parametrize(("settings", "prefix"), [(Settings, "PGBATON_"), (AppSettings, "")])
+def test_every_setting_is_documented_with_its_default(settings: type[BaseModel], prefix: str) -> None:
+    rows = table_rows("docs/configuration.md")
+    for name, field in settings.model_fields.items():
+        variable = f"`{_variable(name, field, prefix)}`"
+        said = [row[row.index(variable) + 1] for row in rows if variable in row]
+        assert said, variable
+        assert all(is_said(field.default, cell) for cell in said), (variable, said)
+
+
+def _variable(name: str, field: FieldInfo, prefix: str) -> str:
+    alias = field.validation_alias
+    if isinstance(alias, AliasChoices):
+        return str(alias.choices[0])
+    return str(alias or f"{prefix}{name}".upper())
+
+
+@pytest.mark.parametrize("model", [Pipeline, Stage])
+def test_every_key_of_a_pipeline_is_documented_with_its_default(model: type[BaseModel]) -> None:
+    rows = [row for row in table_rows("docs/configuration.md") if len(row) == (3 if model is Pipeline else 4)]
+    for name, field in model.model_fields.items():
+        if name == "stages":
+            continue
+        [said] = [row[1] for row in rows if row[0] == f"`{name}`"]
+        assert said == "required" if field.is_required() else is_said(field.default, said), (name, said)
+
+
+def test_every_event_is_documented_with_both_its_texts() -> None:
+    text = "\n".join(line for line in read("docs/deployment.md").splitlines() if line.startswith("|"))
+    for event in Event:
+        assert f"`{event.event}`" in text
+        for said in event.text.values():
+            assert re.split(r"[,(]", said)[0].strip() in text, said
+
+
+def test_every_outcome_is_documented() -> None:
+    assert set(Outcome) <= set(re.findall(r"`(\w+)`", without_code(read("docs/state-machine.md"))))
+
+
+def test_every_finding_of_the_doctor_is_documented() -> None:
+    source = "".join((ROOT / "src/pgbaton" / name).read_text() for name in ("doctor.py", "sql/queries/ailments.sql"))
+    names = set(re.findall(r"Finding\(\s*\"(\w+)\"", source)) | set(
+        re.findall(r"^SELECT '(\w+)'", source, re.MULTILINE)
+    )
+    assert len(names) > 10
+    assert names <= set(re.findall(r"`(\w+)`", without_code(read("docs/deployment.md"))))

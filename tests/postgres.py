@@ -1,0 +1,87 @@
+"""A real Postgres for every test that touches SQL: one server a run, one fresh database a test.
+
+The server comes from the wheel (`pgbaton.embedded`) unless TEST_DATABASE_URL names another; that one's
+user needs CREATEDB, and nothing but databases named `pgbaton_test_…` is touched there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+
+from pgbaton.embedded import EmbeddedPostgres
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A server on which databases can be made."""
+
+    url: str
+
+    def dsn(self, database: str) -> str:
+        return urlunsplit(urlsplit(self.url)._replace(path=f"/{database}"))
+
+    @asynccontextmanager
+    async def new_database(self, template: str = "template1") -> AsyncIterator[str]:
+        """The DSN of a database that lives as long as the block, a copy of `template`."""
+        name = f"pgbaton_test_{secrets.token_hex(6)}"
+        # Copying files is twice as fast as the default, WAL-logged copy: 8 ms against 16.
+        await self._run(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+        try:
+            yield self.dsn(name)
+        finally:
+            await self._drop(name)
+
+    @asynccontextmanager
+    async def new_template(self, prepare: Callable[[str], Awaitable[None]]) -> AsyncIterator[str]:
+        """The *name* of a database that `prepare` (given its DSN) has filled."""
+        async with self.new_database() as dsn:
+            await prepare(dsn)
+            yield urlsplit(dsn).path.removeprefix("/")
+
+    async def _run(self, statement: str) -> None:
+        connection = await asyncpg.connect(self.url)
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    async def _drop(self, name: str) -> None:
+        connection = await asyncpg.connect(self.url)
+        try:
+            # FORCE alone sleeps 100 ms when a test leaves a session behind.
+            sessions = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = $1"
+            while await connection.fetchval(sessions, name):
+                await asyncio.sleep(0.002)
+            await connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        finally:
+            await connection.close()
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    if url := os.environ.get("TEST_DATABASE_URL"):
+        yield Cluster(url)
+        return
+    with tempfile.TemporaryDirectory(prefix="pgbaton-tests-") as folder:
+        Path(folder).chmod(0o711)  # as root, the server runs as another user
+        settings = {"max_connections": "200"}
+        with EmbeddedPostgres(Path(folder, "cluster"), settings=settings, durable=False) as server:
+            yield Cluster(server.dsn())
+
+
+@pytest.fixture
+async def empty_database(cluster: Cluster) -> AsyncIterator[str]:
+    """The DSN of a database with nothing in it."""
+    async with cluster.new_database() as dsn:
+        yield dsn

@@ -1,0 +1,93 @@
+"""The names of the user's table on their way into SQL."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from line import two_stages
+from pgbaton import sql
+from pgbaton.attach import attach_sql, trigger_function
+from pgbaton.table import JobTable, literal, quoted
+
+
+@pytest.mark.parametrize(
+    ("name", "identifier"),
+    [
+        ("jobs", '"jobs"'),
+        ("Jobs", '"Jobs"'),
+        ('a"b', '"a""b"'),
+        ('"', '""""'),
+        ("select", '"select"'),
+        ("주문", '"주문"'),
+    ],
+)
+def test_an_identifier_is_always_quoted(name: str, identifier: str) -> None:
+    assert quoted(name) == identifier
+
+
+@pytest.mark.parametrize(
+    ("value", "as_sql"),
+    [
+        (None, "NULL"),
+        ("", "''"),
+        ("done", "'done'"),
+        ("it's", "'it''s'"),
+        ("a\\b", "E'a\\\\b'"),
+        ("a\\'b", "E'a\\\\''b'"),
+        ("$$", "'$$'"),
+        ("{step}", "'{step}'"),
+    ],
+)
+def test_a_literal_means_the_same_whatever_the_servers_settings_are(value: str | None, as_sql: str) -> None:
+    assert literal(value) == as_sql
+
+
+@given(st.text(st.characters(exclude_characters="\x00")))
+def test_a_literal_never_ends_early(value: str) -> None:
+    body = literal(value)
+    assert body.startswith("E'" if "\\" in value else "'")
+    inside = body[2:-1] if body.startswith("E") else body[1:-1]
+    if body.startswith("E"):
+        inside = inside.replace("\\\\", "")
+        assert "\\" not in inside
+    assert "'" not in inside.replace("''", "")
+
+
+def test_a_table_without_a_schema_is_in_public() -> None:
+    assert JobTable.of(two_stages(table="orders")).qualified == '"public"."orders"'
+    assert JobTable.of(two_stages(table="Shop.Orders")).qualified == '"Shop"."Orders"'
+
+
+def test_the_contracts_table_has_the_contracts_function_and_others_their_own() -> None:
+    def function(table: str) -> str:
+        return trigger_function(JobTable.of(two_stages(table=table)))
+
+    assert function("jobs") == '"public"."notify_job_state_change"'
+    assert function("shop.jobs") == '"shop"."notify_job_state_change"'
+    assert function("orders") == '"public"."notify_orders_state_change"'
+    assert function("job") != function("jobs")
+    assert function("t" * 63) != function("t" * 62 + "u")
+    for table in ("t" * 63, "한" * 21):
+        assert len(function(table).split(".")[1].strip('"').encode()) <= 63
+
+
+def test_what_looks_like_a_part_inside_a_name_is_not_replaced() -> None:
+    assert sql.render("{a} {b}", {"a": "{b}", "b": "{a}"}) == "{b} {a}"
+    assert '"{key}"' in attach_sql(two_stages(table="{key}"))
+
+
+def test_a_part_that_nobody_gave_is_an_error_and_not_sql() -> None:
+    with pytest.raises(KeyError):
+        sql.render("SELECT {tabel}", {"table": "x"})
+
+
+def test_every_query_renders_for_a_table() -> None:
+    table = JobTable.of(two_stages())
+    names = [f.name for f in sql.files("pgbaton.sql").joinpath("queries").iterdir()]
+    assert len(names) > 20
+    for name in names:
+        text = table.query(name.removesuffix(".sql"))
+        assert text.startswith("-- "), f"{name} does not say what it is for"
+        assert "{table}" not in text
