@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from pgbaton.events import EventLog
-from pgbaton.web import live
-from pgbaton.web.live import Broadcaster, Stream
+from pgbaton.web import live, stream
+from pgbaton.web.live import Broadcaster
 from pgbaton.web.shared import Shared
+from pgbaton.web.stream import Stream
 
 SCOPE: dict[str, Any] = {"type": "http", "method": "GET", "path": "/live", "headers": []}
 
@@ -34,7 +35,7 @@ async def never() -> Any:
 
 
 async def test_a_viewer_who_does_not_read_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "SLOW", 0.05)
+    monkeypatch.setattr(stream, "SLOW", 0.05)
     broadcaster, sent = a_broadcaster(), 0
 
     async def send(_message: object) -> None:

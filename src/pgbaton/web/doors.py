@@ -8,10 +8,10 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from pgbaton.web.access import SESSION_SECONDS, Role
-from pgbaton.web.live import Stream
 from pgbaton.web.messages import LANGUAGES
 from pgbaton.web.render import page
 from pgbaton.web.site import LANGUAGE_COOKIE, SESSION_COOKIE, View
+from pgbaton.web.stream import Stream
 
 YEAR = 365 * 86400
 

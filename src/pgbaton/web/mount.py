@@ -8,27 +8,25 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import parse_qs
 
-import asyncpg
 from fastapi import APIRouter, Depends, HTTPException, Request
 from markupsafe import Markup
 from starlette.responses import RedirectResponse, Response
 
 from pgbaton.config import Settings
-from pgbaton.errors import ConfigError, DatabaseError, PgbatonError, Refused
-from pgbaton.events import EventLog, Language, describe
+from pgbaton.errors import ConfigError
+from pgbaton.events import EventLog, Language
 from pgbaton.web import actions, assets, doors, pages
 from pgbaton.web.access import SESSION_SECONDS, Identity, Role, Tokens, form_token, same_origin
+from pgbaton.web.asked import form_of, language_of
+from pgbaton.web.faults import problem, refused
 from pgbaton.web.live import Broadcaster
-from pgbaton.web.messages import LANGUAGES, MESSAGES, preferred
-from pgbaton.web.render import HEADERS, page
-from pgbaton.web.site import LANGUAGE_COOKIE, SESSION_COOKIE, Site, View
+from pgbaton.web.render import HEADERS
+from pgbaton.web.site import SESSION_COOKIE, Site, View
 from pgbaton.web.source import Source
 
 log = logging.getLogger("pgbaton.web")
 
-MOST_FORM_BYTES = 65_536
 Access = Callable[..., Any]
 """A FastAPI dependency that returns an :class:`Identity`, or raises ``HTTPException``."""
 JobExtra = Callable[[View, str], Awaitable[Markup | str | None]]
@@ -123,7 +121,7 @@ class Dashboard(APIRouter):
         try:
             answer = await screen(view)
         except Exception as error:
-            answer = _problem(view, error)
+            answer = problem(view, error)
         if fresh:
             doors.set_session(answer, view, fresh, SESSION_SECONDS)
         return answer
@@ -135,26 +133,26 @@ class Dashboard(APIRouter):
             session = fresh = secrets.token_urlsafe(24)
         base = str(request.url_for(f"{self.site.name}:").path).rstrip("/")
         token = form_token(self.site.secret, session, who) if who else ""
-        form = await _form(request) if request.method == "POST" else {}
+        form = await form_of(request) if request.method == "POST" else {}
         someone = who or Identity("", Role.VIEWER)
-        return View(self.site, request, name, someone, _language(request), base, token, form), fresh
+        return View(self.site, request, name, someone, language_of(request), base, token, form), fresh
 
     def _refusal(self, view: View, who: Identity | None, *, acts: bool, public: bool) -> Response | None:
         posted = view.request.method == "POST"
         if posted and not same_origin(view.request):
-            return _refused(view, "fault.refused")
+            return refused(view, "fault.refused")
         if public:
             return None
         if not isinstance(who, Identity):
             if self.site.tokens is None:
-                return _refused(view, "fault.refused")
+                return refused(view, "fault.refused")
             if posted or view.page == "live" or view.request.headers.get("hx-request"):
                 return Response(status_code=401)
             return RedirectResponse(view.url("login", back=view.here), 303)
         if acts and not who.may_act:
-            return _refused(view, "fault.viewer")
+            return refused(view, "fault.viewer")
         if posted and not secrets.compare_digest(view.asked("csrf").encode(), view.token.encode()):
-            return _refused(view, "fault.form")
+            return refused(view, "fault.form")
         return None
 
 
@@ -192,54 +190,3 @@ def _with_headers(answer: Response) -> Response:
         answer.headers.setdefault(name, value)
     answer.headers.setdefault("Cache-Control", "no-store")
     return answer
-
-
-def _refused(view: View, message: str) -> Response:
-    return page(view, "problem.html", 403, message=message, detail="", title="", code=403)
-
-
-def _problem(view: View, error: Exception) -> Response:
-    """What is wrong, as a page: a fault of the asker's, of the database, or (logged) of ours."""
-    if isinstance(error, HTTPException):
-        raise error
-    if isinstance(error, (actions.Unfit, asyncpg.DataError)):
-        return page(view, "problem.html", 422, message="fault.unfit", detail="", title="", code=422)
-    away = (
-        OSError,
-        TimeoutError,
-        asyncpg.InterfaceError,
-        asyncpg.PostgresConnectionError,
-        asyncpg.OperatorInterventionError,
-    )
-    if isinstance(error, (DatabaseError, *away)):
-        detail = str(error) if isinstance(error, PgbatonError) else describe(error)
-        return page(view, "problem.html", 503, message="fault.database", detail=detail, title="", code=503)
-    if isinstance(error, asyncpg.PostgresError):
-        return page(view, "problem.html", 503, message="fault.refuses", detail=describe(error), title="", code=503)
-    if isinstance(error, Refused) and f"refused.{error.code}" in MESSAGES:
-        return page(view, "problem.html", 409, message=f"refused.{error.code}", detail="", title="", code=409)
-    if isinstance(error, PgbatonError):
-        return page(view, "problem.html", 409, message="fault.title", detail=str(error), title="", code=409)
-    log.error("the page %r failed", view.page, exc_info=error)
-    return page(view, "problem.html", 500, message="fault.title", detail=type(error).__name__, title="", code=500)
-
-
-def _language(request: Request) -> Language:
-    chosen = request.cookies.get(LANGUAGE_COOKIE, "")
-    for language in LANGUAGES:
-        if language == chosen:
-            return language
-    return preferred(request.headers.get("accept-language", ""))
-
-
-async def _form(request: Request) -> dict[str, list[str]]:
-    """A posted form, of bounded size; anything else that was posted is an empty one."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MOST_FORM_BYTES:
-            return {}
-    try:
-        return parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=200)
-    except ValueError:
-        return {}
