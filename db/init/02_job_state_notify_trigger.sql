@@ -872,6 +872,9 @@ $fn$;
 
 -- Last, because from here to the commit the table is locked. Building the indexes takes about a second for each
 -- million dispatches that are kept.
+ALTER TABLE pgbaton.attempts ADD COLUMN answer text;
+COMMENT ON COLUMN pgbaton.attempts.answer IS 'the beginning of the answer''s body, as far as the workers'' setting lets it be kept';
+
 ALTER TABLE pgbaton.dispatches ADD COLUMN traceparent text;
 ALTER TABLE pgbaton.dispatches ALTER COLUMN traceparent SET DEFAULT pgbaton.traceparent(NULL);
 COMMENT ON COLUMN pgbaton.dispatches.traceparent IS 'the W3C trace context of this hop; all hops of one run are one trace';

@@ -106,7 +106,7 @@ class Engine:
                 pool_of(dsn, 1, through_pooler=through_pooler, query_timeout=patience)
             )
             self._pools = (pool, lease_pool)
-            client = await stack.enter_async_context(StageClient(self._pipeline))
+            client = await stack.enter_async_context(StageClient(self._pipeline, self._settings.keep_answers))
             listen_url = await self._listen_url(through_pooler)
             await self._work(table, pool, lease_pool, client, listen_url)
 

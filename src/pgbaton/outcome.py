@@ -33,12 +33,14 @@ class Reply(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a call brought back. ``retry_after`` is in seconds; ``error`` is short and holds no payload."""
+    """What a call brought back. ``retry_after`` is in seconds; ``error`` is short and holds no payload; ``body`` is
+    the beginning of the answer's body, where it is to be kept."""
 
     reply: Reply
     status: int | None = None
     retry_after: float | None = None
     error: str | None = None
+    body: str | None = None
 
     @property
     def ok(self) -> bool:

@@ -6,7 +6,7 @@ import json
 import time
 from datetime import timedelta
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import (
@@ -27,11 +27,21 @@ BODY_READ = 64 * 1024
 """Bytes of an answer that are read at most; what follows is nobody's business."""
 
 
-class StageClient:
-    """Calls the stages of one pipeline. Use as an async context manager."""
+BODY_KEPT = 2000
+"""Characters of an answer that are kept for operators at most."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+Kept = Literal["none", "failures", "all"]
+
+
+class StageClient:
+    """Calls the stages of one pipeline. Use as an async context manager.
+
+    ``keep_answers``: of which answers the beginning is handed on, for operators to read.
+    """
+
+    def __init__(self, pipeline: Pipeline, keep_answers: Kept = "failures") -> None:
         self._pipeline = pipeline
+        self._keep_answers = keep_answers
         self._client: Client
 
     async def __aenter__(self) -> Self:
@@ -78,6 +88,7 @@ class StageClient:
                 status,
                 retry_after_seconds(_header(response, "retry-after"), time.time()),
                 None if 200 <= status < 300 else _reason(status, response, body),
+                self._kept(status, body),
             )
         except RequestTimeoutError as error:
             if _never_connected(error):
@@ -93,6 +104,16 @@ class StageClient:
             # The client's message may name the address, never what was sent.
             lost = (status is None and "garbled") or "lost"
             return Answer(Reply(lost), error=f"the stage's answer was not readable ({type(error).__name__})")
+
+    def _kept(self, status: int, body: bytes) -> str | None:
+        if self._keep_answers == "none" or (self._keep_answers == "failures" and 200 <= status < 300) or not body:
+            return None
+        return _storable(body.decode("utf-8", "replace")[:BODY_KEPT])
+
+
+def _storable(text: str) -> str:
+    """What Postgres cannot store as text (NUL, lone surrogates) must not keep the outcome from being stored."""
+    return text.replace("\x00", "").encode("utf-8", "replace").decode()
 
 
 def _never_connected(error: RequestTimeoutError | ConnectError) -> bool:
@@ -129,6 +150,5 @@ def _reason(status: int, response: Response, body: bytes) -> str:
             said = ": ".join(str(problem[k]) for k in ("title", "detail") if isinstance(problem.get(k), str))
         except (ValueError, AttributeError, RecursionError):
             said = ""
-    # What Postgres cannot store as text (NUL, lone surrogates) must not keep the outcome from being stored.
-    line = " ".join(said.split())[:500].replace("\x00", "").encode("utf-8", "replace").decode()
+    line = _storable(" ".join(said.split())[:500])
     return f"HTTP {status} {line}".rstrip()

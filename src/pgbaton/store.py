@@ -71,6 +71,7 @@ class Store:
             [d.attempt for d, _ in answers],
             [a.status for _, a in answers],
             [a.error for _, a in answers],
+            [a.body for _, a in answers],
         )
         return {row["id"]: Dispatch.of(row) for row in rows}
 

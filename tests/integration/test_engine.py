@@ -7,6 +7,8 @@ import uuid
 from collections import Counter
 from urllib.parse import urlsplit
 
+import pytest
+
 from line import line, until
 from stage_server import Call, Say, StageServer, work
 
@@ -247,6 +249,26 @@ async def test_a_rejected_job_is_dead_at_once_with_the_stages_own_words(database
         await craft.until_state(job, "cut", "dead")
         assert (await craft.attempts())[0]["error"] == "HTTP 422 No photo: there is nothing to cut"
         assert len(craft.server.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("keep", "kept"), [("none", [None, None]), ("failures", ["bad � ", None]), ("all", ["bad � ", "{}"])]
+)
+async def test_answers_are_kept_as_far_as_the_setting_lets_them(
+    database: str, keep: str, kept: list[str | None]
+) -> None:
+    async def once_bad(server: StageServer, call: Call) -> Say:
+        return Say(500, body=b"bad \xff \x00") if call.attempt == 1 else await work(server, call)
+
+    async with line(database, once_bad) as craft, craft.worker(keep_answers=keep):
+        job = await craft.add()
+        await craft.until_state(job, "cut", "completed")
+        await until(lambda: _two_noted(craft), "both answers noted")
+        assert [a["answer"] for a in (await craft.attempts())[:2]] == kept
+
+
+async def _two_noted(craft) -> bool:
+    return await craft.db.fetchval("SELECT count(http_status) >= 2 FROM pgbaton.attempts")
 
 
 async def test_a_redirect_is_not_followed(database: str) -> None:

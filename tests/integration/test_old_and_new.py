@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import asyncpg
@@ -39,11 +40,25 @@ class OldTable2(OldTable):
     version = 2
 
 
+class OldStore(Store):
+    """As long as there was no fifth column to write."""
+
+    async def note(self, answers: Sequence[tuple[Dispatch, Answer]]) -> dict[int, Dispatch]:
+        rows = await self._fetch(
+            "note",
+            [d.id for d, _ in answers],
+            [d.attempt for d, _ in answers],
+            [a.status for _, a in answers],
+            [a.error for _, a in answers],
+        )
+        return {row["id"]: Dispatch.of(row) for row in rows}
+
+
 def old_store(pool: asyncpg.Pool, version: int) -> Store:
     table = {1: OldTable, 2: OldTable2}[version](
         "craft", "public", "jobs", "job_id", "tenant_id", "current_step", "status", "uuid", "varchar", "varchar", True
     )
-    return Store(pool, table, ["cut", "glue"])
+    return OldStore(pool, table, ["cut", "glue"])
 
 
 async def _migrate_to(dsn: str, version: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,7 +159,7 @@ async def test_the_schema_is_upgraded_under_jobs_that_move(
             await craft.add_many(200)
             await until(lambda: _ended(craft, 20), "some jobs done")
             await _migrate_to(empty_database, len(sql.migrations()), monkeypatch)
-            await until(lambda: _ended(craft, 200), "all jobs done", 30)
+            await until(lambda: _ended(craft, 200), "all jobs done", 60)
             stop.set()
             await working
             assert await craft.db.fetchval("SELECT max(attempt) FROM pgbaton.dispatches") == 1

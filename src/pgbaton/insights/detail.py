@@ -27,6 +27,7 @@ class AttemptSeen:
     outcome: str | None
     http_status: int | None
     error: str | None
+    answer: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -382,8 +382,11 @@ CREATE TABLE pgbaton.attempts (
     finished_at timestamp with time zone,
     outcome text,
     http_status integer,
-    error text
+    error text,
+    answer text
 );
+
+COMMENT ON COLUMN pgbaton.attempts.answer IS 'the beginning of the answer''s body, as far as the workers'' setting lets it be kept';
 
 CREATE TABLE pgbaton.audit (
     id bigint NOT NULL,

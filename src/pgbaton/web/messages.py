@@ -151,6 +151,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "tenant": ("테넌트", "Tenant"),
     "age": ("시작", "Age"),
     "error": ("오류", "Error"),
+    "call.answer": ("응답 본문", "answer"),
     "ago": ("{time} 전", "{time} ago"),
     "jobs.none": ("조건에 맞는 작업이 없습니다.", "No job matches."),
     "jobs.too_wide": (

@@ -1,8 +1,9 @@
--- $1 dispatch ids, $2 attempts, $3 HTTP statuses, $4 errors: write down what the calls brought back, and read
+-- $1 dispatch ids, $2 attempts, $3 HTTP statuses, $4 errors, $5 bodies: write down what the calls brought back, and read
 -- what the trigger made of them. An attempt whose lock somebody holds is not waited for: its holder may be a
 -- user's transaction over many jobs, and waiting for one attempt while holding another could deadlock it.
 WITH answered AS (
-    SELECT * FROM unnest($1::bigint[], $2::integer[], $3::integer[], $4::text[]) AS a (id, attempt, http_status, error)
+    SELECT * FROM unnest($1::bigint[], $2::integer[], $3::integer[], $4::text[], $5::text[])
+        AS a (id, attempt, http_status, error, body)
 ), free AS MATERIALIZED (
     SELECT a.*
       FROM answered AS a
@@ -10,7 +11,7 @@ WITH answered AS (
        FOR NO KEY UPDATE OF t SKIP LOCKED
 ), noted AS (
     UPDATE pgbaton.attempts AS t
-       SET http_status = f.http_status, error = coalesce(t.error, f.error)
+       SET http_status = f.http_status, error = coalesce(t.error, f.error), answer = f.body
       FROM free AS f
      WHERE t.dispatch_id = f.id AND t.attempt = f.attempt
 )
