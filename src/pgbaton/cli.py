@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import logging
 import signal
@@ -45,6 +46,9 @@ StageName = Annotated[str | None, typer.Option("--stage", help="Only this stage.
 
 def main() -> None:
     """Run the command; errors that were raised on purpose are sentences, not tracebacks."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show a sign shows another one
     try:
         app()
     except PgbatonError as error:
