@@ -150,7 +150,7 @@ async def line(dsn: str, behave: Behaviour = work, *, prepare: bool = True, **ch
 
 @asynccontextmanager
 async def attached(dsn: str, pipeline: Pipeline | None = None, table: str | None = None) -> AsyncIterator[asyncpg.Pool]:
-    """Sessions on a migrated database with ``pipeline`` attached, no worker and no stage; ``table``: DDL for its own."""
+    """Sessions on a migrated database with ``pipeline`` attached, no worker, no stage; ``table``: its own, as DDL."""
     async with asyncpg.create_pool(dsn, min_size=1, max_size=8) as db:
         async with db.acquire() as conn:
             if table is not None:

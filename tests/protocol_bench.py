@@ -107,11 +107,11 @@ class Verdict:
 
 @dataclass
 class Transaction:
-    """The user's open one: what it did, as (job, row, whether that went to the inbox)."""
+    """The user's open one: what it did, as (job, row, what went to the inbox)."""
 
     isolation: str
     versions: list[int]
-    done: list[tuple[int, Place | None, bool]] = field(default_factory=list)
+    done: list[tuple[int, Place | None, model.Change | None]] = field(default_factory=list)
 
     @property
     def jobs(self) -> set[int]:
@@ -184,7 +184,7 @@ class Bench:
     async def put(self, job: int, row: Place | None, isolation: str = READ_COMMITTED) -> None:
         """Somebody makes the row, moves it, or (None) deletes it."""
         if self.is_free(job) and await self._in_a_transaction(self._put_statement(job, row), isolation):
-            self._was_put(job, row, isolation == SERIALIZABLE, by_hand=True)
+            self._was_put(job, row, self._written_down(job, row, isolation == SERIALIZABLE), by_hand=True)
 
     def _put_statement(self, job: int, row: Place | None) -> tuple[Any, ...]:
         if row is None:
@@ -206,9 +206,12 @@ class Bench:
                 return False
             raise
 
-    def _was_put(self, job: int, row: Place | None, inbox: bool, *, by_hand: bool = False) -> None:
+    def _written_down(self, job: int, row: Place | None, really: bool) -> model.Change | None:
+        return self.model.write_down(job, row) if really else None
+
+    def _was_put(self, job: int, row: Place | None, inbox: model.Change | None, *, by_hand: bool = False) -> None:
         changed = row != self.model.jobs[job].row
-        self.model.change(job, row, inbox=inbox)
+        self.model.change(job, row, inbox)
         self.versions[job] += 1
         self.by_hand[job] = by_hand
         if changed and (stage := self.model.routed(job)):
@@ -225,16 +228,16 @@ class Bench:
         if row is None and self._row_in_reach(job) is None:
             return
         try:
-            before = await self._written_down(job)
+            before = await self._in_the_inbox(job)
             if await self.ground.holder.fetchval(*self._put_statement(job, row)):
-                inbox = mine.isolation == SERIALIZABLE or await self._written_down(job) > before
-                mine.done.append((job, row, inbox))
+                inbox = mine.isolation == SERIALIZABLE or await self._in_the_inbox(job) > before
+                mine.done.append((job, row, self._written_down(job, row, inbox)))
         except (asyncpg.SerializationError, asyncpg.UniqueViolationError):
             assert mine.isolation != READ_COMMITTED, "aborted in READ COMMITTED"
             assert self.versions != mine.versions or mine.isolation == SERIALIZABLE, "aborted, and no row had changed"
             await self.roll_back()
 
-    async def _written_down(self, job: int) -> int:
+    async def _in_the_inbox(self, job: int) -> int:
         """Changes in the inbox as the transaction sees them. (A serializable one always writes there; to look would
         be a read that it could conflict by.)"""
         assert self.transaction
@@ -267,14 +270,16 @@ class Bench:
         statement = self.ground.table.query("guard_begin"), JOBS[hand.job], None, *ENTRY[hand.stage], hand.stage
         if await self._in_a_transaction(statement, isolation):
             assert self.model.jobs[hand.job].row == ENTRY[hand.stage]
-            self._was_put(hand.job, (hand.stage, "running"), isolation == SERIALIZABLE)
+            row = (hand.stage, "running")
+            self._was_put(hand.job, row, self._written_down(hand.job, row, isolation == SERIALIZABLE))
 
     async def end(self, hand: Hand, status: str = "done", isolation: str = READ_COMMITTED) -> None:
         hand.ended = True
         statement = self.ground.table.query("guard_end"), JOBS[hand.job], hand.stage, status
         if await self._in_a_transaction(statement, isolation):
             assert self.model.jobs[hand.job].row == (hand.stage, "running")
-            self._was_put(hand.job, (hand.stage, status), isolation == SERIALIZABLE)
+            row = (hand.stage, status)
+            self._was_put(hand.job, row, self._written_down(hand.job, row, isolation == SERIALIZABLE))
             self.effects[hand.job, hand.stage] += status == "done"
 
     # -- workers, one statement at a time
@@ -354,9 +359,11 @@ class Bench:
             hand.step, hand.called = "calling", True
 
     async def _move(self, hand: Hand, source: Place | None, target: Place) -> bool:
-        moved = await self.store.move([Move(hand.dispatch, source, target)])  # type: ignore[arg-type]
-        stands = self.model.jobs[hand.job].row == source and self.is_free(hand.job)
-        assert moved == ({hand.dispatch.job_key} if stands else set())
+        assert hand.seen
+        moved = await self.store.move([Move(hand.seen, source, target)])  # type: ignore[arg-type]
+        stands = self.model.runs(hand.seen.id, hand.seen.attempt, hand.worker) and self.is_free(hand.job)
+        stands = stands and self.model.jobs[hand.job].row == source
+        assert moved == ({hand.seen.id} if stands else set())
         if stands:
             self._engine_puts(hand.job, lambda: self.model.change(hand.job, target))
         return stands
@@ -457,9 +464,9 @@ class Bench:
 
     async def find_orphans(self, worker: int, *, knows: bool = True) -> list[Verdict]:
         """``knows`` false: a claim is under way, so that it cannot say what is in its hands."""
-        in_hands = {h.dispatch.id for h in self.hands if h.worker == worker and h.held} if knows else None
-        pairs = None if in_hands is None else {(h.dispatch.id, h.dispatch.attempt) for h in self.hands if h.worker == worker and h.held}
-        found = await self.store.orphans(self.ids[worker], pairs, 0, ALL)
+        mine = {(h.dispatch.id, h.dispatch.attempt) for h in self.hands if h.worker == worker and h.held}
+        in_hands = mine if knows else None
+        found = await self.store.orphans(self.ids[worker], in_hands, 0, ALL)
         assert [d.id for d in found] == sorted(self.model.orphans(worker, in_hands))
         verdicts = [Verdict(d, decide_lost(self.pipeline.stage(d.stage), d.row)) for d in found]
         for v in verdicts:
@@ -620,7 +627,7 @@ class Bench:
                 if duty.state == record["state"] == "retryable" and not duty.due:
                     await self._put_off(record)
         seen = Model(len(JOBS))
-        seen.inbox = [model.Change(JOBS.index(key), None, 0) for key in found["inbox"] or []]
+        seen.inbox = [model.Change(JOBS.index(key)) for key in found["inbox"] or []]
         for key, *row in found["jobs"] or []:
             seen.jobs[JOBS.index(key)].row = tuple(row)
         for job, key in zip(seen.jobs, JOBS, strict=True):
@@ -637,11 +644,11 @@ class Bench:
         assert (record["state"] == "running") == (record["worker"] is not None or record["waits"])
         return Duty(
             record["stage"],
-            record["id"],
-            record["state"],
-            record["failures"],
-            self._number_of(record["worker"]),
-            record["due"],
+            id=record["id"],
+            state=record["state"],
+            failures=record["failures"],
+            worker=self._number_of(record["worker"]),
+            due=record["due"],
             overdue=bool(record["overdue"]),
             calls=calls,
         )

@@ -78,6 +78,8 @@ def before_call(stage: str, row: Place | None) -> str:
 def after_loss(stage: str, row: Place | None, *, keeps_state: bool) -> str:
     if row == (stage, "running") and keeps_state:
         return "wait unknown"
+    if row == (stage, "failed"):
+        return "release lost"  # claimed for a retry, and not rewound yet
     return ended(stage, row) or "release lost"
 
 
@@ -102,6 +104,8 @@ class Duty:
     """A dispatch. ``id`` and ``order`` (among those that are due) are the database's to choose."""
 
     stage: str
+    made: int = 0
+    ended: int | None = None
     id: int | None = None
     state: str = "available"
     failures: int = 0
@@ -153,20 +157,23 @@ class Job:
     def duties(self) -> list[Duty]:
         return [*self.settled, *([self.open] if self.open else [])]
 
-    def settle_open(self) -> None:
+    def settle_open(self, now: int) -> None:
         """Keep as history what is settled now."""
         if self.open and self.open.state not in OPEN:
+            self.open.ended = now
             self.settled.append(self.open)
             self.open = None
 
 
 @dataclass(frozen=True)
 class Change:
-    """A change in the inbox, with the call that was under way when it was made."""
+    """A change that was only written down: when, to what, and the call that was under way then."""
 
     job: int
-    duty: Duty | None
-    attempt: int
+    row: Place | None = None
+    made: int = 0
+    duty: Duty | None = None
+    attempt: int = 0
 
 
 @dataclass
@@ -184,6 +191,7 @@ class Model:
         self.inbox: list[Change] = []
         self.alive: dict[int, bool] = {}
         self.stages = {stage: Stage() for stage in ENTRY}
+        self.now = 0
 
     @property
     def open_duties(self) -> list[Duty]:
@@ -191,38 +199,45 @@ class Model:
 
     # -- the user's rows
 
-    def change(self, number: int, row: Place | None, *, inbox: bool = False) -> None:
-        """The row was put there (None: deleted), by anybody; ``inbox``: the trigger could only write it down."""
-        job = self.jobs[number]
-        if row == job.row:
+    def change(self, number: int, row: Place | None, written_down: Change | None = None) -> None:
+        """The row was put there (None: deleted), by anybody; ``written_down``: that is all the trigger could do."""
+        if row == self.jobs[number].row:
             return
-        job.row = row
-        if inbox:
-            self.inbox.append(Change(number, job.open, job.open.attempt if job.open else 0))
+        self.jobs[number].row = row
+        if written_down:
+            self.inbox.append(written_down)
         else:
             self.apply(number)
 
-    def apply(self, number: int, late: bool = False) -> None:
-        """The trigger table; ``late``: a failure is another's, or has had its consequences."""
+    def write_down(self, number: int, row: Place | None) -> Change:
+        duty = self.jobs[number].open
+        self.now += 1
+        return Change(number, row, self.now, duty, duty.attempt if duty else 0)
+
+    def apply(self, number: int) -> None:
+        """The trigger table."""
         job, duty = self.jobs[number], self.jobs[number].open
         if duty:
             if job.row == (duty.stage, "done"):
                 duty.finish("completed")
                 duty.become("completed")
             elif job.row == (duty.stage, "failed"):
-                if not late:
-                    duty.finish("failed")
-                    duty.fail()
+                duty.finish("failed")
+                duty.fail()
             elif job.row not in (ENTRY[duty.stage], (duty.stage, "running")):
                 duty.finish("superseded")
                 duty.become("cancelled")
-            job.settle_open()
+            job.settle_open(self.now)
         self.create_missing(number)
 
     def create_missing(self, number: int) -> None:
-        job = self.jobs[number]
-        if job.open is None and (stage := self.routed(number)) is not None:
-            job.open = Duty(stage)
+        if stage := self.routed(number):
+            self.create(number, stage)
+
+    def create(self, number: int, stage: str) -> None:
+        if self.jobs[number].open is None:
+            self.now += 1
+            self.jobs[number].open = Duty(stage, self.now)
 
     def routed(self, number: int) -> str | None:
         """The stage that the row asks for."""
@@ -234,11 +249,23 @@ class Model:
         taken = [change for change in self.inbox[:most] if change.job not in held]
         self.inbox = [change for i, change in enumerate(self.inbox) if i >= most or change.job in held]
         for job in dict.fromkeys(change.job for change in taken):
-            duty = self.jobs[job].open
-            under_way = duty is not None and duty.state == "running"
-            during = any(c.job == job and c.duty is duty and duty and c.attempt == duty.attempt for c in taken)
-            self.apply(job, late=not (under_way and during))
+            self.apply_late(job, [change for change in taken if change.job == job])
         return len(taken)
+
+    def apply_late(self, number: int, changes: list[Change]) -> None:
+        """The trigger table by the row as it is now, but a failure counts only for the call that it was made in, and
+        a row that went through an entry state has its duty even if it is beyond that."""
+        job = self.jobs[number]
+        step, status = job.row or (None, None)
+        duty = job.open if job.open and job.open.stage == step else None
+        in_it = duty and any(change.duty is duty and change.attempt == duty.attempt for change in changes)
+        if status != "failed" or not duty or (duty.state == "running" and in_it):
+            self.apply(number)
+        if job.row and step in ENTRY and status in ("running", "failed"):
+            for change in changes:
+                had = any(d.ended is None or d.ended >= change.made for d in job.duties if d.stage == step)
+                if change.row == ENTRY[step] and not had:
+                    self.create(number, step)
 
     def waiting(self, job: int) -> int:
         """Its changes in the inbox."""
@@ -273,6 +300,10 @@ class Model:
                 stage.circuit = "open"
         return got
 
+    def runs(self, duty_id: int, attempt: int, worker: int) -> bool:
+        found = self.find(duty_id)
+        return found is not None and (found[1].state, found[1].attempt, found[1].worker) == ("running", attempt, worker)
+
     def settle(
         self, duty_id: int, attempt: int, worker: int | None, seen: Place | None, said: str, held: set[int]
     ) -> str | None:
@@ -288,7 +319,7 @@ class Model:
                 return None
             duty.finish("superseded")
             duty.become("cancelled")
-            job.settle_open()
+            job.settle_open(self.now)
             return "cancelled"
         if number in held or (duty.state, duty.attempt, duty.worker, job.row) != ("running", attempt, worker, seen):
             return None
@@ -307,20 +338,20 @@ class Model:
             duty.become(states.get(verb, "available"))
             duty.due = verb != "defer"
         state = duty.state
-        job.settle_open()
+        job.settle_open(self.now)
         if state == "dead":
             self.change(number, (duty.stage, "failed"))
         elif verb in ("fail", "defer", "release") and seen == (duty.stage, "running"):
             self.change(number, ENTRY[duty.stage])
         return state
 
-    def orphans(self, worker: int, held: set[int] | None) -> list[int]:
+    def orphans(self, worker: int, held: set[tuple[int, int]] | None) -> list[int]:
         """The ids of duties that lost their worker, or are this worker's without its knowing."""
         return [
             duty.id or 0
             for duty in self.open_duties
             if duty.worker is not None
-            and duty.id not in (held or ())
+            and (duty.id, duty.attempt) not in (held or ())
             and (held is not None if duty.worker == worker else not self.alive.get(duty.worker))
         ]
 

@@ -217,8 +217,8 @@ async def a_busy_day(dsn: str) -> AsyncIterator[tuple[Line, dict[str, str]]]:
                 state,
                 job,
             )
-        unseen = "SET session_replication_role = replica; UPDATE jobs SET current_step = 'cut', status = '{}' WHERE job_id = '{}'; RESET ALL"
-        await craft.db.execute(unseen.format("failed", jobs["dead"]))
+        failed = f"UPDATE jobs SET current_step = 'cut', status = 'failed' WHERE job_id = '{jobs['dead']}'"
+        await craft.db.execute(f"SET session_replication_role = replica; {failed}; RESET ALL")
         jobs["available"] = await craft.add("cut")
         yield craft, jobs
 

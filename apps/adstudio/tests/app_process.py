@@ -9,11 +9,12 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -169,10 +170,25 @@ def serving(folder: Path, database_url: str | None, **variables: object) -> Iter
                 process.kill()
 
 
+@contextmanager
+def walkable_folder() -> Iterator[Path]:
+    """A temporary folder that Postgres' user can reach if we are root; pytest's own cannot be."""
+    with tempfile.TemporaryDirectory(prefix="adstudio-tests-") as name:
+        Path(name).chmod(0o711)
+        yield Path(name)
+
+
 def processes(text: str) -> list[str]:
     """The command lines that hold ``text``."""
-    seen = subprocess.run(["ps", "-axww", "-o", "command="], capture_output=True, encoding="utf-8", check=True)
-    return [line for line in seen.stdout.splitlines() if text in line]
+    if Path("/proc/self/cmdline").exists():
+        lines = []
+        for file in Path("/proc").glob("[0-9]*/cmdline"):
+            with suppress(OSError):  # it has ended meanwhile
+                lines.append(file.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    else:
+        seen = subprocess.run(["ps", "-axww", "-o", "command="], capture_output=True, encoding="utf-8", check=True)
+        lines = seen.stdout.splitlines()
+    return [line for line in lines if text in line]
 
 
 class Jobs:

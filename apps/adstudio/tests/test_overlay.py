@@ -155,10 +155,10 @@ def test_a_copy_that_cannot_be_set_is_refused_with_the_reason(copy: str, complai
 
 @pytest.mark.parametrize("copy", ["가" * 2000, "word " * 400, "x" * 100_000])
 def test_far_too_much_copy_is_refused_quickly(copy: str) -> None:
-    start = time.perf_counter()
+    start = time.thread_time()
     with pytest.raises(CopyDoesNotFit, match="do not fit in 400 by 140 pixels in letters of 14"):
         render(flat(255), BOX, copy, FONT)
-    assert time.perf_counter() - start < 1
+    assert time.thread_time() - start < 1
 
 
 @pytest.mark.parametrize("box", [Box(0, 0, 1, 1), Box(0, 0, 300, 15), Box(0, 0, 12, 300)])

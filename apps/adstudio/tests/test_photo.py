@@ -106,9 +106,9 @@ def test_a_photo_with_garbage_inside_is_refused_or_opened_but_never_crashes() ->
 
 @pytest.mark.parametrize("side", [8_000, 10_500, 30_000])
 def test_an_enormous_photo_is_refused_from_its_header_alone(side: int) -> None:
-    began = time.perf_counter()
+    began = time.thread_time()
     assert "enormous" in refusal(png_of_size(side, side))
-    assert time.perf_counter() - began < 0.5
+    assert time.thread_time() - began < 0.5
 
 
 def test_the_refusal_of_an_enormous_photo_says_how_large_it_is() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 import asyncpg
@@ -16,6 +17,9 @@ __all__ = ["app", "install", "look", "main", "steer", "web"]
 
 def main() -> None:
     """Run the command; errors that were raised on purpose are sentences, not tracebacks."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show a sign shows another one
     try:
         app()
     except PgbatonError as error:

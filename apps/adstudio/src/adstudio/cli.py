@@ -27,11 +27,10 @@ def main() -> None:
             stream.reconfigure(errors="replace")  # a terminal that cannot show a sign shows another one
     try:
         app()
-    except (NotMigrated, AttachError) as error:
-        print(f"adstudio: {error}, or let `adstudio prepare` do all of it", file=sys.stderr)
-        sys.exit(1)
     except (PgbatonError, ModelError) as error:
-        print(f"adstudio: {error}", file=sys.stderr)
+        mended_by_us = isinstance(error, NotMigrated | AttachError) and "run pgbaton" in str(error)
+        hint = ", or let `adstudio prepare` do all of it" if mended_by_us else ""
+        print(f"adstudio: {error}{hint}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -24,6 +24,7 @@ KEEP_ALIVE = 120
 """Seconds that an idle connection is kept: longer than the worker's client does, so that no call meets one that
 is just being closed."""
 
+_TO_END = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 """What a name's other address (IPv6, mostly) is answered with where the machine has none of that kind."""
 
@@ -36,19 +37,23 @@ def log_to(handler: logging.Handler) -> None:
 
 @contextlib.contextmanager
 def stopped_by_signal() -> Iterator[asyncio.Event]:
-    """An event that the first SIGTERM or SIGINT sets; a second one does what it does to any process."""
+    """An event that the first signal to end sets; a second one does what it does to any process.
+
+    What the caller had us ignore (``nohup``, a shell's background) stays ignored.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    heeded = [number for number in _TO_END if signal.getsignal(number) is not signal.SIG_IGN]
 
     def leave_the_next_alone() -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in heeded:
             loop.remove_signal_handler(number)
 
     def first() -> None:
         leave_the_next_alone()
         stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in heeded:
         loop.add_signal_handler(number, first)
     try:
         yield stop

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from app_process import STEPS, photo, processes, start
+from app_process import STEPS, photo, processes, start, walkable_folder
 from PIL import Image
 from rich.cells import cell_len
 
@@ -40,17 +40,15 @@ class Page(HTMLParser):
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
+def folder() -> Iterator[Path]:
     """A folder to run in, and its user's home; what is temporary goes below it, and must be gone in the end."""
-    for part in (tmp_path, *tmp_path.parents[:2]):
-        part.chmod(0o711)  # as root, the server runs as another user
-    temporary = tmp_path / "tmp"
-    temporary.mkdir(mode=0o711)
-    home = tmp_path / "home"
-    home.mkdir()
-    yield tmp_path
-    assert [*temporary.iterdir(), *home.iterdir()] == []  # ONNX Runtime would write who it tells things to
-    assert processes(str(tmp_path)) == []
+    with walkable_folder() as folder:
+        temporary, home = folder / "tmp", folder / "home"
+        temporary.mkdir(mode=0o711)
+        home.mkdir()
+        yield folder
+        assert [*temporary.iterdir(), *home.iterdir()] == []  # ONNX Runtime would write down whom it tells about
+        assert processes(str(folder)) == []
 
 
 def demo(folder: Path, *arguments: str | Path, **variables: object) -> subprocess.Popen[str]:
@@ -109,7 +107,7 @@ async def test_a_photo_of_the_users_own_in_a_database_of_the_users_own(folder: P
     await db.close()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])  # Ctrl-C, and the terminal's end
 def test_broken_off_it_leaves_nothing(folder: Path, number: int) -> None:
     making = demo(folder)
     log, end = folder / "out" / "demo.log", time.monotonic() + 30
@@ -127,10 +125,8 @@ def test_broken_off_it_leaves_nothing(folder: Path, number: int) -> None:
 def test_a_photo_or_copy_of_no_use_is_refused_at_once(folder: Path) -> None:
     cases: list[tuple[str, bytes | None, str, str]] = [
         ("missing", None, "Hello", r"--photo: .*missing: no such file or directory"),
-        ("none", b"<html>", "Hello", r"--photo: .*none: This is not a photo: .*"),
         ("short", photo("rocket")[:9000], "Hello", r"--photo: .*short: The photo is damaged or cut short: .*"),
         ("blank", photo("rocket"), " ", r"--copy: the copy is empty"),
-        ("emoji", photo("rocket"), "🚀", r"--copy: nothing of the copy can be drawn with this font"),
         ("hebrew", photo("rocket"), "שלום", r"--copy: the copy has Hebrew letters, which run right to left; .*"),
     ]
     started = []

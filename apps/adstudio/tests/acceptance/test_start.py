@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from adstudio import config
 from pgbaton.events import Event
 from postgres import Cluster
 
+INIT = Path(__file__).parents[4] / "db" / "init"
 TITLE = "app-yh (Planner/Overlay/Eval)"
 
 
@@ -63,8 +65,8 @@ CASES = {
         r"no Postgres answers at 127\.0\.0\.1:{nobody}/x: .*",
         {"DATABASE_URL": "postgresql://me:hush@127.0.0.1:{nobody}/x"},
     ),
-    "a password that is wrong": Case(
-        r"Postgres at 127\.0\.0\.1:\d+/\w+ refuses: .*password.*", {"DATABASE_URL": "{stranger}"}
+    "a user that is none": Case(
+        r"Postgres at 127\.0\.0\.1:\d+/\w+ refuses: .*nobody_at_all.*", {"DATABASE_URL": "{stranger}"}
     ),
     "a database with nothing in it": Case(
         r"the database has no table jobs, ad_inputs, .*: `adstudio prepare` makes what is missing, .*",
@@ -93,7 +95,7 @@ def ends(
     (folder / "best.onnx").write_text("not a model")
 
     async def prepare(dsn: str) -> None:
-        script = (Path(__file__).parents[4] / "db" / "init" / "01_schema.sql").read_text()
+        script = (INIT / "01_schema.sql").read_text(encoding="utf-8")
         db = await asyncpg.connect(dsn)
         await db.execute(script)
         await db.close()
@@ -111,7 +113,7 @@ def ends(
         known = {
             "taken": str(taken.getsockname()[1]),
             "nobody": str(free_port()),
-            "stranger": re.sub(r"//.*@", "//postgres:wrong@", app_database),
+            "stranger": re.sub(r"//.*@", "//nobody_at_all:wrong@", app_database),
             "empty": made(nothing),
             "unattached": made(prepare),
             "text": str(folder / "best.onnx"),
@@ -220,7 +222,7 @@ def test_behind_a_proxy_every_path_is_found_with_and_without_the_prefix(named: A
 
 async def test_behind_a_proxy_jobs_move_by_themselves(named: App, jobs: Jobs) -> None:
     job = await jobs.add(photo("rocket"), "Reach for more")
-    await jobs.until(job, "vlm_judge", "done")
+    await jobs.until_begun(job, "yolo_detect")
 
 
 async def test_when_every_connection_is_cut_the_listener_says_so_and_all_comes_back(named: App, jobs: Jobs) -> None:
@@ -236,7 +238,7 @@ async def test_when_every_connection_is_cut_the_listener_says_so_and_all_comes_b
         assert asyncio.get_running_loop().time() < end
         await asyncio.sleep(0.05)
     job = await jobs.add(photo("rocket"), "Reach for more")
-    await jobs.until(job, "vlm_judge", "done")
+    await jobs.until_begun(job, "yolo_detect")
     assert named.get("/readyz").body["listener"] is True
 
 
@@ -251,11 +253,22 @@ def test_in_english_the_events_have_the_names_that_they_have_in_korean(named: Ap
 # -- other addresses, other databases ---------------------------------------------------------------
 
 
-async def test_it_listens_on_every_address_when_told_and_by_name(app_database: str, tmp_path: Path) -> None:
-    with serving(tmp_path, app_database, HOST="0.0.0.0", ENABLE_JOB_STATE_LISTENER="off") as app:  # noqa: S104
-        assert app.get("/healthz").status == 200
-        assert ask(app.base_url.replace("127.0.0.1", "127.0.0.2") + "/healthz").status == 200
+async def test_on_every_address_and_with_nothing_attached_the_stages_answer_calls(
+    empty_database: str, tmp_path: Path
+) -> None:
+    db = await asyncpg.connect(empty_database)
+    await db.execute((INIT / "01_schema.sql").read_text(encoding="utf-8"))
+    everywhere = {"HOST": "0.0.0.0", "ENABLE_JOB_STATE_LISTENER": "off"}  # noqa: S104
+    with serving(tmp_path, empty_database, **everywhere) as app:
+        assert app.get("/readyz").body == {"status": "ready", "database": True}
+        if sys.platform == "linux":
+            assert ask(app.base_url.replace("127.0.0.1", "127.0.0.2") + "/healthz").status == 200
+        jobs = Jobs(db)
+        job = await jobs.add(photo("rocket"), "Reach for more")
+        assert app.call("vlm_analyze", job).status == 200
+        assert await jobs.at(job) == ("vlm_analyze", "done")
         assert "event=worker_started" not in app.log
+    await db.close()
 
 
 async def test_a_database_is_prepared_by_one_command_and_again_without_harm(
@@ -271,7 +284,7 @@ async def test_a_database_is_prepared_by_one_command_and_again_without_harm(
         db = await asyncpg.connect(empty_database)
         jobs = Jobs(db)
         job = await jobs.add(photo("rocket"), "Reach for more")
-        await jobs.until(job, "vlm_judge", "done")
+        await jobs.until_begun(job, "yolo_detect")
         await db.close()
         assert "Traceback" not in app.log
 

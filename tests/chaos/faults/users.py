@@ -1,0 +1,198 @@
+"""Faults that users of the table make: rows moved and deleted, locks held, big updates, strict isolation, operators."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import uuid
+
+import asyncpg
+
+from chaos.faults.fault import fault, only_feed
+from chaos.plan import LINE
+from chaos.scene import Scene
+from pgbaton import insights
+
+SOME = "SELECT job_id::text FROM jobs WHERE status <> 'archived' ORDER BY md5(job_id::text || $1) LIMIT $2"
+
+
+async def _some_jobs(db: asyncpg.Connection, scene: Scene, count: int) -> list[str]:
+    return [r[0] for r in await db.fetch(SOME, str(scene.dice.random()), count)]
+
+
+@fault(recovery=16)
+async def rows_deleted(scene: Scene) -> None:
+    """Rows are deleted in the middle of a step, some are inserted again under the same key."""
+    async with scene.session() as db:
+        async for _ in scene.rounds(0.1, 0.3):
+            jobs = await _some_jobs(db, scene, 4)
+            gone, back = jobs[:2], jobs[2:]
+            scene.excluded.update(gone)
+            await db.execute("DELETE FROM jobs WHERE job_id = ANY ($1::text[]::uuid[])", jobs)
+            await asyncio.sleep(scene.dice.choice((0, 0.05, 0.2)))
+            await db.execute(
+                "INSERT INTO jobs (job_id, current_step, status) "
+                "SELECT id, 'made', 'done' FROM unnest($1::text[]::uuid[]) id",
+                back,
+            )
+
+
+@fault(recovery=16)
+async def rows_moved(scene: Scene) -> None:
+    """Rows are moved by hand in the middle of a step: back to the start, ahead, aside and in again."""
+    async with scene.session() as db:
+        aside: list[str] = []
+        move = "UPDATE jobs SET current_step = $2, status = $3 WHERE job_id = ANY ($1::text[]::uuid[])"
+        async for _ in scene.rounds(0.05, 0.2):
+            jobs = await _some_jobs(db, scene, 6)
+            await db.execute(move, jobs[:2], "made", "done")
+            await db.execute(move, jobs[2:4], scene.dice.choice(list(LINE.values())), "done")
+            await db.execute(move, jobs[4:], "aside", "archived")
+            await db.execute(move, aside, scene.dice.choice(list(LINE)), "done")
+            aside = jobs[4:]
+        await db.execute(move, aside, "made", "done")
+
+
+@fault(seconds=14, rate=10, recovery=30)
+async def bulk_update(scene: Scene) -> None:
+    """50,000 rows enter the pipeline in one transaction that stays open, and leave it in another."""
+    async with scene.session() as db:
+        keys = [str(uuid.UUID(int=scene.dice.getrandbits(128), version=4)) for _ in range(50_000)]
+        scene.excluded.update(keys)
+        await db.execute(
+            "INSERT INTO jobs (job_id, current_step, status, note) "
+            "SELECT id, 'aside', 'archived', 'bulk' FROM unnest($1::text[]::uuid[]) id",
+            keys,
+        )
+        async with db.transaction():
+            await db.execute("UPDATE jobs SET current_step = 'made', status = 'done' WHERE note = 'bulk'")
+            await asyncio.sleep(1)
+        await asyncio.sleep(1.5)
+        await db.execute("UPDATE jobs SET current_step = 'aside', status = 'archived' WHERE note = 'bulk'")
+    await only_feed(scene)
+
+
+HOLDING = (
+    ("SELECT FROM jobs", "FOR UPDATE"),
+    ("SELECT FROM jobs", "FOR SHARE"),
+    ("UPDATE jobs SET note = 'held'", ""),
+    ("UPDATE jobs SET current_step = 'aside', status = 'archived'", ""),  # rolled back, with all that it caused
+)
+
+
+@fault(seconds=8, recovery=16)
+async def rows_held(scene: Scene) -> None:
+    """A session that is idle in its transaction holds the rows of many jobs for seconds."""
+    async with scene.session() as db:
+        async for _ in scene.rounds(0.2, 0.4):
+            transaction = db.transaction()
+            await transaction.start()
+            jobs = await _some_jobs(db, scene, 40)
+            how = scene.dice.choice(HOLDING)
+            await db.execute(f"{how[0]} WHERE job_id = ANY ($1::text[]::uuid[]) {how[1]}", jobs)
+            await asyncio.sleep(scene.dice.uniform(0.5, 2))
+            await transaction.rollback()
+
+
+@fault(seconds=8, recovery=16)
+async def table_locked(scene: Scene) -> None:
+    """A session takes ACCESS EXCLUSIVE on the table for seconds, as a migration does."""
+    async with scene.session() as db:
+        async for _ in scene.rounds(0.5, 1):
+            async with db.transaction():
+                await db.execute("LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE")
+                await asyncio.sleep(scene.dice.uniform(1, 3))
+
+
+@fault(isolation="repeatable_read", recovery=16)
+async def stages_in_repeatable_read(scene: Scene) -> None:
+    """Stages write in REPEATABLE READ: pgbaton never aborts them."""
+    await only_feed(scene)
+    scene.expect.no_repeats()
+
+
+@fault(isolation="serializable", recovery=16)
+async def stages_in_serializable(scene: Scene) -> None:
+    """Stages and inserts are SERIALIZABLE: pgbaton never aborts them."""
+    await only_feed(scene)
+    scene.expect.no_repeats()
+
+
+@fault(isolation="repeatable_read", tricks={"accept": 0.3, "throw": 0.05, "error": 0.1}, recovery=20, workers=3)
+async def strict_stages_in_trouble(scene: Scene) -> None:
+    """REPEATABLE READ with early answers, failures, and rescues of what a killed worker left while a stage works."""
+    async for _ in scene.rounds(0.3, 0.6):
+        scene.one_of(scene.workers).signal(signal.SIGKILL)
+
+
+@fault(tricks={"error": 0.4}, rate=40, recovery=25)
+async def operators_retry(scene: Scene) -> None:
+    """Operators hasten every retry, over and over, while bulk updates move the same jobs in any order."""
+    stop = asyncio.Event()
+
+    async def retry() -> None:
+        async with scene.session("oracle") as db:
+            table = await insights.table_of(db, None)
+            while not stop.is_set():
+                with contextlib.suppress(asyncpg.DeadlockDetectedError):
+                    await insights.retry(db, table, None, None)
+                await asyncio.sleep(0.01)
+
+    async def move() -> None:
+        async with scene.session() as db:
+            while not stop.is_set():
+                async with db.transaction():
+                    for job in await _some_jobs(db, scene, 40):
+                        await db.execute(
+                            "UPDATE jobs SET current_step = 'made', status = 'done' WHERE job_id = $1::text::uuid", job
+                        )
+                await asyncio.sleep(0.1)
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(retry())
+        tasks.create_task(_telling(scene, "a bulk update", move()))
+        await only_feed(scene)
+        stop.set()
+
+
+@fault(seconds=8, recovery=16)
+async def operators_at_work(scene: Scene) -> None:
+    """Pause, resume, attach with other limits, migrate, doctor and status, under load and all the time."""
+    changed = scene.config(1, timeout=scene.plan.timeout + 1, concurrency=20)
+    commands = (
+        ("pause",),
+        ("resume",),
+        ("attach", "--config", str(changed)),
+        ("migrate",),
+        ("pause", "--stage", "fold"),
+        ("resume", "--stage", "fold"),
+        ("attach", "--config", str(scene.config(1))),
+        ("status",),
+    )
+    done = 0
+    async for _ in scene.rounds(0, 0.2):
+        await scene.pgbaton(*commands[done % len(commands)])
+        done += 1
+    await scene.pgbaton("resume")
+    await scene.pgbaton("resume", "--stage", "fold")
+    await scene.pgbaton("attach", "--config", str(scene.config(1)))
+    scene.expect.no_repeats()
+
+
+@fault(concurrency=3, workers=3, recovery=16, work=(0.0, 0.03))
+async def limits_under_kill(scene: Scene) -> None:
+    """A stage's limit for the whole fleet holds, and frees its places, while workers' sessions are terminated."""
+    async for _ in scene.rounds(0.2, 0.5):
+        await scene.terminate_backends("pgbaton", share=0.3)
+
+
+async def _telling(scene: Scene, doing: str, work: object) -> None:
+    """Note how a user's transaction was aborted."""
+    try:
+        await work  # type: ignore[misc]
+    except asyncpg.PostgresError as error:
+        where = getattr(error, "context", None)
+        scene.note(
+            "aborted", job="", step="", attempt=0, doing=doing, sqlstate=error.sqlstate, error=str(error), context=where
+        )

@@ -1,0 +1,137 @@
+"""Faults of workers: killed, frozen, told to end; at random times, and at every named point."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+from chaos.faults.fault import fault, only_feed
+from chaos.scene import Scene
+
+POINTS = ("claim", "call", "note", "settle", "renew")
+TROUBLE = {"throw": 0.1, "error": 0.05}
+"""Stages that fail now and then: only then has a worker anything to settle."""
+
+
+def at(action: str, share: float, *names: str) -> dict[str, float]:
+    """The action before and after each of the points."""
+    return {f"{when}_{name}:{action}": share for name in names or POINTS for when in ("before", "after")}
+
+
+@fault(seconds=3, recovery=5)
+async def no_fault(scene: Scene) -> None:
+    """Nothing at all goes wrong: no call is repeated."""
+    await only_feed(scene)
+    scene.expect.no_repeats()
+
+
+@fault(workers=3)
+async def worker_killed(scene: Scene) -> None:
+    """SIGKILL for a worker, at random times."""
+    async for _ in scene.rounds(0.2, 0.8):
+        scene.one_of(scene.workers).signal(signal.SIGKILL)
+
+
+@fault(injected={"before_claim:die": 0.01, "after_claim:die": 0.05})
+async def worker_killed_at_claim(scene: Scene) -> None:
+    """A worker dies before its claim, or when the claim was committed and nothing was called yet."""
+    await only_feed(scene)
+    scene.expect.deaths_noticed()
+
+
+@fault(injected=at("die", 0.01, "call"))
+async def worker_killed_at_call(scene: Scene) -> None:
+    """A worker dies before it calls a stage, or when the stage has answered."""
+    await only_feed(scene)
+
+
+@fault(injected=at("die", 0.02, "note"))
+async def worker_killed_at_note(scene: Scene) -> None:
+    """A worker dies with answers in its hands, or when they were written down."""
+    await only_feed(scene)
+
+
+@fault(injected=at("die", 0.1, "settle"), tricks=TROUBLE)
+async def worker_killed_at_settle(scene: Scene) -> None:
+    """A worker dies before a decision of its own is committed, or right after."""
+    await only_feed(scene)
+
+
+@fault(injected=at("die", 0.2, "renew"))
+async def worker_killed_at_renew(scene: Scene) -> None:
+    """A worker dies while it renews its lease."""
+    await only_feed(scene)
+
+
+@fault(workers=3, frozen=5)
+async def worker_frozen(scene: Scene) -> None:
+    """SIGSTOP past the lease, at random times, then SIGCONT: a worker that comes back late changes nothing."""
+    async for _ in scene.rounds(0.8, 1.5):
+        scene.one_of(scene.workers).freeze(scene.plan.lease + 2)
+
+
+@fault(lease=4)
+async def worker_frozen_shortly(scene: Scene) -> None:
+    """SIGSTOP for less than the lease: nobody takes anything away, no call is repeated."""
+    async for _ in scene.rounds(0.3, 0.6):
+        scene.one_of(scene.workers).freeze(1.0)
+    scene.expect.no_repeats()
+
+
+@fault(workers=3, injected=at("freeze", 0.004), tricks=TROUBLE, frozen=5, recovery=16)
+async def worker_frozen_at_every_point(scene: Scene) -> None:
+    """A worker freezes past its lease before or after claim, call, note, settle or renew."""
+    await only_feed(scene)
+
+
+@fault(
+    workers=3,
+    injected={"after_call:freeze": 0.02, "before_note:freeze": 0.03, "before_settle:freeze": 0.05},
+    tricks={"throw": 0.3, "mark_failed": 0.1, "error": 0.1},
+    trick_attempts=1,
+    lease=2,
+    timeout=2,
+    frozen=4,
+    work=(0.3, 1.2),
+    rate=15,
+    recovery=20,
+)
+async def worker_settles_too_late(scene: Scene) -> None:
+    """A worker freezes with a bad answer in its hands, and comes back while another one calls the stage again."""
+    await only_feed(scene)
+
+
+@fault(work=(0.2, 0.8))
+async def worker_told_to_end(scene: Scene) -> None:
+    """SIGTERM in the middle of calls, again and again: a drain repeats nothing."""
+    async for _ in scene.rounds(0.5, 1.2):
+        scene.one_of(scene.workers).signal(signal.SIGTERM)
+    scene.expect.no_repeats()
+
+
+@fault(work=(0.5, 2.0), drain=0.3, rate=12, recovery=16)
+async def worker_drained_in_haste(scene: Scene) -> None:
+    """SIGTERM with less time to drain than calls take: stages that have begun are left to end."""
+    async for _ in scene.rounds(0.5, 1.2):
+        scene.one_of(scene.workers).signal(signal.SIGTERM)
+
+
+@fault(injected=at("raise", 0.03), tricks=TROUBLE)
+async def driver_raises(scene: Scene) -> None:
+    """The driver raises outside its own tree of errors, at every point; no loop dies of it."""
+    await only_feed(scene)
+
+
+@fault(injected=at("drop", 0.03), tricks=TROUBLE)
+async def connections_drop_in_workers(scene: Scene) -> None:
+    """The pool's connections are lost at every point, also when the statement was committed."""
+    await only_feed(scene)
+
+
+@fault(workers=2, recovery=14)
+async def every_worker_killed(scene: Scene) -> None:
+    """All workers at once, and nobody there for a while: what was committed meanwhile is found."""
+    async for _ in scene.rounds(1.5, 2.0):
+        for worker in scene.workers:
+            worker.signal(signal.SIGKILL)
+        await asyncio.sleep(0.3)

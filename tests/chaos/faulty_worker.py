@@ -1,0 +1,90 @@
+"""A worker like any other (``pgbaton run``) in which faults happen at named points.
+
+    python -m chaos.faulty_worker '{"who": …, "faults": {"after_claim:die": 0.05}, …}' run --config F
+
+Points are ``before_`` and ``after_`` the engine's ``claim``, ``call``, ``note``, ``settle`` and ``renew``; after
+means: it happened, and its result is not known. Actions: ``die`` (SIGKILL), ``freeze`` (SIGSTOP; the scene wakes it
+after its lease), ``raise`` (what a driver raises outside its own tree of errors), ``drop`` (the pool's connections).
+Nothing happens any more once the file ``calm`` is in the folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from chaos.journal import Journal
+from pgbaton import cli
+from pgbaton.stage_client import StageClient
+from pgbaton.store import Store
+
+POINTS: dict[str, type] = {"claim": Store, "call": StageClient, "note": Store, "settle": Store, "renew": Store}
+
+
+class Faults:
+    """Decides at every point whether something happens there."""
+
+    def __init__(self, who: str, folder: str, seed: str, faults: dict[str, float]) -> None:
+        self._journal = Journal(Path(folder), who)
+        self._calm = Path(folder, "calm")
+        self._dice = random.Random(f"{seed}:{who}")
+        self._faults = faults
+
+    def install(self) -> None:
+        for name, owner in POINTS.items():
+            setattr(owner, name, self._wrapped(name, getattr(owner, name)))
+
+    def _wrapped(self, name: str, real: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def wrapped(owner: Any, *arguments: Any, **named: Any) -> Any:
+            self._strike(f"before_{name}", owner, arguments)
+            result = await real(owner, *arguments, **named)
+            if result or name != "claim":  # a claim of nothing is no point of interest
+                self._strike(f"after_{name}", owner, result)
+            return result
+
+        return wrapped
+
+    def _strike(self, point: str, owner: Any, seen: Any) -> None:
+        for name, share in self._faults.items():
+            at, action = name.split(":")
+            if at == point and self._dice.random() < share and not self._calm.exists():
+                self._journal.write("injected", point=point, action=action, pid=os.getpid(), jobs=_jobs(seen))
+                getattr(self, f"_{action}")(owner)
+
+    def _die(self, _owner: Any) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def _freeze(self, _owner: Any) -> None:
+        """The scene wakes us: who is frozen cannot tell the time."""
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+    def _raise(self, _owner: Any) -> None:
+        raise asyncpg.InternalClientError("cannot switch to state 12; another operation is in progress")
+
+    def _drop(self, owner: Any) -> None:
+        for holder in getattr(getattr(owner, "_pool", None), "_holders", ()):
+            if holder._con is not None:
+                holder._con.terminate()
+        raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
+
+
+def _jobs(seen: Any) -> list[str]:
+    """The jobs that are spoken of: dispatches, somewhere in arguments or results."""
+    if isinstance(seen, dict):
+        seen = list(seen.values())
+    if isinstance(seen, list | tuple):
+        return [job for part in seen for job in _jobs(part)]
+    return [seen.job_key] if hasattr(seen, "job_key") else []
+
+
+if __name__ == "__main__":
+    Faults(**json.loads(sys.argv.pop(1))).install()
+    cli.main()

@@ -1,0 +1,309 @@
+"""The judge. It knows the stages' journals, the rows, and the table's own history; not what pgbaton says of itself.
+
+Lost: a job that nobody deleted or moved away, and that is not at the end of the line in time. Twice: more effects of
+a step than times the job entered the state in which that step is due, not counting what pgbaton put there. A call is
+repeated when a call for the same entry (the same Idempotency-Key) came before it; that must have a reason.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from chaos.journal import Entry, read
+from chaos.plan import LINE
+
+if TYPE_CHECKING:
+    from chaos.plan import Plan
+    from chaos.scene import Scene
+
+STEPS = f"(VALUES {', '.join(str((after, step)) for step, after in LINE.items())}) AS route (after, step)"
+
+LOST = """
+SELECT job_id::text AS job, format('%s %s', current_step, status) AS what FROM jobs
+ WHERE (current_step, status) <> ('glue', 'done')
+   AND NOT EXISTS (SELECT FROM unnest($1::text[]::uuid[]) excluded WHERE excluded = job_id)
+UNION ALL
+SELECT id, 'no row' FROM unnest($2::text[]) AS id
+ WHERE id <> ALL ($1) AND NOT EXISTS (SELECT FROM jobs WHERE job_id = id::uuid)
+"""
+
+TWICE = f"""
+WITH entered AS (
+    SELECT h.job_id, route.step, count(*) AS times
+      FROM history h JOIN {STEPS} ON h.target = route.after || ' done'
+     WHERE h.who <> 'pgbaton' AND h.source IS DISTINCT FROM h.target
+     GROUP BY h.job_id, route.step
+)
+SELECT e.job_id::text AS job,
+       format('%s: %s effects, entered %s times', e.step, count(*), coalesce(max(entered.times), 0)) AS what
+  FROM effects e LEFT JOIN entered ON entered.job_id = e.job_id AND entered.step = e.step
+ GROUP BY e.job_id, e.step
+HAVING count(*) > coalesce(max(entered.times), 0)
+"""
+
+OPEN = "('available', 'running', 'retryable')"
+# Each query is one snapshot; a job whose change is still to be absorbed is between two states, and is left out.
+BROKEN_AT_ANY_TIME = {
+    "a routed job without its open dispatch": f"""
+        SELECT j.job_id::text FROM jobs j JOIN {STEPS} ON route.after = j.current_step AND j.status = 'done'
+         WHERE NOT EXISTS (SELECT FROM pgbaton.dispatches d WHERE d.job_key = j.job_id::text AND d.stage = route.step
+                              AND d.state IN {OPEN})
+           AND NOT {{changing}}""",
+    "an open dispatch that its row does not ask for": f"""
+        SELECT d.job_key FROM pgbaton.dispatches d JOIN {STEPS} ON route.step = d.stage
+          LEFT JOIN jobs j ON j.job_id::text = d.job_key
+         WHERE d.state IN {OPEN} AND NOT {{changing}}
+           AND ((j.current_step, j.status) IN ((route.after, 'done'), (route.step, 'running'), (route.step, 'failed')))
+               IS NOT TRUE""",
+    "two open dispatches": f"""
+        SELECT job_key FROM pgbaton.dispatches WHERE state IN {OPEN} GROUP BY job_key HAVING count(*) > 1""",
+    "more dispatches under way than the stage's limit": """
+        SELECT d.stage FROM pgbaton.dispatches d JOIN pgbaton.stages s ON s.step = d.stage
+         WHERE d.state = 'running' GROUP BY d.stage HAVING count(*) > max(s.concurrency)""",
+}
+BROKEN_AT_THE_END = BROKEN_AT_ANY_TIME | {
+    "an open attempt of a settled dispatch": """
+        SELECT d.job_key FROM pgbaton.attempts t JOIN pgbaton.dispatches d ON d.id = t.dispatch_id
+         WHERE t.finished_at IS NULL AND NOT (d.state = 'running' AND d.attempt = t.attempt)""",
+    "an open dispatch of a job at its end": f"""
+        SELECT d.job_key FROM pgbaton.dispatches d JOIN jobs j ON j.job_id::text = d.job_key
+         WHERE d.state IN {OPEN} AND (j.current_step, j.status) = ('glue', 'done')""",
+}
+GHOSTS = "SELECT name FROM pgbaton.workers WHERE split_part(name, ':', 2) = ANY ($1::text[])"
+
+
+async def broken(scene: Scene, queries: dict[str, str]) -> list[str]:
+    """Which of pgbaton's own promises do not hold just now."""
+    found = []
+    async with scene.session("oracle") as db:
+        inbox = await db.fetchval("SELECT to_regclass('pgbaton.changes') IS NOT NULL")
+        changing = "EXISTS (SELECT FROM pgbaton.changes c WHERE c.job_key = j.job_id::text)" if inbox else "false"
+        for name, query in queries.items():
+            rows = await db.fetch(query.format(changing=changing))
+            if rows:
+                found.append(f"{name}: {', '.join(str(r[0]) for r in rows[:3])} ({len(rows)} in all)")
+    return found
+
+
+@dataclass
+class Verdict:
+    """What became of a scene."""
+
+    fault: str
+    jobs: int = 0
+    calls: int = 0
+    explained: Counter[str] = field(default_factory=Counter)
+    unexplained: list[tuple[str, str]] = field(default_factory=list)
+    twice: list[tuple[str, str]] = field(default_factory=list)
+    lost: list[tuple[str, str]] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
+    targets: list[tuple[str, float, float]] = field(default_factory=list)
+    recovered_in: float | None = None
+    seconds: float = 0
+    skipped: str = ""
+    evidence: list[str] = field(default_factory=list)
+
+    @property
+    def held(self) -> bool:
+        return not (self.unexplained or self.twice or self.lost or self.violations)
+
+    @property
+    def suspects(self) -> list[str]:
+        """Jobs to look at."""
+        return list(dict.fromkeys(job for job, _ in (*self.twice, *self.lost, *self.unexplained)))
+
+
+async def judge(scene: Scene) -> Verdict:
+    """Ask the rows, the journals and the server's log."""
+    entries = read(scene.folder)
+    verdict = Verdict(scene.name, targets=scene.expect.targets, recovered_in=scene.recovered_in)
+    async with scene.session("oracle") as db:
+        verdict.jobs = await db.fetchval("SELECT count(DISTINCT job_id) FROM history")
+        excluded, acknowledged = list(scene.excluded), list(scene.acknowledged)
+        verdict.lost = [(r["job"], r["what"]) for r in await db.fetch(LOST, excluded, acknowledged)]
+        verdict.twice = [(r["job"], r["what"]) for r in await db.fetch(TWICE)]
+        drained = [str(worker.pid) for worker in scene.workers if worker.at_work]
+        verdict.violations += [
+            f"a lease of {r[0]} is left after it has ended well" for r in await db.fetch(GHOSTS, drained)
+        ]
+        entered_again = {(r["job_id"], r["target"]) for r in await db.fetch(_ENTERED_TWICE)}
+        rewinds = await db.fetch(_REWOUND)
+    calls = [entry for entry in entries if entry.event == "received"]
+    verdict.calls = len(calls)
+    evidence = Evidence(entries, scene.plan)
+    _judge_repeats(verdict, calls, evidence)
+    scene.expect.judge(entries)
+    verdict.violations += list(dict.fromkeys(scene.expect.violations)) + await broken(scene, BROKEN_AT_THE_END)
+    verdict.violations += [line for child in scene.children for line in child.by_itself]
+    verdict.violations += [f"a traceback in {child.log.name}" for child in scene.workers if child.stumbled]
+    verdict.violations += _aborts(entries, scene)
+    verdict.violations += _second_duties(calls, entered_again)
+    verdict.violations += _early_rewinds(entries, rewinds, evidence)
+    verdict.violations += [f"the server says: {line}" for line in scene.cluster.take_complaints()]
+    if scene.inner_calls:
+        verdict.violations.append(f"the inner address was called {scene.inner_calls} times")
+    if verdict.explained and not scene.expect.repeats_allowed:
+        verdict.violations.append(f"this fault gives no reason to repeat a call: {dict(verdict.explained)}")
+    if verdict.calls == 0:
+        verdict.violations.append("no stage was called at all")
+    return verdict
+
+
+# By users, or after a failure that an operator has had retried.
+_ENTERED_TWICE = """
+SELECT job_id::text, target FROM history
+ WHERE target LIKE '% done' AND (who <> 'pgbaton' OR source LIKE '% failed')
+ GROUP BY job_id, target HAVING count(*) > 1
+"""
+
+
+class Evidence:
+    """What is known, without pgbaton, about why a call may have been repeated."""
+
+    def __init__(self, entries: Sequence[Entry], plan: Plan) -> None:
+        self._timeout = plan.timeout
+        self._lease = plan.lease
+        self._frozen = 2 * plan.lease + 5
+        self._ends: dict[tuple[str, str, int], list[Entry]] = defaultdict(list)
+        self._troubles: dict[str, list[Entry]] = defaultdict(list)
+        self._cut_off: list[tuple[float, float]] = []
+        for entry in entries:
+            if entry.event in ("answered", "broken", "died", "committed"):
+                self._ends[entry["job"], entry["step"], entry["attempt"]].append(entry)
+            elif entry.event in ("signalled", "frozen", "ended"):
+                self._troubles[entry["process"]].append(entry)
+            elif entry.event == "injected":
+                self._troubles[entry.who.split(".")[0]].append(entry)
+            elif entry.event == "cut_off":
+                self._cut_off.append((entry.at, float("inf")))
+            elif entry.event == "restored":
+                self._cut_off[-1] = (self._cut_off[-1][0], entry.at)
+
+    def reason(self, before: Entry, again: Entry) -> str | None:
+        """Why the attempt ``again`` came after the attempt ``before``; None where nothing explains it."""
+        if again["attempt"] == before["attempt"]:
+            return None  # whoever repeats a call says so
+        ends = [e for e in self._ends[before["job"], before["step"], before["attempt"]] if e.at <= again.at]
+        waited = again.at - before.at
+        for end in ends:
+            if end.event == "answered" and not 200 <= end["status"] < 300:
+                return f"answered {end['status']}"
+            if end.event == "answered" and end["status"] == 202 and waited > self._timeout * 0.95:
+                return "accepted, timed out"
+            if end.event in ("broken", "died"):
+                return "lost connection"
+        answered = any(end.event == "answered" for end in ends)
+        if not answered and self._between(_process(before), before.at, again.at, ("SIGKILL",)):
+            return "stage killed"
+        if waited > self._timeout * 0.95:
+            return "timeout"
+        if self._between(_process(before), again.at - self._timeout - self._frozen, before.at, ("SIGSTOP",)):
+            return "timeout"  # the frozen stage read it late
+        for caller in {f"worker-{before['worker']}", f"worker-{again['worker']}"}:
+            if self._between(caller, before.at, again.at, ("SIGTERM",)):
+                return "shutdown"
+            if self._between(caller, before.at - 0.5, again.at, ("SIGKILL",)):
+                return "lost lease"
+            if self._between(caller, min(before.at, again.at) - self._frozen, again.at, ("SIGSTOP", "frozen")):
+                return "lost lease"
+        # A lease that lapsed while the worker was cut off is found a little later.
+        if any(start < again.at and before.at < end + self._lease + 2 for start, end in self._cut_off):
+            return "lost lease"
+        return None
+
+    def may_rewind(self, entries: Sequence[Entry], at: float) -> bool:
+        """Whether the row may be taken from its stage at that time, given what happened to its job and step."""
+        begun = [e for e in entries if e.event == "begun" and e.at < at]
+        if not begun:
+            return True  # somebody else has begun
+        attempt = begun[-1]["attempt"]
+        # The current attempt may be a later one, whose call found the stage at work.
+        since = [e for e in entries if e.event == "received" and e["attempt"] >= attempt]
+        if any(e.event == "answered" and e["attempt"] == attempt and e["status"] >= 400 for e in entries if e.at <= at):
+            return True
+        if at - min(e.at for e in since) >= 0.95 * self._timeout:
+            return True
+        # A worker that was frozen calls late, for an attempt that is not its own any more.
+        late = next(e for e in since if e["attempt"] == attempt)
+        return self._between(f"worker-{late['worker']}", late.at - self._frozen, late.at, ("SIGSTOP", "frozen"))
+
+    def _between(self, process: str, start: float, end: float, what: tuple[str, ...]) -> bool:
+        for trouble in self._troubles[process]:
+            kind = trouble.fields.get("signal") or trouble.event
+            if trouble.event == "injected":
+                kind = {"die": "SIGKILL", "freeze": "frozen"}.get(trouble["action"], "injected")
+            if trouble.event == "ended" and trouble["code"] == -9:
+                kind = "SIGKILL"
+            if kind in what and start <= trouble.at <= end:
+                return True
+        return False
+
+
+def _process(call: Entry) -> str:
+    """The stage process that a call came to."""
+    return call.who.split(".")[0]
+
+
+def _judge_repeats(verdict: Verdict, calls: Sequence[Entry], evidence: Evidence) -> None:
+    by_key: dict[str, list[Entry]] = defaultdict(list)
+    for call in calls:
+        by_key[call["key"]].append(call)
+    for same in by_key.values():
+        for before, again in pairwise(sorted(same, key=lambda call: (call["attempt"], call.at))):
+            if reason := evidence.reason(before, again):
+                verdict.explained[reason] += 1
+            else:
+                what = f"{again['step']} attempt {again['attempt']} came {again.at - before.at:+.3f} s after "
+                verdict.unexplained.append((again["job"], f"{what}attempt {before['attempt']}"))
+
+
+def _second_duties(calls: Sequence[Entry], entered_again: set[tuple[str, str]]) -> list[str]:
+    """Two Idempotency-Keys for one entry into the routed state."""
+    keys: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for call in calls:
+        keys[call["job"], call["step"]].add(call["key"])
+    found = [
+        f"{step} of {job}"
+        for (job, step), used in keys.items()
+        if len(used) > 1 and (job, f"{LINE[step]} done") not in entered_again
+    ]
+    return [f"two Idempotency-Keys for one entry: {found[0]} ({len(found)} in all)"] if found else []
+
+
+_REWOUND = """
+SELECT job_id::text AS job, split_part(source, ' ', 1) AS step, extract(epoch FROM at)::float8 AS at FROM history
+ WHERE who = 'pgbaton' AND source LIKE '% running' AND target LIKE '% done'
+   AND split_part(source, ' ', 1) <> split_part(target, ' ', 1)
+"""
+
+
+def _early_rewinds(entries: Sequence[Entry], rewinds: Sequence[Any], evidence: Evidence) -> list[str]:
+    """Rows taken from a stage that had begun, before that attempt failed and before its time was over."""
+    of_job: dict[tuple[str, str], list[Entry]] = defaultdict(list)
+    for entry in entries:
+        if entry.event in ("received", "begun", "answered"):
+            of_job[entry["job"], entry["step"]].append(entry)
+    clock = time.time() - time.monotonic()
+    found = [
+        f"{r['step']} of {r['job']}"
+        for r in rewinds
+        if not evidence.may_rewind(of_job[r["job"], r["step"]], r["at"] - clock)
+    ]
+    return [f"rewound while the stage worked: {found[0]} ({len(found)} in all)"] if found else []
+
+
+def _aborts(entries: Sequence[Entry], scene: Scene) -> list[str]:
+    """The user's transactions are sacred: none may be aborted because pgbaton is there."""
+    codes = {"40001": "a serialization failure", "40P01": "a deadlock", "55P03": "a lock not had"}
+    found = [e for e in entries if e.event == "aborted" and e["sqlstate"] in codes]
+    kinds = Counter((codes[e["sqlstate"]], e["doing"], e["error"], (e["context"] or "").split("\n")[0]) for e in found)
+    return [
+        f"{times} user transactions were aborted by {kind} while they wrote {doing}: {error} {context}"
+        for (kind, doing, error, context), times in kinds.items()
+        if not scene.plan.may_abort
+    ]

@@ -1,0 +1,80 @@
+"""How big a scene is, and the pipeline that its workers run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from chaos.cluster import Cluster
+
+LINE = {"cut": "made", "fold": "cut", "glue": "fold"}
+"""The pipeline: each step and the one that it follows."""
+LAST = "glue"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The size of a scene. Times are in seconds. ``proxied``: the workers' connections go through the proxy.
+
+    ``rate``: jobs a second, for ``seconds``. ``recovery``: how long after the fault every job may take to reach the
+    end. ``injected``: faults at named points inside the workers (``faulty_worker.py``). ``tricks``: what stages do
+    (``tricks.py``), as shares of first attempts. ``frozen``: how long a process stays stopped. ``may_abort``: the fault
+    itself aborts users' transactions.
+    """
+
+    seconds: float = 5
+    rate: float = 25
+    workers: int = 2
+    stages: int = 2
+    lease: float = 3
+    poll: float = 1
+    reconnect: float = 0.5
+    drain: float = 5
+    timeout: float = 4
+    attempts: int = 20
+    concurrency: int | None = None
+    capacity: int = 32
+    channel: bool = True
+    proxied: bool = False
+    stages_proxied: bool = False
+    work: tuple[float, float] = (0.0, 0.3)
+    injected: Mapping[str, float] = field(default_factory=dict)
+    tricks: Mapping[str, float] = field(default_factory=dict)
+    trick_attempts: int = 2
+    isolation: str | None = None
+    frozen: float = 5
+    recovery: float = 12
+    may_abort: bool = False
+    own_cluster: Callable[[Path], AbstractAsyncContextManager[Cluster]] | None = None
+
+    @property
+    def routes(self) -> tuple[object, ...]:
+        """What of the plan is written into the database when the pipeline is attached."""
+        return self.timeout, self.attempts, self.concurrency, self.channel
+
+    def pipeline(self, worker: int, port: int) -> str:
+        """The pipeline's file of one worker: its number is in the address that it calls."""
+        lines = [
+            "[pipeline]",
+            'name = "chaos"',
+            'table = "public.jobs"',
+            'key = "job_id"',
+            'tenant = "tenant_id"',
+            'step = "current_step"',
+            'status = "status"',
+            f'base_url = "http://127.0.0.1:{port}/w{worker}"',
+        ]
+        if self.channel:
+            lines.append('channel = "job_state_changed"')
+        for step, after in LINE.items():
+            lines += ["[[pipeline.stage]]", f'step = "{step}"', f'after = "{after}"', f'path = "/{step}"']
+            lines += [f"timeout = {self.timeout}", f"attempts = {self.attempts}"]
+            if self.concurrency:
+                lines.append(f"concurrency = {self.concurrency}")
+        lines += ["[worker]", f"lease = {self.lease}", f"poll = {self.poll}", f"capacity = {self.capacity}"]
+        lines += [f"reconnect_delay = {self.reconnect}", f"drain_timeout = {self.drain}"]
+        return "\n".join(lines) + "\n"

@@ -1,0 +1,88 @@
+"""Plays faults one after the other on one cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import time
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+from chaos.cluster import Cluster
+from chaos.faults import Fault
+from chaos.journal import read
+from chaos.oracle import Verdict, judge
+from chaos.scene import Scene
+
+EVIDENCE_JOBS = 2
+NOISE = "event=job_state_changed"
+
+
+async def run(faults: Sequence[Fault], seed: str, folder: Path) -> AsyncIterator[Verdict]:
+    """The verdicts, as they come. Journals of a scene stay in ``folder`` where it did not hold."""
+    async with Cluster(folder / "cluster") as cluster:
+        for fault in faults:
+            if why := fault.cannot():
+                yield Verdict(fault.name, skipped=why)
+            elif fault.plan.own_cluster:
+                async with fault.plan.own_cluster(folder) as own:
+                    yield await play(fault, seed, own, folder)
+            else:
+                yield await play(fault, seed, cluster, folder)
+
+
+async def play(fault: Fault, seed: str, cluster: Cluster, folder: Path) -> Verdict:
+    """One fault, judged."""
+    place = folder / fault.name
+    place.mkdir()
+    began = time.monotonic()
+    plan = fault.plan
+    try:
+        async with asyncio.timeout(60 + plan.seconds + plan.recovery + plan.drain + 60):
+            async with Scene(fault.name, plan, seed, cluster, place) as scene:
+                await scene.play(fault.attack)
+                verdict = await judge(scene)
+                verdict.evidence = await _evidence(scene, verdict)
+    except Exception as error:
+        verdict = Verdict(fault.name, violations=[f"the scene broke: {type(error).__name__}: {error}"])
+        verdict.evidence = _traceback(error)
+    verdict.seconds = time.monotonic() - began
+    if verdict.held:
+        shutil.rmtree(place)
+    return verdict
+
+
+async def _evidence(scene: Scene, verdict: Verdict) -> list[str]:
+    """Lines of both sides about the first jobs in question: the journals, the history, the workers' logs."""
+    lines = []
+    entries = read(scene.folder)
+    for job in verdict.suspects[:EVIDENCE_JOBS]:
+        lines.append(f"-- {job}")
+        about = [e for e in entries if e.fields.get("job") == job or job in e.fields.get("jobs", ())]
+        lines += [str(entry) for entry in about]
+        async with scene.session("oracle") as db:
+            history = await db.fetch("SELECT * FROM history WHERE job_id = $1::text::uuid ORDER BY id", job)
+            lines += [f"{h['at']:%H:%M:%S.%f} {h['who']}: {h['source']} → {h['target']}" for h in history]
+            rows = await db.fetch(
+                "SELECT d.id, d.stage, d.state, d.attempt, d.failures, d.worker, d.available_at - now() AS due, "
+                "d.deadline - now() AS deadline, t.attempt AS nth, t.worker AS by, t.outcome, t.http_status, t.error "
+                "FROM pgbaton.dispatches d LEFT JOIN pgbaton.attempts t ON t.dispatch_id = d.id "
+                "WHERE d.job_key = $1 ORDER BY d.id, t.attempt",
+                job,
+            )
+            lines += [" ".join(f"{k}={v}" for k, v in r.items() if v is not None) for r in rows]
+        for worker in scene.workers:
+            said = worker.log.read_text(errors="replace").splitlines()
+            lines += [f"{worker.name}: {text[:300]}" for text in said if job in text and NOISE not in text]
+    return lines
+
+
+def _traceback(error: BaseException) -> list[str]:
+    import traceback
+
+    return "".join(traceback.format_exception(error)).splitlines()
+
+
+def machine() -> str:
+    return f"{os.cpu_count()} cores"

@@ -1,0 +1,96 @@
+"""A short slice of the fault suite (``make chaos`` plays all of it), and what its judge is worth."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from chaos import report
+from chaos.cluster import Cluster
+from chaos.faults import FAULTS
+from chaos.journal import Entry
+from chaos.oracle import Evidence, Verdict
+from chaos.plan import Plan
+from chaos.runner import play
+
+SHORT = ("worker_killed", "postgres_killed", "connections_of_workers_terminated", "stage_fails")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A durable server of this slice's own, as it is about to be killed."""
+    with asyncio.Runner() as runner:
+        cluster = Cluster(tmp_path_factory.mktemp("chaos") / "cluster")
+        runner.run(cluster.__aenter__())
+        yield cluster
+        runner.run(cluster.__aexit__())
+
+
+@pytest.mark.parametrize("name", SHORT)
+async def test_every_job_survives_a_short_attack(name: str, server: Cluster, tmp_path: Path) -> None:
+    fault = FAULTS[name]
+    short = replace(fault, plan=replace(fault.plan, seconds=3, rate=15, recovery=40))
+    verdict = await play(short, "slice", server, tmp_path)
+    assert verdict.held, report.accusation(verdict, "slice", str(tmp_path))
+
+
+def test_every_fault_says_what_it_does() -> None:
+    assert len(FAULTS) > 50
+    assert all(fault.what.endswith(".") for fault in FAULTS.values())
+
+
+def call(at: float, attempt: int, worker: int = 1, stage: str = "stage-1.1") -> Entry:
+    fields = {"job": "j", "step": "cut", "attempt": attempt, "key": "k", "worker": worker}
+    return Entry(at, stage, "received", fields)
+
+
+def after(at: float, event: str, attempt: int = 1, **fields: object) -> Entry:
+    return Entry(at, "stage-1.1", event, {"job": "j", "step": "cut", "attempt": attempt, **fields})
+
+
+def done_to(at: float, process: str, signal: str) -> Entry:
+    return Entry(at, "scene", "signalled", {"process": process, "life": 1, "signal": signal})
+
+
+PLAN = Plan(timeout=4, lease=3)
+
+
+@pytest.mark.parametrize(
+    ("entries", "reason"),
+    [
+        ([], None),
+        ([after(1.1, "begun"), after(1.2, "committed"), after(1.3, "answered", status=200)], None),
+        ([after(1.3, "answered", status=503)], "answered 503"),
+        ([after(2.3, "answered", status=503)], None),
+        ([after(1.3, "broken", how="reset")], "lost connection"),
+        ([done_to(1.5, "stage-1", "SIGKILL")], "stage killed"),
+        ([after(1.3, "answered", status=200), done_to(1.5, "stage-1", "SIGKILL")], None),
+        ([done_to(1.5, "stage-2", "SIGKILL")], None),
+        ([done_to(1.5, "worker-1", "SIGKILL")], "lost lease"),
+        ([done_to(1.5, "worker-2", "SIGKILL")], None),
+        ([done_to(1.5, "worker-1", "SIGSTOP")], "lost lease"),
+        ([done_to(1.5, "worker-1", "SIGTERM")], "shutdown"),
+        ([Entry(1.5, "scene", "cut_off", {}), Entry(1.6, "scene", "restored", {})], "lost lease"),
+    ],
+)
+def test_a_repeated_call_needs_a_reason(entries: list[Entry], reason: str | None) -> None:
+    assert Evidence(entries, PLAN).reason(call(1, 1), call(2, 2)) == reason
+
+
+def test_a_call_that_is_repeated_after_its_timeout_is_explained() -> None:
+    assert Evidence([], PLAN).reason(call(1, 1), call(5.1, 2)) == "timeout"
+
+
+def test_one_attempt_that_arrives_twice_is_never_explained() -> None:
+    assert Evidence([after(1.3, "answered", status=503)], PLAN).reason(call(1, 1), call(9, 1)) is None
+
+
+def test_a_verdict_with_anything_against_it_does_not_hold() -> None:
+    assert Verdict("f").held
+    for against in ("unexplained", "twice", "lost"):
+        assert not replace(Verdict("f"), **{against: [("job", "what")]}).held
+    assert not Verdict("f", violations=["something"]).held
