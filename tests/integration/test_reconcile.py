@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncpg
-from line import line
-from stage_server import Call, Say, StageServer
 
+from line import line
 from pgbaton import Pipeline, Stage, insights
 from pgbaton.attach import attach
+from stage_server import Call, Say, StageServer
 
 
 async def _missing(conn: asyncpg.Connection, *, create: bool) -> list[tuple[str, str]]:
@@ -59,7 +59,8 @@ async def test_a_dead_job_is_not_missing_anything(database: str) -> None:
         job = await craft.add()
         await conn.execute(
             "UPDATE pgbaton.dispatches SET state = 'dead', settled_at = now(); "
-            "ALTER TABLE jobs DISABLE TRIGGER job_state_change_trigger; UPDATE jobs SET current_step = 'cut', status = 'failed'"
+            "ALTER TABLE jobs DISABLE TRIGGER job_state_change_trigger; "
+            "UPDATE jobs SET current_step = 'cut', status = 'failed'"
         )
         assert await _missing(conn, create=True) == []
         assert await craft.states(job) == [("cut", "dead")]
