@@ -12,6 +12,8 @@ LONG_WAIT = 30.0
 """Seconds that a due job may wait before it is worth a word."""
 NEAR_TIMEOUT = 0.5
 """Share of its timeout that a stage's work may take at p95 before that is worth a word."""
+LATELY = 300.0
+"""Seconds for which a lost worker that holds nothing any more is still told of."""
 MUCH_INBOX = 100
 LOUD_RETRIES = 1
 
@@ -40,9 +42,7 @@ def _found(seen: Overview) -> Iterator[Finding]:
     if not any(w.alive for w in seen.workers):
         yield Finding("bad", "no_worker", page="workers")
     else:
-        for worker in seen.workers:
-            if not worker.alive:
-                yield Finding("warn", "lost_worker", {"worker": worker.name, "silent_s": worker.silent}, page="workers")
+        yield from _lost_workers(seen)
     if seen.paused:
         yield Finding("note", "paused", action="resume", target={"scope": "pipeline"})
     for tenant in seen.tenants:
@@ -54,6 +54,17 @@ def _found(seen: Overview) -> Iterator[Finding]:
         yield from _of_stage(seen, stage)
     if seen.inbox > MUCH_INBOX:
         yield Finding("warn", "inbox", {"count": seen.inbox})
+
+
+def _lost_workers(seen: Overview) -> Iterator[Finding]:
+    """What is held by the lost is worth a warning; that it was taken over, a word; that it came back by itself, none."""
+    living = {w.name for w in seen.workers if w.alive}
+    for worker in seen.workers:
+        values: dict[str, object] = {"worker": worker.name, "silent_s": worker.silent}
+        if not worker.alive and worker.calls:
+            yield Finding("warn", "lost_worker", values | {"count": worker.calls}, page="workers")
+        elif not worker.alive and worker.name not in living and worker.silent < LATELY:
+            yield Finding("note", "lost_over", values, page="workers")
 
 
 def _of_stage(seen: Overview, s: StageOverview) -> Iterator[Finding]:
@@ -78,8 +89,9 @@ def _of_stage(seen: Overview, s: StageOverview) -> Iterator[Finding]:
             "note", "stage_paused", values, {"stage": s.stage}, None, "resume", {"scope": "stage", "stage": s.stage}
         )
     if s.retrying >= LOUD_RETRIES and s.circuit.state == "closed":
+        target = {"stage": s.stage, "state": "retryable"}
         yield Finding(
-            "warn", "retrying", {"stage": s.stage, "count": s.retrying}, {"stage": s.stage, "state": "retryable"}
+            "warn", "retrying", {"stage": s.stage, "count": s.retrying}, target, action="retry", target=target
         )
     waits = s.oldest_wait is not None and s.oldest_wait > LONG_WAIT
     if waits and not s.paused and not seen.paused and s.circuit.state == "closed":

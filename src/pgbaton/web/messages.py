@@ -101,12 +101,16 @@ MESSAGES: dict[str, tuple[str, str]] = {
         "No worker is alive: nothing is being called.",
     ),
     "find.lost_worker": (
-        "워커 {worker}의 임대가 {silent} 동안 갱신되지 않았습니다. 맡았던 작업은 다른 워커가 회수합니다.",
-        "Worker {worker} has not renewed its lease for {silent}; what it held goes to others.",
+        "워커 {worker}의 임대가 {silent} 동안 갱신되지 않았습니다. 맡고 있던 {count}건은 다른 워커가 회수합니다.",
+        "Worker {worker} has not renewed its lease for {silent}; the {count} that it holds go to others.",
+    ),
+    "find.lost_over": (
+        "워커 {worker}가 {silent} 전에 끊겼습니다. 맡고 있던 작업은 다른 워커가 모두 넘겨받았습니다.",
+        "Worker {worker} was lost {silent} ago; others have taken over what it held.",
     ),
     "find.circuit": (
         "{stage} 단계가 응답하지 않습니다 (연속 {strikes}회). 살아나면 자동으로 다시 호출합니다.",
-        "{stage} does not answer ({strikes} times in a row). It is called again by itself once it is back.",
+        "{stage} does not answer (tries in a row: {strikes}). It is called again by itself once it is back.",
     ),
     "find.paused": ("파이프라인이 일시정지되어 있습니다.", "The pipeline is paused."),
     "find.stage_paused": (
