@@ -139,9 +139,8 @@ class Ground:
         try:
             await attach(look, pipeline)
             table = await read_table(look, pipeline)
-            await work.execute("SET lock_timeout = '50ms'")
-            for session in (look, user):
-                await session.execute("SET lock_timeout = '2s'")
+            for session in (work, look, user):  # nobody waits for the user's transaction
+                await session.execute("SET lock_timeout = '500ms'")
             yield cls(Store(work, table, [s.step for s in pipeline.stages]), table, look, user, holder)
         finally:
             for session in sessions:
@@ -183,8 +182,39 @@ class Bench:
 
     async def put(self, job: int, row: Place | None, isolation: str = READ_COMMITTED) -> None:
         """Somebody makes the row, moves it, or (None) deletes it."""
-        if self.is_free(job) and await self._in_a_transaction(self._put_statement(job, row), isolation):
-            self._was_put(job, row, self._written_down(job, row, isolation == SERIALIZABLE), by_hand=True)
+        if self.is_free(job):
+            await self._put(job, row, isolation, self._put_statement(job, row), by_hand=True)
+
+    async def _put(
+        self, job: int, row: Place | None, isolation: str, statement: tuple[Any, ...], *, by_hand: bool = False
+    ) -> bool:
+        """Whether the statement changed anything, in a transaction of its own. It may never fail, unless two
+        serializable ones of the user's overlap."""
+        user = self.ground.user
+        try:
+            async with user.transaction(isolation=isolation):
+                done, inbox = await self._do_and_look(user, job, isolation, statement)
+        except asyncpg.SerializationError:
+            if self._overlaps(isolation):
+                return False
+            raise
+        if done:
+            self._was_put(job, row, self.model.write_down(job, row) if inbox else None, by_hand=by_hand)
+        return done
+
+    def _overlaps(self, isolation: str) -> bool:
+        return isolation == SERIALIZABLE == (self.transaction.isolation if self.transaction else None)
+
+    async def _do_and_look(
+        self, conn: asyncpg.Connection, job: int, isolation: str, statement: tuple[Any, ...]
+    ) -> tuple[bool, bool]:
+        """Whether a statement changed anything, and whether the trigger could only write that down. (A serializable
+        one always does: to look would be a read that it could conflict by.)"""
+        count = "SELECT count(*) FROM pgbaton.changes WHERE job_key = $1"
+        before = await conn.fetchval(count, JOBS[job]) if isolation == REPEATABLE_READ else 0
+        done = bool(await conn.fetchval(*statement))
+        after = await conn.fetchval(count, JOBS[job]) if isolation == REPEATABLE_READ else isolation == SERIALIZABLE
+        return done, after > before
 
     def _put_statement(self, job: int, row: Place | None) -> tuple[Any, ...]:
         if row is None:
@@ -195,19 +225,6 @@ class Bench:
         """The row as the user sees it, who may have changed it in his own open transaction."""
         mine = [row for number, row, _ in self.transaction.done if number == job] if self.transaction else []
         return mine[-1] if mine else self.model.jobs[job].row
-
-    async def _in_a_transaction(self, statement: tuple[Any, ...], isolation: str) -> bool:
-        """Whether it did anything. It may never fail, unless two serializable ones of the user's overlap."""
-        try:
-            async with self.ground.user.transaction(isolation=isolation):
-                return bool(await self.ground.user.fetchval(*statement))
-        except asyncpg.SerializationError:
-            if isolation == SERIALIZABLE and self.transaction and self.transaction.isolation == SERIALIZABLE:
-                return False
-            raise
-
-    def _written_down(self, job: int, row: Place | None, really: bool) -> model.Change | None:
-        return self.model.write_down(job, row) if really else None
 
     def _was_put(self, job: int, row: Place | None, inbox: model.Change | None, *, by_hand: bool = False) -> None:
         changed = row != self.model.jobs[job].row
@@ -228,23 +245,15 @@ class Bench:
         if row is None and self._row_in_reach(job) is None:
             return
         try:
-            before = await self._in_the_inbox(job)
-            if await self.ground.holder.fetchval(*self._put_statement(job, row)):
-                inbox = mine.isolation == SERIALIZABLE or await self._in_the_inbox(job) > before
-                mine.done.append((job, row, self._written_down(job, row, inbox)))
+            done, inbox = await self._do_and_look(
+                self.ground.holder, job, mine.isolation, self._put_statement(job, row)
+            )
+            if done:
+                mine.done.append((job, row, self.model.write_down(job, row) if inbox else None))
         except (asyncpg.SerializationError, asyncpg.UniqueViolationError):
             assert mine.isolation != READ_COMMITTED, "aborted in READ COMMITTED"
             assert self.versions != mine.versions or mine.isolation == SERIALIZABLE, "aborted, and no row had changed"
             await self.roll_back()
-
-    async def _in_the_inbox(self, job: int) -> int:
-        """Changes in the inbox as the transaction sees them. (A serializable one always writes there; to look would
-        be a read that it could conflict by.)"""
-        assert self.transaction
-        if self.transaction.isolation != REPEATABLE_READ:
-            return 0
-        count = "SELECT count(*) FROM pgbaton.changes WHERE job_key = $1"
-        return int(await self.ground.holder.fetchval(count, JOBS[job]))
 
     async def commit(self) -> None:
         mine = self.transaction
@@ -267,20 +276,18 @@ class Bench:
 
     async def begin(self, hand: Hand, isolation: str = READ_COMMITTED) -> None:
         hand.begun = True
+        stands = self.model.jobs[hand.job].row == ENTRY[hand.stage]
         statement = self.ground.table.query("guard_begin"), JOBS[hand.job], None, *ENTRY[hand.stage], hand.stage
-        if await self._in_a_transaction(statement, isolation):
-            assert self.model.jobs[hand.job].row == ENTRY[hand.stage]
-            row = (hand.stage, "running")
-            self._was_put(hand.job, row, self._written_down(hand.job, row, isolation == SERIALIZABLE))
+        done = await self._put(hand.job, (hand.stage, "running"), isolation, statement)
+        assert done == stands or self._overlaps(isolation)
 
     async def end(self, hand: Hand, status: str = "done", isolation: str = READ_COMMITTED) -> None:
         hand.ended = True
+        stands = self.model.jobs[hand.job].row == (hand.stage, "running")
         statement = self.ground.table.query("guard_end"), JOBS[hand.job], hand.stage, status
-        if await self._in_a_transaction(statement, isolation):
-            assert self.model.jobs[hand.job].row == (hand.stage, "running")
-            row = (hand.stage, status)
-            self._was_put(hand.job, row, self._written_down(hand.job, row, isolation == SERIALIZABLE))
-            self.effects[hand.job, hand.stage] += status == "done"
+        done = await self._put(hand.job, (hand.stage, status), isolation, statement)
+        assert done == stands or self._overlaps(isolation)
+        self.effects[hand.job, hand.stage] += done and status == "done"
 
     # -- workers, one statement at a time
 
@@ -431,34 +438,23 @@ class Bench:
         if not verdicts:
             return {}
         self.verdicts += [v for v in verdicts if v not in self.verdicts]
-        settled: dict[int, State] = {}
-        async with self._unless_it_waits():
-            settled = await self.store.settle([(v.dispatch, v.decision) for v in verdicts])
-            # Those whose job is gone come first, in a statement of their own.
-            for v in sorted(verdicts, key=lambda v: v.dispatch.row is not None):
-                assert settled.get(v.dispatch.id) == self._settle_in_model(v), str(v)
-            for v in verdicts:
-                job = JOBS.index(v.dispatch.job_key)
-                if v.decision.verb in (Verb.COMPLETE, Verb.CANCEL) and self.is_free(job):
-                    self.model.create_missing(job)  # in the trigger's stead
+        held = await self._left_for_later()
+        settled = await self.store.settle([(v.dispatch, v.decision) for v in verdicts])
+        # Those whose job is gone come first, in a statement of their own.
+        for v in sorted(verdicts, key=lambda v: v.dispatch.row is not None):
+            assert settled.get(v.dispatch.id) == self._settle_in_model(v, held), str(v)
+        for v in verdicts:
+            job = JOBS.index(v.dispatch.job_key)
+            if v.decision.verb in (Verb.COMPLETE, Verb.CANCEL) and self.is_free(job):
+                self.model.create_missing(job)  # in the trigger's stead
         return settled
 
-    def _settle_in_model(self, verdict: Verdict) -> str | None:
+    def _settle_in_model(self, verdict: Verdict, held: set[int]) -> str | None:
         d, said = verdict.dispatch, said_by(verdict.decision)
-        held = self.transaction.jobs if self.transaction else set()
         worker = self._number_of(d.worker)
         return self._engine_puts(  # type: ignore[no-any-return]
             JOBS.index(d.job_key), lambda: self.model.settle(d.id, d.attempt, worker, at(d), said, held)
         )
-
-    @asynccontextmanager
-    async def _unless_it_waits(self) -> AsyncIterator[None]:
-        """What waits for a row that the user's transaction has made, and not committed, changes nothing."""
-        try:
-            yield
-        except asyncpg.LockNotAvailableError:
-            if not self.transaction:
-                raise
 
     # -- rescue
 
@@ -491,10 +487,16 @@ class Bench:
         await self.carry_out(await self.find_overdue())
 
     async def absorb(self, most: int = ALL) -> None:
-        held = {job for job in self.transaction.jobs if self.model.jobs[job].row} if self.transaction else set()
-        async with self._unless_it_waits():
-            absorbed = await self.store.absorb(most)
-            assert absorbed == self.model.absorb(most, held)
+        held = await self._left_for_later()
+        assert await self.store.absorb(most) == self.model.absorb(most, held)
+
+    async def _left_for_later(self) -> set[int]:
+        """Jobs that the user's open transaction keeps from workers: it holds their rows or, where it has made these
+        and nobody sees them yet, their dispatches."""
+        locked = await self._locked()
+        gone = {job for job, j in enumerate(self.model.jobs) if j.row is None}
+        holding = {job for job, j in enumerate(self.model.jobs) if j.open and j.open.id in locked}
+        return (self.transaction.jobs - gone) | holding if self.transaction else set()
 
     async def look_for_missing(self) -> None:
         page = await self.store.unreconciled(None, ALL)

@@ -315,7 +315,7 @@ class Model:
         job = self.jobs[number]
         verb, outcome = said.split()
         if seen is None:
-            if job.row is not None:
+            if job.row is not None or number in held:
                 return None
             duty.finish("superseded")
             duty.become("cancelled")

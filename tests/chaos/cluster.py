@@ -1,4 +1,4 @@
-"""The server that scenes run on, one after the other; durable, so that a crash may not lose what was committed."""
+"""A server that scenes run on, one after the other; durable, so that a crash may not lose what was committed."""
 
 from __future__ import annotations
 

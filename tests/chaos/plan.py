@@ -18,12 +18,13 @@ LAST = "glue"
 
 @dataclass(frozen=True)
 class Plan:
-    """The size of a scene. Times are in seconds. ``proxied``: the workers' connections go through the proxy.
+    """The size of a scene. Times are in seconds.
 
     ``rate``: jobs a second, for ``seconds``. ``recovery``: how long after the fault every job may take to reach the
-    end. ``injected``: faults at named points inside the workers (``faulty_worker.py``). ``tricks``: what stages do
-    (``tricks.py``), as shares of first attempts. ``frozen``: how long a process stays stopped. ``may_abort``: the fault
-    itself aborts users' transactions.
+    end. ``proxied``, ``stages_proxied``: connections of workers, or of stages, go through the proxy. ``injected``:
+    faults at named points inside the first ``faulty`` workers (``faulty_worker.py``). ``tricks``: what stages do
+    (``tricks.py``), as shares of first attempts. ``frozen``: how long a process stays stopped. ``may_abort``: the
+    fault itself aborts users' transactions.
     """
 
     seconds: float = 5
@@ -42,6 +43,7 @@ class Plan:
     proxied: bool = False
     stages_proxied: bool = False
     work: tuple[float, float] = (0.0, 0.3)
+    faulty: int = 99
     injected: Mapping[str, float] = field(default_factory=dict)
     tricks: Mapping[str, float] = field(default_factory=dict)
     trick_attempts: int = 2

@@ -1,4 +1,4 @@
-"""Plays faults one after the other on one cluster."""
+"""Plays faults, a few at a time: each lane has a server of its own, and plays one after the other there."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -19,17 +20,31 @@ EVIDENCE_JOBS = 2
 NOISE = "event=job_state_changed"
 
 
-async def run(faults: Sequence[Fault], seed: str, folder: Path) -> AsyncIterator[Verdict]:
+async def run(faults: Sequence[Fault], seed: str, folder: Path, lanes: int) -> AsyncIterator[Verdict]:
     """The verdicts, as they come. Journals of a scene stay in ``folder`` where it did not hold."""
-    async with Cluster(folder / "cluster") as cluster:
-        for fault in faults:
-            if why := fault.cannot():
-                yield Verdict(fault.name, skipped=why)
-            elif fault.plan.own_cluster:
-                async with fault.plan.own_cluster(folder) as own:
-                    yield await play(fault, seed, own, folder)
-            else:
-                yield await play(fault, seed, cluster, folder)
+    waiting = deque(faults)
+    verdicts: asyncio.Queue[Verdict] = asyncio.Queue()
+
+    async def lane(number: int) -> None:
+        async with Cluster(folder / f"cluster-{number}") as cluster:
+            while waiting:
+                await verdicts.put(await _play_there(waiting.popleft(), seed, cluster, folder))
+
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(min(lanes, len(faults))):
+            tasks.create_task(lane(number))
+        for _ in faults:
+            yield await verdicts.get()
+
+
+async def _play_there(fault: Fault, seed: str, cluster: Cluster, folder: Path) -> Verdict:
+    """On the lane's cluster, or on one of the fault's own."""
+    if why := fault.cannot():
+        return Verdict(fault.name, skipped=why)
+    if fault.plan.own_cluster:
+        async with fault.plan.own_cluster(folder) as own:
+            return await play(fault, seed, own, folder)
+    return await play(fault, seed, cluster, folder)
 
 
 async def play(fault: Fault, seed: str, cluster: Cluster, folder: Path) -> Verdict:

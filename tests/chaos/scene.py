@@ -118,7 +118,7 @@ class Scene:
     def _worker(self, number: int) -> Child:
         def command(who: str) -> list[str]:
             arguments = ["run", "--config", str(self.config(number))]
-            if not self.plan.injected or Path(self.folder, "calm").exists():
+            if not self.plan.injected or number > self.plan.faulty or Path(self.folder, "calm").exists():
                 return [str(Path(sys.executable).with_name("pgbaton")), *arguments]
             faults = {"who": who, "folder": str(self.folder), "seed": self.seed, "faults": dict(self.plan.injected)}
             return python("chaos.faulty_worker", json.dumps(faults), *arguments)

@@ -85,15 +85,17 @@ async def worker_frozen_at_every_point(scene: Scene) -> None:
 
 
 @fault(
+    seconds=8,
     workers=3,
-    injected={"after_call:freeze": 0.02, "before_note:freeze": 0.03, "before_settle:freeze": 0.05},
-    tricks={"throw": 0.3, "mark_failed": 0.1, "error": 0.1},
+    faulty=1,
+    injected={"before_settle:freeze": 0.5},
+    tricks={"throw": 0.4},
     trick_attempts=1,
     lease=2,
-    timeout=2,
-    frozen=4,
-    work=(0.3, 1.2),
-    rate=15,
+    timeout=3,
+    frozen=5,
+    work=(0.5, 2.5),
+    rate=12,
     recovery=20,
 )
 async def worker_settles_too_late(scene: Scene) -> None:
