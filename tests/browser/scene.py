@@ -169,6 +169,10 @@ async def build(dsn: str, *, prepared: bool = False, scale: float = 1.0) -> None
             "UPDATE pgbaton.dispatches SET settled_at = settled_at - interval '3 h' "
             "WHERE settled_at < now() - interval '55 min'"
         )
+        await db.execute(
+            "UPDATE pgbaton.dispatches SET worker = (SELECT max(id) FROM pgbaton.workers) "
+            "WHERE id = (SELECT min(id) FROM pgbaton.dispatches WHERE state = 'running' AND stage = 'planner')"
+        )
         await db.execute(IN_ORDER)
         await db.execute("SET session_replication_role = origin")
         await db.execute("ANALYZE")

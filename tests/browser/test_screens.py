@@ -38,7 +38,7 @@ async def test_the_overview_says_what_is_wrong_and_shows_the_line(person: Any) -
     page = await person()
     said = await text(page, "#findings")
     assert "6 died at overlay" in said
-    assert "yolo_detect does not answer (4 times in a row)" in said
+    assert "yolo_detect does not answer (tries in a row: 4)" in said
     assert "Worker app-yh-3 has not renewed its lease" in said
     assert "vlm_judge is paused" in said
     names = [await item.inner_text() for item in await page.query_selector_all(".stage h3")]

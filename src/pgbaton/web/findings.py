@@ -57,7 +57,7 @@ def _found(seen: Overview) -> Iterator[Finding]:
 
 
 def _lost_workers(seen: Overview) -> Iterator[Finding]:
-    """What is held by the lost is worth a warning; that it was taken over, a word; that it came back by itself, none."""
+    """What they hold is worth a warning; that it was taken over, a word; one that came back under its name, none."""
     living = {w.name for w in seen.workers if w.alive}
     for worker in seen.workers:
         values: dict[str, object] = {"worker": worker.name, "silent_s": worker.silent}
