@@ -100,7 +100,7 @@ def load_settings(path: Path | None = None, given: Mapping[str, object] | None =
             raise ConfigError(f"{path}: worker.{name}: a secret does not belong in this file; set {variable}")
     for name in table:
         if name not in Settings.model_fields:
-            raise ConfigError(f"{path}: worker.{name}: unknown key (it is {table[name]!r:.200})")
+            raise ConfigError(f"{path}: worker.{name}: unknown key{_shown(table[name])}")
     environment = read_settings(Settings)  # first: validating the table reads the environment, too
     from_file = _validated(lambda: Settings.model_validate(table), f"{path}: worker") if table else None
     chosen: dict[str, Any] = {name: getattr(from_file, name) for name in table} if from_file else {}
@@ -154,6 +154,13 @@ def _key(location: tuple[int | str, ...]) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in as_in_file)
 
 
+def _shown(value: object) -> str:
+    """A wrong value for its message, unless it is large or may hold a password."""
+    if isinstance(value, dict | list | tuple) or (isinstance(value, str) and "@" in value):
+        return ""
+    return f" (it is {value!r:.200})"
+
+
 def _sentences(error: ValidationError, place: str, named: Callable[[tuple[int | str, ...]], str] = _key) -> list[str]:
     """One line for each fault: place, key, what is wrong, and the value unless it may hold a secret."""
     faults = error.errors(include_url=False, include_context=False)
@@ -163,14 +170,8 @@ def _sentences(error: ValidationError, place: str, named: Callable[[tuple[int | 
             continue  # a list with a bad part in it: the part's own fault is the one to mend
         where = named(fault["loc"])
         said = fault["msg"].removeprefix("Value error, ")
-        value = fault.get("input")
-        shown = (
-            ""
-            if where.upper().endswith(("DATABASE_URL", "LISTEN_URL"))
-            or isinstance(value, dict | list | tuple)
-            or (isinstance(value, str) and "@" in value)  # an address with a password, perhaps
-            else f" (it is {value!r:.200})"
-        )
+        secret = where.upper().endswith(("DATABASE_URL", "LISTEN_URL"))
+        shown = "" if secret else _shown(fault.get("input"))
         if fault["type"] == "extra_forbidden":
             said = "unknown key"
         elif fault["type"] == "missing":

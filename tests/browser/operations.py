@@ -21,7 +21,6 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -52,6 +51,17 @@ def free_port() -> int:
 
 def sql(name: str) -> str:
     return files("adstudio").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
+
+
+async def said_by(environment: dict[str, str], *command: str) -> str:
+    """What a command writes that must find nothing wrong."""
+    process = await asyncio.create_subprocess_exec(
+        BIN / command[0], *command[1:], env=os.environ | environment, stdout=subprocess.PIPE
+    )
+    said, _ = await process.communicate()
+    if process.returncode:
+        raise AssertionError(said.decode())
+    return said.decode().strip()
 
 
 class Process:
@@ -167,19 +177,14 @@ class Night:
 
     async def picture(self, name: str, *of: str, height: int | None = None) -> None:
         """Of what matters alone: the box around these parts of the page."""
-        await self.page.evaluate(UNNAMED, socket.gethostname())
-        boxes = [await self.page.locator(part).first.bounding_box() for part in of]
-        seen = [box for box in boxes if box is not None]
-        left, top = min(b["x"] for b in seen) - MARGIN, min(b["y"] for b in seen) - MARGIN
-        right, bottom = (
-            max(b["x"] + b["width"] for b in seen) + MARGIN,
-            max(b["y"] + b["height"] for b in seen) + MARGIN,
-        )
-        left, top = max(left, 0), max(top, 0)
-        clip = {"x": left, "y": top, "width": right - left, "height": min(bottom - top, height or 5000)}
+        x, y, right, bottom = await self.page.evaluate(BOX, [list(of), socket.gethostname()])
+        x, y = max(x - MARGIN, 0), max(y - MARGIN, 0)
+        clip = {"x": x, "y": y, "width": right + MARGIN - x, "height": min(bottom + MARGIN - y, height or 5000)}
         await self.page.screenshot(path=self.out / f"operations-{name}.png", clip=clip, full_page=True)
 
-    async def feed(self, count: int, tenant: str = "hanbit", photo: bytes | None = None, inputs: bool = True) -> list[UUID]:
+    async def feed(
+        self, count: int, tenant: str = "hanbit", photo: bytes | None = None, inputs: bool = True
+    ) -> list[UUID]:
         """What an image generator would do: jobs with their photo and line, then the word that they are due."""
         db = await asyncpg.connect(self.db_url)
         jobs = [uuid4() for _ in range(count)]
@@ -189,19 +194,24 @@ class Night:
             shot = photo or (ASSETS / "photos" / f"{name}.jpg").read_bytes()
             await db.execute(sql("demo_add_job"), job, tenant)
             if inputs:
-                await db.execute(sql("demo_add_inputs"), job, tenant, shot, copy if korean else None, None if korean else copy)
+                await db.execute(
+                    sql("demo_add_inputs"), job, tenant, shot, copy if korean else None, None if korean else copy
+                )
         for job in jobs:
             await db.execute(sql("demo_hand_over"), job)
         await db.close()
         return jobs
 
 
-UNNAMED = """name => {
+BOX = """([parts, name]) => {
     scrollTo(0, 0);
     const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
     while (texts.nextNode()) texts.currentNode.data = texts.currentNode.data.replaceAll(name + ":", "app-yh:");
+    const boxes = parts.map((part) => document.querySelector(part).getBoundingClientRect());
+    return [Math.min(...boxes.map((b) => b.left)), Math.min(...boxes.map((b) => b.top)),
+            Math.max(...boxes.map((b) => b.right)), Math.max(...boxes.map((b) => b.bottom))];
 }"""
-"""The name of the machine that the pictures were taken on concerns nobody."""
+"""The box around parts of the page; the name of the machine that it is taken on concerns nobody."""
 LINE = "section:has(> ol.line)"
 
 
@@ -229,9 +239,13 @@ async def stage_slow(night: Night) -> None:
     """The stages' machine has hardly any processor left."""
     night.broken("a stage is slow")
     async with night.stages.starved():
-        await night.feed(60)
+        await night.feed(36)
         await night.found("bottleneck")
         await night.picture("slow", "#findings", LINE)
+        await night.page.click(".tally a.running")
+        await night.page.click("#jobs tbody a")
+        await night.see("is being called", "#why")
+        await night.picture("slow-job", "h1", "#why")
         await night.click("nav >> text=Stages", "Stages")
         await night.click("#pause-1", "Pause")
         await night.open("/")
@@ -248,7 +262,7 @@ async def stage_slow(night: Night) -> None:
 async def worker_killed(night: Night) -> None:
     """One of two workers, in the middle of its calls."""
     async with night.stages.starved():
-        jobs = await night.feed(24, "moonbakery")
+        jobs = await night.feed(16, "moonbakery")
         db = await asyncpg.connect(night.db_url)
         held = None
         while held is None:
@@ -264,15 +278,15 @@ async def worker_killed(night: Night) -> None:
         await night.found(re.compile("has not renewed its lease|taken over"))
         await night.picture("killed", "#findings", "section:has(> #h-workers)")
         await night.see("taken over")
-        await night.picture("killed-over", "#findings", "section:has(> #h-workers)")
     await night.open(f"/job?key={held}")
     await night.page.wait_for_selector("#why:has-text('done')", timeout=PATIENCE)
-    await night.picture("killed-job", "#why", "section:has(> .title > #h-calls)")
+    await night.picture("killed-job", "section:has(> .title > #h-calls)")
     await night.open("/")
     await night.see(re.compile("taken over|All is well"))
+    await night.page.wait_for_selector("dl.big > :nth-child(3) dd:text-is('0')", timeout=PATIENCE)
     night.now.ended = time.monotonic()
     await night.picture("killed-after", "#findings", "section:has(> #h-workers)")
-    assert len(jobs) == 24
+    assert len(jobs) == 16
     night.worker.start()
 
 
@@ -284,7 +298,7 @@ async def bad_rows(night: Night) -> None:
     await night.found(re.compile("failed at|died at"))
     await night.picture("bad", "#findings", LINE)
     await night.click("#findings a:has-text('See them')", "See them")
-    await night.page.wait_for_selector("#jobs")
+    await night.page.wait_for_selector("#jobs td:has-text('no inputs')")
     await night.picture("bad-jobs", "#jobs")
     await night.click(f"#jobs a:has-text('{empty}')", "the job without inputs")
     await night.page.wait_for_selector("#why")
@@ -311,7 +325,7 @@ async def bad_rows(night: Night) -> None:
 
 async def postgres_restarted(night: Night) -> None:
     """Away for a while, in the middle of work."""
-    await night.feed(30, "acme")
+    await night.feed(16, "acme")
     night.broken("Postgres is restarted")
     await asyncio.to_thread(night.postgres.stop)
     await night.found("cannot be reached", "#problem")
@@ -338,10 +352,12 @@ async def operate(folder: Path, out: Path, some: list[str]) -> None:
         url, ports = postgres.dsn(), (free_port(), free_port())
         stages_at = f"http://127.0.0.1:{ports[0]}"
         pipeline = folder / "pgbaton.toml"
-        pipeline.write_text(FILE.read_text(encoding="utf-8").replace("http://127.0.0.1:8011", stages_at), encoding="utf-8")
+        pipeline.write_text(
+            FILE.read_text(encoding="utf-8").replace("http://127.0.0.1:8011", stages_at), encoding="utf-8"
+        )
         same = {"DATABASE_URL": url, "LOG_LANGUAGE": "en", "STAGE_BASE_URL": stages_at}
         serve = ("adstudio", "serve")
-        subprocess.run([BIN / "adstudio", "prepare"], env=os.environ | same, check=True, stdout=subprocess.DEVNULL)
+        await said_by(same, "adstudio", "prepare")
         # The page and a worker; the stages, elsewhere; a second worker.
         front = Process(folder, "front", *serve, **same, PORT=str(ports[1]), PGBATON_WEB_TOKEN=OPERATOR)
         stages = Process(folder, "stages", *serve, **same, PORT=str(ports[0]), ENABLE_JOB_STATE_LISTENER="false")
@@ -376,10 +392,7 @@ async def operate(folder: Path, out: Path, some: list[str]) -> None:
                 print(process.name, process.log.read_text()[-1500:])
             (out / "operations-failed.png").write_bytes((folder / "at-the-end.png").read_bytes())
             raise
-        doctor = subprocess.run(
-            [BIN / "pgbaton", "doctor", "--invariants"], env=os.environ | same, capture_output=True, text=True
-        )
-        print(doctor.stdout.strip())
+        print(await said_by(same, "pgbaton", "doctor", "--invariants"))
         report(night)
 
 

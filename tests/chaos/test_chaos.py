@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,10 +22,11 @@ SHORT = ("worker_killed", "postgres_killed", "connections_of_workers_terminated"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def server() -> Iterator[Cluster]:
     """A durable server of this slice's own, as it is about to be killed."""
-    with asyncio.Runner() as runner:
-        cluster = Cluster(tmp_path_factory.mktemp("chaos") / "cluster")
+    with tempfile.TemporaryDirectory(prefix="pgbaton-chaos-") as folder, asyncio.Runner() as runner:
+        Path(folder).chmod(0o711)  # as root, the server runs as another user
+        cluster = Cluster(Path(folder, "cluster"))
         runner.run(cluster.__aenter__())
         yield cluster
         runner.run(cluster.__aexit__())
