@@ -21,6 +21,10 @@ RESTART_AFTER = (0.1, 0.6)
 """Seconds until whatever keeps processes running (a container's restart policy, say) starts another."""
 
 
+_FINDS_US = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])}
+"""However this package was found, the processes that it starts find it, too."""
+
+
 class Child:
     """One of the scene's processes, kept running: ``who`` is its name and life (``worker-1.3``)."""
 
@@ -73,7 +77,7 @@ class Child:
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
-                env=os.environ | self._environment,
+                env=os.environ | _FINDS_US | self._environment,
                 preexec_fn=_die_with_parent,
             )
         self._journal.write("started", process=self.name, life=self._life, pid=self.pid)
