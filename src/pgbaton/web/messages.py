@@ -105,8 +105,8 @@ MESSAGES: dict[str, tuple[str, str]] = {
         "Worker {worker} has not renewed its lease for {silent}; the {count} that it holds go to others.",
     ),
     "find.lost_over": (
-        "워커 {worker}가 {silent} 전에 끊겼습니다. 맡고 있던 작업은 다른 워커가 모두 넘겨받았습니다.",
-        "Worker {worker} was lost {silent} ago; others have taken over what it held.",
+        "워커 {worker}의 연결이 {silent} 전에 끊겼습니다. 지금 맡고 있는 작업은 없습니다.",
+        "Worker {worker} was lost {silent} ago; it holds nothing any more.",
     ),
     "find.circuit": (
         "{stage} 단계가 응답하지 않습니다 (연속 {strikes}회). 살아나면 자동으로 다시 호출합니다.",
