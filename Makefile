@@ -2,7 +2,7 @@
 # made from has changed: a fresh machine needs make and a Python of 3.11 or newer, nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo pictures screenshots test model chaos check format schema lock clean
+.PHONY: help setup demo pictures screenshots operations test model chaos check format schema lock clean
 
 BIN     := .venv/bin
 STAMP   := .venv/.made
@@ -47,6 +47,9 @@ format: $(STAMP) ## put the code into the house's format
 
 screenshots: $(STAMP) ## pictures of the page, into docs/images (needs Chromium)
 	$(BIN)/python tests/browser/screenshots.py docs/images
+
+operations: $(STAMP) ## break a running app-yh in five ways and mend it from the page, with pictures (needs Chromium)
+	$(BIN)/python tests/browser/operations.py docs/images
 
 schema: $(STAMP) ## after a migration or a change of the trigger: write down the SQL that comes of it
 	$(BIN)/python tests/schema_dump.py
