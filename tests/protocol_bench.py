@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 import pytest
@@ -19,11 +19,14 @@ import protocol_model as model
 from line import two_stages
 from pgbaton.attach import attach, read_table
 from pgbaton.errors import LeaseLost
+from pgbaton.insights import retry
 from pgbaton.model import Advance, Dispatch, State
 from pgbaton.outcome import Answer, Begin, Decision, Reply, Verb, decide, decide_claimed, decide_lost, decide_overdue
 from pgbaton.store import Move, Store
 from pgbaton.table import JobTable
 from protocol_model import ATTEMPTS, DOWN, ENTRY, LIMIT, OPEN, Duty, Model, Place
+
+T = TypeVar("T")
 
 READ_COMMITTED, REPEATABLE_READ, SERIALIZABLE = "read_committed", "repeatable_read", "serializable"
 JOBS = [f"00000000-0000-4000-8000-{n:012d}" for n in range(2)]
@@ -124,6 +127,7 @@ class Ground:
 
     store: Store
     table: JobTable
+    work: asyncpg.Connection
     look: asyncpg.Connection
     user: asyncpg.Connection
     holder: asyncpg.Connection
@@ -141,7 +145,7 @@ class Ground:
             table = await read_table(look, pipeline)
             for session in (work, look, user):  # nobody waits for the user's transaction
                 await session.execute("SET lock_timeout = '500ms'")
-            yield cls(Store(work, table, [s.step for s in pipeline.stages]), table, look, user, holder)
+            yield cls(Store(work, table, [s.step for s in pipeline.stages]), table, work, look, user, holder)
         finally:
             for session in sessions:
                 session.terminate()
@@ -170,6 +174,12 @@ class Bench:
         await self.ground.look.execute(CLEAN)
         self.ids = [await self.store.register(f"w{n}", 10, 3600) for n in range(WORKERS)]
         self.model.alive = dict.fromkeys(range(WORKERS), True)
+
+    async def then(self, step: Awaitable[T]) -> T:
+        """One step, and the comparison."""
+        found = await step
+        await self.compare()
+        return found
 
     def keeps_state(self, stage: str) -> bool:
         return self.pipeline.stage(stage).advance is Advance.STAGE
@@ -233,6 +243,17 @@ class Bench:
         self.by_hand[job] = by_hand
         if changed and (stage := self.model.routed(job)):
             self.entered[job, stage] += 1
+
+    async def retry(self) -> None:
+        """A person gives every job another life that has come to a stop, and haste to those that wait."""
+        held = self.transaction.jobs if self.transaction else set()
+        expected = self.model.retry(held, await self._locked())
+        retried = await retry(self.ground.work, self.ground.table, None, None)
+        assert sorted(retried) == sorted(JOBS[job] for job in expected)
+        for job in expected:
+            if self.model.jobs[job].row in ENTRY.values():
+                self.versions[job] += 1
+                self.entered[job, str(self.model.routed(job))] += 1
 
     async def open_transaction(self, isolation: str) -> None:
         """Its snapshot is taken here."""

@@ -271,6 +271,19 @@ class Model:
         """Its changes in the inbox."""
         return sum(change.job == job for change in self.inbox)
 
+    def retry(self, held: set[int], locked: set[int]) -> list[int]:
+        """By a person: a dead job starts over, with all attempts; one that waits for its retry is due now."""
+        retried = []
+        for number, job in enumerate(self.jobs):
+            newest = job.duties[-1] if job.duties else None
+            if newest and newest.state == "retryable" and newest.id not in locked:
+                newest.due = True
+                retried.append(number)
+            elif newest and newest.state == "dead" and job.row == (newest.stage, "failed") and number not in held:
+                self.change(number, ENTRY[newest.stage])
+                retried.append(number)
+        return retried
+
     # -- the workers
 
     def find(self, duty_id: int) -> tuple[int, Duty] | None:

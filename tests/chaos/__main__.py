@@ -7,6 +7,7 @@ import asyncio
 import logging
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -38,7 +39,11 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="pgbaton-chaos-"))
     folder.chmod(0o711)  # as root, the server runs as another user
     began = time.monotonic()
-    verdicts = asyncio.run(_run(names, seed, folder, given.lanes))
+    try:
+        verdicts = asyncio.run(_run(names, seed, folder, given.lanes))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        shutil.rmtree(folder, ignore_errors=True)
+        return 130
     print()
     text = report.markdown(verdicts, seed, time.monotonic() - began, machine())
     print(text)
@@ -53,6 +58,9 @@ def main() -> int:
 
 
 async def _run(names: list[str], seed: str, folder: Path, lanes: int) -> list[Verdict]:
+    task = asyncio.current_task()
+    assert task
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # leave nothing running
     verdicts = {}
     async for verdict in run([FAULTS[name] for name in names], seed, folder, lanes):
         verdicts[verdict.fault] = verdict

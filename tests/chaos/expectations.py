@@ -39,7 +39,7 @@ class Expectations:
         self._checks.append(check)
 
     def deaths_noticed(self) -> None:
-        """What a worker had claimed when it died is called again within its lease and a round of rescue."""
+        """What a worker had claimed when it died is called again within its lease, a round of rescue and a second."""
 
         def check(entries: list[Entry]) -> None:
             noticed = []
@@ -49,7 +49,7 @@ class Expectations:
                     again = [e.at for e in entries if e.event == "received" and e["job"] in jobs and e.at > death.at]
                     noticed.append(min(again, default=death.at + 999) - death.at)
             if noticed:
-                self.target("a worker's death is noticed", max(noticed), self._plan.lease + 1.5)
+                self.target("a worker's death is noticed", max(noticed), self._plan.lease + 2)
             else:
                 self.violations.append("the fault did not happen: no worker died with a claim in its hands")
 

@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from itertools import pairwise
 from pathlib import Path
 
 from chaos.journal import Journal
@@ -23,6 +22,8 @@ RESTART_AFTER = (0.1, 0.6)
 
 _FINDS_US = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])}
 """However this package was found, the processes that it starts find it, too."""
+
+BLUNDERS = ("Traceback", "never retrieved", "never awaited")
 
 
 class Child:
@@ -133,12 +134,12 @@ class Child:
     @property
     def stumbled(self) -> bool:
         """Whether it said what no program should say (but the driver's pool, which tells of lost connections so)."""
-        lines = self.log.read_text(errors="replace").splitlines()
-        return any(
-            sign in line and "asyncpg.pool" not in before
-            for before, line in pairwise(["", *lines])
-            for sign in ("Traceback", "never retrieved", "never awaited")
-        )
+        speaker = ""
+        for line in self.log.read_text(errors="replace").splitlines():
+            speaker = line if line[:2] == "20" else speaker  # a line of the log begins with its date
+            if any(sign in line for sign in BLUNDERS) and "asyncpg.pool" not in speaker:
+                return True
+        return False
 
     def end(self) -> None:
         """At the end of the scene, whatever state it is in."""

@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from pgbaton.model import Advance
 from postgres import Cluster
 from protocol_bench import ALL, JOBS, READ_COMMITTED, REPEATABLE_READ, SERIALIZABLE, WORKERS, Bench, Ground, Hand
-from protocol_model import ANSWERS, Duty, Place
+from protocol_model import ANSWERS, Duty, Model, Place
 
 EXAMPLES = int(os.environ.get("PGBATON_EXAMPLES", "0"))
 ENTRY: Place = ("made", "done")
@@ -57,16 +57,14 @@ class Protocol(RuleBasedStateMachine):
         self.bench = Bench(self.ground)
         self.failed = False
 
+    @property
+    def model(self) -> Model:
+        return self.bench.model
+
     def do(self, step: Coroutine[Any, Any, Any]) -> Any:
         """One step, and the comparison."""
-
-        async def then_compare() -> Any:
-            found = await step
-            await self.bench.compare()
-            return found
-
         try:
-            return self.runner.run(then_compare())
+            return self.runner.run(self.bench.then(step))
         except BaseException:
             self.failed = True
             raise
@@ -88,6 +86,11 @@ class Protocol(RuleBasedStateMachine):
     @rule(job=jobs, row=rows, isolation=isolations)
     def somebody_puts_the_row(self, job: int, row: Place | None, isolation: str) -> None:
         self.do(self.bench.put(job, row, isolation))
+
+    @precondition(lambda self: any(j.duties and j.duties[-1].state in ("retryable", "dead") for j in self.model.jobs))
+    @rule()
+    def somebody_retries(self) -> None:
+        self.do(self.bench.retry())
 
     @precondition(lambda self: self.bench.transaction is None)
     @rule(isolation=isolations)
@@ -125,7 +128,7 @@ class Protocol(RuleBasedStateMachine):
 
     @property
     def due(self) -> list[Duty]:
-        return [d for d in self.bench.model.open_duties if d.state != "running" and d.due]
+        return [d for d in self.model.open_duties if d.state != "running" and d.due]
 
     @precondition(lambda self: self.at_stages)
     @rule(pick=picks, status=st.sampled_from(["done", "done", "failed"]), isolation=isolations)
@@ -161,7 +164,7 @@ class Protocol(RuleBasedStateMachine):
 
     # -- rescue
 
-    @precondition(lambda self: self.bench.model.inbox)
+    @precondition(lambda self: self.model.inbox)
     @rule(how=st.sampled_from(["absorbs all", "absorbs one", "reconciles"]))
     def of_changes_a_worker(self, how: str) -> None:
         if how == "reconciles":
@@ -170,7 +173,7 @@ class Protocol(RuleBasedStateMachine):
         else:
             self.do(self.bench.absorb(1 if how == "absorbs one" else ALL))
 
-    @precondition(lambda self: any(d.state == "running" for d in self.bench.model.open_duties))
+    @precondition(lambda self: any(d.state == "running" for d in self.model.open_duties))
     @rule(
         worker=workers, what=st.sampled_from(["rescues", "finds orphans", "finds orphans, claiming", "finds overdue"])
     )
@@ -184,7 +187,7 @@ class Protocol(RuleBasedStateMachine):
 
     # -- what befalls workers, and time
 
-    @precondition(lambda self: any(d.worker is not None for d in self.bench.model.open_duties))
+    @precondition(lambda self: any(d.worker is not None for d in self.model.open_duties))
     @rule(worker=workers, fate=st.sampled_from(["dies", "freezes", "comes back"]))
     def it_befalls(self, worker: int, fate: str) -> None:
         if fate == "comes back":
@@ -192,10 +195,10 @@ class Protocol(RuleBasedStateMachine):
         else:
             self.do(self.bench.lose_lease(worker, forgets=fate == "dies"))
 
-    @precondition(lambda self: not all(self.bench.model.alive.values()))
+    @precondition(lambda self: not all(self.model.alive.values()))
     @rule()
     def a_worker_comes_back(self) -> None:
-        self.do(self.bench.renew(min(w for w, alive in self.bench.model.alive.items() if not alive)))
+        self.do(self.bench.renew(min(w for w, alive in self.model.alive.items() if not alive)))
 
     @precondition(lambda self: self.waiting)
     @rule(pick=picks)
@@ -206,15 +209,15 @@ class Protocol(RuleBasedStateMachine):
 
     @property
     def waiting(self) -> list[Duty]:
-        duties = self.bench.model.open_duties
+        duties = self.model.open_duties
         return [d for d in duties if (d.state == "retryable" and not d.due) or (d.waits and not d.overdue)]
 
-    @precondition(lambda self: any(not d.old and d.attempt for d in self.bench.model.open_duties))
+    @precondition(lambda self: any(not d.old and d.attempt for d in self.model.open_duties))
     @rule(pick=picks)
     def a_day_passes(self, pick: int) -> None:
-        self.do(self.bench.pass_a_day(chosen(self.bench.model.open_duties, pick)))
+        self.do(self.bench.pass_a_day(chosen(self.model.open_duties, pick)))
 
-    @precondition(lambda self: any(s.circuit == "open" for s in self.bench.model.stages.values()))
+    @precondition(lambda self: any(s.circuit == "open" for s in self.model.stages.values()))
     @rule()
     def circuits_let_a_probe_through(self) -> None:
         self.do(self.bench.pass_circuits())
