@@ -165,7 +165,6 @@ class Bench:
         self.transaction: Transaction | None = None
         self.versions = [0] * len(JOBS)
         self.by_hand = [True] * len(JOBS)
-        self.missing: list[str] = []
         self.entered: Counter[tuple[int, str]] = Counter()
         self.effects: Counter[tuple[int, str]] = Counter()
 
@@ -247,11 +246,12 @@ class Bench:
     async def retry(self) -> None:
         """A person gives every job another life that has come to a stop, and haste to those that wait."""
         held = self.transaction.jobs if self.transaction else set()
+        before = [job.row for job in self.model.jobs]
         expected = self.model.retry(held, await self._locked())
         retried = await retry(self.ground.work, self.ground.table, None, None)
         assert sorted(retried) == sorted(JOBS[job] for job in expected)
         for job in expected:
-            if self.model.jobs[job].row in ENTRY.values():
+            if self.model.jobs[job].row != before[job]:
                 self.versions[job] += 1
                 self.entered[job, str(self.model.routed(job))] += 1
 
