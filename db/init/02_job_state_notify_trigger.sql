@@ -445,8 +445,8 @@ BEGIN
 END
 $fn$;
 
--- What the trigger calls. In READ COMMITTED the change is applied at once. REPEATABLE READ cannot update a
--- dispatch that a worker wrote after the transaction's snapshot, and a SERIALIZABLE transaction that reads our
+-- What the trigger calls. In READ COMMITTED the change is applied at once. REPEATABLE READ neither sees
+-- nor may update a dispatch that a worker wrote after the transaction's snapshot, and a SERIALIZABLE transaction that reads our
 -- indexes would conflict with its neighbours on pages that they share: both would abort the user's work because
 -- of us. There the change goes to the inbox, in the same commit.
 CREATE OR REPLACE FUNCTION pgbaton.job_changed(job_pipeline text, key text, job_tenant text, new_step text,
@@ -461,16 +461,9 @@ DECLARE
 BEGIN
     IF isolation IN ('read committed', 'read uncommitted') THEN
         due := pgbaton.settle_and_create(job_pipeline, key, job_tenant, new_step, new_status);
-    ELSIF isolation = 'serializable' THEN
+    ELSE
         INSERT INTO pgbaton.changes (pipeline, job_key, step, status)
         VALUES (job_pipeline, key, new_step, new_status);
-    ELSE
-        BEGIN
-            due := pgbaton.settle_and_create(job_pipeline, key, job_tenant, new_step, new_status);
-        EXCEPTION WHEN serialization_failure THEN
-            INSERT INTO pgbaton.changes (pipeline, job_key, step, status)
-            VALUES (job_pipeline, key, new_step, new_status);
-        END;
     END IF;
 
     -- A full notification queue would abort the user's commit; workers poll anyway.
@@ -512,14 +505,8 @@ DECLARE
 BEGIN
     IF isolation IN ('read committed', 'read uncommitted') THEN
         PERFORM pgbaton.cancel_open(job_pipeline, keys);
-    ELSIF isolation = 'serializable' THEN
-        INSERT INTO pgbaton.changes (pipeline, job_key) SELECT job_pipeline, unnest(keys);
     ELSE
-        BEGIN
-            PERFORM pgbaton.cancel_open(job_pipeline, keys);
-        EXCEPTION WHEN serialization_failure THEN
-            INSERT INTO pgbaton.changes (pipeline, job_key) SELECT job_pipeline, unnest(keys);
-        END;
+        INSERT INTO pgbaton.changes (pipeline, job_key) SELECT job_pipeline, unnest(keys);
     END IF;
 END
 $fn$;

@@ -206,16 +206,9 @@ DECLARE
 BEGIN
     IF isolation IN ('read committed', 'read uncommitted') THEN
         due := pgbaton.settle_and_create(job_pipeline, key, job_tenant, new_step, new_status);
-    ELSIF isolation = 'serializable' THEN
+    ELSE
         INSERT INTO pgbaton.changes (pipeline, job_key, step, status)
         VALUES (job_pipeline, key, new_step, new_status);
-    ELSE
-        BEGIN
-            due := pgbaton.settle_and_create(job_pipeline, key, job_tenant, new_step, new_status);
-        EXCEPTION WHEN serialization_failure THEN
-            INSERT INTO pgbaton.changes (pipeline, job_key, step, status)
-            VALUES (job_pipeline, key, new_step, new_status);
-        END;
     END IF;
 
     -- A full notification queue would abort the user's commit; workers poll anyway.
@@ -238,14 +231,8 @@ DECLARE
 BEGIN
     IF isolation IN ('read committed', 'read uncommitted') THEN
         PERFORM pgbaton.cancel_open(job_pipeline, keys);
-    ELSIF isolation = 'serializable' THEN
-        INSERT INTO pgbaton.changes (pipeline, job_key) SELECT job_pipeline, unnest(keys);
     ELSE
-        BEGIN
-            PERFORM pgbaton.cancel_open(job_pipeline, keys);
-        EXCEPTION WHEN serialization_failure THEN
-            INSERT INTO pgbaton.changes (pipeline, job_key) SELECT job_pipeline, unnest(keys);
-        END;
+        INSERT INTO pgbaton.changes (pipeline, job_key) SELECT job_pipeline, unnest(keys);
     END IF;
 END
 $$;
