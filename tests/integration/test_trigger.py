@@ -383,7 +383,10 @@ async def test_a_stage_under_repeatable_read_is_not_aborted_by_a_worker_that_ren
             await conn.execute(MOVE, job, "cut", "running")
             await db.execute("UPDATE pgbaton.workers SET expires_at = expires_at + interval '1 s'")
             await conn.execute(MOVE, job, "cut", "done")
-        assert (await dispatch(db, found))["state"] == "completed"
+        # Written down in that commit, and applied by any worker.
+        assert (await dispatch(db, found))["state"] == "running"
+        steps = [(c["step"], c["status"]) for c in await db.fetch("SELECT * FROM pgbaton.changes ORDER BY id")]
+        assert steps == [("cut", "running"), ("cut", "done")]
 
 
 async def test_a_claim_that_is_under_way_makes_the_writer_wait_no_longer_than_its_statement(database: str) -> None:
