@@ -103,7 +103,7 @@ class Cluster:
     @asynccontextmanager
     async def admin(self, database: str = "postgres") -> AsyncIterator[asyncpg.Connection]:
         url = urlsplit(self._server.dsn())._replace(path=f"/{database}").geturl()
-        db = await asyncpg.connect(url, timeout=5, command_timeout=30, server_settings={"application_name": "oracle"})
+        db = await asyncpg.connect(url, timeout=10, command_timeout=60, server_settings={"application_name": "oracle"})
         try:
             yield db
         finally:

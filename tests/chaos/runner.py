@@ -54,7 +54,7 @@ async def play(fault: Fault, seed: str, cluster: Cluster, folder: Path) -> Verdi
     began = time.monotonic()
     plan = fault.plan
     try:
-        async with asyncio.timeout(60 + plan.seconds + plan.recovery + plan.drain + 60):
+        async with asyncio.timeout(150 + plan.seconds + 4 * plan.recovery + plan.drain):
             async with Scene(fault.name, plan, seed, cluster, place) as scene:
                 await scene.play(fault.attack)
                 verdict = await judge(scene)
@@ -100,4 +100,4 @@ def _traceback(error: BaseException) -> list[str]:
 
 
 def machine() -> str:
-    return f"{os.cpu_count()} cores"
+    return f"{os.cpu_count()} cores, load {os.getloadavg()[2]:.0f}"

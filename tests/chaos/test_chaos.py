@@ -32,10 +32,11 @@ def server() -> Iterator[Cluster]:
         runner.run(cluster.__aexit__())
 
 
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("name", SHORT)
 async def test_every_job_survives_a_short_attack(name: str, server: Cluster, tmp_path: Path) -> None:
     fault = FAULTS[name]
-    short = replace(fault, plan=replace(fault.plan, seconds=3, rate=15, recovery=40))
+    short = replace(fault, plan=replace(fault.plan, seconds=2.5, rate=15, recovery=20))
     verdict = await play(short, "slice", server, tmp_path)
     assert verdict.held, report.accusation(verdict, "slice", str(tmp_path))
 

@@ -39,13 +39,13 @@ async def worker_killed_at_claim(scene: Scene) -> None:
     scene.expect.deaths_noticed()
 
 
-@fault(injected=at("die", 0.01, "call"))
+@fault(injected=at("die", 0.03, "call"))
 async def worker_killed_at_call(scene: Scene) -> None:
     """A worker dies before it calls a stage, or when the stage has answered."""
     await only_feed(scene)
 
 
-@fault(injected=at("die", 0.02, "note"))
+@fault(injected=at("die", 0.05, "note"))
 async def worker_killed_at_note(scene: Scene) -> None:
     """A worker dies with answers in its hands, or when they were written down."""
     await only_feed(scene)
