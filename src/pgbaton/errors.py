@@ -4,8 +4,8 @@ PgbatonError
 ├── ConfigError            a pipeline or setting that cannot be; names the place and the value
 ├── DatabaseError          the database is not there, not right, or refuses
 │   ├── NotMigrated        the schema ``pgbaton`` is missing or older than this engine
-│   └── AttachError        the user's table cannot be attached as the pipeline says
-│       └── LockNotHad     the table was busy for longer than the lock timeout
+│   ├── AttachError        the user's table cannot be attached as the pipeline says
+│   └── LockNotHad         tables were busy for longer than the lock timeout
 ├── LeaseLost              this worker's lease lapsed: what it held belongs to others now
 ├── Refused                an operator's action that cannot be done as things are
 └── JobRefused             a stage was called for a job that it may not work on
@@ -34,8 +34,8 @@ class AttachError(DatabaseError):
     """The user's table, a column of it, or a right on it is not as the pipeline needs."""
 
 
-class LockNotHad(AttachError):
-    """The lock for DDL on the user's table was not had in time; nothing was changed."""
+class LockNotHad(DatabaseError):
+    """The locks for DDL, on the user's table or on the engine's own, were not had in time; nothing was changed."""
 
 
 class LeaseLost(PgbatonError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncpg
 
 from pgbaton import sql
-from pgbaton.errors import DatabaseError
+from pgbaton.errors import DatabaseError, LockNotHad
 
 LOCK = "7239450211"
 """The advisory lock that DDL of the engine is done under."""
@@ -17,13 +17,17 @@ def migrate_sql() -> str:
         sql.render(sql.read("migration.sql"), {"version": str(version), "name": name, "sql": text})
         for version, name, text in sql.migrations()
     )
-    return sql.render(sql.read("migrate.sql"), {"lock": LOCK, "migrations": "".join(steps)})
+    newest = str(sql.migrations()[-1][0])
+    return sql.render(sql.read("migrate.sql"), {"lock": LOCK, "newest": newest, "migrations": "".join(steps)})
 
 
 async def migrate(conn: asyncpg.Connection) -> None:
-    """Create or upgrade the schema ``pgbaton``. Raises :class:`DatabaseError` where that is refused."""
+    """Create or upgrade the schema ``pgbaton``. Raises :class:`DatabaseError` where that is refused, and
+    :class:`LockNotHad` where transactions that are older than 30 seconds kept its tables busy."""
     try:
         await conn.execute(migrate_sql())
+    except asyncpg.LockNotAvailableError as error:
+        raise LockNotHad(f"{error}: a long transaction holds them. Nothing was changed; try again") from None
     except asyncpg.InsufficientPrivilegeError as error:
         raise DatabaseError(f"no right to create or change the schema pgbaton: {error}") from None
     finally:

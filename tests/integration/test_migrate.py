@@ -93,6 +93,28 @@ async def test_beside_a_worker_at_work_nothing_stops_and_nothing_fails(
     assert [r.getMessage() for r in caplog.records if r.levelname != "INFO"] == []
 
 
+async def test_an_upgrade_waits_for_open_transactions_and_aborts_none(
+    empty_database: str, db: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transaction that has read one table of ours and then wants another, while an upgrade wants both."""
+    with monkeypatch.context() as patch:
+        patch.setattr(sql, "migrations", lambda first=sql.migrations()[:1]: first)
+        await migrate(db)
+    user = await asyncpg.connect(empty_database)
+    async with user.transaction():
+        await user.execute("LOCK TABLE pgbaton.stages IN ROW SHARE MODE")
+        upgrading = asyncio.create_task(migrated(empty_database))
+        waits = "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND relation = 'pgbaton.stages'::regclass"
+        await until(lambda: db.fetchval(waits), "the upgrade waits for the user")
+        for table in ("attempts", "dispatches", "workers"):
+            await user.execute(f"LOCK TABLE pgbaton.{table} IN ROW EXCLUSIVE MODE")
+        await asyncio.sleep(1.5)  # longer than the database takes to look for deadlocks
+        assert not upgrading.done()
+    await upgrading
+    await check_migrated(db)
+    await user.close()
+
+
 async def test_each_version_upgrades_to_the_newest_with_the_work_in_it(
     empty_database: str, db: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
