@@ -68,9 +68,8 @@ def attach_sql(pipeline: Pipeline) -> str:
 
 def _trigger_body(table: JobTable) -> str:
     tenant = "NULL" if table.tenant is None else f"NEW.{quoted(table.tenant)}::text"
-    return sql.render(
-        sql.read("trigger.sql"), table.parts() | {"pipeline": literal(table.pipeline), "new_tenant": tenant}
-    )
+    names = {"pipeline": literal(table.pipeline), "channel": literal(table.channel), "new_tenant": tenant}
+    return sql.render(sql.read("trigger.sql"), table.parts() | names)
 
 
 def trigger_body_md5(table: JobTable) -> str:

@@ -29,6 +29,16 @@ SETTINGS = {
     "lock_timeout": "10s",
 }
 
+STEADY_PLANS = {
+    # What a worker does is many look-ups by key. A plan is made once a session, perhaps while the tables are empty or
+    # their statistics are old: it must be the one for full tables.
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "plan_cache_mode": "force_generic_plan",
+    "jit": "off",
+}
+
 
 def where(database_url: str) -> str:
     """The address in a database URL, without user and password."""
@@ -131,8 +141,19 @@ class ThroughPooler(Impatient):
                 yield
 
 
-def pool(database_url: str, size: int, *, through_pooler: bool, query_timeout: float | None = None) -> asyncpg.Pool:
-    """A pool of at most ``size`` connections with the engine's settings; use as an async context manager."""
+def pool(
+    database_url: str,
+    size: int,
+    *,
+    through_pooler: bool,
+    query_timeout: float | None = None,
+    steady_plans: bool = False,
+) -> asyncpg.Pool:
+    """A pool of at most ``size`` connections with the engine's settings; use as an async context manager.
+
+    ``steady_plans``: for a worker's statements, see :data:`STEADY_PLANS`.
+    """
+    direct = _STEADY_OPTIONS if steady_plans else _DIRECT_OPTIONS
 
     async def keep(_connection: asyncpg.Connection) -> None:
         """No statement of ours changes the session, so there is nothing to reset (and no round trip for it)."""
@@ -144,11 +165,12 @@ def pool(database_url: str, size: int, *, through_pooler: bool, query_timeout: f
         command_timeout=query_timeout or QUERY_TIMEOUT,
         timeout=CONNECT_TIMEOUT,
         reset=keep,
-        **(_POOLER_OPTIONS if through_pooler else _DIRECT_OPTIONS),
+        **(_POOLER_OPTIONS if through_pooler else direct),
     )
 
 
 _DIRECT_OPTIONS: dict[str, Any] = {"server_settings": SETTINGS, "connection_class": Impatient}
+_STEADY_OPTIONS: dict[str, Any] = {**_DIRECT_OPTIONS, "server_settings": SETTINGS | STEADY_PLANS}
 # A pooler passes on no settings, and prepared statements do not survive it.
 _POOLER_OPTIONS: dict[str, Any] = {"statement_cache_size": 0, "connection_class": ThroughPooler}
 

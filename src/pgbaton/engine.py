@@ -17,6 +17,7 @@ from pgbaton.database import pool as pool_of
 from pgbaton.dispatcher import Dispatcher
 from pgbaton.errors import DatabaseError
 from pgbaton.events import Event, EventLog, describe
+from pgbaton.gate import Gate
 from pgbaton.insights.counts import stages_now
 from pgbaton.listener import Listener
 from pgbaton.loops import Wake, every
@@ -99,11 +100,11 @@ class Engine:
             through_pooler = pooled(conn)
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._stop_cutting)
-            pool = await stack.enter_async_context(pool_of(dsn, 4, through_pooler=through_pooler))
+            pool = await stack.enter_async_context(pool_of(dsn, 3, through_pooler=through_pooler, steady_plans=True))
             # A lease that cannot be renewed over one connection is tried over another before it lapses.
             patience = max(1.0, self._settings.lease / 3)
             lease_pool = await stack.enter_async_context(
-                pool_of(dsn, 1, through_pooler=through_pooler, query_timeout=patience)
+                pool_of(dsn, 1, through_pooler=through_pooler, query_timeout=patience, steady_plans=True)
             )
             self._pools = (pool, lease_pool)
             client = await stack.enter_async_context(StageClient(self._pipeline, self._settings.keep_answers))
@@ -136,6 +137,7 @@ class Engine:
         settings, log, wake = self._settings, self._log, Wake()
         steps = [stage.step for stage in self._pipeline.stages]
         store = Store(pool, table, steps)
+        gate = Gate(listen_url, self._pipeline.name, wake, log) if listen_url is not None else None
         dispatcher = self._dispatcher = Dispatcher(
             self._pipeline,
             store,
@@ -144,6 +146,7 @@ class Engine:
             log,
             capacity=settings.capacity,
             poll=self._poll,
+            gate=gate,
             count_tenants=settings.metrics_by_tenant,
         )
         worker = Worker(
@@ -158,14 +161,20 @@ class Engine:
             retention=settings.retention,
             reconcile_every=settings.reconcile_every,
         )
-        if listen_url is not None:
+        if listen_url is not None and gate is not None:
             self._listener = Listener(
-                listen_url, self._pipeline.name, self._pipeline.channel, wake, log, settings.reconnect_delay
+                listen_url,
+                self._pipeline.name,
+                self._pipeline.channel,
+                wake,
+                log,
+                settings.reconnect_delay,
+                gate.heard,
             )
         await worker.renew()
         stopped = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
-            listening = tasks.create_task(self._listener.run()) if self._listener else None
+            hearing = [tasks.create_task(part.run()) for part in (self._listener, gate) if part is not None]
             duties = tasks.create_task(worker.run(stopped))
             calling = tasks.create_task(dispatcher.run())
             if settings.metrics_every > 0:
@@ -174,8 +183,8 @@ class Engine:
             await self._stop.wait()
             await self._drain(dispatcher, worker, calling)
             stopped.set()
-            if listening:
-                listening.cancel()
+            for task in hearing:
+                task.cancel()
             await duties
         log.info(Event.WORKER_STOPPED)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
+from collections.abc import Callable
 
 import asyncpg
 
@@ -25,7 +26,8 @@ DELAY_CAP = 60.0
 
 class Listener:
     """Listens on the pipeline's ``channel``, and for the engine's own signal, until cancelled, however often the
-    connection drops.
+    connection drops. ``wake`` is set when it begins to listen, and for everything that is heard unless ``heard`` is
+    to be called for that.
 
     ``reconnect_delay`` is the first delay in seconds; it grows with jitter up to 60 s and starts over after a
     good connection.
@@ -39,11 +41,13 @@ class Listener:
         wake: Wake,
         log: EventLog,
         reconnect_delay: float,
+        heard: Callable[[], None] | None = None,
     ) -> None:
         self._database_url = database_url
         self._pipeline = pipeline
         self._channel = channel
         self._wake = wake
+        self._wake_by_ear = heard or wake.set
         self._log = log
         self._backoff = Backoff(reconnect_delay, DELAY_CAP)
         self._heard: deque[str] = deque(maxlen=1000)
@@ -98,13 +102,13 @@ class Listener:
 
     def _hear_wake(self, _connection: asyncpg.Connection, _pid: int, _channel: str, payload: str) -> None:
         if payload == self._pipeline:
-            self._wake.set()
+            self._wake_by_ear()
 
     def _hear(self, _connection: asyncpg.Connection, _pid: int, _channel: str, payload: str) -> None:
         self._events.inc()
         self._heard.append(payload)
         self._spoken_to.set()
-        self._wake.set()
+        self._wake_by_ear()
 
     def _mark(self, *, connected: bool) -> None:
         self.connected = connected

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
@@ -173,7 +174,7 @@ class Pipeline(_Frozen):
         """The stage that performs ``step``; raises ``KeyError`` where there is none."""
         return self._by_step[step]
 
-    @property
+    @cached_property
     def _by_step(self) -> dict[str, Stage]:
         return {s.step: s for s in self.stages}
 

@@ -52,6 +52,7 @@ class StageClient:
             .referer(False)
             .connect_timeout(CONNECT_TIMEOUT)
             .user_agent("pgbaton")
+            .default_headers({"content-type": "application/json"})
             .build()
         )
         return self
@@ -71,10 +72,13 @@ class StageClient:
         request = (
             self._client.post(self._pipeline.base_url + stage.path)
             .timeout(timedelta(seconds=stage.timeout))
-            .header("content-type", "application/json")
-            .header("idempotency-key", f"{self._pipeline.name}-{dispatch.id}")
-            .header("x-pgbaton-attempt", str(dispatch.attempt))
-            .header("traceparent", trace or traceparent(self._pipeline.name, dispatch))
+            .headers(
+                {
+                    "idempotency-key": f"{self._pipeline.name}-{dispatch.id}",
+                    "x-pgbaton-attempt": str(dispatch.attempt),
+                    "traceparent": trace or traceparent(self._pipeline.name, dispatch),
+                }
+            )
             .body_bytes(json.dumps({"job_id": dispatch.job_key, "tenant_id": tenant}).encode())
             .build_streamed()
         )

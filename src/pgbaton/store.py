@@ -49,31 +49,45 @@ class Store:
         self._pipeline = table.pipeline
         self._steps = list(steps)
 
-    async def claim(self, worker: int, limit: int) -> list[Dispatch]:
-        """Take at most ``limit`` due dispatches. Raises :class:`LeaseLost` where the worker has no lease."""
+    async def turn(
+        self, worker: int | None, limit: int, answers: Sequence[tuple[Dispatch, Answer]]
+    ) -> tuple[dict[int, Dispatch], list[Dispatch]]:
+        """Write down what calls brought back, and take at most ``limit`` due dispatches, in one statement.
+
+        Returns the dispatches of the calls as the trigger has left them, by id, and those that were claimed. Raises
+        :class:`LeaseLost` where the worker has no lease, if ``limit`` is not 0: then nothing was written down either.
+        """
         try:
-            rows = await self._fetch("claim", self._pipeline, worker, self._steps, limit)
+            rows = await self._fetch(
+                "turn",
+                [d.id for d, _ in answers],
+                [d.attempt for d, _ in answers],
+                [a.status for _, a in answers],
+                [a.error for _, a in answers],
+                [a.body for _, a in answers],
+                self._pipeline,
+                worker,
+                self._steps,
+                limit,
+            )
         except asyncpg.PostgresError as error:
             if error.sqlstate == "PB001":
                 raise LeaseLost(str(error)) from None
             raise
-        return [Dispatch.of(row) for row in rows]
+        seen = {row["id"]: Dispatch.of(row) for row in rows if not row["claimed"]}
+        return seen, [Dispatch.of(row) for row in rows if row["claimed"]]
+
+    async def claim(self, worker: int, limit: int) -> list[Dispatch]:
+        """Only the second half of a :meth:`turn`."""
+        return (await self.turn(worker, limit, []))[1]
+
+    async def note(self, answers: Sequence[tuple[Dispatch, Answer]]) -> dict[int, Dispatch]:
+        """Only the first half of a :meth:`turn`."""
+        return (await self.turn(None, 0, answers))[0]
 
     async def look(self, ids: Collection[int]) -> dict[int, Dispatch]:
         """Dispatches and their rows as they are now, by id."""
         return {row["id"]: Dispatch.of(row) for row in await self._fetch("look", list(ids))}
-
-    async def note(self, answers: Sequence[tuple[Dispatch, Answer]]) -> dict[int, Dispatch]:
-        """Write down what calls brought back; returns the dispatches as the trigger has left them, by id."""
-        rows = await self._fetch(
-            "note",
-            [d.id for d, _ in answers],
-            [d.attempt for d, _ in answers],
-            [a.status for _, a in answers],
-            [a.error for _, a in answers],
-            [a.body for _, a in answers],
-        )
-        return {row["id"]: Dispatch.of(row) for row in rows}
 
     async def settle(self, decided: Sequence[tuple[Dispatch, Decision]]) -> dict[int, State]:
         """Act on decisions about dispatches as they were seen; returns the new state of those that were settled.

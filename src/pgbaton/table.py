@@ -24,7 +24,8 @@ def literal(value: str | None) -> str:
 
 @dataclass(frozen=True)
 class JobTable:
-    """The names of a pipeline's table, ready for a statement; types as ``format_type`` spells them."""
+    """The names of a pipeline's table, ready for a statement; types as ``format_type`` spells them. ``channel``: where
+    its trigger publishes every change, if it does."""
 
     pipeline: str
     schema: str
@@ -37,6 +38,7 @@ class JobTable:
     step_type: str = "text"
     status_type: str = "text"
     has_updated_at: bool = False
+    channel: str | None = None
     _rendered: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -44,7 +46,14 @@ class JobTable:
         """The table that ``pipeline`` names, before anybody has looked at its columns' types."""
         schema, _, name = pipeline.table.rpartition(".")
         return cls(
-            pipeline.name, schema or "public", name, pipeline.key, pipeline.tenant, pipeline.step, pipeline.status
+            pipeline.name,
+            schema or "public",
+            name,
+            pipeline.key,
+            pipeline.tenant,
+            pipeline.step,
+            pipeline.status,
+            channel=pipeline.channel,
         )
 
     @property

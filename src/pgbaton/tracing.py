@@ -34,6 +34,11 @@ def traceparent(pipeline: str, dispatch: Dispatch) -> str:
     return f"00-{trace}-{span}-01"
 
 
+def _nobody_records() -> bool:
+    """Whether there is no OpenTelemetry, or none that an application has set up: then there are no spans to make."""
+    return _api is None or isinstance(_api.get_tracer_provider(), _api.ProxyTracerProvider)
+
+
 class Call:
     """A call that is being traced: ``traceparent`` is what to send; tell it the answer."""
 
@@ -56,7 +61,7 @@ class Call:
 def calling(pipeline: str, dispatch: Dispatch) -> Iterator[Call]:
     """A client span around one stage call, a child of its dispatch's."""
     plain = traceparent(pipeline, dispatch)
-    if _api is None:
+    if _nobody_records():
         yield Call(plain)
         return
     with _tracer().start_as_current_span(
@@ -75,7 +80,7 @@ def calling(pipeline: str, dispatch: Dispatch) -> Iterator[Call]:
 
 def claimed(pipeline: str, dispatches: Iterable[Dispatch], began_ns: int) -> None:
     """A span for each dispatch of a claim that began at ``began_ns`` (Unix time) and ends now."""
-    if _api is None:
+    if _nobody_records():
         return
     for dispatch in dispatches:
         context = _context(dispatch, traceparent(pipeline, dispatch))

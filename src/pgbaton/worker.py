@@ -15,6 +15,8 @@ from pgbaton.model import Dispatch, Pipeline, State
 from pgbaton.outcome import Decision, decide_lost, decide_overdue
 from pgbaton.store import RECONCILE_PAGE, Store
 
+CLAIM_PATIENCE = 1.0
+"""Seconds that a look for orphans waits for a claim under way to end."""
 RESCUE_EVERY = 1.0
 PRUNE_EVERY = 60.0
 PAGE = 200
@@ -97,10 +99,16 @@ class Worker:
 
         async def orphans(after: int) -> list[Dispatch]:
             # While a claim is under way nobody can say what is in our hands: it may have committed already.
-            if self._dispatcher.claiming.locked():
+            claiming = self._dispatcher.claiming
+            try:
+                async with asyncio.timeout(CLAIM_PATIENCE):
+                    await claiming.acquire()
+            except TimeoutError:
                 return await self._store.orphans(worker, None, after, PAGE)
-            async with self._dispatcher.claiming:
+            try:
                 return await self._store.orphans(worker, self._dispatcher.held, after, PAGE)
+            finally:
+                claiming.release()
 
         await self._store.absorb(PAGE)
         await self._store.unpark(PAGE)

@@ -3,8 +3,9 @@
     python -m chaos.faulty_worker '{"who": …, "faults": {"after_claim:die": 0.05}, …}' run --config F
 
 Points are ``before_`` and ``after_`` the engine's ``claim``, ``call``, ``note``, ``settle`` and ``renew``; after
-means: it happened, and its result is not known. Actions: ``die`` (SIGKILL), ``freeze`` (SIGSTOP; the scene wakes it
-after its lease), ``raise`` (what a driver raises outside its own tree of errors), ``drop`` (the pool's connections).
+means: it happened, and its result is not known. A turn of the dispatcher is a claim, a note, or both. Actions:
+``die`` (SIGKILL), ``freeze`` (SIGSTOP; the scene wakes it after its lease), ``raise`` (what a driver raises outside
+its own tree of errors), ``drop`` (the pool's connections).
 Nothing happens any more once the file ``calm`` is in the folder.
 """
 
@@ -26,7 +27,7 @@ from pgbaton import cli
 from pgbaton.stage_client import StageClient
 from pgbaton.store import Store
 
-POINTS: dict[str, type] = {"claim": Store, "call": StageClient, "note": Store, "settle": Store, "renew": Store}
+POINTS: dict[str, type] = {"call": StageClient, "turn": Store, "settle": Store, "renew": Store}
 
 
 class Faults:
@@ -44,10 +45,13 @@ class Faults:
 
     def _wrapped(self, name: str, real: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         async def wrapped(owner: Any, *arguments: Any, **named: Any) -> Any:
-            self._strike(f"before_{name}", owner, arguments)
+            before, _ = _points(name, arguments, None)
+            for point in before:
+                self._strike(f"before_{point}", owner, arguments)
             result = await real(owner, *arguments, **named)
-            if result or name != "claim":  # a claim of nothing is no point of interest
-                self._strike(f"after_{name}", owner, result)
+            _, after = _points(name, arguments, result)
+            for point in after:
+                self._strike(f"after_{point}", owner, result)
             return result
 
         return wrapped
@@ -74,6 +78,15 @@ class Faults:
             if holder._con is not None:
                 holder._con.terminate()
         raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
+
+
+def _points(name: str, arguments: Any, result: Any) -> tuple[list[str], list[str]]:
+    """What a method is, before it and after it. A claim of nothing is no point of interest afterwards."""
+    if name != "turn":
+        return [name], [name]
+    _, limit, answers = arguments
+    note = ["note"] * bool(answers)
+    return note + ["claim"] * bool(limit), note + ["claim"] * bool(result and result[1])
 
 
 def _jobs(seen: Any) -> list[str]:

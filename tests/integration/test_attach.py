@@ -103,12 +103,22 @@ async def test_many_who_attach_at_once_do_it_once(database: str) -> None:
 async def test_changed_settings_of_a_stage_are_written_and_the_trigger_stays(database: str) -> None:
     async with attached(database) as db:
         before = await traces(db)
-        await again(db, two_stages(cut_timeout=1.5, cut_attempts=7, cut_concurrency=3, channel="other"))
+        await again(db, two_stages(cut_timeout=1.5, cut_attempts=7, cut_concurrency=3))
         now = await traces(db)
         assert (now["triggers"], now["functions"]) == (before["triggers"], before["functions"])
         row = await db.fetchrow("SELECT timeout, attempts, concurrency FROM pgbaton.stages WHERE step = 'cut'")
         assert (row["timeout"].total_seconds(), row["attempts"], row["concurrency"]) == (1.5, 7, 3)
         assert now["stages"][1] == before["stages"][1], "the stage that did not change was rewritten"
+
+
+async def test_another_channel_is_another_function_and_the_trigger_stays(database: str) -> None:
+    async with attached(database) as db:
+        before = await traces(db)
+        await again(db, two_stages(channel="other"))
+        now = await traces(db)
+        assert now["triggers"] == before["triggers"]
+        assert now["functions"] != before["functions"]
+        assert now["stages"] == before["stages"]
         assert await db.fetchval("SELECT channel FROM pgbaton.pipelines") == "other"
 
 

@@ -97,8 +97,9 @@ async def test_an_upgrade_waits_for_open_transactions_and_aborts_none(
     empty_database: str, db: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A transaction that has read one table of ours and then wants another, while an upgrade wants both."""
+    oldest = sql.migrations()[:1]
     with monkeypatch.context() as patch:
-        patch.setattr(sql, "migrations", lambda first=sql.migrations()[:1]: first)
+        patch.setattr(sql, "migrations", lambda: oldest)
         await migrate(db)
     user = await asyncpg.connect(empty_database)
     async with user.transaction():

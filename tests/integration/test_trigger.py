@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 import uuid
@@ -432,9 +433,56 @@ async def test_a_deleted_job_publishes_nothing(database: str) -> None:
         assert await ear.heard() == []
 
 
-async def test_without_a_channel_only_what_is_due_wakes_the_engine_and_nothing_is_published(database: str) -> None:
+@asynccontextmanager
+async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    conn = await asyncpg.connect(dsn)
+    try:
+        yield conn
+    finally:
+        await conn.close()
+
+
+CLOSE_THE_GATE = "SELECT pg_advisory_lock(72394502, hashtext('craft'))"
+OPEN_THE_GATE = "SELECT pg_advisory_unlock(72394502, hashtext('craft'))"
+
+
+async def test_without_a_channel_and_without_a_sleeper_nobody_is_woken(database: str) -> None:
+    async with attached(database, two_stages(channel=None)) as db, Ear.on(database, "pgbaton_wake") as ear:
+        await db.execute(INSERT, "made", "done")
+        assert await ear.heard() == []
+
+
+async def test_who_only_waits_to_fall_asleep_is_woken_too(database: str) -> None:
+    """A writer of long ago keeps the gate from closing; whoever writes after the sleeper has asked notifies."""
+    async with (
+        attached(database, two_stages(channel=None)) as db,
+        connected(database) as writer,
+        connected(database) as sleeper,
+        Ear.on(database, "pgbaton_wake") as ear,
+    ):
+        long = writer.transaction()
+        await long.start()
+        early = await writer.fetchval(INSERT, "made", "done")
+        falling_asleep = asyncio.create_task(sleeper.execute(CLOSE_THE_GATE))
+        waiting = "SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        await until(lambda: db.fetchval(waiting), "the sleeper waits for the gate")
+        await db.execute(INSERT, "made", "done")
+        assert await ear.heard() == [("pgbaton_wake", "craft")]
+        assert not falling_asleep.done()
+        await long.commit()
+        assert await ear.heard() == []
+        await falling_asleep  # and only now it claims once more: what was written unheard is there
+        assert await db.fetchval("SELECT count(*) FROM pgbaton.dispatches WHERE job_key = $1", str(early)) == 1
+
+
+async def test_without_a_channel_only_what_is_due_wakes_the_sleeper_and_nothing_is_published(database: str) -> None:
     channels = ("job_state_changed", "pgbaton_wake")
-    async with attached(database, two_stages(channel=None)) as db, Ear.on(database, *channels) as ear:
+    async with (
+        attached(database, two_stages(channel=None)) as db,
+        connected(database) as sleeper,
+        Ear.on(database, *channels) as ear,
+    ):
+        await sleeper.execute(CLOSE_THE_GATE)
         job = await db.fetchval(INSERT, "draft", "running")
         assert await ear.heard() == []
         await db.execute(MOVE, job, "made", "done")

@@ -91,7 +91,14 @@ async def table_of(conn: asyncpg.Connection, pipeline: str | None) -> JobTable:
         raise ConfigError(f"there is no pipeline {name!r}; there are: {', '.join(attached)}")
     r = attached[name]
     table = JobTable(
-        name, r["schema"], r["table"], r["key_column"], r["tenant_column"], r["step_column"], r["status_column"]
+        name,
+        r["schema"],
+        r["table"],
+        r["key_column"],
+        r["tenant_column"],
+        r["step_column"],
+        r["status_column"],
+        channel=r["channel"],
     )
     return await with_types(conn, table)
 

@@ -64,24 +64,32 @@ $$;
 
 CREATE FUNCTION pgbaton.claim(for_pipeline text, for_worker bigint, known_stages text[], how_many integer) RETURNS TABLE(id bigint, job_key text, stage text, attempt integer, probing boolean, traceparent text, waited double precision)
     LANGUAGE plpgsql
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 #variable_conflict use_column
 DECLARE
     worker_name text;
     s record;
-    room integer := how_many;
-    slots integer;
-    taken integer;
-    any_paused constant boolean := EXISTS (SELECT FROM pgbaton.paused_tenants p WHERE p.pipeline = for_pipeline);
+    steps text[] := '{}';
+    slots integer[] := '{}';
+    probed text[] := '{}';
+    free integer;
+    any_paused boolean;
     moment timestamptz;  -- and not clock_timestamp(): with that an index is read on through all that is not due
     parked integer;
     parked_in_all integer := 0;
 BEGIN
-    SELECT w.name INTO worker_name FROM pgbaton.workers w
+    SELECT w.name, EXISTS (SELECT FROM pgbaton.paused_tenants p WHERE p.pipeline = for_pipeline)
+      INTO worker_name, any_paused
+      FROM pgbaton.workers w
      WHERE w.id = for_worker AND w.expires_at > clock_timestamp();
     IF NOT FOUND THEN
         RAISE EXCEPTION 'worker % holds no lease', for_worker USING ERRCODE = 'PB001';
     END IF;
+    -- Later stages first: what is nearly done gets done.
     FOR s IN
         SELECT st.step, st.concurrency, st.strikes > 0 AS probing
           FROM pgbaton.stages st JOIN pgbaton.pipelines p ON p.name = st.pipeline
@@ -90,75 +98,82 @@ BEGIN
            AND (st.open_until IS NULL OR st.open_until <= clock_timestamp())
          ORDER BY st.position DESC
     LOOP
-        EXIT WHEN room <= 0;
-        slots := CASE WHEN s.probing THEN 1 ELSE room END;
+        free := CASE WHEN s.probing THEN 1 ELSE how_many END;
         IF s.concurrency IS NOT NULL THEN
             PERFORM 1 FROM pgbaton.stages st
               WHERE st.pipeline = for_pipeline AND st.step = s.step FOR NO KEY UPDATE;
-            SELECT least(slots, s.concurrency - count(*)) INTO slots
+            SELECT least(free, s.concurrency - count(*)) INTO free
               FROM pgbaton.dispatches d
              WHERE d.pipeline = for_pipeline AND d.stage = s.step AND d.state = 'running';
-            CONTINUE WHEN slots <= 0;
+            CONTINUE WHEN free <= 0;
         END IF;
-        moment := clock_timestamp();
-        WHILE any_paused AND parked_in_all < 2000 LOOP
-            -- Whoever resumes a tenant waits for those who park for it, so nothing is parked after that. A tenant
-            -- that is being resumed this moment is left alone.
-            WITH next AS MATERIALIZED (
-                SELECT d.id, d.tenant FROM pgbaton.dispatches d
-                 WHERE d.pipeline = for_pipeline AND d.stage = s.step
-                   AND d.state IN ('available', 'retryable') AND d.available_at <= moment
-                 ORDER BY d.available_at, d.id
-                 LIMIT slots + 100
-            ), paused AS MATERIALIZED (
-                SELECT p.tenant FROM pgbaton.paused_tenants p
-                 WHERE p.pipeline = for_pipeline AND p.resumed_at IS NULL AND p.tenant IN (SELECT next.tenant FROM next)
-                   FOR SHARE SKIP LOCKED
-            ), held AS MATERIALIZED (
-                SELECT d.id FROM pgbaton.dispatches d
-                 WHERE d.id IN (SELECT next.id FROM next JOIN paused ON paused.tenant = next.tenant)
-                   AND d.state IN ('available', 'retryable')
-                   FOR NO KEY UPDATE SKIP LOCKED
-            )
-            UPDATE pgbaton.dispatches d SET available_at = pgbaton.parked() FROM held WHERE d.id = held.id;
-            GET DIAGNOSTICS parked = ROW_COUNT;
-            EXIT WHEN parked = 0;
-            parked_in_all := parked_in_all + parked;
-        END LOOP;
-        RETURN QUERY
-        WITH first AS MATERIALIZED (
-            SELECT d.id, d.tenant FROM pgbaton.dispatches d
-             WHERE d.pipeline = for_pipeline AND d.stage = s.step
-               AND d.state IN ('available', 'retryable') AND d.available_at <= moment
-             ORDER BY d.available_at, d.id
-             LIMIT slots
-               FOR UPDATE SKIP LOCKED
-        ), due AS (
-            SELECT f.id FROM first f
-             WHERE NOT any_paused
-                OR NOT EXISTS (SELECT FROM pgbaton.paused_tenants p
-                                WHERE p.pipeline = for_pipeline AND p.tenant = f.tenant AND p.resumed_at IS NULL)
-        ), claimed AS (
-            UPDATE pgbaton.dispatches d
-               SET state = 'running', worker = for_worker, attempt = d.attempt + 1
-              FROM due
-             WHERE d.id = due.id
-            RETURNING d.id, d.job_key, d.stage, d.attempt, d.traceparent, d.available_at
-        ), begun AS (
-            INSERT INTO pgbaton.attempts (dispatch_id, attempt, worker)
-            SELECT c.id, c.attempt, worker_name FROM claimed c
-        )
-        SELECT c.id, c.job_key, c.stage, c.attempt, s.probing, c.traceparent,
-               extract(epoch FROM moment - c.available_at)::float8
-          FROM claimed c;
-        GET DIAGNOSTICS taken = ROW_COUNT;
-        room := room - taken;
-        IF s.probing AND taken > 0 THEN
-            -- While the probe is out, nobody else sends one.
-            UPDATE pgbaton.stages st SET open_until = clock_timestamp() + interval '15 s'
-             WHERE st.pipeline = for_pipeline AND st.step = s.step;
+        steps := steps || s.step;
+        slots := slots || free;
+        IF s.probing THEN
+            probed := probed || s.step;
         END IF;
     END LOOP;
+    moment := clock_timestamp();
+    WHILE any_paused AND parked_in_all < 2000 LOOP
+        -- Whoever resumes a tenant waits for those who park for it, so nothing is parked after that. A tenant
+        -- that is being resumed this moment is left alone.
+        WITH next AS MATERIALIZED (
+            SELECT n.id, n.tenant
+              FROM unnest(steps, slots) AS st (step, slots)
+             CROSS JOIN LATERAL (
+                    SELECT d.id, d.tenant FROM pgbaton.dispatches d
+                     WHERE d.pipeline = for_pipeline AND d.stage = st.step
+                       AND d.state IN ('available', 'retryable') AND d.available_at <= moment
+                     ORDER BY d.available_at, d.id
+                     LIMIT st.slots + 100) AS n
+        ), paused AS MATERIALIZED (
+            SELECT p.tenant FROM pgbaton.paused_tenants p
+             WHERE p.pipeline = for_pipeline AND p.resumed_at IS NULL AND p.tenant IN (SELECT next.tenant FROM next)
+               FOR SHARE SKIP LOCKED
+        ), held AS MATERIALIZED (
+            SELECT d.id FROM pgbaton.dispatches d
+             WHERE d.id IN (SELECT next.id FROM next JOIN paused ON paused.tenant = next.tenant)
+               AND d.state IN ('available', 'retryable')
+               FOR NO KEY UPDATE SKIP LOCKED
+        )
+        UPDATE pgbaton.dispatches d SET available_at = pgbaton.parked() FROM held WHERE d.id = held.id;
+        GET DIAGNOSTICS parked = ROW_COUNT;
+        EXIT WHEN parked = 0;
+        parked_in_all := parked_in_all + parked;
+    END LOOP;
+    RETURN QUERY
+    WITH first AS MATERIALIZED (
+        SELECT n.id, n.tenant
+          FROM unnest(steps, slots) WITH ORDINALITY AS st (step, slots, turn)
+         CROSS JOIN LATERAL (
+                SELECT d.id, d.tenant FROM pgbaton.dispatches d
+                 WHERE d.pipeline = for_pipeline AND d.stage = st.step
+                   AND d.state IN ('available', 'retryable') AND d.available_at <= moment
+                 ORDER BY d.available_at, d.id
+                 LIMIT st.slots
+                   FOR NO KEY UPDATE SKIP LOCKED) AS n
+         LIMIT how_many
+    ), claimed AS (
+        UPDATE pgbaton.dispatches d
+           SET state = 'running', worker = for_worker, attempt = d.attempt + 1
+          FROM first
+         WHERE d.id = first.id
+           AND (NOT any_paused
+                OR NOT EXISTS (SELECT FROM pgbaton.paused_tenants p
+                                WHERE p.pipeline = for_pipeline AND p.tenant = first.tenant AND p.resumed_at IS NULL))
+        RETURNING d.id, d.job_key, d.stage, d.attempt, d.traceparent, d.available_at
+    ), begun AS (
+        INSERT INTO pgbaton.attempts (dispatch_id, attempt, worker)
+        SELECT c.id, c.attempt, worker_name FROM claimed c
+    ), probing AS (
+        -- While the probe is out, nobody else sends one.
+        UPDATE pgbaton.stages st SET open_until = clock_timestamp() + interval '15 s'
+         WHERE probed <> '{}' AND st.pipeline = for_pipeline AND st.step = ANY (probed)
+           AND st.step IN (SELECT c.stage FROM claimed c)
+    )
+    SELECT c.id, c.job_key, c.stage, c.attempt, c.stage = ANY (probed), c.traceparent,
+           extract(epoch FROM moment - c.available_at)::float8
+      FROM claimed c;
 END
 $$;
 
@@ -199,26 +214,31 @@ $$;
 CREATE FUNCTION pgbaton.job_changed(job_pipeline text, key text, job_tenant text, new_step text, new_status text, changed_at timestamp with time zone) RETURNS void
     LANGUAGE plpgsql
     AS $$
-DECLARE
-    isolation constant text := current_setting('transaction_isolation');
-    due boolean := true;
-    publish_to text;
 BEGIN
-    IF isolation IN ('read committed', 'read uncommitted') THEN
+    PERFORM pgbaton.job_changed(job_pipeline, (SELECT p.channel FROM pgbaton.pipelines p WHERE p.name = job_pipeline),
+                                key, job_tenant, new_step, new_status, changed_at);
+END
+$$;
+
+CREATE FUNCTION pgbaton.job_changed(job_pipeline text, publish_to text, key text, job_tenant text, new_step text, new_status text, changed_at timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    due boolean := true;
+BEGIN
+    IF current_setting('transaction_isolation') IN ('read committed', 'read uncommitted') THEN
         due := pgbaton.settle_and_create(job_pipeline, key, job_tenant, new_step, new_status);
     ELSE
         INSERT INTO pgbaton.changes (pipeline, job_key, step, status)
         VALUES (job_pipeline, key, new_step, new_status);
     END IF;
-
     -- A full notification queue would abort the user's commit; workers poll anyway.
-    IF pg_notification_queue_usage() < 0.9 THEN
-        SELECT p.channel INTO publish_to FROM pgbaton.pipelines p WHERE p.name = job_pipeline;
-        IF publish_to IS NOT NULL THEN
+    IF publish_to IS NOT NULL THEN
+        IF pg_notification_queue_usage() < 0.9 THEN
             PERFORM pg_notify(publish_to, pgbaton.event_payload(key, new_step, new_status, job_tenant, changed_at));
-        ELSIF due THEN
-            PERFORM pg_notify('pgbaton_wake', job_pipeline);
         END IF;
+    ELSIF due AND NOT pgbaton.nobody_sleeps(job_pipeline) AND pg_notification_queue_usage() < 0.9 THEN
+        PERFORM pg_notify('pgbaton_wake', job_pipeline);
     END IF;
 END
 $$;
@@ -274,6 +294,10 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION pgbaton.nobody_sleeps(for_pipeline text) RETURNS boolean
+    LANGUAGE sql
+    AS $$ SELECT pg_try_advisory_xact_lock_shared(72394502, hashtext(for_pipeline)) $$;
+
 CREATE FUNCTION pgbaton.parked() RETURNS timestamp with time zone
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$ SELECT timestamptz '9999-01-01 00:00:00+00' $$;
@@ -289,18 +313,39 @@ DECLARE
     due boolean := false;
     parent text;
 BEGIN
+    IF new_status = 'done' THEN
+        -- Whoever runs this holds the job row's lock: only a claim can touch the dispatch meanwhile.
+        UPDATE pgbaton.dispatches d
+           SET state = 'completed', worker = NULL, deadline = NULL, settled_at = clock_timestamp()
+         WHERE d.pipeline = job_pipeline AND d.job_key = key AND d.state IN ('available', 'running', 'retryable')
+           AND d.stage = new_step
+        RETURNING d.id, d.attempt, d.traceparent INTO open_dispatch;
+        IF FOUND THEN
+            UPDATE pgbaton.attempts t
+               SET finished_at = clock_timestamp(), outcome = 'completed'
+             WHERE t.dispatch_id = open_dispatch.id AND t.attempt = open_dispatch.attempt AND t.finished_at IS NULL;
+            INSERT INTO pgbaton.dispatches (pipeline, job_key, tenant, stage, traceparent)
+            SELECT job_pipeline, key, job_tenant, s.step, pgbaton.traceparent(open_dispatch.traceparent)
+              FROM pgbaton.stages s
+             WHERE s.pipeline = job_pipeline AND s.after = new_step AND s.routed
+            ON CONFLICT (pipeline, job_key) WHERE state IN ('available', 'running', 'retryable') DO NOTHING;
+            RETURN FOUND;
+        END IF;
+    ELSIF new_status = 'running' THEN
+        PERFORM FROM pgbaton.dispatches d
+          WHERE d.pipeline = job_pipeline AND d.job_key = key AND d.state IN ('available', 'running', 'retryable')
+            AND d.stage = new_step;
+        IF FOUND THEN
+            RETURN false;  -- the stage has begun
+        END IF;
+    END IF;
+
     SELECT d.id, d.stage, d.failures, d.traceparent, s.after, s.attempts INTO open_dispatch
       FROM pgbaton.dispatches d JOIN pgbaton.stages s ON s.pipeline = d.pipeline AND s.step = d.stage
      WHERE d.pipeline = job_pipeline AND d.job_key = key AND d.state IN ('available', 'running', 'retryable');
-
     parent := open_dispatch.traceparent;
     IF open_dispatch.id IS NOT NULL THEN
         CASE
-            WHEN new_step = open_dispatch.stage AND new_status = 'done' THEN
-                new_state := 'completed';
-                new_outcome := 'completed';
-            WHEN new_step = open_dispatch.stage AND new_status = 'running' THEN
-                NULL;  -- the stage has begun
             WHEN new_step = open_dispatch.stage AND new_status = 'failed' THEN
                 new_state := pgbaton.state_after_failure(open_dispatch.failures + 1, open_dispatch.attempts);
                 new_outcome := 'failed';
@@ -331,6 +376,11 @@ BEGIN
 
     IF new_status = 'done' THEN
         IF NOT EXISTS (SELECT FROM pgbaton.stages s
+                        WHERE s.pipeline = job_pipeline AND s.after = new_step AND s.routed) THEN
+            RETURN due;
+        END IF;
+        -- What enters the pipeline anew begins a trace; what goes on, or goes back, stays in the one that it has.
+        IF NOT EXISTS (SELECT FROM pgbaton.stages s
                         WHERE s.pipeline = job_pipeline AND s.step = new_step AND s.routed) THEN
             parent := NULL;
         ELSIF parent IS NULL THEN
@@ -345,7 +395,6 @@ BEGIN
         ON CONFLICT (pipeline, job_key) WHERE state IN ('available', 'running', 'retryable') DO NOTHING;
         due := due OR FOUND;
     END IF;
-
     RETURN due;
 END
 $$;
@@ -371,7 +420,8 @@ CREATE TABLE pgbaton.attempts (
     http_status integer,
     error text,
     answer text
-);
+)
+WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_cost_delay='0');
 
 COMMENT ON COLUMN pgbaton.attempts.answer IS 'the beginning of the answer''s body, as far as the workers'' setting lets it be kept';
 
@@ -433,7 +483,8 @@ CREATE TABLE pgbaton.dispatches (
     CONSTRAINT dispatches_check CHECK (((settled_at IS NULL) = (state = ANY (ARRAY['available'::text, 'running'::text, 'retryable'::text])))),
     CONSTRAINT dispatches_check1 CHECK (((worker IS NULL) OR (state = 'running'::text))),
     CONSTRAINT dispatches_state_check CHECK ((state = ANY (ARRAY['available'::text, 'running'::text, 'retryable'::text, 'completed'::text, 'dead'::text, 'cancelled'::text])))
-);
+)
+WITH (autovacuum_vacuum_scale_factor='0.02', autovacuum_vacuum_cost_delay='0');
 
 COMMENT ON COLUMN pgbaton.dispatches.attempt IS 'calls begun so far; with the id it names the attempt that may settle';
 
@@ -568,9 +619,6 @@ CREATE INDEX dispatches_settled ON pgbaton.dispatches USING btree (settled_at) W
 CREATE INDEX dispatches_troubled ON pgbaton.dispatches USING btree (pipeline, stage, state, id) WHERE (state = ANY (ARRAY['retryable'::text, 'dead'::text, 'cancelled'::text]));
 
 CREATE UNIQUE INDEX stages_one_route_per_state ON pgbaton.stages USING btree (pipeline, after) WHERE routed;
-
-ALTER TABLE ONLY pgbaton.attempts
-    ADD CONSTRAINT attempts_dispatch_id_fkey FOREIGN KEY (dispatch_id) REFERENCES pgbaton.dispatches(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY pgbaton.paused_tenants
     ADD CONSTRAINT paused_tenants_pipeline_fkey FOREIGN KEY (pipeline) REFERENCES pgbaton.pipelines(name) ON DELETE CASCADE;

@@ -16,9 +16,9 @@ BEGIN
     IF NEW.{key} IS NULL THEN
         RETURN NULL;
     ELSIF TG_NARGS = 0 THEN
-        PERFORM pgbaton.job_changed({pipeline}, NEW.{key}::text, {new_tenant}, NEW.{step}::text, NEW.{status}::text, NULL);
+        PERFORM pgbaton.job_changed({pipeline}, {channel}, NEW.{key}::text, {new_tenant}, NEW.{step}::text, NEW.{status}::text, NULL);
     ELSE
-        PERFORM pgbaton.job_changed({pipeline}, NEW.{key}::text, {new_tenant}, NEW.{step}::text, NEW.{status}::text, NEW.updated_at);
+        PERFORM pgbaton.job_changed({pipeline}, {channel}, NEW.{key}::text, {new_tenant}, NEW.{step}::text, NEW.{status}::text, NEW.updated_at);
     END IF;
     RETURN NULL;
 END

@@ -93,7 +93,7 @@ async def connections_exhausted(scene: Scene) -> None:
 def _lose(*names: str) -> dict[str, str]:
     texts = {
         "claim": "pgbaton.claim(",
-        "note": "WITH answered AS",
+        "note": "WITH answered AS",  # a turn: both
         "settle": "WITH input AS",
         "renew": "UPDATE pgbaton.workers",
         "orphans": "d.worker IS NOT NULL",

@@ -9,5 +9,7 @@ WITH forgotten AS (
        FOR UPDATE SKIP LOCKED
 ), pruned AS (
     DELETE FROM pgbaton.dispatches AS d USING old WHERE d.id = old.id RETURNING d.id
+), their_attempts AS (
+    DELETE FROM pgbaton.attempts AS t USING pruned WHERE t.dispatch_id = pruned.id
 )
 SELECT count(*) FROM pruned
