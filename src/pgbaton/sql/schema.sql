@@ -47,18 +47,20 @@ CREATE FUNCTION pgbaton.backoff(failures integer) RETURNS interval
 CREATE FUNCTION pgbaton.cancel_open(job_pipeline text, keys text[]) RETURNS void
     LANGUAGE plpgsql
     AS $$
+DECLARE
+    ids bigint[];
 BEGIN
     WITH cancelled AS (
         UPDATE pgbaton.dispatches d
            SET state = 'cancelled', worker = NULL, deadline = NULL, settled_at = clock_timestamp()
          WHERE d.pipeline = job_pipeline AND d.job_key = ANY (keys)
            AND d.state IN ('available', 'running', 'retryable')
-        RETURNING d.id, d.attempt
+        RETURNING d.id
     )
+    SELECT array_agg(c.id) INTO ids FROM cancelled c;
     UPDATE pgbaton.attempts t
        SET finished_at = clock_timestamp(), outcome = 'superseded'
-      FROM cancelled c
-     WHERE t.dispatch_id = c.id AND t.attempt = c.attempt AND t.finished_at IS NULL;
+     WHERE t.dispatch_id = ANY (ids) AND t.finished_at IS NULL;
 END
 $$;
 
