@@ -324,8 +324,9 @@ BEGIN
                available_at = CASE WHEN due THEN clock_timestamp() + pgbaton.backoff(d.failures + 1)
                                    ELSE d.available_at END,
                settled_at = CASE WHEN NOT due THEN clock_timestamp() END
-         WHERE d.id = open_dispatch.id
+         WHERE d.id = open_dispatch.id AND d.state IN ('available', 'running', 'retryable')
         RETURNING d.attempt INTO calls;
+        due := due AND FOUND;
         UPDATE pgbaton.attempts t
            SET finished_at = clock_timestamp(), outcome = new_outcome
          WHERE t.dispatch_id = open_dispatch.id AND t.attempt = calls AND t.finished_at IS NULL;
@@ -344,7 +345,8 @@ BEGIN
         SELECT job_pipeline, key, job_tenant, s.step, pgbaton.traceparent(parent)
           FROM pgbaton.stages s
          WHERE s.pipeline = job_pipeline AND s.after = new_step AND s.routed
-        ON CONFLICT (pipeline, job_key) WHERE state IN ('available', 'running', 'retryable') DO NOTHING;
+        ON CONFLICT (pipeline, job_key) WHERE state IN ('available', 'running', 'retryable')
+        DO UPDATE SET state = dispatches.state WHERE false;  -- changes nothing, but has its lock
         due := due OR FOUND;
     END IF;
 
