@@ -911,6 +911,31 @@ BEGIN
 END
 $fn$;
 
+-- Cancel what is open for jobs that are gone; returns those for which something was. Whoever is inserting a job again
+-- has locked the dispatch that it found open, or is kept waiting by us: so, once we have the lock, a statement that
+-- begins after it knows for certain whether the row is there. Nothing is waited for.
+CREATE FUNCTION pgbaton.forget(job_pipeline text, keys text[]) RETURNS text[]
+LANGUAGE plpgsql
+AS $fn$
+DECLARE
+    held constant text[] := ARRAY(
+        SELECT d.job_key FROM pgbaton.dispatches d
+         WHERE d.pipeline = job_pipeline AND d.job_key = ANY (keys) AND d.state IN ('available', 'running', 'retryable')
+           FOR NO KEY UPDATE SKIP LOCKED);
+    absent constant text := (
+        SELECT format('SELECT array_agg(k) FROM unnest($1) AS k WHERE NOT EXISTS (SELECT FROM %s AS j WHERE j.%I = k::%s)',
+                      p.job_table, p.key_column, format_type(a.atttypid, a.atttypmod))
+          FROM pgbaton.pipelines p
+          JOIN pg_attribute a ON a.attrelid = p.job_table AND a.attname = p.key_column
+         WHERE p.name = job_pipeline);
+    gone text[];
+BEGIN
+    EXECUTE absent INTO gone USING held;
+    PERFORM pgbaton.cancel_open(job_pipeline, gone);
+    RETURN gone;
+END
+$fn$;
+
         $migration$;
         INSERT INTO pgbaton.migrations (version, name) VALUES (5, 'interleavings');
     END IF;

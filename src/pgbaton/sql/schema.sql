@@ -198,6 +198,28 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION pgbaton.forget(job_pipeline text, keys text[]) RETURNS text[]
+    LANGUAGE plpgsql
+    AS $_$
+DECLARE
+    held constant text[] := ARRAY(
+        SELECT d.job_key FROM pgbaton.dispatches d
+         WHERE d.pipeline = job_pipeline AND d.job_key = ANY (keys) AND d.state IN ('available', 'running', 'retryable')
+           FOR NO KEY UPDATE SKIP LOCKED);
+    absent constant text := (
+        SELECT format('SELECT array_agg(k) FROM unnest($1) AS k WHERE NOT EXISTS (SELECT FROM %s AS j WHERE j.%I = k::%s)',
+                      p.job_table, p.key_column, format_type(a.atttypid, a.atttypmod))
+          FROM pgbaton.pipelines p
+          JOIN pg_attribute a ON a.attrelid = p.job_table AND a.attname = p.key_column
+         WHERE p.name = job_pipeline);
+    gone text[];
+BEGIN
+    EXECUTE absent INTO gone USING held;
+    PERFORM pgbaton.cancel_open(job_pipeline, gone);
+    RETURN gone;
+END
+$_$;
+
 CREATE FUNCTION pgbaton.job_changed(job_pipeline text, key text, job_tenant text, new_step text, new_status text, changed_at timestamp with time zone) RETURNS void
     LANGUAGE plpgsql
     AS $$
