@@ -936,6 +936,51 @@ BEGIN
 END
 $fn$;
 
+-- As before, but a rewind to the stage that was being called asks for no dispatch beside that one.
+CREATE OR REPLACE FUNCTION pgbaton.absorb_job(job_pipeline text, key text, job_tenant text, now_step text, now_status text,
+                                   newest timestamptz, entered text[], entered_at timestamptz[])
+RETURNS boolean
+LANGUAGE plpgsql
+AS $fn$
+DECLARE
+    due boolean := false;
+BEGIN
+    -- A failure counts once. Where no attempt that was under way then is under way still, a worker has counted it by
+    -- the answer and the row, and what is open now is a later attempt's.
+    IF now_status IS DISTINCT FROM 'failed'
+       OR NOT EXISTS (SELECT FROM pgbaton.dispatches d
+                       WHERE d.pipeline = job_pipeline AND d.job_key = key AND d.stage = now_step
+                         AND d.state IN ('available', 'running', 'retryable'))
+       OR EXISTS (SELECT FROM pgbaton.dispatches d
+                    JOIN pgbaton.attempts t ON t.dispatch_id = d.id AND t.attempt = d.attempt
+                   WHERE d.pipeline = job_pipeline AND d.job_key = key AND d.stage = now_step AND d.state = 'running'
+                     AND t.started_at <= newest)
+    THEN
+        due := pgbaton.settle_and_create(job_pipeline, key, job_tenant, now_step, now_status);
+    END IF;
+    -- The row went through an entry state and is beyond it already: the stage was begun by somebody else's call. If
+    -- that one dies, only a dispatch brings the job on. But one that was open then, and not at its end, was rewound
+    -- and went on, whatever came of it.
+    IF now_status IN ('running', 'failed') THEN
+        INSERT INTO pgbaton.dispatches (pipeline, job_key, tenant, stage)
+        SELECT job_pipeline, key, job_tenant, s.step
+          FROM unnest(entered, entered_at) AS e (step, entered_at)
+          JOIN pgbaton.stages s
+            ON s.pipeline = job_pipeline AND s.after = e.step AND s.step = now_step AND s.routed
+         WHERE NOT EXISTS (SELECT FROM pgbaton.dispatches d
+                            WHERE d.pipeline = job_pipeline AND d.job_key = key AND d.stage = s.step
+                              AND coalesce(d.settled_at, 'infinity') >= e.entered_at
+                              AND NOT EXISTS (SELECT FROM unnest(entered, absorb_job.entered_at) AS ended (step, ended_at)
+                                               WHERE ended.step = s.step
+                                                 AND ended.ended_at BETWEEN d.created_at AND e.entered_at))
+         LIMIT 1
+        ON CONFLICT (pipeline, job_key) WHERE state IN ('available', 'running', 'retryable') DO NOTHING;
+        due := due OR FOUND;
+    END IF;
+    RETURN due;
+END
+$fn$;
+
         $migration$;
         INSERT INTO pgbaton.migrations (version, name) VALUES (5, 'interleavings');
     END IF;

@@ -13,8 +13,8 @@ from asyncpg.transaction import Transaction
 
 from line import Line, line, until
 from pgbaton import insights, operate
-from pgbaton.model import Dispatch, State
-from pgbaton.outcome import Decision, decide_lost
+from pgbaton.model import Dispatch, Outcome, State
+from pgbaton.outcome import Decision, Verb, decide_lost
 from pgbaton.store import Store
 
 
@@ -162,7 +162,7 @@ async def test_a_job_that_came_back_after_the_snapshot_is_not_forgotten(database
 
 async def test_a_job_inserted_again_above_read_committed_while_it_is_forgotten_is_called(database: str) -> None:
     async with line(database) as craft:
-        job, cancels = await _claimed_and_gone(craft)
+        job, _ = await _claimed_and_gone(craft)
         async with _begun(craft, "serializable") as (conn, inserting):
             await conn.execute(AGAIN, job, "made")
             await inserting.commit()
@@ -172,3 +172,25 @@ async def test_a_job_inserted_again_above_read_committed_while_it_is_forgotten_i
             async with _kept_waiting(craft, (await _store(craft)).absorb(10)):
                 await forgetting.commit()
         assert await craft.states(job) == [("cut", "cancelled"), ("cut", "available")]
+
+
+@pytest.mark.parametrize("ended_before", [False, True])
+async def test_a_rewind_that_waited_in_the_inbox_revives_no_job_that_died_meanwhile(
+    database: str, ended_before: bool
+) -> None:
+    """Rewound to the entry of the stage that is being called: the dispatch goes on, and it is that one which died. But
+    where the stage had ended before, which waits there too, the job was to go through it once more."""
+    async with line(database) as craft:
+        job = await craft.add()
+        store = await _store(craft)
+        (claimed,) = await store.claim(await store.register("claims", 1, 60), 1)
+        await craft.put(job, "cut", "running")
+        for step in ("cut", "made") if ended_before else ("made",):
+            async with _begun(craft, "repeatable_read") as (conn, moving):
+                await conn.execute("UPDATE jobs SET current_step = $1, status = 'done'", step)
+                await moving.commit()
+        seen = (await store.look([claimed.id]))[claimed.id]
+        await store.settle([(seen, Decision(Verb.KILL, Outcome.REJECTED))])
+        await store.absorb(10)
+        assert await craft.row(job) == ("cut", "failed")
+        assert await craft.states(job) == [("cut", "dead")] + [("cut", "available")] * ended_before

@@ -22,7 +22,8 @@ BEGIN
         due := pgbaton.settle_and_create(job_pipeline, key, job_tenant, now_step, now_status);
     END IF;
     -- The row went through an entry state and is beyond it already: the stage was begun by somebody else's call. If
-    -- that one dies, only a dispatch brings the job on.
+    -- that one dies, only a dispatch brings the job on. But one that was open then, and not at its end, was rewound
+    -- and went on, whatever came of it.
     IF now_status IN ('running', 'failed') THEN
         INSERT INTO pgbaton.dispatches (pipeline, job_key, tenant, stage)
         SELECT job_pipeline, key, job_tenant, s.step
@@ -31,7 +32,10 @@ BEGIN
             ON s.pipeline = job_pipeline AND s.after = e.step AND s.step = now_step AND s.routed
          WHERE NOT EXISTS (SELECT FROM pgbaton.dispatches d
                             WHERE d.pipeline = job_pipeline AND d.job_key = key AND d.stage = s.step
-                              AND d.created_at >= e.entered_at)
+                              AND coalesce(d.settled_at, 'infinity') >= e.entered_at
+                              AND NOT EXISTS (SELECT FROM unnest(entered, absorb_job.entered_at) AS ended (step, ended_at)
+                                               WHERE ended.step = s.step
+                                                 AND ended.ended_at BETWEEN d.created_at AND e.entered_at))
          LIMIT 1
         ON CONFLICT (pipeline, job_key) WHERE state IN ('available', 'running', 'retryable') DO NOTHING;
         due := due OR FOUND;
