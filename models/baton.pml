@@ -381,7 +381,7 @@ inline settle(d_, attempt_, worker_, verb_, seen_, late_, done_) {
     check()
 }
 
-/* queries/move.sql as a worker uses it. FLAW_MOVE: by the row alone, whoever holds the dispatch now. */
+/* queries/move_own.sql as a worker uses it. FLAW_MOVE: by the row alone, whoever holds the dispatch now. */
 #ifdef FLAW_MOVE
 #define MOVE_FENCE(d_, attempt_, worker_) true
 #else
@@ -547,7 +547,7 @@ prepare:
         :: else -> verb = CANCEL; goto skip_call
         fi
     };
-    atomic {                                            /* move.sql: rewind */
+    atomic {                                            /* move_own.sql: rewind */
         d_step {
             move(d, attempt, WORKER(me), FAILED(D[d].stage), ENTRY(D[d].stage), BY_ENGINE, done);
             printf("worker %d, dispatch %d attempt %d: rewinds: %d\n", WORKER(me), d, attempt, done);
@@ -566,7 +566,7 @@ skip_call:
     };
 #ifdef ENGINE
 begin:
-    atomic {                                            /* move.sql: running, on the stage's behalf */
+    atomic {                                            /* move_own.sql: running, on the stage's behalf */
         d_step {
             move(d, attempt, WORKER(me), ENTRY(D[d].stage), BEGUN(D[d].stage), BY_ENGINE, done);
             printf("worker %d, dispatch %d attempt %d: writes running: %d\n", WORKER(me), d, attempt, done);
@@ -608,7 +608,7 @@ answered:
         fi
 #endif
     };
-    atomic {                                            /* settle.sql, or move.sql: done, on the stage's behalf */
+    atomic {                                            /* settle.sql, or move_own.sql: done, on the stage's behalf */
         d_step {
             if
 #ifdef FLAW_ADVANCE
