@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from chaos import report
 from chaos.cluster import Cluster
 from chaos.faults import FAULTS
 from chaos.journal import Entry
-from chaos.oracle import Evidence, Verdict
+from chaos.oracle import Evidence, Verdict, _not_ours
 from chaos.plan import Plan
 from chaos.runner import play
 
@@ -88,8 +89,42 @@ def test_a_call_that_is_repeated_after_its_timeout_is_explained() -> None:
     assert Evidence([], PLAN).reason(call(1, 1), call(5.1, 2)) == "timeout"
 
 
+def test_the_timeout_of_a_call_runs_while_nobody_reads_it() -> None:
+    read_late = replace(call(2, 1), fields=call(2, 1).fields | {"late": 1.0})
+    assert Evidence([], PLAN).reason(read_late, call(5.1, 2)) == "timeout"
+    assert Evidence([], PLAN).reason(call(2, 1), call(5.1, 2)) is None
+
+
 def test_one_attempt_that_arrives_twice_is_never_explained() -> None:
     assert Evidence([after(1.3, "answered", status=503)], PLAN).reason(call(1, 1), call(9, 1)) is None
+
+
+CONFLICT = "could not serialize access due to read/write dependencies among transactions"
+OVERTAKEN = "could not serialize access due to concurrent update"
+OURS = 'SQL statement "UPDATE pgbaton.dispatches d"'
+
+
+def move(at: float, source: str) -> dict[str, object]:
+    return {"job": "j", "source": source, "at": at + time.time() - time.monotonic()}
+
+
+@pytest.mark.parametrize(
+    ("error", "context", "moves", "theirs"),
+    [
+        (CONFLICT, None, [], True),
+        (OVERTAKEN, None, [move(2, "cut running")], True),
+        (OVERTAKEN, OURS, [move(2, "cut running")], False),
+        (OVERTAKEN, None, [], False),
+        (OVERTAKEN, None, [move(2, "made done")], False),
+        (OVERTAKEN, None, [move(3.5, "cut running")], False),
+        ("deadlock detected", None, [move(2, "cut running")], False),
+    ],
+)
+def test_an_aborted_transaction_is_ours_unless_it_is_shown_not_to_be(
+    error: str, context: str | None, moves: list[dict[str, object]], theirs: bool
+) -> None:
+    aborted = after(3, "aborted", doing="done", sqlstate="40001", error=error, context=context)
+    assert _not_ours(aborted, [after(1, "begun"), aborted], moves) is theirs
 
 
 def test_a_verdict_with_anything_against_it_does_not_hold() -> None:
