@@ -112,6 +112,7 @@ class Verdict:
     targets: list[tuple[str, float, float]] = field(default_factory=list)
     recovered_in: float | None = None
     seconds: float = 0
+    slowness: float = 1.0
     skipped: str = ""
     evidence: list[str] = field(default_factory=list)
 
@@ -129,6 +130,7 @@ async def judge(scene: Scene) -> Verdict:
     """Ask the rows, the journals and the server's log."""
     entries = read(scene.folder)
     verdict = Verdict(scene.name, targets=scene.expect.targets, recovered_in=scene.recovered_in)
+    verdict.slowness = scene.expect.slowness
     async with scene.session("oracle") as db:
         verdict.jobs = await db.fetchval("SELECT count(DISTINCT job_id) FROM history")
         excluded, acknowledged = list(scene.excluded), list(scene.acknowledged)

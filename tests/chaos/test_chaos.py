@@ -13,6 +13,7 @@ import pytest
 
 from chaos import report
 from chaos.cluster import Cluster
+from chaos.expectations import Expectations, slowness
 from chaos.faults import FAULTS
 from chaos.journal import Entry
 from chaos.oracle import Evidence, Verdict, _not_ours
@@ -125,6 +126,24 @@ def test_an_aborted_transaction_is_ours_unless_it_is_shown_not_to_be(
 ) -> None:
     aborted = after(3, "aborted", doing="done", sqlstate="40001", error=error, context=context)
     assert _not_ours(aborted, [after(1, "begun"), aborted], moves) is theirs
+
+
+def test_a_machine_that_is_busy_with_other_things_is_measured_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {"/proc/1/schedstat": "1000 500 9", "/proc/2/schedstat": "1000 5500 9", "/proc/3/schedstat": "1 999 9"}
+    monkeypatch.setattr(Path, "read_text", lambda path: said[str(path)])
+    assert slowness([1]) == 1  # they wait for each other, too
+    assert slowness([1, 2]) == (1 + 6000 / 2000) / 1.5
+    assert slowness([3]) == 6
+    assert slowness([]) == 1
+
+
+def test_a_limit_allows_for_the_machine_and_says_so() -> None:
+    expect = Expectations(PLAN)
+    expect.slowness = 2.0
+    expect.target("it comes back", 5.9, 3)
+    assert expect.violations == []
+    expect.target("it comes back", 6.1, 3)
+    assert expect.violations == ["it comes back: 6.1 s, at most 3 s are allowed, on a machine 2.0 times slower"]
 
 
 def test_a_verdict_with_anything_against_it_does_not_hold() -> None:
