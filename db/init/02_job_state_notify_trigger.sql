@@ -981,6 +981,8 @@ BEGIN
 END
 $fn$;
 
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pgbaton FROM PUBLIC;
+
         $migration$;
         INSERT INTO pgbaton.migrations (version, name) VALUES (5, 'interleavings');
     END IF;
@@ -1124,7 +1126,7 @@ BEGIN
         RAISE insufficient_privilege USING MESSAGE =
             format('the role %s may not execute the functions of pgbaton, and the trigger runs with its rights', current_user);
     END IF;
-    IF (SELECT md5(prosrc) = 'cb5f55e8343b0464ffe5f47fef010c92' AND prosecdef AND proconfig = ARRAY['search_path=pg_catalog, pg_temp']
+    IF (SELECT md5(prosrc) = '36edd9a5e13be157183c46cbbf360606' AND prosecdef AND proconfig = ARRAY['search_path=pg_catalog, pg_temp']
           FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
         EXECUTE $ddl$
 CREATE OR REPLACE FUNCTION "public"."notify_job_state_change"() RETURNS trigger
@@ -1148,7 +1150,7 @@ BEGIN
         RETURN NULL;
     ELSIF pg_column_size(NEW."job_id") > 2640 THEN
         -- An index on it alone holds a little more than ours, which may not make this transaction fail.
-        RAISE WARNING 'pgbaton leaves a job alone whose key is too long for an index: %…', left(NEW."job_id"::text, 60);
+        RAISE WARNING 'pgbaton leaves a job alone whose key is too long for an index: %', left(NEW."job_id"::text, 60);
         RETURN NULL;
     ELSIF TG_NARGS = 0 THEN
         PERFORM pgbaton.job_changed('ad_creative', NEW."job_id"::text, NEW."tenant_id"::text, NEW."current_step"::text, NEW."status"::text, NULL);
