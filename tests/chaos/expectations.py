@@ -24,7 +24,7 @@ def slowness(pids: Iterable[int]) -> float:
 
 class Expectations:
     """``targets`` are (what, measured, limit) in seconds. ``slowness``: how many times longer everything may take, as
-    others use the machine as well; ``stalled``: how long this process itself had to wait at worst, which comes on top."""
+    others use the machine as well; ``stalled``: how long this process itself had to wait, which comes on top."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan

@@ -154,7 +154,7 @@ class Scene:
     async def _until_ready(self) -> None:
         """Every stage listens, every worker holds its lease."""
         query = "SELECT count(*) FROM pgbaton.workers WHERE expires_at > now()"
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):  # for a start nobody has promised anything
             while sum(entry.event == "ready" for entry in read(self.folder)) < len(self.stages):
                 await asyncio.sleep(0.02)
             while await self.value(query) < len(self.workers):
@@ -223,7 +223,7 @@ class Scene:
         return ids
 
     async def _until_all_done(self) -> None:
-        """At most ``recovery`` seconds, and longer on a machine that is busy with other things, as much as it is slower."""
+        """At most ``recovery`` seconds; as much longer as the machine, busy with other things, is slower."""
         query = """SELECT count(*) FROM jobs WHERE (current_step, status) <> ($1, 'done')
                       AND NOT EXISTS (SELECT FROM unnest($2::text[]::uuid[]) excluded WHERE excluded = job_id)"""
         while True:
