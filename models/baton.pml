@@ -133,12 +133,18 @@ byte moves = MOVES;
 typedef Change {
     unsigned entered : 3;   /* the state that the row was put into */
     unsigned attempt : 3;   /* the attempt that was running: what the change's time says */
-    unsigned made : 3       /* dispatches made before it: what its time says too */
+    unsigned made : 3;      /* dispatches made before it: what its time says too */
+    unsigned had : 1        /* its stage had a dispatch that went on: settled later than that time, or never */
 }
 byte inbox;                 /* changes that wait to be absorbed; with one job only */
 Change C[INBOX_SIZE];
 #define INBOX_WAITS (inbox > 0)
 #define INBOX_ROOM (inbox < INBOX_SIZE)
+#ifdef STRICT
+#define BY_STRICT(by_) (by_ == BY_STAGE || by_ == BY_PERSON)
+#else
+#define BY_STRICT(by_) (by_ == BY_STAGE)
+#endif
 #else
 #define INBOX_WAITS false
 #define INBOX_ROOM true
@@ -147,7 +153,7 @@ bool uncounted[JOBS];       /* ghost: a stage's failure is in the row and was co
 bool credit[JOBS * 2];      /* ghost: the job entered stage's state and no effect was committed since */
 
 byte x_i, x_j, x_n, x_open, x_stage, x_says;    /* scratch: all 0 between two steps */
-bool x_counts, x_owed;
+bool x_counts, x_owed, x_had;
 
 /* ---- migrations: settle_and_create, and the trigger that calls it -------------------------------------------- */
 
@@ -179,10 +185,10 @@ inline find_open(job_) {
 
 /* Absorbing: a failure is counted if it is of the attempt that runs, for one that was settled has been counted. And
  * a job that went through a stage's entry state before anybody absorbed that, and is at that stage now, gets the
- * dispatch that it was owed, unless one was made since. */
+ * dispatch that it was owed, unless one was made since or was open then, and so only rewound. */
 #ifdef INBOX
 inline read_inbox(taken_) {
-    x_counts = 0; x_owed = 0;
+    x_counts = 0; x_owed = 0; x_had = 0;
     find_open(0);
     for (x_i : 0 .. INBOX_SIZE - 1) {
         if
@@ -193,7 +199,12 @@ inline read_inbox(taken_) {
             fi;
             if
             :: ROUTED(C[x_i].entered) && (row[0] == C[x_i].entered + 1 || row[0] == C[x_i].entered + 2) ->
+                x_had = C[x_i].had;
+#ifdef FLAW_INBOX_REVIVES
                 x_owed = 1;
+#else
+                x_owed = !x_had;
+#endif
                 for (x_n : 0 .. MAX_DISPATCHES - 1) {
                     if
                     :: x_n >= C[x_i].made && x_n < made && D[x_n].stage == C[x_i].entered / 3 -> x_owed = 0
@@ -219,6 +230,13 @@ inline note_change(now_) {
     C[inbox].entered = now_;
     C[inbox].attempt = (x_open < MAX_DISPATCHES -> D[x_open].attempt : 0);
     C[inbox].made = made;
+    C[inbox].had = ROUTED(now_) && x_open < MAX_DISPATCHES && D[x_open].stage == now_ / 3;
+    for (x_i : 0 .. INBOX_SIZE - 1) {       /* it has ended, though nobody has absorbed that */
+        if
+        :: x_i < inbox && C[x_i].entered == now_ + 3 && x_open < C[x_i].made -> C[inbox].had = 0
+        :: else
+        fi
+    }
     inbox++
 }
 
@@ -227,8 +245,8 @@ inline take_out(taken_) {
         if
         :: x_i + taken_ < INBOX_SIZE ->
             C[x_i].entered = C[x_i + taken_].entered; C[x_i].attempt = C[x_i + taken_].attempt;
-            C[x_i].made = C[x_i + taken_].made
-        :: else -> C[x_i].entered = 0; C[x_i].attempt = 0; C[x_i].made = 0
+            C[x_i].made = C[x_i + taken_].made; C[x_i].had = C[x_i + taken_].had
+        :: else -> C[x_i].entered = 0; C[x_i].attempt = 0; C[x_i].made = 0; C[x_i].had = 0
         fi
     }
     inbox = inbox - taken_
@@ -258,7 +276,7 @@ inline settle_and_create(job_, by_) {
     find_open(job_);
     if
     :: (ROUTED(row[job_]) || (by_ == BY_ABSORB && x_owed)) && x_open == MAX_DISPATCHES ->
-        HOLDS(7, by_ != BY_ENGINE);
+        HOLDS(7, by_ != BY_ENGINE && (ROUTED(row[job_]) || !x_had));
         assert(made < MAX_DISPATCHES);
         D[made].state = DUE; D[made].job = job_; D[made].stage = row[job_] / 3; D[made].may = 1;
         made++
@@ -267,7 +285,7 @@ inline settle_and_create(job_, by_) {
 }
 
 /* An UPDATE of a row's step and status, with its trigger. INBOX: stages' transactions are SERIALIZABLE, so that
- * their changes are only written down, and absorbed later by the row as it is then. */
+ * their changes are only written down, and absorbed later by the row as it is then; STRICT: and people's. */
 inline put(job_, now_, by_) {
     if
     :: row[job_] != now_ ->
@@ -276,7 +294,7 @@ inline put(job_, now_, by_) {
         uncounted[job_] = (now_ == FAILED(0) || now_ == FAILED(1)) && by_ != BY_ENGINE;
 #ifdef INBOX
         if
-        :: by_ == BY_STAGE ->
+        :: BY_STRICT(by_) ->
             note_change(now_)
         :: else -> settle_and_create(job_, by_)
         fi
@@ -303,7 +321,7 @@ inline check() {
         HOLDS(1, x_n <= 1);
         HOLDS(4, INBOX_WAITS || !ROUTED(row[x_j]) || x_n == 1)
     }
-    x_n = 0; x_j = 0; x_i = 0; x_open = 0; x_stage = 0; x_says = 0; x_counts = 0; x_owed = 0
+    x_n = 0; x_j = 0; x_i = 0; x_open = 0; x_stage = 0; x_says = 0; x_counts = 0; x_owed = 0; x_had = 0
 }
 
 /* ---- queries/settle.sql ------------------------------------------------------------------------------------ */
@@ -363,7 +381,7 @@ inline settle(d_, attempt_, worker_, verb_, seen_, late_, done_) {
     check()
 }
 
-/* queries/move.sql as a worker uses it. FLAW_MOVE: by the row alone, whoever holds the dispatch now. */
+/* queries/move_own.sql as a worker uses it. FLAW_MOVE: by the row alone, whoever holds the dispatch now. */
 #ifdef FLAW_MOVE
 #define MOVE_FENCE(d_, attempt_, worker_) true
 #else
@@ -529,7 +547,7 @@ prepare:
         :: else -> verb = CANCEL; goto skip_call
         fi
     };
-    atomic {                                            /* move.sql: rewind */
+    atomic {                                            /* move_own.sql: rewind */
         d_step {
             move(d, attempt, WORKER(me), FAILED(D[d].stage), ENTRY(D[d].stage), BY_ENGINE, done);
             printf("worker %d, dispatch %d attempt %d: rewinds: %d\n", WORKER(me), d, attempt, done);
@@ -548,7 +566,7 @@ skip_call:
     };
 #ifdef ENGINE
 begin:
-    atomic {                                            /* move.sql: running, on the stage's behalf */
+    atomic {                                            /* move_own.sql: running, on the stage's behalf */
         d_step {
             move(d, attempt, WORKER(me), ENTRY(D[d].stage), BEGUN(D[d].stage), BY_ENGINE, done);
             printf("worker %d, dispatch %d attempt %d: writes running: %d\n", WORKER(me), d, attempt, done);
@@ -590,7 +608,7 @@ answered:
         fi
 #endif
     };
-    atomic {                                            /* settle.sql, or move.sql: done, on the stage's behalf */
+    atomic {                                            /* settle.sql, or move_own.sql: done, on the stage's behalf */
         d_step {
             if
 #ifdef FLAW_ADVANCE
@@ -823,7 +841,7 @@ proctype Person() {
     byte job;
 end:
     do
-    :: atomic { moves ->
+    :: atomic { moves && INBOX_ROOM ->
         moves--;
 #if JOBS > 1
         if :: job = 0 :: job = 1 fi;

@@ -29,6 +29,7 @@ engine-cycles   1 1 5       holds  cycles  ENGINE
 engine-twice    1 0 3       caught short   ENGINE
 inbox           1 0 1-8     holds  all     INBOX
 inbox-moved     0 1 1-8     holds  all     INBOX
+inbox-people    0 1 1-8     holds  all     INBOX,STRICT
 inbox-cycles    1 0 5       holds  cycles  INBOX
 no-guard        1 0 3       caught short   NO_GUARD
 broken-fence    1 0 2       caught short   BROKEN_FENCE
@@ -44,6 +45,7 @@ flaw-advance    0 1 5       caught cycles  FLAW_ADVANCE,ENGINE
 flaw-lost       2 0 8       caught short   FLAW_LOST_FAILED
 flaw-counts     1 0 8       caught short   FLAW_INBOX_COUNTS,INBOX
 flaw-misses     1 1 5       caught deep    FLAW_INBOX_MISSES,INBOX
+flaw-revives    1 1 7       caught deep    FLAW_INBOX_REVIVES,INBOX,STRICT
 '
 
 # The properties' numbers as bits.

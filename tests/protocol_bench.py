@@ -17,9 +17,9 @@ import pytest
 
 import protocol_model as model
 from line import two_stages
+from pgbaton import operate
 from pgbaton.attach import attach, read_table
 from pgbaton.errors import LeaseLost
-from pgbaton.insights import retry
 from pgbaton.model import Advance, Dispatch, State
 from pgbaton.outcome import Answer, Begin, Decision, Reply, Verb, decide, decide_claimed, decide_lost, decide_overdue
 from pgbaton.store import Move, Store
@@ -248,8 +248,8 @@ class Bench:
         held = self.transaction.jobs if self.transaction else set()
         before = [job.row for job in self.model.jobs]
         expected = self.model.retry(held, await self._locked())
-        retried = await retry(self.ground.work, self.ground.table, None, None)
-        assert sorted(retried) == sorted(JOBS[job] for job in expected)
+        retried = await operate.retry(self.ground.work, self.ground.table, JOBS, who="a person")
+        assert sorted(retried.jobs) == sorted(JOBS[job] for job in expected)
         for job in expected:
             if self.model.jobs[job].row != before[job]:
                 self.versions[job] += 1

@@ -263,7 +263,12 @@ class Model:
             self.apply(number)
         if job.row and step in ENTRY and status in ("running", "failed"):
             for change in changes:
-                had = any(d.ended is None or d.ended >= change.made for d in job.duties if d.stage == step)
+                done = [c.made for c in changes if c.row == (step, "done") and c.made < change.made]
+                had = any(
+                    (d.ended is None or d.ended >= change.made) and not any(d.made <= at for at in done)
+                    for d in job.duties
+                    if d.stage == step
+                )
                 if change.row == ENTRY[step] and not had:
                     self.create(number, step)
 

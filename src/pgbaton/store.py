@@ -95,7 +95,8 @@ class Store:
         What is missing had changed meanwhile, or its row is held by somebody: look and decide again.
         """
         gone = [d.id for d, _ in decided if d.row is None]
-        settled = {row["id"]: State.CANCELLED for row in (await self._fetch("forget", gone) if gone else ())}
+        forgotten = await self._fetch("forget", self._pipeline, gone) if gone else []
+        settled = {row["id"]: State.CANCELLED for row in forgotten}
         here = [(d, decision, d.row) for d, decision in decided if d.row is not None]
         if here:
             rows = await self._fetch(
@@ -111,7 +112,7 @@ class Store:
                 [row.status for _, _, row in here],
             )
             settled |= {row["id"]: State(row["state"]) for row in rows}
-        await self._look_again([d.job_key for d, c in decided if c.verb in (Verb.COMPLETE, Verb.CANCEL)])
+            await self._look_again([d.job_key for d, c, _ in here if c.verb in (Verb.COMPLETE, Verb.CANCEL)])
         return settled
 
     async def move(self, moves: Sequence[Move]) -> set[int]:
@@ -144,9 +145,7 @@ class Store:
 
     async def absorb(self, limit: int) -> int:
         """Apply changes that users' transactions could only write down; returns how many."""
-        row = (await self._fetch("absorb", self._pipeline, limit))[0]
-        await self._look_again(row["gone"])
-        return int(row["applied"])
+        return int((await self._fetch("absorb", self._pipeline, limit))[0]["applied"])
 
     async def strike(self, step: str, *, probed: bool) -> None:
         """Open the circuit of a stage that was found down (``probed``: by the probe that was to tell)."""
@@ -188,8 +187,8 @@ class Store:
         await self._pool.execute(self._table.query("leave"), worker)
 
     async def _look_again(self, job_keys: Collection[str]) -> None:
-        """What the trigger would have completed or cancelled was settled by us instead: the trigger was off, a route
-        has changed, or a job came back the moment that it seemed gone. Its row may ask for a dispatch."""
+        """What the trigger would have completed or cancelled was settled by us instead: the trigger was off, or
+        a route has changed. Its row may ask for a dispatch."""
         if job_keys:
             await self.reconcile(job_keys)
 

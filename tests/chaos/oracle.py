@@ -62,6 +62,13 @@ BROKEN_AT_ANY_TIME = {
                IS NOT TRUE""",
     "two open dispatches": f"""
         SELECT job_key FROM pgbaton.dispatches WHERE state IN {OPEN} GROUP BY job_key HAVING count(*) > 1""",
+    # Two SERIALIZABLE transactions can only conflict on what one reads and the other writes. Where none reads what the
+    # trigger writes, they conflict on the user's own tables, if at all, as they would without pgbaton.
+    "a table of pgbaton that users' SERIALIZABLE transactions read": """
+        SELECT DISTINCT c.relname FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
+         WHERE l.mode = 'SIReadLock' AND c.relnamespace = 'pgbaton'::regnamespace
+           AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+           AND c.relname NOT IN ('pipelines', 'pipelines_pkey', 'stages', 'stages_pkey')""",
     "more dispatches under way than the stage's limit": """
         SELECT d.stage FROM pgbaton.dispatches d JOIN pgbaton.stages s ON s.step = d.stage
          WHERE d.state = 'running' GROUP BY d.stage HAVING count(*) > max(s.concurrency)""",
@@ -105,6 +112,7 @@ class Verdict:
     targets: list[tuple[str, float, float]] = field(default_factory=list)
     recovered_in: float | None = None
     seconds: float = 0
+    slowness: float = 1.0
     skipped: str = ""
     evidence: list[str] = field(default_factory=list)
 
@@ -122,6 +130,7 @@ async def judge(scene: Scene) -> Verdict:
     """Ask the rows, the journals and the server's log."""
     entries = read(scene.folder)
     verdict = Verdict(scene.name, targets=scene.expect.targets, recovered_in=scene.recovered_in)
+    verdict.slowness = scene.expect.slowness
     async with scene.session("oracle") as db:
         verdict.jobs = await db.fetchval("SELECT count(DISTINCT job_id) FROM history")
         excluded, acknowledged = list(scene.excluded), list(scene.acknowledged)
@@ -133,6 +142,7 @@ async def judge(scene: Scene) -> Verdict:
         ]
         entered_again = {(r["job_id"], r["target"]) for r in await db.fetch(_ENTERED_TWICE)}
         rewinds = await db.fetch(_REWOUND)
+        moves = await db.fetch(_MOVED, [e["job"] for e in entries if e.event == "aborted" and e["job"]])
     calls = [entry for entry in entries if entry.event == "received"]
     verdict.calls = len(calls)
     evidence = Evidence(entries, scene.plan)
@@ -141,7 +151,7 @@ async def judge(scene: Scene) -> Verdict:
     verdict.violations += list(dict.fromkeys(scene.expect.violations)) + await broken(scene, BROKEN_AT_THE_END)
     verdict.violations += [line for child in scene.children for line in child.by_itself]
     verdict.violations += [f"a traceback in {child.log.name}" for child in scene.workers if child.stumbled]
-    verdict.violations += _aborts(entries, scene)
+    verdict.violations += _aborts(entries, moves, scene)
     verdict.violations += _second_duties(calls, entered_again)
     verdict.violations += _early_rewinds(entries, rewinds, evidence)
     verdict.violations += [f"the server says: {line}" for line in scene.cluster.take_complaints()]
@@ -189,7 +199,7 @@ class Evidence:
         if again["attempt"] == before["attempt"]:
             return None  # whoever repeats a call says so
         ends = [e for e in self._ends[before["job"], before["step"], before["attempt"]] if e.at <= again.at]
-        waited = again.at - before.at
+        waited = again.at - _arrived(before)
         for end in ends:
             if end.event == "answered" and not 200 <= end["status"] < 300:
                 return f"answered {end['status']}"
@@ -226,7 +236,7 @@ class Evidence:
         since = [e for e in entries if e.event == "received" and e["attempt"] >= attempt]
         if any(e.event == "answered" and e["attempt"] == attempt and e["status"] >= 400 for e in entries if e.at <= at):
             return True
-        if at - min(e.at for e in since) >= 0.95 * self._timeout:
+        if at - min(_arrived(e) for e in since) >= 0.95 * self._timeout:
             return True
         # A worker that was frozen calls late, for an attempt that is not its own any more.
         late = next(e for e in since if e["attempt"] == attempt)
@@ -242,6 +252,11 @@ class Evidence:
             if kind in what and start <= trouble.at <= end:
                 return True
         return False
+
+
+def _arrived(call: Entry) -> float:
+    """When it came, which on a busy machine is long before the stage comes to read it: its caller's time runs."""
+    return call.at - float(call.fields.get("late", 0))
 
 
 def _process(call: Entry) -> str:
@@ -281,6 +296,11 @@ SELECT job_id::text AS job, split_part(source, ' ', 1) AS step, extract(epoch FR
    AND split_part(source, ' ', 1) <> split_part(target, ' ', 1)
 """
 
+_MOVED = """
+SELECT job_id::text AS job, source, extract(epoch FROM at)::float8 AS at FROM history
+ WHERE job_id = ANY ($1::text[]::uuid[])
+"""
+
 
 def _early_rewinds(entries: Sequence[Entry], rewinds: Sequence[Any], evidence: Evidence) -> list[str]:
     """Rows taken from a stage that had begun, before that attempt failed and before its time was over."""
@@ -297,13 +317,32 @@ def _early_rewinds(entries: Sequence[Entry], rewinds: Sequence[Any], evidence: E
     return [f"rewound while the stage worked: {found[0]} ({len(found)} in all)"] if found else []
 
 
-def _aborts(entries: Sequence[Entry], scene: Scene) -> list[str]:
+def _aborts(entries: Sequence[Entry], moves: Sequence[Any], scene: Scene) -> list[str]:
     """The user's transactions are sacred: none may be aborted because pgbaton is there."""
     codes = {"40001": "a serialization failure", "40P01": "a deadlock", "55P03": "a lock not had"}
-    found = [e for e in entries if e.event == "aborted" and e["sqlstate"] in codes]
+    found = [e for e in entries if e.event == "aborted" and e["sqlstate"] in codes and not _not_ours(e, entries, moves)]
     kinds = Counter((codes[e["sqlstate"]], e["doing"], e["error"], (e["context"] or "").split("\n")[0]) for e in found)
     return [
         f"{times} user transactions were aborted by {kind} while they wrote {doing}: {error} {context}"
         for (kind, doing, error, context), times in kinds.items()
         if not scene.plan.may_abort
     ]
+
+
+def _not_ours(aborted: Entry, entries: Sequence[Entry], moves: Sequence[Any]) -> bool:
+    """Whether it would have been aborted without pgbaton as well: by a conflict of SERIALIZABLE transactions (whether
+    that can be on a table of ours is asked while they run), or because the row, which in READ COMMITTED it would not
+    have found any more, was moved under it (whether pgbaton may move a row is asked of all its moves)."""
+    if "read/write dependencies" in aborted["error"]:
+        return True
+    if "concurrent update" not in aborted["error"] or "pgbaton." in (aborted["context"] or ""):
+        return False
+    job, step = aborted["job"], aborted["step"]
+    begins = aborted["doing"] in ("running", "begin")
+    found_at, since = (f"{LINE[step]} done", "received") if begins else (f"{step} running", "begun")
+    call = (job, step, aborted["attempt"])
+    before = [e for e in entries if e.event == since and e.at <= aborted.at]
+    start = max((e.at for e in before if (e["job"], e["step"], e["attempt"]) == call), default=aborted.at)
+    clock = time.time() - time.monotonic()
+    # A move is dated before its commit.
+    return any(m["job"] == job and m["source"] == found_at and start - 1 < m["at"] - clock < aborted.at for m in moves)

@@ -6,12 +6,25 @@ from collections.abc import Sequence
 
 from chaos.oracle import Verdict
 
-HEAD = ("fault", "jobs", "calls", "repeated", "why", "unexplained", "twice", "lost", "recovered", "took", "held")
+HEAD = (
+    "fault",
+    "jobs",
+    "calls",
+    "repeated",
+    "why",
+    "unexplained",
+    "twice",
+    "lost",
+    "recovered",
+    "took",
+    "slower",
+    "held",
+)
 
 
 def row(verdict: Verdict) -> tuple[str, ...]:
     if verdict.skipped:
-        return (verdict.fault, *[""] * 9, f"skipped: {verdict.skipped}")
+        return (verdict.fault, *[""] * 10, f"skipped: {verdict.skipped}")
     why = ", ".join(f"{reason} {times}" for reason, times in verdict.explained.most_common())
     recovered = "never" if verdict.recovered_in is None else f"{verdict.recovered_in:.1f} s"
     return (
@@ -25,6 +38,7 @@ def row(verdict: Verdict) -> tuple[str, ...]:
         str(len(verdict.lost)),
         recovered,
         f"{verdict.seconds:.0f} s",
+        f"{verdict.slowness:.1f} x",
         "yes" if verdict.held else "NO",
     )
 

@@ -54,7 +54,7 @@ async def play(fault: Fault, seed: str, cluster: Cluster, folder: Path) -> Verdi
     began = time.monotonic()
     plan = fault.plan
     try:
-        async with asyncio.timeout(150 + plan.seconds + 4 * plan.recovery + plan.drain):
+        async with asyncio.timeout(150 + plan.seconds + 6 * plan.recovery + plan.drain):
             async with Scene(fault.name, plan, seed, cluster, place) as scene:
                 await scene.play(fault.attack)
                 verdict = await judge(scene)

@@ -67,13 +67,16 @@ class Stages:
         self.pool: asyncpg.Pool
 
     async def run(self) -> None:
+        # Rows are found by their key, whatever the planner thinks of a small table: a transaction that reads all of it
+        # in SERIALIZABLE conflicts with whoever writes any of it.
+        strict = {"enable_seqscan": "off"} if self.config.isolation else {}
         self.pool = asyncpg.create_pool(
             self.config.dsn,
             min_size=0,
             max_size=8,
             timeout=5,
             command_timeout=20,
-            server_settings={"application_name": self.config.who},
+            server_settings={"application_name": self.config.who, **strict},
         )
         await self.pool
         listening = socket.socket()
@@ -205,10 +208,9 @@ class Stages:
             headers["idempotency-key"],
         )
         name = self._trick(call)
-        said = {"trick": name} if name else {}
-        self.journal.write(
-            "received", job=call.job, step=step, attempt=call.attempt, key=call.key, worker=call.worker, **said
-        )
+        said: dict[str, object] = {"worker": call.worker, "late": _unread_for(writer)}
+        said |= {"trick": name} if name else {}
+        self.journal.write("received", job=call.job, step=step, attempt=call.attempt, key=call.key, **said)
         if name:
             return await self._tricks[name](self, call, writer)
         await self.answer(call, writer, await self.perform(call))
@@ -245,6 +247,15 @@ def response(status: int, headers: dict[str, str] | None = None, body: bytes = b
     lines = [f"HTTP/1.1 {status} Said", f"content-length: {len(body)}"]
     lines += [f"{k}: {v}" for k, v in (headers or {}).items()]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body
+
+
+def _unread_for(writer: asyncio.StreamWriter) -> float:
+    """Seconds since a request arrived: how long it lay there while this process was kept waiting. Where the kernel does
+    not tell (it is not Linux), none."""
+    if not hasattr(socket, "TCP_INFO"):
+        return 0.0
+    info = writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 56)
+    return struct.unpack_from("I", info, 52)[0] / 1000  # tcpi_last_data_recv, in milliseconds
 
 
 def reset(writer: asyncio.StreamWriter) -> None:

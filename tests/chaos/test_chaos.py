@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +13,10 @@ import pytest
 
 from chaos import report
 from chaos.cluster import Cluster
+from chaos.expectations import Expectations, slowness
 from chaos.faults import FAULTS
 from chaos.journal import Entry
-from chaos.oracle import Evidence, Verdict
+from chaos.oracle import Evidence, Verdict, _not_ours
 from chaos.plan import Plan
 from chaos.runner import play
 
@@ -88,8 +90,60 @@ def test_a_call_that_is_repeated_after_its_timeout_is_explained() -> None:
     assert Evidence([], PLAN).reason(call(1, 1), call(5.1, 2)) == "timeout"
 
 
+def test_the_timeout_of_a_call_runs_while_nobody_reads_it() -> None:
+    read_late = replace(call(2, 1), fields=call(2, 1).fields | {"late": 1.0})
+    assert Evidence([], PLAN).reason(read_late, call(5.1, 2)) == "timeout"
+    assert Evidence([], PLAN).reason(call(2, 1), call(5.1, 2)) is None
+
+
 def test_one_attempt_that_arrives_twice_is_never_explained() -> None:
     assert Evidence([after(1.3, "answered", status=503)], PLAN).reason(call(1, 1), call(9, 1)) is None
+
+
+CONFLICT = "could not serialize access due to read/write dependencies among transactions"
+OVERTAKEN = "could not serialize access due to concurrent update"
+OURS = 'SQL statement "UPDATE pgbaton.dispatches d"'
+
+
+def move(at: float, source: str) -> dict[str, object]:
+    return {"job": "j", "source": source, "at": at + time.time() - time.monotonic()}
+
+
+@pytest.mark.parametrize(
+    ("error", "context", "moves", "theirs"),
+    [
+        (CONFLICT, None, [], True),
+        (OVERTAKEN, None, [move(2, "cut running")], True),
+        (OVERTAKEN, OURS, [move(2, "cut running")], False),
+        (OVERTAKEN, None, [], False),
+        (OVERTAKEN, None, [move(2, "made done")], False),
+        (OVERTAKEN, None, [move(3.5, "cut running")], False),
+        ("deadlock detected", None, [move(2, "cut running")], False),
+    ],
+)
+def test_an_aborted_transaction_is_ours_unless_it_is_shown_not_to_be(
+    error: str, context: str | None, moves: list[dict[str, object]], theirs: bool
+) -> None:
+    aborted = after(3, "aborted", doing="done", sqlstate="40001", error=error, context=context)
+    assert _not_ours(aborted, [after(1, "begun"), aborted], moves) is theirs
+
+
+def test_a_machine_that_is_busy_with_other_things_is_measured_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {"/proc/1/schedstat": "1000 500 9", "/proc/2/schedstat": "1000 5500 9", "/proc/3/schedstat": "1 999 9"}
+    monkeypatch.setattr(Path, "read_text", lambda path: said[str(path)])
+    assert slowness([1]) == 1  # they wait for each other, too
+    assert slowness([1, 2]) == (1 + 6000 / 2000) / 1.5
+    assert slowness([3]) == 6
+    assert slowness([]) == 1
+
+
+def test_a_limit_allows_for_the_machine_and_says_so() -> None:
+    expect = Expectations(PLAN)
+    expect.slowness = 2.0
+    expect.target("it comes back", 5.9, 3)
+    assert expect.violations == []
+    expect.target("it comes back", 6.1, 3)
+    assert expect.violations == ["it comes back: 6.1 s, at most 3 s are allowed, on a machine 2.0 times slower"]
 
 
 def test_a_verdict_with_anything_against_it_does_not_hold() -> None:

@@ -24,7 +24,6 @@ from pgbaton.insights.status import (
     Status,
     WorkerSeen,
     reconcile,
-    retry,
     status,
     table_of,
 )
@@ -60,7 +59,6 @@ __all__ = [
     "list_jobs",
     "overview",
     "reconcile",
-    "retry",
     "sentence",
     "shown_count",
     "status",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,7 +10,6 @@ import asyncpg
 from pgbaton import sql
 from pgbaton.attach import with_types
 from pgbaton.errors import ConfigError, DatabaseError
-from pgbaton.model import DONE, FAILED
 from pgbaton.store import RECONCILE_PAGE, Store
 from pgbaton.table import JobTable
 
@@ -101,29 +99,6 @@ async def table_of(conn: asyncpg.Connection, pipeline: str | None) -> JobTable:
         channel=r["channel"],
     )
     return await with_types(conn, table)
-
-
-async def retry(
-    conn: asyncpg.Connection, table: JobTable, job_keys: Sequence[str] | None, stage: str | None
-) -> list[str]:
-    """Give dead jobs another life, and let those that wait for a retry be due now; returns the jobs' keys.
-
-    A dead job's row is put back to its stage's entry state if it is still marked as failed there; that creates a
-    new dispatch, and the dead one stays as history. ``None``: any job, any stage.
-    """
-    found = await conn.fetch(sql.read("queries/retriable.sql"), table.pipeline, job_keys, stage)
-    waiting = [r["id"] for r in found if r["state"] == "retryable"]
-    dead = [r for r in found if r["state"] == "dead"]
-    hastened = await conn.fetch(sql.read("queries/hasten.sql"), waiting)
-    revived = await conn.fetch(
-        table.query("move"),
-        [r["job_key"] for r in dead],
-        [r["stage"] for r in dead],
-        [FAILED] * len(dead),
-        [r["after"] for r in dead],
-        [DONE] * len(dead),
-    )
-    return [r["job_key"] for r in (*hastened, *revived)]
 
 
 async def reconcile(conn: asyncpg.Connection, table: JobTable, *, create: bool) -> list[tuple[str, str]]:

@@ -22,7 +22,8 @@ BEGIN
         due := pgbaton.settle_and_create(job_pipeline, key, job_tenant, now_step, now_status);
     END IF;
     -- The row went through an entry state and is beyond it already: the stage was begun by somebody else's call. If
-    -- that one dies, only a dispatch brings the job on.
+    -- that one dies, only a dispatch brings the job on. But one that was open then, and not at its end, was rewound
+    -- and went on, whatever came of it.
     IF now_status IN ('running', 'failed') THEN
         INSERT INTO pgbaton.dispatches (pipeline, job_key, tenant, stage)
         SELECT job_pipeline, key, job_tenant, s.step
@@ -31,7 +32,10 @@ BEGIN
             ON s.pipeline = job_pipeline AND s.after = e.step AND s.step = now_step AND s.routed
          WHERE NOT EXISTS (SELECT FROM pgbaton.dispatches d
                             WHERE d.pipeline = job_pipeline AND d.job_key = key AND d.stage = s.step
-                              AND d.created_at >= e.entered_at)
+                              AND coalesce(d.settled_at, 'infinity') >= e.entered_at
+                              AND NOT EXISTS (SELECT FROM unnest(entered, absorb_job.entered_at) AS ended (step, ended_at)
+                                               WHERE ended.step = s.step
+                                                 AND ended.ended_at BETWEEN d.created_at AND e.entered_at))
          LIMIT 1
         ON CONFLICT (pipeline, job_key) WHERE state IN ('available', 'running', 'retryable') DO NOTHING;
         due := due OR FOUND;
@@ -47,18 +51,20 @@ CREATE FUNCTION pgbaton.backoff(failures integer) RETURNS interval
 CREATE FUNCTION pgbaton.cancel_open(job_pipeline text, keys text[]) RETURNS void
     LANGUAGE plpgsql
     AS $$
+DECLARE
+    ids bigint[];
 BEGIN
     WITH cancelled AS (
         UPDATE pgbaton.dispatches d
            SET state = 'cancelled', worker = NULL, deadline = NULL, settled_at = clock_timestamp()
          WHERE d.pipeline = job_pipeline AND d.job_key = ANY (keys)
            AND d.state IN ('available', 'running', 'retryable')
-        RETURNING d.id, d.attempt
+        RETURNING d.id
     )
+    SELECT array_agg(c.id) INTO ids FROM cancelled c;
     UPDATE pgbaton.attempts t
        SET finished_at = clock_timestamp(), outcome = 'superseded'
-      FROM cancelled c
-     WHERE t.dispatch_id = c.id AND t.attempt = c.attempt AND t.finished_at IS NULL;
+     WHERE t.dispatch_id = ANY (ids) AND t.finished_at IS NULL;
 END
 $$;
 
@@ -211,6 +217,28 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION pgbaton.forget(job_pipeline text, keys text[]) RETURNS text[]
+    LANGUAGE plpgsql
+    AS $_$
+DECLARE
+    held constant text[] := ARRAY(
+        SELECT d.job_key FROM pgbaton.dispatches d
+         WHERE d.pipeline = job_pipeline AND d.job_key = ANY (keys) AND d.state IN ('available', 'running', 'retryable')
+           FOR NO KEY UPDATE SKIP LOCKED);
+    absent constant text := (
+        SELECT format('SELECT array_agg(k) FROM unnest($1) AS k WHERE NOT EXISTS (SELECT FROM %s AS j WHERE j.%I = k::%s)',
+                      p.job_table, p.key_column, format_type(a.atttypid, a.atttypmod))
+          FROM pgbaton.pipelines p
+          JOIN pg_attribute a ON a.attrelid = p.job_table AND a.attname = p.key_column
+         WHERE p.name = job_pipeline);
+    gone text[];
+BEGIN
+    EXECUTE absent INTO gone USING held;
+    PERFORM pgbaton.cancel_open(job_pipeline, gone);
+    RETURN gone;
+END
+$_$;
+
 CREATE FUNCTION pgbaton.job_changed(job_pipeline text, key text, job_tenant text, new_step text, new_status text, changed_at timestamp with time zone) RETURNS void
     LANGUAGE plpgsql
     AS $$
@@ -314,7 +342,6 @@ DECLARE
     parent text;
 BEGIN
     IF new_status = 'done' THEN
-        -- Whoever runs this holds the job row's lock: only a claim can touch the dispatch meanwhile.
         UPDATE pgbaton.dispatches d
            SET state = 'completed', worker = NULL, deadline = NULL, settled_at = clock_timestamp()
          WHERE d.pipeline = job_pipeline AND d.job_key = key AND d.state IN ('available', 'running', 'retryable')
@@ -328,7 +355,8 @@ BEGIN
             SELECT job_pipeline, key, job_tenant, s.step, pgbaton.traceparent(open_dispatch.traceparent)
               FROM pgbaton.stages s
              WHERE s.pipeline = job_pipeline AND s.after = new_step AND s.routed
-            ON CONFLICT (pipeline, job_key) WHERE state IN ('available', 'running', 'retryable') DO NOTHING;
+            ON CONFLICT (pipeline, job_key) WHERE state IN ('available', 'running', 'retryable')
+            DO UPDATE SET state = dispatches.state WHERE false;  -- changes nothing, but has its lock
             RETURN FOUND;
         END IF;
     ELSIF new_status = 'running' THEN
@@ -367,8 +395,9 @@ BEGIN
                available_at = CASE WHEN due THEN clock_timestamp() + pgbaton.backoff(d.failures + 1)
                                    ELSE d.available_at END,
                settled_at = CASE WHEN NOT due THEN clock_timestamp() END
-         WHERE d.id = open_dispatch.id
+         WHERE d.id = open_dispatch.id AND d.state IN ('available', 'running', 'retryable')
         RETURNING d.attempt INTO calls;
+        due := due AND FOUND;
         UPDATE pgbaton.attempts t
            SET finished_at = clock_timestamp(), outcome = new_outcome
          WHERE t.dispatch_id = open_dispatch.id AND t.attempt = calls AND t.finished_at IS NULL;
@@ -392,7 +421,8 @@ BEGIN
         SELECT job_pipeline, key, job_tenant, s.step, pgbaton.traceparent(parent)
           FROM pgbaton.stages s
          WHERE s.pipeline = job_pipeline AND s.after = new_step AND s.routed
-        ON CONFLICT (pipeline, job_key) WHERE state IN ('available', 'running', 'retryable') DO NOTHING;
+        ON CONFLICT (pipeline, job_key) WHERE state IN ('available', 'running', 'retryable')
+        DO UPDATE SET state = dispatches.state WHERE false;
         due := due OR FOUND;
     END IF;
     RETURN due;

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 import uuid
 
@@ -12,7 +11,8 @@ import asyncpg
 from chaos.faults.fault import fault, only_feed
 from chaos.plan import LINE
 from chaos.scene import Scene
-from pgbaton import insights
+from pgbaton import insights, operate
+from pgbaton.insights import CAP, JobFilter
 
 SOME = "SELECT job_id::text FROM jobs WHERE status <> 'archived' ORDER BY md5(job_id::text || $1) LIMIT $2"
 
@@ -135,8 +135,9 @@ async def operators_retry(scene: Scene) -> None:
         async with scene.session("oracle") as db:
             table = await insights.table_of(db, None)
             while not stop.is_set():
-                with contextlib.suppress(asyncpg.DeadlockDetectedError):
-                    await insights.retry(db, table, None, None)
+                await operate.act_on_matching(
+                    db, table, JobFilter(table.pipeline), "retry", CAP + 1, who="the operator"
+                )
                 await asyncio.sleep(0.01)
 
     async def move() -> None:

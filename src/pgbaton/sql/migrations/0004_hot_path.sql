@@ -1,7 +1,10 @@
 -- The way of every job, in fewer and steadier statements.
 
 -- Settle the open dispatch by the row's new state, and create the next one; as before, but what happens on nearly every
--- change (a stage begins, a stage is done) is one look-up each.
+-- change (a stage begins, a stage is done) is one look-up each. Where the job was only just inserted, its lock keeps
+-- nobody from the dispatch of an older row with the same key, and a worker that does not see the new row yet may be about
+-- to cancel it (forget): so what is settled is not settled again, and a dispatch that is relied upon is locked until the
+-- commit.
 CREATE OR REPLACE FUNCTION pgbaton.settle_and_create(job_pipeline text, key text, job_tenant text, new_step text, new_status text)
 RETURNS boolean
 LANGUAGE plpgsql
@@ -15,7 +18,6 @@ DECLARE
     parent text;
 BEGIN
     IF new_status = 'done' THEN
-        -- Whoever runs this holds the job row's lock: only a claim can touch the dispatch meanwhile.
         UPDATE pgbaton.dispatches d
            SET state = 'completed', worker = NULL, deadline = NULL, settled_at = clock_timestamp()
          WHERE d.pipeline = job_pipeline AND d.job_key = key AND d.state IN ('available', 'running', 'retryable')
@@ -29,7 +31,8 @@ BEGIN
             SELECT job_pipeline, key, job_tenant, s.step, pgbaton.traceparent(open_dispatch.traceparent)
               FROM pgbaton.stages s
              WHERE s.pipeline = job_pipeline AND s.after = new_step AND s.routed
-            ON CONFLICT (pipeline, job_key) WHERE state IN ('available', 'running', 'retryable') DO NOTHING;
+            ON CONFLICT (pipeline, job_key) WHERE state IN ('available', 'running', 'retryable')
+            DO UPDATE SET state = dispatches.state WHERE false;  -- changes nothing, but has its lock
             RETURN FOUND;
         END IF;
     ELSIF new_status = 'running' THEN
@@ -68,8 +71,9 @@ BEGIN
                available_at = CASE WHEN due THEN clock_timestamp() + pgbaton.backoff(d.failures + 1)
                                    ELSE d.available_at END,
                settled_at = CASE WHEN NOT due THEN clock_timestamp() END
-         WHERE d.id = open_dispatch.id
+         WHERE d.id = open_dispatch.id AND d.state IN ('available', 'running', 'retryable')
         RETURNING d.attempt INTO calls;
+        due := due AND FOUND;
         UPDATE pgbaton.attempts t
            SET finished_at = clock_timestamp(), outcome = new_outcome
          WHERE t.dispatch_id = open_dispatch.id AND t.attempt = calls AND t.finished_at IS NULL;
@@ -93,7 +97,8 @@ BEGIN
         SELECT job_pipeline, key, job_tenant, s.step, pgbaton.traceparent(parent)
           FROM pgbaton.stages s
          WHERE s.pipeline = job_pipeline AND s.after = new_step AND s.routed
-        ON CONFLICT (pipeline, job_key) WHERE state IN ('available', 'running', 'retryable') DO NOTHING;
+        ON CONFLICT (pipeline, job_key) WHERE state IN ('available', 'running', 'retryable')
+        DO UPDATE SET state = dispatches.state WHERE false;
         due := due OR FOUND;
     END IF;
     RETURN due;

@@ -1,6 +1,6 @@
 -- $1 pipeline, $2 at most: apply changes that the users' transactions could only write down, by the rows as they
--- are now. A row that somebody holds is left for later. Returns how many changes were applied, and the jobs that were
--- found gone.
+-- are now. A row that somebody holds is left for later, and so is a job that is gone while its dispatch is held: it may
+-- be about to come back. Returns how many changes were applied.
 WITH taken AS MATERIALIZED (
     SELECT c.id, c.job_key, c.step, c.status, c.changed_at FROM pgbaton.changes AS c
      WHERE c.pipeline = $1
@@ -15,18 +15,27 @@ WITH taken AS MATERIALIZED (
 ), gone AS (
     SELECT DISTINCT t.job_key FROM taken AS t
      WHERE NOT EXISTS (SELECT FROM {table} AS j WHERE j.{key} = t.job_key::{key_type})
+), forgotten AS MATERIALIZED (
+    SELECT unnest(pgbaton.forget($1, ARRAY(SELECT job_key FROM gone))) AS job_key
+), settled AS (
+    SELECT job_key FROM job
+     UNION ALL
+    SELECT job_key FROM forgotten
+     UNION ALL
+    SELECT job_key FROM gone
+     WHERE NOT EXISTS (SELECT FROM pgbaton.dispatches AS d
+                        WHERE d.pipeline = $1 AND d.job_key = gone.job_key
+                          AND d.state IN ('available', 'running', 'retryable'))
 ), removed AS (
     DELETE FROM pgbaton.changes AS c
      USING taken AS t
-     WHERE c.id = t.id AND (t.job_key IN (SELECT job_key FROM job) OR t.job_key IN (SELECT job_key FROM gone))
+     WHERE c.id = t.id AND t.job_key IN (SELECT job_key FROM settled)
     RETURNING c.id
 ), applied AS (
     SELECT pgbaton.absorb_job($1, job.job_key, job.tenant, job.step, job.status, max(t.changed_at),
                               array_agg(t.step) FILTER (WHERE t.status = 'done'),
-                              array_agg(t.changed_at) FILTER (WHERE t.status = 'done'))::text AS what
+                              array_agg(t.changed_at) FILTER (WHERE t.status = 'done')) AS due
       FROM job JOIN taken AS t ON t.job_key = job.job_key
      GROUP BY job.job_key, job.tenant, job.step, job.status
-     UNION ALL
-    SELECT pgbaton.cancel_open($1, ARRAY[job_key])::text FROM gone
 )
-SELECT (SELECT count(*) FROM removed) + 0 * count(what) AS applied, ARRAY(SELECT job_key FROM gone) AS gone FROM applied
+SELECT (SELECT count(*) FROM removed) + 0 * count(due) AS applied FROM applied

@@ -4,6 +4,7 @@ WITH job AS MATERIALIZED (
     SELECT j.{key}::text AS job_key, {tenant} AS tenant, j.{step}::text AS step
       FROM {table} AS j
      WHERE j.{key} IN (SELECT k::{key_type} FROM unnest($2::text[]) AS k) AND j.{status}::text = 'done'
+       AND pg_column_size(j.{key}) <= 2640  -- as the trigger has it
        FOR NO KEY UPDATE OF j SKIP LOCKED
 ), created AS (
     INSERT INTO pgbaton.dispatches (pipeline, job_key, tenant, stage)

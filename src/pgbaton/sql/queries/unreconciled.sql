@@ -14,6 +14,7 @@ SELECT (SELECT key::text FROM page ORDER BY key DESC LIMIT 1) AS last,
   FROM page AS p
   LEFT JOIN pgbaton.stages AS s
     ON s.pipeline = $1 AND s.routed AND s.after = p.step AND p.status = 'done'
+   AND pg_column_size(p.key) <= 2640  -- as the trigger has it
    AND NOT EXISTS (SELECT FROM pgbaton.dispatches AS d
                     WHERE d.pipeline = $1 AND d.job_key = p.key::text
                       AND d.state IN ('available', 'running', 'retryable'))
