@@ -269,6 +269,21 @@ async def test_status_counts_by_stage_and_state_and_shows_the_workers(database: 
     assert "oldest_wait" in seen
 
 
+async def test_status_says_where_it_stopped_counting(database: str) -> None:
+    async with line(database) as craft:
+        await craft.db.execute(
+            "INSERT INTO pgbaton.dispatches (pipeline, job_key, stage, state, settled_at) "
+            "SELECT 'craft', n, 'cut', CASE WHEN n > 10500 THEN 'completed' ELSE 'dead' END, now() "
+            "FROM generate_series(1, 31000) n"
+        )
+        table, as_json = await asyncio.gather(
+            pgbaton("status", dsn=database), pgbaton("status", "--json", dsn=database)
+        )
+    assert table.out.splitlines()[1].split() == ["craft", "cut", "0", "0", "0", "20,000+", "10,000+", "0"]
+    seen = json.loads(as_json.out)
+    assert (seen["stages"][0]["dead"], seen["completed_capped"]) == (10_001, True)
+
+
 async def test_the_oldest_wait_is_that_of_what_is_due(database: str) -> None:
     async with line(database) as craft:
         await craft.add()

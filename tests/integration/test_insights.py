@@ -230,6 +230,48 @@ async def test_a_filter_that_takes_too_long_says_so_instead_of_keeping_anybody_w
         assert await conn.fetchval("SHOW statement_timeout") == "0"
 
 
+async def test_a_search_for_an_error_is_made_in_bounded_parts_that_leave_nothing_out(database: str) -> None:
+    async with read(database) as (_, conn):
+        await conn.execute(
+            "INSERT INTO pgbaton.dispatches (pipeline, job_key, stage, state, settled_at, attempt) "
+            "SELECT 'craft', n, 'cut', CASE n % 2 WHEN 0 THEN 'dead' ELSE 'completed' END, now(), 2 "
+            "FROM generate_series(1, 40) n"
+        )
+        await conn.execute(
+            "INSERT INTO pgbaton.attempts (dispatch_id, attempt, worker, error) "
+            "SELECT id, a, 'w', CASE WHEN a = 1 OR state = 'dead' THEN 'HTTP 500 of ' || id || ', try ' || a END "
+            "FROM pgbaton.dispatches, generate_series(1, 2) a"
+        )
+
+        async def found(wanted: JobFilter, look_back: int | None) -> tuple[list[int], list[bool]]:
+            ids: list[int] = []
+            bounded: list[bool] = []
+            before: int | None = None
+            while True:
+                page = await insights.list_jobs(conn, wanted, before, 6, look_back=look_back)
+                ids += [job.id for job in page.jobs]
+                bounded.append(page.searched_back is not None)
+                if page.next is None:
+                    return ids, bounded
+                before = page.next
+
+        everything = list(range(40, 0, -2))
+        for wanted, what in (
+            (JobFilter("craft", error="try 2"), everything),
+            (JobFilter("craft", error_group="HTTP 500 of …, try …"), everything),
+            (JobFilter("craft", error="of 2,", stage="cut"), [2]),
+            (JobFilter("craft", error="try 1"), []),
+            (JobFilter("craft", error="try 2", latest=True), everything),
+        ):
+            assert (await found(wanted, None))[0] == what
+            for size in (1, 7, 1000):
+                ids, bounded = await found(wanted, size)
+                assert ids == what
+                assert any(bounded) == (size < 1000)
+        few = await found(JobFilter("craft", states=("dead",), error="try 2"), 1)
+        assert few == (everything, [False] * 4)
+
+
 # -- at a size -------------------------------------------------------------------------------------------
 
 
@@ -248,7 +290,11 @@ async def test_two_hundred_thousand_dispatches_are_looked_at_without_reading_the
         assert [(s.waiting, s.dead) for s in seen.stages] == [(10_000, 180), (10_000, 0)]
         assert seen.minutes_capped
         assert len(seen.minutes) == 60
-        assert seen.minutes[-1].completed > 500
+        assert max(minute.completed for minute in seen.minutes) > 500
+        counted = await _quick(insights.status(conn))
+        assert [(s.available, s.dead, s.cancelled) for s in counted.stages] == [(10_000, 180, 0), (10_000, 0, 0)]
+        assert sum(s.completed for s in counted.stages) == 20_000
+        assert counted.completed_capped
         for wanted in (
             JobFilter("craft"),
             JobFilter("craft", states=("dead",)),

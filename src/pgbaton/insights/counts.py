@@ -11,8 +11,8 @@ import asyncpg
 
 from pgbaton import sql
 from pgbaton.errors import ConfigError, DatabaseError
-from pgbaton.insights.bounded import TooWide, at_most
-from pgbaton.insights.listing import CAP
+from pgbaton.insights.bounded import TIMEOUT, TooWide, at_most
+from pgbaton.insights.listing import CAP, SETTLED_AT_MOST
 from pgbaton.insights.status import WorkerSeen, worker_seen
 
 
@@ -102,9 +102,7 @@ class Overview:
         return asdict(self)
 
 
-SETTLED_AT_MOST = 20_000
 SAMPLE = 500
-TIMEOUT = 5.0
 
 
 async def overview(conn: asyncpg.Connection, pipeline: str) -> Overview:

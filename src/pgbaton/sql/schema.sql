@@ -553,6 +553,8 @@ ALTER TABLE ONLY pgbaton.stages
 ALTER TABLE ONLY pgbaton.workers
     ADD CONSTRAINT workers_pkey PRIMARY KEY (id);
 
+CREATE INDEX attempts_failed ON pgbaton.attempts USING btree (dispatch_id, attempt) WHERE (error IS NOT NULL);
+
 CREATE INDEX dispatches_due ON pgbaton.dispatches USING btree (pipeline, stage, available_at, id) WHERE (state = ANY (ARRAY['available'::text, 'retryable'::text]));
 
 CREATE INDEX dispatches_of_job ON pgbaton.dispatches USING btree (job_key text_pattern_ops, id);

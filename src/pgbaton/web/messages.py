@@ -162,6 +162,11 @@ MESSAGES: dict[str, tuple[str, str]] = {
         "너무 많은 가운데 드물어서 찾기를 멈췄습니다. 상태, 단계, 테넌트, ID로 좁혀 주세요.",
         "Too little among too much: looking was given up. Narrow it by state, stage, tenant or id.",
     ),
+    "jobs.searched": (
+        "여기서는 실패한 호출 {count}건을 {time} 전까지만 찾아보았습니다.",
+        "Searched here: {count} failed calls, back to {time} ago.",
+    ),
+    "jobs.search_on": ("더 이전에서 찾기", "Search further back"),
     "jobs.newest": ("처음으로", "Newest"),
     "jobs.older": ("더 오래된 작업", "Older"),
     "jobs.pages": ("쪽 이동", "Pages"),

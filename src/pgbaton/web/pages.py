@@ -13,6 +13,8 @@ from pgbaton.web.render import page
 from pgbaton.web.site import View
 
 PAGE = 50
+LOOK_BACK = insights.CAP
+"""Failed calls that a search for an error reads at a time."""
 AGES = (300, 3600, 6 * 3600, 86400, 7 * 86400)
 FILTER_NAMES = ("stage", "state", "tenant", "age", "error", "group", "id", "history")
 
@@ -51,10 +53,10 @@ async def jobs(view: View) -> Response:
     stages = (await view.site.source.overview.get()).stages
     async with view.site.source.opened() as (conn, table):
         filters = filter_of(view, table.pipeline)
-        found = await insights.list_jobs(conn, filters, before, PAGE)
+        found = await insights.list_jobs(conn, filters, before, PAGE, look_back=LOOK_BACK)
     return page(
         view, "jobs.html", found=found, filters=filters, asked=asked_of(view), before=before, stages=stages,
-        states=list(State), ages=AGES,
+        states=list(State), ages=AGES, look_back=f"{LOOK_BACK:,}",
     )  # fmt: skip
 
 
