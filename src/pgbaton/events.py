@@ -40,6 +40,11 @@ class Event(Enum):
         "트랜잭션 풀러 경유, LISTEN 불가로 폴링만 사용 (PGBATON_LISTEN_URL에 직접 주소 지정 필요)",
         "a transaction pooler is in the path, LISTEN hears nothing: polling (PGBATON_LISTEN_URL: a direct address)",
     )
+    TRIGGER_MISSING = (
+        "trigger_missing",
+        "트리거가 없거나 꺼져 있음, 작업의 변화를 보지 못함 (pgbaton attach로 복구)",
+        "a trigger is missing or disabled, changes of jobs are not seen (pgbaton attach mends it)",
+    )
     WORKER_STARTED = ("worker_started", "워커 시작", "worker started")
     WORKER_DRAINING = ("worker_draining", "워커 종료 중, 남은 호출 대기", "worker draining")
     WORKER_STOPPED = ("worker_stopped", "워커 종료", "worker stopped")

@@ -57,7 +57,7 @@ async def test_nothing_is_wrong_with_a_healthy_line(database: str) -> None:
             "UPDATE pgbaton.workers SET expires_at = now() - interval '1 h'",
             "orphaned_lease",
         ),
-        ("DELETE FROM pgbaton.migrations WHERE version = 3", "not_migrated"),
+        ("DELETE FROM pgbaton.migrations WHERE version > 3", "not_migrated"),
     ],
 )
 async def test_damage_is_found(database: str, damage: str, finding: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from line import Line, line
 from pgbaton import insights, operate
+from pgbaton.attach import attach
 from pgbaton.errors import ConfigError
 from pgbaton.insights import CAP, Explanation, JobFilter
 from pgbaton.insights.reasons import SENTENCES
@@ -324,6 +325,26 @@ async def test_an_unknown_pipeline_is_named(database: str) -> None:
     async with read(database) as (_, conn):
         with pytest.raises(ConfigError, match="no pipeline 'other'"):
             await insights.overview(conn, "other")
+
+
+@pytest.mark.parametrize(
+    "made",
+    ["DROP TRIGGER job_state_change_trigger ON jobs", "ALTER TABLE jobs DISABLE TRIGGER job_state_change_trigger"],
+)
+async def test_a_trigger_that_somebody_dropped_or_disabled_is_told_of_when_a_worker_starts_and_on_the_page(
+    database: str, made: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with read(database) as (craft, conn):
+        assert (await insights.overview(conn, "craft")).unseeing == ()
+        await conn.execute(made)
+        assert (await insights.overview(conn, "craft")).unseeing == ("job_state_change_trigger",)
+        async with craft.worker():
+            told = [record for record in caplog.records if getattr(record, "event", None) == "trigger_missing"]
+        assert [r.levelname for r in told] == ["ERROR"]
+        assert "public.jobs" in told[0].getMessage()
+        assert "pgbaton attach" in told[0].getMessage()
+        await attach(conn, craft.pipeline)
+        assert (await insights.overview(conn, "craft")).unseeing == ()
 
 
 async def test_the_overview_tells_circuits_workers_and_speed(database: str) -> None:

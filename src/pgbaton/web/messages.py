@@ -96,6 +96,10 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "outcome.superseded": ("무효가 됨", "superseded"),
     # findings
     "find.none": ("모두 정상입니다. 진행 중 {open}건.", "All is well. {open} under way."),
+    "find.unseeing": (
+        "작업 테이블의 트리거({triggers})가 없거나 꺼져 있어 작업의 변화를 보지 못합니다. pgbaton attach로 복구됩니다.",
+        "Changes of jobs are not seen: {triggers} is missing or disabled. pgbaton attach mends it.",
+    ),
     "find.no_worker": (
         "살아 있는 워커가 없습니다. 아무 작업도 호출되지 않습니다.",
         "No worker is alive: nothing is being called.",
