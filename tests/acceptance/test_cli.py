@@ -391,6 +391,9 @@ async def test_what_is_paused_waits_until_it_is_resumed(database: str) -> None:
         assert await pgbaton("resume", "--stage", "glue", dsn=database) == Done(0, "resumed glue\n", "")
         await craft.until_row(job, "glue", "done", 5)
         assert await pgbaton("pause", dsn=database) == Done(0, "paused craft\n", "")
+        again = await pgbaton("pause", "--json", dsn=database)
+        said = {"paused": {"pipeline": "craft", "stage": None, "tenant": None}, "changed": False}
+        assert (again.code, json.loads(again.out)) == (0, said)
         assert await pgbaton("resume", "--pipeline", "craft", dsn=database) == Done(0, "resumed craft\n", "")
 
 
