@@ -136,10 +136,14 @@ class JsonLines(logging.Formatter):
         return _LINE_ENDS.sub(lambda found: f"\\u{ord(found[0]):04x}", whole)
 
 
-def log_to_stderr(form: LogFormat) -> None:
-    """Write the log of this process to standard error, as lines for people or as JSON for programs."""
-    handler = logging.StreamHandler(sys.stderr)
+def log_to(handler: logging.Handler, form: LogFormat) -> None:
+    """Write the log of this process to ``handler``, as lines for people or as JSON for programs."""
     handler.setFormatter(
         JsonLines() if form == "json" else logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s")
     )
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+
+
+def log_to_stderr(form: LogFormat) -> None:
+    """As :func:`log_to`, to standard error."""
+    log_to(logging.StreamHandler(sys.stderr), form)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import socket
 import sys
@@ -289,13 +290,18 @@ async def test_a_database_is_prepared_by_one_command_and_again_without_harm_and_
     assert done.wait(60) == 0
     # The spelling that SQLAlchemy's users have at hand is understood too.
     dsn = empty_database.replace("postgresql://", "postgresql+asyncpg://")
-    with serving(tmp_path, dsn) as app:
+    with serving(tmp_path, dsn, PGBATON_LOG_FORMAT="json") as app:
         db = await asyncpg.connect(empty_database)
         jobs = Jobs(db)
         job = await jobs.add(photo("rocket"), "Reach for more")
         await jobs.until_begun(job, "yolo_detect")
         await db.close()
         assert "Traceback" not in app.log
+        lines = [json.loads(line) for line in app.log.splitlines()]
+        assert {"serving", "worker_started"} <= {line.get("event") for line in lines}
+        assert ("stage_triggered", str(job), "vlm_analyze") in {
+            (line.get("event"), line.get("job"), line.get("stage")) for line in lines
+        }
 
 
 @pytest.mark.parametrize(
