@@ -80,7 +80,9 @@ def open_door(host: str, port: int) -> Iterator[list[socket.socket]]:
 
 
 def _listening(family: int, address: Any) -> socket.socket:
-    door = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio turns Nagle's algorithm off (TCP_NODELAY) only where a socket says that it is TCP; with it on, an answer's
+    # body waits 40 ms for the other side to acknowledge the head.
+    door = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
