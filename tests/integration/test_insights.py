@@ -15,6 +15,7 @@ from pgbaton import insights, operate
 from pgbaton.attach import attach
 from pgbaton.errors import ConfigError
 from pgbaton.insights import CAP, Explanation, JobFilter
+from pgbaton.insights.bounded import at_most
 from pgbaton.insights.reasons import SENTENCES
 from pgbaton.store import Store
 from stage_server import Call, Say, StageServer
@@ -309,9 +310,22 @@ async def test_two_hundred_thousand_dispatches_are_looked_at_without_reading_the
         ):
             page = await _quick(insights.list_jobs(conn, wanted))
             assert not page.too_wide
+        assert "using dispatches_troubled_newest on" in await _plan(
+            conn, JobFilter("craft", states=("dead",), latest=True)
+        )
+        assert "using dispatches_pkey on" in await _plan(conn, JobFilter("craft", latest=True))
         assert await _quick(insights.listing.count_jobs(conn, JobFilter("craft"))) == CAP + 1
         assert insights.shown_count(CAP + 1) == "10,000+"
         assert await _quick(insights.listing.count_jobs(conn, JobFilter("craft", tenant="t7"))) == 400
+
+
+async def _plan(conn: asyncpg.Connection, wanted: JobFilter) -> str:
+    """How a page of dispatches is read: in order, by an index, and no further than it is shown."""
+    query = f"EXPLAIN {insights.listing._query('list_jobs')}"
+    async with at_most(conn, 5):
+        plan = "\n".join(r[0] for r in await conn.fetch(query, *insights.listing.arguments(wanted), None, 51))
+    assert "Sort" not in plan
+    return plan
 
 
 async def _quick(looking):

@@ -569,6 +569,8 @@ CREATE INDEX dispatches_settled ON pgbaton.dispatches USING btree (settled_at) W
 
 CREATE INDEX dispatches_troubled ON pgbaton.dispatches USING btree (pipeline, stage, state, id) WHERE (state = ANY (ARRAY['retryable'::text, 'dead'::text, 'cancelled'::text]));
 
+CREATE INDEX dispatches_troubled_newest ON pgbaton.dispatches USING btree (pipeline, id, state) WHERE (state = ANY (ARRAY['retryable'::text, 'dead'::text, 'cancelled'::text]));
+
 CREATE UNIQUE INDEX stages_one_route_per_state ON pgbaton.stages USING btree (pipeline, after) WHERE routed;
 
 ALTER TABLE ONLY pgbaton.attempts
