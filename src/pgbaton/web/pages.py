@@ -63,9 +63,9 @@ async def jobs(view: View) -> Response:
 async def job(view: View) -> Response:
     """One job, and why it is where it is."""
     key = view.asked("key")
+    stages = [s.stage for s in (await view.site.source.overview.get()).stages if s.routed]
     async with view.site.source.opened() as (conn, table):
         seen = await insights.job(conn, table, key)
-        stages = [s.stage for s in (await view.site.source.overview.get()).stages if s.routed]
     if seen is None:
         return page(view, "problem.html", 404, title=key, message="job.none", detail="", code=404)
     extra = await view.site.job_extra(view, key) if view.site.job_extra else None
