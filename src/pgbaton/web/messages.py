@@ -106,7 +106,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
     ),
     "find.lost_worker": (
         "워커 {worker}의 임대가 {silent} 동안 갱신되지 않았습니다. 맡고 있던 {count}건은 다른 워커가 회수합니다.",
-        "Worker {worker} has not renewed its lease for {silent}; the {count} that it holds go to others.",
+        "Worker {worker} has not renewed its lease for {silent}; what it holds ({count}) goes to others.",
     ),
     "find.lost_over": (
         "워커 {worker}의 연결이 {silent} 전에 끊겼습니다. 지금 맡고 있는 작업은 없습니다.",
