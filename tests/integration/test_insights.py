@@ -225,8 +225,10 @@ async def test_filters_combine_and_pages_follow_one_another(database: str) -> No
 
 async def test_a_filter_that_takes_too_long_says_so_instead_of_keeping_anybody_waiting(database: str) -> None:
     async with read(database) as (craft, conn):
-        await craft.add_many(2000)
-        page = await insights.list_jobs(conn, JobFilter("craft", error="nowhere"), timeout=0.001)
+        await craft.add()
+        async with craft.db.acquire() as other, other.transaction():
+            await other.execute("LOCK TABLE pgbaton.dispatches")
+            page = await insights.list_jobs(conn, JobFilter("craft", error="nowhere"), timeout=0.05)
         assert (page.too_wide, page.jobs, page.next) == (True, (), None)
         assert not (await insights.list_jobs(conn, JobFilter("craft", error="nowhere"))).too_wide
         assert await conn.fetchval("SHOW statement_timeout") == "0"

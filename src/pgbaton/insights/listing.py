@@ -153,8 +153,8 @@ def _by_error_alone(filters: JobFilter) -> bool:
 
 def _query(name: str, attempts: str | None = None) -> str:
     among = sql.read(f"queries/{attempts}.sql").rstrip() if attempts else "pgbaton.attempts"
-    matching = sql.render(sql.read("queries/matching.sql").rstrip(), {"attempts": among})
-    return sql.render(sql.read(f"queries/{name}.sql"), {"matching": matching})
+    parts = {"matching": sql.read("queries/matching.sql").rstrip(), "attempts": among}
+    return sql.render(sql.read(f"queries/{name}.sql"), parts)
 
 
 def _plain_pattern(text: str) -> str:

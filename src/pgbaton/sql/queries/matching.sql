@@ -1,7 +1,6 @@
--- What a filter's parts ask for, as list_jobs and count_jobs take them: $1 to $10, each null: any; $11 ids below.
-pgbaton.dispatches AS d
-  LEFT JOIN {attempts} AS t ON t.dispatch_id = d.id AND t.attempt = d.attempt
- WHERE ($1::text IS NULL OR d.pipeline = $1)
+-- What a filter's parts ask for of a dispatch d and its latest attempt t, as list_jobs and count_jobs take them: $1 to $10,
+-- each null: any; $11 ids below.
+       ($1::text IS NULL OR d.pipeline = $1)
    AND ($2::text IS NULL OR d.stage = $2)
    AND ($3::text[] IS NULL OR d.state = ANY ($3))
    AND ($4::text IS NULL OR d.tenant = $4 AND left(d.tenant, 64) = left($4, 64))
