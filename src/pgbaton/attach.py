@@ -148,6 +148,11 @@ async def check_attached(conn: asyncpg.Connection, pipeline: Pipeline, table: Jo
         raise AttachError(f"the routes of {', '.join(missing)} are not in the database: run pgbaton attach")
 
 
+async def unseeing_triggers(conn: asyncpg.Connection, pipeline: str) -> list[str]:
+    """The triggers that are missing or disabled: changes of jobs are not seen, though everything else is attached."""
+    return [r["name"] for r in await conn.fetch(sql.read("queries/unseeing.sql"), pipeline, list(TRIGGERS))]
+
+
 async def detach(conn: asyncpg.Connection, pipeline: Pipeline) -> None:
     """Remove the trigger, its function and the routes; what was dispatched stays as history, open ones are
     cancelled. The user's table is left as it is. Raises as :func:`attach`."""

@@ -10,7 +10,7 @@ from typing import Self
 import asyncpg
 
 from pgbaton import telemetry
-from pgbaton.attach import check_attached, read_table
+from pgbaton.attach import check_attached, read_table, unseeing_triggers
 from pgbaton.config import Settings
 from pgbaton.database import check_migrated, connection, pooled
 from pgbaton.database import pool as pool_of
@@ -97,6 +97,8 @@ class Engine:
             await check_migrated(conn)
             table = await read_table(conn, self._pipeline)
             await check_attached(conn, self._pipeline, table)
+            if unseeing := await unseeing_triggers(conn, self._pipeline.name):
+                self._log.error(Event.TRIGGER_MISSING, table=self._pipeline.table, triggers=", ".join(unseeing))
             through_pooler = pooled(conn)
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._stop_cutting)

@@ -40,6 +40,11 @@ class Event(Enum):
         "트랜잭션 풀러 경유, LISTEN 불가로 폴링만 사용 (PGBATON_LISTEN_URL에 직접 주소 지정 필요)",
         "a transaction pooler is in the path, LISTEN hears nothing: polling (PGBATON_LISTEN_URL: a direct address)",
     )
+    TRIGGER_MISSING = (
+        "trigger_missing",
+        "트리거가 없거나 꺼져 있음, 작업의 변화를 보지 못함 (pgbaton attach로 복구)",
+        "a trigger is missing or disabled, changes of jobs are not seen (pgbaton attach mends it)",
+    )
     WORKER_STARTED = ("worker_started", "워커 시작", "worker started")
     WORKER_DRAINING = ("worker_draining", "워커 종료 중, 남은 호출 대기", "worker draining")
     WORKER_STOPPED = ("worker_stopped", "워커 종료", "worker stopped")
@@ -131,10 +136,14 @@ class JsonLines(logging.Formatter):
         return _LINE_ENDS.sub(lambda found: f"\\u{ord(found[0]):04x}", whole)
 
 
-def log_to_stderr(form: LogFormat) -> None:
-    """Write the log of this process to standard error, as lines for people or as JSON for programs."""
-    handler = logging.StreamHandler(sys.stderr)
+def log_to(handler: logging.Handler, form: LogFormat) -> None:
+    """Write the log of this process to ``handler``, as lines for people or as JSON for programs."""
     handler.setFormatter(
         JsonLines() if form == "json" else logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s")
     )
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+
+
+def log_to_stderr(form: LogFormat) -> None:
+    """As :func:`log_to`, to standard error."""
+    log_to(logging.StreamHandler(sys.stderr), form)

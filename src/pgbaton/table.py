@@ -75,6 +75,7 @@ class JobTable:
             "step_type": self.step_type,
             "status_type": self.status_type,
             "matching": sql.read("queries/matching.sql").rstrip(),
+            "attempts": "pgbaton.attempts",
             "touch": ", updated_at = clock_timestamp()" if self.has_updated_at else "",
             "updated_at": "j.updated_at::timestamptz" if self.has_updated_at else "NULL::timestamptz",
             "row": f"j.{key} IS NOT NULL AS present, {tenant} AS tenant, "

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
+import httpx
 import pytest
 
 from line import JOBS, Line, line, two_stages, until
@@ -193,6 +195,32 @@ async def test_a_worker_that_cannot_begin_says_why_and_ends(database: str, tmp_p
     assert refused.err.endswith("pgbaton: the pipeline 'craft' is not attached to 'public.jobs': run pgbaton attach\n")
 
 
+async def test_a_worker_of_its_own_is_watched_where_it_is_told_to(database: str, tmp_path: Path) -> None:
+    async with line(database) as craft:
+        config = toml(tmp_path, craft.pipeline)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            address = "{}:{}".format(*probe.getsockname())
+        async with running(config, database, "--metrics", address), httpx.AsyncClient() as http:
+            await until(lambda: _answers(http, f"http://{address}/readyz"), "the worker ready")
+            await craft.until_row(await craft.add(), "glue", "done")
+            answers = {path: await http.get(f"http://{address}{path}") for path in ("/healthz", "/metrics", "/else")}
+            assert [a.status_code for a in answers.values()] == [200, 200, 404]
+            assert 'pgbaton_stage_calls_started_total{pipeline="craft",stage="glue"} 1.0' in answers["/metrics"].text
+            taken = await pgbaton("run", "--config", config, "--metrics", address, dsn=database)
+            assert (taken.code, taken.out) == (1, "")
+            assert taken.err == f"pgbaton: --metrics: cannot listen at {address}: Address already in use\n"
+        wrong = await pgbaton("run", "--config", config, dsn=database, PGBATON_METRICS="9108")
+        assert wrong == Done(1, "", "pgbaton: --metrics: must be host:port (it is '9108')\n")
+
+
+async def _answers(http: httpx.AsyncClient, url: str) -> bool:
+    try:
+        return (await http.get(url)).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
 # -- status, jobs ---------------------------------------------------------------------------------
 
 
@@ -267,6 +295,21 @@ async def test_status_counts_by_stage_and_state_and_shows_the_workers(database: 
         ("three", False, False),
     ]
     assert "oldest_wait" in seen
+
+
+async def test_status_says_where_it_stopped_counting(database: str) -> None:
+    async with line(database) as craft:
+        await craft.db.execute(
+            "INSERT INTO pgbaton.dispatches (pipeline, job_key, stage, state, settled_at) "
+            "SELECT 'craft', n, 'cut', CASE WHEN n > 10500 THEN 'completed' ELSE 'dead' END, now() "
+            "FROM generate_series(1, 31000) n"
+        )
+        table, as_json = await asyncio.gather(
+            pgbaton("status", dsn=database), pgbaton("status", "--json", dsn=database)
+        )
+    assert table.out.splitlines()[1].split() == ["craft", "cut", "0", "0", "0", "20,000+", "10,000+", "0"]
+    seen = json.loads(as_json.out)
+    assert (seen["stages"][0]["dead"], seen["completed_capped"]) == (10_001, True)
 
 
 async def test_the_oldest_wait_is_that_of_what_is_due(database: str) -> None:
@@ -376,6 +419,9 @@ async def test_what_is_paused_waits_until_it_is_resumed(database: str) -> None:
         assert await pgbaton("resume", "--stage", "glue", dsn=database) == Done(0, "resumed glue\n", "")
         await craft.until_row(job, "glue", "done", 5)
         assert await pgbaton("pause", dsn=database) == Done(0, "paused craft\n", "")
+        again = await pgbaton("pause", "--json", dsn=database)
+        said = {"paused": {"pipeline": "craft", "stage": None, "tenant": None}, "changed": False}
+        assert (again.code, json.loads(again.out)) == (0, said)
         assert await pgbaton("resume", "--pipeline", "craft", dsn=database) == Done(0, "resumed craft\n", "")
 
 

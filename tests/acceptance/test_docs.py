@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,29 @@ def test_every_finding_of_the_doctor_is_documented() -> None:
     )
     assert len(names) > 10
     assert names <= set(re.findall(r"`(\w+)`", without_code(read("docs/deployment.md"))))
+
+
+def test_every_metric_is_documented() -> None:
+    source = (ROOT / "src/pgbaton/telemetry.py").read_text(encoding="utf-8")
+    names = set(re.findall(r"\"(pgbaton_\w+)\"", source))
+    assert len(names) > 10
+    assert names <= set(re.findall(r"`(\w+)`", without_code(read("docs/operations.md"))))
+
+
+def test_the_layers_that_are_drawn_are_those_that_are_checked() -> None:
+    [drawn] = re.findall(r"^## Imports$.*?^```$(.*?)^```$", read("docs/architecture.md"), re.MULTILINE | re.DOTALL)
+    contracts = tomllib.loads(read("pyproject.toml"))["tool"]["importlinter"]["contracts"]
+    [layers] = [c["layers"] for c in contracts if c.get("containers") == ["pgbaton"]]
+    assert drawn.strip().splitlines() == [layer.replace("|", "·") for layer in layers]
+
+
+def test_every_part_of_the_house_has_its_place_in_the_table() -> None:
+    rows = "\n".join(row[0] for row in table_rows("docs/architecture.md") if row)
+    for part in (ROOT / "src/pgbaton").iterdir():
+        if part.suffix == ".py" or ((part / "__init__.py").exists() and part.name != "sql"):
+            assert f"`{part.name}" in rows, part.name
+
+
+def test_every_target_of_make_is_told_to_contributors() -> None:
+    targets = set(re.findall(r"^([a-z]+):.*## ", read("Makefile"), re.MULTILINE)) - {"help", "clean"}
+    assert targets == set(re.findall(r"^make (\w+)", read("CONTRIBUTING.md"), re.MULTILINE))

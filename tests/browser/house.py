@@ -32,7 +32,7 @@ ARGUMENTS = [
 @asynccontextmanager
 async def serving(app: FastAPI, root_path: str = "") -> AsyncIterator[str]:
     """The address of ``app``, served in this loop. ``root_path``: as behind a proxy that strips it."""
-    sock = socket.socket()
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     sock.bind(("127.0.0.1", 0))
     server = uvicorn.Server(
         uvicorn.Config(app, root_path=root_path, log_config=None, access_log=False, timeout_graceful_shutdown=1)

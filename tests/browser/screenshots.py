@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -68,6 +70,8 @@ async def take(dsn: str, out: Path) -> None:
 def main() -> None:
     if CHROMIUM is None:
         sys.exit("no Chromium: apt-get install chromium, or set CHROMIUM to its path")
+    if shutil.which("fc-list") and not subprocess.run(["fc-list", ":lang=ko"], capture_output=True).stdout:
+        sys.exit("no Korean font, and half of the pictures are Korean: apt-get install fonts-noto-cjk")
     out = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/images")
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="pgbaton-pictures-") as folder:

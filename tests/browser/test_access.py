@@ -17,8 +17,9 @@ from pydantic import SecretStr
 
 from pgbaton import Settings
 from pgbaton.errors import ConfigError
-from pgbaton.web import Identity, Role, dashboard
+from pgbaton.web import Identity, Role, dashboard, source
 from pgbaton.web.access import Brake, Tokens
+from pgbaton.web.shared import OLDEST
 
 PAGES = ("/", "/jobs", "/job?key=x", "/dead", "/stages", "/workers", "/audit", "/confirm")
 
@@ -55,6 +56,18 @@ async def paused(db: asyncpg.Connection) -> bool:
 
 
 PAUSE = {"action": "pause", "scope": "pipeline"}
+
+
+async def test_no_screen_waits_for_a_second_connection_while_it_holds_one(
+    client: Client, db: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many viewers as the pool has connections would otherwise wait for one another."""
+    monkeypatch.setattr(source, "CONNECTIONS", 1)
+    await client.sign_in(OPERATOR)
+    job = await db.fetchval("SELECT job_key FROM pgbaton.dispatches WHERE state = 'dead' LIMIT 1")
+    for path in ("/", "/jobs", f"/job?key={job}", "/dead", "/stages", "/workers", "/audit", "/confirm?action=retry"):
+        await asyncio.sleep(OLDEST)  # what is shared is old: it has to be read again
+        assert (await client.http.get(path, timeout=8)).status_code == 200, path
 
 
 @pytest.mark.looks

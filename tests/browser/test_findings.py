@@ -33,5 +33,10 @@ def test_a_worker_that_came_back_under_its_name_is_not_told_of() -> None:
     assert said_of(LIVING, worker(2, alive=False, name="w1")) == []
 
 
+def test_a_trigger_that_is_gone_comes_first_though_nothing_else_is_wrong() -> None:
+    seen = Overview("ads", datetime.now(UTC), False, (), (LIVING,), (), None, 0, (), False, ("a_trigger",))
+    assert [(f.level, f.code) for f in findings(seen)] == [("bad", "unseeing")]
+
+
 def test_where_nobody_lives_that_is_what_is_said() -> None:
     assert said_of(worker(1, alive=False, calls=3)) == [("bad", "no_worker")]

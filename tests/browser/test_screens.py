@@ -11,6 +11,8 @@ import asyncpg
 import pytest
 from scene import HOSTILE, add_hostile
 
+from pgbaton.web import pages
+
 AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text(encoding="utf-8")
 SCREENS = ("/", "/jobs", "/dead", "/stages", "/workers", "/audit", "/confirm?action=retry&state=dead")
 OVERLAY_DEAD = (
@@ -53,6 +55,19 @@ async def test_a_finding_leads_to_the_jobs_it_means(person: Any) -> None:
     await page.click(".line > li:nth-child(4) .dead")
     assert parse_qs(urlsplit(page.url).query) == {"stage": ["overlay"], "state": ["dead"]}
     assert await page.locator("#jobs tbody tr").count() == 6
+
+
+@pytest.mark.looks
+async def test_a_search_for_an_error_says_how_far_back_it_went_and_goes_on_from_there(
+    person: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "LOOK_BACK", 3)
+    page = await person("viewer", "/jobs?error=in+no+error")
+    assert "No job matches" in await page.inner_text("#live")
+    assert "Searched here: 3 failed calls, back to" in await page.inner_text("#searched")
+    await page.click("#older:has-text('Search further back')")
+    asked = parse_qs(urlsplit(page.url).query)
+    assert asked.keys() == {"error", "before"}
 
 
 @pytest.mark.looks

@@ -12,8 +12,10 @@ import pytest
 
 from line import Line, line
 from pgbaton import insights, operate
+from pgbaton.attach import attach
 from pgbaton.errors import ConfigError
 from pgbaton.insights import CAP, Explanation, JobFilter
+from pgbaton.insights.bounded import at_most
 from pgbaton.insights.reasons import SENTENCES
 from pgbaton.store import Store
 from stage_server import Call, Say, StageServer
@@ -223,11 +225,55 @@ async def test_filters_combine_and_pages_follow_one_another(database: str) -> No
 
 async def test_a_filter_that_takes_too_long_says_so_instead_of_keeping_anybody_waiting(database: str) -> None:
     async with read(database) as (craft, conn):
-        await craft.add_many(2000)
-        page = await insights.list_jobs(conn, JobFilter("craft", error="nowhere"), timeout=0.001)
+        await craft.add()
+        async with craft.db.acquire() as other, other.transaction():
+            await other.execute("LOCK TABLE pgbaton.dispatches")
+            page = await insights.list_jobs(conn, JobFilter("craft", error="nowhere"), timeout=0.05)
         assert (page.too_wide, page.jobs, page.next) == (True, (), None)
         assert not (await insights.list_jobs(conn, JobFilter("craft", error="nowhere"))).too_wide
         assert await conn.fetchval("SHOW statement_timeout") == "0"
+
+
+async def test_a_search_for_an_error_is_made_in_bounded_parts_that_leave_nothing_out(database: str) -> None:
+    async with read(database) as (_, conn):
+        await conn.execute(
+            "INSERT INTO pgbaton.dispatches (pipeline, job_key, stage, state, settled_at, attempt) "
+            "SELECT 'craft', n, 'cut', CASE n % 2 WHEN 0 THEN 'dead' ELSE 'completed' END, now(), 2 "
+            "FROM generate_series(1, 40) n"
+        )
+        await conn.execute(
+            "INSERT INTO pgbaton.attempts (dispatch_id, attempt, worker, error) "
+            "SELECT id, a, 'w', CASE WHEN a = 1 OR state = 'dead' THEN 'HTTP 500 of ' || id || ', try ' || a END "
+            "FROM pgbaton.dispatches, generate_series(1, 2) a"
+        )
+
+        async def found(wanted: JobFilter, look_back: int | None) -> tuple[list[int], list[bool]]:
+            ids: list[int] = []
+            bounded: list[bool] = []
+            before: int | None = None
+            while True:
+                page = await insights.list_jobs(conn, wanted, before, 6, look_back=look_back)
+                ids += [job.id for job in page.jobs]
+                bounded.append(page.searched_back is not None)
+                if page.next is None:
+                    return ids, bounded
+                before = page.next
+
+        everything = list(range(40, 0, -2))
+        for wanted, what in (
+            (JobFilter("craft", error="try 2"), everything),
+            (JobFilter("craft", error_group="HTTP 500 of …, try …"), everything),
+            (JobFilter("craft", error="of 2,", stage="cut"), [2]),
+            (JobFilter("craft", error="try 1"), []),
+            (JobFilter("craft", error="try 2", latest=True), everything),
+        ):
+            assert (await found(wanted, None))[0] == what
+            for size in (1, 7, 1000):
+                ids, bounded = await found(wanted, size)
+                assert ids == what
+                assert any(bounded) == (size < 1000)
+        few = await found(JobFilter("craft", states=("dead",), error="try 2"), 1)
+        assert few == (everything, [False] * 4)
 
 
 # -- at a size -------------------------------------------------------------------------------------------
@@ -248,7 +294,11 @@ async def test_two_hundred_thousand_dispatches_are_looked_at_without_reading_the
         assert [(s.waiting, s.dead) for s in seen.stages] == [(10_000, 180), (10_000, 0)]
         assert seen.minutes_capped
         assert len(seen.minutes) == 60
-        assert seen.minutes[-1].completed > 500
+        assert max(minute.completed for minute in seen.minutes) > 500
+        counted = await _quick(insights.status(conn))
+        assert [(s.available, s.dead, s.cancelled) for s in counted.stages] == [(10_000, 180, 0), (10_000, 0, 0)]
+        assert sum(s.completed for s in counted.stages) == 20_000
+        assert counted.completed_capped
         for wanted in (
             JobFilter("craft"),
             JobFilter("craft", states=("dead",)),
@@ -262,9 +312,22 @@ async def test_two_hundred_thousand_dispatches_are_looked_at_without_reading_the
         ):
             page = await _quick(insights.list_jobs(conn, wanted))
             assert not page.too_wide
+        assert "using dispatches_troubled_newest on" in await _plan(
+            conn, JobFilter("craft", states=("dead",), latest=True)
+        )
+        assert "using dispatches_pkey on" in await _plan(conn, JobFilter("craft", latest=True))
         assert await _quick(insights.listing.count_jobs(conn, JobFilter("craft"))) == CAP + 1
         assert insights.shown_count(CAP + 1) == "10,000+"
         assert await _quick(insights.listing.count_jobs(conn, JobFilter("craft", tenant="t7"))) == 400
+
+
+async def _plan(conn: asyncpg.Connection, wanted: JobFilter) -> str:
+    """How a page of dispatches is read: in order, by an index, and no further than it is shown."""
+    query = f"EXPLAIN {insights.listing._query('list_jobs')}"
+    async with at_most(conn, 5):
+        plan = "\n".join(r[0] for r in await conn.fetch(query, *insights.listing.arguments(wanted), None, 51))
+    assert "Sort" not in plan
+    return plan
 
 
 async def _quick(looking):
@@ -278,6 +341,26 @@ async def test_an_unknown_pipeline_is_named(database: str) -> None:
     async with read(database) as (_, conn):
         with pytest.raises(ConfigError, match="no pipeline 'other'"):
             await insights.overview(conn, "other")
+
+
+@pytest.mark.parametrize(
+    "made",
+    ["DROP TRIGGER job_state_change_trigger ON jobs", "ALTER TABLE jobs DISABLE TRIGGER job_state_change_trigger"],
+)
+async def test_a_trigger_that_somebody_dropped_or_disabled_is_told_of_when_a_worker_starts_and_on_the_page(
+    database: str, made: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with read(database) as (craft, conn):
+        assert (await insights.overview(conn, "craft")).unseeing == ()
+        await conn.execute(made)
+        assert (await insights.overview(conn, "craft")).unseeing == ("job_state_change_trigger",)
+        async with craft.worker():
+            told = [record for record in caplog.records if getattr(record, "event", None) == "trigger_missing"]
+        assert [r.levelname for r in told] == ["ERROR"]
+        assert "public.jobs" in told[0].getMessage()
+        assert "pgbaton attach" in told[0].getMessage()
+        await attach(conn, craft.pipeline)
+        assert (await insights.overview(conn, "craft")).unseeing == ()
 
 
 async def test_the_overview_tells_circuits_workers_and_speed(database: str) -> None:

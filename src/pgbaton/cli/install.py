@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from contextlib import nullcontext
 from typing import Annotated
 
 import typer
@@ -13,6 +14,7 @@ from pgbaton.attach import attach as attach_pipeline
 from pgbaton.attach import detach as detach_pipeline
 from pgbaton.attach import pipeline_sql
 from pgbaton.cli.common import ConfigFile, DatabaseUrl, app, out, with_database
+from pgbaton.cli.signals import watched_at
 from pgbaton.config import Settings, load_pipeline, load_settings
 from pgbaton.engine import Engine
 from pgbaton.events import log_to_stderr
@@ -56,6 +58,10 @@ def run(
     capacity: Annotated[int | None, typer.Option(help="Calls under way at once.")] = None,
     drain_timeout: Annotated[float | None, typer.Option(help="Seconds that a shutdown waits for calls.")] = None,
     log_language: Annotated[str | None, typer.Option(help="ko or en.")] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(envvar="PGBATON_METRICS", help="host:port of /metrics, /healthz and /readyz; none: not served."),
+    ] = None,
 ) -> None:
     """A worker: listen, claim, call stages. SIGTERM and SIGINT drain it."""
     pipeline = load_pipeline(config)
@@ -67,15 +73,22 @@ def run(
     }
     settings = load_settings(config, given)
     log_to_stderr(settings.log_format)
-    asyncio.run(_run(pipeline, settings))
+    asyncio.run(_run(pipeline, settings, metrics))
 
 
-async def _run(pipeline: Pipeline, settings: Settings) -> None:
-    async with Engine(pipeline, settings) as engine:
-        loop = asyncio.get_running_loop()
-        for signalled in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(signalled, engine.stop)
-        await engine.wait()
+async def _run(pipeline: Pipeline, settings: Settings, metrics: str | None) -> None:
+    engine, started = Engine(pipeline, settings), False
+
+    def ready() -> bool:
+        return started and engine.running and engine.listening is not False
+
+    with watched_at(metrics, ready) if metrics else nullcontext():
+        async with engine:
+            started = True
+            loop = asyncio.get_running_loop()
+            for signalled in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(signalled, engine.stop)
+            await engine.wait()
 
 
 def _drawn(pipeline: Pipeline) -> str:

@@ -43,7 +43,11 @@ JobKey = Annotated[str, typer.Argument(help="The job's key.", show_default=False
 
 @app.command()
 def status(database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
-    """Counts by stage and state, workers, the oldest wait."""
+    """Counts by stage and state (settled ones of the last day), workers, the oldest wait.
+
+    Counting stops: 10,000+ is more than that. Of what was completed the newest 20,000 are counted, and then + means
+    at least.
+    """
     seen = with_database(database_url, insights.status)
     if as_json:
         print_json(seen.as_json())
@@ -53,7 +57,10 @@ def status(database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
     for s in seen.stages:
         mark = " (paused)" if s.paused else "" if s.routed else " (no route)"
         wait = "" if s.oldest_wait is None else in_seconds(s.oldest_wait)
-        table.add_row(s.pipeline, s.stage + mark, *(str(getattr(s, state)) for state in states), wait)
+        counts = {state: shown_count(getattr(s, state)) for state in states}
+        if seen.completed_capped:
+            counts["completed"] = f"{s.completed:,}+"
+        table.add_row(s.pipeline, s.stage + mark, *counts.values(), wait)
     out.print(table)
     table = new_table("worker", "pipeline", "id", "calls", "renewed", "state")
     for w in seen.workers:

@@ -174,9 +174,10 @@ def pause(
     who: Who = None,
     pipeline: PipelineName = None,
     database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
 ) -> None:
     """Call a stage, a tenant's jobs or (with neither) the whole pipeline no more until that is resumed."""
-    out.print(f"paused {_set_paused(database_url, pipeline, stage, tenant, who, paused=True)}")
+    _set_paused(database_url, pipeline, stage, tenant, who, as_json, paused=True)
 
 
 @app.command()
@@ -186,9 +187,10 @@ def resume(
     who: Who = None,
     pipeline: PipelineName = None,
     database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
 ) -> None:
     """The opposite of pause."""
-    out.print(f"resumed {_set_paused(database_url, pipeline, stage, tenant, who, paused=False)}")
+    _set_paused(database_url, pipeline, stage, tenant, who, as_json, paused=False)
 
 
 def _set_paused(
@@ -197,20 +199,23 @@ def _set_paused(
     stage: str | None,
     tenant: str | None,
     who: str | None,
+    as_json: bool,
     *,
     paused: bool,
-) -> str:
-    """What was paused or resumed, in words."""
+) -> None:
     if stage and tenant:
         raise typer.BadParameter("a stage or a tenant, not both")
 
-    async def work(conn: asyncpg.Connection, table: JobTable) -> str:
+    async def work(conn: asyncpg.Connection, table: JobTable) -> tuple[str, Done]:
         if tenant:
             act_on_tenant = operate.pause_tenant if paused else operate.resume_tenant
-            await act_on_tenant(conn, table, tenant, who=person(who))
-            return f"the tenant {plain(tenant)}"
+            return table.pipeline, await act_on_tenant(conn, table, tenant, who=person(who))
         act = operate.pause if paused else operate.resume
-        await act(conn, table.pipeline, stage, who=person(who))
-        return stage or table.pipeline
+        return table.pipeline, await act(conn, table.pipeline, stage, who=person(who))
 
-    return with_table(database_url, pipeline, work)
+    name, done = with_table(database_url, pipeline, work)
+    word = "paused" if paused else "resumed"
+    if as_json:
+        print_json({word: {"pipeline": name, "stage": stage, "tenant": tenant}, "changed": bool(done.count)})
+    else:
+        out.print(f"{word} " + (f"the tenant {plain(tenant)}" if tenant else stage or name))

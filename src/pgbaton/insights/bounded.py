@@ -9,6 +9,9 @@ import asyncpg
 
 from pgbaton import sql
 
+TIMEOUT = 5.0
+"""Seconds that counting may take."""
+
 
 class TooWide(Exception):
     """The statement took too long and was given up."""

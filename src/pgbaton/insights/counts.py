@@ -10,9 +10,10 @@ from typing import Any, Literal
 import asyncpg
 
 from pgbaton import sql
+from pgbaton.attach import unseeing_triggers
 from pgbaton.errors import ConfigError, DatabaseError
-from pgbaton.insights.bounded import TooWide, at_most
-from pgbaton.insights.listing import CAP
+from pgbaton.insights.bounded import TIMEOUT, TooWide, at_most
+from pgbaton.insights.listing import CAP, SETTLED_AT_MOST
 from pgbaton.insights.status import WorkerSeen, worker_seen
 
 
@@ -84,7 +85,7 @@ class PausedTenant:
 class Overview:
     """What the first page shows. ``minutes`` are 60, the oldest first; ``minutes_capped``: so much was settled in the
     hour that only the newest 20,000 were counted, and the oldest minutes show too little. ``inbox``: changes that wait
-    to be applied (capped)."""
+    to be applied (capped). ``unseeing``: triggers that are missing or disabled, so that changes are not seen."""
 
     pipeline: str
     at: datetime
@@ -96,15 +97,14 @@ class Overview:
     inbox: int
     minutes: tuple[Minute, ...]
     minutes_capped: bool
+    unseeing: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
         return asdict(self)
 
 
-SETTLED_AT_MOST = 20_000
 SAMPLE = 500
-TIMEOUT = 5.0
 
 
 async def overview(conn: asyncpg.Connection, pipeline: str) -> Overview:
@@ -120,6 +120,7 @@ async def overview(conn: asyncpg.Connection, pipeline: str) -> Overview:
             stages = await conn.fetch(sql.read("queries/stage_counts.sql"), pipeline, CAP + 1)
             hour = await conn.fetchrow(sql.read("queries/last_hour.sql"), pipeline, SETTLED_AT_MOST, SAMPLE)
             workers = await conn.fetch(sql.read("queries/workers.sql"))
+            unseeing = await unseeing_triggers(conn, pipeline)
     except TooWide:
         raise DatabaseError(f"the database took longer than {TIMEOUT:g} s to count") from None
     times = {t["stage"]: t for t in json.loads(hour["times"])}
@@ -136,6 +137,7 @@ async def overview(conn: asyncpg.Connection, pipeline: str) -> Overview:
         inbox=state["inbox"],
         minutes=_minutes(state["at"], json.loads(hour["minutes"])),
         minutes_capped=hour["seen"] >= SETTLED_AT_MOST,
+        unseeing=tuple(unseeing),
     )
 
 

@@ -7,11 +7,9 @@ from datetime import datetime
 
 import asyncpg
 
-from pgbaton.insights.bounded import TooWide, at_most
+from pgbaton.insights.bounded import TIMEOUT, TooWide, at_most
 from pgbaton.insights.listing import CAP
 from pgbaton.table import JobTable
-
-TIMEOUT = 5.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,12 @@ import asyncpg
 
 from pgbaton import sql
 from pgbaton.insights.bounded import TooWide, at_most
+from pgbaton.model import State
 
 CAP = 10_000
 """Counting stops one above this."""
+SETTLED_AT_MOST = 20_000
+"""Counting over all stages together stops here, with the newest."""
 
 
 def shown_count(count: int) -> str:
@@ -72,25 +75,47 @@ class ListedJob:
 class JobPage:
     """Newest first; ``next`` is what to give as ``before`` for the page behind this one (``None``: the end).
 
+    ``searched_back``: not everything was searched, but the calls that failed in so many seconds; ``next`` goes on from
+    there.
     ``too_wide``: the filter finds so little among so much that looking was given up; narrow it (by state, tenant,
     stage or key).
     """
 
     jobs: tuple[ListedJob, ...]
     next: int | None
+    searched_back: float | None = None
     too_wide: bool = False
 
 
 async def list_jobs(
-    conn: asyncpg.Connection, filters: JobFilter, before: int | None = None, limit: int = 50, *, timeout: float = 1.5
+    conn: asyncpg.Connection,
+    filters: JobFilter,
+    before: int | None = None,
+    limit: int = 50,
+    *,
+    timeout: float = 1.5,
+    look_back: int | None = None,
 ) -> JobPage:
-    """The newest ``limit`` dispatches that match, with ids below ``before``; at most ``timeout`` seconds of looking."""
+    """The newest ``limit`` dispatches that match, with ids below ``before``; at most ``timeout`` seconds of looking.
+
+    ``look_back``: where only an error narrows the filter, search no more than so many failed calls at a time.
+    """
+    bounded = look_back is not None and _by_error_alone(filters)
+    asked = (*arguments(filters), before, limit + 1)
+    end = None
     try:
         async with at_most(conn, timeout):
-            rows = await conn.fetch(_query("list_jobs"), *arguments(filters), before, limit + 1)
+            if bounded:
+                rows = await conn.fetch(_query("list_jobs", "newest_failed"), *asked, look_back)
+                if len(rows) <= limit:
+                    end = await conn.fetchrow(sql.read("queries/failed_until.sql"), before, look_back)
+            else:
+                rows = await conn.fetch(_query("list_jobs"), *asked)
     except TooWide:
         return JobPage((), None, too_wide=True)
     found = tuple(ListedJob(**dict(row)) for row in rows[:limit])
+    if end is not None:
+        return JobPage(found, end["id"], searched_back=end["age"])
     return JobPage(found, found[-1].id if len(rows) > limit else None)
 
 
@@ -119,8 +144,17 @@ def arguments(filters: JobFilter) -> tuple[Any, ...]:
     )
 
 
-def _query(name: str) -> str:
-    return sql.render(sql.read(f"queries/{name}.sql"), {"matching": sql.read("queries/matching.sql").rstrip()})
+def _by_error_alone(filters: JobFilter) -> bool:
+    """An error is asked for, and nothing by which an index finds a few dispatches."""
+    few = {State.RETRYABLE, State.DEAD, State.CANCELLED}
+    narrow = filters.job or filters.job_prefix or (filters.states and few.issuperset(filters.states))
+    return bool(filters.error or filters.error_group) and not narrow
+
+
+def _query(name: str, attempts: str | None = None) -> str:
+    among = sql.read(f"queries/{attempts}.sql").rstrip() if attempts else "pgbaton.attempts"
+    parts = {"matching": sql.read("queries/matching.sql").rstrip(), "attempts": among}
+    return sql.render(sql.read(f"queries/{name}.sql"), parts)
 
 
 def _plain_pattern(text: str) -> str:

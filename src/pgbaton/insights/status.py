@@ -10,13 +10,15 @@ import asyncpg
 from pgbaton import sql
 from pgbaton.attach import with_types
 from pgbaton.errors import ConfigError, DatabaseError
+from pgbaton.insights.bounded import TIMEOUT, TooWide, at_most
+from pgbaton.insights.listing import CAP, SETTLED_AT_MOST
 from pgbaton.store import RECONCILE_PAGE, Store
 from pgbaton.table import JobTable
 
 
 @dataclass(frozen=True, slots=True)
 class StageCounts:
-    """Dispatches of a stage by state (settled ones of the last day); ``oldest_wait`` in seconds, of those due."""
+    """Capped counts by state (settled ones of the last day); ``oldest_wait`` in seconds, of those due."""
 
     pipeline: str
     stage: str
@@ -48,10 +50,12 @@ class WorkerSeen:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What ``pgbaton status`` shows."""
+    """What ``pgbaton status`` shows. ``completed_capped``: so much was completed in the last day that only the newest
+    20,000, of all stages together, were counted."""
 
     stages: tuple[StageCounts, ...]
     workers: tuple[WorkerSeen, ...]
+    completed_capped: bool
 
     def as_json(self) -> dict[str, Any]:
         """Plain data, with the oldest wait of all beside the parts."""
@@ -60,12 +64,20 @@ class Status:
 
 
 async def status(conn: asyncpg.Connection) -> Status:
-    """Counts by stage and state, workers, and the oldest wait, of every pipeline in the database."""
-    stages = await conn.fetch(sql.read("queries/counts.sql"))
-    workers = await conn.fetch(sql.read("queries/workers.sql"))
+    """Counts by stage and state, workers, and the oldest wait, of every pipeline in the database.
+
+    Raises :class:`DatabaseError` where the database is too slow to tell.
+    """
+    try:
+        async with at_most(conn, TIMEOUT):
+            stages = await conn.fetch(sql.read("queries/counts.sql"), CAP + 1, SETTLED_AT_MOST)
+            workers = await conn.fetch(sql.read("queries/workers.sql"))
+    except TooWide:
+        raise DatabaseError(f"the database took longer than {TIMEOUT:g} s to count") from None
     return Status(
         tuple(StageCounts(**{k: r[k] for k in StageCounts.__dataclass_fields__}) for r in stages),
         tuple(worker_seen(r) for r in workers),
+        any(r["completed_capped"] for r in stages),
     )
 
 

@@ -634,6 +634,8 @@ ALTER TABLE ONLY pgbaton.stages
 ALTER TABLE ONLY pgbaton.workers
     ADD CONSTRAINT workers_pkey PRIMARY KEY (id);
 
+CREATE INDEX attempts_failed ON pgbaton.attempts USING btree (dispatch_id, attempt) WHERE (error IS NOT NULL);
+
 CREATE INDEX dispatches_due ON pgbaton.dispatches USING btree (pipeline, stage, available_at, id) WHERE (state = ANY (ARRAY['available'::text, 'retryable'::text]));
 
 CREATE INDEX dispatches_of_job ON pgbaton.dispatches USING btree (job_key text_pattern_ops, id);
@@ -647,6 +649,8 @@ CREATE INDEX dispatches_running ON pgbaton.dispatches USING btree (pipeline, sta
 CREATE INDEX dispatches_settled ON pgbaton.dispatches USING btree (settled_at) WHERE (settled_at IS NOT NULL);
 
 CREATE INDEX dispatches_troubled ON pgbaton.dispatches USING btree (pipeline, stage, state, id) WHERE (state = ANY (ARRAY['retryable'::text, 'dead'::text, 'cancelled'::text]));
+
+CREATE INDEX dispatches_troubled_newest ON pgbaton.dispatches USING btree (pipeline, id, state) WHERE (state = ANY (ARRAY['retryable'::text, 'dead'::text, 'cancelled'::text]));
 
 CREATE UNIQUE INDEX stages_one_route_per_state ON pgbaton.stages USING btree (pipeline, after) WHERE routed;
 

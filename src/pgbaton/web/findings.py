@@ -39,6 +39,8 @@ def findings(seen: Overview) -> list[Finding]:
 
 
 def _found(seen: Overview) -> Iterator[Finding]:
+    if seen.unseeing:
+        yield Finding("bad", "unseeing", {"triggers": ", ".join(seen.unseeing)})
     if not any(w.alive for w in seen.workers):
         yield Finding("bad", "no_worker", page="workers")
     else:

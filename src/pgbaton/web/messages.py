@@ -96,13 +96,17 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "outcome.superseded": ("무효가 됨", "superseded"),
     # findings
     "find.none": ("모두 정상입니다. 진행 중 {open}건.", "All is well. {open} under way."),
+    "find.unseeing": (
+        "작업 테이블의 트리거({triggers})가 없거나 꺼져 있어 작업의 변화를 보지 못합니다. pgbaton attach로 복구됩니다.",
+        "Changes of jobs are not seen: {triggers} is missing or disabled. pgbaton attach mends it.",
+    ),
     "find.no_worker": (
         "살아 있는 워커가 없습니다. 아무 작업도 호출되지 않습니다.",
         "No worker is alive: nothing is being called.",
     ),
     "find.lost_worker": (
         "워커 {worker}의 임대가 {silent} 동안 갱신되지 않았습니다. 맡고 있던 {count}건은 다른 워커가 회수합니다.",
-        "Worker {worker} has not renewed its lease for {silent}; the {count} that it holds go to others.",
+        "Worker {worker} has not renewed its lease for {silent}; what it holds ({count}) goes to others.",
     ),
     "find.lost_over": (
         "워커 {worker}의 연결이 {silent} 전에 끊겼습니다. 지금 맡고 있는 작업은 없습니다.",
@@ -162,6 +166,11 @@ MESSAGES: dict[str, tuple[str, str]] = {
         "너무 많은 가운데 드물어서 찾기를 멈췄습니다. 상태, 단계, 테넌트, ID로 좁혀 주세요.",
         "Too little among too much: looking was given up. Narrow it by state, stage, tenant or id.",
     ),
+    "jobs.searched": (
+        "여기서는 실패한 호출 {count}건을 {time} 전까지만 찾아보았습니다.",
+        "Searched here: {count} failed calls, back to {time} ago.",
+    ),
+    "jobs.search_on": ("더 이전에서 찾기", "Search further back"),
     "jobs.newest": ("처음으로", "Newest"),
     "jobs.older": ("더 오래된 작업", "Older"),
     "jobs.pages": ("쪽 이동", "Pages"),

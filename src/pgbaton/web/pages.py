@@ -13,6 +13,8 @@ from pgbaton.web.render import page
 from pgbaton.web.site import View
 
 PAGE = 50
+LOOK_BACK = insights.CAP
+"""Failed calls that a search for an error reads at a time."""
 AGES = (300, 3600, 6 * 3600, 86400, 7 * 86400)
 FILTER_NAMES = ("stage", "state", "tenant", "age", "error", "group", "id", "history")
 
@@ -51,19 +53,19 @@ async def jobs(view: View) -> Response:
     stages = (await view.site.source.overview.get()).stages
     async with view.site.source.opened() as (conn, table):
         filters = filter_of(view, table.pipeline)
-        found = await insights.list_jobs(conn, filters, before, PAGE)
+        found = await insights.list_jobs(conn, filters, before, PAGE, look_back=LOOK_BACK)
     return page(
         view, "jobs.html", found=found, filters=filters, asked=asked_of(view), before=before, stages=stages,
-        states=list(State), ages=AGES,
+        states=list(State), ages=AGES, look_back=f"{LOOK_BACK:,}",
     )  # fmt: skip
 
 
 async def job(view: View) -> Response:
     """One job, and why it is where it is."""
     key = view.asked("key")
+    stages = [s.stage for s in (await view.site.source.overview.get()).stages if s.routed]
     async with view.site.source.opened() as (conn, table):
         seen = await insights.job(conn, table, key)
-        stages = [s.stage for s in (await view.site.source.overview.get()).stages if s.routed]
     if seen is None:
         return page(view, "problem.html", 404, title=key, message="job.none", detail="", code=404)
     extra = await view.site.job_extra(view, key) if view.site.job_extra else None

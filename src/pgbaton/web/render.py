@@ -59,6 +59,8 @@ def bounded(value: object, most: int = LONGEST_TEXT) -> str:
     """Text of others' making, of bounded length, without characters that turn or hide what surrounds them."""
     said = "" if value is None else str(value)
     cut = said if len(said) <= most else said[: most - 1] + "…"
+    if cut.isprintable():  # as nearly all is, and there is much of it on a page
+        return cut
     return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in cut)
 
 

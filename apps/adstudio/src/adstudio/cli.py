@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import logging
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +13,7 @@ import typer
 from adstudio import config
 from adstudio.vision.errors import ModelError
 from pgbaton.errors import AttachError, ConfigError, NotMigrated, PgbatonError
+from pgbaton.events import log_to_stderr
 
 # What each command needs beyond this is imported where it begins: a wrong setting is told in a moment.
 
@@ -40,10 +40,9 @@ def main() -> None:
 def serve() -> None:
     """Serve app-yh. Without DATABASE_URL it keeps an embedded Postgres in ADSTUDIO_DATA (default: .adstudio)."""
     settings = config.load()
-    from adstudio.server import log_to
     from adstudio.serving import run_server
 
-    log_to(logging.StreamHandler())
+    log_to_stderr(settings.worker().log_format)
     asyncio.run(run_server(settings))
 
 

@@ -24,9 +24,10 @@ from adstudio.demo_report import print_result, progress
 from adstudio.gallery import write_gallery
 from adstudio.home import embedded_home, prepare
 from adstudio.main import create_app
-from adstudio.server import log_to, open_door, serve, stopped_by_signal
+from adstudio.server import open_door, serve, stopped_by_signal
 from pgbaton.database import connection
 from pgbaton.errors import ConfigError
+from pgbaton.events import log_to
 
 TENANT = "demo"
 PATIENCE = 300.0
@@ -47,7 +48,7 @@ async def run_demo(settings: AppSettings, extra: Sequence[tuple[Path, str]], out
         ads.append(own_ad(path, copy, taken={ad.name for ad in ads}))
     try:
         out.mkdir(parents=True, exist_ok=True)
-        log_to(logging.FileHandler(out / "demo.log", mode="w", encoding="utf-8"))
+        log_to(logging.FileHandler(out / "demo.log", mode="w", encoding="utf-8"), "text")
     except OSError as error:
         raise ConfigError(f"--out: nothing can be written to {out}: {error.strerror}") from None
     began = time.monotonic()

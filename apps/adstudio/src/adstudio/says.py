@@ -30,4 +30,6 @@ def speaker(language: Language) -> Speaker:
 
 def _say(text: int, said: Said, **fields: object) -> None:
     told = "".join(f" {name}={shown(value)}" for name, value in fields.items())
-    logging.getLogger("adstudio").info("%s event=%s%s", said.value[text], said.value[0], told)
+    logging.getLogger("adstudio").info(
+        "%s event=%s%s", said.value[text], said.value[0], told, extra={"event": said.value[0], "fields": fields}
+    )

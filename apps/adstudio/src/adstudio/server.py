@@ -16,7 +16,6 @@ from fastapi import FastAPI
 
 from pgbaton.errors import ConfigError
 
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 BACKLOG = 2048
 GRACE = 5
 """Seconds that calls of others get once the worker has drained; what still works then is broken off."""
@@ -27,12 +26,6 @@ is just being closed."""
 _TO_END = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 """What a name's other address (IPv6, mostly) is answered with where the machine has none of that kind."""
-
-
-def log_to(handler: logging.Handler) -> None:
-    """Send everything that is logged to ``handler``."""
-    handler.setFormatter(logging.Formatter(LOG_FORMAT))
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
 
 
 @contextlib.contextmanager
@@ -87,7 +80,9 @@ def open_door(host: str, port: int) -> Iterator[list[socket.socket]]:
 
 
 def _listening(family: int, address: Any) -> socket.socket:
-    door = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio turns Nagle's algorithm off (TCP_NODELAY) only where a socket says that it is TCP; with it on, an answer's
+    # body waits 40 ms for the other side to acknowledge the head.
+    door = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import socket
 import sys
@@ -271,22 +272,36 @@ async def test_on_every_address_and_with_nothing_attached_the_stages_answer_call
     await db.close()
 
 
-async def test_a_database_is_prepared_by_one_command_and_again_without_harm(
+async def test_a_database_is_prepared_by_one_command_and_again_without_harm_and_where_the_trigger_is_gone(
     empty_database: str, tmp_path: Path
 ) -> None:
     for _ in range(2):
         done = start("adstudio", "prepare", folder=tmp_path, DATABASE_URL=empty_database)
         out, error = done.communicate(timeout=60)
         assert (done.returncode, out, error) == (0, "the database is ready for `adstudio serve`\n", "")
+        db = await asyncpg.connect(empty_database)
+        await db.execute("DROP TRIGGER job_state_change_trigger ON jobs")
+        await db.close()
+    # Served without it, jobs are found by looking only: that is said at once.
+    with serving(tmp_path, empty_database) as app:
+        assert "트리거가 없거나 꺼져 있음" in app.log
+        assert "event=trigger_missing table=public.jobs triggers=job_state_change_trigger" in app.log
+    done = start("adstudio", "prepare", folder=tmp_path, DATABASE_URL=empty_database)
+    assert done.wait(60) == 0
     # The spelling that SQLAlchemy's users have at hand is understood too.
     dsn = empty_database.replace("postgresql://", "postgresql+asyncpg://")
-    with serving(tmp_path, dsn) as app:
+    with serving(tmp_path, dsn, PGBATON_LOG_FORMAT="json") as app:
         db = await asyncpg.connect(empty_database)
         jobs = Jobs(db)
         job = await jobs.add(photo("rocket"), "Reach for more")
         await jobs.until_begun(job, "yolo_detect")
         await db.close()
         assert "Traceback" not in app.log
+        lines = [json.loads(line) for line in app.log.splitlines()]
+        assert {"serving", "worker_started"} <= {line.get("event") for line in lines}
+        assert ("stage_triggered", str(job), "vlm_analyze") in {
+            (line.get("event"), line.get("job"), line.get("stage")) for line in lines
+        }
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,8 @@ UNION ALL
 SELECT 'index_missing', format('the index pgbaton.%s is missing or not valid', wanted.name),
        'REINDEX it, or create it as the migrations do'
   FROM unnest(ARRAY['dispatches_one_open', 'dispatches_due', 'dispatches_running', 'dispatches_settled',
-                    'dispatches_of_job', 'dispatches_of_tenant', 'dispatches_troubled', 'stages_one_route_per_state']) AS wanted (name)
+                    'dispatches_of_job', 'dispatches_of_tenant', 'dispatches_troubled', 'dispatches_troubled_newest', 'attempts_failed',
+                    'stages_one_route_per_state']) AS wanted (name)
   LEFT JOIN (pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'pgbaton'
              JOIN pg_index i ON i.indexrelid = c.oid) ON c.relname = wanted.name
  WHERE i.indisvalid IS NOT TRUE

@@ -1,7 +1,6 @@
--- What a filter's parts ask for, as list_jobs and count_jobs take them: $1 to $10, each null: any; $11 ids below.
-pgbaton.dispatches AS d
-  LEFT JOIN pgbaton.attempts AS t ON t.dispatch_id = d.id AND t.attempt = d.attempt
- WHERE ($1::text IS NULL OR d.pipeline = $1)
+-- What a filter's parts ask for of a dispatch d and its latest attempt t, as list_jobs and count_jobs take them: $1 to $10,
+-- each null: any; $11 ids below.
+       ($1::text IS NULL OR d.pipeline = $1)
    AND ($2::text IS NULL OR d.stage = $2)
    AND ($3::text[] IS NULL OR d.state = ANY ($3))
    AND ($4::text IS NULL OR d.tenant = $4 AND left(d.tenant, 64) = left($4, 64))
@@ -9,7 +8,7 @@ pgbaton.dispatches AS d
         OR d.created_at < statement_timestamp() - make_interval(secs => $5)
        AND d.id <= (SELECT pgbaton.last_dispatch_before(statement_timestamp() - make_interval(secs => $5))))
    AND ($6::text IS NULL OR t.error ILIKE $6)
-   AND ($7::text IS NULL OR pgbaton.error_group(t.error) = $7)
+   AND ($7::text IS NULL OR pgbaton.error_group(t.error) = $7 AND ($7 = '' OR t.error IS NOT NULL))
    AND ($8::text IS NULL OR d.job_key = $8)
    AND ($9::text IS NULL OR d.job_key LIKE $9)
    AND (NOT $10 OR NOT EXISTS (SELECT FROM pgbaton.dispatches AS n
