@@ -1,0 +1,58 @@
+"""The contest: every contestant in every round, one after the other, so that a change of weather meets all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.ground import Ground
+from benchmarks.processes import Child, ChildFailed
+from benchmarks.run import Run, run
+
+
+@dataclass
+class Entry:
+    """A contestant and its runs, one a round; ``absent`` says why there are none."""
+
+    name: str
+    label: str
+    version: str | None = None
+    jobs: int = 0
+    waiting: bool = True
+    runs: list[Run] = field(default_factory=list)
+    absent: str | None = None
+
+
+async def enter(name: str, log: Path) -> Entry:
+    try:
+        return Entry(name, **json.loads(await Child.finished(log, "child", "describe", name)))
+    except ChildFailed as error:
+        return Entry(name, name, absent=str(error))
+
+
+async def contest(
+    ground: Ground, names: Sequence[str], rounds: int, scale: float, say: Callable[[str], None]
+) -> list[Entry]:
+    """``scale``: the share of each contestant's usual number of jobs."""
+    entries = [await enter(name, ground.log()) for name in names]
+    for entry in entries:
+        if entry.absent:
+            say(f"{entry.name}: cannot take part: {entry.absent}")
+    for number in range(1, rounds + 1):
+        for entry in entries:
+            if entry.absent:
+                continue
+            try:
+                made = await run(ground, entry.name, max(10, round(entry.jobs * scale)), entry.waiting)
+            except ChildFailed as error:
+                entry.absent = str(error)
+                say(f"round {number}  {entry.name}: out: {entry.absent}")
+                continue
+            entry.runs.append(made)
+            say(
+                f"round {number}  {entry.name:<16} {made.hops_per_second:6.0f} hops/s"
+                f"  engine {made.engine:.2f}  postgres {made.postgres:.2f} ms/hop  {made.memory:.0f} MB"
+            )
+    return entries
