@@ -51,12 +51,12 @@ class Child:
     async def end(self) -> None:
         if self._process.returncode is None:
             self._process.terminate()
-            try:
-                async with asyncio.timeout(STOP_PATIENCE):
-                    await self._process.wait()
-            except TimeoutError:
-                self._process.kill()
-                await self._process.wait()
+        try:
+            async with asyncio.timeout(STOP_PATIENCE):
+                await self._process.communicate()
+        except TimeoutError:
+            self._process.kill()
+            await self._process.communicate()
 
     @classmethod
     @asynccontextmanager

@@ -10,6 +10,13 @@ _WHERE = {
     "limit": "limit.Limit",
     "pgbaton": "baton.Pgbaton",
     "pgbaton-channel": "baton.PgbatonChannel",
+    "pgqueuer": "pgqueuer_.PgQueuerContestant",
+    "oban": "oban_.ObanContestant",
+    "chancy": "chancy_.ChancyContestant",
+    "absurd": "absurd_.AbsurdContestant",
+    "procrastinate": "procrastinate_.ProcrastinateContestant",
+    "dbos": "dbos_.DBOSContestant",
+    "naive": "naive.Naive",
 }
 NAMES = tuple(_WHERE)
 """In the order in which they take their turns."""

@@ -12,11 +12,14 @@ from typing import ClassVar
 import asyncpg
 from pyreqwest.client import Client, ClientBuilder
 
-from benchmarks.jobs import ADD, TENANT
+from benchmarks.jobs import ADD, HOPS, STEPS, TENANT
 
 Add = Callable[[Sequence[str]], Awaitable[None]]
 """Puts jobs with these keys into the table and hands them to the engine, in one transaction where its API has a way.
 Returns when that is committed."""
+
+POOL = 20
+"""Connections that an engine with a pool may have at most; all have some to spare with it."""
 
 
 class Contestant(ABC):
@@ -46,6 +49,12 @@ class Contestant(ABC):
     @abstractmethod
     async def work(self, dsn: str, url: str) -> None:
         """Be the engine, until this process is ended; the stages are at ``url``."""
+
+
+def after(step: str) -> str | None:
+    """The step of the next hop; None after the last."""
+    at = STEPS.index(step) + 1
+    return STEPS[at] if at < HOPS else None
 
 
 @asynccontextmanager
