@@ -15,7 +15,7 @@ from benchmarks.contestants import NAMES
 from benchmarks.ground import Ground
 from benchmarks.hops import contest
 from benchmarks.processes import share_two_cores
-from benchmarks.tables import hops_table
+from benchmarks.tables import hops_table, latency_table
 
 console = Console(soft_wrap=True) if sys.stdout.isatty() else Console(width=150, soft_wrap=True)
 
@@ -54,7 +54,8 @@ async def interruptible(work: Coroutine[Any, Any, None]) -> None:
 async def run_hops(given: argparse.Namespace) -> None:
     async with Ground.prepared() as ground:
         entries = await contest(ground, given.only or NAMES, given.rounds, given.jobs, console.print)
-    hops_table(entries).show(console)
+    for table in (hops_table(entries), latency_table(entries)):
+        table.show(console)
 
 
 if __name__ == "__main__":

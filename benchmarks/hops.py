@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.figures import percentile
 from benchmarks.ground import Ground
 from benchmarks.processes import Child, ChildFailed
 from benchmarks.run import Run, run
@@ -23,6 +24,20 @@ class Entry:
     waiting: bool = True
     runs: list[Run] = field(default_factory=list)
     absent: str | None = None
+
+    @property
+    def speeds(self) -> list[float]:
+        return [run.hops_per_second for run in self.runs]
+
+    @property
+    def first(self) -> list[float]:
+        """All rounds' times from a job's commit to its first call, ms."""
+        return [time for run in self.runs for time in run.first]
+
+    @property
+    def hop(self) -> list[float]:
+        """All rounds' times from a stage's commit to the next stage's call, ms."""
+        return [time for run in self.runs for time in run.hop]
 
 
 async def enter(name: str, log: Path) -> Entry:
@@ -52,7 +67,8 @@ async def contest(
                 continue
             entry.runs.append(made)
             say(
-                f"round {number}  {entry.name:<16} {made.hops_per_second:6.0f} hops/s"
-                f"  engine {made.engine:.2f}  postgres {made.postgres:.2f} ms/hop  {made.memory:.0f} MB"
+                f"round {number}  {entry.name:<16} {made.hops_per_second:5.0f} hops/s"
+                f"  engine {made.engine:5.2f}  postgres {made.postgres:5.2f} ms/hop  {made.memory:4.0f} MB"
+                f"  first {percentile(made.first, 0.5):6.2f}  hop {percentile(made.hop, 0.5):6.2f} ms"
             )
     return entries

@@ -1,12 +1,12 @@
-"""One run of one contestant: a batch of waiting jobs, watched in its steady state."""
+"""One run of one contestant: a batch of waiting jobs, watched in its steady state; then jobs one by one."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from benchmarks import proc
+from benchmarks import latency, proc
 from benchmarks.ground import Ground
 from benchmarks.jobs import HOPS
 from benchmarks.processes import Child, ChildFailed
@@ -28,9 +28,9 @@ class Run:
     engine: float
     postgres: float
     memory: float
-    calls: float = 1.0
-    first: list[float] = field(default_factory=list)
-    hop: list[float] = field(default_factory=list)
+    calls: float
+    first: list[float]
+    hop: list[float]
 
 
 @dataclass(frozen=True)
@@ -94,9 +94,10 @@ async def run(ground: Ground, name: str, jobs: int, waiting: bool) -> Run:
             watch = Watch(ground, stage, engine)
             speed, engine_cpu, postgres_cpu = await measure(watch, jobs * HOPS)
             end = await watch.until(jobs * HOPS, time.monotonic() + PATIENCE)
-            return Run(speed, engine_cpu, postgres_cpu, proc.peak_rss(engine.pid), end.hops / (jobs * HOPS))
+            calls = end.hops / (jobs * HOPS)
+            first, hop = await latency.measure(ground, stage, name, dsn)
+            return Run(speed, engine_cpu, postgres_cpu, proc.peak_rss(engine.pid), calls, first, hop)
 
 
 async def add(ground: Ground, name: str, dsn: str, jobs: int) -> None:
     await Child.finished(ground.log(), "child", "add", name, dsn, str(jobs))
-    await ground.execute("CHECKPOINT")  # what the adding left to write is nobody's run

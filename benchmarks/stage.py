@@ -4,7 +4,7 @@
 
 ``POST /s1`` … ``/s5`` with a JSON body that holds ``job_id``. ``GET /count``: hops done so far. ``GET /record`` starts
 to keep the times of every hop, ``GET /times`` ends it and gives ``[job, step, received, committed]`` (seconds of the
-machine's monotonic clock, which all processes share). ``POST /never`` is not answered.
+machine's monotonic clock, which all processes share). ``POST /never/…`` is not answered.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Desk:
             task = asyncio.create_task(self._work(step, body, monotonic(), transport))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        elif step != "never":
+        elif not step.startswith("never/"):
             transport.write(answer(json.dumps(self._control(step)).encode()))
 
     def _control(self, word: str) -> object:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from benchmarks.figures import Spread, ratio
+from benchmarks.figures import Spread, percentile, ratio
 from benchmarks.hops import Entry
 
 
@@ -44,23 +44,41 @@ def spread(values: Sequence[float]) -> str:
 
 
 def hops_table(entries: Sequence[Entry]) -> Table:
-    limit = next((e for e in entries if e.name == "limit" and e.runs), None)
-    rows = []
-    for entry in entries:
-        if not entry.runs:
-            rows.append((entry.label, *"—————"))
-            continue
-        speeds = [r.hops_per_second for r in entry.runs]
-        of_limit = figure(ratio(speeds, [r.hops_per_second for r in limit.runs][: len(speeds)])) if limit else "—"
-        rows.append(
-            (
-                entry.label,
-                spread(speeds),
-                of_limit,
-                figure(Spread.of([r.engine for r in entry.runs]).median),
-                figure(Spread.of([r.postgres for r in entry.runs]).median),
-                figure(max(r.memory for r in entry.runs)),
-            )
+    limit = next((entry.speeds for entry in entries if entry.name == "limit" and entry.runs), None)
+    columns = (
+        "engine",
+        "hops/s",
+        "of the limit",
+        "engine CPU, ms/hop",
+        "Postgres CPU, ms/hop",
+        "calls a hop",
+        "peak RSS, MB",
+    )
+    rows = (
+        (
+            entry.label,
+            spread(entry.speeds),
+            figure(ratio(entry.speeds, limit)) if limit else "—",
+            spread([r.engine for r in entry.runs]),
+            spread([r.postgres for r in entry.runs]),
+            f"{max(r.calls for r in entry.runs):g}",
+            figure(max(r.memory for r in entry.runs)),
         )
-    columns = ("engine", "hops/s", "of the limit", "engine CPU, ms/hop", "Postgres CPU, ms/hop", "peak RSS, MB")
+        if entry.runs
+        else (entry.label, *"——————")
+        for entry in entries
+    )
     return Table("Five hops of a no-op stage", columns, tuple(rows))
+
+
+def latency_table(entries: Sequence[Entry]) -> Table:
+    columns = ("engine", "first call, p50", "p99", "hop, p50", "p99")
+    rows = tuple(
+        (
+            entry.label,
+            *(figure(percentile(times, share)) for times in (entry.first, entry.hop) for share in (0.5, 0.99)),
+        )
+        for entry in entries
+        if entry.runs
+    )
+    return Table("From commit to call at a low rate, ms", columns, rows)

@@ -24,12 +24,13 @@ POOL = 20
 
 class Contestant(ABC):
     """``jobs``: how many make a run of three to six seconds here. ``waiting``: its engine finds jobs that were there
-    before it was."""
+    before it was. ``gap``: seconds between two jobs of a trickle, at random, so that nobody's polling keeps step."""
 
     name: ClassVar[str]
     label: ClassVar[str]
     package: ClassVar[str | None] = None
     jobs: ClassVar[int] = 2000
+    gap: ClassVar[tuple[float, float]] = (0.1, 0.2)
     waiting: ClassVar[bool] = True
 
     async def install(self, dsn: str) -> None:  # noqa: B027  some need nothing
@@ -45,6 +46,9 @@ class Contestant(ABC):
                 await db.execute(add, keys)
 
             yield rows
+
+    async def follow(self, caller: Caller, key: str) -> None:  # noqa: B027  only who has no engine
+        """What whoever added a job does with it afterwards."""
 
     @abstractmethod
     async def work(self, dsn: str, url: str) -> None:

@@ -20,7 +20,7 @@ class Pgbaton(Contestant):
     jobs = 3000
     channel: ClassVar[str | None] = None
 
-    def pipeline(self, url: str, path: str = "/{step}") -> Pipeline:
+    def pipeline(self, url: str) -> Pipeline:
         """Five hops to the stages at ``url``."""
         afters = (ENTRY, *STEPS)
         return Pipeline(
@@ -33,8 +33,7 @@ class Pgbaton(Contestant):
             channel=self.channel,
             base_url=url,
             stages=tuple(
-                Stage(step=step, after=after, path=path.format(step=step))
-                for after, step in zip(afters, STEPS, strict=False)
+                Stage(step=step, after=after, path=f"/{step}") for after, step in zip(afters, STEPS, strict=False)
             ),
         )
 

@@ -23,6 +23,9 @@ class Limit(Contestant):
                 tasks.create_task(walk(caller, jobs))
         await asyncio.Event().wait()
 
+    async def follow(self, caller: Caller, key: str) -> None:
+        await walk(caller, iter([key]))
+
 
 async def walk(caller: Caller, jobs: Iterator[str]) -> None:
     """Take one job after the other through its hops."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 from oban import Job, Oban, worker
 from oban.schema import install
@@ -16,6 +17,8 @@ from benchmarks.jobs import ADD, IN_FLIGHT, STEPS
 @worker(queue="hops")
 class Hop:
     caller: Caller
+    new: Any  # these two come with the decorator
+    enqueue: Any
 
     async def process(self, job: Job) -> None:
         step, key = job.args["step"], job.args["key"]
