@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import asyncpg
+
 from benchmarks.figures import percentile
 from benchmarks.ground import Ground
 from benchmarks.processes import Child, ChildFailed
@@ -15,7 +17,7 @@ from benchmarks.run import Run, run
 
 @dataclass
 class Entry:
-    """A contestant and its runs, one a round; ``absent`` says why there are none."""
+    """A contestant and its runs, one a round; ``absent`` says why there are none, or no more."""
 
     name: str
     label: str
@@ -28,6 +30,11 @@ class Entry:
     @property
     def speeds(self) -> list[float]:
         return [run.hops_per_second for run in self.runs]
+
+    @property
+    def cpu(self) -> list[float]:
+        """Engine and Postgres together, ms a hop."""
+        return [run.engine + run.postgres for run in self.runs]
 
     @property
     def first(self) -> list[float]:
@@ -61,8 +68,8 @@ async def contest(
                 continue
             try:
                 made = await run(ground, entry.name, max(10, round(entry.jobs * scale)), entry.waiting)
-            except ChildFailed as error:
-                entry.absent = str(error)
+            except (ChildFailed, OSError, TimeoutError, asyncpg.PostgresError) as error:
+                entry.absent = str(error) or type(error).__name__
                 say(f"round {number}  {entry.name}: out: {entry.absent}")
                 continue
             entry.runs.append(made)

@@ -73,7 +73,7 @@ async def write(ground: Ground, dsn: str, sets: str, clients: int, seconds: floa
     said = (await process.communicate())[0].decode()
     found = re.search(r"^tps = ([\d.]+)", said, re.MULTILINE)
     if found is None:
-        raise ChildFailed(next((line for line in said.splitlines() if "error" in line.lower()), "pgbench said nothing"))
+        raise ChildFailed(f"pgbench: {' '.join(said.split())[-300:]} (exit code {process.returncode})")
     return float(found[1])
 
 

@@ -56,6 +56,7 @@ async def drain(ground: Ground, dsn: str, rows: int, found: Bulk) -> None:
         watch = Watch(ground, stage, worker)
         began = time.monotonic()
         first = await watch.until(rows // 100, began + PATIENCE)
+        found.memory.append((first.hops, proc.rss(worker.pid)))
         while (hops := await stage.done()) < rows and time.monotonic() < began + PATIENCE:
             worker.check()
             found.memory.append((hops, proc.rss(worker.pid)))

@@ -17,6 +17,8 @@ from benchmarks.writer import FILL, MATTERS, MIXES, working, write
 FLEETS = (1, 4, 16)
 IDLE = 3.0
 """Seconds of watching them do nothing."""
+SETTLE = 1.0
+"""Seconds that a new worker has to come to rest."""
 CLIENTS = 8
 NOTHING = "nothing due"
 VARIANTS = ("pgbaton", "pgbaton-channel")
@@ -36,40 +38,48 @@ async def measure(ground: Ground, rounds: int, say: Callable[[str], None]) -> Fl
     found = Fleets()
     for number in range(1, rounds + 1):
         for variant in VARIANTS:
-            async with ground.database(variant) as dsn, StageServer.on(ground, dsn) as stage, AsyncExitStack() as stack:
-                async with session(dsn) as db:
-                    await db.execute(FILL)
-                fleet: list[Child] = []
-                for size in FLEETS:
-                    for _ in range(size - len(fleet)):
-                        never = f"{stage.url}/never"
-                        worker = Child.of(ground.log(), "child", "work", variant, dsn, never)
-                        fleet.append(await stack.enter_async_context(worker))
-                    await working(dsn, size)
-                    await one(ground, dsn, variant, fleet, found)
-                    say(
-                        f"workers  round {number}  {variant:<16} {size:2}: Postgres "
-                        f"{found.postgres[variant, size][-1]:.1f} ms/s idle, writer "
-                        f"{found.tps[variant, size, NOTHING][-1]:.0f} / {found.tps[variant, size, MATTERS][-1]:.0f} tps"
-                    )
+            for mix in (NOTHING, MATTERS):
+                await growing(ground, variant, mix, found)
+            for size in FLEETS:
+                nothing, matters = (found.tps[variant, size, mix][-1] for mix in (NOTHING, MATTERS))
+                say(
+                    f"workers  round {number}  {variant:<16} {size:2}: Postgres "
+                    f"{found.postgres[variant, size][-1]:.1f} ms/s idle, writer {nothing:.0f} / {matters:.0f} tps"
+                )
     return found
 
 
-async def one(ground: Ground, dsn: str, variant: str, fleet: list[Child], found: Fleets) -> None:
-    size = len(fleet)
-    async with session(dsn) as db:
-        # Where the fleet before it left the rows: nothing is due, and no hand holds anything.
-        await db.execute("UPDATE jobs SET current_step = 's0', status = 'kept' WHERE status <> 'kept'")
-    await asyncio.sleep(1.0)
-    before = proc.cpu_of_tree(ground.postmaster), sum(proc.cpu(worker.pid) for worker in fleet)
-    await asyncio.sleep(IDLE)
-    after = proc.cpu_of_tree(ground.postmaster), sum(proc.cpu(worker.pid) for worker in fleet)
-    found.postgres.setdefault((variant, size), []).append(1000 * (after[0] - before[0]) / IDLE)
-    found.workers.setdefault((variant, size), []).append(1000 * (after[1] - before[1]) / IDLE)
-    for mix in (NOTHING, MATTERS):
+async def growing(ground: Ground, variant: str, mix: str, found: Fleets) -> None:
+    """One mix on one table, with one worker, then more of them. What matters fills their hands: their idleness is
+    watched where nothing is due."""
+    async with ground.database(variant) as dsn, StageServer.on(ground, dsn) as stage, AsyncExitStack() as stack:
         first, sets = MIXES[mix]
-        if first:
-            async with session(dsn) as db:
+        async with session(dsn) as db:
+            await db.execute(FILL)
+            if first:
                 await db.execute(first)
-        tps = await write(ground, dsn, sets, CLIENTS)
-        found.tps.setdefault((variant, size, mix), []).append(tps)
+        fleet: list[Child] = []
+        for size in FLEETS:
+            for _ in range(size - len(fleet)):
+                worker = Child.of(ground.log(), "child", "work", variant, dsn, f"{stage.url}/never")
+                fleet.append(await stack.enter_async_context(worker))
+            await working(dsn, size)
+            await asyncio.sleep(SETTLE)
+            if mix == NOTHING:
+                postgres, workers = await idleness(ground, fleet)
+                found.postgres.setdefault((variant, size), []).append(postgres)
+                found.workers.setdefault((variant, size), []).append(workers)
+            tps = await write(ground, dsn, sets, CLIENTS)
+            found.tps.setdefault((variant, size, mix), []).append(tps)
+
+
+async def idleness(ground: Ground, fleet: list[Child]) -> tuple[float, float]:
+    """CPU of Postgres and of all the workers, ms a second."""
+
+    def used() -> tuple[float, float]:
+        return proc.cpu_of_tree(ground.postmaster), sum(proc.cpu(worker.pid) for worker in fleet)
+
+    before = used()
+    await asyncio.sleep(IDLE)
+    after = used()
+    return 1000 * (after[0] - before[0]) / IDLE, 1000 * (after[1] - before[1]) / IDLE
