@@ -16,7 +16,7 @@ STEADY = (0.2, 0.9)
 """The part of the batch that counts: its start is warming up, its end is running dry."""
 PATIENCE = 45.0
 """Seconds that a batch may take; whatever was done by then counts if it was at least half of the steady part."""
-LOOK = 0.02
+LOOK = 0.05
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,7 @@ def chart(entries: Sequence[Entry]) -> str:
         f'<text class="small" x="{LEFT}" y="47">median of the rounds; the line: least to most</text>',
         f'<text class="head" x="{LEFT + BAR + GAP}" y="28">CPU, ms a hop</text>',
         *legend(LEFT + BAR + GAP, 38, (("engine", "engine"), ("postgres", "Postgres"))),
+        f'<text class="small" x="{LEFT + BAR + GAP + 165}" y="47">(what does not fit is cut)</text>',
     ]
     for at, entry in enumerate(shown):
         parts += row(entry, TOP + ROW * at, most, dearest)

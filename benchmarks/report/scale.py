@@ -16,6 +16,7 @@ def backlog_table(found: Backlog) -> Table:
     rows = (
         ("a claim, ms", *(spread(found.claim[waiting]) for waiting in (FEW, MANY))),
         ("dispatches a claim", *(spread(found.batch[waiting]) for waiting in (FEW, MANY))),
+        ("pages a claim", *(spread(found.pages[waiting]) for waiting in (FEW, MANY))),
         ("hops/s", *(spread(found.speed[waiting]) for waiting in (FEW, MANY))),
         ("a worker's peak memory, MB", figure(found.memory["few"]), figure(found.memory["many"])),
     )

@@ -111,7 +111,7 @@ def test_targets_are_ratios_against_the_fastest_peer_and_the_limit() -> None:
 
 def test_scale_has_its_tables_and_targets() -> None:
     same = {FEW: [8.0], MANY: [8.0]}
-    backlog = Backlog({FEW: [1.0], MANY: [1.2]}, same, same, {"idle": 50, "few": 55, "many": 58})
+    backlog = Backlog({FEW: [1.0], MANY: [1.2]}, same, same, same, {"idle": 50, "few": 55, "many": 58})
     bloat = Bloat([(float(n), n * 10) for n in range(101)], total=1000)
     bulk = Bulk({v: [1.0 + n] for n, v in enumerate(VARIANTS)}, (9.0, 100.0), [(0, 50.0), (9, 54.0)])
     keys = [(variant, size) for variant in VARIANTS[1:] for size in FLEETS]
