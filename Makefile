@@ -2,11 +2,16 @@
 # made from has changed: a fresh machine needs make and a Python of 3.11 or newer, nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo pictures screenshots operations test model chaos check format schema lock clean
+.PHONY: help setup demo pictures screenshots operations test model chaos bench bench-scale check format schema lock clean
 
 BIN     := .venv/bin
 STAMP   := .venv/.made
 INSTALL := -c constraints.txt -e '.[web,embedded]' -e apps/adstudio --group dev
+
+# The benchmark's own: peers bring dependencies that the product must not have.
+BENCH         := .venv-bench/bin
+BENCH_STAMP   := .venv-bench/.made
+BENCH_INSTALL := -c benchmarks/constraints.txt -e '.[embedded]' --group bench
 
 # What the caller gave, letter for letter: the shell reads it from its environment, never as code.
 export DEMO_PHOTO := $(value PHOTO)
@@ -17,7 +22,7 @@ export CHAOS_REPORT := $(value REPORT)
 unexport PHOTO COPY SEED FAULTS REPORT
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## make or refresh the environment
 
@@ -34,6 +39,12 @@ test: $(STAMP) ## run the tests, against a real Postgres: make test [ARGS="-k cl
 chaos: $(STAMP) ## attack everything for ten minutes: make chaos [SEED=7 FAULTS=worker_killed,disk_full REPORT=chaos.md]
 	@PYTHONPATH=tests $(BIN)/python -m chaos $${CHAOS_SEED:+--seed "$$CHAOS_SEED"} \
 		$${CHAOS_FAULTS:+--faults "$$CHAOS_FAULTS"} $${CHAOS_REPORT:+--report "$$CHAOS_REPORT"}
+
+bench: $(BENCH_STAMP) ## measure beside the peers: make bench [ARGS="--only limit,pgbaton --rounds 1"]
+	@$(BENCH)/python -m benchmarks hops $(ARGS)
+
+bench-scale: $(BENCH_STAMP) ## measure backlog, bloat, idle workers and bulk: make bench-scale [ARGS="--only bulk"]
+	@$(BENCH)/python -m benchmarks scale $(ARGS)
 
 check: $(STAMP) ## lint, format, types, imports
 	$(BIN)/ruff check
@@ -58,12 +69,15 @@ lock: $(BIN)/uv ## bring constraints.txt up to date
 	printf '%s\n' '-e .[web,embedded]' '-e apps/adstudio' uv | \
 	$(BIN)/uv pip compile - --quiet --upgrade --group dev --universal --python-version 3.11 \
 		--no-annotate --no-header --no-emit-package pgbaton --no-emit-package adstudio --output-file constraints.txt
+	printf '%s\n' '-e .[embedded]' | \
+	$(BIN)/uv pip compile - --quiet --upgrade --group bench --universal --python-version 3.11 \
+		--no-annotate --no-header --no-emit-package pgbaton --output-file benchmarks/constraints.txt
 
 model: ## check the protocol's model (needs spin and gcc): make model [ARGS="broken-fence"]
 	models/check.sh $(ARGS)
 
 clean: ## remove the environment and what tools leave behind; not the demo's ads
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
+	rm -rf .venv .venv-bench .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
 	find src apps tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # uv is quick; pip steps in where only pip knows the way (a company's index, say).
@@ -71,6 +85,16 @@ $(STAMP): pyproject.toml apps/adstudio/pyproject.toml constraints.txt | $(BIN)/u
 	@echo "Installing into .venv"
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python $(INSTALL) || { \
 		$(BIN)/python -m pip install --quiet --upgrade pip && $(BIN)/python -m pip install --quiet $(INSTALL); }
+	@touch $@
+
+# Oban needs Python 3.12: the newest that is here, or that uv can get; else the rest go without it.
+$(BENCH_STAMP): pyproject.toml benchmarks/constraints.txt | $(BIN)/uv
+	@echo "Installing into .venv-bench"
+	@for python in $(BENCH_PYTHON) python3.13 python3.12 \
+			$(foreach version,3.13 3.12,$(wildcard $(HOME)/.pyenv/versions/$(version).*/bin/python)) 3.13 $(BIN)/python; do \
+		$(BIN)/uv venv --quiet --clear --python "$$python" .venv-bench 2>/dev/null && break; \
+	done
+	@$(BIN)/uv pip install --quiet --python $(BENCH)/python $(BENCH_INSTALL)
 	@touch $@
 
 $(BIN)/uv:

@@ -1,0 +1,1 @@
+"""The figures, told: tables, targets, a picture, the document. Pure but for the document's file."""

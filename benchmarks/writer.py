@@ -1,0 +1,120 @@
+"""What the trigger costs whoever writes: transactions a second of single-row UPDATEs against a table without it.
+
+The writer is pgbench, prepared statements, one UPDATE a transaction; each client has rows of its own. A worker runs
+beside it and calls a stage that never answers: after 64 calls its hands are full, so it listens and is awake, and
+does not take the cores that the writer is measured on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+from benchmarks.contestants.base import session
+from benchmarks.ground import Ground
+from benchmarks.processes import Child, ChildFailed
+from benchmarks.stage_server import StageServer
+
+CLIENTS = (1, 8, 32)
+ROWS = 1000
+"""Rows of each client."""
+SECONDS = 2
+NO_TRIGGER = "limit"
+"""The contestant that puts nothing on the table."""
+VARIANTS = (NO_TRIGGER, "pgbaton", "pgbaton-channel")
+
+KEY = "lpad(to_hex({}::int), 32, '0')::uuid"
+FILL = (
+    f"INSERT INTO jobs SELECT {KEY.format('n')}, 'acme', 's0', 'kept' FROM generate_series(1, {ROWS * max(CLIENTS)}) n"
+)
+MIXES: Mapping[str, tuple[str, str]] = {
+    # nothing is due before or after: only the trigger's own cost
+    "nothing due": ("", "status = CASE status WHEN 'kept' THEN 'held' ELSE 'kept' END"),
+    # every update makes a dispatch or settles one
+    "each one matters": (
+        "UPDATE jobs SET current_step = 's4', status = 'done'",
+        "current_step = CASE current_step WHEN 's4' THEN 's5' ELSE 's4' END",
+    ),
+    # running, done, running, done, from step to step, as stages write
+    "running, done": (
+        "",
+        """current_step = CASE status WHEN 'running' THEN current_step
+                       ELSE 's' || (right(current_step, 1)::int + 1) % 6 END,
+        status = CASE status WHEN 'running' THEN 'done' ELSE 'running' END""",
+    ),
+}
+"""What brings the table into the mix's first state, and what an UPDATE sets; in this order, on one table."""
+MATTERS = "each one matters"
+
+
+@dataclass
+class Writing:
+    """Transactions a second, one figure a round, by variant, mix and number of clients."""
+
+    tps: dict[tuple[str, str, int], list[float]] = field(default_factory=dict)
+
+
+async def write(ground: Ground, dsn: str, sets: str, clients: int, seconds: float = SECONDS) -> float:
+    """pgbench's transactions a second."""
+    script = ground.folder / "update.sql"
+    script.write_text(
+        f"\\set n :client_id * {ROWS} + random(1, {ROWS})\n"
+        f"UPDATE jobs SET {' '.join(sets.split())}, updated_at = now() WHERE job_id = {KEY.format(':n')};\n"
+    )
+    process = await asyncio.create_subprocess_exec(
+        *(ground.programs / "pgbench", "--no-vacuum", "--protocol=prepared", f"--file={script}"),
+        *(f"--client={clients}", f"--time={seconds:g}", dsn),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said = (await process.communicate())[0].decode()
+    found = re.search(r"^tps = ([\d.]+)", said, re.MULTILINE)
+    if found is None:
+        raise ChildFailed(f"pgbench: {' '.join(said.split())[-300:]} (exit code {process.returncode})")
+    return float(found[1])
+
+
+@asynccontextmanager
+async def written(ground: Ground, variant: str, workers: int) -> AsyncIterator[str]:
+    """A database with that variant's trigger, the rows, and workers whose stage never answers; gives the DSN."""
+    async with ground.database(variant) as dsn, StageServer.on(ground, dsn) as stage, AsyncExitStack() as stack:
+        async with session(dsn) as db:
+            await db.execute(FILL)
+        if variant != NO_TRIGGER:
+            started = [
+                Child.of(ground.log(), "child", "work", variant, dsn, f"{stage.url}/never") for _ in range(workers)
+            ]
+            for child in started:
+                await stack.enter_async_context(child)
+            await working(dsn, workers)
+        yield dsn
+
+
+async def working(dsn: str, workers: int) -> None:
+    """Until so many workers have their lease."""
+    async with session(dsn) as db, asyncio.timeout(60):
+        while await db.fetchval("SELECT count(*) FROM pgbaton.workers WHERE expires_at > now()") < workers:
+            await asyncio.sleep(0.05)
+
+
+async def measure(ground: Ground, rounds: int, say: Callable[[str], None]) -> Writing:
+    found = Writing()
+    for number in range(1, rounds + 1):
+        for variant in VARIANTS:
+            async with written(ground, variant, workers=1) as dsn:
+                for mix, (first, sets) in MIXES.items():
+                    if first:
+                        async with session(dsn) as db:
+                            await db.execute(first)
+                    tps = [await write(ground, dsn, sets, clients) for clients in CLIENTS]
+                    for clients, figure in zip(CLIENTS, tps, strict=True):
+                        found.tps.setdefault((variant, mix, clients), []).append(figure)
+                    say(f"round {number}  writer, {mix:<16} {variant:<16} {shown(tps)}")
+    return found
+
+
+def shown(tps: Sequence[float]) -> str:
+    return " / ".join(f"{figure:.0f}" for figure in tps) + " tps"
