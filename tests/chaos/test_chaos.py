@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from chaos.cluster import Cluster
 from chaos.expectations import Expectations, slowness
 from chaos.faults import FAULTS
 from chaos.journal import Entry
-from chaos.oracle import Evidence, Verdict, _not_ours
+from chaos.oracle import Evidence, Verdict, _needless, _not_ours
 from chaos.plan import Plan
 from chaos.runner import play
 
@@ -135,6 +136,14 @@ def test_a_machine_that_is_busy_with_other_things_is_measured_and_bounded(monkey
     assert slowness([1, 2]) == (1 + 6000 / 2000) / 1.5
     assert slowness([3]) == 6
     assert slowness([]) == 1
+
+
+def test_a_fault_that_gives_no_reason_excuses_a_timeout_on_a_slow_machine_alone() -> None:
+    repeated = Counter({"timeout": 2, "answered 409": 1})
+    assert _needless(Verdict("f", explained=repeated)) == repeated
+    assert _needless(Verdict("f", explained=repeated, slowness=2.1)) == {}
+    assert _needless(Verdict("f", explained=Counter({"lost lease": 1}), slowness=6)) == {"lost lease": 1}
+    assert _needless(Verdict("f", explained=Counter({"answered 409": 1}), slowness=6)) == {"answered 409": 1}
 
 
 def test_a_limit_allows_for_the_machine_and_says_so() -> None:
