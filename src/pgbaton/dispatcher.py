@@ -144,8 +144,7 @@ class Dispatcher:
                 began = time.time_ns()
                 noted = [(call.dispatch, call.answer) for call in answers]
                 seen, claimed = await self._store.turn(self.worker, room, noted)
-                for dispatch in claimed:
-                    self._hands.take(dispatch, tasks.create_task(self._carry_out(dispatch)))
+                self._begin(tasks, claimed)
         except LeaseLost:
             # The lease loop is about to mend it; meanwhile nothing is claimed, and answers are written down alone.
             telemetry.LEASES_LOST.labels(self._pipeline.name).inc()
@@ -158,6 +157,32 @@ class Dispatcher:
         if rest := self._settler.let_go_of_settled(answers, seen):
             tasks.create_task(self._settle(rest, seen))
         return claimed
+
+    def _begin(self, tasks: asyncio.TaskGroup, claimed: list[Dispatch]) -> None:
+        """Carry out what was claimed. Rows that look out of place, which may only have been read before the claim found
+        what they had just made due, are looked at once more, all of them at once."""
+        out_of_place = []
+        for dispatch in claimed:
+            stage = self._pipeline.stage(dispatch.stage)
+            if stage.advance is Advance.ENGINE or decide_claimed(stage, dispatch.row) is Begin.CALL:
+                self._hands.take(dispatch, tasks.create_task(self._carry_out(dispatch)))
+            else:
+                out_of_place.append(dispatch)
+        if out_of_place:
+            looking = tasks.create_task(self._look_and_carry_out(out_of_place))
+            for dispatch in out_of_place:
+                self._hands.take(dispatch, looking)
+
+    async def _look_and_carry_out(self, dispatches: list[Dispatch]) -> None:
+        seen: dict[int, Dispatch] = {}
+        try:
+            seen = await self._store.look([dispatch.id for dispatch in dispatches])
+        except Exception as error:
+            self._log.warning(Event.DATABASE_AWAY, loop="look", error=describe(error))
+        async with asyncio.TaskGroup() as calls:
+            for dispatch in dispatches:
+                now = seen.get(dispatch.id, dispatch)
+                calls.create_task(self._carry_out(replace(dispatch, row=now.row)))
 
     async def _settle(self, calls: Sequence[Ended], seen: dict[int, Dispatch]) -> None:
         """What the trigger has not settled; what cannot be settled now comes again in a moment."""

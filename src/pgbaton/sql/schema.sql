@@ -87,6 +87,7 @@ DECLARE
     moment timestamptz;  -- and not clock_timestamp(): with that an index is read on through all that is not due
     parked integer;
     parked_in_all integer := 0;
+    due bigint[];
 BEGIN
     SELECT w.name, EXISTS (SELECT FROM pgbaton.paused_tenants p WHERE p.pipeline = for_pipeline)
       INTO worker_name, any_paused
@@ -147,26 +148,28 @@ BEGIN
         EXIT WHEN parked = 0;
         parked_in_all := parked_in_all + parked;
     END LOOP;
-    RETURN QUERY
-    WITH first AS MATERIALIZED (
-        SELECT n.id, n.tenant
+    due := ARRAY(
+        SELECT n.id
           FROM unnest(steps, slots) WITH ORDINALITY AS st (step, slots, turn)
          CROSS JOIN LATERAL (
-                SELECT d.id, d.tenant FROM pgbaton.dispatches d
+                SELECT d.id FROM pgbaton.dispatches d
                  WHERE d.pipeline = for_pipeline AND d.stage = st.step
                    AND d.state IN ('available', 'retryable') AND d.available_at <= moment
                  ORDER BY d.available_at, d.id
                  LIMIT st.slots
                    FOR NO KEY UPDATE SKIP LOCKED) AS n
-         LIMIT how_many
-    ), claimed AS (
+         LIMIT how_many);
+    IF due = '{}' THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
+    WITH claimed AS (
         UPDATE pgbaton.dispatches d
            SET state = 'running', worker = for_worker, attempt = d.attempt + 1
-          FROM first
-         WHERE d.id = first.id
+         WHERE d.id = ANY (due)
            AND (NOT any_paused
                 OR NOT EXISTS (SELECT FROM pgbaton.paused_tenants p
-                                WHERE p.pipeline = for_pipeline AND p.tenant = first.tenant AND p.resumed_at IS NULL))
+                                WHERE p.pipeline = for_pipeline AND p.tenant = d.tenant AND p.resumed_at IS NULL))
         RETURNING d.id, d.job_key, d.stage, d.attempt, d.traceparent, d.available_at
     ), begun AS (
         INSERT INTO pgbaton.attempts (dispatch_id, attempt, worker)
@@ -509,10 +512,7 @@ CREATE TABLE pgbaton.dispatches (
     deadline timestamp with time zone,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     settled_at timestamp with time zone,
-    traceparent text DEFAULT pgbaton.traceparent(NULL::text),
-    CONSTRAINT dispatches_check CHECK (((settled_at IS NULL) = (state = ANY (ARRAY['available'::text, 'running'::text, 'retryable'::text])))),
-    CONSTRAINT dispatches_check1 CHECK (((worker IS NULL) OR (state = 'running'::text))),
-    CONSTRAINT dispatches_state_check CHECK ((state = ANY (ARRAY['available'::text, 'running'::text, 'retryable'::text, 'completed'::text, 'dead'::text, 'cancelled'::text])))
+    traceparent text DEFAULT pgbaton.traceparent(NULL::text)
 )
 WITH (autovacuum_vacuum_scale_factor='0.02', autovacuum_vacuum_cost_delay='0');
 

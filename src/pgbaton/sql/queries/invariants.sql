@@ -34,6 +34,13 @@ WITH open_dispatch AS (
        AND NOT EXISTS (SELECT FROM pgbaton.attempts AS t
                         WHERE t.dispatch_id = d.id AND t.attempt = d.attempt AND t.finished_at IS NULL)
     UNION ALL
+    SELECT 'a dispatch has a known state, is settled where that says so, and a worker only while it runs', job_key
+      FROM pgbaton.dispatches
+     WHERE pipeline = $1
+       AND (state NOT IN ('available', 'running', 'retryable', 'completed', 'dead', 'cancelled')
+            OR (settled_at IS NULL) <> (state IN ('available', 'running', 'retryable'))
+            OR worker IS NOT NULL AND state <> 'running')
+    UNION ALL
     SELECT 'no attempt is newer than its dispatch knows', d.job_key
       FROM pgbaton.dispatches AS d JOIN pgbaton.attempts AS t ON t.dispatch_id = d.id AND t.attempt > d.attempt
      WHERE d.pipeline = $1

@@ -5,20 +5,23 @@ WITH wanted AS (
     SELECT w.*, d.job_key
       FROM unnest($1::bigint[], $2::integer[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[])
         AS w (id, attempt, worker, from_step, from_status, to_step, to_status)
-      JOIN pgbaton.dispatches AS d ON d.id = w.id
+      JOIN pgbaton.dispatches AS d ON d.id = w.id AND d.id = ANY ($1)
 ), free AS MATERIALIZED (
     SELECT w.* FROM wanted AS w
-      JOIN {table} AS j ON j.{key} = w.job_key::{key_type}
-     WHERE j.{step}::text = w.from_step AND j.{status}::text = w.from_status
-       FOR NO KEY UPDATE OF j SKIP LOCKED
+     CROSS JOIN LATERAL (
+            SELECT FROM {table} AS j
+             WHERE j.{key} = w.job_key::{key_type} AND j.{step}::text = w.from_step AND j.{status}::text = w.from_status
+             LIMIT 1
+               FOR NO KEY UPDATE SKIP LOCKED
+           ) AS held
 ), mine AS MATERIALIZED (
     SELECT f.* FROM free AS f
       JOIN pgbaton.dispatches AS d
-        ON d.id = f.id AND d.state = 'running' AND d.attempt = f.attempt AND d.worker = f.worker
+        ON d.id = f.id AND d.id = ANY ($1) AND d.state = 'running' AND d.attempt = f.attempt AND d.worker = f.worker
        FOR NO KEY UPDATE OF d
 )
 UPDATE {table} AS j
    SET {step} = m.to_step::{step_type}, {status} = m.to_status::{status_type}{touch}
   FROM mine AS m
- WHERE j.{key} = m.job_key::{key_type}
+ WHERE j.{key} = m.job_key::{key_type} AND j.{key} = ANY (ARRAY(SELECT mine.job_key::{key_type} FROM mine))
 RETURNING m.id

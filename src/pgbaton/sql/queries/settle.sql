@@ -18,17 +18,21 @@ WITH input AS (
                        WHEN 'defer' THEN 'retryable'
                        WHEN 'release' THEN 'available' END AS state
       FROM input AS i
-      JOIN pgbaton.dispatches AS d ON d.id = i.id
+      JOIN pgbaton.dispatches AS d ON d.id = i.id AND d.id = ANY ($1)
       JOIN pgbaton.stages AS s ON s.pipeline = d.pipeline AND s.step = d.stage
      -- A stage that says "not now" for a day is failing.
      CROSS JOIN LATERAL (
             SELECT CASE WHEN i.verb = 'defer' AND d.created_at < clock_timestamp() - interval '1 day' THEN 'fail'
                         ELSE i.verb END AS verb
            ) AS v
-      JOIN {table} AS j ON j.{key} = d.job_key::{key_type}
-     WHERE j.{step}::text IS NOT DISTINCT FROM i.seen_step
-       AND j.{status}::text IS NOT DISTINCT FROM i.seen_status
-       FOR NO KEY UPDATE OF j SKIP LOCKED
+     CROSS JOIN LATERAL (
+            SELECT FROM {table} AS j
+             WHERE j.{key} = d.job_key::{key_type}
+               AND j.{step}::text IS NOT DISTINCT FROM i.seen_step
+               AND j.{status}::text IS NOT DISTINCT FROM i.seen_status
+             LIMIT 1
+               FOR NO KEY UPDATE SKIP LOCKED
+           ) AS held
 ), settled AS (
     UPDATE pgbaton.dispatches AS d
        SET state = job.state,
@@ -44,7 +48,7 @@ WITH input AS (
                ELSE clock_timestamp() + least(pgbaton.backoff(d.attempt - d.failures), interval '30 s') END,
            settled_at = CASE WHEN job.state IN ('completed', 'dead', 'cancelled') THEN clock_timestamp() END
       FROM job
-     WHERE d.id = job.id AND d.attempt = job.attempt AND d.state = 'running'
+     WHERE d.id = job.id AND d.id = ANY ($1) AND d.attempt = job.attempt AND d.state = 'running'
        AND d.worker IS NOT DISTINCT FROM job.worker
     RETURNING d.id, d.attempt, d.state, d.job_key, job.stage, job.after, job.verb, job.outcome, job.error,
               job.seen_step, job.seen_status
@@ -53,14 +57,14 @@ WITH input AS (
        SET outcome = s.outcome, error = coalesce(s.error, t.error),
            finished_at = CASE WHEN s.verb = 'wait' THEN NULL ELSE clock_timestamp() END
       FROM settled AS s
-     WHERE t.dispatch_id = s.id AND t.attempt = s.attempt AND t.finished_at IS NULL
+     WHERE t.dispatch_id = s.id AND t.dispatch_id = ANY ($1) AND t.attempt = s.attempt AND t.finished_at IS NULL
 ), moved AS (
     -- What is given up is written into the row; what will be called again is rewound.
     UPDATE {table} AS j
        SET {step} = (CASE s.state WHEN 'dead' THEN s.stage ELSE s.after END)::{step_type},
            {status} = (CASE s.state WHEN 'dead' THEN 'failed' ELSE 'done' END)::{status_type}{touch}
       FROM settled AS s
-     WHERE j.{key} = s.job_key::{key_type}
+     WHERE j.{key} = s.job_key::{key_type} AND j.{key} = ANY (ARRAY(SELECT settled.job_key::{key_type} FROM settled))
        AND CASE WHEN s.state = 'dead' THEN (s.seen_step, s.seen_status) IS DISTINCT FROM (s.stage, 'failed')
                 ELSE s.verb IN ('fail', 'defer', 'release') AND (s.seen_step, s.seen_status) = (s.stage, 'running') END
 )
