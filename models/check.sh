@@ -46,6 +46,10 @@ flaw-lost       2 0 8       caught short   FLAW_LOST_FAILED
 flaw-counts     1 0 8       caught short   FLAW_INBOX_COUNTS,INBOX
 flaw-misses     1 1 5       caught deep    FLAW_INBOX_MISSES,INBOX
 flaw-revives    1 1 7       caught deep    FLAW_INBOX_REVIVES,INBOX,STRICT
+gate            2 0 9       holds  all
+gate-one        1 0 9       holds  all     ENGINES=1,WRITERS=3
+gate-hurries    1 0 9       caught short   BROKEN_ONCE_MORE
+gate-statement  1 0 9       caught short   BROKEN_RELEASE
 '
 
 # The properties' numbers as bits.
@@ -68,9 +72,10 @@ check() {
         short) how="-O0 -DSAFETY -DBFS" args="" ;;
     esac
     cd "$work"
-    rm -f pan* baton*
-    cp "$here/baton.pml" .
-    spin $defs -a baton.pml >made 2>&1 && gcc $how -w -DCOLLAPSE -DVECTORSZ=1024 -DMEMLIM=3500 -o pan pan.c 2>>made ||
+    case $1 in gate*) model=gate.pml ;; *) model=baton.pml ;; esac
+    rm -f pan* *.pml *.trail
+    cp "$here/$model" .
+    spin $defs -a $model >made 2>&1 && gcc $how -w -DCOLLAPSE -DVECTORSZ=1024 -DMEMLIM=3500 -o pan pan.c 2>>made ||
         { cat made >&2; exit 2; }
     ./pan -m200000 -n $args >out 2>&1 || true
     states=$(sed -n 's/^ *\([0-9]*\)\( states, stored.*\)/\1/p' out | head -1)
@@ -99,7 +104,7 @@ while read -r name faults moves property expected search definitions; do
         "$name" "F$faults M$moves" "$property" "$expected" "$result" "${states:-?}" "$seconds" "$mark"
     if [ "$result" = failed ]; then tail -20 out >&2; fi
     if [ "$only" != "  " ] && [ "$result" = caught ]; then
-        spin $defs -k baton.pml.trail -T baton.pml 2>&1 |
+        spin $defs -k $model.trail -T $model 2>&1 |
             grep -E '^ *([0-9]+ changes|worker|stage|a person|the |a re|a gateway|a 4xx|<<<)' | sed 's/^ */    /'
         if grep -q 'assertion violated' out; then echo "    (and the next statement shows it)"; fi
     fi

@@ -14,7 +14,6 @@ import pytest
 
 from line import JOBS, line, until
 from pgbaton import insights, operate, sql
-from pgbaton.attach import attach_sql
 from pgbaton.engine import Engine
 from pgbaton.errors import NotMigrated
 from pgbaton.migrate import migrate
@@ -24,6 +23,7 @@ from pgbaton.store import Store
 from pgbaton.table import JobTable
 
 COMPAT = Path(__file__).parents[1] / "compat"
+OLD_ATTACH = (COMPAT / "attach.sql").read_text()
 OLD_VERSIONS = [1, 2]
 
 
@@ -41,7 +41,11 @@ class OldTable2(OldTable):
 
 
 class OldStore(Store):
-    """As long as there was no fifth column to write."""
+    """When there was a statement to claim and another to note, which had no fifth column to write yet."""
+
+    async def claim(self, worker: int, limit: int) -> list[Dispatch]:
+        rows = await self._fetch("claim", self._pipeline, worker, self._steps, limit)
+        return [Dispatch.of(row) for row in rows]
 
     async def note(self, answers: Sequence[tuple[Dispatch, Answer]]) -> dict[int, Dispatch]:
         rows = await self._fetch(
@@ -100,7 +104,7 @@ async def test_a_new_worker_refuses_the_schema_of_the_version_before_and_touches
         await pool.execute(JOBS)
         await _migrate_to(empty_database, 1, monkeypatch)
         async with _unattached(empty_database) as craft:
-            await pool.execute(attach_sql(craft.pipeline))
+            await pool.execute(OLD_ATTACH)
             job = await craft.add()
             with pytest.raises(NotMigrated, match="run pgbaton migrate"):
                 async with Engine(craft.pipeline, craft.settings()):
@@ -140,7 +144,7 @@ async def test_the_schema_is_upgraded_under_jobs_that_move(
         await pool.execute(JOBS)
         await _migrate_to(empty_database, version, monkeypatch)
         async with _unattached(empty_database) as craft:
-            await pool.execute(attach_sql(craft.pipeline))
+            await pool.execute(OLD_ATTACH)
             store = old_store(craft.db, version)
             worker = await store.register("old", 4, 60)
             stop = asyncio.Event()
