@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from email.utils import parsedate_to_datetime
 
 
 class Backoff:
@@ -30,8 +31,6 @@ def retry_after_seconds(header: str | None, now: float) -> float | None:
 
     ``now`` is a Unix time. None for a header that is absent, unreadable or beyond reason.
     """
-    from email.utils import parsedate_to_datetime
-
     if header is None:
         return None
     text = header.strip()

@@ -66,6 +66,11 @@ class EventLog:
         self._language = language
         self._logger = logger or logging.getLogger("pgbaton")
 
+    @property
+    def says_info(self) -> bool:
+        """Whether :meth:`info` writes anything."""
+        return self._logger.isEnabledFor(logging.INFO)
+
     def info(self, event: Event, **fields: object) -> None:
         self._write(logging.INFO, event, fields)
 

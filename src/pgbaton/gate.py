@@ -76,7 +76,12 @@ class Gate:
             self._opening.set()
 
     def heard(self) -> None:
-        """Something was notified: wake now, or a little later where another worker is the one to start at once."""
+        """Something was notified: wake now, or a little later where another worker is the one to start at once.
+
+        Not while the gate is open: whoever has enough to do claims again anyway, and does not sleep before it is closed.
+        """
+        if not self._wanted:
+            return
         if self.held or not self._others_hold:
             self._wake.set()
         elif self._following is None:

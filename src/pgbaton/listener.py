@@ -119,7 +119,9 @@ class Listener:
             await self._spoken_to.wait()
             self._spoken_to.clear()
             while self._heard:
-                self._log.info(Event.JOB_CHANGED, **event_fields(self._heard.popleft()))
+                payload = self._heard.popleft()
+                if self._log.says_info:
+                    self._log.info(Event.JOB_CHANGED, **event_fields(payload))
             await asyncio.sleep(0)
 
 
