@@ -78,7 +78,7 @@ class Gate:
     def heard(self) -> None:
         """Something was notified: wake now, or a little later where another worker is the one to start at once.
 
-        Not while the gate is open: whoever has enough to do claims again anyway, and does not sleep before it is closed.
+        Not while the gate is open: whoever has enough to do claims again anyway, and sleeps only once it is closed.
         """
         if not self._wanted:
             return
