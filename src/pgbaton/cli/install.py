@@ -84,7 +84,8 @@ def _quicker_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
         import uvloop
     except ImportError:
         return None
-    return uvloop.new_event_loop
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
 
 
 async def _run(pipeline: Pipeline, settings: Settings, metrics: str | None) -> None:
