@@ -153,6 +153,19 @@ async def test_a_signal_drains_the_worker_and_it_ends_well(
         assert "Traceback" not in log
 
 
+async def test_a_worker_that_is_told_to_end_the_moment_it_has_a_lease_gives_it_back(
+    database: str, tmp_path: Path
+) -> None:
+    async with line(database) as craft, craft.db.acquire() as conn:
+        async with running(toml(tmp_path, craft.pipeline), database) as worker:
+            while not await conn.fetchval("SELECT count(*) > 0 FROM pgbaton.workers"):
+                await asyncio.sleep(0)
+            worker.send_signal(signal.SIGTERM)
+            code, log = await ended(worker)
+        assert code == 0, log
+        assert await conn.fetchval("SELECT count(*) FROM pgbaton.workers") == 0
+
+
 async def test_a_drain_that_runs_out_of_time_ends_well_too(database: str, tmp_path: Path) -> None:
     async def hang(server: StageServer, call: Call) -> Say:
         await asyncio.sleep(60)

@@ -94,12 +94,12 @@ async def _run(pipeline: Pipeline, settings: Settings, metrics: str | None) -> N
     def ready() -> bool:
         return started and engine.running and engine.listening is not False
 
+    loop = asyncio.get_running_loop()
+    for signalled in (signal.SIGTERM, signal.SIGINT):  # before it starts: it may hold a lease when it is told to end
+        loop.add_signal_handler(signalled, engine.stop)
     with watched_at(metrics, ready) if metrics else nullcontext():
         async with engine:
             started = True
-            loop = asyncio.get_running_loop()
-            for signalled in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(signalled, engine.stop)
             await engine.wait()
 
 
