@@ -39,7 +39,8 @@ SELECT json_build_object(
     'inbox', (SELECT json_agg(job_key ORDER BY id) FROM pgbaton.changes),
     'stages', (SELECT json_agg(json_build_object('step', step, 'strikes', strikes, 'circuit',
                    CASE WHEN open_until > clock_timestamp() THEN 'open'
-                        WHEN open_until IS NOT NULL THEN 'past' ELSE 'closed' END))
+                        WHEN open_until IS NOT NULL THEN 'past' ELSE 'closed' END,
+                   'later', extract(epoch FROM open_until - clock_timestamp())))
                  FROM pgbaton.stages),
     'dispatches', (
         SELECT json_agg(json_build_object(
@@ -143,6 +144,8 @@ class Ground:
         try:
             await attach(look, pipeline)
             table = await read_table(look, pipeline)
+            for session in (user, holder):  # who reads the small table whole conflicts with everybody
+                await session.execute("SET enable_seqscan = off")
             for session in (work, look, user):  # nobody waits for the user's transaction
                 await session.execute("SET lock_timeout = '500ms'")
             yield cls(Store(work, table, [s.step for s in pipeline.stages]), table, work, look, user, holder)
@@ -656,6 +659,10 @@ class Bench:
         for job, key in zip(seen.jobs, JOBS, strict=True):
             job.settled = [self._duty_of(record) for record in by_job[key]]
         for record in found["stages"]:
+            if record["circuit"] == "past" and self.model.stages[record["step"]].circuit == "open":
+                # It opens for a quarter of a second at least; a machine that stalls for longer has let it pass.
+                assert record["later"] > -10
+                record["circuit"] = "open"
             seen.stages[record["step"]] = model.Stage(record["strikes"], record["circuit"])
         assert str(seen) == str(self.model), f"\nfound:\n{seen}\nthe model says:\n{self.model}\n"
         await self._keep_circuits_open()
@@ -688,7 +695,8 @@ class Bench:
         if any(stage.circuit == "open" for stage in self.model.stages.values()):
             await self.ground.look.execute(
                 "UPDATE pgbaton.stages SET open_until = clock_timestamp() + interval '1 day' "
-                "WHERE open_until BETWEEN clock_timestamp() AND clock_timestamp() + interval '1 hour'"
+                "WHERE step = ANY ($1) AND open_until < clock_timestamp() + interval '1 hour'",
+                [step for step, stage in self.model.stages.items() if stage.circuit == "open"],
             )
 
     def _assert_invariants(self, seen: Model) -> None:
