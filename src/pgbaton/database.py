@@ -30,8 +30,8 @@ SETTINGS = {
 }
 
 STEADY_PLANS = {
-    # What a worker does is many look-ups by key. A plan is made once a session, perhaps while the tables are empty or
-    # their statistics are old: it must be the one for full tables.
+    # What a dispatcher does is many look-ups by key. A plan is made once a session, perhaps while the tables are empty
+    # or their statistics are old: it must be the one for full tables.
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
@@ -151,7 +151,7 @@ def pool(
 ) -> asyncpg.Pool:
     """A pool of at most ``size`` connections with the engine's settings; use as an async context manager.
 
-    ``steady_plans``: for a worker's statements, see :data:`STEADY_PLANS`.
+    ``steady_plans``: for a dispatcher's statements, see :data:`STEADY_PLANS`.
     """
     direct = _STEADY_OPTIONS if steady_plans else _DIRECT_OPTIONS
 

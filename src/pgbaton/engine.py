@@ -102,16 +102,19 @@ class Engine:
             through_pooler = pooled(conn)
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._stop_cutting)
-            pool = await stack.enter_async_context(pool_of(dsn, 3, through_pooler=through_pooler, steady_plans=True))
+            pool = await stack.enter_async_context(pool_of(dsn, 2, through_pooler=through_pooler))
+            hot_pool = await stack.enter_async_context(
+                pool_of(dsn, 2, through_pooler=through_pooler, steady_plans=True)
+            )
             # A lease that cannot be renewed over one connection is tried over another before it lapses.
             patience = max(1.0, self._settings.lease / 3)
             lease_pool = await stack.enter_async_context(
                 pool_of(dsn, 1, through_pooler=through_pooler, query_timeout=patience, steady_plans=True)
             )
-            self._pools = (pool, lease_pool)
+            self._pools = (pool, hot_pool, lease_pool)
             client = await stack.enter_async_context(StageClient(self._pipeline, self._settings.keep_answers))
             listen_url = await self._listen_url(through_pooler)
-            await self._work(table, pool, lease_pool, client, listen_url)
+            await self._work(table, pool, hot_pool, lease_pool, client, listen_url)
 
     async def _listen_url(self, through_pooler: bool) -> str | None:
         """Where to LISTEN; None where only a transaction pooler is reached, through which nothing is ever heard."""
@@ -132,6 +135,7 @@ class Engine:
         self,
         table: JobTable,
         pool: asyncpg.Pool,
+        hot_pool: asyncpg.Pool,
         lease_pool: asyncpg.Pool,
         client: StageClient,
         listen_url: str | None,
@@ -142,7 +146,7 @@ class Engine:
         gate = Gate(listen_url, self._pipeline.name, wake, log) if listen_url is not None else None
         dispatcher = self._dispatcher = Dispatcher(
             self._pipeline,
-            store,
+            Store(hot_pool, table, steps),
             client,
             wake,
             log,

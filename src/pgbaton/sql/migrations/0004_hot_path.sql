@@ -71,7 +71,7 @@ BEGIN
                available_at = CASE WHEN due THEN clock_timestamp() + pgbaton.backoff(d.failures + 1)
                                    ELSE d.available_at END,
                settled_at = CASE WHEN NOT due THEN clock_timestamp() END
-         WHERE d.id = open_dispatch.id AND d.state IN ('available', 'running', 'retryable')
+         WHERE d.id = open_dispatch.id AND d.settled_at IS NULL  -- not by state: an index of all that is open would do
         RETURNING d.attempt INTO calls;
         due := due AND FOUND;
         UPDATE pgbaton.attempts t
@@ -91,7 +91,7 @@ BEGIN
         ELSIF parent IS NULL THEN
             SELECT d.traceparent INTO parent FROM pgbaton.dispatches d
              WHERE d.pipeline = job_pipeline AND d.job_key = key
-             ORDER BY d.id DESC LIMIT 1;
+             ORDER BY d.id + 0 DESC LIMIT 1;  -- by the job, and not back through all ids
         END IF;
         INSERT INTO pgbaton.dispatches (pipeline, job_key, tenant, stage, traceparent)
         SELECT job_pipeline, key, job_tenant, s.step, pgbaton.traceparent(parent)

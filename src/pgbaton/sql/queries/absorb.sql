@@ -10,11 +10,11 @@ WITH taken AS MATERIALIZED (
 ), job AS MATERIALIZED (
     SELECT j.{key}::text AS job_key, {tenant} AS tenant, j.{step}::text AS step, j.{status}::text AS status
       FROM {table} AS j
-     WHERE j.{key} IN (SELECT t.job_key::{key_type} FROM taken AS t)
+     WHERE j.{key} = ANY (ARRAY(SELECT t.job_key::{key_type} FROM taken AS t))
        FOR NO KEY UPDATE OF j SKIP LOCKED
 ), gone AS (
     SELECT DISTINCT t.job_key FROM taken AS t
-     WHERE NOT EXISTS (SELECT FROM {table} AS j WHERE j.{key} = t.job_key::{key_type})
+     WHERE NOT EXISTS (SELECT FROM {table} AS j WHERE j.{key} = t.job_key::{key_type} OFFSET 0)  -- one look-up each
 ), forgotten AS MATERIALIZED (
     SELECT unnest(pgbaton.forget($1, ARRAY(SELECT job_key FROM gone))) AS job_key
 ), settled AS (
@@ -29,7 +29,7 @@ WITH taken AS MATERIALIZED (
 ), removed AS (
     DELETE FROM pgbaton.changes AS c
      USING taken AS t
-     WHERE c.id = t.id AND t.job_key IN (SELECT job_key FROM settled)
+     WHERE c.id = t.id AND c.id = ANY (ARRAY(SELECT id FROM taken)) AND t.job_key IN (SELECT job_key FROM settled)
     RETURNING c.id
 ), applied AS (
     SELECT pgbaton.absorb_job($1, job.job_key, job.tenant, job.step, job.status, max(t.changed_at),
