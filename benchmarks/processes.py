@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import os
 import signal
@@ -49,14 +50,18 @@ class Child:
         return lines[-1].strip() if lines else f"ended with {self._process.returncode} and said nothing"
 
     async def end(self) -> None:
-        if self._process.returncode is None:
-            self._process.terminate()
+        """It, and whatever it has started itself."""
         try:
-            async with asyncio.timeout(STOP_PATIENCE):
-                await self._process.communicate()
+            if self._process.returncode is None:
+                self._process.terminate()
+                async with asyncio.timeout(STOP_PATIENCE):
+                    await self._process.wait()
         except TimeoutError:
-            self._process.kill()
-            await self._process.communicate()
+            pass
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+        await self._process.communicate()
 
     @classmethod
     @asynccontextmanager
@@ -70,6 +75,7 @@ class Child:
                 stderr=errors,
                 limit=1 << 26,
                 preexec_fn=die_with_parent,
+                start_new_session=True,  # a group of its own, to end whole
             )
         child = cls(process, log)
         try:

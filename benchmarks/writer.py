@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from benchmarks.contestants.base import session
 from benchmarks.ground import Ground
-from benchmarks.processes import Child, ChildFailed
+from benchmarks.processes import Child, ChildFailed, die_with_parent
 from benchmarks.stage_server import StageServer
 
 CLIENTS = (1, 8, 32)
@@ -69,6 +69,7 @@ async def write(ground: Ground, dsn: str, sets: str, clients: int, seconds: floa
         *(f"--client={clients}", f"--time={seconds:g}", dsn),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
+        preexec_fn=die_with_parent,
     )
     said = (await process.communicate())[0].decode()
     found = re.search(r"^tps = ([\d.]+)", said, re.MULTILINE)
@@ -78,33 +79,30 @@ async def write(ground: Ground, dsn: str, sets: str, clients: int, seconds: floa
 
 
 @asynccontextmanager
-async def written(ground: Ground, variant: str, workers: int) -> AsyncIterator[str]:
-    """A database with that variant's trigger, the rows, and workers whose stage never answers; gives the DSN."""
+async def written(ground: Ground, variant: str) -> AsyncIterator[str]:
+    """A database with the rows, and that variant's trigger and a worker, if it has them; gives the DSN."""
     async with ground.database(variant) as dsn, StageServer.on(ground, dsn) as stage, AsyncExitStack() as stack:
         async with session(dsn) as db:
             await db.execute(FILL)
         if variant != NO_TRIGGER:
-            started = [
-                Child.of(ground.log(), "child", "work", variant, dsn, f"{stage.url}/never") for _ in range(workers)
-            ]
-            for child in started:
-                await stack.enter_async_context(child)
-            await working(dsn, workers)
+            await idle_worker(ground, stack, variant, dsn, stage)
         yield dsn
 
 
-async def working(dsn: str, workers: int) -> None:
-    """Until so many workers have their lease."""
-    async with session(dsn) as db, asyncio.timeout(60):
-        while await db.fetchval("SELECT count(*) FROM pgbaton.workers WHERE expires_at > now()") < workers:
-            await asyncio.sleep(0.05)
+async def idle_worker(ground: Ground, stack: AsyncExitStack, variant: str, dsn: str, stage: StageServer) -> Child:
+    """A worker whose stage never answers, at work until ``stack`` is left."""
+    worker = await stack.enter_async_context(
+        Child.of(ground.log(), "child", "work", variant, dsn, f"{stage.url}/never")
+    )
+    await worker.line()
+    return worker
 
 
 async def measure(ground: Ground, rounds: int, say: Callable[[str], None]) -> Writing:
     found = Writing()
     for number in range(1, rounds + 1):
         for variant in VARIANTS:
-            async with written(ground, variant, workers=1) as dsn:
+            async with written(ground, variant) as dsn:
                 for mix, (first, sets) in MIXES.items():
                     if first:
                         async with session(dsn) as db:

@@ -44,6 +44,7 @@ class Pgbaton(Contestant):
 
     async def work(self, dsn: str, url: str) -> None:
         async with Engine(self.pipeline(url), Settings(database_url=SecretStr(dsn), capacity=IN_FLIGHT)) as engine:
+            print("at work", flush=True)
             await engine.wait()
 
 

@@ -12,7 +12,8 @@ from psycopg.rows import dict_row
 from benchmarks.contestants.base import POOL, Add, Caller, Contestant, after
 from benchmarks.jobs import ADD, IN_FLIGHT, STEPS
 
-QUEUE = Queue("hops", concurrency=IN_FLIGHT, executor=Chancy.Executor.Async, eager_polling=True)
+# Its default queue, or its worker would keep a pool of processes for that beside it.
+QUEUE = Queue("default", concurrency=IN_FLIGHT, executor=Chancy.Executor.Async, eager_polling=True)
 
 
 class Engine:

@@ -12,10 +12,10 @@ from benchmarks.contestants.base import session
 from benchmarks.ground import Ground
 from benchmarks.processes import Child
 from benchmarks.stage_server import StageServer
-from benchmarks.writer import FILL, MATTERS, MIXES, working, write
+from benchmarks.writer import FILL, MATTERS, MIXES, idle_worker, write
 
 FLEETS = (1, 4, 16)
-IDLE = 3.0
+IDLE = 5.0
 """Seconds of watching them do nothing."""
 SETTLE = 1.0
 """Seconds that a new worker has to come to rest."""
@@ -61,9 +61,7 @@ async def growing(ground: Ground, variant: str, mix: str, found: Fleets) -> None
         fleet: list[Child] = []
         for size in FLEETS:
             for _ in range(size - len(fleet)):
-                worker = Child.of(ground.log(), "child", "work", variant, dsn, f"{stage.url}/never")
-                fleet.append(await stack.enter_async_context(worker))
-            await working(dsn, size)
+                fleet.append(await idle_worker(ground, stack, variant, dsn, stage))
             await asyncio.sleep(SETTLE)
             if mix == NOTHING:
                 postgres, workers = await idleness(ground, fleet)
