@@ -15,6 +15,8 @@ from pgbaton.errors import DatabaseError, NotMigrated
 
 OLDEST_POSTGRES = 140000
 CONNECT_TIMEOUT = 10.0
+PROOF_EVERY = 3.0
+"""Seconds between two round trips that prove a connection alive, and how long one may take."""
 QUERY_TIMEOUT = 15.0
 """Seconds; longer than the wait for a lock, so that only a database that says nothing is given up."""
 
@@ -86,6 +88,18 @@ async def connect(database_url: str) -> asyncpg.Connection:
 def pooled(conn: asyncpg.Connection) -> bool:
     """Whether a transaction pooler (PgBouncer) is between this connection and Postgres."""
     return type(conn) is ThroughPooler  # to isinstance() every asyncpg connection is an instance of every kind
+
+
+async def prove_alive(conn: asyncpg.Connection, until: asyncio.Event) -> None:
+    """Wait ``until`` something happens; meanwhile a round trip every few seconds proves the connection alive. Raises
+    where one does not come back."""
+    while not until.is_set():
+        try:
+            async with asyncio.timeout(PROOF_EVERY):
+                await until.wait()
+        except TimeoutError:
+            async with asyncio.timeout(PROOF_EVERY):
+                await conn.fetchval("SELECT 1")
 
 
 class Impatient(asyncpg.Connection):

@@ -23,14 +23,12 @@ import asyncpg
 
 from pgbaton import sql
 from pgbaton.backoff import Backoff
-from pgbaton.database import CONNECT_TIMEOUT, connect
+from pgbaton.database import CONNECT_TIMEOUT, PROOF_EVERY, connect, prove_alive
 from pgbaton.events import Event, EventLog, describe
 from pgbaton.loops import RETRY_CAP, Wake
 
 PATIENCE = 5.0
 """Seconds that one request waits. A request that waits keeps vacuum from what died after it began."""
-PROOF_EVERY = 3.0
-"""Seconds between two round trips that prove the connection alive, and how long one may take."""
 FULL_TURNS = 3
 """So many full claims in a row are enough to do."""
 FOLLOW = (0.05, 0.15)
@@ -118,12 +116,7 @@ class Gate:
             self.held = self._others_hold = True
             self._wake.set()  # closed first, then one more claim: what was written unheard is found by it
             while self._wanted:
-                try:
-                    async with asyncio.timeout(PROOF_EVERY):
-                        await self._opening.wait()
-                except TimeoutError:
-                    async with asyncio.timeout(PROOF_EVERY):
-                        await conn.fetchval("SELECT 1")
+                await prove_alive(conn, self._opening)
             self.held = False
             await conn.fetchval(sql.read("queries/open_gate.sql"), self._pipeline)
 

@@ -14,13 +14,11 @@ import asyncpg
 
 from pgbaton import telemetry
 from pgbaton.backoff import Backoff
-from pgbaton.database import CONNECT_TIMEOUT, connect
+from pgbaton.database import CONNECT_TIMEOUT, connect, prove_alive
 from pgbaton.events import Event, EventLog, describe
 from pgbaton.loops import Wake
 from pgbaton.model import WAKE_CHANNEL
 
-PROOF_EVERY = 3.0
-"""Seconds between two round trips that prove the connection alive, and how long one may take."""
 DELAY_CAP = 60.0
 
 
@@ -89,13 +87,7 @@ class Listener:
             self._mark(connected=True)
             self._log.info(Event.LISTENER_CONNECTED, channel=self._channel)
             self._wake.set()  # LISTEN first, then drain: what was committed before is found by the claim
-            while not ended.is_set():
-                try:
-                    async with asyncio.timeout(PROOF_EVERY):
-                        await ended.wait()
-                except TimeoutError:
-                    async with asyncio.timeout(PROOF_EVERY):
-                        await conn.fetchval("SELECT 1")
+            await prove_alive(conn, ended)
             raise ConnectionError("the connection was closed")
         finally:
             conn.terminate()

@@ -48,7 +48,7 @@ async def db(database: str) -> AsyncIterator[asyncpg.Connection]:
 
 @pytest.fixture
 def quick_proof(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener_module, "PROOF_EVERY", 0.1)
+    monkeypatch.setattr(database_module, "PROOF_EVERY", 0.1)
 
 
 async def shortly(true: Callable[[], bool], what: str, seconds: float = 10) -> None:
