@@ -68,7 +68,14 @@ def attach_sql(pipeline: Pipeline) -> str:
 
 def _trigger_body(table: JobTable) -> str:
     tenant = "NULL" if table.tenant is None else f"NEW.{quoted(table.tenant)}::text"
-    names = {"pipeline": literal(table.pipeline), "channel": literal(table.channel), "new_tenant": tenant}
+    names = {
+        "pipeline": literal(table.pipeline),
+        "channel": literal(table.channel),
+        "new_tenant": tenant,
+        "stages": ", ".join(literal(step) for step, _ in table.routes),
+        "next_stages": " ".join(f"WHEN {literal(after)} THEN {literal(step)}" for step, after in table.routes),
+        "entries": " ".join(f"WHEN {literal(step)} THEN {literal(after)}" for step, after in table.routes),
+    }
     return sql.render(sql.read("trigger.sql"), table.parts() | names)
 
 

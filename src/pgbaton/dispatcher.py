@@ -20,6 +20,7 @@ from pgbaton.hands import Ended, Hands
 from pgbaton.loops import RETRY_CAP, Wake
 from pgbaton.model import FAILED, RUNNING, Advance, Dispatch, Outcome, Pipeline, State
 from pgbaton.outcome import Begin, Decision, decide_claimed, decide_lost
+from pgbaton.reach import Reach
 from pgbaton.reports import Reports, fields_of
 from pgbaton.settler import Settler, is_same_attempt
 from pgbaton.stage_client import StageClient
@@ -64,6 +65,7 @@ class Dispatcher:
         self._hands = Hands(pipeline.name, capacity, wake)
         self._reports = Reports(pipeline.name, log, count_tenants=count_tenants)
         self._settler = Settler(pipeline, store, self._hands, self._reports)
+        self._reach = Reach(store.steps)
         self._lapsed = False
         self._draining = False
 
@@ -117,33 +119,41 @@ class Dispatcher:
         room = 0 if lapsed or self._draining or self.worker is None else self._hands.room
         if not answers and not room:
             return LULL if lapsed else self._poll_now()  # a call that ends wakes us
+        reach = self._reach.now() if room else None
         try:
-            claimed = await self._turn(tasks, answers, room)
+            claimed = await self._turn(tasks, answers, room, reach)
         except BaseException:
             self._hands.put_down(answers)
             raise
         if not room:
             return LULL
+        self._reach.came(claimed, everything=reach is None)
         if len(claimed) == room:
             if self._gate is not None:
                 self._gate.open()
             return 0.0
+        busy = bool(claimed or answers)
+        if reach is not None and (not busy or (self._gate is not None and self._gate.is_open)):
+            self._reach.forget()  # nobody falls asleep, or relies on being woken, who has not looked at everything
+            return 0.0
         if self._gate is not None:
             self._gate.close()  # once it is closed, one more claim; then nothing can become due unheard
-        if claimed or answers:
+        if busy:
             return LULL  # while something happens all the time, there is no need to ask when something will
         due, changes = await self._store.next_due()
         if changes and await self._store.absorb(ABSORB_BATCH):
             return 0.0
         return self._poll_now() if due is None else min(self._poll_now(), max(0.01, due))
 
-    async def _turn(self, tasks: asyncio.TaskGroup, answers: list[Ended], room: int) -> list[Dispatch]:
+    async def _turn(
+        self, tasks: asyncio.TaskGroup, answers: list[Ended], room: int, reach: list[float | None] | None
+    ) -> list[Dispatch]:
         """Write answers down, settle by what the row says now, and call what was claimed."""
         try:
             async with self.claiming:
                 began = time.time_ns()
                 noted = [(call.dispatch, call.answer) for call in answers]
-                seen, claimed = await self._store.turn(self.worker, room, noted)
+                seen, claimed = await self._store.turn(self.worker, room, noted, reach)
                 self._begin(tasks, claimed)
         except LeaseLost:
             # The lease loop is about to mend it; meanwhile nothing is claimed, and answers are written down alone.

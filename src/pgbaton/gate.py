@@ -58,6 +58,11 @@ class Gate:
     def __repr__(self) -> str:
         return f"<Gate {'held' if self.held else 'wanted' if self._wanted else 'open'}>"
 
+    @property
+    def is_open(self) -> bool:
+        """Whether this worker has enough to do and does not listen for more."""
+        return not self._wanted
+
     def close(self) -> None:
         """The last claim came back short: nobody may write unheard from now on."""
         self._full_turns = 0

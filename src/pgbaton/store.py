@@ -47,12 +47,17 @@ class Store:
         self._pool = pool
         self._table = table
         self._pipeline = table.pipeline
-        self._steps = list(steps)
+        self.steps = list(steps)
 
     async def turn(
-        self, worker: int | None, limit: int, answers: Sequence[tuple[Dispatch, Answer]]
+        self,
+        worker: int | None,
+        limit: int,
+        answers: Sequence[tuple[Dispatch, Answer]],
+        reach: Sequence[float | None] | None = None,
     ) -> tuple[dict[int, Dispatch], list[Dispatch]]:
         """Write down what calls brought back, and take at most ``limit`` due dispatches, in one statement.
+        ``reach``: for how many seconds back to look for them, for each step (None: as far as there is anything).
 
         Returns the dispatches of the calls as the trigger has left them, by id, and those that were claimed. Raises
         :class:`LeaseLost` where the worker has no lease, if ``limit`` is not 0: then nothing was written down either.
@@ -67,8 +72,9 @@ class Store:
                 [a.body for _, a in answers],
                 self._pipeline,
                 worker,
-                self._steps,
+                self.steps,
                 limit,
+                reach,
             )
         except asyncpg.PostgresError as error:
             if error.sqlstate == "PB001":
@@ -130,17 +136,17 @@ class Store:
         from the one behind ``after``."""
         ids = None if held is None else [dispatch_id for dispatch_id, _ in held]
         attempts = [attempt for _, attempt in held or ()]
-        rows = await self._fetch("orphans", self._pipeline, self._steps, worker, ids, attempts, after, limit)
+        rows = await self._fetch("orphans", self._pipeline, self.steps, worker, ids, attempts, after, limit)
         return [Dispatch.of(row) for row in rows]
 
     async def overdue(self, after: int, limit: int) -> list[Dispatch]:
         """Dispatches whose stage was left to work on and is past its deadline; paged as :meth:`orphans`."""
-        return [Dispatch.of(r) for r in await self._fetch("overdue", self._pipeline, self._steps, after, limit)]
+        return [Dispatch.of(r) for r in await self._fetch("overdue", self._pipeline, self.steps, after, limit)]
 
     async def next_due(self) -> tuple[float | None, bool]:
         """Seconds, by the database's clock, until something that waits may be claimed (None: nothing waits), and
         whether changes wait to be absorbed."""
-        row = (await self._fetch("next_due", self._pipeline, self._steps))[0]
+        row = (await self._fetch("next_due", self._pipeline, self.steps))[0]
         return row["due"], row["changes"]
 
     async def absorb(self, limit: int) -> int:

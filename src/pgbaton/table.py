@@ -25,7 +25,8 @@ def literal(value: str | None) -> str:
 @dataclass(frozen=True)
 class JobTable:
     """The names of a pipeline's table, ready for a statement; types as ``format_type`` spells them. ``channel``: where
-    its trigger publishes every change, if it does."""
+    its trigger publishes every change, if it does; ``routes``: its stages in order, as (step, after), for the
+    trigger's text."""
 
     pipeline: str
     schema: str
@@ -39,6 +40,7 @@ class JobTable:
     status_type: str = "text"
     has_updated_at: bool = False
     channel: str | None = None
+    routes: tuple[tuple[str, str], ...] = ()
     _rendered: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -54,6 +56,7 @@ class JobTable:
             pipeline.step,
             pipeline.status,
             channel=pipeline.channel,
+            routes=tuple((stage.step, stage.after) for stage in pipeline.in_order),
         )
 
     @property

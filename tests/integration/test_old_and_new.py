@@ -44,7 +44,7 @@ class OldStore(Store):
     """When there was a statement to claim and another to note, which had no fifth column to write yet."""
 
     async def claim(self, worker: int, limit: int) -> list[Dispatch]:
-        rows = await self._fetch("claim", self._pipeline, worker, self._steps, limit)
+        rows = await self._fetch("claim", self._pipeline, worker, self.steps, limit)
         return [Dispatch.of(row) for row in rows]
 
     async def note(self, answers: Sequence[tuple[Dispatch, Answer]]) -> dict[int, Dispatch]:

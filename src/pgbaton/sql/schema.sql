@@ -68,7 +68,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgbaton.claim(for_pipeline text, for_worker bigint, known_stages text[], how_many integer) RETURNS TABLE(id bigint, job_key text, stage text, attempt integer, probing boolean, traceparent text, waited double precision)
+CREATE FUNCTION pgbaton.claim(for_pipeline text, for_worker bigint, known_stages text[], how_many integer, reach double precision[] DEFAULT NULL::double precision[]) RETURNS TABLE(id bigint, job_key text, stage text, attempt integer, probing boolean, traceparent text, waited double precision)
     LANGUAGE plpgsql
     SET enable_seqscan TO 'off'
     SET enable_hashjoin TO 'off'
@@ -81,6 +81,7 @@ DECLARE
     s record;
     steps text[] := '{}';
     slots integer[] := '{}';
+    since timestamptz[];
     probed text[] := '{}';
     free integer;
     any_paused boolean;
@@ -121,6 +122,8 @@ BEGIN
         END IF;
     END LOOP;
     moment := clock_timestamp();
+    since := ARRAY(SELECT moment - make_interval(secs => reach[array_position(known_stages, st.step)])
+                     FROM unnest(steps) WITH ORDINALITY AS st (step, turn) ORDER BY st.turn);
     WHILE any_paused AND parked_in_all < 2000 LOOP
         -- Whoever resumes a tenant waits for those who park for it, so nothing is parked after that. A tenant
         -- that is being resumed this moment is left alone.
@@ -150,11 +153,12 @@ BEGIN
     END LOOP;
     due := ARRAY(
         SELECT n.id
-          FROM unnest(steps, slots) WITH ORDINALITY AS st (step, slots, turn)
+          FROM unnest(steps, slots, since) WITH ORDINALITY AS st (step, slots, since, turn)
          CROSS JOIN LATERAL (
                 SELECT d.id FROM pgbaton.dispatches d
                  WHERE d.pipeline = for_pipeline AND d.stage = st.step
                    AND d.state IN ('available', 'retryable') AND d.available_at <= moment
+                   AND d.available_at >= coalesce(st.since, '-infinity')
                  ORDER BY d.available_at, d.id
                  LIMIT st.slots
                    FOR NO KEY UPDATE SKIP LOCKED) AS n
@@ -344,39 +348,17 @@ DECLARE
     due boolean := false;
     parent text;
 BEGIN
-    IF new_status = 'done' THEN
-        UPDATE pgbaton.dispatches d
-           SET state = 'completed', worker = NULL, deadline = NULL, settled_at = clock_timestamp()
-         WHERE d.pipeline = job_pipeline AND d.job_key = key AND d.state IN ('available', 'running', 'retryable')
-           AND d.stage = new_step
-        RETURNING d.id, d.attempt, d.traceparent INTO open_dispatch;
-        IF FOUND THEN
-            UPDATE pgbaton.attempts t
-               SET finished_at = clock_timestamp(), outcome = 'completed'
-             WHERE t.dispatch_id = open_dispatch.id AND t.attempt = open_dispatch.attempt AND t.finished_at IS NULL;
-            INSERT INTO pgbaton.dispatches (pipeline, job_key, tenant, stage, traceparent)
-            SELECT job_pipeline, key, job_tenant, s.step, pgbaton.traceparent(open_dispatch.traceparent)
-              FROM pgbaton.stages s
-             WHERE s.pipeline = job_pipeline AND s.after = new_step AND s.routed
-            ON CONFLICT (pipeline, job_key) WHERE state IN ('available', 'running', 'retryable')
-            DO UPDATE SET state = dispatches.state WHERE false;  -- changes nothing, but has its lock
-            RETURN FOUND;
-        END IF;
-    ELSIF new_status = 'running' THEN
-        PERFORM FROM pgbaton.dispatches d
-          WHERE d.pipeline = job_pipeline AND d.job_key = key AND d.state IN ('available', 'running', 'retryable')
-            AND d.stage = new_step;
-        IF FOUND THEN
-            RETURN false;  -- the stage has begun
-        END IF;
-    END IF;
-
     SELECT d.id, d.stage, d.failures, d.traceparent, s.after, s.attempts INTO open_dispatch
       FROM pgbaton.dispatches d JOIN pgbaton.stages s ON s.pipeline = d.pipeline AND s.step = d.stage
      WHERE d.pipeline = job_pipeline AND d.job_key = key AND d.state IN ('available', 'running', 'retryable');
     parent := open_dispatch.traceparent;
     IF open_dispatch.id IS NOT NULL THEN
         CASE
+            WHEN new_step = open_dispatch.stage AND new_status = 'done' THEN
+                new_state := 'completed';
+                new_outcome := 'completed';
+            WHEN new_step = open_dispatch.stage AND new_status = 'running' THEN
+                NULL;  -- the stage has begun
             WHEN new_step = open_dispatch.stage AND new_status = 'failed' THEN
                 new_state := pgbaton.state_after_failure(open_dispatch.failures + 1, open_dispatch.attempts);
                 new_outcome := 'failed';
@@ -439,8 +421,8 @@ CREATE FUNCTION pgbaton.state_after_failure(failures integer, attempts integer) 
 CREATE FUNCTION pgbaton.traceparent(parent text) RETURNS text
     LANGUAGE sql
     AS $$
-    SELECT '00-' || coalesce(substr(parent, 4, 32), replace(gen_random_uuid()::text, '-', ''))
-           || '-' || right(replace(gen_random_uuid()::text, '-', ''), 16) || '-01'
+    SELECT coalesce(left(parent, 36), '00-' || replace(gen_random_uuid()::text, '-', '') || '-')
+           || left(md5(concat(parent, random())), 16) || '-01'
 $$;
 
 CREATE TABLE pgbaton.attempts (

@@ -1,6 +1,7 @@
 -- A worker's turn: write down what calls brought back and read what the trigger made of them, then claim.
 -- $1 dispatch ids, $2 attempts, $3 HTTP statuses, $4 errors, $5 bodies; $6 pipeline, $7 worker, $8 known stages, $9 how
--- many to claim at most (0: claim nothing, whoever the worker is).
+-- many to claim at most (0: claim nothing, whoever the worker is), $10 for how many seconds back to look, for each stage
+-- (null: as far as there is anything due).
 -- An attempt whose lock somebody holds is not waited for: its holder may be a user's transaction over many jobs, and
 -- waiting for one attempt while holding another could deadlock it. The row of what is claimed is read with a snapshot
 -- older than the claim's: where it looks out of place, look again before deciding anything.
@@ -27,6 +28,6 @@ SELECT false AS claimed, d.id, d.job_key, d.stage, d.state, d.attempt, d.worker,
   LEFT JOIN {table} AS j ON j.{key} = d.job_key::{key_type}
  UNION ALL
 SELECT true, d.id, d.job_key, d.stage, 'running', d.attempt, $7::bigint, d.probing, d.traceparent, d.waited, {row}
-  FROM pgbaton.claim($6, $7, $8, $9) AS d
+  FROM pgbaton.claim($6, $7, $8, $9, $10) AS d
   LEFT JOIN {table} AS j ON j.{key} = d.job_key::{key_type}
  WHERE $9 > 0
