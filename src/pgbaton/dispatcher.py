@@ -1,7 +1,8 @@
 """Claim, call, settle: the work of a worker.
 
 One loop takes turns with the database: what calls have brought back goes there, and what is due comes back, in one
-statement; while one is under way the next gathers. Settling that takes more than that is done beside the loop.
+statement; while one is under way, and for a moment more where much is going on, the next gathers. Settling that takes
+more than that is done beside the loop.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pgbaton.hands import Ended, Hands
 from pgbaton.loops import RETRY_CAP, Wake
 from pgbaton.model import FAILED, RUNNING, Advance, Dispatch, Outcome, Pipeline, State
 from pgbaton.outcome import Begin, Decision, decide_claimed, decide_lost
+from pgbaton.pace import Pace
 from pgbaton.reach import Reach
 from pgbaton.reports import Reports, fields_of
 from pgbaton.settler import Settler, is_same_attempt
@@ -66,6 +68,7 @@ class Dispatcher:
         self._reports = Reports(pipeline.name, log, count_tenants=count_tenants)
         self._settler = Settler(pipeline, store, self._hands, self._reports)
         self._reach = Reach(store.steps)
+        self._pace = Pace()
         self._lapsed = False
         self._draining = False
 
@@ -83,6 +86,9 @@ class Dispatcher:
             backoff = Backoff(0.1, RETRY_CAP)
             while self._hands or not self._draining:
                 try:
+                    if (early := self._pace.pause(time.monotonic(), self._hands.under_way)) > 0:
+                        await asyncio.sleep(early)
+                    self._pace.turned(time.monotonic())
                     pause = await self._take_turn(tasks)
                     backoff.reset()
                 except Exception as error:
@@ -220,6 +226,7 @@ class Dispatcher:
                 answer = await self._client.call(ready, call.traceparent)
                 call.answered(answer)
             now = time.monotonic()
+            self._pace.called(now - began)
             self._reports.called(ready, now - began)
             self._hands.put_down([Ended(ready, answer, now)])
         except asyncio.CancelledError:

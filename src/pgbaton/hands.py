@@ -51,6 +51,11 @@ class Hands:
         return frozenset(self._calls)
 
     @property
+    def under_way(self) -> int:
+        """How many calls are under way."""
+        return len(self._under_way)
+
+    @property
     def room(self) -> int:
         """How many more may be called now. What waits to be settled is no call any more, but it takes up memory: as
         much of it may wait as calls may be under way."""
