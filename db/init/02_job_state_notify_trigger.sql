@@ -1448,51 +1448,62 @@ AS $fn$
 DECLARE
     worker_name text;
     s record;
-    steps text[] := '{}';
-    slots integer[] := '{}';
+    steps text[];
+    slots integer[];
     since timestamptz[];
     probed text[] := '{}';
     free integer;
     any_paused boolean;
+    any_limited boolean;
     moment timestamptz;  -- and not clock_timestamp(): with that an index is read on through all that is not due
     parked integer;
     parked_in_all integer := 0;
     due bigint[];
 BEGIN
-    SELECT w.name, EXISTS (SELECT FROM pgbaton.paused_tenants p WHERE p.pipeline = for_pipeline)
-      INTO worker_name, any_paused
+    -- Later stages first: what is nearly done gets done.
+    SELECT w.name, EXISTS (SELECT FROM pgbaton.paused_tenants p WHERE p.pipeline = for_pipeline), o.steps, o.any_limited
+      INTO worker_name, any_paused, steps, any_limited
       FROM pgbaton.workers w
+     CROSS JOIN (SELECT array_agg(st.step ORDER BY st.position DESC) AS steps,
+                        bool_or(st.concurrency IS NOT NULL OR st.strikes > 0) AS any_limited
+                   FROM pgbaton.stages st JOIN pgbaton.pipelines p ON p.name = st.pipeline
+                  WHERE st.pipeline = for_pipeline AND st.step = ANY (known_stages)
+                    AND st.paused_at IS NULL AND p.paused_at IS NULL
+                    AND (st.open_until IS NULL OR st.open_until <= clock_timestamp())) AS o
      WHERE w.id = for_worker AND w.expires_at > clock_timestamp();
     IF NOT FOUND THEN
         RAISE EXCEPTION 'worker % holds no lease', for_worker USING ERRCODE = 'PB001';
+    ELSIF steps IS NULL THEN
+        RETURN;
     END IF;
-    -- Later stages first: what is nearly done gets done.
-    FOR s IN
-        SELECT st.step, st.concurrency, st.strikes > 0 AS probing
-          FROM pgbaton.stages st JOIN pgbaton.pipelines p ON p.name = st.pipeline
-         WHERE st.pipeline = for_pipeline AND st.step = ANY (known_stages)
-           AND st.paused_at IS NULL AND p.paused_at IS NULL
-           AND (st.open_until IS NULL OR st.open_until <= clock_timestamp())
-         ORDER BY st.position DESC
-    LOOP
-        free := CASE WHEN s.probing THEN 1 ELSE how_many END;
-        IF s.concurrency IS NOT NULL THEN
-            PERFORM 1 FROM pgbaton.stages st
-              WHERE st.pipeline = for_pipeline AND st.step = s.step FOR NO KEY UPDATE;
-            SELECT least(free, s.concurrency - count(*)) INTO free
-              FROM pgbaton.dispatches d
-             WHERE d.pipeline = for_pipeline AND d.stage = s.step AND d.state = 'running';
-            CONTINUE WHEN free <= 0;
-        END IF;
-        steps := steps || s.step;
-        slots := slots || free;
-        IF s.probing THEN
-            probed := probed || s.step;
-        END IF;
-    END LOOP;
+    slots := array_fill(how_many, ARRAY[cardinality(steps)]);
+    IF any_limited THEN
+        FOR s IN
+            SELECT o.turn, st.step, st.concurrency, st.strikes > 0 AS probing
+              FROM unnest(steps) WITH ORDINALITY AS o (step, turn)
+              JOIN pgbaton.stages st ON st.pipeline = for_pipeline AND st.step = o.step
+             WHERE st.concurrency IS NOT NULL OR st.strikes > 0
+             ORDER BY o.turn  -- everybody locks them in this order
+        LOOP
+            free := CASE WHEN s.probing THEN 1 ELSE how_many END;
+            IF s.probing THEN
+                probed := probed || s.step;
+            END IF;
+            IF s.concurrency IS NOT NULL THEN
+                PERFORM 1 FROM pgbaton.stages st
+                  WHERE st.pipeline = for_pipeline AND st.step = s.step FOR NO KEY UPDATE;
+                SELECT greatest(least(free, s.concurrency - count(*)), 0) INTO free
+                  FROM pgbaton.dispatches d
+                 WHERE d.pipeline = for_pipeline AND d.stage = s.step AND d.state = 'running';
+            END IF;
+            slots[s.turn] := free;
+        END LOOP;
+    END IF;
     moment := clock_timestamp();
-    since := ARRAY(SELECT moment - make_interval(secs => reach[array_position(known_stages, st.step)])
-                     FROM unnest(steps) WITH ORDINALITY AS st (step, turn) ORDER BY st.turn);
+    IF reach IS NOT NULL THEN
+        since := ARRAY(SELECT moment - make_interval(secs => reach[array_position(known_stages, st.step)])
+                         FROM unnest(steps) WITH ORDINALITY AS st (step, turn) ORDER BY st.turn);
+    END IF;
     WHILE any_paused AND parked_in_all < 2000 LOOP
         -- Whoever resumes a tenant waits for those who park for it, so nothing is parked after that. A tenant
         -- that is being resumed this moment is left alone.
@@ -1547,15 +1558,17 @@ BEGIN
     ), begun AS (
         INSERT INTO pgbaton.attempts (dispatch_id, attempt, worker)
         SELECT c.id, c.attempt, worker_name FROM claimed c
-    ), probing AS (
-        -- While the probe is out, nobody else sends one.
-        UPDATE pgbaton.stages st SET open_until = clock_timestamp() + interval '15 s'
-         WHERE probed <> '{}' AND st.pipeline = for_pipeline AND st.step = ANY (probed)
-           AND st.step IN (SELECT c.stage FROM claimed c)
     )
     SELECT c.id, c.job_key, c.stage, c.attempt, c.stage = ANY (probed), c.traceparent,
            extract(epoch FROM moment - c.available_at)::float8
       FROM claimed c;
+    IF probed <> '{}' THEN
+        -- While the probe is out, nobody else sends one.
+        UPDATE pgbaton.stages st SET open_until = clock_timestamp() + interval '15 s'
+         WHERE st.pipeline = for_pipeline AND st.step = ANY (probed)
+           AND st.step IN (SELECT d.stage FROM pgbaton.dispatches d
+                            WHERE d.id = ANY (due) AND d.state = 'running' AND d.worker = for_worker);
+    END IF;
 END
 $fn$;
 
@@ -1618,7 +1631,7 @@ BEGIN
             format('the role %s may not execute the functions of pgbaton, and the trigger runs with its rights', current_user);
     END IF;
     -- Plans are made once a session, perhaps while our tables are empty: they must be those for full ones.
-    IF (SELECT md5(prosrc) = '722e2c72c62cbf14c9f617d672198845' AND prosecdef
+    IF (SELECT md5(prosrc) = '1a017cf2bb151362a23fcda04980235f' AND prosecdef
                AND proconfig = ARRAY['search_path=pg_catalog, pg_temp', 'enable_seqscan=off', 'plan_cache_mode=force_generic_plan']
           FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
         EXECUTE $ddl$
@@ -1628,18 +1641,22 @@ SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET plan_cache_mo
 AS $fn$
 DECLARE
     key text;
-    now_step text;
-    now_status text;
     next_stage text;
     settled_id bigint;
     settled_attempt integer;
     trace text;
     known boolean := false;
-    due boolean := false;
     changed_at timestamptz;
 BEGIN
+    -- Nearly every change is one of a few, and every expression here is paid for by the writer, so those come first and are
+    -- done with as little as can be. A function called from here would cost more than what it does.
     IF TG_OP = 'UPDATE' AND NEW."job_id" IS NOT DISTINCT FROM OLD."job_id" THEN
-        IF NEW."current_step" IS NOT DISTINCT FROM OLD."current_step" AND NEW."status" IS NOT DISTINCT FROM OLD."status" THEN
+        IF 'job_state_changed' IS NULL AND NEW."status"::text = 'running' AND OLD."status"::text = 'done'
+           AND OLD."current_step"::text = (CASE NEW."current_step"::text WHEN 'vlm_analyze' THEN 'img_gen' WHEN 'yolo_detect' THEN 'vlm_analyze' WHEN 'planner' THEN 'yolo_detect' WHEN 'overlay' THEN 'planner' WHEN 'vlm_judge' THEN 'overlay' END)
+           AND current_setting('transaction_isolation') IN ('read committed', 'read uncommitted')
+        THEN
+            RETURN NULL;  -- the stage has begun that was due
+        ELSIF NEW."current_step" IS NOT DISTINCT FROM OLD."current_step" AND NEW."status" IS NOT DISTINCT FROM OLD."status" THEN
             RETURN NULL;
         END IF;
     ELSIF TG_OP = 'TRUNCATE' THEN
@@ -1659,27 +1676,23 @@ BEGIN
         RAISE WARNING 'pgbaton leaves a job alone whose key is too long for an index: %', left(key, 60);
         RETURN NULL;
     END IF;
-    now_step := NEW."current_step"::text;
-    now_status := NEW."status"::text;
 
-    -- Nearly every change is one of these few. A function called from here would cost the writer more than what it does.
     IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
         NULL;
-    ELSIF now_status = 'done' THEN
-        next_stage := CASE now_step WHEN 'img_gen' THEN 'vlm_analyze' WHEN 'vlm_analyze' THEN 'yolo_detect' WHEN 'yolo_detect' THEN 'planner' WHEN 'planner' THEN 'overlay' WHEN 'overlay' THEN 'vlm_judge' END;
-        IF now_step IN ('vlm_analyze', 'yolo_detect', 'planner', 'overlay', 'vlm_judge') THEN
+    ELSIF NEW."status"::text = 'done' THEN
+        next_stage := CASE NEW."current_step"::text WHEN 'img_gen' THEN 'vlm_analyze' WHEN 'vlm_analyze' THEN 'yolo_detect' WHEN 'yolo_detect' THEN 'planner' WHEN 'planner' THEN 'overlay' WHEN 'overlay' THEN 'vlm_judge' END;
+        IF NEW."current_step"::text IN ('vlm_analyze', 'yolo_detect', 'planner', 'overlay', 'vlm_judge') THEN
             UPDATE pgbaton.dispatches d
                SET state = 'completed', worker = NULL, deadline = NULL, settled_at = clock_timestamp()
              WHERE d.pipeline = 'ad_creative' AND d.job_key = key AND d.state IN ('available', 'running', 'retryable')
-               AND d.stage = now_step
+               AND d.stage = NEW."current_step"::text
             RETURNING d.id, d.attempt, d.traceparent INTO settled_id, settled_attempt, trace;
-            known := FOUND;
-            IF known THEN
+            IF FOUND THEN
+                known := true;
                 UPDATE pgbaton.attempts t
                    SET finished_at = clock_timestamp(), outcome = 'completed'
                  WHERE t.dispatch_id = settled_id AND t.attempt = settled_attempt AND t.finished_at IS NULL;
-                due := next_stage IS NOT NULL;
-                IF due THEN
+                IF next_stage IS NOT NULL THEN
                     -- No other can be open: whoever would have made one since has waited for us to settle this one.
                     INSERT INTO pgbaton.dispatches (pipeline, job_key, tenant, stage, traceparent)
                     VALUES ('ad_creative', key, NEW."tenant_id"::text, next_stage, pgbaton.traceparent(trace));
@@ -1690,20 +1703,18 @@ BEGIN
             VALUES ('ad_creative', key, NEW."tenant_id"::text, next_stage)
             ON CONFLICT (pipeline, job_key) WHERE state IN ('available', 'running', 'retryable') DO NOTHING;
             known := FOUND;
-            due := FOUND;
         END IF;
-    ELSIF now_status = 'running' AND TG_OP = 'UPDATE' AND OLD."status"::text = 'done'
-          AND OLD."current_step"::text = (CASE now_step WHEN 'vlm_analyze' THEN 'img_gen' WHEN 'yolo_detect' THEN 'vlm_analyze' WHEN 'planner' THEN 'yolo_detect' WHEN 'overlay' THEN 'planner' WHEN 'vlm_judge' THEN 'overlay' END) THEN
-        known := true;  -- the stage has begun that was due
     ELSE
+        -- Nothing becomes due; where nothing is due either, or what is due begins, there is nothing to settle.
         PERFORM FROM pgbaton.dispatches d
-          WHERE d.pipeline = 'ad_creative' AND d.job_key = key AND d.state IN ('available', 'running', 'retryable');
-        known := NOT FOUND;  -- nothing is due, and nothing becomes due
+          WHERE d.pipeline = 'ad_creative' AND d.job_key = key AND d.state IN ('available', 'running', 'retryable')
+            AND (d.stage IS DISTINCT FROM NEW."current_step"::text OR NEW."status"::text IS DISTINCT FROM 'running');
+        known := NOT FOUND;
     END IF;
 
     -- A full notification queue would abort this transaction; workers poll anyway.
     IF known AND 'job_state_changed' IS NULL THEN
-        IF due AND NOT pgbaton.nobody_sleeps('ad_creative') AND pg_notification_queue_usage() < 0.9 THEN
+        IF next_stage IS NOT NULL AND NOT pgbaton.nobody_sleeps('ad_creative') AND pg_notification_queue_usage() < 0.9 THEN
             PERFORM pg_notify('pgbaton_wake', 'ad_creative');
         END IF;
         RETURN NULL;
@@ -1712,9 +1723,9 @@ BEGIN
         changed_at := NEW.updated_at;
     END IF;
     IF NOT known THEN
-        PERFORM pgbaton.job_changed('ad_creative', 'job_state_changed', key, NEW."tenant_id"::text, now_step, now_status, changed_at);
+        PERFORM pgbaton.job_changed('ad_creative', 'job_state_changed', key, NEW."tenant_id"::text, NEW."current_step"::text, NEW."status"::text, changed_at);
     ELSIF pg_notification_queue_usage() < 0.9 THEN
-        PERFORM pg_notify('job_state_changed', pgbaton.event_payload(key, now_step, now_status, NEW."tenant_id"::text, changed_at));
+        PERFORM pg_notify('job_state_changed', pgbaton.event_payload(key, NEW."current_step"::text, NEW."status"::text, NEW."tenant_id"::text, changed_at));
     END IF;
     RETURN NULL;
 END

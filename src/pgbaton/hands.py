@@ -37,7 +37,7 @@ class Hands:
         self._calls: dict[tuple[int, int], asyncio.Task[None]] = {}
         self._under_way: set[tuple[int, int]] = set()
         self._ended: list[Ended] = []
-        self._gauge = telemetry.IN_FLIGHT.labels(pipeline)
+        telemetry.IN_FLIGHT.labels(pipeline).set_function(lambda: self.under_way)
 
     def __repr__(self) -> str:
         return f"{len(self._under_way)}/{self._capacity} in flight"
@@ -66,14 +66,12 @@ class Hands:
         attempt = dispatch.id, dispatch.attempt
         self._calls[attempt] = call
         self._under_way.add(attempt)
-        self._gauge.set(len(self._under_way))
 
     def put_down(self, ended: Iterable[Ended]) -> None:
         """These calls have ended and are to be settled."""
         for call in ended:
             self._under_way.discard((call.dispatch.id, call.dispatch.attempt))
             self._ended.append(call)
-        self._gauge.set(len(self._under_way))
         self._wake.set()
 
     def pick_up(self) -> list[Ended]:

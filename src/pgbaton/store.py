@@ -62,20 +62,20 @@ class Store:
         Returns the dispatches of the calls as the trigger has left them, by id, and those that were claimed. Raises
         :class:`LeaseLost` where the worker has no lease, if ``limit`` is not 0: then nothing was written down either.
         """
+        claim = self._pipeline, worker, self.steps, limit, reach
         try:
-            rows = await self._fetch(
-                "turn",
-                [d.id for d, _ in answers],
-                [d.attempt for d, _ in answers],
-                [a.status for _, a in answers],
-                [a.error for _, a in answers],
-                [a.body for _, a in answers],
-                self._pipeline,
-                worker,
-                self.steps,
-                limit,
-                reach,
-            )
+            if answers:
+                rows = await self._fetch(
+                    "turn",
+                    [d.id for d, _ in answers],
+                    [d.attempt for d, _ in answers],
+                    [a.status for _, a in answers],
+                    [a.error for _, a in answers],
+                    [a.body for _, a in answers],
+                    *claim,
+                )
+            else:
+                rows = await self._fetch("claim", *claim)
         except asyncpg.PostgresError as error:
             if error.sqlstate == "PB001":
                 raise LeaseLost(str(error)) from None
@@ -84,11 +84,11 @@ class Store:
         return seen, [Dispatch.of(row) for row in rows if row["claimed"]]
 
     async def claim(self, worker: int, limit: int) -> list[Dispatch]:
-        """Only the second half of a :meth:`turn`."""
+        """A :meth:`turn` that carries no answers."""
         return (await self.turn(worker, limit, []))[1]
 
     async def note(self, answers: Sequence[tuple[Dispatch, Answer]]) -> dict[int, Dispatch]:
-        """Only the first half of a :meth:`turn`."""
+        """A :meth:`turn` that claims nothing."""
         return (await self.turn(None, 0, answers))[0]
 
     async def look(self, ids: Collection[int]) -> dict[int, Dispatch]:

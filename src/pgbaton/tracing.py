@@ -7,9 +7,9 @@ trace with a span id that is derived from the attempt.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Self
 
 from pgbaton.model import Dispatch
 from pgbaton.outcome import Answer
@@ -40,11 +40,18 @@ def _nobody_records() -> bool:
 
 
 class Call:
-    """A call that is being traced: ``traceparent`` is what to send; tell it the answer."""
+    """A call that is being traced: ``traceparent`` is what to send; tell it the answer. As a context manager: a call
+    without a span."""
 
     def __init__(self, traceparent: str, span: Any = None) -> None:
         self.traceparent = traceparent
         self._span = span
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
 
     def answered(self, answer: Answer) -> None:
         """Put what came back on the span; an answer that is no success marks it as an error."""
@@ -57,13 +64,14 @@ class Call:
             self._span.set_status(_api.StatusCode.ERROR, answer.error)
 
 
-@contextmanager
-def calling(pipeline: str, dispatch: Dispatch) -> Iterator[Call]:
+def calling(pipeline: str, dispatch: Dispatch) -> AbstractContextManager[Call]:
     """A client span around one stage call, a child of its dispatch's."""
     plain = traceparent(pipeline, dispatch)
-    if _nobody_records():
-        yield Call(plain)
-        return
+    return Call(plain) if _nobody_records() else _span(pipeline, dispatch, plain)
+
+
+@contextmanager
+def _span(pipeline: str, dispatch: Dispatch, plain: str) -> Iterator[Call]:
     with _tracer().start_as_current_span(
         f"call {dispatch.stage}",
         context=_context(dispatch, plain),

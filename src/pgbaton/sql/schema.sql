@@ -79,51 +79,62 @@ CREATE FUNCTION pgbaton.claim(for_pipeline text, for_worker bigint, known_stages
 DECLARE
     worker_name text;
     s record;
-    steps text[] := '{}';
-    slots integer[] := '{}';
+    steps text[];
+    slots integer[];
     since timestamptz[];
     probed text[] := '{}';
     free integer;
     any_paused boolean;
+    any_limited boolean;
     moment timestamptz;  -- and not clock_timestamp(): with that an index is read on through all that is not due
     parked integer;
     parked_in_all integer := 0;
     due bigint[];
 BEGIN
-    SELECT w.name, EXISTS (SELECT FROM pgbaton.paused_tenants p WHERE p.pipeline = for_pipeline)
-      INTO worker_name, any_paused
+    -- Later stages first: what is nearly done gets done.
+    SELECT w.name, EXISTS (SELECT FROM pgbaton.paused_tenants p WHERE p.pipeline = for_pipeline), o.steps, o.any_limited
+      INTO worker_name, any_paused, steps, any_limited
       FROM pgbaton.workers w
+     CROSS JOIN (SELECT array_agg(st.step ORDER BY st.position DESC) AS steps,
+                        bool_or(st.concurrency IS NOT NULL OR st.strikes > 0) AS any_limited
+                   FROM pgbaton.stages st JOIN pgbaton.pipelines p ON p.name = st.pipeline
+                  WHERE st.pipeline = for_pipeline AND st.step = ANY (known_stages)
+                    AND st.paused_at IS NULL AND p.paused_at IS NULL
+                    AND (st.open_until IS NULL OR st.open_until <= clock_timestamp())) AS o
      WHERE w.id = for_worker AND w.expires_at > clock_timestamp();
     IF NOT FOUND THEN
         RAISE EXCEPTION 'worker % holds no lease', for_worker USING ERRCODE = 'PB001';
+    ELSIF steps IS NULL THEN
+        RETURN;
     END IF;
-    -- Later stages first: what is nearly done gets done.
-    FOR s IN
-        SELECT st.step, st.concurrency, st.strikes > 0 AS probing
-          FROM pgbaton.stages st JOIN pgbaton.pipelines p ON p.name = st.pipeline
-         WHERE st.pipeline = for_pipeline AND st.step = ANY (known_stages)
-           AND st.paused_at IS NULL AND p.paused_at IS NULL
-           AND (st.open_until IS NULL OR st.open_until <= clock_timestamp())
-         ORDER BY st.position DESC
-    LOOP
-        free := CASE WHEN s.probing THEN 1 ELSE how_many END;
-        IF s.concurrency IS NOT NULL THEN
-            PERFORM 1 FROM pgbaton.stages st
-              WHERE st.pipeline = for_pipeline AND st.step = s.step FOR NO KEY UPDATE;
-            SELECT least(free, s.concurrency - count(*)) INTO free
-              FROM pgbaton.dispatches d
-             WHERE d.pipeline = for_pipeline AND d.stage = s.step AND d.state = 'running';
-            CONTINUE WHEN free <= 0;
-        END IF;
-        steps := steps || s.step;
-        slots := slots || free;
-        IF s.probing THEN
-            probed := probed || s.step;
-        END IF;
-    END LOOP;
+    slots := array_fill(how_many, ARRAY[cardinality(steps)]);
+    IF any_limited THEN
+        FOR s IN
+            SELECT o.turn, st.step, st.concurrency, st.strikes > 0 AS probing
+              FROM unnest(steps) WITH ORDINALITY AS o (step, turn)
+              JOIN pgbaton.stages st ON st.pipeline = for_pipeline AND st.step = o.step
+             WHERE st.concurrency IS NOT NULL OR st.strikes > 0
+             ORDER BY o.turn  -- everybody locks them in this order
+        LOOP
+            free := CASE WHEN s.probing THEN 1 ELSE how_many END;
+            IF s.probing THEN
+                probed := probed || s.step;
+            END IF;
+            IF s.concurrency IS NOT NULL THEN
+                PERFORM 1 FROM pgbaton.stages st
+                  WHERE st.pipeline = for_pipeline AND st.step = s.step FOR NO KEY UPDATE;
+                SELECT greatest(least(free, s.concurrency - count(*)), 0) INTO free
+                  FROM pgbaton.dispatches d
+                 WHERE d.pipeline = for_pipeline AND d.stage = s.step AND d.state = 'running';
+            END IF;
+            slots[s.turn] := free;
+        END LOOP;
+    END IF;
     moment := clock_timestamp();
-    since := ARRAY(SELECT moment - make_interval(secs => reach[array_position(known_stages, st.step)])
-                     FROM unnest(steps) WITH ORDINALITY AS st (step, turn) ORDER BY st.turn);
+    IF reach IS NOT NULL THEN
+        since := ARRAY(SELECT moment - make_interval(secs => reach[array_position(known_stages, st.step)])
+                         FROM unnest(steps) WITH ORDINALITY AS st (step, turn) ORDER BY st.turn);
+    END IF;
     WHILE any_paused AND parked_in_all < 2000 LOOP
         -- Whoever resumes a tenant waits for those who park for it, so nothing is parked after that. A tenant
         -- that is being resumed this moment is left alone.
@@ -178,15 +189,17 @@ BEGIN
     ), begun AS (
         INSERT INTO pgbaton.attempts (dispatch_id, attempt, worker)
         SELECT c.id, c.attempt, worker_name FROM claimed c
-    ), probing AS (
-        -- While the probe is out, nobody else sends one.
-        UPDATE pgbaton.stages st SET open_until = clock_timestamp() + interval '15 s'
-         WHERE probed <> '{}' AND st.pipeline = for_pipeline AND st.step = ANY (probed)
-           AND st.step IN (SELECT c.stage FROM claimed c)
     )
     SELECT c.id, c.job_key, c.stage, c.attempt, c.stage = ANY (probed), c.traceparent,
            extract(epoch FROM moment - c.available_at)::float8
       FROM claimed c;
+    IF probed <> '{}' THEN
+        -- While the probe is out, nobody else sends one.
+        UPDATE pgbaton.stages st SET open_until = clock_timestamp() + interval '15 s'
+         WHERE st.pipeline = for_pipeline AND st.step = ANY (probed)
+           AND st.step IN (SELECT d.stage FROM pgbaton.dispatches d
+                            WHERE d.id = ANY (due) AND d.state = 'running' AND d.worker = for_worker);
+    END IF;
 END
 $$;
 

@@ -1,18 +1,22 @@
 
 DECLARE
     key text;
-    now_step text;
-    now_status text;
     next_stage text;
     settled_id bigint;
     settled_attempt integer;
     trace text;
     known boolean := false;
-    due boolean := false;
     changed_at timestamptz;
 BEGIN
+    -- Nearly every change is one of a few, and every expression here is paid for by the writer, so those come first and are
+    -- done with as little as can be. A function called from here would cost more than what it does.
     IF TG_OP = 'UPDATE' AND NEW.{key} IS NOT DISTINCT FROM OLD.{key} THEN
-        IF NEW.{step} IS NOT DISTINCT FROM OLD.{step} AND NEW.{status} IS NOT DISTINCT FROM OLD.{status} THEN
+        IF {channel} IS NULL AND NEW.{status}::text = 'running' AND OLD.{status}::text = 'done'
+           AND OLD.{step}::text = (CASE NEW.{step}::text {entries} END)
+           AND current_setting('transaction_isolation') IN ('read committed', 'read uncommitted')
+        THEN
+            RETURN NULL;  -- the stage has begun that was due
+        ELSIF NEW.{step} IS NOT DISTINCT FROM OLD.{step} AND NEW.{status} IS NOT DISTINCT FROM OLD.{status} THEN
             RETURN NULL;
         END IF;
     ELSIF TG_OP = 'TRUNCATE' THEN
@@ -32,27 +36,23 @@ BEGIN
         RAISE WARNING 'pgbaton leaves a job alone whose key is too long for an index: %', left(key, 60);
         RETURN NULL;
     END IF;
-    now_step := NEW.{step}::text;
-    now_status := NEW.{status}::text;
 
-    -- Nearly every change is one of these few. A function called from here would cost the writer more than what it does.
     IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
         NULL;
-    ELSIF now_status = 'done' THEN
-        next_stage := CASE now_step {next_stages} END;
-        IF now_step IN ({stages}) THEN
+    ELSIF NEW.{status}::text = 'done' THEN
+        next_stage := CASE NEW.{step}::text {next_stages} END;
+        IF NEW.{step}::text IN ({stages}) THEN
             UPDATE pgbaton.dispatches d
                SET state = 'completed', worker = NULL, deadline = NULL, settled_at = clock_timestamp()
              WHERE d.pipeline = {pipeline} AND d.job_key = key AND d.state IN ('available', 'running', 'retryable')
-               AND d.stage = now_step
+               AND d.stage = NEW.{step}::text
             RETURNING d.id, d.attempt, d.traceparent INTO settled_id, settled_attempt, trace;
-            known := FOUND;
-            IF known THEN
+            IF FOUND THEN
+                known := true;
                 UPDATE pgbaton.attempts t
                    SET finished_at = clock_timestamp(), outcome = 'completed'
                  WHERE t.dispatch_id = settled_id AND t.attempt = settled_attempt AND t.finished_at IS NULL;
-                due := next_stage IS NOT NULL;
-                IF due THEN
+                IF next_stage IS NOT NULL THEN
                     -- No other can be open: whoever would have made one since has waited for us to settle this one.
                     INSERT INTO pgbaton.dispatches (pipeline, job_key, tenant, stage, traceparent)
                     VALUES ({pipeline}, key, {new_tenant}, next_stage, pgbaton.traceparent(trace));
@@ -63,20 +63,18 @@ BEGIN
             VALUES ({pipeline}, key, {new_tenant}, next_stage)
             ON CONFLICT (pipeline, job_key) WHERE state IN ('available', 'running', 'retryable') DO NOTHING;
             known := FOUND;
-            due := FOUND;
         END IF;
-    ELSIF now_status = 'running' AND TG_OP = 'UPDATE' AND OLD.{status}::text = 'done'
-          AND OLD.{step}::text = (CASE now_step {entries} END) THEN
-        known := true;  -- the stage has begun that was due
     ELSE
+        -- Nothing becomes due; where nothing is due either, or what is due begins, there is nothing to settle.
         PERFORM FROM pgbaton.dispatches d
-          WHERE d.pipeline = {pipeline} AND d.job_key = key AND d.state IN ('available', 'running', 'retryable');
-        known := NOT FOUND;  -- nothing is due, and nothing becomes due
+          WHERE d.pipeline = {pipeline} AND d.job_key = key AND d.state IN ('available', 'running', 'retryable')
+            AND (d.stage IS DISTINCT FROM NEW.{step}::text OR NEW.{status}::text IS DISTINCT FROM 'running');
+        known := NOT FOUND;
     END IF;
 
     -- A full notification queue would abort this transaction; workers poll anyway.
     IF known AND {channel} IS NULL THEN
-        IF due AND NOT pgbaton.nobody_sleeps({pipeline}) AND pg_notification_queue_usage() < 0.9 THEN
+        IF next_stage IS NOT NULL AND NOT pgbaton.nobody_sleeps({pipeline}) AND pg_notification_queue_usage() < 0.9 THEN
             PERFORM pg_notify('pgbaton_wake', {pipeline});
         END IF;
         RETURN NULL;
@@ -85,9 +83,9 @@ BEGIN
         changed_at := NEW.updated_at;
     END IF;
     IF NOT known THEN
-        PERFORM pgbaton.job_changed({pipeline}, {channel}, key, {new_tenant}, now_step, now_status, changed_at);
+        PERFORM pgbaton.job_changed({pipeline}, {channel}, key, {new_tenant}, NEW.{step}::text, NEW.{status}::text, changed_at);
     ELSIF pg_notification_queue_usage() < 0.9 THEN
-        PERFORM pg_notify({channel}, pgbaton.event_payload(key, now_step, now_status, {new_tenant}, changed_at));
+        PERFORM pg_notify({channel}, pgbaton.event_payload(key, NEW.{step}::text, NEW.{status}::text, {new_tenant}, changed_at));
     END IF;
     RETURN NULL;
 END
