@@ -68,6 +68,7 @@ class JobTable:
         """The named parts that a query file may use."""
         key, step, status = quoted(self.key), quoted(self.step), quoted(self.status)
         tenant = "NULL::text" if self.tenant is None else f"j.{quoted(self.tenant)}::text"
+        columns = ", ".join(dict.fromkeys((key, *([quoted(self.tenant)] if self.tenant else []), step, status)))
         return {
             "table": self.qualified,
             "key": key,
@@ -79,6 +80,7 @@ class JobTable:
             "status_type": self.status_type,
             "matching": sql.read("queries/matching.sql").rstrip(),
             "attempts": "pgbaton.attempts",
+            "columns": columns,
             "touch": ", updated_at = clock_timestamp()" if self.has_updated_at else "",
             "updated_at": "j.updated_at::timestamptz" if self.has_updated_at else "NULL::timestamptz",
             "row": f"j.{key} IS NOT NULL AS present, {tenant} AS tenant, "

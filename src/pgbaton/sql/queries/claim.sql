@@ -4,4 +4,4 @@
 SELECT true AS claimed, d.id, d.job_key, d.stage, 'running' AS state, d.attempt, $2::bigint AS worker, d.probing, d.traceparent,
        d.waited, {row}
   FROM pgbaton.claim($1, $2, $3, $4, $5) AS d
-  LEFT JOIN {table} AS j ON j.{key} = d.job_key::{key_type}
+  LEFT JOIN LATERAL (SELECT {columns} FROM {table} WHERE {key} = d.job_key::{key_type} OFFSET 0) AS j ON true

@@ -4,7 +4,7 @@
 -- Postgres itself was away get their length once more, or every restart would look like the death of all workers.
 SELECT d.id, d.job_key, d.stage, d.state, d.attempt, d.worker, {row}
   FROM pgbaton.dispatches AS d
-  LEFT JOIN {table} AS j ON j.{key} = d.job_key::{key_type}
+  LEFT JOIN LATERAL (SELECT {columns} FROM {table} WHERE {key} = d.job_key::{key_type} OFFSET 0) AS j ON true
  WHERE d.pipeline = $1 AND d.stage = ANY ($2::text[]) AND d.state = 'running' AND d.worker IS NOT NULL
    AND d.id > $6
    AND NOT EXISTS (SELECT FROM unnest($4::bigint[], $5::integer[]) AS held (id, attempt)

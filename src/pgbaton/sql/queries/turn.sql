@@ -25,9 +25,9 @@ SELECT false AS claimed, d.id, d.job_key, d.stage, d.state, d.attempt, d.worker,
        false AS probing, NULL::text AS traceparent, NULL::float8 AS waited, {row}
   FROM answered AS a
   JOIN pgbaton.dispatches AS d ON d.id = a.id AND d.id = ANY ($1)
-  LEFT JOIN {table} AS j ON j.{key} = d.job_key::{key_type}
+  LEFT JOIN LATERAL (SELECT {columns} FROM {table} WHERE {key} = d.job_key::{key_type} OFFSET 0) AS j ON true
  UNION ALL
 SELECT true, d.id, d.job_key, d.stage, 'running', d.attempt, $7::bigint, d.probing, d.traceparent, d.waited, {row}
   FROM pgbaton.claim($6, $7, $8, $9, $10) AS d
-  LEFT JOIN {table} AS j ON j.{key} = d.job_key::{key_type}
+  LEFT JOIN LATERAL (SELECT {columns} FROM {table} WHERE {key} = d.job_key::{key_type} OFFSET 0) AS j ON true
  WHERE $9 > 0
