@@ -51,6 +51,23 @@ async def test_without_a_channel_the_engines_own_signal_wakes_it(database: str) 
         await craft.until_row(job, "glue", "done", 5)
 
 
+async def test_what_lagged_behind_in_its_transaction_is_called_while_there_is_much_to_do(database: str) -> None:
+    async with line(database, channel=None) as craft, craft.db.acquire() as late:
+        transaction = late.transaction()
+        await transaction.start()
+        job = str(
+            await late.fetchval("INSERT INTO jobs (current_step, status) VALUES ('made', 'done') RETURNING job_id")
+        )
+        await asyncio.sleep(1.5)  # longer than claims look back while they bring something
+        await craft.add_many(2000)
+        async with craft.worker(capacity=2, poll=60):
+            await until(lambda: _count(craft, 20), "some of them done")
+            await transaction.commit()
+            await craft.until_row(job, "glue", "done", 5)
+            waiting = "SELECT count(*) FROM pgbaton.dispatches WHERE state = 'available'"
+            assert await craft.db.fetchval(waiting) > 200  # it was not by chance, at the end
+
+
 async def test_a_stage_that_fails_is_retried_under_the_same_idempotency_key(database: str) -> None:
     async def fail_once(server: StageServer, call: Call) -> Say:
         if call.attempt == 1:

@@ -110,6 +110,20 @@ async def test_later_stages_are_claimed_first_and_the_longest_due_within_a_stage
         assert await b.store.claim(b.worker, 9) == []
 
 
+async def test_a_claim_may_look_back_only_so_far_in_each_stage(database: str) -> None:
+    async with bench(database) as b:
+        old_cut, new_cut, old_glue = await b.add("made"), await b.add("made"), await b.add("cut")
+        await b.db.execute(
+            "UPDATE pgbaton.dispatches SET available_at = now() - interval '1 min' WHERE job_key = ANY ($1)",
+            [old_cut, old_glue],
+        )
+        _, claimed = await b.store.turn(b.worker, 9, [], [30.0, 30.0])
+        assert [d.job_key for d in claimed] == [new_cut]
+        _, claimed = await b.store.turn(b.worker, 9, [], [30.0, None])
+        assert [d.job_key for d in claimed] == [old_glue]
+        assert [d.job_key for d in await b.store.claim(b.worker, 9)] == [old_cut]
+
+
 async def test_a_claim_names_the_worker_the_attempt_and_the_row(database: str) -> None:
     async with bench(database) as b:
         dispatch = await b.claimed()
