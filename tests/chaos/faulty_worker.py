@@ -84,7 +84,7 @@ def _points(name: str, arguments: Any, result: Any) -> tuple[list[str], list[str
     """What a method is, before it and after it. A claim of nothing is no point of interest afterwards."""
     if name != "turn":
         return [name], [name]
-    _, limit, answers = arguments
+    _, limit, answers, *_ = arguments
     note = ["note"] * bool(answers)
     return note + ["claim"] * bool(limit), note + ["claim"] * bool(result and result[1])
 
