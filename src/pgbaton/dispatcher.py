@@ -159,7 +159,8 @@ class Dispatcher:
             async with self.claiming:
                 began = time.time_ns()
                 noted = [(call.dispatch, call.answer) for call in answers]
-                seen, claimed = await self._store.turn(self.worker, room, noted, reach)
+                limit = 0 if self._draining else room  # we may have been told to drain while we waited for the lock
+                seen, claimed = await self._store.turn(self.worker, limit, noted, reach)
                 self._begin(tasks, claimed)
         except LeaseLost:
             # The lease loop is about to mend it; meanwhile nothing is claimed, and answers are written down alone.
