@@ -50,6 +50,7 @@ gate            2 0 9       holds  all
 gate-one        1 0 9       holds  all     ENGINES=1,WRITERS=3
 gate-hurries    1 0 9       caught short   BROKEN_ONCE_MORE
 gate-statement  1 0 9       caught short   BROKEN_RELEASE
+gate-reach      1 0 9       caught short   BROKEN_REACH
 '
 
 # The properties' numbers as bits.

@@ -5,7 +5,8 @@
  *
  * Writers are transactions of any length that make one job due. An engine claims, asks for the gate when a claim came
  * back short, sleeps until something wakes it, withdraws a request that waited for long and asks again, opens the gate
- * when it has enough to do, and may die anywhere. Every step is one statement, or one thing that Postgres does in one
+ * when it has enough to do, and may die anywhere. A claim may look back only so far (reach.py), and what lagged behind in
+ * its transaction is further back than that. Every step is one statement, or one thing that Postgres does in one
  * go; in between anything may happen.
  */
 
@@ -19,6 +20,7 @@
 #define HOLDS(n, c) assert(!(CHECKED & (1 << n)) || (c))
 
 byte due;             /* committed, and claimed by nobody */
+byte late;            /* the same, and too far back for a claim that does not look at everything */
 byte sharing;         /* writers that hold the lock together */
 byte holder = 255;    /* the engine that holds it alone */
 bool asks[ENGINES];   /* ... and those that wait for it */
@@ -45,7 +47,10 @@ proctype Writer() {
     atomic { sharing = sharing - shares }  /* the lock ends with the statement, and not with the transaction */
 #endif
     /* Commit: what it made is there to be claimed, then its notification is delivered, then its locks are let go. */
-    due++;
+    if
+    :: due++
+    :: late++
+    fi;
     if
     :: !shares -> atomic { notify_all() }
     :: else
@@ -87,24 +92,42 @@ end_open:
     od
 }
 
+inline some_day() {  /* it is time to look at everything, or not */
+    if
+    :: everything = true
+    :: everything = false
+    fi
+}
+
 proctype Engine(byte me) {
-    byte claimed;
+    byte claimed, more;
+    bool everything = true;
     do
     :: dead[me] -> break
     :: !dead[me] ->
         atomic {  /* the claim */
-            claimed = (due < ROOM -> due : ROOM);
-            due = due - claimed
+            claimed = (everything -> (late < ROOM -> late : ROOM) : 0);
+            late = late - claimed;
+            more = (due < ROOM - claimed -> due : ROOM - claimed);
+            due = due - more;
+            claimed = claimed + more
         }
         if
-        :: claimed == ROOM -> wanted[me] = false   /* enough to do; and claim again */
-        :: else ->
+        :: claimed == ROOM -> wanted[me] = false; some_day()  /* enough to do; and claim again */
+#ifndef BROKEN_REACH
+        :: claimed < ROOM && !everything && (claimed == 0 || !wanted[me]) -> everything = true
+        :: claimed > 0 && claimed < ROOM && !everything && wanted[me] -> some_day()  /* in a moment */
+        :: claimed < ROOM && everything ->
+#else
+        :: claimed < ROOM ->  /* sleep, whatever was looked at */
+#endif
             wanted[me] = true;
 end_asleep:
             if
             :: atomic { wake[me] -> wake[me] = false }
             :: dead[me]
-            fi
+            fi;
+            some_day()
         fi
     od
 }
@@ -123,7 +146,7 @@ proctype Death() {
 
 proctype Judge() {
 end_judge:
-    timeout -> HOLDS(9, due == 0)
+    timeout -> HOLDS(9, due + late == 0)
 }
 
 init {
