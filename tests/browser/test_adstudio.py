@@ -62,10 +62,12 @@ async def test_the_page_of_a_job_shows_its_ad(browser: Any, app_yh: tuple[str, s
     await page.goto(f"{base}/job?key={job}")
     assert "<b>Slow</b> mornings" in await page.inner_text("#extra")
     assert "passed · measured checks" in await page.inner_text("#extra")
-    picture = page.locator("#extra img[alt='the finished ad']")
-    await picture.scroll_into_view_if_needed()
     # The page may fetch this part anew at any moment, with another element in the place of this one.
-    await page.wait_for_function("document.querySelector('#extra img[alt=\"the finished ad\"]')?.naturalWidth > 100")
+    await page.wait_for_function("""() => {
+        const picture = document.querySelector("#extra img[alt='the finished ad']")
+        picture?.scrollIntoView()
+        return picture?.naturalWidth > 100
+    }""")
     await context.close()
 
 
