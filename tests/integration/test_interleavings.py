@@ -11,9 +11,9 @@ import asyncpg
 import pytest
 from asyncpg.transaction import Transaction
 
-from line import Line, line, until
+from line import Ear, Line, line, until
 from pgbaton import insights, operate
-from pgbaton.model import Dispatch, Outcome, State
+from pgbaton.model import WAKE_CHANNEL, Dispatch, Outcome, State
 from pgbaton.outcome import Decision, Verb, decide_lost
 from pgbaton.store import Store
 
@@ -114,6 +114,20 @@ async def test_a_job_that_is_being_inserted_again_is_not_forgotten(database: str
         assert await store.settle(cancels) == {}
         assert await store.absorb(10) == 1
         assert await craft.states(job) == [("cut", "running")]
+
+
+async def test_whoever_absorbs_a_change_wakes_the_one_who_sleeps(database: str) -> None:
+    """The dispatcher that was woken by the commit finds the change held by the one who absorbs it, and sleeps again:
+    what then becomes due must be heard."""
+    async with line(database) as craft, Ear.on(craft.dsn, WAKE_CHANNEL) as ear:
+        store = await _store(craft)
+        async with craft.db.acquire() as conn, conn.transaction(isolation="repeatable_read"):
+            await conn.execute("INSERT INTO jobs (current_step, status) VALUES ('made', 'done')")
+        await ear.heard()  # the commit
+        assert await store.absorb(10) == 1
+        assert await ear.heard() == [(WAKE_CHANNEL, "craft")]
+        assert await store.absorb(10) == 0
+        assert await ear.heard() == []
 
 
 async def test_a_job_whose_second_insert_was_rolled_back_is_forgotten(database: str) -> None:

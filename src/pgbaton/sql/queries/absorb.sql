@@ -1,6 +1,7 @@
 -- $1 pipeline, $2 at most: apply changes that the users' transactions could only write down, by the rows as they
 -- are now. A row that somebody holds is left for later, and so is a job that is gone while its dispatch is held: it may
--- be about to come back. Returns how many changes were applied.
+-- be about to come back. Whoever absorbs need not be the one who has room for what becomes due by it: all who sleep are
+-- told. Returns how many changes were applied.
 WITH taken AS MATERIALIZED (
     SELECT c.id, c.job_key, c.step, c.status, c.changed_at FROM pgbaton.changes AS c
      WHERE c.pipeline = $1
@@ -37,5 +38,7 @@ WITH taken AS MATERIALIZED (
                               array_agg(t.changed_at) FILTER (WHERE t.status = 'done')) AS due
       FROM job JOIN taken AS t ON t.job_key = job.job_key
      GROUP BY job.job_key, job.tenant, job.step, job.status
+), woken AS (
+    SELECT pg_notify('pgbaton_wake', $1) FROM (SELECT bool_or(due) AS due FROM applied) AS a WHERE a.due
 )
-SELECT (SELECT count(*) FROM removed) + 0 * count(due) AS applied FROM applied
+SELECT (SELECT count(*) FROM removed) AS applied, (SELECT count(*) FROM woken)
