@@ -641,21 +641,23 @@ answered:
 #define HELD(w_, x_) (hand[w_] == (x_) + 1 || (w_ == 0 && hand[2] == (x_) + 1))
 #endif
 
-/* "Not in my hands" can only be said while no claim is under way. */
+/* "Not in my hands" can only be said while no claim is under way. What is read earlier waits until then (EARLY; where it is
+   not asked for, nothing is read earlier, which makes for many states less). */
 #ifdef BROKEN_UNDERWAY
 #define KNOWS_ITS_HANDS(w_) true
 #else
 #define KNOWS_ITS_HANDS(w_) (!claiming[w_])
 #endif
 #ifdef BROKEN_KEEP
-#define GIVES_BACK(w_) false
+#define READS_ITS_OWN(w_) false
+#elif defined(EARLY)
+#define READS_ITS_OWN(w_) true
 #else
-#define GIVES_BACK(w_) KNOWS_ITS_HANDS(w_)
+#define READS_ITS_OWN(w_) KNOWS_ITS_HANDS(w_)
 #endif
 
-#define ORPHAN(w_, x_) (D[x_].state == RUNNING && D[x_].worker != NOBODY && \
-    ((D[x_].worker == w_ && GIVES_BACK(w_) && !HELD(w_, x_)) || \
-     (D[x_].worker == 1 - w_ && !lease[1 - w_] && !(KNOWS_ITS_HANDS(w_) && HELD(w_, x_)))))
+#define ORPHAN(w_, x_) (D[x_].state == RUNNING && !HELD(w_, x_) && \
+    ((D[x_].worker == w_ && READS_ITS_OWN(w_)) || (D[x_].worker == 1 - w_ && !lease[1 - w_])))
 #define OVERDUE(x_) (D[x_].state == RUNNING && D[x_].worker == NOBODY)
 
 #define WORKS_FOR(r_, x) (R[r_].state != FREE && R[r_].job == D[x].job)
@@ -678,19 +680,24 @@ end:
             attempt = D[d].attempt; worker = D[d].worker; seen = row[D[d].job]
         };
         d_step {
-#ifdef BROKEN_RESCUE
-            D[d].state = DUE; D[d].worker = NOBODY; D[d].called = 0;
-            put(D[d].job, ENTRY(D[d].stage), BY_ENGINE);
-            check();
-            printf("worker %d rescues dispatch %d without looking\n", w, d);
-#else
+            worker != w || KNOWS_ITS_HANDS(w);
             if
-            :: late -> decide_overdue(D[d].stage, seen, verb)
-            :: else -> decide_lost(D[d].stage, seen, verb)
-            fi;
-            settle(d, attempt, worker, verb, seen, late, done);
-            printf("worker %d rescues attempt %d of dispatch %d (late %d), verb %d: %d\n", w, attempt, d, late, verb, done);
+            :: worker == w && HELD(w, d) -> skip
+            :: else ->
+#ifdef BROKEN_RESCUE
+                D[d].state = DUE; D[d].worker = NOBODY; D[d].called = 0;
+                put(D[d].job, ENTRY(D[d].stage), BY_ENGINE);
+                check();
+                printf("worker %d rescues dispatch %d without looking\n", w, d)
+#else
+                if
+                :: late -> decide_overdue(D[d].stage, seen, verb)
+                :: else -> decide_lost(D[d].stage, seen, verb)
+                fi;
+                settle(d, attempt, worker, verb, seen, late, done);
+                printf("worker %d rescues attempt %d of dispatch %d (late %d), verb %d: %d\n", w, attempt, d, late, verb, done)
 #endif
+            fi;
             d = 0; attempt = 0; worker = 0; seen = 0; verb = 0; late = 0; done = 0
         }
     od

@@ -22,6 +22,7 @@ guard           2 1 1-8     holds  all
 guard-cycles    2 0 5       holds  cycles
 guard-moved     1 1 5       holds  cycles
 late-snapshot   2 0 1-8     holds  all     STALE
+early-look      1 1 1-8     holds  all     EARLY
 two-hands       2 0 1-8     holds  all     SLOTS=3
 two-jobs        1 0 1-8     holds  all     JOBS=2
 engine          2 1 1,2,4-8 holds  all     ENGINE

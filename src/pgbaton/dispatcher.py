@@ -31,6 +31,8 @@ from pgbaton.store import Move, Store
 ABSORB_BATCH = 200
 LULL = 0.02
 """Seconds without anything to do before the database is asked when there will be."""
+CLAIM_PATIENCE = 1.0
+"""Seconds that whoever asks what is in our hands waits for a claim under way to end."""
 HELD_ROW_PAUSE = 0.5
 """Seconds between two looks at a row that somebody else holds or is changing."""
 
@@ -55,7 +57,6 @@ class Dispatcher:
         gate: Gate | None = None,
         count_tenants: bool = False,
     ) -> None:
-        self.claiming = asyncio.Lock()
         self.worker: int | None = None
         self._pipeline = pipeline
         self._store = store
@@ -67,6 +68,7 @@ class Dispatcher:
         self._hands = Hands(pipeline.name, capacity, wake)
         self._reports = Reports(pipeline.name, log, count_tenants=count_tenants)
         self._settler = Settler(pipeline, store, self._hands, self._reports)
+        self._claiming = asyncio.Lock()
         self._reach = Reach(store.steps)
         self._pace = Pace()
         self._lapsed = False
@@ -79,6 +81,19 @@ class Dispatcher:
     def held(self) -> frozenset[tuple[int, int]]:
         """The attempts in this worker's hands, as (dispatch id, attempt)."""
         return self._hands.held
+
+    async def unknown(self, given: Sequence[Dispatch]) -> list[Dispatch]:
+        """Those of ``given``, which the table gives to this worker, that are not in its hands: their claim's reply was
+        lost. While a claim is under way, it may have committed already, nobody can say; where that lasts, none."""
+        try:
+            async with asyncio.timeout(CLAIM_PATIENCE):
+                await self._claiming.acquire()
+        except TimeoutError:
+            return []
+        try:
+            return [d for d in given if (d.id, d.attempt) not in self._hands.held]
+        finally:
+            self._claiming.release()
 
     async def run(self) -> None:
         """Claim and call until drained and nothing is in hand any more."""
@@ -107,7 +122,7 @@ class Dispatcher:
 
     async def abandon(self) -> None:
         """Break off the calls that are under way and give their dispatches back, by the row."""
-        async with self.claiming:  # what a claim under way brings is ours to give back, too
+        async with self._claiming:  # what a claim under way brings is ours to give back, too
             calls = self._hands.empty()
         self._wake.set()
         for call in calls.values():
@@ -156,7 +171,7 @@ class Dispatcher:
     ) -> list[Dispatch]:
         """Write answers down, settle by what the row says now, and call what was claimed."""
         try:
-            async with self.claiming:
+            async with self._claiming:
                 began = time.time_ns()
                 noted = [(call.dispatch, call.answer) for call in answers]
                 limit = 0 if self._draining else room  # we may have been told to drain while we waited for the lock

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from time import monotonic
 
 from pgbaton.backoff import Backoff
 from pgbaton.events import Event, EventLog, describe
 
 RETRY_CAP = 1.0
 """Seconds between two tries at most while the database is away: work goes on soon after it is back."""
+SHARE = 0.1
+"""Of the time, for costly work."""
+LONGEST = 5.0
+"""Seconds between two times at most to keep within that."""
 
 
 class Wake:
@@ -33,18 +38,26 @@ class Wake:
 
 
 async def every(
-    seconds: float, work: Callable[[], Awaitable[object]], stop: asyncio.Event, log: EventLog, name: str
+    seconds: float,
+    work: Callable[[], Awaitable[object]],
+    stop: asyncio.Event,
+    log: EventLog,
+    name: str,
+    *,
+    costly: bool = False,
 ) -> None:
-    """Do ``work`` again and again until ``stop``, ``seconds`` apart; after an error sooner, backing off.
+    """Do ``work`` again and again until ``stop``, ``seconds`` apart; after an error sooner, backing off. ``costly``
+    work is done the more rarely, the longer it takes.
 
     Catches whatever the work raises: a driver whose connection was cut can raise outside its own tree of
     errors, and a loop that dies of it would be missed by nobody until a worker does.
     """
     backoff = Backoff(0.1, min(seconds, RETRY_CAP))
     while not stop.is_set():
+        began = monotonic()
         try:
             await work()
-            pause = seconds
+            pause = max(seconds, min(LONGEST, (monotonic() - began) / SHARE)) if costly else seconds
             backoff.reset()
         except Exception as error:
             log.warning(Event.DATABASE_AWAY, loop=name, error=describe(error))

@@ -19,7 +19,7 @@ EVERYTHING_EVERY = 0.25
 """Seconds between two looks at everything, at least."""
 SHARE = 0.05
 """Of the time, for looks at everything."""
-LONGEST = 5.0
+LONGEST = 10.0
 """Seconds between two looks at everything, at most."""
 
 

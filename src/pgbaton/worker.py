@@ -15,11 +15,13 @@ from pgbaton.model import Dispatch, Pipeline, State
 from pgbaton.outcome import Decision, decide_lost, decide_overdue
 from pgbaton.store import RECONCILE_PAGE, Store
 
-CLAIM_PATIENCE = 1.0
-"""Seconds that a look for orphans waits for a claim under way to end."""
 RESCUE_EVERY = 1.0
 PRUNE_EVERY = 60.0
 PAGE = 200
+
+Read = Callable[[int], Awaitable[list[Dispatch]]]
+"""A page of dispatches behind an id, in the order of ids."""
+Sift = Callable[[list[Dispatch]], Awaitable[list[Dispatch]]]
 
 
 def worker_name() -> str:
@@ -65,6 +67,7 @@ class Worker:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(every(self._lease / 3, self.renew, stop, self._log, "lease"))
             tasks.create_task(every(RESCUE_EVERY, self.rescue, stop, self._log, "rescue"))
+            tasks.create_task(every(RESCUE_EVERY, self.reclaim, stop, self._log, "reclaim", costly=True))
             tasks.create_task(every(PRUNE_EVERY, self.prune, stop, self._log, "prune"))
             if self._reconcile_every > 0:
                 tasks.create_task(every(self._reconcile_every, self.reconcile, stop, self._log, "reconcile"))
@@ -98,22 +101,39 @@ class Worker:
         worker = self._dispatcher.worker or 0
 
         async def orphans(after: int) -> list[Dispatch]:
-            # While a claim is under way nobody can say what is in our hands: it may have committed already.
-            claiming = self._dispatcher.claiming
-            try:
-                async with asyncio.timeout(CLAIM_PATIENCE):
-                    await claiming.acquire()
-            except TimeoutError:
-                return await self._store.orphans(worker, None, after, PAGE)
-            try:
-                return await self._store.orphans(worker, self._dispatcher.held, after, PAGE)
-            finally:
-                claiming.release()
+            return await self._store.orphans(worker, None, after, PAGE)
+
+        async def not_in_hand(page: list[Dispatch]) -> list[Dispatch]:
+            # Under a lease that we had before, perhaps: then nobody need call it again.
+            return [d for d in page if (d.id, d.attempt) not in self._dispatcher.held]
+
+        async def overdue(after: int) -> list[Dispatch]:
+            return await self._store.overdue(after, PAGE)
 
         await self._store.absorb(PAGE)
         await self._store.unpark(PAGE)
-        rescued = await self._settle_pages(orphans, lambda d: decide_lost(self._pipeline.stage(d.stage), d.row))
-        for dispatch in rescued:
+        await self._take_back(orphans, not_in_hand)
+        await self._settle_pages(overdue, lambda d: decide_overdue(self._pipeline.stage(d.stage), d.row))
+
+    async def reclaim(self) -> None:
+        """Take back what the table gives to this worker and is not in its hands. This look steps over all that the
+        worker has claimed and vacuum has not cleared away, which may be much."""
+        worker = self._dispatcher.worker or 0
+
+        async def given(after: int) -> list[Dispatch]:
+            return await self._store.orphans(worker, self._dispatcher.held, after, PAGE)
+
+        async def unknown(page: list[Dispatch]) -> list[Dispatch]:
+            mine = [d for d in page if d.worker == worker]
+            return await self._dispatcher.unknown(mine) if mine else []
+
+        await self._take_back(given, unknown)
+
+    async def _take_back(self, read: Read, sift: Sift) -> None:
+        def judge(dispatch: Dispatch) -> Decision:
+            return decide_lost(self._pipeline.stage(dispatch.stage), dispatch.row)
+
+        for dispatch in await self._settle_pages(read, judge, sift):
             telemetry.RESCUED.labels(self._pipeline.name).inc()
             self._log.warning(
                 Event.DISPATCH_RESCUED,
@@ -124,22 +144,19 @@ class Worker:
                 worker=dispatch.worker,
             )
 
-        async def overdue(after: int) -> list[Dispatch]:
-            return await self._store.overdue(after, PAGE)
-
-        await self._settle_pages(overdue, lambda d: decide_overdue(self._pipeline.stage(d.stage), d.row))
-
     async def _settle_pages(
-        self, read: Callable[[int], Awaitable[list[Dispatch]]], judge: Callable[[Dispatch], Decision]
+        self, read: Read, judge: Callable[[Dispatch], Decision], sift: Sift | None = None
     ) -> list[Dispatch]:
-        """Settle page after page; a page full of rows that somebody holds does not keep us from the next."""
+        """Settle page after page, or what ``sift`` leaves of each; a page full of rows that somebody holds does not
+        keep us from the next."""
         settled: list[Dispatch] = []
         after = 0
         while True:
             page = await read(after)
-            states = await self._store.settle([(d, judge(d)) for d in page]) if page else {}
-            settled += [d for d in page if d.id in states]
-            for dead in (d for d in page if states.get(d.id) is State.DEAD):
+            found = await sift(page) if sift and page else page
+            states = await self._store.settle([(d, judge(d)) for d in found]) if found else {}
+            settled += [d for d in found if d.id in states]
+            for dead in (d for d in found if states.get(d.id) is State.DEAD):
                 telemetry.DEAD.labels(self._pipeline.name, dead.stage).inc()
             if states:
                 self._wake.set()

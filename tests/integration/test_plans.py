@@ -161,3 +161,38 @@ async def test_nothing_that_may_be_long_is_read_whole(database: str, planned: st
     assert [node for node in seen if node[2] > MOST_BLOCKS] == []
     # The claim by what is due, the trigger by what is open.
     assert {"dispatches_due", "dispatches_one_open", "attempts_pkey", "jobs_pkey"} <= {index for _, index, _ in seen}
+
+
+async def test_a_look_for_orphans_steps_over_nothing_that_the_living_have_claimed(database: str) -> None:
+    """Under an old snapshot vacuum cannot clear that away; only what is given to nobody alive is of interest."""
+    many = 4000
+    pipeline = two_stages(channel=None)
+    async with (
+        attached(database, pipeline) as db,
+        db.acquire() as reader,
+        session(database, {}) as worker,
+    ):
+        store = Store(worker.conn, await read_table(worker.conn, pipeline), ["cut", "glue"])
+        me, dead = await store.register("me", many, 3600), await store.register("dead", 1, 3600)
+        async with reader.transaction(isolation="repeatable_read"):
+            await reader.fetchval("SELECT 1")
+            await db.execute(
+                "INSERT INTO jobs (current_step, status) SELECT 'made', 'done' FROM generate_series(1, $1)", many
+            )
+            assert len(await store.claim(me, many - 1)) == many - 1
+            (orphan,) = await store.claim(dead, 1)
+            await db.execute(
+                "UPDATE pgbaton.dispatches SET state = 'completed', worker = NULL, settled_at = now()"
+                " WHERE worker = $1",
+                me,
+            )
+            await db.execute("UPDATE pgbaton.workers SET expires_at = now() WHERE id = $1", dead)
+            await db.execute("VACUUM ANALYZE pgbaton.dispatches")
+            touched = []
+            for held in (set[tuple[int, int]](), None):
+                worker.plans = []
+                assert [d.id for d in await store.orphans(me, held, 0, 10)] == [orphan.id]
+                touched.append(next(blocks for _, index, blocks in worker.read() if index == "dispatches_running"))
+        with_its_own, of_others = touched
+        assert with_its_own > many / 100, "nothing was left behind that could be stepped over"
+        assert of_others < 20
