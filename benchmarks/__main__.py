@@ -21,12 +21,12 @@ from benchmarks.report.chart import chart
 from benchmarks.report.machine import machine, tuning, versions
 from benchmarks.report.table import Table
 from benchmarks.report.targets import Target, backlog_targets, bloat_targets, bulk_targets, hops_targets, targets_table
-from benchmarks.scale import backlog, bloat, bulk, workers
+from benchmarks.scale import backlog, bloat, bulk, history, workers
 
 HOPS_PARTS = (*NAMES, "writer")
 ROUNDS = 3
 Found = TypeVar("Found")
-SCALE_PARTS = ("backlog", "bloat", "workers", "bulk")
+SCALE_PARTS = ("backlog", "history", "bloat", "workers", "bulk")
 console = Console(soft_wrap=True) if sys.stdout.isatty() else Console(width=150, soft_wrap=True)
 
 
@@ -35,7 +35,12 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, work, parts, what in (
         ("hops", run_hops, HOPS_PARTS, "five hops of a no-op stage, beside the peers; what the trigger costs a writer"),
-        ("scale", run_scale, SCALE_PARTS, "a backlog, a long snapshot, many workers, many rows in one statement"),
+        (
+            "scale",
+            run_scale,
+            SCALE_PARTS,
+            "backlog, history, long snapshot, many workers, many rows in one statement",
+        ),
     ):
         command = commands.add_parser(name, help=what)
         command.set_defaults(work=work)
@@ -99,6 +104,10 @@ async def run_scale(given: argparse.Namespace, cores: int) -> None:
             if waiting := await attempt("a backlog", backlog.measure(ground, rounds, say, many), notes):
                 tables.append(scale.backlog_table(waiting))
                 targets += backlog_targets(waiting)
+        if "history" in only:
+            settled = round(history.SETTLED * given.size)
+            if past := await attempt("a long history", history.measure(ground, rounds, say, settled), notes):
+                tables.append(scale.history_table(past))
         if "bloat" in only:
             dispatches = round(bloat.DISPATCHES * given.size)
             if held := await attempt("a long snapshot", bloat.measure(ground, say, dispatches), notes):

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
+from benchmarks.contestants import NAMES
 from benchmarks.contestants.base import session
 from benchmarks.ground import Ground
 from benchmarks.processes import Child, ChildFailed, die_with_parent
@@ -24,7 +25,20 @@ ROWS = 1000
 SECONDS = 2
 NO_TRIGGER = "limit"
 """The contestant that puts nothing on the table."""
-VARIANTS = (NO_TRIGGER, "pgbaton", "pgbaton-channel")
+ONE_INSERT = "one insert"
+"""A yardstick: the least that a trigger can do which writes anything down. Nobody reads it."""
+VARIANTS = (NO_TRIGGER, ONE_INSERT, "pgbaton", "pgbaton-channel")
+
+NOTES = """
+CREATE TABLE notes (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, job_id uuid, step text, status text);
+CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO notes (job_id, step, status) VALUES (NEW.job_id, NEW.current_step, NEW.status);
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER note AFTER UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION note();
+"""
 
 KEY = "lpad(to_hex({}::int), 32, '0')::uuid"
 FILL = (
@@ -79,12 +93,22 @@ async def write(ground: Ground, dsn: str, sets: str, clients: int, seconds: floa
 
 
 @asynccontextmanager
+async def database(ground: Ground, variant: str) -> AsyncIterator[str]:
+    """An empty jobs table with that variant's trigger; gives the DSN."""
+    async with ground.database(NO_TRIGGER if variant == ONE_INSERT else variant) as dsn:
+        if variant == ONE_INSERT:
+            async with session(dsn) as db:
+                await db.execute(NOTES)
+        yield dsn
+
+
+@asynccontextmanager
 async def written(ground: Ground, variant: str) -> AsyncIterator[str]:
     """A database with the rows, and that variant's trigger and a worker, if it has them; gives the DSN."""
-    async with ground.database(variant) as dsn, StageServer.on(ground, dsn) as stage, AsyncExitStack() as stack:
+    async with database(ground, variant) as dsn, StageServer.on(ground, dsn) as stage, AsyncExitStack() as stack:
         async with session(dsn) as db:
             await db.execute(FILL)
-        if variant != NO_TRIGGER:
+        if variant in NAMES and variant != NO_TRIGGER:
             await idle_worker(ground, stack, variant, dsn, stage)
         yield dsn
 

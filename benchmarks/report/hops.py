@@ -7,9 +7,14 @@ from collections.abc import Sequence
 from benchmarks.figures import percentile, ratio
 from benchmarks.hops import Entry
 from benchmarks.report.table import Table, figure, spread
-from benchmarks.writer import CLIENTS, MIXES, NO_TRIGGER, VARIANTS, Writing
+from benchmarks.writer import CLIENTS, MIXES, NO_TRIGGER, ONE_INSERT, VARIANTS, Writing
 
-LABELS = {NO_TRIGGER: "no trigger", "pgbaton": "pgbaton without a channel", "pgbaton-channel": "pgbaton with a channel"}
+LABELS = {
+    NO_TRIGGER: "no trigger",
+    ONE_INSERT: "a trigger that inserts one row",
+    "pgbaton": "pgbaton without a channel",
+    "pgbaton-channel": "pgbaton with a channel",
+}
 
 
 def hops_table(entries: Sequence[Entry]) -> Table:

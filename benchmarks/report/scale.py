@@ -8,6 +8,7 @@ from benchmarks.report.table import Table, figure, spread
 from benchmarks.scale.backlog import FEW, MANY, Backlog
 from benchmarks.scale.bloat import Bloat
 from benchmarks.scale.bulk import ROWS, Bulk
+from benchmarks.scale.history import History
 from benchmarks.scale.workers import CLIENTS, FLEETS, NOTHING, VARIANTS, Fleets
 from benchmarks.writer import MATTERS, NO_TRIGGER
 
@@ -24,6 +25,15 @@ def backlog_table(found: Backlog) -> Table:
         f"Backlog; an idle worker has {figure(found.memory['idle'])} MB, adding the million took {found.filling:.0f} s"
     )
     return Table(title, ("waiting dispatches", f"{FEW:,}", f"{MANY:,}"), rows)
+
+
+def history_table(found: History) -> Table:
+    without, behind = False, True
+    rows = tuple(
+        (what, spread(figures[without]), spread(figures[behind]), figure(ratio(figures[behind], figures[without])))
+        for what, figures in (("hops/s", found.speed), ("Postgres CPU, ms a hop", found.postgres))
+    )
+    return Table("A long history", ("settled dispatches", "none", f"{found.settled:,}", "ratio"), rows)
 
 
 def bloat_table(found: Bloat) -> Table:

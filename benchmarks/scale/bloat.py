@@ -19,7 +19,7 @@ DISPATCHES = 500_000
 START, END = (0.02, 0.12), (0.85, 0.95)
 """The parts of the run that are compared; the end is not the very end, where the worker runs dry."""
 LOOK = 0.5
-PATIENCE = 420.0
+PATIENCE = 900.0
 
 
 @dataclass

@@ -14,7 +14,7 @@ from benchmarks.processes import Child
 from benchmarks.run import Watch
 from benchmarks.scale.ready import fill
 from benchmarks.stage_server import StageServer
-from benchmarks.writer import NO_TRIGGER, VARIANTS
+from benchmarks.writer import NO_TRIGGER, VARIANTS, database
 
 ROWS = 100_000
 PATIENCE = 180.0
@@ -34,7 +34,7 @@ async def measure(ground: Ground, rounds: int, say: Callable[[str], None], rows:
     found = Bulk()
     for number in range(1, rounds + 1):
         for variant in VARIANTS:
-            async with ground.database(variant) as dsn:
+            async with database(ground, variant) as dsn:
                 async with session(dsn) as db:
                     await fill(db, rows, "s4", "running")
                     began = time.monotonic()

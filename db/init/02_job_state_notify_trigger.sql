@@ -1631,7 +1631,7 @@ BEGIN
             format('the role %s may not execute the functions of pgbaton, and the trigger runs with its rights', current_user);
     END IF;
     -- Plans are made once a session, perhaps while our tables are empty: they must be those for full ones.
-    IF (SELECT md5(prosrc) = '1a017cf2bb151362a23fcda04980235f' AND prosecdef
+    IF (SELECT md5(prosrc) = '90fb129c61f27615f9d82b14fc28d670' AND prosecdef
                AND proconfig = ARRAY['search_path=pg_catalog, pg_temp', 'enable_seqscan=off', 'plan_cache_mode=force_generic_plan']
           FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
         EXECUTE $ddl$
@@ -1697,6 +1697,15 @@ BEGIN
                     INSERT INTO pgbaton.dispatches (pipeline, job_key, tenant, stage, traceparent)
                     VALUES ('ad_creative', key, NEW."tenant_id"::text, next_stage, pgbaton.traceparent(trace));
                 END IF;
+            ELSIF next_stage IS NOT NULL THEN
+                -- Moved there by hand, or not for the first time: it stays in the trace that it has.
+                SELECT d.traceparent INTO trace FROM pgbaton.dispatches d
+                 WHERE d.pipeline = 'ad_creative' AND d.job_key = key
+                 ORDER BY d.id + 0 DESC LIMIT 1;
+                INSERT INTO pgbaton.dispatches (pipeline, job_key, tenant, stage, traceparent)
+                VALUES ('ad_creative', key, NEW."tenant_id"::text, next_stage, pgbaton.traceparent(trace))
+                ON CONFLICT (pipeline, job_key) WHERE state IN ('available', 'running', 'retryable') DO NOTHING;
+                known := FOUND;
             END IF;
         ELSIF next_stage IS NOT NULL THEN
             INSERT INTO pgbaton.dispatches (pipeline, job_key, tenant, stage)

@@ -139,6 +139,8 @@ class Dispatcher:
         lapsed, self._lapsed = self._lapsed, False
         room = 0 if lapsed or self._draining or self.worker is None else self._hands.room
         if not answers and not room:
+            if self._gate is not None:
+                self._gate.open()  # whatever is written, it is not for us until a call has ended
             return LULL if lapsed else self._poll_now()  # a call that ends wakes us
         reach = self._reach.now() if room else None
         try:
@@ -151,7 +153,7 @@ class Dispatcher:
         self._reach.came(claimed, everything=reach is None)
         if len(claimed) == room:
             if self._gate is not None:
-                self._gate.open()
+                self._gate.came_full()
             return 0.0
         busy = bool(claimed or answers)
         if reach is not None and (not busy or (self._gate is not None and self._gate.is_open)):

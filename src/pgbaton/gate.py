@@ -8,7 +8,7 @@ enough to do needs none. The gate of a pipeline is one advisory lock, with no fl
 - the trigger tries to share the lock until its commit (``pgbaton.nobody_sleeps``). If it can, no worker sleeps, and
   none can fall asleep before this commit is there to be claimed: no NOTIFY. If it cannot, be it that somebody only
   waits for the lock, it notifies;
-- a worker that has enough to do opens the gate. A dead one's lock frees itself.
+- a worker that has enough to do, or whose hands are full, opens the gate. A dead one's lock frees itself.
 
 Of several sleepers one holds the gate and starts at once when something is heard; the others follow a little later,
 lest all of them claim the same job. docs/reliability.md says how this is checked.
@@ -71,12 +71,16 @@ class Gate:
             self._opening.clear()
             self._closing.set()
 
-    def open(self) -> None:
+    def came_full(self) -> None:
         """A claim brought as much as it could; after some of these nobody needs to wake us."""
         self._full_turns += 1
-        if self._wanted and self._full_turns >= FULL_TURNS:
-            self._wanted = False
-            self._opening.set()
+        if self._full_turns >= FULL_TURNS:
+            self.open()
+
+    def open(self) -> None:
+        """Nobody needs to wake us: there is enough to do, or nothing that we could take on."""
+        self._wanted = False
+        self._opening.set()
 
     def heard(self) -> None:
         """Something was notified: wake now, or a little later where another worker is the one to start at once.

@@ -15,7 +15,14 @@ from benchmarks.latency import latencies
 from benchmarks.report import document
 from benchmarks.report.chart import chart
 from benchmarks.report.hops import hops_table, latency_table, writer_table
-from benchmarks.report.scale import backlog_table, bloat_table, bulk_table, drain_table, workers_table
+from benchmarks.report.scale import (
+    backlog_table,
+    bloat_table,
+    bulk_table,
+    drain_table,
+    history_table,
+    workers_table,
+)
 from benchmarks.report.table import figure, spread
 from benchmarks.report.targets import (
     Target,
@@ -29,7 +36,9 @@ from benchmarks.run import Run
 from benchmarks.scale.backlog import FEW, MANY, Backlog
 from benchmarks.scale.bloat import Bloat
 from benchmarks.scale.bulk import Bulk
+from benchmarks.scale.history import History
 from benchmarks.scale.workers import FLEETS, NOTHING, Fleets
+from benchmarks.scale.workers import VARIANTS as WORKERS
 from benchmarks.writer import CLIENTS, MATTERS, MIXES, VARIANTS, Writing
 
 ROOT = Path(__file__).parents[2]
@@ -114,13 +123,22 @@ def test_scale_has_its_tables_and_targets() -> None:
     backlog = Backlog({FEW: [1.0], MANY: [1.2]}, same, same, same, {"idle": 50, "few": 55, "many": 58})
     bloat = Bloat([(float(n), n * 10) for n in range(101)], total=1000)
     bulk = Bulk({v: [1.0 + n] for n, v in enumerate(VARIANTS)}, (9.0, 100.0), [(0, 50.0), (9, 54.0)])
-    keys = [(variant, size) for variant in VARIANTS[1:] for size in FLEETS]
+    keys = [(variant, size) for variant in WORKERS for size in FLEETS]
     tps = {(*key, mix): [100.0] for key in keys for mix in (NOTHING, MATTERS)}
     fleets = Fleets({key: [1.0] for key in keys}, {key: [1.0] for key in keys}, tps)
-    tables = [backlog_table(backlog), bloat_table(bloat), bulk_table(bulk), drain_table(bulk), workers_table(fleets)]
+    history = History({False: [10.0], True: [9.0]}, {False: [1.0], True: [1.1]})
+    tables = [
+        backlog_table(backlog),
+        history_table(history),
+        bloat_table(bloat),
+        bulk_table(bulk),
+        drain_table(bulk),
+        workers_table(fleets),
+    ]
+    assert "| hops/s | 10.0 | 9.00 | 0.90 |" in history_table(history).markdown()
     assert all(table.markdown().count("\n") >= 4 for table in tables)
     targets = backlog_targets(backlog) + bloat_targets(bloat) + bulk_targets(bulk)
-    assert [t.value for t in targets] == pytest.approx([50, 58, 1.2, 1.0, 2.0, 1.08])
+    assert [t.value for t in targets] == pytest.approx([50, 58, 1.2, 1.0, 3.0, 1.08])
     assert all(t.verdict.startswith("met") for t in targets)
 
 

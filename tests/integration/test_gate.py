@@ -12,6 +12,8 @@ from line import Ear, line, until
 from pgbaton.events import EventLog
 from pgbaton.gate import FULL_TURNS, Gate
 from pgbaton.loops import Wake
+from pgbaton.model import WAKE_CHANNEL
+from stage_server import Call, Say, StageServer, work
 
 HELD = "SELECT count(*) = $1 FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ExclusiveLock' AND granted"
 ASKED = "SELECT count(*) = $1 FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ExclusiveLock' AND NOT granted"
@@ -51,7 +53,7 @@ async def test_a_sleeping_worker_is_woken_at_once_where_nothing_is_published(dat
 
 async def test_what_a_writer_makes_who_began_before_the_worker_fell_asleep_is_found_when_he_ends(database: str) -> None:
     """He shares the gate, so he notifies nobody; the worker is not asleep before he has committed."""
-    async with line(database, channel=None) as craft, Ear.on(database, "pgbaton_wake") as ear:
+    async with line(database, channel=None) as craft, Ear.on(database, WAKE_CHANNEL) as ear:
         writer = await asyncpg.connect(database)
         transaction = writer.transaction()
         await transaction.start()
@@ -75,13 +77,36 @@ async def test_a_worker_opens_the_gate_only_when_it_has_had_enough_to_do_for_a_w
     async with line(database) as craft, gate(database) as (one, wake):
         await asleep(one, wake)
         for _ in range(FULL_TURNS - 1):
-            one.open()
+            one.came_full()
         await asyncio.sleep(0.1)
         assert await craft.db.fetchval(HELD, 1)
-        one.open()
+        one.came_full()
         await until(lambda: craft.db.fetchval(HELD, 0), "the gate is open")
         assert not one.held
         await asleep(one, wake)
+
+
+async def test_a_worker_whose_hands_are_full_lets_nobody_notify_it(database: str) -> None:
+    answering = asyncio.Event()
+
+    async def wait(server: StageServer, call: Call) -> Say:
+        await answering.wait()
+        return await work(server, call)
+
+    async with (
+        line(database, wait, channel=None) as craft,
+        Ear.on(database, WAKE_CHANNEL) as ear,
+        craft.worker(poll=60, capacity=1),
+    ):
+        await until(lambda: craft.db.fetchval(HELD, 1), "the worker sleeps")
+        await craft.add()
+        await asyncio.wait_for(craft.server.called.wait(), 10)
+        await until(lambda: craft.db.fetchval(HELD, 0), "the gate is open")
+        await ear.heard()
+        await craft.add_many(3)
+        assert await ear.heard() == []
+        answering.set()
+        await craft.until_settled()
 
 
 async def test_of_two_sleepers_one_starts_at_once_and_the_other_follows(database: str) -> None:

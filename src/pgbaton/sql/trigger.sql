@@ -57,6 +57,15 @@ BEGIN
                     INSERT INTO pgbaton.dispatches (pipeline, job_key, tenant, stage, traceparent)
                     VALUES ({pipeline}, key, {new_tenant}, next_stage, pgbaton.traceparent(trace));
                 END IF;
+            ELSIF next_stage IS NOT NULL THEN
+                -- Moved there by hand, or not for the first time: it stays in the trace that it has.
+                SELECT d.traceparent INTO trace FROM pgbaton.dispatches d
+                 WHERE d.pipeline = {pipeline} AND d.job_key = key
+                 ORDER BY d.id + 0 DESC LIMIT 1;
+                INSERT INTO pgbaton.dispatches (pipeline, job_key, tenant, stage, traceparent)
+                VALUES ({pipeline}, key, {new_tenant}, next_stage, pgbaton.traceparent(trace))
+                ON CONFLICT (pipeline, job_key) WHERE state IN ('available', 'running', 'retryable') DO NOTHING;
+                known := FOUND;
             END IF;
         ELSIF next_stage IS NOT NULL THEN
             INSERT INTO pgbaton.dispatches (pipeline, job_key, tenant, stage)
