@@ -1631,7 +1631,7 @@ BEGIN
             format('the role %s may not execute the functions of pgbaton, and the trigger runs with its rights', current_user);
     END IF;
     -- Plans are made once a session, perhaps while our tables are empty: they must be those for full ones.
-    IF (SELECT md5(prosrc) = '90fb129c61f27615f9d82b14fc28d670' AND prosecdef
+    IF (SELECT md5(prosrc) = 'd2a502743ea85cdf04a2329e8eb0255a' AND prosecdef
                AND proconfig = ARRAY['search_path=pg_catalog, pg_temp', 'enable_seqscan=off', 'plan_cache_mode=force_generic_plan']
           FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
         EXECUTE $ddl$
@@ -1689,9 +1689,11 @@ BEGIN
             RETURNING d.id, d.attempt, d.traceparent INTO settled_id, settled_attempt, trace;
             IF FOUND THEN
                 known := true;
-                UPDATE pgbaton.attempts t
-                   SET finished_at = clock_timestamp(), outcome = 'completed'
-                 WHERE t.dispatch_id = settled_id AND t.attempt = settled_attempt AND t.finished_at IS NULL;
+                IF settled_attempt > 0 THEN
+                    UPDATE pgbaton.attempts t
+                       SET finished_at = clock_timestamp(), outcome = 'completed'
+                     WHERE t.dispatch_id = settled_id AND t.attempt = settled_attempt AND t.finished_at IS NULL;
+                END IF;
                 IF next_stage IS NOT NULL THEN
                     -- No other can be open: whoever would have made one since has waited for us to settle this one.
                     INSERT INTO pgbaton.dispatches (pipeline, job_key, tenant, stage, traceparent)

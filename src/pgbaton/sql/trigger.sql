@@ -49,9 +49,11 @@ BEGIN
             RETURNING d.id, d.attempt, d.traceparent INTO settled_id, settled_attempt, trace;
             IF FOUND THEN
                 known := true;
-                UPDATE pgbaton.attempts t
-                   SET finished_at = clock_timestamp(), outcome = 'completed'
-                 WHERE t.dispatch_id = settled_id AND t.attempt = settled_attempt AND t.finished_at IS NULL;
+                IF settled_attempt > 0 THEN
+                    UPDATE pgbaton.attempts t
+                       SET finished_at = clock_timestamp(), outcome = 'completed'
+                     WHERE t.dispatch_id = settled_id AND t.attempt = settled_attempt AND t.finished_at IS NULL;
+                END IF;
                 IF next_stage IS NOT NULL THEN
                     -- No other can be open: whoever would have made one since has waited for us to settle this one.
                     INSERT INTO pgbaton.dispatches (pipeline, job_key, tenant, stage, traceparent)
