@@ -12,9 +12,15 @@ from pgbaton.events import Event, EventLog, describe
 RETRY_CAP = 1.0
 """Seconds between two tries at most while the database is away: work goes on soon after it is back."""
 SHARE = 0.1
-"""Of the time, for costly work."""
+"""Of the time, for work that is costly."""
 LONGEST = 5.0
-"""Seconds between two times at most to keep within that."""
+"""Seconds for which costly work rests at most."""
+
+
+def rest(took: float, share: float, least: float, most: float) -> float:
+    """For how many seconds work that ``took`` so many is to be left alone, that it takes up no more than about that
+    ``share`` of the time; from ``least`` to ``most``."""
+    return min(most, max(least, took / share))
 
 
 class Wake:
@@ -57,7 +63,7 @@ async def every(
         began = monotonic()
         try:
             await work()
-            pause = max(seconds, min(LONGEST, (monotonic() - began) / SHARE)) if costly else seconds
+            pause = rest(monotonic() - began, SHARE, seconds, max(seconds, LONGEST)) if costly else seconds
             backoff.reset()
         except Exception as error:
             log.warning(Event.DATABASE_AWAY, loop=name, error=describe(error))

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from time import monotonic
 
+from pgbaton.loops import rest
 from pgbaton.model import Dispatch
 
 LAG = 1.0
@@ -42,8 +43,8 @@ class Reach:
     def came(self, claimed: Sequence[Dispatch], *, everything: bool) -> None:
         """What a claim has brought; ``everything``: it had looked at everything."""
         if everything:
-            pause = (monotonic() - self._began) / SHARE
-            self._next_everything = monotonic() + min(LONGEST, max(EVERYTHING_EVERY, pause))
+            now = monotonic()
+            self._next_everything = now + rest(now - self._began, SHARE, EVERYTHING_EVERY, LONGEST)
         newest: dict[str, float] = {}
         for dispatch in claimed:
             since = self._began - (dispatch.waited or 0.0)  # we began before the claim: never too short a reach
