@@ -46,12 +46,12 @@ class Faults:
     def _wrapped(self, name: str, real: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         async def wrapped(owner: Any, *arguments: Any, **named: Any) -> Any:
             before, _ = _points(name, arguments, None)
-            for point in before:
-                self._strike(f"before_{point}", owner, arguments)
+            for point, spoken_of in before.items():
+                self._strike(f"before_{point}", owner, spoken_of)
             result = await real(owner, *arguments, **named)
             _, after = _points(name, arguments, result)
-            for point in after:
-                self._strike(f"after_{point}", owner, result)
+            for point, spoken_of in after.items():
+                self._strike(f"after_{point}", owner, spoken_of)
             return result
 
         return wrapped
@@ -80,13 +80,16 @@ class Faults:
         raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
 
 
-def _points(name: str, arguments: Any, result: Any) -> tuple[list[str], list[str]]:
-    """What a method is, before it and after it. A claim of nothing is no point of interest afterwards."""
+def _points(name: str, arguments: Any, result: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a method is, before it and after it, and what each speaks of: a claim of what was claimed, and of nothing
+    before. A claim of nothing is no point of interest afterwards."""
     if name != "turn":
-        return [name], [name]
+        return {name: arguments}, {name: result}
     _, limit, answers, *_ = arguments
-    note = ["note"] * bool(answers)
-    return note + ["claim"] * bool(limit), note + ["claim"] * bool(result and result[1])
+    seen, claimed = result or ({}, [])
+    before = ({"note": answers} if answers else {}) | ({"claim": ()} if limit else {})
+    after = ({"note": seen} if answers else {}) | ({"claim": claimed} if claimed else {})
+    return before, after
 
 
 def _jobs(seen: Any) -> list[str]:

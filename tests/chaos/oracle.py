@@ -183,7 +183,7 @@ class Evidence:
         self._troubles: dict[str, list[Entry]] = defaultdict(list)
         self._cut_off: list[tuple[float, float]] = []
         for entry in entries:
-            if entry.event in ("answered", "broken", "died", "committed"):
+            if entry.event in ("answered", "broken", "died", "committed", "failing"):
                 self._ends[entry["job"], entry["step"], entry["attempt"]].append(entry)
             elif entry.event in ("signalled", "frozen", "ended"):
                 self._troubles[entry["process"]].append(entry)
@@ -207,6 +207,8 @@ class Evidence:
                 return "accepted, timed out"
             if end.event in ("broken", "died"):
                 return "lost connection"
+        if any(end.event == "failing" for end in ends):
+            return "failed in the row"
         answered = any(end.event == "answered" for end in ends)
         if not answered and self._between(_process(before), before.at, again.at, ("SIGKILL",)):
             return "stage killed"

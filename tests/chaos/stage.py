@@ -129,6 +129,8 @@ class Stages:
         return finished
 
     async def mark_failed(self, call: Call) -> None:
+        # Once that is committed a worker may call again, before this process comes to say anything.
+        self.journal.write("failing", job=call.job, step=call.step, attempt=call.attempt)
         await self._moved(call, (call.step, "running"), "failed", effect=False)
 
     async def _moved(self, call: Call, source: tuple[str, str], status: str, *, effect: bool) -> bool:

@@ -16,10 +16,13 @@ from chaos import report
 from chaos.cluster import Cluster
 from chaos.expectations import Expectations, slowness
 from chaos.faults import FAULTS
+from chaos.faulty_worker import _jobs, _points
 from chaos.journal import Entry
 from chaos.oracle import Evidence, Verdict, _needless, _not_ours
 from chaos.plan import Plan
 from chaos.runner import play
+from pgbaton.model import Dispatch, State
+from pgbaton.outcome import Answer, Reply
 
 SHORT = ("worker_killed", "postgres_killed", "connections_of_workers_terminated", "stage_fails")
 
@@ -72,6 +75,8 @@ PLAN = Plan(timeout=4, lease=3)
         ([after(1.1, "begun"), after(1.2, "committed"), after(1.3, "answered", status=200)], None),
         ([after(1.3, "answered", status=503)], "answered 503"),
         ([after(2.3, "answered", status=503)], None),
+        ([after(1.3, "failing")], "failed in the row"),
+        ([after(1.3, "failing"), after(1.4, "answered", status=500)], "answered 500"),
         ([after(1.3, "broken", how="reset")], "lost connection"),
         ([done_to(1.5, "stage-1", "SIGKILL")], "stage killed"),
         ([after(1.3, "answered", status=200), done_to(1.5, "stage-1", "SIGKILL")], None),
@@ -99,6 +104,16 @@ def test_the_timeout_of_a_call_runs_while_nobody_reads_it() -> None:
 
 def test_one_attempt_that_arrives_twice_is_never_explained() -> None:
     assert Evidence([after(1.3, "answered", status=503)], PLAN).reason(call(1, 1), call(9, 1)) is None
+
+
+def test_a_turn_speaks_as_a_claim_of_what_it_claimed_alone() -> None:
+    answered, claimed = (Dispatch(n, f"job-{n}", "cut", State.RUNNING, 1, 1, None) for n in (1, 2))
+    turn = 1, 8, [(answered, Answer(Reply.ANSWERED, 200))], None
+    before, _ = _points("turn", turn, None)
+    _, after_it = _points("turn", turn, ({1: answered}, [claimed]))
+    assert {point: _jobs(of) for point, of in before.items()} == {"note": ["job-1"], "claim": []}
+    assert {point: _jobs(of) for point, of in after_it.items()} == {"note": ["job-1"], "claim": ["job-2"]}
+    assert _points("turn", (1, 8, [], None), ({}, [])) == ({"claim": ()}, {})
 
 
 CONFLICT = "could not serialize access due to read/write dependencies among transactions"
