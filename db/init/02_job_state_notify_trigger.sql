@@ -1631,7 +1631,7 @@ BEGIN
             format('the role %s may not execute the functions of pgbaton, and the trigger runs with its rights', current_user);
     END IF;
     -- Plans are made once a session, perhaps while our tables are empty: they must be those for full ones.
-    IF (SELECT md5(prosrc) = 'd2a502743ea85cdf04a2329e8eb0255a' AND prosecdef
+    IF (SELECT md5(prosrc) = '8f92bd5b9ccf1460e18edbbc94edcc8a' AND prosecdef
                AND proconfig = ARRAY['search_path=pg_catalog, pg_temp', 'enable_seqscan=off', 'plan_cache_mode=force_generic_plan']
           FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
         EXECUTE $ddl$
@@ -1704,14 +1704,11 @@ BEGIN
                 SELECT d.traceparent INTO trace FROM pgbaton.dispatches d
                  WHERE d.pipeline = 'ad_creative' AND d.job_key = key
                  ORDER BY d.id + 0 DESC LIMIT 1;
-                INSERT INTO pgbaton.dispatches (pipeline, job_key, tenant, stage, traceparent)
-                VALUES ('ad_creative', key, NEW."tenant_id"::text, next_stage, pgbaton.traceparent(trace))
-                ON CONFLICT (pipeline, job_key) WHERE state IN ('available', 'running', 'retryable') DO NOTHING;
-                known := FOUND;
             END IF;
-        ELSIF next_stage IS NOT NULL THEN
-            INSERT INTO pgbaton.dispatches (pipeline, job_key, tenant, stage)
-            VALUES ('ad_creative', key, NEW."tenant_id"::text, next_stage)
+        END IF;
+        IF next_stage IS NOT NULL AND NOT known THEN
+            INSERT INTO pgbaton.dispatches (pipeline, job_key, tenant, stage, traceparent)
+            VALUES ('ad_creative', key, NEW."tenant_id"::text, next_stage, pgbaton.traceparent(trace))
             ON CONFLICT (pipeline, job_key) WHERE state IN ('available', 'running', 'retryable') DO NOTHING;
             known := FOUND;
         END IF;

@@ -82,6 +82,10 @@ class Dispatcher:
         """The attempts in this worker's hands, as (dispatch id, attempt)."""
         return self._hands.held
 
+    def not_in_hand(self, given: Sequence[Dispatch]) -> list[Dispatch]:
+        """Those of ``given`` that are not in this worker's hands just now."""
+        return [d for d in given if d not in self._hands]
+
     async def unknown(self, given: Sequence[Dispatch]) -> list[Dispatch]:
         """Those of ``given``, which the table gives to this worker, that are not in its hands: their claim's reply was
         lost. While a claim is under way, it may have committed already, nobody can say; where that lasts, none."""
@@ -91,7 +95,7 @@ class Dispatcher:
         except TimeoutError:
             return []
         try:
-            return [d for d in given if (d.id, d.attempt) not in self._hands.held]
+            return self.not_in_hand(given)
         finally:
             self._claiming.release()
 
@@ -224,7 +228,7 @@ class Dispatcher:
             again = await self._settler.settle(calls, seen)
         except Exception as error:
             self._log.warning(Event.DATABASE_AWAY, loop="settle", error=describe(error))
-            again = [call for call in calls if (call.dispatch.id, call.dispatch.attempt) in self._hands.held]
+            again = [call for call in calls if call.dispatch in self._hands]
         self._wake.set()  # a retry may be due sooner than we have thought
         if again:
             asyncio.get_running_loop().call_later(HELD_ROW_PAUSE, self._hands.put_down, again)

@@ -45,6 +45,9 @@ class Hands:
     def __bool__(self) -> bool:
         return bool(self._calls)
 
+    def __contains__(self, dispatch: Dispatch) -> bool:
+        return (dispatch.id, dispatch.attempt) in self._calls
+
     @property
     def held(self) -> frozenset[tuple[int, int]]:
         """The attempts in these hands."""

@@ -19,8 +19,8 @@ LONGEST = 5.0
 
 def rest(took: float, share: float, least: float, most: float) -> float:
     """For how many seconds work that ``took`` so many is to be left alone, that it takes up no more than about that
-    ``share`` of the time; from ``least`` to ``most``."""
-    return min(most, max(least, took / share))
+    ``share`` of the time; up to ``most``, and never less than ``least``."""
+    return max(least, min(most, took / share))
 
 
 class Wake:
@@ -63,7 +63,7 @@ async def every(
         began = monotonic()
         try:
             await work()
-            pause = rest(monotonic() - began, SHARE, seconds, max(seconds, LONGEST)) if costly else seconds
+            pause = rest(monotonic() - began, SHARE, seconds, LONGEST) if costly else seconds
             backoff.reset()
         except Exception as error:
             log.warning(Event.DATABASE_AWAY, loop=name, error=describe(error))

@@ -105,7 +105,7 @@ class Worker:
 
         async def not_in_hand(page: list[Dispatch]) -> list[Dispatch]:
             # Under a lease that we had before, perhaps: then nobody need call it again.
-            return [d for d in page if (d.id, d.attempt) not in self._dispatcher.held]
+            return self._dispatcher.not_in_hand(page)
 
         async def overdue(after: int) -> list[Dispatch]:
             return await self._store.overdue(after, PAGE)

@@ -64,14 +64,11 @@ BEGIN
                 SELECT d.traceparent INTO trace FROM pgbaton.dispatches d
                  WHERE d.pipeline = {pipeline} AND d.job_key = key
                  ORDER BY d.id + 0 DESC LIMIT 1;
-                INSERT INTO pgbaton.dispatches (pipeline, job_key, tenant, stage, traceparent)
-                VALUES ({pipeline}, key, {new_tenant}, next_stage, pgbaton.traceparent(trace))
-                ON CONFLICT (pipeline, job_key) WHERE state IN ('available', 'running', 'retryable') DO NOTHING;
-                known := FOUND;
             END IF;
-        ELSIF next_stage IS NOT NULL THEN
-            INSERT INTO pgbaton.dispatches (pipeline, job_key, tenant, stage)
-            VALUES ({pipeline}, key, {new_tenant}, next_stage)
+        END IF;
+        IF next_stage IS NOT NULL AND NOT known THEN
+            INSERT INTO pgbaton.dispatches (pipeline, job_key, tenant, stage, traceparent)
+            VALUES ({pipeline}, key, {new_tenant}, next_stage, pgbaton.traceparent(trace))
             ON CONFLICT (pipeline, job_key) WHERE state IN ('available', 'running', 'retryable') DO NOTHING;
             known := FOUND;
         END IF;
