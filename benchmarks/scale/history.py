@@ -23,8 +23,8 @@ HISTORY = f"""
 SET session_replication_role = replica;
 INSERT INTO jobs SELECT gen_random_uuid(), 'acme', 's{HOPS}', 'done' FROM generate_series(1, $settled / {HOPS});
 RESET session_replication_role;
-INSERT INTO pgbaton.dispatches (pipeline, job_key, tenant, stage, state, attempt, available_at, created_at, settled_at)
-SELECT 'bench', job_id, tenant_id, 's' || hop, 'completed', 1, at, at, at
+INSERT INTO pgbaton.settled (id, pipeline, job_key, tenant, stage, state, attempt, available_at, created_at, settled_at)
+SELECT nextval('pgbaton.dispatches_id_seq'), 'bench', job_id, tenant_id, 's' || hop, 'completed', 1, at, at, at
   FROM jobs CROSS JOIN generate_series(1, {HOPS}) AS hop
  CROSS JOIN LATERAL (SELECT now() - random() * interval '7 days') AS t (at);
 INSERT INTO pgbaton.attempts (dispatch_id, attempt, worker, started_at, finished_at, outcome, http_status)

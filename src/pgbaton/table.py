@@ -80,6 +80,7 @@ class JobTable:
             "status_type": self.status_type,
             "matching": sql.read("queries/matching.sql").rstrip(),
             "attempts": "pgbaton.attempts",
+            "dispatches": "pgbaton.dispatches",
             "columns": columns,
             "touch": ", updated_at = clock_timestamp()" if self.has_updated_at else "",
             "updated_at": "j.updated_at::timestamptz" if self.has_updated_at else "NULL::timestamptz",

@@ -51,9 +51,9 @@ WITH passed AS (
     SELECT i, k, now() - make_interval(secs => $4 * ($5 + r(i, 3)) + (cardinality($3::text[]) + 1 - k) * 9) AS began
       FROM generate_series($1::bigint, $1::bigint + $2 - 1) AS i, generate_series(1, cardinality($3::text[])) AS k
 ), made AS (
-    INSERT INTO pgbaton.dispatches (pipeline, job_key, tenant, stage, state, attempt, available_at, created_at,
-                                    settled_at)
-    SELECT 'ad_creative', job(i)::text, (SELECT tenant_id FROM jobs WHERE job_id = job(i)), ($3::text[])[k],
+    INSERT INTO pgbaton.settled (id, pipeline, job_key, tenant, stage, state, attempt, available_at, created_at,
+                                 settled_at)
+    SELECT nextval('pgbaton.dispatches_id_seq'), 'ad_creative', job(i)::text, (SELECT tenant_id FROM jobs WHERE job_id = job(i)), ($3::text[])[k],
            'completed', 1, began, began,
            began + make_interval(secs => 0.2 + 1.5 * r(i * 7 + k, 4)
                                          + (CASE k WHEN 1 THEN 5 WHEN 5 THEN 6 ELSE 1 END) * (0.4 + r(i * 7 + k, 5)))
@@ -87,6 +87,12 @@ SELECT m.id, a, 'app-yh-1', m.created_at + make_interval(secs => $7 * 0.18 * (a 
        CASE WHEN $4 IN ('dead', 'retryable') THEN 500 END,
        CASE WHEN $4 IN ('dead', 'retryable') THEN ($6::text[])[1 + m.id % cardinality($6::text[])] END
   FROM made AS m, generate_series(1, $5::integer) AS a
+"""
+
+# The trigger that keeps what is settled apart is off while the scene is made.
+APART = """
+WITH gone AS (DELETE FROM ONLY pgbaton.dispatches WHERE settled_at IS NOT NULL RETURNING *)
+INSERT INTO pgbaton.settled SELECT * FROM gone
 """
 
 # Ids are given in the order of time, and readers rely on it.
@@ -173,6 +179,7 @@ async def build(dsn: str, *, prepared: bool = False, scale: float = 1.0) -> None
             "UPDATE pgbaton.dispatches SET worker = (SELECT max(id) FROM pgbaton.workers) "
             "WHERE id = (SELECT min(id) FROM pgbaton.dispatches WHERE state = 'running' AND stage = 'planner')"
         )
+        await db.execute(APART)
         await db.execute(IN_ORDER)
         await db.execute("SET session_replication_role = origin")
         await db.execute("ANALYZE")

@@ -74,6 +74,8 @@ async def test_damage_is_found(database: str, damage: str, finding: str) -> None
         "ALTER TABLE jobs DISABLE TRIGGER ALL; DELETE FROM jobs",
         "UPDATE pgbaton.dispatches SET state = 'running'",
         "INSERT INTO pgbaton.attempts (dispatch_id, attempt, worker) SELECT id, 5, 'w' FROM pgbaton.dispatches",
+        "ALTER TABLE pgbaton.dispatches DISABLE TRIGGER ALL;"
+        "UPDATE pgbaton.dispatches SET state = 'dead', settled_at = now(); UPDATE jobs SET status = 'by hand'",
         "DROP INDEX pgbaton.dispatches_one_open;"
         "INSERT INTO pgbaton.dispatches (pipeline, job_key, stage) "
         "SELECT pipeline, job_key, stage FROM pgbaton.dispatches",

@@ -13,6 +13,7 @@ from pgbaton import sql
 from pgbaton.insights.bounded import TooWide, at_most
 from pgbaton.model import State
 
+OPEN = frozenset({State.AVAILABLE, State.RUNNING, State.RETRYABLE})
 CAP = 10_000
 """Counting stops one above this."""
 SETTLED_AT_MOST = 20_000
@@ -106,11 +107,11 @@ async def list_jobs(
     try:
         async with at_most(conn, timeout):
             if bounded:
-                rows = await conn.fetch(_query("list_jobs", "newest_failed"), *asked, look_back)
+                rows = await conn.fetch(_query("list_jobs", filters, "newest_failed"), *asked, look_back)
                 if len(rows) <= limit:
                     end = await conn.fetchrow(sql.read("queries/failed_until.sql"), before, look_back)
             else:
-                rows = await conn.fetch(_query("list_jobs"), *asked)
+                rows = await conn.fetch(_query("list_jobs", filters), *asked)
     except TooWide:
         return JobPage((), None, too_wide=True)
     found = tuple(ListedJob(**dict(row)) for row in rows[:limit])
@@ -123,7 +124,7 @@ async def count_jobs(conn: asyncpg.Connection, filters: JobFilter, *, timeout: f
     """How many dispatches match, up to 10,001; ``None`` where that takes longer than ``timeout`` seconds."""
     try:
         async with at_most(conn, timeout):
-            return int(await conn.fetchval(_query("count_jobs"), *arguments(filters), None, CAP + 1))
+            return int(await conn.fetchval(_query("count_jobs", filters), *arguments(filters), None, CAP + 1))
     except TooWide:
         return None
 
@@ -151,10 +152,20 @@ def _by_error_alone(filters: JobFilter) -> bool:
     return bool(filters.error or filters.error_group) and not narrow
 
 
-def _query(name: str, attempts: str | None = None) -> str:
+def _query(name: str, filters: JobFilter, attempts: str | None = None) -> str:
     among = sql.read(f"queries/{attempts}.sql").rstrip() if attempts else "pgbaton.attempts"
-    parts = {"matching": sql.read("queries/matching.sql").rstrip(), "attempts": among}
+    matching = sql.read("queries/matching.sql").rstrip()
+    parts = {"matching": matching, "attempts": among, "dispatches": _tables(filters)}
     return sql.render(sql.read(f"queries/{name}.sql"), parts)
+
+
+def _tables(filters: JobFilter) -> str:
+    """Where dispatches in the wanted states are: what is open and what is settled are tables of their own."""
+    if filters.states and OPEN.issuperset(filters.states):
+        return "ONLY pgbaton.dispatches"
+    if filters.states and OPEN.isdisjoint(filters.states):
+        return "pgbaton.settled"
+    return "pgbaton.dispatches"
 
 
 def _plain_pattern(text: str) -> str:

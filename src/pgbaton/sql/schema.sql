@@ -11,10 +11,10 @@ BEGIN
     -- A failure counts once. Where no attempt that was under way then is under way still, a worker has counted it by
     -- the answer and the row, and what is open now is a later attempt's.
     IF now_status IS DISTINCT FROM 'failed'
-       OR NOT EXISTS (SELECT FROM pgbaton.dispatches d
+       OR NOT EXISTS (SELECT FROM ONLY pgbaton.dispatches d
                        WHERE d.pipeline = job_pipeline AND d.job_key = key AND d.stage = now_step
                          AND d.state IN ('available', 'running', 'retryable'))
-       OR EXISTS (SELECT FROM pgbaton.dispatches d
+       OR EXISTS (SELECT FROM ONLY pgbaton.dispatches d
                     JOIN pgbaton.attempts t ON t.dispatch_id = d.id AND t.attempt = d.attempt
                    WHERE d.pipeline = job_pipeline AND d.job_key = key AND d.stage = now_step AND d.state = 'running'
                      AND t.started_at <= newest)
@@ -37,7 +37,7 @@ BEGIN
                                                WHERE ended.step = s.step
                                                  AND ended.ended_at BETWEEN d.created_at AND e.entered_at))
          LIMIT 1
-        ON CONFLICT (pipeline, job_key) WHERE state IN ('available', 'running', 'retryable') DO NOTHING;
+        ON CONFLICT (pipeline, job_key) DO NOTHING;
         due := due OR FOUND;
     END IF;
     RETURN due;
@@ -54,14 +54,20 @@ CREATE FUNCTION pgbaton.cancel_open(job_pipeline text, keys text[]) RETURNS void
 DECLARE
     ids bigint[];
 BEGIN
-    WITH cancelled AS (
-        UPDATE pgbaton.dispatches d
-           SET state = 'cancelled', worker = NULL, deadline = NULL, settled_at = clock_timestamp()
+    WITH gone AS (
+        DELETE FROM ONLY pgbaton.dispatches d
          WHERE d.pipeline = job_pipeline AND d.job_key = ANY (keys)
            AND d.state IN ('available', 'running', 'retryable')
-        RETURNING d.id
+        RETURNING d.*
+    ), kept AS (
+        INSERT INTO pgbaton.settled AS s (id, pipeline, job_key, tenant, stage, state, attempt, failures, available_at,
+                                          created_at, settled_at, traceparent)
+        SELECT g.id, g.pipeline, g.job_key, g.tenant, g.stage, 'cancelled', g.attempt, g.failures, g.available_at,
+               g.created_at, clock_timestamp(), g.traceparent
+          FROM gone g
+        RETURNING s.id
     )
-    SELECT array_agg(c.id) INTO ids FROM cancelled c;
+    SELECT array_agg(k.id) INTO ids FROM kept k;
     UPDATE pgbaton.attempts t
        SET finished_at = clock_timestamp(), outcome = 'superseded'
      WHERE t.dispatch_id = ANY (ids) AND t.finished_at IS NULL;
@@ -124,7 +130,7 @@ BEGIN
                 PERFORM 1 FROM pgbaton.stages st
                   WHERE st.pipeline = for_pipeline AND st.step = s.step FOR NO KEY UPDATE;
                 SELECT greatest(least(free, s.concurrency - count(*)), 0) INTO free
-                  FROM pgbaton.dispatches d
+                  FROM ONLY pgbaton.dispatches d
                  WHERE d.pipeline = for_pipeline AND d.stage = s.step AND d.state = 'running';
             END IF;
             slots[s.turn] := free;
@@ -142,7 +148,7 @@ BEGIN
             SELECT n.id, n.tenant
               FROM unnest(steps, slots) AS st (step, slots)
              CROSS JOIN LATERAL (
-                    SELECT d.id, d.tenant FROM pgbaton.dispatches d
+                    SELECT d.id, d.tenant FROM ONLY pgbaton.dispatches d
                      WHERE d.pipeline = for_pipeline AND d.stage = st.step
                        AND d.state IN ('available', 'retryable') AND d.available_at <= moment
                      ORDER BY d.available_at, d.id
@@ -152,12 +158,12 @@ BEGIN
              WHERE p.pipeline = for_pipeline AND p.resumed_at IS NULL AND p.tenant IN (SELECT next.tenant FROM next)
                FOR SHARE SKIP LOCKED
         ), held AS MATERIALIZED (
-            SELECT d.id FROM pgbaton.dispatches d
+            SELECT d.id FROM ONLY pgbaton.dispatches d
              WHERE d.id IN (SELECT next.id FROM next JOIN paused ON paused.tenant = next.tenant)
                AND d.state IN ('available', 'retryable')
                FOR NO KEY UPDATE SKIP LOCKED
         )
-        UPDATE pgbaton.dispatches d SET available_at = pgbaton.parked() FROM held WHERE d.id = held.id;
+        UPDATE ONLY pgbaton.dispatches d SET available_at = pgbaton.parked() FROM held WHERE d.id = held.id;
         GET DIAGNOSTICS parked = ROW_COUNT;
         EXIT WHEN parked = 0;
         parked_in_all := parked_in_all + parked;
@@ -166,7 +172,7 @@ BEGIN
         SELECT n.id
           FROM unnest(steps, slots, since) WITH ORDINALITY AS st (step, slots, since, turn)
          CROSS JOIN LATERAL (
-                SELECT d.id FROM pgbaton.dispatches d
+                SELECT d.id FROM ONLY pgbaton.dispatches d
                  WHERE d.pipeline = for_pipeline AND d.stage = st.step
                    AND d.state IN ('available', 'retryable') AND d.available_at <= moment
                    AND d.available_at >= coalesce(st.since, '-infinity')
@@ -179,7 +185,7 @@ BEGIN
     END IF;
     RETURN QUERY
     WITH claimed AS (
-        UPDATE pgbaton.dispatches d
+        UPDATE ONLY pgbaton.dispatches d
            SET state = 'running', worker = for_worker, attempt = d.attempt + 1
          WHERE d.id = ANY (due)
            AND (NOT any_paused
@@ -197,7 +203,7 @@ BEGIN
         -- While the probe is out, nobody else sends one.
         UPDATE pgbaton.stages st SET open_until = clock_timestamp() + interval '15 s'
          WHERE st.pipeline = for_pipeline AND st.step = ANY (probed)
-           AND st.step IN (SELECT d.stage FROM pgbaton.dispatches d
+           AND st.step IN (SELECT d.stage FROM ONLY pgbaton.dispatches d
                             WHERE d.id = ANY (due) AND d.state = 'running' AND d.worker = for_worker);
     END IF;
 END
@@ -242,7 +248,7 @@ CREATE FUNCTION pgbaton.forget(job_pipeline text, keys text[]) RETURNS text[]
     AS $_$
 DECLARE
     held constant text[] := ARRAY(
-        SELECT d.job_key FROM pgbaton.dispatches d
+        SELECT d.job_key FROM ONLY pgbaton.dispatches d
          WHERE d.pipeline = job_pipeline AND d.job_key = ANY (keys) AND d.state IN ('available', 'running', 'retryable')
            FOR NO KEY UPDATE SKIP LOCKED);
     absent constant text := (
@@ -311,9 +317,24 @@ CREATE FUNCTION pgbaton.jobs_truncated(job_pipeline text) RETURNS void
 BEGIN
     IF current_setting('transaction_isolation') IN ('read committed', 'read uncommitted') THEN
         PERFORM pgbaton.cancel_open(job_pipeline, ARRAY(
-            SELECT d.job_key FROM pgbaton.dispatches d
+            SELECT d.job_key FROM ONLY pgbaton.dispatches d
              WHERE d.pipeline = job_pipeline AND d.state IN ('available', 'running', 'retryable')));
     END IF;
+END
+$$;
+
+CREATE FUNCTION pgbaton.keep_settled() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+BEGIN
+    DELETE FROM ONLY pgbaton.dispatches d WHERE d.id = NEW.id;
+    IF FOUND THEN
+        INSERT INTO pgbaton.settled SELECT NEW.*;
+    END IF;
+    RETURN NULL;
 END
 $$;
 
@@ -362,7 +383,7 @@ DECLARE
     parent text;
 BEGIN
     SELECT d.id, d.stage, d.failures, d.traceparent, s.after, s.attempts INTO open_dispatch
-      FROM pgbaton.dispatches d JOIN pgbaton.stages s ON s.pipeline = d.pipeline AND s.step = d.stage
+      FROM ONLY pgbaton.dispatches d JOIN pgbaton.stages s ON s.pipeline = d.pipeline AND s.step = d.stage
      WHERE d.pipeline = job_pipeline AND d.job_key = key AND d.state IN ('available', 'running', 'retryable');
     parent := open_dispatch.traceparent;
     IF open_dispatch.id IS NOT NULL THEN
@@ -385,7 +406,7 @@ BEGIN
 
     IF new_state IS NOT NULL THEN
         due := new_state = 'retryable';
-        UPDATE pgbaton.dispatches d
+        UPDATE ONLY pgbaton.dispatches d
            SET state = new_state,
                failures = d.failures + (new_outcome = 'failed')::integer,
                worker = NULL,
@@ -419,7 +440,7 @@ BEGIN
         SELECT job_pipeline, key, job_tenant, s.step, pgbaton.traceparent(parent)
           FROM pgbaton.stages s
          WHERE s.pipeline = job_pipeline AND s.after = new_step AND s.routed
-        ON CONFLICT (pipeline, job_key) WHERE state IN ('available', 'running', 'retryable')
+        ON CONFLICT (pipeline, job_key)
         DO UPDATE SET state = dispatches.state WHERE false;
         due := due OR FOUND;
     END IF;
@@ -557,6 +578,12 @@ CREATE TABLE pgbaton.pipelines (
 
 COMMENT ON COLUMN pgbaton.pipelines.channel IS 'every change is published there; null: workers are woken by pgbaton_wake only';
 
+CREATE TABLE pgbaton.settled (
+)
+INHERITS (pgbaton.dispatches);
+
+COMMENT ON TABLE pgbaton.settled IS 'dispatches that are completed, dead or cancelled';
+
 CREATE TABLE pgbaton.stages (
     pipeline text NOT NULL,
     step text NOT NULL,
@@ -599,6 +626,18 @@ ALTER TABLE pgbaton.workers ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+ALTER TABLE ONLY pgbaton.settled ALTER COLUMN state SET DEFAULT 'available'::text;
+
+ALTER TABLE ONLY pgbaton.settled ALTER COLUMN attempt SET DEFAULT 0;
+
+ALTER TABLE ONLY pgbaton.settled ALTER COLUMN failures SET DEFAULT 0;
+
+ALTER TABLE ONLY pgbaton.settled ALTER COLUMN available_at SET DEFAULT clock_timestamp();
+
+ALTER TABLE ONLY pgbaton.settled ALTER COLUMN created_at SET DEFAULT clock_timestamp();
+
+ALTER TABLE ONLY pgbaton.settled ALTER COLUMN traceparent SET DEFAULT pgbaton.traceparent(NULL::text);
+
 ALTER TABLE ONLY pgbaton.attempts
     ADD CONSTRAINT attempts_pkey PRIMARY KEY (dispatch_id, attempt);
 
@@ -623,6 +662,9 @@ ALTER TABLE ONLY pgbaton.pipelines
 ALTER TABLE ONLY pgbaton.pipelines
     ADD CONSTRAINT pipelines_pkey PRIMARY KEY (name);
 
+ALTER TABLE ONLY pgbaton.settled
+    ADD CONSTRAINT settled_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY pgbaton.stages
     ADD CONSTRAINT stages_pkey PRIMARY KEY (pipeline, step);
 
@@ -633,21 +675,27 @@ CREATE INDEX attempts_failed ON pgbaton.attempts USING btree (dispatch_id, attem
 
 CREATE INDEX dispatches_due ON pgbaton.dispatches USING btree (pipeline, stage, available_at, id) WHERE (state = ANY (ARRAY['available'::text, 'retryable'::text]));
 
-CREATE INDEX dispatches_of_job ON pgbaton.dispatches USING btree (job_key text_pattern_ops, id);
-
 CREATE INDEX dispatches_of_tenant ON pgbaton.dispatches USING btree (pipeline, "left"(tenant, 64), id) WHERE (tenant IS NOT NULL);
 
-CREATE UNIQUE INDEX dispatches_one_open ON pgbaton.dispatches USING btree (pipeline, job_key) WHERE (state = ANY (ARRAY['available'::text, 'running'::text, 'retryable'::text]));
+CREATE UNIQUE INDEX dispatches_one_open ON pgbaton.dispatches USING btree (job_key text_pattern_ops, pipeline);
 
 CREATE INDEX dispatches_running ON pgbaton.dispatches USING btree (pipeline, stage, worker) WHERE (state = 'running'::text);
 
-CREATE INDEX dispatches_settled ON pgbaton.dispatches USING btree (settled_at) WHERE (settled_at IS NOT NULL);
-
 CREATE INDEX dispatches_troubled ON pgbaton.dispatches USING btree (pipeline, stage, state, id) WHERE (state = ANY (ARRAY['retryable'::text, 'dead'::text, 'cancelled'::text]));
 
-CREATE INDEX dispatches_troubled_newest ON pgbaton.dispatches USING btree (pipeline, id, state) WHERE (state = ANY (ARRAY['retryable'::text, 'dead'::text, 'cancelled'::text]));
+CREATE INDEX settled_lately ON pgbaton.settled USING btree (settled_at);
+
+CREATE INDEX settled_of_job ON pgbaton.settled USING btree (job_key text_pattern_ops, id);
+
+CREATE INDEX settled_of_tenant ON pgbaton.settled USING btree (pipeline, "left"(tenant, 64), id) WHERE (tenant IS NOT NULL);
+
+CREATE INDEX settled_troubled ON pgbaton.settled USING btree (pipeline, stage, state, id) WHERE (state = ANY (ARRAY['retryable'::text, 'dead'::text, 'cancelled'::text]));
+
+CREATE INDEX settled_troubled_newest ON pgbaton.settled USING btree (pipeline, id, state) WHERE (state = ANY (ARRAY['retryable'::text, 'dead'::text, 'cancelled'::text]));
 
 CREATE UNIQUE INDEX stages_one_route_per_state ON pgbaton.stages USING btree (pipeline, after) WHERE routed;
+
+CREATE TRIGGER keep_settled AFTER INSERT OR UPDATE ON pgbaton.dispatches FOR EACH ROW WHEN ((new.settled_at IS NOT NULL)) EXECUTE FUNCTION pgbaton.keep_settled();
 
 ALTER TABLE ONLY pgbaton.paused_tenants
     ADD CONSTRAINT paused_tenants_pipeline_fkey FOREIGN KEY (pipeline) REFERENCES pgbaton.pipelines(name) ON DELETE CASCADE;

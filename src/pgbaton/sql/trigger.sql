@@ -2,8 +2,12 @@
 DECLARE
     key text;
     next_stage text;
-    settled_id bigint;
-    settled_attempt integer;
+    done_id bigint;
+    done_tenant text;
+    done_attempt integer;
+    done_failures integer;
+    done_available_at timestamptz;
+    done_created_at timestamptz;
     trace text;
     known boolean := false;
     changed_at timestamptz;
@@ -42,17 +46,20 @@ BEGIN
     ELSIF NEW.{status}::text = 'done' THEN
         next_stage := CASE NEW.{step}::text {next_stages} END;
         IF NEW.{step}::text IN ({stages}) THEN
-            UPDATE pgbaton.dispatches d
-               SET state = 'completed', worker = NULL, deadline = NULL, settled_at = clock_timestamp()
-             WHERE d.pipeline = {pipeline} AND d.job_key = key AND d.state IN ('available', 'running', 'retryable')
-               AND d.stage = NEW.{step}::text
-            RETURNING d.id, d.attempt, d.traceparent INTO settled_id, settled_attempt, trace;
+            DELETE FROM ONLY pgbaton.dispatches d
+             WHERE d.pipeline = {pipeline} AND d.job_key = key AND d.stage = NEW.{step}::text AND d.settled_at IS NULL
+            RETURNING d.id, d.tenant, d.attempt, d.failures, d.available_at, d.created_at, d.traceparent
+                 INTO done_id, done_tenant, done_attempt, done_failures, done_available_at, done_created_at, trace;
             IF FOUND THEN
                 known := true;
-                IF settled_attempt > 0 THEN
+                INSERT INTO pgbaton.settled (id, pipeline, job_key, tenant, stage, state, attempt, failures, available_at,
+                                             created_at, settled_at, traceparent)
+                VALUES (done_id, {pipeline}, key, done_tenant, NEW.{step}::text, 'completed', done_attempt, done_failures,
+                        done_available_at, done_created_at, clock_timestamp(), trace);
+                IF done_attempt > 0 THEN
                     UPDATE pgbaton.attempts t
                        SET finished_at = clock_timestamp(), outcome = 'completed'
-                     WHERE t.dispatch_id = settled_id AND t.attempt = settled_attempt AND t.finished_at IS NULL;
+                     WHERE t.dispatch_id = done_id AND t.attempt = done_attempt AND t.finished_at IS NULL;
                 END IF;
                 IF next_stage IS NOT NULL THEN
                     -- No other can be open: whoever would have made one since has waited for us to settle this one.
@@ -69,12 +76,12 @@ BEGIN
         IF next_stage IS NOT NULL AND NOT known THEN
             INSERT INTO pgbaton.dispatches (pipeline, job_key, tenant, stage, traceparent)
             VALUES ({pipeline}, key, {new_tenant}, next_stage, pgbaton.traceparent(trace))
-            ON CONFLICT (pipeline, job_key) WHERE state IN ('available', 'running', 'retryable') DO NOTHING;
+            ON CONFLICT (pipeline, job_key) DO NOTHING;
             known := FOUND;
         END IF;
     ELSE
         -- Nothing becomes due; where nothing is due either, or what is due begins, there is nothing to settle.
-        PERFORM FROM pgbaton.dispatches d
+        PERFORM FROM ONLY pgbaton.dispatches d
           WHERE d.pipeline = {pipeline} AND d.job_key = key AND d.state IN ('available', 'running', 'retryable')
             AND (d.stage IS DISTINCT FROM NEW.{step}::text OR NEW.{status}::text IS DISTINCT FROM 'running');
         known := NOT FOUND;

@@ -24,7 +24,7 @@ WITH taken AS MATERIALIZED (
     SELECT job_key FROM forgotten
      UNION ALL
     SELECT job_key FROM gone
-     WHERE NOT EXISTS (SELECT FROM pgbaton.dispatches AS d
+     WHERE NOT EXISTS (SELECT FROM ONLY pgbaton.dispatches AS d
                         WHERE d.pipeline = $1 AND d.job_key = gone.job_key
                           AND d.state IN ('available', 'running', 'retryable'))
 ), removed AS (

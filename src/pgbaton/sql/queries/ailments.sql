@@ -2,7 +2,7 @@
 SELECT 'no_worker' AS name, format('no worker is alive for the pipeline %s, and %s dispatches are due', p.name, due.n) AS what,
        'pgbaton run --config FILE' AS remedy
   FROM pgbaton.pipelines p
- CROSS JOIN LATERAL (SELECT count(*) AS n FROM pgbaton.dispatches d
+ CROSS JOIN LATERAL (SELECT count(*) AS n FROM ONLY pgbaton.dispatches d
                       WHERE d.pipeline = p.name AND d.state IN ('available', 'retryable')
                         AND d.available_at <= clock_timestamp()) due
  WHERE due.n > 0
@@ -22,14 +22,14 @@ UNION ALL
 SELECT 'stage_without_route', format('%s dispatches wait for the stage %s of %s, which is not in the pipeline any more',
                                      count(*), s.step, s.pipeline),
        'attach a pipeline that has the stage, or move their rows'
-  FROM pgbaton.stages s JOIN pgbaton.dispatches d ON d.pipeline = s.pipeline AND d.stage = s.step
+  FROM pgbaton.stages s JOIN ONLY pgbaton.dispatches d ON d.pipeline = s.pipeline AND d.stage = s.step
  WHERE NOT s.routed AND d.state IN ('available', 'retryable', 'running')
  GROUP BY s.step, s.pipeline
 UNION ALL
 SELECT 'orphaned_lease', format('%s running dispatches of %s belong to a worker whose lease lapsed over a minute ago',
                                 count(*), d.pipeline),
        'start a worker: any worker rescues them'
-  FROM pgbaton.dispatches d
+  FROM ONLY pgbaton.dispatches d
   LEFT JOIN pgbaton.workers w ON w.id = d.worker
  WHERE d.state = 'running' AND d.worker IS NOT NULL
    AND coalesce(w.expires_at, '-infinity') < clock_timestamp() - interval '1 minute'
@@ -66,8 +66,9 @@ SELECT 'old_snapshot', format('%s holds back vacuum since %s s (%s)', holder, ro
 UNION ALL
 SELECT 'index_missing', format('the index pgbaton.%s is missing or not valid', wanted.name),
        'REINDEX it, or create it as the migrations do'
-  FROM unnest(ARRAY['dispatches_one_open', 'dispatches_due', 'dispatches_running', 'dispatches_settled',
-                    'dispatches_of_job', 'dispatches_of_tenant', 'dispatches_troubled', 'dispatches_troubled_newest', 'attempts_failed',
+  FROM unnest(ARRAY['dispatches_one_open', 'dispatches_due', 'dispatches_running', 'dispatches_troubled',
+                    'dispatches_of_tenant', 'settled_of_job', 'settled_of_tenant', 'settled_lately', 'settled_troubled',
+                    'settled_troubled_newest', 'attempts_failed',
                     'stages_one_route_per_state']) AS wanted (name)
   LEFT JOIN (pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'pgbaton'
              JOIN pg_index i ON i.indexrelid = c.oid) ON c.relname = wanted.name

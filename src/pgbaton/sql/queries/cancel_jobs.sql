@@ -2,7 +2,7 @@
 -- routed from; the trigger cancels the dispatch. The row must be where the dispatch can be: one that moved on is left.
 WITH open AS MATERIALIZED (
     SELECT d.job_key, d.stage, s.after
-      FROM pgbaton.dispatches AS d
+      FROM ONLY pgbaton.dispatches AS d
       JOIN pgbaton.stages AS s ON s.pipeline = d.pipeline AND s.step = d.stage
      WHERE d.pipeline = $1 AND d.job_key = ANY ($2::text[]) AND d.state IN ('available', 'running', 'retryable')
 ), free AS MATERIALIZED (

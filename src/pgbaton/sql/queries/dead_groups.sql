@@ -4,7 +4,7 @@ WITH dead AS MATERIALIZED (
     SELECT d.id, d.job_key, d.stage, d.attempt, d.settled_at
       FROM pgbaton.stages AS s
      CROSS JOIN LATERAL (
-            SELECT * FROM pgbaton.dispatches AS d
+            SELECT * FROM pgbaton.settled AS d
              WHERE d.pipeline = $1 AND d.stage = s.step AND d.state = 'dead'
              ORDER BY d.id DESC
              LIMIT $2

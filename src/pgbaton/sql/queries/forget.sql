@@ -1,6 +1,6 @@
 -- $1 pipeline, $2 dispatch ids: cancel those whose job is gone though no trigger saw it go.
 WITH lost AS MATERIALIZED (
-    SELECT d.id, d.job_key FROM pgbaton.dispatches AS d
+    SELECT d.id, d.job_key FROM ONLY pgbaton.dispatches AS d
      WHERE d.id = ANY ($2::bigint[]) AND d.state IN ('available', 'running', 'retryable')
 )
 SELECT lost.id

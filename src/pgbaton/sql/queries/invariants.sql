@@ -41,6 +41,12 @@ WITH open_dispatch AS (
             OR (settled_at IS NULL) <> (state IN ('available', 'running', 'retryable'))
             OR worker IS NOT NULL AND state <> 'running')
     UNION ALL
+    SELECT 'what is settled is kept apart from what is open', job_key
+      FROM (SELECT pipeline, job_key FROM ONLY pgbaton.dispatches WHERE settled_at IS NOT NULL
+             UNION ALL
+            SELECT pipeline, job_key FROM pgbaton.settled WHERE settled_at IS NULL) AS misplaced
+     WHERE pipeline = $1
+    UNION ALL
     SELECT 'no attempt is newer than its dispatch knows', d.job_key
       FROM pgbaton.dispatches AS d JOIN pgbaton.attempts AS t ON t.dispatch_id = d.id AND t.attempt > d.attempt
      WHERE d.pipeline = $1

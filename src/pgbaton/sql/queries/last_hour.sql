@@ -3,7 +3,7 @@
 WITH lately AS MATERIALIZED (
     SELECT d.id, d.stage, d.state, d.attempt, d.available_at, d.settled_at,
            extract(epoch FROM statement_timestamp() - d.settled_at)::float8 AS ago
-      FROM pgbaton.dispatches AS d
+      FROM pgbaton.settled AS d
      WHERE d.pipeline = $1 AND d.settled_at > statement_timestamp() - interval '1 hour'
      ORDER BY d.settled_at DESC
      LIMIT $2

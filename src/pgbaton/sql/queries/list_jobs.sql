@@ -3,7 +3,7 @@ SELECT d.id, d.pipeline, d.job_key, d.tenant, d.stage, d.state, d.attempt, d.fai
        extract(epoch FROM clock_timestamp() - d.created_at)::float8 AS age,
        d.settled_at IS NULL AND d.available_at = pgbaton.parked() AS parked,
        t.outcome, t.http_status, t.error
-  FROM pgbaton.dispatches AS d
+  FROM {dispatches} AS d
   LEFT JOIN {attempts} AS t ON t.dispatch_id = d.id AND t.attempt = d.attempt
  WHERE
 {matching}

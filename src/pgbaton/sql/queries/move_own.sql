@@ -5,7 +5,7 @@ WITH wanted AS (
     SELECT w.*, d.job_key
       FROM unnest($1::bigint[], $2::integer[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[])
         AS w (id, attempt, worker, from_step, from_status, to_step, to_status)
-      JOIN pgbaton.dispatches AS d ON d.id = w.id AND d.id = ANY ($1)
+      JOIN ONLY pgbaton.dispatches AS d ON d.id = w.id AND d.id = ANY ($1)
 ), free AS MATERIALIZED (
     SELECT w.* FROM wanted AS w
      CROSS JOIN LATERAL (
@@ -16,7 +16,7 @@ WITH wanted AS (
            ) AS held
 ), mine AS MATERIALIZED (
     SELECT f.* FROM free AS f
-      JOIN pgbaton.dispatches AS d
+      JOIN ONLY pgbaton.dispatches AS d
         ON d.id = f.id AND d.id = ANY ($1) AND d.state = 'running' AND d.attempt = f.attempt AND d.worker = f.worker
        FOR NO KEY UPDATE OF d
 )

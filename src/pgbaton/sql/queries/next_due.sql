@@ -5,7 +5,7 @@ SELECT extract(epoch FROM min(greatest(next.available_at, s.open_until)) - clock
        EXISTS (SELECT FROM pgbaton.changes AS c WHERE c.pipeline = $1) AS changes
   FROM pgbaton.stages AS s
  CROSS JOIN LATERAL (
-        SELECT d.available_at FROM pgbaton.dispatches AS d
+        SELECT d.available_at FROM ONLY pgbaton.dispatches AS d
          WHERE d.pipeline = $1 AND d.stage = s.step AND d.state IN ('available', 'retryable')
            AND d.available_at > CASE WHEN s.open_until > statement_timestamp() THEN '-infinity'::timestamptz
                                      ELSE statement_timestamp() END

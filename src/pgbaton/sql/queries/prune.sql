@@ -2,13 +2,13 @@
 WITH forgotten AS (
     DELETE FROM pgbaton.workers WHERE expires_at < clock_timestamp() - interval '1 hour'
 ), old AS (
-    SELECT id FROM pgbaton.dispatches
+    SELECT id FROM pgbaton.settled
      WHERE settled_at < clock_timestamp() - make_interval(secs => $1)
      ORDER BY settled_at
      LIMIT 1000
        FOR UPDATE SKIP LOCKED
 ), pruned AS (
-    DELETE FROM pgbaton.dispatches AS d USING old WHERE d.id = old.id RETURNING d.id
+    DELETE FROM pgbaton.settled AS d USING old WHERE d.id = old.id RETURNING d.id
 ), their_attempts AS (
     DELETE FROM pgbaton.attempts AS t USING pruned WHERE t.dispatch_id = pruned.id
 )

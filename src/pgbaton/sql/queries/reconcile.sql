@@ -10,7 +10,7 @@ WITH job AS MATERIALIZED (
     INSERT INTO pgbaton.dispatches (pipeline, job_key, tenant, stage)
     SELECT $1, job.job_key, job.tenant, s.step
       FROM job JOIN pgbaton.stages AS s ON s.pipeline = $1 AND s.after = job.step AND s.routed
-    ON CONFLICT (pipeline, job_key) WHERE state IN ('available', 'running', 'retryable') DO NOTHING
+    ON CONFLICT (pipeline, job_key) DO NOTHING
     RETURNING job_key, stage
 ), woken AS (
     SELECT pg_notify('pgbaton_wake', $1) WHERE EXISTS (SELECT FROM created)

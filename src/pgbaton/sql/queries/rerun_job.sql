@@ -12,11 +12,11 @@ WITH seen AS (
 ), free AS MATERIALIZED (
     SELECT *, (step, status) IS NOT DISTINCT FROM (after, 'done') AS there FROM job
      WHERE $4 OR status IS DISTINCT FROM 'running'
-           AND NOT EXISTS (SELECT FROM pgbaton.dispatches AS d
+           AND NOT EXISTS (SELECT FROM ONLY pgbaton.dispatches AS d
                             WHERE d.pipeline = $1 AND d.job_key = $2 AND d.state = 'running')
 ), cancelled AS MATERIALIZED (
     SELECT after, there, pgbaton.cancel_open($1, ARRAY[$2::text])::text AS what FROM free
-     WHERE NOT there OR EXISTS (SELECT FROM pgbaton.dispatches AS d
+     WHERE NOT there OR EXISTS (SELECT FROM ONLY pgbaton.dispatches AS d
                                  WHERE d.pipeline = $1 AND d.job_key = $2 AND d.state = 'running')
 ), moved AS (
     UPDATE {table} AS j

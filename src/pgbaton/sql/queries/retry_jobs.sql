@@ -18,11 +18,11 @@ WITH newest AS MATERIALIZED (
      WHERE j.{key} = f.job_key::{key_type}
     RETURNING f.job_key
 ), waiting AS MATERIALIZED (
-    SELECT d.id FROM pgbaton.dispatches AS d
+    SELECT d.id FROM ONLY pgbaton.dispatches AS d
      WHERE d.id IN (SELECT id FROM newest WHERE state = 'retryable') AND d.state = 'retryable'
        FOR NO KEY UPDATE SKIP LOCKED
 ), hastened AS (
-    UPDATE pgbaton.dispatches AS d SET available_at = clock_timestamp()
+    UPDATE ONLY pgbaton.dispatches AS d SET available_at = clock_timestamp()
       FROM waiting AS w WHERE d.id = w.id
     RETURNING d.job_key
 ), changed AS (

@@ -18,7 +18,7 @@ WITH input AS (
                        WHEN 'defer' THEN 'retryable'
                        WHEN 'release' THEN 'available' END AS state
       FROM input AS i
-      JOIN pgbaton.dispatches AS d ON d.id = i.id AND d.id = ANY ($1)
+     CROSS JOIN LATERAL (SELECT * FROM ONLY pgbaton.dispatches WHERE id = i.id OFFSET 0) AS d  -- one look-up each
       JOIN pgbaton.stages AS s ON s.pipeline = d.pipeline AND s.step = d.stage
      -- A stage that says "not now" for a day is failing.
      CROSS JOIN LATERAL (
@@ -34,7 +34,7 @@ WITH input AS (
                FOR NO KEY UPDATE SKIP LOCKED
            ) AS held
 ), settled AS (
-    UPDATE pgbaton.dispatches AS d
+    UPDATE ONLY pgbaton.dispatches AS d
        SET state = job.state,
            failures = d.failures + (job.verb = 'fail')::integer,
            worker = NULL,
@@ -48,7 +48,8 @@ WITH input AS (
                ELSE clock_timestamp() + least(pgbaton.backoff(d.attempt - d.failures), interval '30 s') END,
            settled_at = CASE WHEN job.state IN ('completed', 'dead', 'cancelled') THEN clock_timestamp() END
       FROM job
-     WHERE d.id = job.id AND d.id = ANY ($1) AND d.attempt = job.attempt AND d.state = 'running'
+     WHERE d.id = job.id AND d.id = ANY ($1) AND d.attempt = job.attempt
+       AND d.state NOT IN ('available', 'retryable')  -- running; but not all that runs is to be looked through
        AND d.worker IS NOT DISTINCT FROM job.worker
     RETURNING d.id, d.attempt, d.state, d.job_key, job.stage, job.after, job.verb, job.outcome, job.error,
               job.seen_step, job.seen_status

@@ -20,12 +20,12 @@ SELECT clock_timestamp() AS at, {row}, {updated_at} AS updated_at,
        (SELECT r.step FROM pgbaton.stages AS r
          WHERE r.pipeline = $1 AND r.routed AND r.after = j.{step}::text AND j.{status}::text = 'done') AS routed_to,
        EXISTS (SELECT FROM pgbaton.stages AS l WHERE l.pipeline = $1 AND l.step = j.{step}::text) AS of_a_stage,
-       (SELECT count(*) FROM (SELECT FROM pgbaton.dispatches AS b
+       (SELECT count(*) FROM (SELECT FROM ONLY pgbaton.dispatches AS b
                                WHERE b.pipeline = $1 AND b.stage = d.stage AND b.state IN ('available', 'retryable')
                                  AND (b.available_at, b.id) < (d.available_at, d.id)
                                  AND d.state IN ('available', 'retryable') AND d.available_at <= statement_timestamp()
                                LIMIT $3) AS c) AS before,
-       (SELECT count(*) FROM (SELECT FROM pgbaton.dispatches AS b
+       (SELECT count(*) FROM (SELECT FROM ONLY pgbaton.dispatches AS b
                                WHERE b.pipeline = $1 AND b.stage = d.stage AND b.state = 'running'
                                LIMIT $3) AS c) AS running
   FROM pgbaton.pipelines AS p

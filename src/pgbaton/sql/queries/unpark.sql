@@ -6,7 +6,7 @@ WITH resumed AS MATERIALIZED (
     SELECT d.id, d.tenant
       FROM pgbaton.stages AS s
      CROSS JOIN LATERAL (
-            SELECT id, tenant FROM pgbaton.dispatches AS n
+            SELECT id, tenant FROM ONLY pgbaton.dispatches AS n
              WHERE n.pipeline = $1 AND n.stage = s.step AND n.state IN ('available', 'retryable')
                AND n.available_at = pgbaton.parked() AND n.tenant IN (SELECT tenant FROM resumed)
              ORDER BY n.id
@@ -14,12 +14,12 @@ WITH resumed AS MATERIALIZED (
            ) AS d
      WHERE s.pipeline = $1 AND EXISTS (SELECT FROM resumed)
 ), held AS MATERIALIZED (
-    SELECT d.id FROM pgbaton.dispatches AS d
+    SELECT d.id FROM ONLY pgbaton.dispatches AS d
      WHERE d.id IN (SELECT id FROM page) AND d.available_at = pgbaton.parked() AND d.state IN ('available', 'retryable')
      ORDER BY d.id
        FOR NO KEY UPDATE SKIP LOCKED
 ), due AS (
-    UPDATE pgbaton.dispatches AS d SET available_at = clock_timestamp() FROM held WHERE d.id = held.id RETURNING d.id
+    UPDATE ONLY pgbaton.dispatches AS d SET available_at = clock_timestamp() FROM held WHERE d.id = held.id RETURNING d.id
 ), ended AS (
     DELETE FROM pgbaton.paused_tenants AS p
      WHERE p.pipeline = $1 AND p.resumed_at IS NOT NULL AND p.tenant IN (SELECT tenant FROM resumed)

@@ -15,7 +15,7 @@ SELECT (SELECT key::text FROM page ORDER BY key DESC LIMIT 1) AS last,
   LEFT JOIN pgbaton.stages AS s
     ON s.pipeline = $1 AND s.routed AND s.after = p.step AND p.status = 'done'
    AND pg_column_size(p.key) <= 2640  -- as the trigger has it
-   AND NOT EXISTS (SELECT FROM pgbaton.dispatches AS d
+   AND NOT EXISTS (SELECT FROM ONLY pgbaton.dispatches AS d
                     WHERE d.pipeline = $1 AND d.job_key = p.key::text
                       AND d.state IN ('available', 'running', 'retryable'))
    AND NOT EXISTS (SELECT FROM pgbaton.changes AS c WHERE c.pipeline = $1 AND c.job_key = p.key::text)
