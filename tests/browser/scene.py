@@ -53,8 +53,8 @@ WITH passed AS (
 ), made AS (
     INSERT INTO pgbaton.settled (id, pipeline, job_key, tenant, stage, state, attempt, available_at, created_at,
                                  settled_at)
-    SELECT nextval('pgbaton.dispatches_id_seq'), 'ad_creative', job(i)::text, (SELECT tenant_id FROM jobs WHERE job_id = job(i)), ($3::text[])[k],
-           'completed', 1, began, began,
+    SELECT nextval('pgbaton.dispatches_id_seq'), 'ad_creative', job(i)::text,
+           (SELECT tenant_id FROM jobs WHERE job_id = job(i)), ($3::text[])[k], 'completed', 1, began, began,
            began + make_interval(secs => 0.2 + 1.5 * r(i * 7 + k, 4)
                                          + (CASE k WHEN 1 THEN 5 WHEN 5 THEN 6 ELSE 1 END) * (0.4 + r(i * 7 + k, 5)))
       FROM passed ORDER BY began
