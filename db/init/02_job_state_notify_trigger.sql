@@ -1624,6 +1624,7 @@ CREATE INDEX settled_troubled_newest ON pgbaton.settled (pipeline, id, state)
 DROP INDEX pgbaton.dispatches_one_open;
 CREATE UNIQUE INDEX dispatches_one_open ON pgbaton.dispatches (job_key text_pattern_ops, pipeline);
 DROP INDEX pgbaton.dispatches_of_job;
+DROP INDEX pgbaton.dispatches_of_tenant;
 DROP INDEX pgbaton.dispatches_settled;
 DROP INDEX pgbaton.dispatches_troubled_newest;
 
@@ -2024,7 +2025,7 @@ BEGIN
             format('the role %s may not execute the functions of pgbaton, and the trigger runs with its rights', current_user);
     END IF;
     -- Plans are made once a session, perhaps while our tables are empty: they must be those for full ones.
-    IF (SELECT md5(prosrc) = '37363ee7a49c8eae55b7fc6fa2d00046' AND prosecdef
+    IF (SELECT md5(prosrc) = '4c14e19965980106b521a700bcc6912f' AND prosecdef
                AND proconfig = ARRAY['search_path=pg_catalog, pg_temp', 'enable_seqscan=off', 'plan_cache_mode=force_generic_plan']
           FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
         EXECUTE $ddl$
@@ -2048,12 +2049,14 @@ BEGIN
     -- Nearly every change is one of a few, and every expression here is paid for by the writer, so those come first and are
     -- done with as little as can be. A function called from here would cost more than what it does.
     IF TG_OP = 'UPDATE' AND NEW."job_id" IS NOT DISTINCT FROM OLD."job_id" THEN
-        IF 'job_state_changed' IS NULL AND NEW."status"::text = 'running' AND OLD."status"::text = 'done'
-           AND OLD."current_step"::text = (CASE NEW."current_step"::text WHEN 'vlm_analyze' THEN 'img_gen' WHEN 'yolo_detect' THEN 'vlm_analyze' WHEN 'planner' THEN 'yolo_detect' WHEN 'overlay' THEN 'planner' WHEN 'vlm_judge' THEN 'overlay' END)
-           AND current_setting('transaction_isolation') IN ('read committed', 'read uncommitted')
-        THEN
-            RETURN NULL;  -- the stage has begun that was due
-        ELSIF NEW."current_step" IS NOT DISTINCT FROM OLD."current_step" AND NEW."status" IS NOT DISTINCT FROM OLD."status" THEN
+        IF NEW."status"::text = 'running' AND 'job_state_changed' IS NULL THEN
+            IF OLD."status"::text = 'done' AND OLD."current_step"::text = (CASE NEW."current_step"::text WHEN 'vlm_analyze' THEN 'img_gen' WHEN 'yolo_detect' THEN 'vlm_analyze' WHEN 'planner' THEN 'yolo_detect' WHEN 'overlay' THEN 'planner' WHEN 'vlm_judge' THEN 'overlay' END)
+               AND current_setting('transaction_isolation') IN ('read committed', 'read uncommitted')
+            THEN
+                RETURN NULL;  -- the stage has begun that was due
+            END IF;
+        END IF;
+        IF NEW."current_step" IS NOT DISTINCT FROM OLD."current_step" AND NEW."status" IS NOT DISTINCT FROM OLD."status" THEN
             RETURN NULL;
         END IF;
     ELSIF TG_OP = 'TRUNCATE' THEN
@@ -2099,16 +2102,15 @@ BEGIN
                     INSERT INTO pgbaton.dispatches (pipeline, job_key, tenant, stage, traceparent)
                     VALUES ('ad_creative', key, NEW."tenant_id"::text, next_stage, pgbaton.traceparent(trace));
                 END IF;
-            ELSIF next_stage IS NOT NULL THEN
-                -- Moved there by hand, or not for the first time: it stays in the trace that it has.
-                SELECT d.traceparent INTO trace FROM pgbaton.dispatches d
-                 WHERE d.pipeline = 'ad_creative' AND d.job_key = key
-                 ORDER BY d.id + 0 DESC LIMIT 1;
             END IF;
         END IF;
         IF next_stage IS NOT NULL AND NOT known THEN
+            -- Who comes from a stage was moved there by hand, or not for the first time, and stays in the trace that it has.
             INSERT INTO pgbaton.dispatches (pipeline, job_key, tenant, stage, traceparent)
-            VALUES ('ad_creative', key, NEW."tenant_id"::text, next_stage, pgbaton.traceparent(trace))
+            VALUES ('ad_creative', key, NEW."tenant_id"::text, next_stage, pgbaton.traceparent((
+                SELECT s.traceparent FROM pgbaton.settled s
+                 WHERE s.pipeline = 'ad_creative' AND s.job_key = key AND NEW."current_step"::text IN ('vlm_analyze', 'yolo_detect', 'planner', 'overlay', 'vlm_judge')
+                 ORDER BY s.id + 0 DESC LIMIT 1)))
             ON CONFLICT (pipeline, job_key) DO NOTHING;
             known := FOUND;
         END IF;

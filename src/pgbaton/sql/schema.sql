@@ -675,8 +675,6 @@ CREATE INDEX attempts_failed ON pgbaton.attempts USING btree (dispatch_id, attem
 
 CREATE INDEX dispatches_due ON pgbaton.dispatches USING btree (pipeline, stage, available_at, id) WHERE (state = ANY (ARRAY['available'::text, 'retryable'::text]));
 
-CREATE INDEX dispatches_of_tenant ON pgbaton.dispatches USING btree (pipeline, "left"(tenant, 64), id) WHERE (tenant IS NOT NULL);
-
 CREATE UNIQUE INDEX dispatches_one_open ON pgbaton.dispatches USING btree (job_key text_pattern_ops, pipeline);
 
 CREATE INDEX dispatches_running ON pgbaton.dispatches USING btree (pipeline, stage, worker) WHERE (state = 'running'::text);

@@ -15,12 +15,14 @@ BEGIN
     -- Nearly every change is one of a few, and every expression here is paid for by the writer, so those come first and are
     -- done with as little as can be. A function called from here would cost more than what it does.
     IF TG_OP = 'UPDATE' AND NEW.{key} IS NOT DISTINCT FROM OLD.{key} THEN
-        IF {channel} IS NULL AND NEW.{status}::text = 'running' AND OLD.{status}::text = 'done'
-           AND OLD.{step}::text = (CASE NEW.{step}::text {entries} END)
-           AND current_setting('transaction_isolation') IN ('read committed', 'read uncommitted')
-        THEN
-            RETURN NULL;  -- the stage has begun that was due
-        ELSIF NEW.{step} IS NOT DISTINCT FROM OLD.{step} AND NEW.{status} IS NOT DISTINCT FROM OLD.{status} THEN
+        IF NEW.{status}::text = 'running' AND {channel} IS NULL THEN
+            IF OLD.{status}::text = 'done' AND OLD.{step}::text = (CASE NEW.{step}::text {entries} END)
+               AND current_setting('transaction_isolation') IN ('read committed', 'read uncommitted')
+            THEN
+                RETURN NULL;  -- the stage has begun that was due
+            END IF;
+        END IF;
+        IF NEW.{step} IS NOT DISTINCT FROM OLD.{step} AND NEW.{status} IS NOT DISTINCT FROM OLD.{status} THEN
             RETURN NULL;
         END IF;
     ELSIF TG_OP = 'TRUNCATE' THEN
@@ -66,16 +68,15 @@ BEGIN
                     INSERT INTO pgbaton.dispatches (pipeline, job_key, tenant, stage, traceparent)
                     VALUES ({pipeline}, key, {new_tenant}, next_stage, pgbaton.traceparent(trace));
                 END IF;
-            ELSIF next_stage IS NOT NULL THEN
-                -- Moved there by hand, or not for the first time: it stays in the trace that it has.
-                SELECT d.traceparent INTO trace FROM pgbaton.dispatches d
-                 WHERE d.pipeline = {pipeline} AND d.job_key = key
-                 ORDER BY d.id + 0 DESC LIMIT 1;
             END IF;
         END IF;
         IF next_stage IS NOT NULL AND NOT known THEN
+            -- Who comes from a stage was moved there by hand, or not for the first time, and stays in the trace that it has.
             INSERT INTO pgbaton.dispatches (pipeline, job_key, tenant, stage, traceparent)
-            VALUES ({pipeline}, key, {new_tenant}, next_stage, pgbaton.traceparent(trace))
+            VALUES ({pipeline}, key, {new_tenant}, next_stage, pgbaton.traceparent((
+                SELECT s.traceparent FROM pgbaton.settled s
+                 WHERE s.pipeline = {pipeline} AND s.job_key = key AND NEW.{step}::text IN ({stages})
+                 ORDER BY s.id + 0 DESC LIMIT 1)))
             ON CONFLICT (pipeline, job_key) DO NOTHING;
             known := FOUND;
         END IF;

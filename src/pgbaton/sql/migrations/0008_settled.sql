@@ -39,6 +39,7 @@ CREATE INDEX settled_troubled_newest ON pgbaton.settled (pipeline, id, state)
 DROP INDEX pgbaton.dispatches_one_open;
 CREATE UNIQUE INDEX dispatches_one_open ON pgbaton.dispatches (job_key text_pattern_ops, pipeline);
 DROP INDEX pgbaton.dispatches_of_job;
+DROP INDEX pgbaton.dispatches_of_tenant;
 DROP INDEX pgbaton.dispatches_settled;
 DROP INDEX pgbaton.dispatches_troubled_newest;
 

@@ -67,7 +67,7 @@ UNION ALL
 SELECT 'index_missing', format('the index pgbaton.%s is missing or not valid', wanted.name),
        'REINDEX it, or create it as the migrations do'
   FROM unnest(ARRAY['dispatches_one_open', 'dispatches_due', 'dispatches_running', 'dispatches_troubled',
-                    'dispatches_of_tenant', 'settled_of_job', 'settled_of_tenant', 'settled_lately', 'settled_troubled',
+                    'settled_of_job', 'settled_of_tenant', 'settled_lately', 'settled_troubled',
                     'settled_troubled_newest', 'attempts_failed',
                     'stages_one_route_per_state']) AS wanted (name)
   LEFT JOIN (pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'pgbaton'
