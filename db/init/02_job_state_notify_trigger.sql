@@ -1588,7 +1588,7 @@ BEGIN
 -- so whoever reads pgbaton.dispatches sees both. Settled is for good: what is tried anew is a dispatch of its own.
 -- Moving what was settled before takes about ten seconds for each million.
 
-CREATE TABLE pgbaton.settled () INHERITS (pgbaton.dispatches);
+CREATE TABLE pgbaton.settled () INHERITS (pgbaton.dispatches) WITH (autovacuum_vacuum_scale_factor = 0.05);
 COMMENT ON TABLE pgbaton.settled IS 'dispatches that are completed, dead or cancelled';
 
 INSERT INTO pgbaton.settled SELECT * FROM ONLY pgbaton.dispatches WHERE settled_at IS NOT NULL ORDER BY id;

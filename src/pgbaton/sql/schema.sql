@@ -580,7 +580,8 @@ COMMENT ON COLUMN pgbaton.pipelines.channel IS 'every change is published there;
 
 CREATE TABLE pgbaton.settled (
 )
-INHERITS (pgbaton.dispatches);
+INHERITS (pgbaton.dispatches)
+WITH (autovacuum_vacuum_scale_factor='0.05');
 
 COMMENT ON TABLE pgbaton.settled IS 'dispatches that are completed, dead or cancelled';
 
