@@ -33,7 +33,8 @@ SETTINGS = {
 
 STEADY_PLANS = {
     # What a dispatcher does is many look-ups by key. A plan is made once a session, perhaps while the tables are empty
-    # or their statistics are old: it must be the one for full tables.
+    # or their statistics are old: it must be the one for full tables. Without sorting, what is asked for in the
+    # order of an index is read by that index.
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",

@@ -18,7 +18,7 @@ WAKE_CHANNEL = "pgbaton_wake"
 
 
 class State(StrEnum):
-    """States of a dispatch; the first three are open."""
+    """States of a dispatch; those in :data:`OPEN` are not settled yet."""
 
     AVAILABLE = "available"
     RUNNING = "running"
@@ -26,6 +26,9 @@ class State(StrEnum):
     COMPLETED = "completed"
     DEAD = "dead"
     CANCELLED = "cancelled"
+
+
+OPEN = (State.AVAILABLE, State.RUNNING, State.RETRYABLE)
 
 
 class Outcome(StrEnum):

@@ -17,7 +17,7 @@ import asyncpg
 from pgbaton import sql
 from pgbaton.errors import ConfigError, DatabaseError, Refused
 from pgbaton.insights.listing import CAP, JobFilter, count_jobs, list_jobs
-from pgbaton.model import State
+from pgbaton.model import OPEN, State
 from pgbaton.store import Store
 from pgbaton.table import JobTable
 
@@ -128,7 +128,7 @@ async def resume_tenant(conn: asyncpg.Connection, table: JobTable, tenant: str, 
 
 _APPLIES: dict[Action, tuple[str, ...]] = {
     "retry": (State.DEAD, State.RETRYABLE),
-    "cancel": (State.AVAILABLE, State.RUNNING, State.RETRYABLE),
+    "cancel": OPEN,
 }
 
 

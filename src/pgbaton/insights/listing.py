@@ -11,9 +11,8 @@ import asyncpg
 
 from pgbaton import sql
 from pgbaton.insights.bounded import TooWide, at_most
-from pgbaton.model import State
+from pgbaton.model import OPEN, State
 
-OPEN = frozenset({State.AVAILABLE, State.RUNNING, State.RETRYABLE})
 CAP = 10_000
 """Counting stops one above this."""
 SETTLED_AT_MOST = 20_000
@@ -161,9 +160,10 @@ def _query(name: str, filters: JobFilter, attempts: str | None = None) -> str:
 
 def _tables(filters: JobFilter) -> str:
     """Where dispatches in the wanted states are: what is open and what is settled are tables of their own."""
-    if filters.states and OPEN.issuperset(filters.states):
+    wanted = {state in OPEN for state in filters.states}
+    if wanted == {True}:
         return "ONLY pgbaton.dispatches"
-    if filters.states and OPEN.isdisjoint(filters.states):
+    if wanted == {False}:
         return "pgbaton.settled"
     return "pgbaton.dispatches"
 

@@ -23,7 +23,7 @@ SELECT d.id, d.job_key, d.stage, d.state, d.attempt, d.worker, {row}
  CROSS JOIN LATERAL (
         SELECT n.* FROM ONLY pgbaton.dispatches AS n
          WHERE n.pipeline = $1 AND n.stage = s.step AND n.state = 'running'
-           AND n.worker > span.above AND n.worker < span.below AND n.id + 0 > $6
+           AND n.worker > span.above AND n.worker < span.below AND n.id > $6
            AND NOT EXISTS (SELECT FROM unnest($4::bigint[], $5::integer[]) AS held (id, attempt)
                             WHERE held.id = n.id AND held.attempt = n.attempt)
          ORDER BY n.worker) AS d
