@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from line import JOBS
-from pgbaton.migrate import migrate
+from pgbaton.install.migrate import migrate
 from postgres import Cluster
 
 

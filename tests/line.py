@@ -12,8 +12,8 @@ from typing import Any, Self
 import asyncpg
 
 from pgbaton import Engine, Pipeline, Settings, Stage
-from pgbaton.attach import attach
-from pgbaton.migrate import migrate
+from pgbaton.install.attach import attach
+from pgbaton.install.migrate import migrate
 from stage_server import Behaviour, StageServer, work
 
 JOBS = """

@@ -18,11 +18,12 @@ import pytest
 import protocol_model as model
 from line import two_stages
 from pgbaton import operate
-from pgbaton.attach import attach, read_table
+from pgbaton.install.attach import attach
+from pgbaton.table import read_table
 from pgbaton.errors import LeaseLost
 from pgbaton.model import Advance, Dispatch, State
 from pgbaton.outcome import Answer, Begin, Decision, Reply, Verb, decide, decide_claimed, decide_lost, decide_overdue
-from pgbaton.store import Move, Store
+from pgbaton.worker.store import Move, Store
 from pgbaton.table import JobTable
 from protocol_model import ATTEMPTS, DOWN, ENTRY, LIMIT, OPEN, Duty, Model, Place
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import asyncpg
 
 from pgbaton import load_pipeline
-from pgbaton.attach import pipeline_sql
+from pgbaton.install.attach import pipeline_sql
 from pgbaton.embedded import EmbeddedPostgres
 from pgbaton.embedded.host import wheel
-from pgbaton.migrate import migrate
+from pgbaton.install.migrate import migrate
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = ROOT / "src/pgbaton/sql/schema.sql"

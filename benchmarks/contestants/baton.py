@@ -9,8 +9,8 @@ from pydantic import SecretStr
 from benchmarks.contestants.base import Contestant, session
 from benchmarks.jobs import ENTRY, IN_FLIGHT, STEPS
 from pgbaton import Engine, Pipeline, Settings, Stage
-from pgbaton.attach import attach
-from pgbaton.migrate import migrate
+from pgbaton.install.attach import attach
+from pgbaton.install.migrate import migrate
 
 
 class Pgbaton(Contestant):

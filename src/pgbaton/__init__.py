@@ -1,7 +1,7 @@
 """pgbaton advances the rows of your own Postgres table through a pipeline of HTTP stages."""
 
 from pgbaton.config import Settings, load_pipeline
-from pgbaton.engine import Engine
+from pgbaton.worker.engine import Engine
 from pgbaton.errors import PgbatonError
 from pgbaton.model import Advance, Pipeline, Stage
 

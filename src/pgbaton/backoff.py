@@ -7,6 +7,15 @@ from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 
 
+RETRY_CAP = 300.0
+"""Seconds: the longest that a failed call waits to be called again."""
+
+
+def full_jitter(failures: int, dice: Callable[[], float] = random.random) -> float:
+    """Seconds until a call that failed so many times is called again: anything up to 1, 2, 4 … 300."""
+    return dice() * min(RETRY_CAP, 2.0 ** (min(max(failures, 1), 20) - 1))
+
+
 class Backoff:
     """Delays in seconds that double from ``first`` to ``cap``, each with jitter of half its length.
 

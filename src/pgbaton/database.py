@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from pgbaton import sql
-from pgbaton.errors import DatabaseError, NotMigrated
+from pgbaton.errors import DatabaseError, LeaseLost, NotMigrated
+from pgbaton.events import Event, EventLog, describe
 
 OLDEST_POSTGRES = 140000
 CONNECT_TIMEOUT = 10.0
@@ -220,10 +221,33 @@ async def _open(database_url: str) -> asyncpg.Connection:
     return await asyncpg.connect(database_url, timeout=CONNECT_TIMEOUT, **_POOLER_OPTIONS)
 
 
+_CONNECTION_LOST = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.OperatorInterventionError,  # shutdown, crash, a statement or session that was ended
+    asyncpg.InsufficientResourcesError,
+    DatabaseError,
+)
+
+
+def report(log: EventLog, loop: str, error: Exception) -> None:
+    """Say in the log what stopped a round of ``loop``: the database is away, it refuses a statement, or this is a fault."""
+    if isinstance(error, LeaseLost):
+        log.warning(Event.LEASE_LOST, loop=loop)
+    elif isinstance(error, _CONNECTION_LOST):
+        log.warning(Event.DATABASE_AWAY, loop=loop, error=describe(error))
+    elif isinstance(error, asyncpg.PostgresError):
+        log.error(Event.STATEMENT_REFUSED, loop=loop, error=describe(error))
+    else:
+        log.fault(Event.WORKER_FAULT, error, loop=loop)
+
+
 async def check_migrated(conn: asyncpg.Connection) -> None:
     """Raise :class:`NotMigrated` unless the schema ``pgbaton`` is as new as this engine."""
     try:
-        have = await conn.fetchval(sql.read("queries/version.sql"))
+        have = await conn.fetchval(sql.read("install/version.sql"))
     except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
         have = 0
     except asyncpg.InsufficientPrivilegeError:

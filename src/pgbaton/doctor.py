@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import asyncpg
 
 from pgbaton import insights, sql
-from pgbaton.attach import TRIGGERS, trigger_body_md5
+from pgbaton.install.attach import TRIGGERS, trigger_body_md5
 from pgbaton.database import check_migrated, pooled
 from pgbaton.errors import AttachError, NotMigrated
 
@@ -40,7 +40,7 @@ async def examine(conn: asyncpg.Connection, *, invariants: bool = False) -> list
     except NotMigrated as error:
         return [Finding("not_migrated", str(error), "pgbaton migrate")]
     found = [f async for f in _triggers(conn)]
-    found += [Finding(r["name"], r["what"], r["remedy"]) for r in await conn.fetch(sql.read("queries/ailments.sql"))]
+    found += [Finding(r["name"], r["what"], r["remedy"]) for r in await conn.fetch(sql.read("read/ailments.sql"))]
     found += [f async for f in _connection(conn)]
     if invariants:
         found += [f async for f in _invariants(conn)]
@@ -49,7 +49,7 @@ async def examine(conn: asyncpg.Connection, *, invariants: bool = False) -> list
 
 async def _triggers(conn: asyncpg.Connection) -> AsyncIterator[Finding]:
     doubles: set[tuple[str, str]] = set()
-    for row in await conn.fetch(sql.read("queries/triggers.sql"), list(TRIGGERS)):
+    for row in await conn.fetch(sql.read("read/triggers.sql"), list(TRIGGERS)):
         what = f"the trigger {row['trigger']} on {row['job_table']}"
         if row["enabled"] is None:
             yield Finding("trigger_missing", f"{what} is missing: changes of jobs are not seen", REATTACH)
@@ -71,7 +71,7 @@ async def _triggers(conn: asyncpg.Connection) -> AsyncIterator[Finding]:
 async def _expected(conn: asyncpg.Connection, pipeline: str) -> str | None:
     try:
         table = await insights.table_of(conn, pipeline)
-        routes = await conn.fetch(sql.read("queries/routes.sql"), pipeline)
+        routes = await conn.fetch(sql.read("read/routes.sql"), pipeline)
         return trigger_body_md5(replace(table, routes=tuple((r["step"], r["after"]) for r in routes)))
     except AttachError:
         return None
@@ -121,9 +121,9 @@ async def _hears_itself(conn: asyncpg.Connection) -> bool:
 
 
 async def _invariants(conn: asyncpg.Connection) -> AsyncIterator[Finding]:
-    for row in await conn.fetch(sql.read("queries/pipelines.sql")):
+    for row in await conn.fetch(sql.read("read/pipelines.sql")):
         table = await insights.table_of(conn, row["name"])
-        for broken in await conn.fetch(table.query("invariants"), row["name"]):
+        for broken in await conn.fetch(table.query("read/invariants"), row["name"]):
             yield Finding(
                 "invariant_broken",
                 f"{row['name']}: not true for {broken['broken']} jobs: {broken['invariant']} "

@@ -54,6 +54,14 @@ class Event(Enum):
         "database not reachable, trying again",
     )
 
+    LEASE_LOST = ("lease_lost", "워커 리스 만료, 새 리스 획득", "the worker's lease lapsed, taking another")
+    STATEMENT_REFUSED = (
+        "statement_refused",
+        "데이터베이스가 문장을 거부함",
+        "the database refuses a statement",
+    )
+    WORKER_FAULT = ("worker_fault", "워커 내부 오류", "a fault in the worker")
+
     def __init__(self, event: str, korean: str, english: str) -> None:
         self.event = event
         self.text: dict[str, str] = {"ko": korean, "en": english}
@@ -80,7 +88,13 @@ class EventLog:
     def error(self, event: Event, **fields: object) -> None:
         self._write(logging.ERROR, event, fields)
 
-    def _write(self, level: int, event: Event, fields: dict[str, object]) -> None:
+    def fault(self, event: Event, error: BaseException, **fields: object) -> None:
+        """An error that the code did not foresee, with its traceback."""
+        self._write(logging.ERROR, event, {**fields, "error": describe(error)}, error)
+
+    def _write(
+        self, level: int, event: Event, fields: dict[str, object], error: BaseException | None = None
+    ) -> None:
         if not self._logger.isEnabledFor(level):
             return
         known = {name: value for name, value in fields.items() if value is not None}
@@ -92,6 +106,7 @@ class EventLog:
             event.event,
             line,
             extra={"event": event.event, "fields": known},
+            exc_info=error,
         )
 
 

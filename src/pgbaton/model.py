@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, model_validator
@@ -214,38 +214,22 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
-    """One duty to call one stage for one job, as it was last read, with the job's row beside it.
+    """One duty to call one stage for one job, as it was claimed, with the job's row beside it.
 
-    ``attempt`` names the attempt that may settle it; ``worker`` the lease holder (none: the stage works on).
-    ``row`` is ``None`` where the job is gone. ``probing``: it was claimed to find out whether its stage, which was
-    down, is back. ``traceparent``: the W3C trace context of this hop;
-    ``waited``: for how many seconds it had been due when it was claimed.
+    ``attempt`` names the call that may settle it. ``run``: the first dispatch of this run of the job. ``probing``: it was
+    claimed to find out whether its stage, which was down, is back. ``waited``: seconds between due and claimed.
     """
 
     id: int
     job_key: str
     stage: str
-    state: State
     attempt: int
-    worker: int | None
-    row: Row | None
+    run: int
+    row: Row
     probing: bool = False
-    traceparent: str | None = field(default=None, compare=False)
-    waited: float | None = field(default=None, compare=False)
+    waited: float = 0.0
 
-    @classmethod
-    def of(cls, record: Any) -> Self:
-        """From a record of the statements that return id, job_key, stage, state, attempt, worker and the row."""
-        row = Row(record["tenant"], record["step"], record["status"]) if record["present"] else None
-        return cls(
-            record["id"],
-            record["job_key"],
-            record["stage"],
-            State(record["state"]),
-            record["attempt"],
-            record["worker"],
-            row,
-            record.get("probing", False),
-            record.get("traceparent"),
-            record.get("waited"),
-        )
+    @property
+    def name(self) -> tuple[int, int]:
+        """What tells this attempt from all others: dispatch id and attempt."""
+        return self.id, self.attempt

@@ -18,7 +18,7 @@ from pgbaton import sql
 from pgbaton.errors import ConfigError, DatabaseError, Refused
 from pgbaton.insights.listing import CAP, JobFilter, count_jobs, list_jobs
 from pgbaton.model import OPEN, State
-from pgbaton.store import Store
+from pgbaton.worker.store import Store
 from pgbaton.table import JobTable
 
 BATCH = 500
@@ -68,7 +68,7 @@ async def rerun(
     Raises :class:`Refused` where there is no such job or stage, where somebody holds the row this moment, or where a
     stage is at work on it and ``force`` is not given. ``count`` is 0 where it waits there already.
     """
-    stages = [r["step"] for r in await conn.fetch(sql.read("queries/routes.sql"), table.pipeline)]
+    stages = [r["step"] for r in await conn.fetch(sql.read("operate/routes.sql"), table.pipeline)]
     if step not in stages:
         raise Refused("unknown_stage", f"no stage performs {step!r}; there are: {', '.join(stages)}")
     try:
@@ -107,10 +107,10 @@ async def pause_tenant(conn: asyncpg.Connection, table: JobTable, tenant: str, *
     Raises :class:`ConfigError` where the pipeline has no tenants.
     """
     _check_tenant(table, tenant)
-    changed = await conn.fetchval(sql.read("queries/pause_tenant.sql"), table.pipeline, tenant, _person(who))
+    changed = await conn.fetchval(sql.read("operate/pause_tenant.sql"), table.pipeline, tenant, _person(who))
     parked, last = 0, 0
     while last is not None:
-        page = await conn.fetchrow(sql.read("queries/park.sql"), table.pipeline, tenant, last, PARK_BATCH)
+        page = await conn.fetchrow(sql.read("operate/park.sql"), table.pipeline, tenant, last, PARK_BATCH)
         parked, last = parked + page["parked"], page["last"]
     return Done("pause", int(changed), seen=parked)
 
@@ -119,7 +119,7 @@ async def resume_tenant(conn: asyncpg.Connection, table: JobTable, tenant: str, 
     """The opposite of :func:`pause_tenant`. ``seen``: dispatches that are due again; should this be broken off,
     workers make the rest due."""
     _check_tenant(table, tenant)
-    changed = await conn.fetchval(sql.read("queries/resume_tenant.sql"), table.pipeline, tenant, _person(who))
+    changed = await conn.fetchval(sql.read("operate/resume_tenant.sql"), table.pipeline, tenant, _person(who))
     store, due = Store(conn, table, ()), 0
     while (made := await store.unpark(PARK_BATCH)) > 0:
         due += made
@@ -201,7 +201,7 @@ def _sum(one: Done, other: Done) -> Done:
 
 
 async def _set_paused(conn: asyncpg.Connection, pipeline: str, stage: str | None, *, paused: bool, who: str) -> Done:
-    row = await conn.fetchrow(sql.read("queries/set_paused.sql"), pipeline, stage, paused, _person(who))
+    row = await conn.fetchrow(sql.read("operate/set_paused.sql"), pipeline, stage, paused, _person(who))
     if not row["known"]:
         what = f"the pipeline {pipeline!r} has no stage {stage!r}" if stage else f"there is no pipeline {pipeline!r}"
         raise ConfigError(what)

@@ -1,21 +1,30 @@
-"""What came of a call: pure decisions from the answer and the row to a frozen decision.
+"""What becomes of a call and of a job's duties: pure decisions by the answer and the journal. The one place for the rules.
 
-The row speaks louder than the answer. :func:`decide` is asked only about dispatches that the trigger has not
-settled already; it still answers for every row, so that a disabled trigger cannot strand a dispatch.
+The row is read after the answer, and counts more than the answer. :func:`resolve` decides a job as a whole: its row, its call
+and its duties as one snapshot shows them. docs/state-machine.md has the tables; a test compares them with this module.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import Enum, StrEnum, auto
 
-from pgbaton.model import DONE, FAILED, RUNNING, Advance, Outcome, Row, Stage
+from pgbaton.backoff import full_jitter
+from pgbaton.model import DONE, FAILED, RUNNING, Advance, Outcome, Row, Stage, State
 
 RETRY_AFTER_CAP = 300.0
 """Seconds: the longest that a stage may ask to be left alone."""
 
 DOWN_DELAY = 0.5
 """Seconds until a job whose stage was down may be claimed again, if the stage's circuit lets it."""
+
+NOT_NOW_CAP = 30.0
+"""Seconds: the longest backoff after "not now" without a Retry-After."""
+
+NOT_NOW_PATIENCE = 86400.0
+"""Seconds since a dispatch was made after which "not now" counts as a failure."""
 
 _NOT_NOW = frozenset({409, 425, 429, 503})
 _GATEWAY_LOST_IT = frozenset({502, 504})
@@ -48,22 +57,27 @@ class Answer:
 
 
 class Verb(StrEnum):
-    """What is to be done with the dispatch, and with the row where it stands in the way."""
+    """What is to be done with a call, and with its row."""
 
-    COMPLETE = "complete"  # settle as completed; the row is there already
-    CANCEL = "cancel"  # settle as cancelled: the row went elsewhere
-    ADVANCE = "advance"  # the engine writes (stage, done); the trigger settles
-    WAIT = "wait"  # the stage works on; its own commit settles, until the deadline
-    FAIL = "fail"  # counts; rewind the row, and retry or give up
+    CALL = "call"  # the row is where the stage expects it
+    BEGIN = "begin"  # the engine writes (stage, running), then calls
+    REWIND = "rewind"  # put the row back to the entry, then call
+    KEEP = "keep"  # nothing: the call stands as it is
+    COMPLETE = "complete"  # ended as completed; the row is there already
+    CANCEL = "cancel"  # ended as cancelled: the row went elsewhere
+    ADVANCE = "advance"  # the engine writes (stage, done); ended as completed
+    WAIT = "wait"  # left to the stage, until the deadline: its own commit ends the call
+    FAIL = "fail"  # counts; rewind the row, and call again later or give up
     KILL = "kill"  # dead at once, however many attempts are left
     DEFER = "defer"  # not now; rewind the row; burns no attempt within bounds
-    RELEASE = "release"  # available again at once, as if never claimed
+    RELEASE = "release"  # call again at once, as if never claimed
+    PARK = "park"  # wait until the tenant is resumed
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """``after`` is a deferral's delay in seconds, where it is not left to the backoff. ``down``: nobody is at home
-    at the stage, so that calling it for other jobs is in vain for a while too."""
+    """``after`` is a deferral's delay in seconds, where it is not left to the backoff. ``down``: the stage does not answer
+    at all, so that calling it for other jobs is in vain for a while too."""
 
     verb: Verb
     outcome: Outcome
@@ -154,22 +168,21 @@ def _decide_unmoved(stage: Stage, row: Row | None, answer: Answer) -> Decision:
     return Decision(Verb.FAIL, Outcome.FAILED, answer.error)
 
 
-class Begin(Enum):
-    """What to do with a dispatch that was just claimed."""
 
-    CALL = auto()
-    REWIND = auto()  # put the row back to the stage's entry state, then call
+_BEGUN_ELSEWHERE = Decision(Verb.WAIT, Outcome.UNKNOWN, "the stage was begun by another caller")
 
 
-def decide_claimed(stage: Stage, row: Row | None) -> Begin | Decision:
-    """Whether a claimed dispatch may be called, by the row as it is now."""
+def decide_claimed(stage: Stage, row: Row | None) -> Decision:
+    """What a claimed call needs before its stage can be called."""
     match place(stage, row):
+        case Place.ENTRY if stage.advance is Advance.ENGINE:
+            return Decision(Verb.BEGIN, Outcome.ACCEPTED)
         case Place.ENTRY:
-            return Begin.CALL
+            return Decision(Verb.CALL, Outcome.ACCEPTED)
         case Place.FAILED:
-            return Begin.REWIND
+            return Decision(Verb.REWIND, Outcome.ACCEPTED)
         case Place.BEGUN:
-            return Decision(Verb.WAIT, Outcome.UNKNOWN, "the stage was begun by somebody else")
+            return _BEGUN_ELSEWHERE
         case Place.DONE:
             return Decision(Verb.COMPLETE, Outcome.COMPLETED)
         case _:
@@ -177,7 +190,7 @@ def decide_claimed(stage: Stage, row: Row | None) -> Begin | Decision:
 
 
 def decide_lost(stage: Stage, row: Row | None, outcome: Outcome = Outcome.LOST) -> Decision:
-    """A dispatch whose worker is gone, or gives it back (``outcome`` says which): decide by the row alone."""
+    """A call whose worker is lost, or gives it back (``outcome`` says which): by the row alone."""
     match place(stage, row):
         case Place.BEGUN if stage.advance is Advance.STAGE:
             return Decision(Verb.WAIT, Outcome.UNKNOWN, "the worker was lost while the stage worked")
@@ -199,3 +212,237 @@ def decide_overdue(stage: Stage, row: Row | None) -> Decision:
             return _SUPERSEDED
         case _:
             return Decision(Verb.FAIL, Outcome.TIMEOUT, f"no end within {stage.timeout:g} s")
+
+
+class Standing(Enum):
+    """How a call stands between two looks."""
+
+    HELD = "held"  # a worker has it
+    LEFT = "left"  # the stage works on, until the deadline
+    WAITING = "waiting"  # to be called (again), when it is due
+
+
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """What a trigger left: the job entered (``step``, ``status``), and ``stage`` is to be called; none for a look."""
+
+    id: int
+    stage: str
+    step: str | None
+    status: str | None
+    at: datetime
+
+    @property
+    def entered(self) -> tuple[str | None, str | None]:
+        return self.step, self.status
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The call that a job is in, as it was read. ``alive``: the worker that holds it has its lease. ``overdue``: past its
+    deadline. ``age``: seconds since the dispatch was made. ``next``: a duty that came while it was under way. ``seen``: the
+    newest duty or look that was taken while it stood."""
+
+    id: int
+    stage: str
+    entry: str
+    attempt: int
+    failures: int
+    standing: Standing
+    worker: int | None = None
+    alive: bool = False
+    overdue: bool = False
+    parked: bool = False
+    age: float = 0.0
+    next: Duty | None = None
+    seen: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """All that there is of a job, in one snapshot. ``paused``: its tenant is paused. ``duties`` in the order of their ids."""
+
+    key: str
+    row: Row | None
+    call: Call | None
+    duties: tuple[Duty, ...] = ()
+    paused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Void:
+    """A duty that comes to nothing, and what its dispatch ended as."""
+
+    duty: Duty
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What becomes of a job: written as a whole, or not at all.
+
+    ``decision`` is about its call (none: there is none). ``ended``: the dispatch of that call ended so. ``stands``: the job
+    is in a call afterwards, that one or (``new``) the one that ``new`` is made. ``delay`` in seconds, for one that waits.
+    ``target``: where the row is put; ``quiet``: no duty comes of that. ``stays``: the duty that the next turn claims.
+    ``next``: the duty that is kept in the call. All duties that were seen, and are neither, are taken away; ``voids`` says
+    which of them leave a trace.
+    """
+
+    job: Job
+    decision: Decision | None
+    ended: State | None = None
+    stands: Standing | None = None
+    counts: bool = False
+    delay: float = 0.0
+    parked: bool = False
+    target: tuple[str, str] | None = None
+    quiet: bool = True
+    stays: Duty | None = None
+    new: Duty | None = None
+    next: Duty | None = None
+    voids: tuple[Void, ...] = ()
+
+
+Stages = Callable[[str], Stage]
+"""The stage that performs a step."""
+
+
+def resolve(job: Job, stages: Stages, answer: Answer | None = None, *, given_back: bool = False) -> Verdict:
+    """Decide a job. ``answer``: what its call, held by the worker that asks, came to. ``given_back``: that worker ends and
+    the call with it."""
+    call = job.call
+    decision = _of_call(job, call, stages, answer, given_back) if call else None
+    newest = _newest(job, stages)
+    if call is None or decision is None:
+        return _without_call(job, newest, stages)
+    if decision.verb in (Verb.COMPLETE, Verb.CANCEL, Verb.ADVANCE):
+        return _ended(job, call, decision, newest, stages)
+    if newest is not None and decision.verb not in (Verb.KEEP, Verb.WAIT, Verb.PARK):
+        # The row was put back by hand while the stage was called: that duty is called next, with attempts of its own.
+        return _ended(job, call, decision, newest, stages)
+    if newest is not None and call.standing is Standing.WAITING:
+        return _ended(job, call, _SUPERSEDED, newest, stages)
+    return _standing(job, call, decision, newest, stages)
+
+
+def _of_call(job: Job, call: Call, stages: Stages, answer: Answer | None, given_back: bool) -> Decision:
+    """What becomes of the call, were there no other duty."""
+    stage, row = stages(call.stage), job.row
+    if _passed(job, call.stage, call.id):
+        return Decision(Verb.COMPLETE, Outcome.COMPLETED)
+    at = place(stage, row)
+    if at in (Place.ELSEWHERE, Place.GONE):
+        return _SUPERSEDED
+    if call.standing is Standing.WAITING:
+        if at is Place.BEGUN and stage.advance is Advance.STAGE:
+            return _BEGUN_ELSEWHERE
+        return Decision(Verb.PARK, Outcome.DEFERRED) if job.paused and not call.parked else _KEEP
+    if call.standing is Standing.LEFT:
+        if at is Place.FAILED:
+            return decide(stage, row, Answer(Reply.ANSWERED))
+        return decide_overdue(stage, row) if call.overdue else _KEEP
+    if answer is not None:
+        decision = decide(stage, row, answer)
+        late = decision.verb is Verb.DEFER and call.age > NOT_NOW_PATIENCE
+        return Decision(Verb.FAIL, Outcome.FAILED, decision.error, down=decision.down) if late else decision
+    if given_back:
+        return decide_lost(stage, row, Outcome.RELEASED)
+    return _KEEP if call.alive else decide_lost(stage, row)
+
+
+_KEEP = Decision(Verb.KEEP, Outcome.UNKNOWN)
+
+
+def _all_duties(job: Job) -> tuple[Duty, ...]:
+    kept = job.call.next if job.call else None
+    return job.duties if kept is None else (kept, *job.duties)
+
+
+def _passed(job: Job, stage: str, since: int) -> bool:
+    """Whether the row is at (stage, done), or has been there since: a later duty or look was left from there."""
+    here = job.row is not None and job.row.at == (stage, DONE)
+    return here or any(d.id > since and d.entered == (stage, DONE) for d in job.duties)
+
+
+def _newest(job: Job, stages: Stages) -> Duty | None:
+    """The duty that is still due: the row is where it entered, or its stage has been begun since by another caller."""
+    since = job.call.id if job.call else 0
+    for duty in sorted(_all_duties(job), key=lambda d: d.id, reverse=True):
+        if not duty.stage or duty.id <= since or job.row is None:
+            continue
+        if job.row.at == duty.entered or place(stages(duty.stage), job.row) in (Place.BEGUN, Place.FAILED):
+            return duty
+    return None
+
+
+def _voids(job: Job, used: Duty | None) -> tuple[Void, ...]:
+    others = (d for d in _all_duties(job) if d.stage and (used is None or d.id != used.id))
+    return tuple(Void(d, State.COMPLETED if _passed(job, d.stage, d.id) else State.CANCELLED) for d in others)
+
+
+def _without_call(job: Job, newest: Duty | None, stages: Stages) -> Verdict:
+    return _take_up(Verdict(job, None, voids=_voids(job, newest)), newest, stages)
+
+
+def _ended(job: Job, call: Call, decision: Decision, newest: Duty | None, stages: Stages) -> Verdict:
+    """The call's dispatch ends, and ``newest``, where there is one, follows it."""
+    stage = stages(call.stage)
+    state = State.COMPLETED if decision.verb in (Verb.COMPLETE, Verb.ADVANCE) else State.CANCELLED
+    verdict = Verdict(job, decision, ended=state, voids=_voids(job, newest))
+    if decision.verb is Verb.ADVANCE:
+        return replace(verdict, target=(stage.step, DONE), quiet=False)
+    return _take_up(verdict, newest, stages)
+
+
+def _take_up(verdict: Verdict, newest: Duty | None, stages: Stages) -> Verdict:
+    """``newest`` is the job's next call: left for a turn to claim, or as its row asks."""
+    job = verdict.job
+    if newest is None:
+        return verdict
+    stage = stages(newest.stage)
+    at = place(stage, job.row)
+    stored = job.call is not None and job.call.next == newest
+    failed = verdict.decision is not None and verdict.decision.verb not in (Verb.COMPLETE, Verb.CANCEL)
+    if at is Place.BEGUN and stage.advance is Advance.STAGE and not failed:
+        return replace(verdict, stands=Standing.LEFT, new=newest)
+    if at is Place.ENTRY and not job.paused and not stored:
+        return replace(verdict, stays=newest)
+    target = stage.entry if at is Place.BEGUN else None
+    return replace(verdict, stands=Standing.WAITING, new=newest, parked=job.paused, target=target)
+
+
+def _standing(job: Job, call: Call, decision: Decision, newest: Duty | None, stages: Stages) -> Verdict:
+    """The call goes on, waits, or is given up."""
+    stage = stages(call.stage)
+    voids = _voids(job, newest)
+    begun = place(stage, job.row) is Place.BEGUN
+    rewound = stage.entry if begun else None
+    match decision.verb:
+        case Verb.KEEP:
+            return Verdict(job, decision, stands=call.standing, next=newest, voids=voids)
+        case Verb.WAIT:
+            return Verdict(job, decision, stands=Standing.LEFT, next=newest, voids=voids)
+        case Verb.PARK:
+            return Verdict(job, decision, stands=Standing.WAITING, parked=True, voids=voids)
+        case Verb.RELEASE:
+            return Verdict(job, decision, stands=Standing.WAITING, target=rewound, voids=voids)
+        case Verb.DEFER:
+            delay = decision.after
+            if delay is None:
+                delay = min(full_jitter(call.attempt - call.failures), NOT_NOW_CAP)
+            return Verdict(job, decision, stands=Standing.WAITING, delay=delay, target=rewound, voids=voids)
+        case Verb.FAIL if call.failures + 1 < stage.attempts:
+            delay = full_jitter(call.failures + 1)
+            return Verdict(
+                job, decision, stands=Standing.WAITING, counts=True, delay=delay, target=rewound, voids=voids
+            )
+        case _:
+            failed = place(stage, job.row) is Place.FAILED
+            return Verdict(
+                job,
+                decision,
+                ended=State.DEAD,
+                counts=decision.verb is Verb.FAIL,
+                target=None if failed else (stage.step, FAILED),
+                voids=voids,
+            )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
+import asyncpg
+
 from pgbaton import sql
+from pgbaton.errors import AttachError
 from pgbaton.model import Pipeline
 
 
@@ -25,8 +28,8 @@ def literal(value: str | None) -> str:
 @dataclass(frozen=True)
 class JobTable:
     """The names of a pipeline's table, ready for a statement; types as ``format_type`` spells them. ``channel``: where
-    its trigger publishes every change, if it does; ``routes``: its stages in order, as (step, after), for the
-    trigger's text."""
+    its trigger publishes every change, if it does; ``routes``: its stages in order, as (step, after), for the trigger's
+    text."""
 
     pipeline: str
     schema: str
@@ -65,31 +68,60 @@ class JobTable:
         return f"{quoted(self.schema)}.{quoted(self.name)}"
 
     def parts(self) -> dict[str, str]:
-        """The named parts that a query file may use."""
+        """The named parts that a query file may use. ``{row}``: the columns that a worker reads of a job's row, ``j``."""
         key, step, status = quoted(self.key), quoted(self.step), quoted(self.status)
         tenant = "NULL::text" if self.tenant is None else f"j.{quoted(self.tenant)}::text"
-        columns = ", ".join(dict.fromkeys((key, *([quoted(self.tenant)] if self.tenant else []), step, status)))
+        # The engine's names are compared byte by byte, so the user's are, too, whatever the collation of their column.
+        step_text, status_text = f'j.{step}::text COLLATE "C"', f'j.{status}::text COLLATE "C"'
         return {
             "table": self.qualified,
             "key": key,
             "step": step,
             "status": status,
             "tenant": tenant,
+            "step_text": step_text,
+            "status_text": status_text,
             "key_type": self.key_type,
             "step_type": self.step_type,
             "status_type": self.status_type,
-            "matching": sql.read("queries/matching.sql").rstrip(),
-            "attempts": "pgbaton.attempts",
-            "dispatches": "pgbaton.dispatches",
-            "columns": columns,
             "touch": ", updated_at = clock_timestamp()" if self.has_updated_at else "",
             "updated_at": "j.updated_at::timestamptz" if self.has_updated_at else "NULL::timestamptz",
-            "row": f"j.{key} IS NOT NULL AS present, {tenant} AS tenant, "
-            f"j.{step}::text AS step, j.{status}::text AS status",
+            "row": f"j.{key} IS NOT NULL AS present, {tenant} AS tenant, {step_text} AS step, {status_text} AS status",
         }
 
     def query(self, name: str) -> str:
-        """The statement ``queries/{name}.sql`` for this table."""
+        """The statement ``{name}.sql`` (``worker/turn``) for this table."""
         if name not in self._rendered:
-            self._rendered[name] = sql.render(sql.read(f"queries/{name}.sql"), self.parts())
+            self._rendered[name] = sql.render(sql.read(f"{name}.sql"), self.parts())
         return self._rendered[name]
+
+
+async def read_table(conn: asyncpg.Connection, pipeline: Pipeline) -> JobTable:
+    """The user's table as it is. Raises :class:`AttachError` where it does not fit the pipeline."""
+    return await with_types(conn, JobTable.of(pipeline))
+
+
+async def with_types(conn: asyncpg.Connection, table: JobTable) -> JobTable:
+    """``table`` with its columns' types. Raises :class:`AttachError` where it is not there or its key not unique."""
+    columns = {r["name"]: r for r in await conn.fetch(sql.read("install/columns.sql"), table.schema, table.name)}
+    shown = f"{table.schema}.{table.name}"
+    if not columns:
+        raise AttachError(f"pipeline.table: there is no table {shown!r} in this database")
+    for role in ("key", "tenant", "step", "status"):
+        column = getattr(table, role)
+        if column is not None and column not in columns:
+            near = [name for name in columns if name.lower() == column.lower()]
+            hint = f" (did you mean {near[0]!r}?)" if near else f" (it has {', '.join(sorted(columns))})"
+            raise AttachError(f"pipeline.{role}: the table {shown!r} has no column {column!r}{hint}")
+    if not columns[table.key]["is_unique"]:
+        raise AttachError(
+            f"pipeline.key: the column {table.key!r} of {shown!r} is not unique by itself: "
+            "a primary key or a unique index on it alone is needed"
+        )
+    return replace(
+        table,
+        key_type=columns[table.key]["type"],
+        step_type=columns[table.step]["type"],
+        status_type=columns[table.status]["type"],
+        has_updated_at="updated_at" in columns and columns["updated_at"]["is_time"],
+    )

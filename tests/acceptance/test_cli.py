@@ -21,7 +21,7 @@ import pytest
 
 from line import JOBS, Line, line, two_stages, until
 from pgbaton import Pipeline
-from pgbaton.attach import pipeline_sql
+from pgbaton.install.attach import pipeline_sql
 from stage_server import Call, Say, StageServer, work
 
 PGBATON = Path(sys.executable).with_name("pgbaton")

@@ -9,8 +9,8 @@ import asyncpg
 
 from line import JOBS
 from pgbaton import Pipeline, Stage
-from pgbaton.attach import attach
-from pgbaton.migrate import migrate
+from pgbaton.install.attach import attach
+from pgbaton.install.migrate import migrate
 
 STEPS = ("vlm_analyze", "yolo_detect", "planner", "overlay", "vlm_judge")
 HOSTILE = "<script>alert('tenant')</script>\"'&{{7*7}}"

@@ -24,8 +24,8 @@ import asyncpg
 
 from chaos.journal import Journal
 from pgbaton import cli
-from pgbaton.stage_client import StageClient
-from pgbaton.store import Store
+from pgbaton.worker.stage_client import StageClient
+from pgbaton.worker.store import Store
 
 POINTS: dict[str, type] = {"call": StageClient, "turn": Store, "settle": Store, "renew": Store}
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pgbaton.attach import attach_sql
+from pgbaton.install.attach import attach_sql
 from pgbaton.config import Settings, load_pipeline, load_settings
 from pgbaton.errors import ConfigError
 from pgbaton.model import Pipeline

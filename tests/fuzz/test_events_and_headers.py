@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pgbaton.backoff import retry_after_seconds
 from pgbaton.events import Event, EventLog, describe, shown
-from pgbaton.listener import event_fields
+from pgbaton.worker.listener import event_fields
 
 KNOWN = {"job_id", "tenant_id", "current_step", "status"}
 NOW = 1_700_000_000.0

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from line import two_stages
 from pgbaton.model import Dispatch, Row, State
 from pgbaton.outcome import Answer, Reply, Verb, decide
-from pgbaton.stage_client import StageClient
+from pgbaton.worker.stage_client import StageClient
 from postgres import Cluster
 from stage_server import Call, Say, StageServer
 

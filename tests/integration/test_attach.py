@@ -17,9 +17,11 @@ import schema_dump
 from line import attached, line, two_stages
 from pgbaton import Pipeline, Stage, load_pipeline
 from pgbaton import attach as attaching
-from pgbaton.attach import attach, check_attached, detach, pipeline_sql, read_table
+from pgbaton.install.attach import attach, detach, pipeline_sql
+from pgbaton.install.checks import check_attached
+from pgbaton.table import read_table
 from pgbaton.errors import AttachError, LockNotHad
-from pgbaton.migrate import migrate
+from pgbaton.install.migrate import migrate
 
 ROOT = Path(__file__).parents[2]
 ADSTUDIO = ROOT / "apps/adstudio/src/adstudio"

@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from line import Line, line
-from pgbaton.attach import attach
+from pgbaton.install.attach import attach
 from pgbaton.doctor import examine
 
 

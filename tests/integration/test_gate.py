@@ -10,8 +10,8 @@ import asyncpg
 
 from line import Ear, line, until
 from pgbaton.events import EventLog
-from pgbaton.gate import FULL_TURNS, Gate
-from pgbaton.loops import Wake
+from pgbaton.worker.gate import FULL_TURNS, Gate
+from pgbaton.worker.periodic import Wake
 from pgbaton.model import WAKE_CHANNEL
 from stage_server import Call, Say, StageServer, work
 

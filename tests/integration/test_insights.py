@@ -12,12 +12,12 @@ import pytest
 
 from line import Line, line
 from pgbaton import insights, operate
-from pgbaton.attach import attach
+from pgbaton.install.attach import attach
 from pgbaton.errors import ConfigError
 from pgbaton.insights import CAP, Explanation, JobFilter
 from pgbaton.insights.bounded import at_most
 from pgbaton.insights.reasons import SENTENCES
-from pgbaton.store import Store
+from pgbaton.worker.store import Store
 from stage_server import Call, Say, StageServer
 
 

@@ -15,7 +15,7 @@ from line import Ear, Line, line, until
 from pgbaton import insights, operate
 from pgbaton.model import WAKE_CHANNEL, Dispatch, Outcome, State
 from pgbaton.outcome import Decision, Verb, decide_lost
-from pgbaton.store import Store
+from pgbaton.worker.store import Store
 
 
 async def _store(craft: Line, conn: asyncpg.Connection | None = None) -> Store:

@@ -17,8 +17,8 @@ from pgbaton import database as database_module
 from pgbaton import engine as engine_module
 from pgbaton import listener as listener_module
 from pgbaton.events import EventLog
-from pgbaton.listener import Listener
-from pgbaton.loops import Wake
+from pgbaton.worker.listener import Listener
+from pgbaton.worker.periodic import Wake
 from proxy import Proxy
 from stage_server import Call, Say, StageServer
 

@@ -15,7 +15,7 @@ from line import line, until
 from pgbaton import sql
 from pgbaton.database import check_migrated
 from pgbaton.errors import DatabaseError, NotMigrated
-from pgbaton.migrate import migrate
+from pgbaton.install.migrate import migrate
 
 
 async def migrated(dsn: str) -> None:

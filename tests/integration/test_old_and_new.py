@@ -14,12 +14,12 @@ import pytest
 
 from line import JOBS, line, until
 from pgbaton import insights, operate, sql
-from pgbaton.engine import Engine
+from pgbaton.worker.engine import Engine
 from pgbaton.errors import NotMigrated
-from pgbaton.migrate import migrate
+from pgbaton.install.migrate import migrate
 from pgbaton.model import Dispatch
 from pgbaton.outcome import Answer, Reply
-from pgbaton.store import Store
+from pgbaton.worker.store import Store
 from pgbaton.table import JobTable
 
 COMPAT = Path(__file__).parents[1] / "compat"

@@ -13,7 +13,7 @@ from line import Line, line, until
 from pgbaton import insights, operate
 from pgbaton.errors import ConfigError, DatabaseError, Refused
 from pgbaton.insights import JobFilter
-from pgbaton.store import Store
+from pgbaton.worker.store import Store
 from pgbaton.table import JobTable
 from stage_server import Call, Say, StageServer, work
 

@@ -16,11 +16,11 @@ import asyncpg
 import pytest
 
 from line import attached, two_stages
-from pgbaton.attach import read_table
+from pgbaton.table import read_table
 from pgbaton.database import STEADY_PLANS
 from pgbaton.model import Pipeline, State
 from pgbaton.outcome import Answer, Reply, decide
-from pgbaton.store import Store
+from pgbaton.worker.store import Store
 
 MANY = 20_000
 LONG = {"dispatches", "attempts", "jobs"}

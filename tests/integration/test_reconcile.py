@@ -6,7 +6,7 @@ import asyncpg
 
 from line import line
 from pgbaton import Pipeline, Stage, insights
-from pgbaton.attach import attach
+from pgbaton.install.attach import attach
 from stage_server import Call, Say, StageServer
 
 

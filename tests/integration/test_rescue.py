@@ -7,7 +7,7 @@ import asyncio
 from line import Line, line, until
 from pgbaton.model import State
 from pgbaton.outcome import Decision, Outcome, Verb
-from pgbaton.store import Store
+from pgbaton.worker.store import Store
 from pgbaton.table import JobTable
 from pgbaton.worker import PAGE
 from stage_server import Call, Say, StageServer, work

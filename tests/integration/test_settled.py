@@ -10,7 +10,7 @@ import pytest
 
 from line import line
 from pgbaton import sql
-from pgbaton.migrate import migrate
+from pgbaton.install.migrate import migrate
 
 SETTLED_ANEW = {"state", "settled_at", "worker", "deadline"}
 """Columns that a settlement changes."""

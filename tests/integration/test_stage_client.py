@@ -20,7 +20,7 @@ from line import two_stages
 from pgbaton import stage_client
 from pgbaton.model import Dispatch, Row, State
 from pgbaton.outcome import Answer, Reply
-from pgbaton.stage_client import StageClient, traceparent
+from pgbaton.worker.stage_client import StageClient, traceparent
 from postgres import Cluster
 from stage_server import Call, Say, StageServer
 

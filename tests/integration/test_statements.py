@@ -13,11 +13,11 @@ import pytest
 
 from line import attached, two_stages
 from pgbaton import Pipeline
-from pgbaton.attach import read_table
+from pgbaton.table import read_table
 from pgbaton.errors import LeaseLost
 from pgbaton.model import Dispatch, Outcome, Row, State
 from pgbaton.outcome import Answer, Decision, Reply, Verb
-from pgbaton.store import Move, Store
+from pgbaton.worker.store import Move, Store
 
 
 class Bench:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgbaton.events import Event, EventLog, describe, shown
-from pgbaton.listener import event_fields
+from pgbaton.worker.listener import event_fields
 
 
 class Kept(logging.Handler):

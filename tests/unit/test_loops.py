@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgbaton.loops import rest
+from pgbaton.worker.periodic import rest
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
-from pgbaton import telemetry, tracing
+from pgbaton.worker import telemetry, tracing
 from pgbaton.events import Event, EventLog, JsonLines
 from pgbaton.model import Dispatch, Row, State
 from pgbaton.outcome import Answer, Reply

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from line import two_stages
 from pgbaton import sql
-from pgbaton.attach import attach_sql, trigger_function
+from pgbaton.install.attach import attach_sql, trigger_function
 from pgbaton.table import JobTable, literal, quoted
 
 

@@ -11,15 +11,15 @@ from typing import Annotated
 
 import typer
 
-from pgbaton.attach import attach as attach_pipeline
-from pgbaton.attach import detach as detach_pipeline
-from pgbaton.attach import pipeline_sql
+from pgbaton.install.attach import attach as attach_pipeline
+from pgbaton.install.attach import detach as detach_pipeline
+from pgbaton.install.attach import pipeline_sql
 from pgbaton.cli.common import ConfigFile, DatabaseUrl, app, out, with_database
 from pgbaton.cli.signals import watched_at
 from pgbaton.config import Settings, load_pipeline, load_settings
-from pgbaton.engine import Engine
+from pgbaton.worker.engine import Engine
 from pgbaton.events import log_to_stderr
-from pgbaton.migrate import migrate as migrate_schema
+from pgbaton.install.migrate import migrate as migrate_schema
 from pgbaton.model import Pipeline
 
 

@@ -11,12 +11,11 @@ import asyncpg
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, StrictStr
 
-from pgbaton.attach import read_table
 from pgbaton.database import connection
 from pgbaton.errors import JobRefused
 from pgbaton.fastapi.problems import PROBLEMS
 from pgbaton.model import DONE, FAILED, Pipeline, Stage
-from pgbaton.table import JobTable
+from pgbaton.table import JobTable, read_table
 
 CLOSE_TIMEOUT = 10.0
 """Seconds that the end of the stages' connections may take."""
@@ -118,13 +117,13 @@ class Stages:
             yield turn
             async with self.pool.acquire() as db, db.transaction():
                 await turn._write_all(db)
-                if not await db.fetchval(self._table.query("guard_end"), job_id, step, DONE):
+                if not await db.fetchval(self._table.query("guard/end"), job_id, step, DONE):
                     raise JobRefused(409, "Job moved on", "the job's row was changed while the stage worked")
         except JobRefused:
             raise
         except (Exception, asyncio.CancelledError):  # cancelled: the server ends before its stages do
             async with self.pool.acquire() as db:
-                await db.fetchval(self._table.query("guard_end"), job_id, step, FAILED)
+                await db.fetchval(self._table.query("guard/end"), job_id, step, FAILED)
             raise
 
     async def _begin(self, stage: Stage, job_id: str, tenant_id: str | None) -> Mapping[str, Any]:
@@ -133,10 +132,10 @@ class Stages:
             raise JobRefused(422, "Invalid request", "tenant_id: must not be null")
         try:
             async with self.pool.acquire() as db:
-                job = await db.fetchrow(self._table.query("guard_begin"), job_id, tenant, stage.after, DONE, stage.step)
+                job = await db.fetchrow(self._table.query("guard/begin"), job_id, tenant, stage.after, DONE, stage.step)
                 if job is not None:
                     return dict(job)
-                row = await db.fetchrow(self._table.query("guard_look"), job_id)
+                row = await db.fetchrow(self._table.query("guard/look"), job_id)
         except asyncpg.DataError:
             raise JobRefused(422, "Invalid request", "job_id: not a key that this table can have") from None
         if row is None or (tenant is not None and row["tenant"] != tenant):

@@ -15,7 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import JSONResponse
 
 from pgbaton.config import Settings
-from pgbaton.engine import Engine
+from pgbaton.worker.engine import Engine
 from pgbaton.fastapi.guard import Stages
 
 READY_TIMEOUT = 2.0

@@ -22,7 +22,7 @@ async def at_most(conn: asyncpg.Connection, seconds: float) -> AsyncIterator[Non
     """A transaction each of whose statements may take ``seconds``. Raises :class:`TooWide` where one does not end."""
     try:
         async with conn.transaction(isolation="read_committed"):
-            await conn.fetch(sql.read("queries/bounded.sql"), str(max(1, round(seconds * 1000))))
+            await conn.fetch(sql.read("read/bounded.sql"), str(max(1, round(seconds * 1000))))
             yield
     except asyncpg.QueryCanceledError:
         raise TooWide from None

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import asyncpg
 
 from pgbaton import sql
-from pgbaton.attach import unseeing_triggers
+from pgbaton.install.checks import unseeing_triggers
 from pgbaton.errors import ConfigError, DatabaseError
 from pgbaton.insights.bounded import TIMEOUT, TooWide, at_most
 from pgbaton.insights.listing import CAP, SETTLED_AT_MOST
@@ -114,12 +114,12 @@ async def overview(conn: asyncpg.Connection, pipeline: str) -> Overview:
     """
     try:
         async with at_most(conn, TIMEOUT):
-            state = await conn.fetchrow(sql.read("queries/pipeline_state.sql"), pipeline, CAP + 1)
+            state = await conn.fetchrow(sql.read("read/pipeline_state.sql"), pipeline, CAP + 1)
             if state is None:
                 raise ConfigError(f"there is no pipeline {pipeline!r}")
-            stages = await conn.fetch(sql.read("queries/stage_counts.sql"), pipeline, CAP + 1)
-            hour = await conn.fetchrow(sql.read("queries/last_hour.sql"), pipeline, SETTLED_AT_MOST, SAMPLE)
-            workers = await conn.fetch(sql.read("queries/workers.sql"))
+            stages = await conn.fetch(sql.read("read/stage_counts.sql"), pipeline, CAP + 1)
+            hour = await conn.fetchrow(sql.read("read/last_hour.sql"), pipeline, SETTLED_AT_MOST, SAMPLE)
+            workers = await conn.fetch(sql.read("read/workers.sql"))
             unseeing = await unseeing_triggers(conn, pipeline)
     except TooWide:
         raise DatabaseError(f"the database took longer than {TIMEOUT:g} s to count") from None
@@ -145,7 +145,7 @@ async def stages_now(conn: asyncpg.Connection, pipeline: str) -> tuple[StageOver
     """The stages and their counts alone, with no times and no speed. Raises :class:`DatabaseError` as above."""
     try:
         async with at_most(conn, TIMEOUT):
-            rows = await conn.fetch(sql.read("queries/stage_counts.sql"), pipeline, CAP + 1)
+            rows = await conn.fetch(sql.read("read/stage_counts.sql"), pipeline, CAP + 1)
     except TooWide:
         raise DatabaseError(f"the database took longer than {TIMEOUT:g} s to count") from None
     return tuple(_stage(row, None, 0.0) for row in rows)

@@ -40,7 +40,7 @@ async def dead_groups(conn: asyncpg.Connection, table: JobTable) -> DeadGroups:
     """Dead dispatches whose job is still marked as failed there."""
     try:
         async with at_most(conn, TIMEOUT):
-            rows = await conn.fetch(table.query("dead_groups"), table.pipeline, CAP + 1)
+            rows = await conn.fetch(table.query("read/dead_groups"), table.pipeline, CAP + 1)
     except TooWide:
         return DeadGroups((), capped=True, too_wide=True)
     names = ("stage", "error", "count", "newest", "newest_age", "example")

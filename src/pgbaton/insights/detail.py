@@ -99,10 +99,10 @@ async def job(conn: asyncpg.Connection, table: JobTable, key: str) -> JobDetail 
     facts = await _standing(conn, table, key)
     if facts is None:
         return None
-    found = await conn.fetch(sql.read("queries/history.sql"), table.pipeline, key, DISPATCHES + 1)
+    found = await conn.fetch(sql.read("read/history.sql"), table.pipeline, key, DISPATCHES + 1)
     kept = found[:DISPATCHES]
     calls: dict[int, list[AttemptSeen]] = {}
-    for row in await conn.fetch(sql.read("queries/attempts_of.sql"), [d["id"] for d in kept], ATTEMPTS):
+    for row in await conn.fetch(sql.read("read/attempts_of.sql"), [d["id"] for d in kept], ATTEMPTS):
         names = AttemptSeen.__dataclass_fields__
         calls.setdefault(row["dispatch_id"], []).append(AttemptSeen(**{name: row[name] for name in names}))
     now = facts["at"]
@@ -121,7 +121,7 @@ async def _standing(conn: asyncpg.Connection, table: JobTable, key: str) -> asyn
     if "\x00" in key:
         return None
     try:
-        facts = await conn.fetchrow(table.query("standing"), table.pipeline, key, CAP + 1)
+        facts = await conn.fetchrow(table.query("read/standing"), table.pipeline, key, CAP + 1)
     except asyncpg.DataError:
         return None  # no key of this table looks like that
     return facts if facts is not None and (facts["present"] or facts["id"] is not None) else None

@@ -41,6 +41,6 @@ async def audit(
     conn: asyncpg.Connection, pipeline: str | None = None, before: int | None = None, limit: int = 50
 ) -> AuditPage:
     """What operators did, newest first."""
-    rows = await conn.fetch(sql.read("queries/audit.sql"), pipeline, before, limit + 1)
+    rows = await conn.fetch(sql.read("read/audit.sql"), pipeline, before, limit + 1)
     entries = tuple(AuditEntry(**(dict(row) | {"detail": json.loads(row["detail"])})) for row in rows[:limit])
     return AuditPage(entries, entries[-1].id if len(rows) > limit else None)

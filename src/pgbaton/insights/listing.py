@@ -108,7 +108,7 @@ async def list_jobs(
             if bounded:
                 rows = await conn.fetch(_query("list_jobs", filters, "newest_failed"), *asked, look_back)
                 if len(rows) <= limit:
-                    end = await conn.fetchrow(sql.read("queries/failed_until.sql"), before, look_back)
+                    end = await conn.fetchrow(sql.read("read/failed_until.sql"), before, look_back)
             else:
                 rows = await conn.fetch(_query("list_jobs", filters), *asked)
     except TooWide:
@@ -129,7 +129,7 @@ async def count_jobs(conn: asyncpg.Connection, filters: JobFilter, *, timeout: f
 
 
 def arguments(filters: JobFilter) -> tuple[Any, ...]:
-    """The filter as ``queries/matching.sql`` takes it."""
+    """The filter as ``read/matching.sql`` takes it."""
     return (
         filters.pipeline,
         filters.stage,
@@ -152,10 +152,10 @@ def _by_error_alone(filters: JobFilter) -> bool:
 
 
 def _query(name: str, filters: JobFilter, attempts: str | None = None) -> str:
-    among = sql.read(f"queries/{attempts}.sql").rstrip() if attempts else "pgbaton.attempts"
-    matching = sql.read("queries/matching.sql").rstrip()
+    among = sql.read(f"read/{attempts}.sql").rstrip() if attempts else "pgbaton.attempts"
+    matching = sql.read("read/matching.sql").rstrip()
     parts = {"matching": matching, "attempts": among, "dispatches": _tables(filters)}
-    return sql.render(sql.read(f"queries/{name}.sql"), parts)
+    return sql.render(sql.read(f"read/{name}.sql"), parts)
 
 
 def _tables(filters: JobFilter) -> str:

@@ -130,7 +130,7 @@ def _duration(seconds: float, language: Language) -> str:
 
 
 def reason(f: Mapping[str, Any]) -> Explanation:
-    """Why, from a record of ``queries/standing.sql``."""
+    """Why, from a record of ``read/standing.sql``."""
     if not f["present"]:
         return Explanation("gone", False)
     if f["in_inbox"]:

@@ -8,12 +8,11 @@ from typing import Any
 import asyncpg
 
 from pgbaton import sql
-from pgbaton.attach import with_types
 from pgbaton.errors import ConfigError, DatabaseError
 from pgbaton.insights.bounded import TIMEOUT, TooWide, at_most
 from pgbaton.insights.listing import CAP, SETTLED_AT_MOST
-from pgbaton.store import RECONCILE_PAGE, Store
-from pgbaton.table import JobTable
+from pgbaton.worker.store import RECONCILE_PAGE, Store
+from pgbaton.table import JobTable, with_types
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +69,8 @@ async def status(conn: asyncpg.Connection) -> Status:
     """
     try:
         async with at_most(conn, TIMEOUT):
-            stages = await conn.fetch(sql.read("queries/counts.sql"), CAP + 1, SETTLED_AT_MOST)
-            workers = await conn.fetch(sql.read("queries/workers.sql"))
+            stages = await conn.fetch(sql.read("read/counts.sql"), CAP + 1, SETTLED_AT_MOST)
+            workers = await conn.fetch(sql.read("read/workers.sql"))
     except TooWide:
         raise DatabaseError(f"the database took longer than {TIMEOUT:g} s to count") from None
     return Status(
@@ -82,7 +81,7 @@ async def status(conn: asyncpg.Connection) -> Status:
 
 
 def worker_seen(row: asyncpg.Record) -> WorkerSeen:
-    """A worker from a record of ``queries/workers.sql``."""
+    """A worker from a record of ``read/workers.sql``."""
     return WorkerSeen(**{k: row[k] for k in WorkerSeen.__dataclass_fields__})
 
 
@@ -91,7 +90,7 @@ async def table_of(conn: asyncpg.Connection, pipeline: str | None) -> JobTable:
 
     Raises :class:`ConfigError` where the name is needed or unknown.
     """
-    attached = {r["name"]: r for r in await conn.fetch(sql.read("queries/pipelines.sql"))}
+    attached = {r["name"]: r for r in await conn.fetch(sql.read("read/pipelines.sql"))}
     if not attached:
         raise DatabaseError("no pipeline is attached in this database: run pgbaton attach")
     if pipeline is None and len(attached) > 1:

@@ -19,7 +19,7 @@ from pgbaton.backoff import Backoff
 from pgbaton.database import connect, pooled
 from pgbaton.errors import DatabaseError
 from pgbaton.events import Event, EventLog, describe
-from pgbaton.loops import Wake
+from pgbaton.worker.periodic import Wake
 from pgbaton.model import WAKE_CHANNEL
 from pgbaton.web.source import Source
 
@@ -112,7 +112,7 @@ class Broadcaster:
             if pooled(conn):
                 await asyncio.Event().wait()  # nothing is ever heard through a transaction pooler: poll
             conn.add_termination_listener(lambda _: ended.set())
-            published = await conn.fetch(sql.read("queries/channels.sql"), self._pipeline)
+            published = await conn.fetch(sql.read("read/channels.sql"), self._pipeline)
             for channel in (WAKE_CHANNEL, *(r["channel"] for r in published)):
                 await conn.add_listener(channel, self._hear)
             self.listening = True

@@ -1,0 +1,158 @@
+"""Attach a pipeline to the user's table: routes as rows, two triggers with one function; only where something differs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+
+import asyncpg
+
+from pgbaton import sql
+from pgbaton.errors import AttachError, LockNotHad
+from pgbaton.install.migrate import LOCK, migrate_sql
+from pgbaton.model import Pipeline
+from pgbaton.table import JobTable, literal, quoted, read_table
+
+TRIGGERS = ("job_state_change_trigger", "job_state_insert_trigger")
+LOCK_TIMEOUT = "3s"
+
+
+def trigger_function(table: JobTable) -> str:
+    """The qualified name of the trigger function: one for each table, the contract's own for ``jobs``."""
+    name = "notify_job_state_change"
+    if table.name != "jobs":
+        name = f"notify_{table.name}_state_change"
+        if len(name.encode()) > 63 or table.name == "job":
+            name = f"notify_{hashlib.sha256(table.name.encode()).hexdigest()[:16]}_state_change"
+    return f"{quoted(table.schema)}.{quoted(name)}"
+
+
+def _free_tag(names: str) -> str:
+    """What to append to the script's dollar quotes so that no name in it can end one; nearly always nothing."""
+    return next(tag for tag in ("", *(f"_{n}" for n in range(100))) if f"{tag}$" not in names)
+
+
+def attach_sql(pipeline: Pipeline) -> str:
+    """The script that attaches ``pipeline``: plain SQL, idempotent, one transaction."""
+    table = JobTable.of(pipeline)
+    name = literal(pipeline.name)
+    function = trigger_function(table)
+    stages = (
+        f"({name}, {literal(s.step)}, {literal(s.after)}, {position}, interval '{s.timeout:f} s', {s.attempts}, "
+        f"{s.concurrency or 'NULL'}, {literal(s.advance.value)})"
+        for position, s in enumerate(pipeline.in_order, 1)
+    )
+    routes = (f"({literal(s.step)}, {literal(s.after)})" for s in pipeline.stages)
+    parts = {
+        "pipeline": name,
+        "table": table.qualified,
+        "table_literal": literal(table.qualified),
+        "key_literal": literal(pipeline.key),
+        "tenant_literal": literal(pipeline.tenant),
+        "step_literal": literal(pipeline.step),
+        "status_literal": literal(pipeline.status),
+        "channel": literal(pipeline.channel),
+        "stage_rows": ",\n       ".join(stages),
+        "stage_routes": ", ".join(routes),
+        "function": function,
+        "function_name": literal(function),
+        "function_literal": literal(f"{function}()"),
+        "tag": _free_tag(table.qualified + function + _trigger_body(table)),
+        "body": _trigger_body(table),
+        "changed": _changed(table),
+        "body_md5": trigger_body_md5(table),
+        "lock": LOCK,
+        "lock_timeout": LOCK_TIMEOUT,
+    }
+    return sql.render(sql.read("install/attach.sql"), parts)
+
+
+def _trigger_body(table: JobTable) -> str:
+    tenant = "NULL" if table.tenant is None else f"NEW.{quoted(table.tenant)}::text"
+    names = {
+        "pipeline": literal(table.pipeline),
+        "channel": literal(table.channel),
+        "new_tenant": tenant,
+        "routes": _cases("step", table.routes, lambda step, after: (after, step)),
+        "entry_of": _cases("step", table.routes, lambda step, after: (step, after)),
+        "entries": ", ".join(literal(after) for _, after in table.routes),
+        "stages": ", ".join(literal(step) for step, _ in table.routes),
+    }
+    return sql.render(sql.read("trigger.sql"), table.parts() | names)
+
+
+def _cases(subject: str, routes: Iterable[tuple[str, str]], pair: Callable[[str, str], tuple[str, str]]) -> str:
+    pairs = (pair(step, after) for step, after in routes)
+    return " ".join(f"WHEN {subject} OPERATOR(pg_catalog.=) {literal(a)} THEN {literal(b)}" for a, b in pairs)
+
+
+def _changed(table: JobTable) -> str:
+    """When an UPDATE concerns the engine: the step, the status or the key is another. Kept by Postgres as an expression, so
+    that it follows a column that is renamed."""
+    columns = (quoted(name) for name in (table.step, table.status, table.key))
+    return " OR ".join(f"OLD.{c} IS DISTINCT FROM NEW.{c}" for c in columns)
+
+
+def trigger_body_md5(table: JobTable) -> str:
+    """The fingerprint of the trigger function's body, to tell whether the one in the database is ours."""
+    return hashlib.md5(_trigger_body(table).encode(), usedforsecurity=False).hexdigest()
+
+
+def pipeline_sql(pipeline: Pipeline) -> str:
+    """What ``pgbaton sql`` prints: everything that migrate and attach would run, for plain psql."""
+    head = (
+        f"-- The schema of pgbaton, then the routes and the trigger of the pipeline {pipeline.name}.\n"
+        "-- For plain psql. Safe to run again, and beside running workers. Printed by `pgbaton sql`.\n"
+    )
+    return f"{head}{migrate_sql()}\n{attach_sql(pipeline)}"
+
+
+async def attach(conn: asyncpg.Connection, pipeline: Pipeline) -> None:
+    """Install or update routes and trigger; the schema must be migrated.
+
+    Raises :class:`AttachError` where the table does not fit or a right is missing (nothing was changed then), and
+    :class:`LockNotHad` where the table was busy.
+    """
+    table = await read_table(conn, pipeline)
+    try:
+        attached = await conn.fetchrow(sql.read("install/attached.sql"), pipeline.name, table.qualified)
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise AttachError(f"no right to attach to {pipeline.table!r}: {error}") from None
+    if attached["elsewhere"] is not None:
+        raise AttachError(
+            f"pipeline.name: {pipeline.name!r} is attached to {attached['elsewhere']}: detach it from there first"
+        )
+    if attached["other"] is not None:
+        raise AttachError(f"pipeline.table: {pipeline.table!r} is attached to the pipeline {attached['other']!r}")
+    await _run(conn, attach_sql(pipeline), pipeline)
+
+
+async def detach(conn: asyncpg.Connection, pipeline: Pipeline) -> None:
+    """Remove the trigger, its function and the routes; what was dispatched stays as history, open ones are
+    cancelled. The user's table is left as it is. Raises as :func:`attach`."""
+    table = JobTable.of(pipeline)
+    parts = {
+        "pipeline": literal(pipeline.name),
+        "table": table.qualified,
+        "table_literal": literal(table.qualified),
+        "function": trigger_function(table),
+        "tag": _free_tag(table.qualified),
+        "lock": LOCK,
+        "lock_timeout": LOCK_TIMEOUT,
+    }
+    await _run(conn, sql.render(sql.read("install/detach.sql"), parts), pipeline)
+
+
+async def _run(conn: asyncpg.Connection, script: str, pipeline: Pipeline) -> None:
+    try:
+        await conn.execute(script)
+    except asyncpg.LockNotAvailableError:
+        raise LockNotHad(
+            f"the table {pipeline.table!r} was busy for {LOCK_TIMEOUT}: a long transaction or a dump holds it. "
+            "Nothing was changed; try again when it has ended"
+        ) from None
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise AttachError(f"no right to attach to {pipeline.table!r}: {error}") from None
+    finally:
+        if conn.is_in_transaction():
+            await conn.execute("ROLLBACK")

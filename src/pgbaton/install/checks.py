@@ -1,0 +1,27 @@
+"""Whether a pipeline is attached as it says."""
+
+from __future__ import annotations
+
+import asyncpg
+
+from pgbaton import sql
+from pgbaton.errors import AttachError
+from pgbaton.install.attach import TRIGGERS
+from pgbaton.model import Pipeline
+from pgbaton.table import JobTable
+
+
+async def check_attached(conn: asyncpg.Connection, pipeline: Pipeline, table: JobTable) -> None:
+    """Raise :class:`AttachError` unless ``pipeline`` is attached to ``table`` with the routes that it has."""
+    attached = await conn.fetchrow(sql.read("install/attached.sql"), pipeline.name, table.qualified)
+    if not attached["here"]:
+        raise AttachError(f"the pipeline {pipeline.name!r} is not attached to {pipeline.table!r}: run pgbaton attach")
+    routes = {(r["step"], r["after"]) for r in await conn.fetch(sql.read("install/routes.sql"), pipeline.name)}
+    missing = [s.step for s in pipeline.stages if (s.step, s.after) not in routes]
+    if missing:
+        raise AttachError(f"the routes of {', '.join(missing)} are not in the database: run pgbaton attach")
+
+
+async def unseeing_triggers(conn: asyncpg.Connection, pipeline: str) -> list[str]:
+    """The triggers that are missing or disabled: changes of jobs are not seen, though everything else is attached."""
+    return [r["name"] for r in await conn.fetch(sql.read("install/unseeing.sql"), pipeline, list(TRIGGERS))]

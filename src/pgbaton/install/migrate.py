@@ -1,0 +1,43 @@
+"""The engine's own schema: forward only, safe to run many times, at once, and beside running workers."""
+
+from __future__ import annotations
+
+import hashlib
+
+import asyncpg
+
+from pgbaton import sql
+from pgbaton.errors import DatabaseError, LockNotHad
+
+LOCK = "7239450211"
+"""The advisory lock that DDL of the engine is done under."""
+
+
+def migrate_sql() -> str:
+    """The script that creates or upgrades the schema: plain SQL, idempotent, one transaction."""
+    steps = (
+        sql.render(sql.read("install/migration.sql"), {"version": str(version), "name": name, "sql": text})
+        for version, name, text in sql.migrations()
+    )
+    protocol = sql.read("protocol.sql")
+    parts = {
+        "lock": LOCK,
+        "migrations": "".join(steps),
+        "protocol": protocol,
+        "protocol_md5": hashlib.md5(protocol.encode(), usedforsecurity=False).hexdigest(),
+    }
+    return sql.render(sql.read("install/migrate.sql"), parts)
+
+
+async def migrate(conn: asyncpg.Connection) -> None:
+    """Create or upgrade the schema ``pgbaton``. Raises :class:`DatabaseError` where that is refused, and
+    :class:`LockNotHad` where a long transaction keeps its tables busy."""
+    try:
+        await conn.execute(migrate_sql())
+    except asyncpg.LockNotAvailableError as error:
+        raise LockNotHad(f"{error}: a long transaction holds them. Nothing was changed; try again") from None
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise DatabaseError(f"no right to create or change the schema pgbaton: {error}") from None
+    finally:
+        if conn.is_in_transaction():
+            await conn.execute("ROLLBACK")

@@ -1,0 +1,78 @@
+-- Attach pipeline {pipeline}: its routes as rows, and its triggers on {table}.
+-- Safe to run again: each part changes only what differs.
+BEGIN;
+SET LOCAL lock_timeout = '{lock_timeout}';
+SELECT pg_catalog.pg_advisory_xact_lock({lock});
+
+INSERT INTO pgbaton.pipelines AS p (name, job_table, key_column, tenant_column, step_column, status_column, channel)
+VALUES ({pipeline}, {table_literal}::regclass, {key_literal}, {tenant_literal}, {step_literal}, {status_literal}, {channel})
+ON CONFLICT (name) DO UPDATE
+   SET job_table = EXCLUDED.job_table, key_column = EXCLUDED.key_column, tenant_column = EXCLUDED.tenant_column,
+       step_column = EXCLUDED.step_column, status_column = EXCLUDED.status_column, channel = EXCLUDED.channel,
+       attached_at = now()
+ WHERE (p.job_table, p.key_column, p.tenant_column, p.step_column, p.status_column, p.channel)
+       IS DISTINCT FROM (EXCLUDED.job_table, EXCLUDED.key_column, EXCLUDED.tenant_column, EXCLUDED.step_column,
+                         EXCLUDED.status_column, EXCLUDED.channel);
+
+-- Routes that go or change step aside first: one state has one route at any moment.
+UPDATE pgbaton.stages SET routed = false
+ WHERE pipeline = {pipeline} AND routed
+   AND (step, after) NOT IN (VALUES {stage_routes});
+INSERT INTO pgbaton.stages AS s (pipeline, step, after, position, timeout, attempts, concurrency, advance)
+VALUES {stage_rows}
+ON CONFLICT (pipeline, step) DO UPDATE
+   SET after = EXCLUDED.after, position = EXCLUDED.position, timeout = EXCLUDED.timeout, attempts = EXCLUDED.attempts,
+       concurrency = EXCLUDED.concurrency, advance = EXCLUDED.advance, routed = true
+ WHERE (s.after, s.position, s.timeout, s.attempts, s.concurrency, s.advance, s.routed)
+       IS DISTINCT FROM (EXCLUDED.after, EXCLUDED.position, EXCLUDED.timeout, EXCLUDED.attempts,
+                         EXCLUDED.concurrency, EXCLUDED.advance, true);
+
+DO $pgbaton{tag}$
+DECLARE
+    ours constant oid := to_regprocedure({function_literal});
+    job_table constant regclass := {table_literal};
+    -- updated_at is published where the column exists; its name is handed to the trigger as an argument.
+    touch constant text := (
+        SELECT attname FROM pg_attribute
+         WHERE attrelid = job_table AND attname = 'updated_at' AND NOT attisdropped
+           AND atttypid IN ('timestamptz'::regtype, 'timestamp'::regtype));
+    t record;
+BEGIN
+    IF NOT has_function_privilege('pgbaton.event_payload(text, text, text, text, timestamptz)', 'EXECUTE')
+       OR NOT has_table_privilege('pgbaton.due', 'INSERT')
+    THEN
+        RAISE insufficient_privilege USING MESSAGE =
+            format('the role %s may not use the schema pgbaton, and the trigger runs with its rights', current_user);
+    END IF;
+    IF (SELECT md5(prosrc) = '{body_md5}' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
+        EXECUTE $ddl{tag}$
+CREATE OR REPLACE FUNCTION {function}() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+AS $fn{tag}${body}$fn{tag}$
+        $ddl{tag}$;
+        REVOKE ALL ON FUNCTION {function}() FROM PUBLIC;
+    END IF;
+
+    -- The trigger of updates compares in its WHEN clause: a change of other columns costs no call of the function.
+    FOR t IN
+        SELECT * FROM (VALUES
+            ('job_state_change_trigger', 17, $ddl{tag}$AFTER UPDATE ON {table} FOR EACH ROW
+                WHEN ({changed}) EXECUTE FUNCTION {function}$ddl{tag}$),
+            ('job_state_insert_trigger', 5, $ddl{tag}$AFTER INSERT ON {table} FOR EACH ROW
+                EXECUTE FUNCTION {function}$ddl{tag}$)) AS v (name, type, definition)
+    LOOP
+        t.definition := format('%s(%s)', t.definition, coalesce(quote_literal(touch), ''));
+        IF NOT EXISTS (
+            SELECT FROM pg_trigger
+             WHERE tgrelid = job_table AND tgname = t.name AND tgfoid = {function_literal}::regprocedure
+               AND tgtype = t.type AND tgenabled IN ('O', 'A') AND tgattr = ''
+               AND obj_description(oid, 'pg_trigger') = 'pgbaton ' || md5(t.definition))
+        THEN
+            EXECUTE format('CREATE OR REPLACE TRIGGER %s %s', t.name, t.definition);
+            EXECUTE format('ALTER TABLE %s ENABLE TRIGGER %s', {table_literal}, t.name);
+            EXECUTE format('COMMENT ON TRIGGER %s ON %s IS %L', t.name, {table_literal}, 'pgbaton ' || md5(t.definition));
+        END IF;
+    END LOOP;
+END
+$pgbaton{tag}$;
+COMMIT;

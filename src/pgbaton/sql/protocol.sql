@@ -1,0 +1,200 @@
+-- The protocol: every function and view of the schema pgbaton, in the order of a dispatch's life.
+--
+--   1  A transaction of yours moves a row into a state that a stage follows. The trigger (trigger.sql, installed on your
+--      table by `pgbaton attach`) inserts a duty into pgbaton.due, in that transaction, and wakes a worker that sleeps.
+--      It reads, locks and changes no row of these tables. Where a row leaves a state in which a dispatch may be open,
+--      the trigger leaves a look: a duty without a stage.
+--   2  A worker's turn (worker/turn.sql) takes duties, oldest first, last stage first. The everyday job has one duty, the
+--      row where the duty says, and no call but the one that the duty ends: the turn ends that call, makes the duty the
+--      job's call and returns it. Every other job is left where it is, and named.
+--   3  The worker calls the stage. No transaction is open meanwhile.
+--   4  What the turn cannot end by itself, the worker looks at (worker/look.sql), decides in Python (outcome.py, which
+--      alone knows the rules) and writes (worker/settle.sql), as long as nothing that it saw has changed.
+--   5  An attempt that ended is a row of pgbaton.history. What is to be called again waits in pgbaton.calls.
+--   6  A worker that is lost lets its lease lapse; any worker looks at what it held, and decides by the row.
+--
+-- Locks: duties, then the call, then the job's row; a statement that meets a lock skips that job and comes back to it.
+-- Times are the database's clock. Names are qualified: the search_path of a session changes nothing here.
+-- A function whose parameters or result change gets a new name, so that workers of two versions run side by side.
+
+-- 1. -- The trigger ---------------------------------------------------------------------------------------------------
+
+-- The JSON event of a change. NOTIFY refuses 8,000 bytes and more, and that would abort the user's transaction: keys are
+-- kept in this order as long as the whole still fits.
+CREATE OR REPLACE FUNCTION pgbaton.event_payload(job_id text, step text, status text, tenant text, updated_at timestamptz)
+RETURNS text LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $fn$
+DECLARE
+    pair record;
+    kept text := '';
+    piece text;
+    whole text := json_build_object('job_id', job_id, 'current_step', step, 'status', status,
+                                    'tenant_id', tenant, 'updated_at', updated_at)::text;
+BEGIN
+    IF octet_length(whole) < 8000 THEN
+        RETURN whole;
+    END IF;
+    FOR pair IN
+        SELECT * FROM (VALUES ('job_id', to_json(job_id)), ('current_step', to_json(step)), ('status', to_json(status)),
+                              ('tenant_id', to_json(tenant)), ('updated_at', to_json(updated_at))) AS v (key, value)
+    LOOP
+        piece := to_json(pair.key)::text || ' : ' || coalesce(pair.value::text, 'null');
+        IF octet_length(kept) + octet_length(piece) + 4 < 8000 THEN
+            kept := kept || CASE kept WHEN '' THEN '' ELSE ', ' END || piece;
+        END IF;
+    END LOOP;
+    RETURN '{' || kept || '}';
+END
+$fn$;
+
+-- 2. -- The claim -----------------------------------------------------------------------------------------------------
+
+-- Whether a lease holds. Leases that lapsed while Postgres was away get their length once more from its start: a restart
+-- must not look like the death of all workers.
+CREATE OR REPLACE FUNCTION pgbaton.alive(w pgbaton.workers) RETURNS boolean
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT w.ended_at IS NULL
+       AND greatest(w.expires_at, pg_postmaster_start_time() + (w.expires_at - w.renewed_at)) > clock_timestamp()
+$fn$;
+
+-- How many calls of each stage this worker may claim now, the last stage first: what is nearly done gets done. Stages that
+-- are paused, down, or unknown to the worker are left out.
+-- Where a stage has a limit, its row is locked until the claim commits, and running calls are counted after that: two
+-- workers never count the same free slot. A stage that was found down gets one probe, and while that is out, no other.
+CREATE OR REPLACE FUNCTION pgbaton.room(for_pipeline text, for_worker bigint, known text[], since bigint[], how_many integer)
+RETURNS TABLE (stage text, first_id bigint, may integer, limited boolean, probing boolean)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $fn$
+#variable_conflict use_column
+DECLARE
+    s record;
+BEGIN
+    IF NOT EXISTS (SELECT FROM pgbaton.workers w WHERE w.id = for_worker AND pgbaton.alive(w)) THEN
+        RAISE EXCEPTION 'worker % holds no lease', for_worker USING ERRCODE = 'PB001';
+    END IF;
+    FOR s IN
+        SELECT st.step, st.concurrency, st.strikes > 0 AS struck, k.since
+          FROM unnest(known, since) AS k (step, since)
+          JOIN pgbaton.stages st ON st.pipeline = for_pipeline AND st.step = k.step
+          JOIN pgbaton.pipelines p ON p.name = st.pipeline
+         WHERE st.routed AND st.paused_at IS NULL AND p.paused_at IS NULL
+           AND (st.open_until IS NULL OR st.open_until <= clock_timestamp())
+         ORDER BY st.position DESC  -- every worker locks them in this order
+    LOOP
+        stage := s.step; first_id := s.since; may := how_many; limited := s.concurrency IS NOT NULL; probing := s.struck;
+        IF limited OR probing THEN
+            PERFORM FROM pgbaton.stages st WHERE st.pipeline = for_pipeline AND st.step = s.step FOR NO KEY UPDATE;
+        END IF;
+        IF probing THEN
+            may := least(may, 1);
+            CONTINUE WHEN NOT EXISTS (SELECT FROM pgbaton.due d WHERE d.pipeline = for_pipeline AND d.stage = s.step)
+                      AND NOT EXISTS (SELECT FROM pgbaton.calls c WHERE c.pipeline = for_pipeline AND c.waits_for = s.step
+                                         AND c.due_at <= clock_timestamp());
+            UPDATE pgbaton.stages st SET open_until = clock_timestamp() + interval '15 s'
+             WHERE st.pipeline = for_pipeline AND st.step = s.step AND st.strikes > 0
+               AND (st.open_until IS NULL OR st.open_until <= clock_timestamp());
+            CONTINUE WHEN NOT FOUND;  -- another worker's probe is out
+        END IF;
+        IF limited THEN
+            SELECT least(may, s.concurrency - count(*)) INTO may
+              FROM pgbaton.calls c WHERE c.pipeline = for_pipeline AND c.slot = s.step;
+        END IF;
+        IF may > 0 THEN
+            RETURN NEXT;
+        END IF;
+    END LOOP;
+END
+$fn$;
+
+-- due_at of a call whose tenant is paused: no claim reads that far.
+CREATE OR REPLACE FUNCTION pgbaton.parked() RETURNS timestamptz
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $fn$ SELECT timestamptz '9999-01-01 00:00:00+00' $fn$;
+
+-- 6. -- Leases --------------------------------------------------------------------------------------------------------
+
+-- A new lease for a worker, in place of ``old`` (null: it has none). The worker keeps the attempts that it names, where the
+-- old lease still holds them; what else that one held is lost, and is rescued as any lost worker's.
+CREATE OR REPLACE FUNCTION pgbaton.take_lease(for_pipeline text, old bigint, worker_name text, worker_capacity integer,
+                                              lease float8, ids bigint[], attempts integer[])
+RETURNS TABLE (worker bigint, kept_ids bigint[], kept_attempts integer[])
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $fn$
+#variable_conflict use_column
+DECLARE
+    fresh bigint;
+BEGIN
+    INSERT INTO pgbaton.workers (pipeline, name, capacity, expires_at)
+    VALUES (for_pipeline, worker_name, worker_capacity, clock_timestamp() + make_interval(secs => lease))
+    RETURNING id INTO fresh;
+    UPDATE pgbaton.workers w SET ended_at = clock_timestamp() WHERE w.id = old AND w.ended_at IS NULL;
+    RETURN QUERY
+    WITH kept AS (
+        UPDATE pgbaton.calls c SET worker = fresh
+         WHERE c.pipeline = for_pipeline AND c.worker = old AND c.attempt = attempts[array_position(ids, c.id)]
+        RETURNING c.id, c.attempt
+    )
+    SELECT fresh, coalesce(array_agg(k.id), '{}'), coalesce(array_agg(k.attempt), '{}') FROM kept k;
+END
+$fn$;
+
+-- For people ----------------------------------------------------------------------------------------------------------
+
+-- An error with ids and numbers taken out: what the same trouble has in common. An HTTP status stays.
+CREATE OR REPLACE FUNCTION pgbaton.error_group(error text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT left(regexp_replace(regexp_replace(left(coalesce(error, ''), 500),
+                    '\m[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}\M|\m[0-9a-fA-F]{16,}\M', '…', 'g'),
+                    '(?<!HTTP )\m[0-9]+([.,:][0-9]+)*', '…', 'g'), 200)
+$fn$;
+
+-- One row for each time that a job entered a routed state, from the commit that brought it there. A call whose row has
+-- passed (stage, done) is completed, whoever looks: the duty or look from there says so before a worker has come.
+CREATE OR REPLACE VIEW pgbaton.dispatches AS
+    SELECT d.id, d.pipeline, d.job_key, d.tenant, d.stage, 'available' AS state, 0 AS attempt, 0 AS failures,
+           NULL::bigint AS worker, d.created_at AS available_at, NULL::timestamptz AS deadline, d.created_at,
+           NULL::timestamptz AS settled_at, NULL::bigint AS run
+      FROM pgbaton.due AS d
+     WHERE d.stage <> ''
+    UNION ALL
+    SELECT c.id, c.pipeline, c.job_key, c.tenant, c.stage,
+           CASE WHEN done.at IS NOT NULL THEN 'completed' WHEN c.due_at IS NULL THEN 'running'
+                WHEN c.attempt = 0 THEN 'available' ELSE 'retryable' END,
+           c.attempt, c.failures, CASE WHEN num_nonnulls(done.at, c.due_at, c.deadline) = 0 THEN c.worker END, coalesce(c.due_at, c.created_at),
+           c.deadline, c.created_at, done.at, c.run
+      FROM pgbaton.calls AS c
+      LEFT JOIN LATERAL (
+            SELECT min(d.created_at) AS at FROM pgbaton.due AS d
+             WHERE d.job_key = c.job_key AND d.pipeline = c.pipeline AND d.id > c.id
+               AND d.step = c.stage AND d.status = 'done'
+           ) AS done ON true
+    UNION ALL
+    SELECT c.next_id, c.pipeline, c.job_key, c.tenant, c.stage, 'available', 0, 0, NULL, c.next_at, NULL, c.next_at, NULL, NULL
+      FROM pgbaton.calls AS c
+     WHERE c.next_id IS NOT NULL
+    UNION ALL
+    SELECT h.id, h.pipeline, h.job_key, h.tenant, h.stage, h.state, h.attempt, h.failures, NULL, h.created_at, NULL,
+           h.created_at, h.ended_at, h.run
+      FROM pgbaton.history AS h
+     WHERE h.state IS NOT NULL;
+
+-- One row for each call of a stage.
+CREATE OR REPLACE VIEW pgbaton.attempts AS
+    SELECT h.id AS dispatch_id, h.attempt, coalesce(w.name, h.worker::text) AS worker, h.started_at,
+           h.ended_at AS finished_at, h.outcome, h.http_status, h.error, h.answer
+      FROM pgbaton.history AS h
+      LEFT JOIN pgbaton.workers AS w ON w.id = h.worker
+     WHERE h.called
+    UNION ALL
+    SELECT c.id, c.attempt, coalesce(w.name, c.worker::text), c.started_at, done.at,
+           CASE WHEN done.at IS NOT NULL THEN 'completed' ELSE c.outcome END, c.http_status, c.error, c.answer
+      FROM pgbaton.calls AS c
+      LEFT JOIN pgbaton.workers AS w ON w.id = c.worker
+      LEFT JOIN LATERAL (
+            SELECT min(d.created_at) AS at FROM pgbaton.due AS d
+             WHERE d.job_key = c.job_key AND d.pipeline = c.pipeline AND d.id > c.id
+               AND d.step = c.stage AND d.status = 'done'
+           ) AS done ON true
+     WHERE c.due_at IS NULL;

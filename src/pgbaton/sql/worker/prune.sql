@@ -1,0 +1,15 @@
+-- $1 retention in seconds: forget what ended before that, a bounded number at a time, and the workers that it named.
+WITH forgotten AS (
+    DELETE FROM pgbaton.workers AS w
+     WHERE coalesce(w.ended_at, w.expires_at) < clock_timestamp() - make_interval(secs => greatest($1, 3600))
+       AND NOT EXISTS (SELECT FROM pgbaton.calls AS c WHERE c.worker = w.id)
+), old AS (
+    SELECT h.ctid AS tid FROM pgbaton.history AS h
+     WHERE h.ended_at < clock_timestamp() - make_interval(secs => $1)
+     ORDER BY h.ended_at
+     LIMIT 1000
+       FOR UPDATE SKIP LOCKED
+), pruned AS (
+    DELETE FROM pgbaton.history AS h WHERE h.ctid = ANY (ARRAY(SELECT tid FROM old)) RETURNING 1
+)
+SELECT count(*) FROM pruned

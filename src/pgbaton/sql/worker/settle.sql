@@ -1,0 +1,127 @@
+-- Write decisions. $1 pipeline, $2 a JSON array of them, one a job (store.py says what each field is).
+-- Each is a compare-and-set: on the job's duties, on its call (id, attempt, worker, seen), and where its row is to be
+-- written, on that. What is not returned was not written: a lock was held, or something has changed; look again.
+-- The job's row is not locked where it is only relied on: a change of it leaves a duty or a look, which is decided after
+-- this commit; and one that another worker has taken since shows in seen.
+WITH verdict AS MATERIALIZED (
+    SELECT v.*
+      FROM jsonb_to_recordset($2::text::jsonb) AS v (
+           key text, row_tenant text, step text, status text, call_id bigint, attempt integer, worker bigint, seen bigint, waiting boolean,
+           duties bigint[], stays bigint, voids jsonb,
+           ended text, stands text, outcome text, error text, http_status integer, answer text, counts boolean,
+           delay float8, parked boolean, timeout float8,
+           target_step text, target_status text, quiet boolean,
+           new_id bigint, new_stage text, new_entry text, new_tenant text, new_at timestamptz,
+           next_id bigint, next_at timestamptz, mark bigint)
+), paused AS MATERIALIZED (
+    -- A resume waits for this, so that nothing is parked behind its back.
+    SELECT p.tenant FROM pgbaton.paused_tenants AS p
+     WHERE p.pipeline = $1 AND p.resumed_at IS NULL AND p.tenant IN (SELECT v.row_tenant FROM verdict AS v WHERE v.parked)
+       FOR SHARE SKIP LOCKED
+), sound AS MATERIALIZED (
+    SELECT v.*, c.tid, c.stage, c.tenant, c.failures, c.run, c.created_at, c.started_at, c.due_at IS NOT NULL AS waited,
+           c.deadline AS known_deadline, c.due_at AS known_due_at,
+           c.http_status AS known_status, c.error AS known_error, c.answer AS known_answer, clock_timestamp() AS at
+      FROM verdict AS v
+     CROSS JOIN LATERAL (
+            SELECT count(*) AS locked
+              FROM (SELECT FROM pgbaton.due AS d
+                     WHERE d.job_key = v.key AND d.pipeline = $1 AND d.id = ANY (v.duties)
+                       FOR UPDATE SKIP LOCKED) AS l) AS duty
+      LEFT JOIN LATERAL (
+            SELECT c.ctid AS tid, c.* FROM pgbaton.calls AS c
+             WHERE c.pipeline = $1 AND c.job_key = v.key
+               FOR UPDATE SKIP LOCKED) AS c ON true
+      LEFT JOIN pgbaton.calls AS was ON was.pipeline = $1 AND was.job_key = v.key
+      LEFT JOIN LATERAL (
+            SELECT true AS locked FROM {table} AS j
+             WHERE v.target_step IS NOT NULL AND j.{key} = v.key::{key_type}
+               AND {step_text} IS NOT DISTINCT FROM v.step AND {status_text} IS NOT DISTINCT FROM v.status
+               FOR NO KEY UPDATE SKIP LOCKED) AS row ON true
+     WHERE duty.locked = cardinality(v.duties)
+       AND NOT EXISTS (SELECT FROM pgbaton.due AS o
+                        WHERE o.job_key = v.key AND o.pipeline = $1 AND o.id <> ALL (v.duties))
+       AND CASE WHEN v.call_id IS NULL
+                THEN was.id IS NULL
+                ELSE c.tid = was.ctid AND  -- not changed since this statement began, so that its parts all see it
+                     c.id = v.call_id AND c.attempt = v.attempt AND c.worker IS NOT DISTINCT FROM v.worker
+                     AND c.seen IS NOT DISTINCT FROM v.seen AND (c.due_at IS NOT NULL) = v.waiting END
+       AND (v.target_step IS NULL OR row.locked)
+), quiet AS MATERIALIZED (
+    -- Rewinds of ours leave no duty: the call itself waits. Only these keys: a trigger of the user's that moves other rows in
+    -- this statement must leave their duties.
+    SELECT set_config('pgbaton.quiet', jsonb_agg(s.key)::text, true) FROM sound AS s WHERE s.quiet
+), moved AS (
+    UPDATE {table} AS j
+       SET {step} = s.target_step::{step_type}, {status} = s.target_status::{status_type}{touch}
+      FROM sound AS s, quiet
+     WHERE s.target_step IS NOT NULL AND j.{key} = s.key::{key_type}
+       AND j.{key} = ANY (ARRAY(SELECT o.key::{key_type} FROM sound AS o WHERE o.target_step IS NOT NULL))
+    RETURNING s.key
+), act AS MATERIALIZED (
+    SELECT s.*,
+           CASE WHEN s.stands = 'waiting' AND s.parked AND s.row_tenant IN (SELECT p.tenant FROM paused AS p) THEN pgbaton.parked()
+                WHEN s.stands = 'waiting' THEN coalesce(s.at + make_interval(secs => s.delay), s.known_due_at) END AS due_at,
+           CASE WHEN s.stands <> 'left' THEN NULL
+                WHEN s.new_id IS NULL AND NOT s.waited
+                THEN coalesce(s.known_deadline, s.started_at + make_interval(secs => s.timeout))
+                ELSE s.at + make_interval(secs => s.timeout) END AS deadline
+      FROM sound AS s
+     WHERE s.target_step IS NULL OR s.key IN (SELECT m.key FROM moved AS m)
+), gone AS (
+    DELETE FROM pgbaton.due AS d
+     USING act AS a
+     WHERE d.job_key = a.key AND d.pipeline = $1 AND d.id = ANY (a.duties) AND d.id IS DISTINCT FROM a.stays
+), removed AS (
+    DELETE FROM pgbaton.calls AS c
+     WHERE c.ctid = ANY (ARRAY(SELECT a.tid FROM act AS a WHERE a.stands IS NULL AND a.tid IS NOT NULL))
+), changed AS (
+    UPDATE pgbaton.calls AS c
+       SET id = coalesce(a.new_id, c.id), stage = coalesce(a.new_stage, c.stage), entry = coalesce(a.new_entry, c.entry),
+           created_at = coalesce(a.new_at, c.created_at),
+           tenant = CASE WHEN a.new_id IS NULL THEN c.tenant ELSE a.new_tenant END,
+           attempt = CASE WHEN a.new_id IS NULL THEN c.attempt + (a.waited AND a.stands = 'left')::integer WHEN a.stands = 'left' THEN 1 ELSE 0 END,
+           failures = CASE WHEN a.new_id IS NULL THEN c.failures + a.counts::integer ELSE 0 END,
+           worker = CASE WHEN a.new_id IS NULL THEN c.worker END,
+           started_at = CASE WHEN a.stands = 'left' AND (a.waited OR a.new_id IS NOT NULL) THEN a.at
+                             WHEN a.new_id IS NULL THEN c.started_at END,
+           due_at = a.due_at, deadline = a.deadline,
+           waits_for = CASE WHEN a.stands = 'waiting' THEN coalesce(a.new_stage, c.stage) END,
+           slot = CASE WHEN a.stands = 'waiting' THEN NULL WHEN a.new_id IS NULL THEN c.slot ELSE (
+               SELECT s.step FROM pgbaton.stages AS s
+                WHERE s.pipeline = $1 AND s.step = a.new_stage AND s.concurrency IS NOT NULL) END,
+           outcome = CASE a.stands WHEN 'left' THEN coalesce(a.outcome, c.outcome) WHEN 'held' THEN c.outcome END,
+           http_status = CASE a.stands WHEN 'left' THEN coalesce(a.http_status, c.http_status) END,
+           error = CASE a.stands WHEN 'left' THEN coalesce(a.error, c.error) END,
+           answer = CASE a.stands WHEN 'left' THEN coalesce(a.answer, c.answer) END,
+           seen = CASE WHEN a.stands <> 'waiting' THEN coalesce(a.mark, c.seen) END,
+           next_id = a.next_id, next_at = a.next_at
+      FROM act AS a
+     WHERE c.ctid = a.tid AND a.stands IS NOT NULL
+), begun AS (
+    INSERT INTO pgbaton.calls (pipeline, job_key, id, stage, entry, tenant, run, attempt, created_at, started_at, due_at,
+                               waits_for, deadline, slot, outcome, error)
+    SELECT $1, a.key, a.new_id, a.new_stage, a.new_entry, a.new_tenant, a.new_id, CASE a.stands WHEN 'left' THEN 1 ELSE 0 END,
+           a.new_at, CASE a.stands WHEN 'left' THEN a.at END, a.due_at, CASE a.stands WHEN 'waiting' THEN a.new_stage END,
+           a.deadline,
+           CASE a.stands WHEN 'left' THEN (
+               SELECT s.step FROM pgbaton.stages AS s
+                WHERE s.pipeline = $1 AND s.step = a.new_stage AND s.concurrency IS NOT NULL) END,
+           a.outcome, a.error
+      FROM act AS a
+     WHERE a.tid IS NULL AND a.new_id IS NOT NULL
+), written AS (
+    INSERT INTO pgbaton.history (id, attempt, called, pipeline, job_key, tenant, stage, run, failures, worker, outcome, state,
+                                 http_status, error, answer, created_at, started_at, ended_at)
+    SELECT a.call_id, a.attempt, NOT a.waited, $1, a.key, a.tenant, a.stage, a.run, a.failures + a.counts::integer, a.worker,
+           a.outcome, a.ended, coalesce(a.http_status, a.known_status), coalesce(a.error, a.known_error),
+           coalesce(a.answer, a.known_answer), a.created_at, a.started_at, a.at
+      FROM act AS a
+     WHERE a.ended IS NOT NULL OR a.stands = 'waiting' AND a.call_id IS NOT NULL AND NOT a.waited
+    UNION ALL
+    SELECT v.id, 0, false, $1, a.key, coalesce(a.tenant, a.new_tenant), v.stage, coalesce(a.run, v.id), 0, NULL,
+           CASE v.state WHEN 'completed' THEN 'completed' ELSE 'superseded' END, v.state, NULL, NULL, NULL, v.at, NULL, a.at
+      FROM act AS a
+     CROSS JOIN LATERAL jsonb_to_recordset(a.voids) AS v (id bigint, stage text, state text, at timestamptz)
+)
+SELECT a.key, extract(epoch FROM nullif(a.due_at, pgbaton.parked()) - a.at)::float8 AS due_in FROM act AS a

@@ -1,0 +1,60 @@
+"""From which id on a claim looks for duties.
+
+Duties that were taken stay in the index until VACUUM, which an old snapshot keeps from its work; a claim that begins at the
+oldest entry steps over all of them. So a busy worker begins where its claims had come a moment ago. A duty of a
+transaction that lagged behind is found by the next look at everything. Worth a factor of 6 at the end of a minute under an
+old snapshot (docs/benchmarks.md); nothing without one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from time import monotonic
+
+from pgbaton.worker.periodic import rest
+
+LAG = 0.3
+"""Seconds by which a transaction may commit behind others with larger ids and be seen by the next claim, at least."""
+EVERYTHING_EVERY = 0.25
+"""Seconds between two looks at everything, at least."""
+SHARE = 0.05
+"""Of the time, for looks at everything."""
+LONGEST = 10.0
+"""Seconds between two looks at everything, at most."""
+
+
+class ClaimWindow:
+    """Call :meth:`next` before each claim and :meth:`came` after it."""
+
+    def __init__(self) -> None:
+        self._since: dict[str, int] = {}
+        self._newest: dict[str, int] = {}
+        self._moved = 0.0
+        self._began = 0.0
+        self._next_everything = 0.0
+        self._everything = True
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether the last claim looked at everything."""
+        return self._everything
+
+    def next(self) -> Mapping[str, int]:
+        """The id to begin at, by stage; a stage that is missing: at the first."""
+        self._began = monotonic()
+        if self._began > self._moved + LAG:
+            self._since, self._newest, self._moved = self._newest, dict(self._newest), self._began
+        self._everything = not self._since or self._began >= self._next_everything
+        return {} if self._everything else self._since
+
+    def came(self, newest: Mapping[str, int]) -> None:
+        """The claim has taken duties up to these ids."""
+        if self._everything:
+            now = monotonic()
+            self._next_everything = now + rest(now - self._began, SHARE, EVERYTHING_EVERY, LONGEST)
+        for stage, newest_id in newest.items():
+            self._newest[stage] = max(newest_id, self._newest.get(stage, 0))
+
+    def widen(self) -> None:
+        """Look at everything next."""
+        self._next_everything = 0.0

@@ -1,0 +1,258 @@
+"""Claim, call, settle: the loop of a worker.
+
+A turn with the database carries what calls have brought back and brings what is due, in one statement; while it is under
+way, the next gathers. All that a turn does not end by itself is resolved beside the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+
+from pgbaton.backoff import Backoff
+from pgbaton.database import report
+from pgbaton.events import EventLog
+from pgbaton.model import RUNNING, Dispatch, Outcome, Pipeline, State
+from pgbaton.outcome import Standing, Verb, decide_claimed
+from pgbaton.worker import tracing
+from pgbaton.worker.claim_window import ClaimWindow
+from pgbaton.worker.gate import Gate, NoGate
+from pgbaton.worker.in_flight import Ended, InFlight
+from pgbaton.worker.lease import Lease
+from pgbaton.worker.periodic import RETRY_CAP, Wake
+from pgbaton.worker.reports import Reports
+from pgbaton.worker.resolver import Resolver
+from pgbaton.worker.stage_client import StageClient
+from pgbaton.worker.store import Move, Store, Turn
+
+LULL = 0.02
+"""Seconds without anything to do until the database is asked when there will be."""
+LOCKED_PAUSE = 0.5
+"""Seconds between two tries at a row or job that another transaction has locked."""
+TURN_EVERY = 0.006
+"""Seconds between the beginnings of two turns while many calls are under way: a turn costs 0.5 ms before it does anything.
+Measured: 0.65 ms of Postgres a hop, against 0.81 without it (docs/benchmarks.md)."""
+MANY = 16
+"""Calls under way from which on turns are paced."""
+SWEEP = 500
+"""Duties that are looked at in one go where most of the last ones came to nothing."""
+
+
+class Dispatcher:
+    """Claims what is due, calls its stage and settles what came of it, until :meth:`drain`.
+
+    ``poll`` says for how many seconds it sleeps at most when nothing wakes it.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        store: Store,
+        client: StageClient,
+        lease: Lease,
+        in_flight: InFlight,
+        resolver: Resolver,
+        reports: Reports,
+        wake: Wake,
+        log: EventLog,
+        gate: Gate | NoGate,
+        poll: Callable[[], float],
+    ) -> None:
+        self._pipeline = pipeline
+        self._store = store
+        self._client = client
+        self._lease = lease
+        self._in_flight = in_flight
+        self._resolver = resolver
+        self._reports = reports
+        self._wake = wake
+        self._log = log
+        self._gate = gate
+        self._poll = poll
+        self._window = ClaimWindow()
+        self._turned_at = 0.0
+        self._waiting_at = 0.0
+        self._sweeping = False
+        self._draining = False
+        self._turning = asyncio.Lock()
+
+    def __repr__(self) -> str:
+        return f"<Dispatcher {self._pipeline.name!r} {'draining' if self._draining else 'running'}, {self._in_flight!r}>"
+
+    async def run(self) -> None:
+        """Take turns until drained and nothing is in flight any more."""
+        backoff = Backoff(0.1, RETRY_CAP)
+        async with asyncio.TaskGroup() as tasks:
+            while self._in_flight or not self._draining:
+                if self._in_flight.under_way >= MANY and (early := self._turned_at + TURN_EVERY - time.monotonic()) > 0:
+                    await asyncio.sleep(early)
+                self._turned_at = time.monotonic()
+                try:
+                    pause = await self._turn(tasks)
+                except Exception as error:
+                    report(self._log, "turn", error)
+                    await asyncio.sleep(backoff.next())
+                    continue
+                backoff.reset()
+                if pause > 0:
+                    await self._wake.wait(pause)
+                else:
+                    await asyncio.sleep(0)  # let the calls begin that were just claimed
+
+    @property
+    def under_way(self) -> int:
+        """How many calls are under way."""
+        return self._in_flight.under_way
+
+    def drain(self) -> None:
+        """Claim nothing more."""
+        self._draining = True
+        self._wake.set()
+
+    async def abandon(self) -> None:
+        """Break off the calls that are under way and give their dispatches back, by the row."""
+        async with self._turning:  # the claims of a turn under way are this worker's to give back, too
+            dispatches = self._in_flight.dispatches
+            calls = self._in_flight.break_off()
+        await asyncio.gather(*calls, return_exceptions=True)
+        if dispatches:
+            await self._resolver.give_back(dispatches)
+
+    async def _turn(self, tasks: asyncio.TaskGroup) -> float:
+        """One turn; returns for how many seconds there is nothing to do, unless the wake flag is set."""
+        await self._lease.secure()
+        ended = self._in_flight.take_ended()
+        room = 0 if self._draining or not self._lease.holds else self._in_flight.room
+        if not ended and not room:
+            self._gate.open()  # nothing that is written concerns this worker until a call of its own has ended
+            return self._poll()  # a call that ends sets the wake flag
+        try:
+            found = await self._claim(tasks, ended, room)
+        except BaseException:
+            self._in_flight.end(ended)
+            self._lease.doubt()  # the claim may have been committed
+            raise
+        left = [call for call in ended if call.dispatch.id not in found.ended or call.dispatch.probing]
+        for call in ended:
+            if call.dispatch.id in found.ended and not call.dispatch.probing:
+                self._reports.settled(call.dispatch, call.answer, Outcome.COMPLETED, State.COMPLETED, None)
+                self._in_flight.let_go(call.dispatch)
+        if found.others and not found.claimed:
+            await self._resolve(left, found.others)
+            return 0.0
+        if left or found.others:
+            tasks.create_task(self._resolve(left, found.others))
+        return await self._pause(found, room, busy=bool(ended or found.found)) if room else LULL
+
+    async def _claim(self, tasks: asyncio.TaskGroup, ended: Sequence[Ended], room: int) -> Turn:
+        """What waits and is due first, for it is older; then duties."""
+        began = time.time_ns()
+        answers = [(call.dispatch, call.answer) for call in ended]
+        async with self._turning:
+            claimed: tuple[Dispatch, ...] = ()
+            if room and time.monotonic() >= self._waiting_at:
+                waiting = await self._store.claim_waiting(self._lease.worker, room)
+                self._begin(tasks, waiting.claimed)
+                claimed = waiting.claimed
+                if len(claimed) < room and not waiting.others:
+                    self._waiting_at = time.monotonic() + self._poll()
+                if waiting.others:
+                    tasks.create_task(self._resolve([], waiting.others))
+            room = 0 if self._draining else room - len(claimed)
+            limit, self._sweeping, calling = (SWEEP, False, False) if self._sweeping else (room, False, True)
+            since = self._window.next()
+            turn = await self._store.turn(self._lease.worker, limit, answers, since, calling=calling)
+            self._begin(tasks, turn.claimed)
+        self._window.came(turn.newest)
+        self._sweeping = calling and limit > 0 and len(turn.others) > max(16, 0.8 * turn.found)
+        claimed += turn.claimed
+        if claimed:
+            tracing.claimed(self._pipeline.name, claimed, began)
+            for dispatch in claimed:
+                self._reports.claimed(dispatch)
+        return replace(turn, claimed=claimed)
+
+    async def _pause(self, found: Turn, room: int, *, busy: bool) -> float:
+        if len(found.claimed) >= room or self._sweeping:
+            self._gate.came_full()
+            return 0.0
+        if not self._window.is_everything and (not busy or self._gate.is_open):
+            self._window.widen()  # before a worker sleeps, it looks at everything: a partial look can miss a late commit
+            return 0.0
+        self._gate.close()  # once it is closed, one more claim; then no duty can be left unheard
+        if busy:
+            return LULL
+        due = await self._store.next_due()
+        self._waiting_at = time.monotonic() + (self._poll() if due is None else due)
+        return self._poll() if due is None else min(self._poll(), max(0.01, due))
+
+    def _begin(self, tasks: asyncio.TaskGroup, claimed: Sequence[Dispatch]) -> None:
+        for dispatch in claimed:
+            self._in_flight.begin(dispatch, tasks.create_task(self._carry_out(dispatch)))
+
+    async def _resolve(self, calls: Sequence[Ended], keys: Collection[str]) -> None:
+        """Settle calls and look at jobs; what cannot be settled now comes again in a moment."""
+        again: Collection[Ended] = calls
+        try:
+            again, due = await self._resolver.resolve(calls, keys)
+            if due is not None:
+                self._waiting_at = min(self._waiting_at, time.monotonic() + due)
+        except Exception as error:
+            report(self._log, "resolve", error)
+        if again:
+            asyncio.get_running_loop().call_later(LOCKED_PAUSE, self._in_flight.end, again)
+        self._window.widen()
+        self._wake.set()
+
+    async def _carry_out(self, claimed: Dispatch) -> None:
+        """A dispatch from its claim to an answer that waits to be settled."""
+        try:
+            ready = await self._prepare(claimed)
+            if ready is not None:
+                self._in_flight.end([await self._call(ready)])
+        except asyncio.CancelledError:
+            self._in_flight.let_go(claimed)
+            raise
+        except Exception as error:
+            report(self._log, "call", error)
+            self._in_flight.let_go(claimed)
+            self._lease.doubt()  # it goes back with the lease: a worker that knows nothing of a call must not hold it
+
+    async def _prepare(self, dispatch: Dispatch) -> Dispatch | None:
+        """Bring the row to where the stage expects it. None: the stage is not to be called."""
+        stage = self._pipeline.stage(dispatch.stage)
+        while True:
+            verb = decide_claimed(stage, dispatch.row).verb
+            target = {Verb.REWIND: stage.entry, Verb.BEGIN: (stage.step, RUNNING)}.get(verb)
+            if verb is Verb.CALL:
+                return dispatch
+            if target is not None:
+                source = (dispatch.row.step or "", dispatch.row.status or "")
+                if await self._store.prepare(self._lease.worker, [Move(dispatch, source, target)]):
+                    dispatch = replace(dispatch, row=replace(dispatch.row, step=target[0], status=target[1]))
+                    if verb is Verb.BEGIN:
+                        return dispatch
+                    continue
+                await asyncio.sleep(LOCKED_PAUSE)
+            else:
+                await self._resolver.give_back([dispatch])
+            job = (await self._store.look([dispatch.job_key]))[0]
+            if job.call is None or (job.call.id, job.call.attempt, job.call.worker) != (*dispatch.name, self._lease.worker):
+                self._in_flight.let_go(dispatch)
+                return None
+            if job.call.standing is not Standing.HELD or job.row is None:
+                self._in_flight.let_go(dispatch)
+                return None
+            dispatch = replace(dispatch, row=job.row)
+
+    async def _call(self, dispatch: Dispatch) -> Ended:
+        self._reports.calling(dispatch)
+        began = time.monotonic()
+        with tracing.calling(self._pipeline.name, dispatch) as call:
+            answer = await self._client.call(dispatch, call.traceparent)
+            call.answered(answer)
+        now = time.monotonic()
+        self._reports.called(dispatch, now - began)
+        return Ended(dispatch, answer, now)

@@ -1,0 +1,29 @@
+"""The gauges that only the database can tell."""
+
+from __future__ import annotations
+
+import asyncpg
+
+from pgbaton.insights.counts import stages_now
+from pgbaton.worker import telemetry
+
+_CIRCUIT = {"closed": 0, "half-open": 1, "open": 2}
+
+
+async def measure(pool: asyncpg.Pool, pipeline: str) -> None:
+    """Refresh them for one pipeline."""
+    async with pool.acquire() as conn:
+        stages = await stages_now(conn, pipeline)
+    for s in stages:
+        counts = {
+            "available": s.waiting,
+            "running": s.running,
+            "retryable": s.retrying,
+            "parked": s.parked,
+            "dead": s.dead,
+        }
+        for state, count in counts.items():
+            telemetry.DISPATCHES.labels(pipeline, s.stage, state).set(count)
+        telemetry.OLDEST_READY.labels(pipeline, s.stage).set(s.oldest_wait or 0.0)
+        telemetry.CIRCUIT.labels(pipeline, s.stage).set(_CIRCUIT[s.circuit.state])
+        telemetry.PAUSED.labels(pipeline, s.stage).set(s.paused)

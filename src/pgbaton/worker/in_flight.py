@@ -1,0 +1,105 @@
+"""What a worker has claimed: calls under way, and those that have ended and wait to be settled."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pgbaton.model import Dispatch
+from pgbaton.outcome import Answer
+from pgbaton.worker import telemetry
+from pgbaton.worker.periodic import Wake
+
+Attempt = tuple[int, int]
+"""Dispatch id and attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A call that has ended and is not settled yet; ``at`` is monotonic time."""
+
+    dispatch: Dispatch
+    answer: Answer
+    at: float
+
+
+class InFlight:
+    """The attempts of one worker. ``wake`` is set whenever there is something to settle or room to claim."""
+
+    def __init__(self, pipeline: str, capacity: int, wake: Wake) -> None:
+        self._capacity = capacity
+        self._wake = wake
+        self._tasks: dict[Attempt, tuple[Dispatch, asyncio.Task[None]]] = {}
+        self._under_way: set[Attempt] = set()
+        self._ended: list[Ended] = []
+        telemetry.IN_FLIGHT.labels(pipeline).set_function(lambda: self.under_way)
+
+    def __repr__(self) -> str:
+        return f"{len(self._under_way)}/{self._capacity} in flight"
+
+    def __bool__(self) -> bool:
+        return bool(self._tasks)
+
+    def __contains__(self, dispatch: Dispatch) -> bool:
+        return dispatch.name in self._tasks
+
+    @property
+    def held(self) -> frozenset[Attempt]:
+        """The attempts that are this worker's."""
+        return frozenset(self._tasks)
+
+    @property
+    def dispatches(self) -> list[Dispatch]:
+        """The same as they were claimed."""
+        return [dispatch for dispatch, _ in self._tasks.values()]
+
+    @property
+    def under_way(self) -> int:
+        """How many calls are under way."""
+        return len(self._under_way)
+
+    @property
+    def room(self) -> int:
+        """Free slots: at most ``capacity`` calls run, and at most ``capacity`` ended calls wait to be settled."""
+        return max(0, min(self._capacity - len(self._under_way), 2 * self._capacity - len(self._tasks)))
+
+    def begin(self, dispatch: Dispatch, task: asyncio.Task[None]) -> None:
+        """``task`` calls the stage for a dispatch that was just claimed."""
+        self._tasks[dispatch.name] = dispatch, task
+        self._under_way.add(dispatch.name)
+
+    def end(self, calls: Iterable[Ended]) -> None:
+        """These calls have ended and are to be settled."""
+        for call in calls:
+            self._under_way.discard(call.dispatch.name)
+            self._ended.append(call)
+        self._wake.set()
+
+    def take_ended(self) -> list[Ended]:
+        """All calls that wait to be settled and are still this worker's; they wait no more."""
+        ended, self._ended = self._ended, []
+        return [call for call in ended if call.dispatch in self]
+
+    def let_go(self, dispatch: Dispatch) -> None:
+        """The attempt is settled, or not this worker's any more."""
+        self._tasks.pop(dispatch.name, None)
+        self._under_way.discard(dispatch.name)
+        self._wake.set()
+
+    def keep_only(self, attempts: set[Attempt]) -> None:
+        """All others are not this worker's any more; their calls go on, and nothing comes of them."""
+        for attempt in self.held - attempts:
+            self._tasks.pop(attempt)
+            self._under_way.discard(attempt)
+
+    def break_off(self) -> list[asyncio.Task[None]]:
+        """Cancel the calls that are under way and forget everything; returns their tasks."""
+        tasks = [task for _, task in self._tasks.values()]
+        self._tasks.clear()
+        self._under_way.clear()
+        self._ended.clear()
+        for task in tasks:
+            task.cancel()
+        self._wake.set()
+        return tasks

@@ -1,0 +1,87 @@
+"""The lease of one worker: the name under which it claims.
+
+A worker that cannot be sure of its lease, or of what a claim brought, takes a new one. It keeps the attempts in its hands
+under that name; what the old one held besides is rescued as any lost worker's. So no worker ever looks for what it may hold.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from time import monotonic
+
+from pgbaton.events import Event, EventLog
+from pgbaton.worker import telemetry
+from pgbaton.worker.in_flight import InFlight
+from pgbaton.worker.store import Store
+
+
+def worker_name() -> str:
+    """``host:pid``, for people; the table tells workers apart by their ids."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+class Lease:
+    """``seconds``: its length. ``worker``: its id in the database; None before the first is taken. ``store`` has a connection
+    of its own, so that a busy pool never costs the lease."""
+
+    def __init__(
+        self, pipeline: str, store: Store, in_flight: InFlight, log: EventLog, *, seconds: float, capacity: int
+    ) -> None:
+        self.worker: int | None = None
+        self.seconds = seconds
+        self._pipeline = pipeline
+        self._store = store
+        self._in_flight = in_flight
+        self._log = log
+        self._capacity = capacity
+        self._until = 0.0
+        self._doubtful = True
+        self._draining = False
+
+    def __repr__(self) -> str:
+        return f"<Lease {self.worker}{', in doubt' if self._doubtful else ''}>"
+
+    @property
+    def holds(self) -> bool:
+        """Whether this worker may claim: its lease is not in doubt, and has not lapsed by its own clock."""
+        return not self._doubtful and monotonic() < self._until
+
+    def doubt(self) -> None:
+        """The worker cannot know what it holds, a claim's answer was lost: it takes a new lease before its next turn."""
+        self._doubtful = True
+
+    async def secure(self) -> None:
+        """Take a lease where there is none, or none to rely on."""
+        if not self._doubtful:
+            return
+        began, old = monotonic(), self.worker
+        fresh, kept = await self._store.take_lease(old, worker_name(), self._capacity, self.seconds, self._in_flight.held)
+        self._in_flight.keep_only(kept)
+        self.worker, self._until, self._doubtful = fresh, began + self.seconds, False
+        if old is not None:
+            telemetry.LEASES_LOST.labels(self._pipeline).inc()
+        self._log.info(Event.WORKER_STARTED, worker=fresh, name=worker_name(), instead_of=old)
+
+    async def renew(self) -> None:
+        """Renew it; where it has lapsed it is in doubt."""
+        began, worker = monotonic(), self.worker
+        if worker is None or self._doubtful:
+            return
+        renewed = await self._store.renew(worker, self.seconds, self._draining)
+        if worker != self.worker:
+            return
+        if renewed:
+            self._until = began + self.seconds
+        else:
+            self._doubtful = True
+
+    async def drain(self) -> None:
+        """Show that this worker claims nothing more."""
+        self._draining = True
+        await self.renew()
+
+    async def give_up(self) -> None:
+        """Nothing is in this worker's hands any more."""
+        if self.worker is not None:
+            await self._store.give_up_lease(self.worker)

@@ -1,0 +1,90 @@
+"""What is logged and counted of calls. A stage's metrics are looked up by their labels once."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from pgbaton.events import Event, EventLog
+from pgbaton.model import Dispatch, Outcome, State
+from pgbaton.outcome import Answer, Call, Decision, Job, Verb
+from pgbaton.worker import telemetry
+
+
+class Reports:
+    """The log and the metrics of one dispatcher. ``count_tenants``: attempts by tenant, too."""
+
+    def __init__(self, pipeline: str, log: EventLog, *, count_tenants: bool) -> None:
+        self._pipeline = pipeline
+        self._log = log
+        self._count_tenants = count_tenants
+        self._waited = cache(lambda stage: telemetry.WAIT_SECONDS.labels(pipeline, stage).observe)
+        self._started = cache(lambda stage: telemetry.CALLS_STARTED.labels(pipeline, stage).inc)
+        self._took = cache(lambda stage: telemetry.CALL_SECONDS.labels(pipeline, stage).observe)
+        self._succeeded = cache(lambda stage: telemetry.CALLS_SUCCEEDED.labels(pipeline, stage).inc)
+        self._attempts = cache(lambda stage, outcome: telemetry.ATTEMPTS.labels(pipeline, stage, outcome.value).inc)
+
+    def claimed(self, dispatch: Dispatch) -> None:
+        self._waited(dispatch.stage)(dispatch.waited)
+
+    def calling(self, dispatch: Dispatch) -> None:
+        self._log.info(Event.STAGE_TRIGGERED, **fields_of(dispatch))
+        self._started(dispatch.stage)()
+        if dispatch.attempt > 1:
+            telemetry.REPEATED.labels(self._pipeline, dispatch.stage).inc()
+
+    def called(self, dispatch: Dispatch, seconds: float) -> None:
+        self._took(dispatch.stage)(seconds)
+
+    def settled(
+        self, dispatch: Dispatch, answer: Answer, outcome: Outcome, state: State | None, error: str | None
+    ) -> None:
+        """What came of a call; ``state``: of its dispatch, where it is known."""
+        said = {"http_status": answer.status, "outcome": outcome.value}
+        self._count(dispatch.stage, dispatch.row.tenant, outcome, state)
+        if outcome is Outcome.COMPLETED:
+            self._succeeded(dispatch.stage)()
+            self._log.info(Event.STAGE_SUCCEEDED, **fields_of(dispatch), **said)
+        elif outcome is Outcome.ACCEPTED:
+            self._log.info(Event.STAGE_ACCEPTED, **fields_of(dispatch), **said)
+        else:
+            telemetry.CALLS_FAILED.labels(self._pipeline, dispatch.stage, outcome.value).inc()
+            self._log.warning(Event.STAGE_FAILED, state=state, error=error, **fields_of(dispatch), **said)
+
+    def resolved(self, job: Job, call: Call, decision: Decision, state: State, *, rescued: bool) -> None:
+        """What came of a call that was not in this worker's hands; ``rescued``: its worker was lost."""
+        tenant = job.row.tenant if job.row else None
+        fields = {
+            "job_id": job.key,
+            "tenant_id": tenant,
+            "stage": call.stage,
+            "attempt": call.attempt,
+            "dispatch": call.id,
+        }
+        if rescued:
+            telemetry.RESCUED.labels(self._pipeline).inc()
+            self._log.warning(Event.DISPATCH_RESCUED, worker=call.worker, outcome=decision.outcome.value, **fields)
+        elif decision.verb is not Verb.PARK:
+            self._count(call.stage, tenant, decision.outcome, state)
+            failed = decision.verb in (Verb.FAIL, Verb.KILL)
+            if failed:
+                self._log.warning(
+                    Event.STAGE_FAILED, state=state, error=decision.error, outcome=decision.outcome.value, **fields
+                )
+
+    def _count(self, stage: str, tenant: str | None, outcome: Outcome, state: State | None) -> None:
+        self._attempts(stage, outcome)()
+        if self._count_tenants:
+            telemetry.ATTEMPTS_OF_TENANT.labels(self._pipeline, stage, tenant or "", outcome.value).inc()
+        if state is State.DEAD:
+            telemetry.DEAD.labels(self._pipeline, stage).inc()
+
+
+def fields_of(dispatch: Dispatch) -> dict[str, object]:
+    """A dispatch in the log."""
+    return {
+        "job_id": dispatch.job_key,
+        "tenant_id": dispatch.row.tenant,
+        "stage": dispatch.stage,
+        "attempt": dispatch.attempt,
+        "dispatch": dispatch.id,
+    }

@@ -1,0 +1,157 @@
+"""One HTTP call to a stage; the only user of the HTTP client. Never raises for what a stage does."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import timedelta
+from types import TracebackType
+from typing import Literal, Self
+
+from pyreqwest.client import Client, ClientBuilder
+from pyreqwest.exceptions import (
+    ConnectError,
+    NetworkError,
+    PyreqwestError,
+    RequestTimeoutError,
+)
+from pyreqwest.response import Response
+
+from pgbaton.backoff import retry_after_seconds
+from pgbaton.model import Dispatch, Pipeline
+from pgbaton.outcome import Answer, Reply
+from pgbaton.worker.tracing import traceparent
+
+CONNECT_TIMEOUT = timedelta(seconds=10)
+BODY_READ = 64 * 1024
+"""Bytes of an answer that are read at most; what follows is not of use."""
+
+
+BODY_KEPT = 2000
+"""Characters of an answer that are kept for operators at most."""
+
+Kept = Literal["none", "failures", "all"]
+
+
+class StageClient:
+    """Calls the stages of one pipeline. Use as an async context manager.
+
+    ``keep_answers``: of which answers the beginning is handed on, for operators to read.
+    """
+
+    def __init__(self, pipeline: Pipeline, keep_answers: Kept = "failures") -> None:
+        self._pipeline = pipeline
+        self._keep_answers = keep_answers
+        self._client: Client
+
+    async def __aenter__(self) -> Self:
+        self._client = (
+            ClientBuilder()
+            .follow_redirects(False)  # a stage must not send us to an address that no operator chose
+            .no_proxy()
+            .referer(False)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .user_agent("pgbaton")
+            .default_headers({"content-type": "application/json"})
+            .build()
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._client.close()
+
+    async def call(self, dispatch: Dispatch, trace: str | None = None) -> Answer:
+        """POST the job to its stage and wait for the answer, at most the stage's timeout in seconds.
+
+        ``trace``: the ``traceparent`` to send; ``None``: the attempt's own.
+        """
+        stage = self._pipeline.stage(dispatch.stage)
+        request = (
+            self._client.post(self._pipeline.base_url + stage.path)
+            .timeout(timedelta(seconds=stage.timeout))
+            .headers(
+                {
+                    "idempotency-key": f"{self._pipeline.name}-{dispatch.id}",
+                    "x-pgbaton-attempt": str(dispatch.attempt),
+                    "traceparent": trace or traceparent(self._pipeline.name, dispatch),
+                }
+            )
+            .body_bytes(json.dumps({"job_id": dispatch.job_key, "tenant_id": dispatch.row.tenant}).encode())
+            .build_streamed()
+        )
+        status = None
+        try:
+            async with request as response:
+                status = response.status
+                body = await _bounded_body(response)
+            return Answer(
+                Reply.ANSWERED,
+                status,
+                retry_after_seconds(_header(response, "retry-after"), time.time()),
+                None if 200 <= status < 300 else _reason(status, response, body),
+                self._kept(status, body),
+            )
+        except RequestTimeoutError as error:
+            if _never_connected(error):
+                return Answer(Reply.REFUSED, error="no connection to the stage")
+            return Answer(Reply.TIMEOUT, error=f"no answer within {stage.timeout:g} s")
+        except ConnectError as error:
+            if _never_connected(error):
+                return Answer(Reply.REFUSED, error="no connection to the stage")
+            return Answer(Reply.LOST, error="the connection broke before the answer was complete")
+        except NetworkError:
+            return Answer(Reply.LOST, error="the connection broke before the answer was complete")
+        except PyreqwestError as error:
+            # The client's message may name the address, never what was sent.
+            reply = Reply.GARBLED if status is None else Reply.LOST
+            return Answer(reply, error=f"the stage's answer was not readable ({type(error).__name__})")
+
+    def _kept(self, status: int, body: bytes) -> str | None:
+        if self._keep_answers == "none" or (self._keep_answers == "failures" and 200 <= status < 300) or not body:
+            return None
+        return _storable(body.decode("utf-8", "replace")[:BODY_KEPT])
+
+
+def _storable(text: str) -> str:
+    """What Postgres cannot store as text (NUL, lone surrogates) must not keep the outcome from being stored."""
+    return text.replace("\x00", "").encode("utf-8", "replace").decode()
+
+
+def _never_connected(error: RequestTimeoutError | ConnectError) -> bool:
+    """Whether nothing was sent. The client calls it a connect error, too, when a connection closes before the
+    answer or when an answer does not come in time: only the cause tells them apart, and a stage that may have
+    worked must not count as one that was never reached."""
+    causes = error.details["causes"] or []
+    return any(cause["message"] == "client error (Connect)" for cause in causes)
+
+
+def _header(response: Response, name: str) -> str | None:
+    """A header's value; none where it is not ASCII, which the client raises for."""
+    try:
+        return response.get_header(name)
+    except ValueError:
+        return None
+
+
+async def _bounded_body(response: Response) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while size < BODY_READ and (chunk := await response.body_reader.read_chunk()) is not None:
+        parts.append(bytes(chunk))
+        size += len(chunk)
+    return b"".join(parts)[:BODY_READ]
+
+
+def _reason(status: int, response: Response, body: bytes) -> str:
+    """What a refusal says of itself: title and detail of a problem (RFC 9457), otherwise the status alone."""
+    said = ""
+    if (_header(response, "content-type") or "").startswith("application/problem+json"):
+        try:
+            problem = json.loads(body)
+            said = ": ".join(str(problem[k]) for k in ("title", "detail") if isinstance(problem.get(k), str))
+        except (ValueError, AttributeError, RecursionError):
+            said = ""
+    line = _storable(" ".join(said.split())[:500])
+    return f"HTTP {status} {line}".rstrip()

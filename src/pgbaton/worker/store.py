@@ -1,0 +1,318 @@
+"""What workers read and write, one method for each file in ``sql/worker``.
+
+Every method is one statement, so a worker that is frozen or killed in the middle of it holds nothing. Errors are asyncpg's,
+and OSError.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+import asyncpg
+
+from pgbaton.errors import LeaseLost
+from pgbaton.model import Advance, Dispatch, Outcome, Row, Stage, State
+from pgbaton.outcome import Answer, Call, Duty, Job, Standing, Verdict
+from pgbaton.table import JobTable
+
+RECONCILE_PAGE = 1000
+"""Rows of the user's table that one look for missing duties reads."""
+
+Answered = tuple[Dispatch, Answer]
+
+
+class Session(Protocol):
+    """What statements are sent through: a pool, or one connection."""
+
+    async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a claim brought. ``claimed``: calls of this worker now. ``ended``: the dispatches that were completed by it.
+    ``others``: jobs that are to be looked at. ``newest``: the newest id that was dealt with, by stage (``""``: looks).
+    ``found``: how many duties and looks there were."""
+
+    claimed: tuple[Dispatch, ...]
+    ended: frozenset[int]
+    others: frozenset[str]
+    newest: Mapping[str, int]
+    found: int
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Put a claimed call's row from one (step, status) to another, if it is still there and the call still this worker's."""
+
+    dispatch: Dispatch
+    source: tuple[str, str]
+    target: tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of the user's table: the key to go on behind (None: that was the end), and the jobs in a routed state without a
+    duty or call, as (job, stage)."""
+
+    last: str | None
+    missing: tuple[tuple[str, str], ...]
+
+
+class Store:
+    """The journal of one pipeline. ``steps``: the stages that this worker knows how to call; it claims no others."""
+
+    def __init__(self, session: Session, table: JobTable, steps: Iterable[str]) -> None:
+        self._session = session
+        self._table = table
+        self._pipeline = table.pipeline
+        self.steps = list(steps)
+
+    async def turn(
+        self,
+        worker: int | None,
+        limit: int,
+        answers: Sequence[Answered] = (),
+        since: Mapping[str, int] | None = None,
+        *,
+        looks: int = 200,
+        calling: bool = True,
+    ) -> Turn:
+        """Take at most ``limit`` duties and ``looks`` looks. ``since``: the id to begin at, by stage. ``calling`` false: call
+        nothing; name the jobs only. ``answers``: they are kept with the attempts that the duties end.
+
+        Raises :class:`LeaseLost` where the worker has no lease; nothing was written then.
+        """
+        since = since or {}
+        rows = await self._claim(
+            "worker/turn",
+            *(self._pipeline, worker, self.steps, [since.get(step, 0) for step in self.steps], limit),
+            *(calling, since.get("", 0), looks),
+            *_columns(answers),
+        )
+        newest: dict[str, int] = {}
+        for row in rows:
+            if row["plain"]:
+                newest[row["stage"]] = max(row["id"], newest.get(row["stage"], 0))
+        claimed = tuple(_dispatch(row, 1) for row in rows if row["plain"] and row["stage"])
+        ended = frozenset(row["ended_id"] for row in rows if row["plain"] and row["ended_id"])
+        others = frozenset(row["job_key"] for row in rows if not row["plain"])
+        return Turn(claimed, ended, others, newest, len(rows))
+
+    async def claim_waiting(self, worker: int | None, limit: int) -> Turn:
+        """Take calls that wait and are due; raises as :meth:`turn`."""
+        beginnings = [0] * len(self.steps)
+        rows = await self._claim("worker/claim_waiting", self._pipeline, worker, self.steps, beginnings, limit)
+        claimed = tuple(_dispatch(row, row["attempt"]) for row in rows if row["plain"])
+        return Turn(claimed, frozenset(), frozenset(r["job_key"] for r in rows if not r["plain"]), {}, len(rows))
+
+    async def _claim(self, query: str, *arguments: object) -> list[asyncpg.Record]:
+        try:
+            return await self._fetch(query, *arguments)
+        except asyncpg.PostgresError as error:
+            if error.sqlstate == "PB001":
+                raise LeaseLost(str(error)) from None
+            raise
+
+    async def note(self, answers: Sequence[Answered]) -> dict[tuple[int, int], tuple[Outcome, State | None]]:
+        """Keep answers to attempts that have ended already; returns what came of each of those."""
+        rows = await self._fetch("worker/note", *_columns(answers))
+        return {
+            (row["id"], row["attempt"]): (Outcome(row["outcome"]), State(row["state"]) if row["state"] else None)
+            for row in rows
+        }
+
+    async def look(self, job_keys: Collection[str]) -> list[Job]:
+        """All that there is of these jobs, each as one snapshot shows it."""
+        return [_job(row) for row in await self._fetch("worker/look", self._pipeline, list(job_keys))]
+
+    async def stages(self) -> dict[str, Stage]:
+        """The stages as the database has them, those that left the pipeline included; they have no path."""
+        rows = await self._fetch("worker/stages", self._pipeline)
+        return {
+            row["step"]: Stage.model_construct(
+                step=row["step"],
+                after=row["after"],
+                path="/",
+                timeout=row["timeout"],
+                attempts=row["attempts"],
+                concurrency=row["concurrency"],
+                advance=Advance(row["advance"]),
+            )
+            for row in rows
+        }
+
+    async def settle(
+        self, verdicts: Sequence[tuple[Verdict, Answer | None]], stages: Mapping[str, Stage]
+    ) -> dict[str, float | None]:
+        """Write verdicts; returns the jobs whose verdict was written, each with the seconds until its call is due (None: it
+        does not wait). What is missing had changed meanwhile, or was locked: look and decide again."""
+        rows = await self._fetch(
+            "worker/settle", self._pipeline, json.dumps([_written(v, answer, stages) for v, answer in verdicts])
+        )
+        return {row["key"]: row["due_in"] for row in rows}
+
+    async def prepare(self, worker: int | None, moves: Sequence[Move]) -> set[str]:
+        """Put the rows of claimed calls where their stages expect them; returns the jobs whose row was moved."""
+        columns = zip(
+            *((m.dispatch.job_key, m.dispatch.id, m.dispatch.attempt, *m.source, *m.target) for m in moves), strict=True
+        )
+        rows = await self._fetch("worker/prepare", self._pipeline, worker, *(list(c) for c in columns))
+        return {row["key"] for row in rows}
+
+    async def lost(self, after: str, limit: int) -> list[str]:
+        """Jobs whose call is held by a lost worker, or left to a stage beyond its time; behind the key ``after``."""
+        return [row["job_key"] for row in await self._fetch("worker/lost", self._pipeline, after, limit)]
+
+    async def next_due(self) -> float | None:
+        """Seconds, by the database's clock, until something that waits may be claimed; None: nothing waits."""
+        due: float | None = (await self._fetch("worker/next_due", self._pipeline, self.steps))[0]["due"]
+        return due
+
+    async def strike(self, step: str, *, probed: bool) -> None:
+        """Open the circuit of a stage that was found down (``probed``: by the probe that was to tell)."""
+        await self._fetch("worker/strike", self._pipeline, step, probed)
+
+    async def close_circuit(self, step: str) -> None:
+        """A stage whose probe was answered may be called again."""
+        await self._fetch("worker/close_circuit", self._pipeline, step)
+
+    async def unreconciled(self, after: str | None, limit: int) -> Page:
+        """Look at ``limit`` rows of the user's table behind the key ``after``, for routed ones that nothing waits for."""
+        row = (await self._fetch("operate/unreconciled", self._pipeline, after, limit))[0]
+        missing = tuple(zip(row["keys"], row["steps"], strict=True))
+        return Page(row["last"] if row["looked_at"] == limit else None, missing)
+
+    async def reconcile(self, job_keys: Collection[str]) -> list[tuple[str, str]]:
+        """Leave the duties that these jobs' rows ask for and lack; returns (job, stage) of each."""
+        rows = await self._fetch("operate/reconcile", self._pipeline, list(job_keys))
+        return [(row["job_key"], row["stage"]) for row in rows]
+
+    async def unpark(self, limit: int) -> int:
+        """Make due what was parked for tenants that are paused no more; returns how many."""
+        return int((await self._fetch("worker/unpark", self._pipeline, limit))[0]["due"])
+
+    async def prune(self, retention: float) -> int:
+        """Forget what ended more than ``retention`` seconds ago; returns how many rows (at most 1,000)."""
+        return int((await self._fetch("worker/prune", retention))[0]["count"])
+
+    async def take_lease(
+        self, old: int | None, name: str, capacity: int, lease: float, held: Collection[tuple[int, int]]
+    ) -> tuple[int, set[tuple[int, int]]]:
+        """A lease of ``lease`` seconds in place of ``old``; returns its id, and those of the ``held`` attempts that are
+        still this worker's."""
+        ids, attempts = [i for i, _ in held], [a for _, a in held]
+        rows = await self._fetch("worker/take_lease", self._pipeline, old, name, capacity, lease, ids, attempts)
+        return rows[0]["worker"], set(zip(rows[0]["kept_ids"], rows[0]["kept_attempts"], strict=True))
+
+    async def renew(self, worker: int, lease: float, draining: bool) -> bool:
+        """Renew the lease; False where it has lapsed: another must be taken."""
+        return bool(await self._fetch("worker/renew", worker, lease, draining))
+
+    async def give_up_lease(self, worker: int) -> None:
+        """The worker holds nothing any more and goes."""
+        await self._fetch("worker/give_up_lease", worker)
+
+    async def _fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:
+        return list(await self._session.fetch(self._table.query(query), *arguments))
+
+
+def _columns(answers: Sequence[Answered]) -> tuple[list[Any], ...]:
+    return (
+        [d.id for d, _ in answers],
+        [d.attempt for d, _ in answers],
+        [a.status for _, a in answers],
+        [a.error for _, a in answers],
+        [a.body for _, a in answers],
+    )
+
+
+def _dispatch(row: asyncpg.Record, attempt: int) -> Dispatch:
+    return Dispatch(
+        row["id"],
+        row["job_key"],
+        row["stage"],
+        attempt,
+        row["run"],
+        Row(row["row_tenant"], row["step"], row["status"]),
+        row["probing"],
+        max(0.0, row["waited"] or 0.0),
+    )
+
+
+def _job(row: asyncpg.Record) -> Job:
+    duties = tuple(Duty(i, s, step, status, datetime.fromisoformat(at)) for i, s, step, status, at in json.loads(row["duties"] or "[]"))
+    here = Row(row["tenant"], row["step"], row["status"]) if row["present"] else None
+    return Job(row["job_key"], here, None if row["id"] is None else _call(row), duties, row["paused"])
+
+
+def _call(row: asyncpg.Record) -> Call:
+    standing = Standing.WAITING if row["waiting"] else Standing.LEFT if row["is_left"] else Standing.HELD
+    kept = None
+    if row["next_id"] is not None:
+        kept = Duty(row["next_id"], row["stage"], row["entry"], "done", row["next_at"])
+    return Call(
+        row["id"],
+        row["stage"],
+        row["entry"],
+        row["attempt"],
+        row["failures"],
+        standing,
+        row["worker"],
+        row["alive"],
+        row["overdue"],
+        bool(row["parked"]),
+        row["age"],
+        kept,
+        row["seen"],
+    )
+
+
+def _written(v: Verdict, answer: Answer | None, stages: Mapping[str, Stage]) -> dict[str, Any]:
+    """A verdict as ``settle.sql`` reads it. Seen: the job as it must still be. ``stays`` to ``voids``: its duties. ``ended`` to
+    ``timeout``: its call. ``target``: its row. ``new``, ``next``: the duty that is its call, or waits in it, from now on.
+    ``mark``: the newest duty that was taken."""
+    call, row, new, kept = v.job.call, v.job.row, v.new, v.next
+    taken = [d.id for d in v.job.duties if v.stays is None or d.id != v.stays.id]
+    stage = new.stage if new else call.stage if call else None
+    keeps_waiting = call is not None and new is None and call.standing is Standing.WAITING and not v.parked
+    return {
+        "key": v.job.key,
+        "row_tenant": row.tenant if row else None,
+        "step": row.step if row else None,
+        "status": row.status if row else None,
+        "call_id": call.id if call else None,
+        "attempt": call.attempt if call else None,
+        "worker": call.worker if call else None,
+        "seen": call.seen if call else None,
+        "waiting": call.standing is Standing.WAITING if call else False,
+        "duties": [d.id for d in v.job.duties],
+        "stays": v.stays.id if v.stays else None,
+        "voids": [
+            {"id": x.duty.id, "stage": x.duty.stage, "state": x.state.value, "at": x.duty.at.isoformat()} for x in v.voids
+        ],
+        "ended": v.ended.value if v.ended else None,
+        "stands": v.stands.value if v.stands else None,
+        "outcome": v.decision.outcome.value if v.decision else None,
+        "error": (v.decision.error if v.decision else None) or (answer.error if answer else None),
+        "http_status": answer.status if answer else None,
+        "answer": answer.body if answer else None,
+        "counts": v.counts,
+        "delay": None if keeps_waiting and v.stands is Standing.WAITING else v.delay,
+        "parked": v.parked,
+        "timeout": stages[stage].timeout if stage in stages else None,
+        "target_step": v.target[0] if v.target else None,
+        "target_status": v.target[1] if v.target else None,
+        "quiet": v.quiet and v.target is not None,
+        "new_id": new.id if new else None,
+        "new_stage": new.stage if new else None,
+        "new_entry": new.step if new else None,
+        "new_tenant": row.tenant if row and new else None,
+        "new_at": new.at.isoformat() if new else None,
+        "next_id": kept.id if kept else None,
+        "next_at": kept.at.isoformat() if kept else None,
+        "mark": max(taken, default=None),
+    }

@@ -1,0 +1,80 @@
+"""The periodic work of a worker: renew its lease, rescue, unpark, reconcile, prune."""
+
+from __future__ import annotations
+
+import asyncio
+
+from pgbaton.events import Event, EventLog
+from pgbaton.worker.lease import Lease
+from pgbaton.worker.periodic import Wake, every
+from pgbaton.worker.resolver import Resolver
+from pgbaton.worker.store import RECONCILE_PAGE, Store
+
+RESCUE_EVERY = 1.0
+"""Seconds; more rarely where the look takes long: it reads all calls."""
+PRUNE_EVERY = 60.0
+"""Seconds."""
+PAGE = 200
+"""Jobs of one rescue; and calls of one unpark."""
+
+
+class Upkeep:
+    """``retention`` and ``reconcile_every`` are in seconds."""
+
+    def __init__(
+        self,
+        store: Store,
+        lease: Lease,
+        resolver: Resolver,
+        wake: Wake,
+        log: EventLog,
+        *,
+        retention: float,
+        reconcile_every: float,
+    ) -> None:
+        self._store = store
+        self._lease = lease
+        self._resolver = resolver
+        self._wake = wake
+        self._log = log
+        self._retention = retention
+        self._reconcile_every = reconcile_every
+        self._reconciled_to: str | None = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """All of it until ``stop``."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(every(self._lease.seconds / 3, self._lease.renew, stop, self._log, "lease"))
+            tasks.create_task(every(RESCUE_EVERY, self.rescue, stop, self._log, "rescue", costly=True))
+            tasks.create_task(every(RESCUE_EVERY, self.unpark, stop, self._log, "unpark"))
+            tasks.create_task(every(PRUNE_EVERY, self.prune, stop, self._log, "prune"))
+            if self._reconcile_every > 0:
+                tasks.create_task(every(self._reconcile_every, self.reconcile, stop, self._log, "reconcile"))
+
+    async def rescue(self) -> None:
+        """Take back calls whose worker was lost, and give up stages that work beyond their time; by the row."""
+        after = ""
+        while page := await self._store.lost(after, PAGE):
+            await self._resolver.resolve([], page)
+            self._wake.set()
+            if len(page) < PAGE:
+                break
+            after = page[-1]
+
+    async def unpark(self) -> None:
+        """Make due what was parked for tenants that were resumed."""
+        if await self._store.unpark(PAGE):
+            self._wake.set()
+
+    async def reconcile(self) -> None:
+        """Look at the next page of the user's table for routed rows that no trigger saw. Gently: one page a time."""
+        page = await self._store.unreconciled(self._reconciled_to, RECONCILE_PAGE)
+        self._reconciled_to = page.last
+        if page.missing:
+            for job, stage in await self._store.reconcile([job for job, _ in page.missing]):
+                self._log.warning(Event.DISPATCH_MISSING, job_id=job, stage=stage)
+
+    async def prune(self) -> None:
+        """Forget what ended longer ago than the retention."""
+        while await self._store.prune(self._retention) >= 1000:
+            await asyncio.sleep(0)
