@@ -451,7 +451,7 @@ BEGIN
         RAISE insufficient_privilege USING MESSAGE =
             format('the role %s may not use the schema pgbaton, and the trigger runs with its rights', current_user);
     END IF;
-    IF (SELECT md5(prosrc) = '7b4042e6ee9717a3dc9a92bfd0a3000a' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
+    IF (SELECT md5(prosrc) = '39e8bc8758f92f735c4173b05e2e1733' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
         EXECUTE $ddl$
 CREATE OR REPLACE FUNCTION "public"."notify_job_state_change"() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
@@ -499,7 +499,7 @@ BEGIN
             OR NOT pg_catalog.jsonb_exists(quiet::pg_catalog.jsonb, key))
     THEN
         INSERT INTO pgbaton.due (pipeline, stage, job_key, tenant, step, status)
-        VALUES ('ad_creative', next_stage, key, NEW."tenant_id"::text, step, status);
+        VALUES ('ad_creative', next_stage, key, NEW."tenant_id"::pg_catalog.text, step, status);
         -- A worker that sleeps, or is about to, holds this lock or waits for it; where it can be shared until this commit,
         -- all workers are awake and none can fall asleep before it. A full queue would abort this transaction; workers
         -- poll anyway.
@@ -514,7 +514,7 @@ BEGIN
         IF TG_NARGS OPERATOR(pg_catalog.>) 0 THEN
             changed_at := NEW.updated_at;
         END IF;
-        PERFORM pg_catalog.pg_notify('job_state_changed', pgbaton.event_payload(key, step, status, NEW."tenant_id"::text, changed_at));
+        PERFORM pg_catalog.pg_notify('job_state_changed', pgbaton.event_payload(key, step, status, NEW."tenant_id"::pg_catalog.text, changed_at));
     END IF;
     RETURN NULL;
 END
