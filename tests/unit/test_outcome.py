@@ -244,9 +244,7 @@ gone    | cancel superseded   | cancel superseded
 """
 
 
-@pytest.mark.parametrize(
-    ("rule", "table"), [(decide_claimed, CLAIMED), (decide_lost, LOST), (decide_overdue, OVERDUE)]
-)
+@pytest.mark.parametrize(("rule", "table"), [(decide_claimed, CLAIMED), (decide_lost, LOST), (decide_overdue, OVERDUE)])
 def test_a_call_without_an_answer_is_decided_by_the_row_alone(rule: Any, table: str) -> None:
     head, *lines = (tuple(cell.strip() for cell in line.split("|")) for line in table.strip().splitlines())
     assert head == ("place", "the stage writes", "the engine writes")
@@ -563,7 +561,17 @@ def test_a_deferral_waits_as_long_as_the_stage_asked() -> None:
     assert resolve(job, stages, Answer(Reply.REFUSED)).delay == DOWN_DELAY
 
 
-ROWS = ["made done", "cut running", "cut failed", "cut done", "glue running", "glue failed", "glue done", "aside done", "gone"]
+ROWS = [
+    "made done",
+    "cut running",
+    "cut failed",
+    "cut done",
+    "glue running",
+    "glue failed",
+    "glue done",
+    "aside done",
+    "gone",
+]
 CALLS = ["", *(f"{word}{step}{more}" for word in ("held", "lost", "left", "overdue", "waiting", "parked")
                for step in ("", " glue") for more in ("", " last", " next 11"))]  # fmt: skip
 
@@ -571,9 +579,7 @@ CALLS = ["", *(f"{word}{step}{more}" for word in ("held", "lost", "left", "overd
 @given(
     st.sampled_from(ROWS),
     st.sampled_from(CALLS),
-    st.lists(
-        st.sampled_from(["cut", "glue", *(f"({at})" for at in ROWS if at != "gone")]), max_size=4
-    ),
+    st.lists(st.sampled_from(["cut", "glue", *(f"({at})" for at in ROWS if at != "gone")]), max_size=4),
     st.sampled_from(["", "back", "paused", *ANSWERS]),
     st.sampled_from(Advance),
 )
