@@ -61,8 +61,10 @@ $fn$;
 -- How many calls of each stage this worker may claim now, the last stage first: what is nearly done gets done. Stages that
 -- are paused, down, or unknown to the worker are left out.
 -- Where a stage has a limit, its row is locked until the claim commits, and running calls are counted after that: two
--- workers never count the same free slot. A stage that was found down gets one probe, and while that is out, no other.
-CREATE OR REPLACE FUNCTION pgbaton.room(for_pipeline text, for_worker bigint, known text[], since bigint[], how_many integer)
+-- workers never count the same free slot. A stage that was found down gets one probe, and while that is out, no other;
+-- ``waiting`` says which of the two claims asks, so that only one that has something to probe with takes it.
+CREATE OR REPLACE FUNCTION pgbaton.room(for_pipeline text, for_worker bigint, known text[], since bigint[], how_many integer,
+                                        waiting boolean)
 RETURNS TABLE (stage text, first_id bigint, may integer, limited boolean, probing boolean)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $fn$
@@ -72,6 +74,9 @@ DECLARE
 BEGIN
     IF NOT EXISTS (SELECT FROM pgbaton.workers w WHERE w.id = for_worker AND pgbaton.alive(w)) THEN
         RAISE EXCEPTION 'worker % holds no lease', for_worker USING ERRCODE = 'PB001';
+    END IF;
+    IF how_many <= 0 THEN
+        RETURN;
     END IF;
     FOR s IN
         SELECT st.step, st.concurrency, st.strikes > 0 AS struck, k.since
@@ -86,23 +91,26 @@ BEGIN
         IF limited OR probing THEN
             PERFORM FROM pgbaton.stages st WHERE st.pipeline = for_pipeline AND st.step = s.step FOR NO KEY UPDATE;
         END IF;
+        IF limited THEN
+            SELECT least(may, s.concurrency - count(*)) INTO may
+              FROM pgbaton.calls c WHERE c.pipeline = for_pipeline AND c.slot = s.step;
+        END IF;
+        CONTINUE WHEN may <= 0;
         IF probing THEN
-            may := least(may, 1);
-            CONTINUE WHEN NOT EXISTS (SELECT FROM pgbaton.due d WHERE d.pipeline = for_pipeline AND d.stage = s.step)
-                      AND NOT EXISTS (SELECT FROM pgbaton.calls c WHERE c.pipeline = for_pipeline AND c.waits_for = s.step
-                                         AND c.due_at <= clock_timestamp());
+            may := 1;
+            IF waiting THEN
+                CONTINUE WHEN NOT EXISTS (SELECT FROM pgbaton.calls c WHERE c.pipeline = for_pipeline AND c.waits_for = s.step
+                                             AND c.due_at <= clock_timestamp());
+            ELSE
+                CONTINUE WHEN NOT EXISTS (SELECT FROM pgbaton.due d WHERE d.pipeline = for_pipeline AND d.stage = s.step
+                                             AND d.id >= s.since);
+            END IF;
             UPDATE pgbaton.stages st SET open_until = clock_timestamp() + interval '15 s'
              WHERE st.pipeline = for_pipeline AND st.step = s.step AND st.strikes > 0
                AND (st.open_until IS NULL OR st.open_until <= clock_timestamp());
             CONTINUE WHEN NOT FOUND;  -- another worker's probe is out
         END IF;
-        IF limited THEN
-            SELECT least(may, s.concurrency - count(*)) INTO may
-              FROM pgbaton.calls c WHERE c.pipeline = for_pipeline AND c.slot = s.step;
-        END IF;
-        IF may > 0 THEN
-            RETURN NEXT;
-        END IF;
+        RETURN NEXT;
     END LOOP;
 END
 $fn$;

@@ -154,12 +154,13 @@ class Dispatcher:
         answers = [(call.dispatch, call.answer) for call in ended]
         async with self._turning:
             claimed: tuple[Dispatch, ...] = ()
+            unprobed: frozenset[str] = frozenset()
             if room and time.monotonic() >= self._waiting_at:
                 self._looked_at = time.monotonic()
                 self._waiting_at = self._looked_at + self._poll()  # a verdict beside this loop may bring it forward
                 waiting = await self._store.claim_waiting(self._lease.worker, room)
                 self._begin(tasks, waiting.claimed)
-                claimed = waiting.claimed
+                claimed, unprobed = waiting.claimed, waiting.unprobed
                 if len(claimed) >= room or waiting.others:
                     self._waiting_at = 0.0
                 if waiting.others:
@@ -169,6 +170,8 @@ class Dispatcher:
             since = self._window.next()
             turn = await self._store.turn(self._lease.worker, limit, answers, since, calling=calling)
             self._begin(tasks, turn.claimed)
+            for step in unprobed | turn.unprobed:
+                await self._store.free_probe(step)
         self._window.came(turn.newest)
         self._sweeping = calling and limit > 0 and len(turn.others) > max(16, 0.8 * turn.found)
         claimed += turn.claimed

@@ -35,13 +35,14 @@ class Session(Protocol):
 class Turn:
     """What a claim brought. ``claimed``: calls of this worker now. ``ended``: the dispatches that were completed by it.
     ``others``: jobs that are to be looked at. ``newest``: the newest id that was dealt with, by stage (``""``: looks).
-    ``found``: how many duties and looks there were."""
+    ``found``: how many duties and looks there were. ``unprobed``: stages that were to be probed, and are not called."""
 
     claimed: tuple[Dispatch, ...]
     ended: frozenset[int]
     others: frozenset[str]
     newest: Mapping[str, int]
     found: int
+    unprobed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +101,15 @@ class Store:
         claimed = tuple(_dispatch(row, 1) for row in rows if row["plain"] and row["stage"])
         ended = frozenset(row["ended_id"] for row in rows if row["plain"] and row["ended_id"])
         others = frozenset(row["job_key"] for row in rows if not row["plain"])
-        return Turn(claimed, ended, others, newest, len(rows))
+        return Turn(claimed, ended, others, newest, len(rows), _unprobed(rows))
 
     async def claim_waiting(self, worker: int | None, limit: int) -> Turn:
         """Take calls that wait and are due; raises as :meth:`turn`."""
         beginnings = [0] * len(self.steps)
         rows = await self._claim("worker/claim_waiting", self._pipeline, worker, self.steps, beginnings, limit)
         claimed = tuple(_dispatch(row, row["attempt"]) for row in rows if row["plain"])
-        return Turn(claimed, frozenset(), frozenset(r["job_key"] for r in rows if not r["plain"]), {}, len(rows))
+        others = frozenset(row["job_key"] for row in rows if not row["plain"])
+        return Turn(claimed, frozenset(), others, {}, len(rows), _unprobed(rows))
 
     async def _claim(self, query: str, *arguments: object) -> list[asyncpg.Record]:
         try:
@@ -181,6 +183,10 @@ class Store:
         """A stage whose probe was answered may be called again."""
         await self._fetch("worker/close_circuit", self._pipeline, step)
 
+    async def free_probe(self, step: str) -> None:
+        """The stage that a claim was to probe was not called."""
+        await self._fetch("worker/free_probe", self._pipeline, step)
+
     async def unreconciled(self, after: str | None, limit: int) -> Page:
         """Look at ``limit`` rows of the user's table behind the key ``after``, for routed ones that nothing waits for."""
         row = (await self._fetch("operate/unreconciled", self._pipeline, after, limit))[0]
@@ -219,6 +225,10 @@ class Store:
 
     async def _fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:
         return list(await self._session.fetch(self._table.query(query), *arguments))
+
+
+def _unprobed(rows: Sequence[asyncpg.Record]) -> frozenset[str]:
+    return frozenset(row["stage"] for row in rows if row["probing"] and not row["plain"])
 
 
 def _columns(answers: Sequence[Answered]) -> tuple[list[Any], ...]:

@@ -9,7 +9,7 @@
 -- named by ctid once they are locked, which no plan can get wrong. The job's row is read with this statement's snapshot:
 -- where it has moved on since, its next duty is on its way.
 WITH room AS MATERIALIZED (
-    SELECT * FROM pgbaton.room($1, $2, $3, $4, $5)
+    SELECT * FROM pgbaton.room($1, $2, $3, $4, $5, false)
 ), taken AS MATERIALIZED (
     SELECT * FROM (
         SELECT d.ctid AS tid, d.id, d.stage, d.job_key, d.tenant, d.step, d.status, d.created_at,
