@@ -45,7 +45,7 @@ SWEEP = 500
 class Dispatcher:
     """Claims what is due, calls its stage and settles what came of it, until :meth:`drain`.
 
-    ``turns`` has a connection of its own, so that no turn waits for what is slow. ``poll`` says for how many seconds the
+    ``turns`` has a connection of its own, so that no turn waits for what is slow. ``poll``: for how many seconds the
     worker sleeps at most when nothing wakes it.
     """
 

@@ -91,7 +91,7 @@ WITH verdict AS MATERIALIZED (
            slot = CASE WHEN a.stands = 'waiting' THEN NULL WHEN a.new_id IS NULL THEN c.slot ELSE (
                SELECT s.step FROM pgbaton.stages AS s
                 WHERE s.pipeline = $1 AND s.step = a.new_stage AND s.concurrency IS NOT NULL) END,
-           outcome = CASE a.stands WHEN 'left' THEN coalesce(a.outcome, c.outcome) WHEN 'held' THEN c.outcome END,
+           outcome = CASE WHEN a.stands = 'held' OR a.stands = 'waiting' AND a.waited THEN c.outcome ELSE coalesce(a.outcome, c.outcome) END,
            http_status = CASE a.stands WHEN 'left' THEN coalesce(a.http_status, c.http_status) END,
            error = CASE a.stands WHEN 'left' THEN coalesce(a.error, c.error) END,
            answer = CASE a.stands WHEN 'left' THEN coalesce(a.answer, c.answer) END,
