@@ -61,9 +61,10 @@ CREATE TABLE pgbaton.due (
     status     text COLLATE "C",
     created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
--- Two indexes, both paid for by the writer: claims go by stage and id, and a job is taken with all its duties.
+-- Two indexes, both paid for by the writer: claims go by stage and id, and a job is taken with all its duties. With both
+-- columns, a plan that was made while the table was empty cannot walk the other index for each job.
 CREATE UNIQUE INDEX due_of_stage ON pgbaton.due (pipeline, stage, id);
-CREATE INDEX due_of_job ON pgbaton.due (job_key);
+CREATE INDEX due_of_job ON pgbaton.due (job_key, pipeline);
 COMMENT ON COLUMN pgbaton.due.step IS 'the state that the row entered, with status';
 
 -- The one call that a job is in. Left to its stage: deadline is set. Waiting to be called (again): due_at is set. Held by a
