@@ -373,13 +373,14 @@ def _passed(job: Job, stage: str, since: int) -> bool:
     return here or any(d.id > since and d.entered == (stage, DONE) for d in job.duties)
 
 
+_DUE = (Place.ENTRY, Place.BEGUN, Place.FAILED)
+
+
 def _newest(job: Job, stages: Stages) -> Duty | None:
-    """The duty that is still due: the row is where it entered, or its stage has been begun since by another caller."""
+    """The duty that is still due: the row is at its stage's entry, or another caller has begun the stage since."""
     since = job.call.id if job.call else 0
     for duty in sorted(_all_duties(job), key=lambda d: d.id, reverse=True):
-        if not duty.stage or duty.id <= since or job.row is None:
-            continue
-        if job.row.at == duty.entered or place(stages(duty.stage), job.row) in (Place.BEGUN, Place.FAILED):
+        if duty.stage and duty.id > since and place(stages(duty.stage), job.row) in _DUE:
             return duty
     return None
 

@@ -64,7 +64,7 @@ $fn$;
 -- workers never count the same free slot. A stage that was found down gets one probe: the statement that claims it closes
 -- the circuit to others until the probe is back (15 s at most).
 CREATE OR REPLACE FUNCTION pgbaton.room(for_pipeline text, for_worker bigint, known text[], since bigint[], how_many integer)
-RETURNS TABLE (stage text, first_id bigint, may integer, limited boolean, probing boolean)
+RETURNS TABLE (stage text, entry text, first_id bigint, may integer, limited boolean, probing boolean)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $fn$
 #variable_conflict use_column
@@ -75,7 +75,7 @@ BEGIN
         RAISE EXCEPTION 'worker % holds no lease', for_worker USING ERRCODE = 'PB001';
     END IF;
     FOR s IN
-        SELECT st.step, st.concurrency, st.strikes > 0 AS struck, k.since
+        SELECT st.step, st.after, st.concurrency, st.strikes > 0 AS struck, k.since
           FROM unnest(known, since) AS k (step, since)
           JOIN pgbaton.stages st ON st.pipeline = for_pipeline AND st.step = k.step
           JOIN pgbaton.pipelines p ON p.name = st.pipeline
@@ -83,7 +83,7 @@ BEGIN
            AND (st.open_until IS NULL OR st.open_until <= clock_timestamp())
          ORDER BY st.position DESC  -- every worker locks them in this order
     LOOP
-        stage := s.step; first_id := s.since; may := how_many; limited := s.concurrency IS NOT NULL; probing := s.struck;
+        stage := s.step; entry := s.after; first_id := s.since; may := how_many; limited := s.concurrency IS NOT NULL; probing := s.struck;
         IF limited OR probing THEN
             PERFORM FROM pgbaton.stages st WHERE st.pipeline = for_pipeline AND st.step = s.step FOR NO KEY UPDATE;
         END IF;
