@@ -39,7 +39,7 @@ class Reply(StrEnum):
     REFUSED = "refused"  # no connection was made, so the stage saw nothing
     TIMEOUT = "timeout"
     LOST = "lost"  # the connection broke: the stage may have worked, or may work still
-    GARBLED = "garbled"  # what came back was not HTTP
+    GARBLED = "garbled"  # the answer was not HTTP
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Answer:
 
 
 class Verb(StrEnum):
-    """What is to be done with a call, and with its row."""
+    """An act on a call, and on its row."""
 
     CALL = "call"  # the row is where the stage expects it
     BEGIN = "begin"  # the engine writes (stage, running), then calls
@@ -136,7 +136,7 @@ def _decide_begun(answer: Answer) -> Decision:
         return Decision(Verb.WAIT, Outcome.UNKNOWN, answer.error)
     if answer.ok:
         return Decision(Verb.WAIT, Outcome.ACCEPTED)
-    # "Not now" from a stage that is at work, or a refusal at its door: somebody's earlier call is being served.
+    # "Not now" from a stage that is at work, or a refusal of the connection: an earlier call is being served.
     # A gateway's 502 or 504 says only that the gateway lost the stage, which may be working still.
     if status is None or status in _GATEWAY_LOST_IT or (status in _NOT_NOW and status != 503):
         return Decision(Verb.WAIT, Outcome.UNKNOWN, answer.error)

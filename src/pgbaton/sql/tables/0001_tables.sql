@@ -30,7 +30,7 @@ CREATE TABLE pgbaton.stages (
     PRIMARY KEY (pipeline, step)
 );
 CREATE UNIQUE INDEX stages_one_route_per_state ON pgbaton.stages (pipeline, after) WHERE routed;
-COMMENT ON COLUMN pgbaton.stages.advance IS 'who writes running and done into the row: the stage, or the engine for it';
+COMMENT ON COLUMN pgbaton.stages.advance IS 'the writer of running and done: the stage, or the engine for it';
 COMMENT ON COLUMN pgbaton.stages.routed IS 'false: the stage left the pipeline; its open dispatches wait until it comes back';
 COMMENT ON COLUMN pgbaton.stages.strikes IS 'times in a row that the stage was found down; above 0: one probe at a time';
 COMMENT ON COLUMN pgbaton.stages.open_until IS 'until then no worker calls the stage';
@@ -107,7 +107,7 @@ COMMENT ON COLUMN pgbaton.calls.attempt IS 'calls begun so far; with the id it n
 COMMENT ON COLUMN pgbaton.calls.failures IS 'attempts that count against the stage''s limit';
 COMMENT ON COLUMN pgbaton.calls.waits_for IS 'the stage, while the call waits for due_at: an index by stage that hops do not touch';
 COMMENT ON COLUMN pgbaton.calls.slot IS 'the stage, where it has a limit and this call counts against it';
-COMMENT ON COLUMN pgbaton.calls.outcome IS 'with http_status, error, answer: what is known of an attempt that goes on; while the call waits: how the last one ended';
+COMMENT ON COLUMN pgbaton.calls.outcome IS 'with http_status, error, answer: of an attempt that goes on; while the call waits: how the last one ended';
 COMMENT ON COLUMN pgbaton.calls.seen IS 'the newest duty or look that was taken while the call stood: a decision from before it is void';
 COMMENT ON COLUMN pgbaton.calls.next_id IS 'with next_at: a duty that came while the call was under way; it is called when that has ended';
 
