@@ -217,7 +217,8 @@ class Row:
 class Dispatch:
     """One duty to call one stage for one job, as it was claimed, with the job's row beside it.
 
-    ``attempt`` names the call that may settle it. ``run``: the first dispatch of this run of the job. ``probing``: it
+    ``attempt`` names the call that may settle it. ``run``: the first dispatch of this run of the job. ``made``: when it
+    was made, in microseconds since 1970 by the database's clock. ``probing``: it
     was claimed to find out whether its stage, which was down, is back. ``waited``: seconds between due and claimed.
     """
 
@@ -227,6 +228,7 @@ class Dispatch:
     attempt: int
     run: int
     row: Row
+    made: int = 0
     probing: bool = False
     waited: float = 0.0
 
@@ -234,3 +236,8 @@ class Dispatch:
     def name(self) -> tuple[int, int]:
         """What tells this attempt from all others: dispatch id and attempt."""
         return self.id, self.attempt
+
+    def idempotency_key(self, pipeline: str) -> str:
+        """The same for every attempt of this dispatch, and for no other: ids alone repeat after a restore, and in another
+        installation."""
+        return f"{pipeline}-{self.id}-{self.made:x}"

@@ -46,7 +46,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """How a verdict was taken. ``written`` false: the table kept the row as it was, and nothing was written. ``due_in``:
+    """How a verdict was taken. ``written`` false: the table kept the row as it was, nothing was written. ``due_in``:
     seconds until the job's call is due, where it waits."""
 
     written: bool
@@ -248,6 +248,7 @@ def _dispatch(row: asyncpg.Record, attempt: int) -> Dispatch:
         attempt,
         row["run"],
         Row(row["row_tenant"], row["step"], row["status"]),
+        row["made"],
         row["probing"],
         max(0.0, row["waited"] or 0.0),
     )

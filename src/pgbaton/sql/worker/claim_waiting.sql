@@ -36,5 +36,6 @@ WITH room AS MATERIALIZED (
 )
 SELECT d.id, d.stage, d.job_key, d.plain AND d.id = ANY (ARRAY(SELECT id FROM claimed)) AS plain,
        NULL::bigint AS ended_id, d.attempt + 1 AS attempt, d.run, d.row_tenant, d.step, d.status,
-       d.probing, extract(epoch FROM d.at - d.due_at)::float8 AS waited
+       d.probing, (extract(epoch FROM d.created_at) * 1000000)::bigint AS made,
+       extract(epoch FROM d.at - d.due_at)::float8 AS waited
   FROM judged AS d

@@ -93,5 +93,6 @@ WITH room AS MATERIALIZED (
      WHERE d.done AND d.call_tid IS NOT NULL
 )
 SELECT d.id, d.stage, d.job_key, d.done AS plain, d.ended_id, coalesce(d.run, d.id) AS run, d.row_tenant, d.step, d.status,
-       d.probing, extract(epoch FROM d.at - d.created_at)::float8 AS waited
+       d.probing, (extract(epoch FROM d.created_at) * 1000000)::bigint AS made,
+       extract(epoch FROM d.at - d.created_at)::float8 AS waited
   FROM dealt AS d
