@@ -238,6 +238,7 @@ class Dispatch:
         return self.id, self.attempt
 
     def idempotency_key(self, pipeline: str) -> str:
-        """The same for every attempt of this dispatch, and for no other: ids alone repeat after a restore, and in another
-        installation."""
+        """The same for every attempt of this dispatch, and for no other.
+
+        An id alone repeats after a restore, and in another installation; together with the time it does not."""
         return f"{pipeline}-{self.id}-{self.made:x}"
