@@ -232,8 +232,33 @@ _CONNECTION_LOST = (
 )
 
 
+_TRANSIENT = (
+    asyncpg.TransactionRollbackError,  # a deadlock, a serialization failure
+    asyncpg.LockNotAvailableError,
+    asyncpg.QueryCanceledError,
+    asyncpg.InsufficientPrivilegeError,  # of the whole statement, not of a row
+    asyncpg.UndefinedObjectError,
+    asyncpg.UndefinedColumnError,
+    asyncpg.UndefinedTableError,
+    asyncpg.UndefinedFunctionError,
+)
+
+
+def is_refusal(error: asyncpg.PostgresError) -> bool:
+    """Whether the user's table refuses a row (a constraint, a type's limits, a trigger that raises), rather than the
+    server a statement, or for now."""
+    return not isinstance(error, (*_CONNECTION_LOST, *_TRANSIENT))
+
+
+def refusal_words(error: asyncpg.PostgresError) -> str:
+    """The database's own words, at most 200 characters, without the row's contents (which it tells in the detail)."""
+    named = f" ({error.constraint_name})" if getattr(error, "constraint_name", None) else ""
+    return " ".join(str(error.message or type(error).__name__).split())[:200] + named
+
+
 def report(log: EventLog, loop: str, error: Exception) -> None:
-    """Say in the log what stopped a round of ``loop``: the database is away, it refuses a statement, or this is a fault."""
+    """Say in the log what stopped a round of ``loop``: the database is away, it refuses a statement, or this is a
+    fault."""
     if isinstance(error, LeaseLost):
         log.warning(Event.LEASE_LOST, loop=loop)
     elif isinstance(error, _CONNECTION_LOST):

@@ -45,6 +45,7 @@ class Outcome(StrEnum):
     LOST = "lost"
     RELEASED = "released"
     SUPERSEDED = "superseded"
+    REFUSED = "refused"
 
 
 class Advance(StrEnum):
@@ -216,8 +217,8 @@ class Row:
 class Dispatch:
     """One duty to call one stage for one job, as it was claimed, with the job's row beside it.
 
-    ``attempt`` names the call that may settle it. ``run``: the first dispatch of this run of the job. ``probing``: it was
-    claimed to find out whether its stage, which was down, is back. ``waited``: seconds between due and claimed.
+    ``attempt`` names the call that may settle it. ``run``: the first dispatch of this run of the job. ``probing``: it
+    was claimed to find out whether its stage, which was down, is back. ``waited``: seconds between due and claimed.
     """
 
     id: int

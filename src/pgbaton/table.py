@@ -68,7 +68,8 @@ class JobTable:
         return f"{quoted(self.schema)}.{quoted(self.name)}"
 
     def parts(self) -> dict[str, str]:
-        """The named parts that a query file may use. ``{row}``: the columns that a worker reads of a job's row, ``j``."""
+        """The named parts that a query file may use. ``{row}``: the columns that a worker reads of a job's row,
+        ``j``."""
         key, step, status = quoted(self.key), quoted(self.step), quoted(self.status)
         tenant = "NULL::text" if self.tenant is None else f"j.{quoted(self.tenant)}::text"
         # The engine's names are compared byte by byte, so the user's are, too, whatever the collation of their column.

@@ -15,8 +15,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import JSONResponse
 
 from pgbaton.config import Settings
-from pgbaton.worker.engine import Engine
 from pgbaton.fastapi.guard import Stages
+from pgbaton.worker.engine import Engine
 
 READY_TIMEOUT = 2.0
 """Seconds that the database may take to answer a question about its readiness."""

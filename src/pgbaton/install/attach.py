@@ -1,4 +1,5 @@
-"""Attach a pipeline to the user's table: routes as rows, two triggers with one function; only where something differs."""
+"""Attach a pipeline to the user's table: routes as rows, two triggers with one function; only where something
+differs."""
 
 from __future__ import annotations
 
@@ -87,8 +88,8 @@ def _cases(subject: str, routes: Iterable[tuple[str, str]], pair: Callable[[str,
 
 
 def _changed(table: JobTable) -> str:
-    """When an UPDATE concerns the engine: the step, the status or the key is another. Kept by Postgres as an expression, so
-    that it follows a column that is renamed."""
+    """When an UPDATE concerns the engine: the step, the status or the key is another. Kept by Postgres as an
+    expression, so that it follows a column that is renamed."""
     columns = (quoted(name) for name in (table.step, table.status, table.key))
     return " OR ".join(f"OLD.{c} IS DISTINCT FROM NEW.{c}" for c in columns)
 

@@ -61,7 +61,8 @@ $fn$;
 -- How many calls of each stage this worker may claim now, the last stage first: what is nearly done gets done. Stages that
 -- are paused, down, or unknown to the worker are left out.
 -- Where a stage has a limit, its row is locked until the claim commits, and running calls are counted after that: two
--- workers never count the same free slot. A stage that was found down gets one probe, and while that is out, no other.
+-- workers never count the same free slot. A stage that was found down gets one probe: the statement that claims it closes
+-- the circuit to others until the probe is back (15 s at most).
 CREATE OR REPLACE FUNCTION pgbaton.room(for_pipeline text, for_worker bigint, known text[], since bigint[], how_many integer)
 RETURNS TABLE (stage text, first_id bigint, may integer, limited boolean, probing boolean)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -88,13 +89,8 @@ BEGIN
         END IF;
         IF probing THEN
             may := least(may, 1);
-            CONTINUE WHEN NOT EXISTS (SELECT FROM pgbaton.due d WHERE d.pipeline = for_pipeline AND d.stage = s.step)
-                      AND NOT EXISTS (SELECT FROM pgbaton.calls c WHERE c.pipeline = for_pipeline AND c.waits_for = s.step
-                                         AND c.due_at <= clock_timestamp());
-            UPDATE pgbaton.stages st SET open_until = clock_timestamp() + interval '15 s'
-             WHERE st.pipeline = for_pipeline AND st.step = s.step AND st.strikes > 0
-               AND (st.open_until IS NULL OR st.open_until <= clock_timestamp());
-            CONTINUE WHEN NOT FOUND;  -- another worker's probe is out
+            CONTINUE WHEN EXISTS (SELECT FROM pgbaton.stages st  -- another worker's probe is out since
+                                   WHERE st.pipeline = for_pipeline AND st.step = s.step AND st.open_until > clock_timestamp());
         END IF;
         IF limited THEN
             SELECT least(may, s.concurrency - count(*)) INTO may
@@ -153,15 +149,19 @@ $fn$;
 -- One row for each time that a job entered a routed state, from the commit that brought it there. A call whose row has
 -- passed (stage, done) is completed, whoever looks: the duty or look from there says so before a worker has come.
 CREATE OR REPLACE VIEW pgbaton.dispatches AS
-    SELECT d.id, d.pipeline, d.job_key, d.tenant, d.stage, 'available' AS state, 0 AS attempt, 0 AS failures,
-           NULL::bigint AS worker, d.created_at AS available_at, NULL::timestamptz AS deadline, d.created_at,
-           NULL::timestamptz AS settled_at, NULL::bigint AS run
+    SELECT d.id, d.pipeline, d.job_key, d.tenant, d.stage, CASE WHEN done.at IS NULL THEN 'available' ELSE 'completed' END AS state,
+           0 AS attempt, 0 AS failures, NULL::bigint AS worker, d.created_at AS available_at, NULL::timestamptz AS deadline,
+           d.created_at, done.at AS settled_at, NULL::bigint AS run
       FROM pgbaton.due AS d
+      LEFT JOIN LATERAL (
+            SELECT min(o.created_at) AS at FROM pgbaton.due AS o
+             WHERE o.job_key = d.job_key AND o.pipeline = d.pipeline AND o.id > d.id AND o.step = d.stage AND o.status = 'done'
+           ) AS done ON true
      WHERE d.stage <> ''
     UNION ALL
     SELECT c.id, c.pipeline, c.job_key, c.tenant, c.stage,
            CASE WHEN done.at IS NOT NULL THEN 'completed' WHEN c.due_at IS NULL THEN 'running'
-                WHEN c.attempt = 0 THEN 'available' ELSE 'retryable' END,
+                WHEN c.attempt = 0 OR c.outcome IN ('lost', 'released') THEN 'available' ELSE 'retryable' END,
            c.attempt, c.failures, CASE WHEN num_nonnulls(done.at, c.due_at, c.deadline) = 0 THEN c.worker END, coalesce(c.due_at, c.created_at),
            c.deadline, c.created_at, done.at, c.run
       FROM pgbaton.calls AS c

@@ -6,7 +6,7 @@ from functools import cache
 
 from pgbaton.events import Event, EventLog
 from pgbaton.model import Dispatch, Outcome, State
-from pgbaton.outcome import Answer, Call, Decision, Job, Verb
+from pgbaton.outcome import Answer, Call, Decision, Job, Verb, Verdict
 from pgbaton.worker import telemetry
 
 
@@ -70,6 +70,17 @@ class Reports:
                 self._log.warning(
                     Event.STAGE_FAILED, state=state, error=decision.error, outcome=decision.outcome.value, **fields
                 )
+
+    def refused(self, verdict: Verdict) -> None:
+        """The user's table refused a row."""
+        call, decision = verdict.job.call, verdict.decision
+        self._log.error(
+            Event.ROW_REFUSED,
+            job_id=verdict.job.key,
+            stage=call.stage if call else None,
+            dispatch=call.id if call else None,
+            error=decision.error if decision else None,
+        )
 
     def _count(self, stage: str, tenant: str | None, outcome: Outcome, state: State | None) -> None:
         self._attempts(stage, outcome)()

@@ -1,7 +1,7 @@
 """What workers read and write, one method for each file in ``sql/worker``.
 
-Every method is one statement, so a worker that is frozen or killed in the middle of it holds nothing. Errors are asyncpg's,
-and OSError.
+Every method is one statement, so a worker that is frozen or killed in the middle of it holds nothing. Errors are
+asyncpg's, and OSError.
 """
 
 from __future__ import annotations
@@ -45,8 +45,18 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """What came of a verdict. ``written`` false: the table kept the row as it was, and nothing was written. ``due_in``:
+    seconds until the job's call is due, where it waits."""
+
+    written: bool
+    due_in: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Move:
-    """Put a claimed call's row from one (step, status) to another, if it is still there and the call still this worker's."""
+    """Put a claimed call's row from one (step, status) to another, if it is still there and the call still this
+    worker's."""
 
     dispatch: Dispatch
     source: tuple[str, str]
@@ -55,8 +65,8 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of the user's table: the key to go on behind (None: that was the end), and the jobs in a routed state without a
-    duty or call, as (job, stage)."""
+    """A page of the user's table: the key to go on behind (None: that was the end), and the jobs in a routed state
+    without a duty or call, as (job, stage)."""
 
     last: str | None
     missing: tuple[tuple[str, str], ...]
@@ -81,8 +91,8 @@ class Store:
         looks: int = 200,
         calling: bool = True,
     ) -> Turn:
-        """Take at most ``limit`` duties and ``looks`` looks. ``since``: the id to begin at, by stage. ``calling`` false: call
-        nothing; name the jobs only. ``answers``: they are kept with the attempts that the duties end.
+        """Take at most ``limit`` duties and ``looks`` looks. ``since``: the id to begin at, by stage. ``calling``
+        false: call nothing; name the jobs only. ``answers``: they are kept with the attempts that the duties end.
 
         Raises :class:`LeaseLost` where the worker has no lease; nothing was written then.
         """
@@ -147,13 +157,12 @@ class Store:
 
     async def settle(
         self, verdicts: Sequence[tuple[Verdict, Answer | None]], stages: Mapping[str, Stage]
-    ) -> dict[str, float | None]:
-        """Write verdicts; returns the jobs whose verdict was written, each with the seconds until its call is due (None: it
-        does not wait). What is missing had changed meanwhile, or was locked: look and decide again."""
+    ) -> dict[str, Written]:
+        """Write verdicts. What is missing had changed meanwhile, or was locked: look and decide again."""
         rows = await self._fetch(
             "worker/settle", self._pipeline, json.dumps([_written(v, answer, stages) for v, answer in verdicts])
         )
-        return {row["key"]: row["due_in"] for row in rows}
+        return {row["key"]: Written(row["written"], row["due_in"]) for row in rows}
 
     async def prepare(self, worker: int | None, moves: Sequence[Move]) -> set[str]:
         """Put the rows of claimed calls where their stages expect them; returns the jobs whose row was moved."""
@@ -181,7 +190,8 @@ class Store:
         await self._fetch("worker/close_circuit", self._pipeline, step)
 
     async def unreconciled(self, after: str | None, limit: int) -> Page:
-        """Look at ``limit`` rows of the user's table behind the key ``after``, for routed ones that nothing waits for."""
+        """Look at ``limit`` rows of the user's table behind the key ``after``, for routed ones that nothing waits
+        for."""
         row = (await self._fetch("operate/unreconciled", self._pipeline, after, limit))[0]
         missing = tuple(zip(row["keys"], row["steps"], strict=True))
         return Page(row["last"] if row["looked_at"] == limit else None, missing)
@@ -244,7 +254,10 @@ def _dispatch(row: asyncpg.Record, attempt: int) -> Dispatch:
 
 
 def _job(row: asyncpg.Record) -> Job:
-    duties = tuple(Duty(i, s, step, status, datetime.fromisoformat(at)) for i, s, step, status, at in json.loads(row["duties"] or "[]"))
+    duties = tuple(
+        Duty(i, s, step, status, datetime.fromisoformat(at))
+        for i, s, step, status, at in json.loads(row["duties"] or "[]")
+    )
     here = Row(row["tenant"], row["step"], row["status"]) if row["present"] else None
     return Job(row["job_key"], here, None if row["id"] is None else _call(row), duties, row["paused"])
 
@@ -272,9 +285,9 @@ def _call(row: asyncpg.Record) -> Call:
 
 
 def _written(v: Verdict, answer: Answer | None, stages: Mapping[str, Stage]) -> dict[str, Any]:
-    """A verdict as ``settle.sql`` reads it. Seen: the job as it must still be. ``stays`` to ``voids``: its duties. ``ended`` to
-    ``timeout``: its call. ``target``: its row. ``new``, ``next``: the duty that is its call, or waits in it, from now on.
-    ``mark``: the newest duty that was taken."""
+    """A verdict as ``settle.sql`` reads it. Seen: the job as it must still be. ``stays`` to ``voids``: its duties.
+    ``ended`` to ``timeout``: its call. ``target``: its row. ``new``, ``next``: the duty that is its call, or waits in
+    it, from now on. ``mark``: the newest duty that was taken."""
     call, row, new, kept = v.job.call, v.job.row, v.new, v.next
     taken = [d.id for d in v.job.duties if v.stays is None or d.id != v.stays.id]
     stage = new.stage if new else call.stage if call else None
@@ -292,7 +305,8 @@ def _written(v: Verdict, answer: Answer | None, stages: Mapping[str, Stage]) -> 
         "duties": [d.id for d in v.job.duties],
         "stays": v.stays.id if v.stays else None,
         "voids": [
-            {"id": x.duty.id, "stage": x.duty.stage, "state": x.state.value, "at": x.duty.at.isoformat()} for x in v.voids
+            {"id": x.duty.id, "stage": x.duty.stage, "state": x.state.value, "at": x.duty.at.isoformat()}
+            for x in v.voids
         ],
         "ended": v.ended.value if v.ended else None,
         "stands": v.stands.value if v.stands else None,
@@ -303,7 +317,7 @@ def _written(v: Verdict, answer: Answer | None, stages: Mapping[str, Stage]) -> 
         "counts": v.counts,
         "delay": None if keeps_waiting and v.stands is Standing.WAITING else v.delay,
         "parked": v.parked,
-        "timeout": stages[stage].timeout if stage in stages else None,
+        "timeout": stages[stage].timeout if stage and stage in stages else None,
         "target_step": v.target[0] if v.target else None,
         "target_status": v.target[1] if v.target else None,
         "quiet": v.quiet and v.target is not None,

@@ -1,7 +1,7 @@
 """OpenTelemetry, where its API is installed (the extra ``telemetry``): one trace for a run of a job through every hop.
 
-The trace's id is derived from the run, whether spans are recorded or not; without an SDK the stage is sent the same trace with
-a span id that is derived from the attempt.
+The trace's id is derived from the run, whether spans are recorded or not; without an SDK the stage is sent the same
+trace with a span id that is derived from the attempt.
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ COMMENT ON COLUMN pgbaton.calls.attempt IS 'calls begun so far; with the id it n
 COMMENT ON COLUMN pgbaton.calls.failures IS 'attempts that count against the stage''s limit';
 COMMENT ON COLUMN pgbaton.calls.waits_for IS 'the stage, while the call waits for due_at: an index by stage that hops do not touch';
 COMMENT ON COLUMN pgbaton.calls.slot IS 'the stage, where it has a limit and this call counts against it';
-COMMENT ON COLUMN pgbaton.calls.outcome IS 'with http_status, error, answer: what is known of an attempt that goes on';
+COMMENT ON COLUMN pgbaton.calls.outcome IS 'with http_status, error, answer: what is known of an attempt that goes on; while the call waits: how the last one ended';
 COMMENT ON COLUMN pgbaton.calls.seen IS 'the newest duty or look that was taken while the call stood: a decision from before it is void';
 COMMENT ON COLUMN pgbaton.calls.next_id IS 'with next_at: a duty that came while the call was under way; it is called when that has ended';
 

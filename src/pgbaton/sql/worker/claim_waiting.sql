@@ -25,10 +25,14 @@ WITH room AS MATERIALIZED (
 ), claimed AS (
     UPDATE pgbaton.calls AS c
        SET attempt = c.attempt + 1, worker = $2, started_at = d.at, due_at = NULL, waits_for = NULL,
-           slot = CASE WHEN d.limited THEN d.stage END, seen = NULL
+           slot = CASE WHEN d.limited THEN d.stage END, outcome = NULL, seen = NULL
       FROM judged AS d
      WHERE c.ctid = d.tid AND d.plain
     RETURNING c.id  -- not where the call has changed since this statement began
+), probed AS (
+    UPDATE pgbaton.stages AS s SET open_until = clock_timestamp() + interval '15 s'
+     WHERE s.pipeline = $1
+       AND s.step = ANY (ARRAY(SELECT d.stage FROM judged AS d WHERE d.probing AND d.id IN (SELECT id FROM claimed)))
 )
 SELECT d.id, d.stage, d.job_key, d.plain AND d.id = ANY (ARRAY(SELECT id FROM claimed)) AS plain,
        NULL::bigint AS ended_id, d.attempt + 1 AS attempt, d.run, d.row_tenant, d.step, d.status,

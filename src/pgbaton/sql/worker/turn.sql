@@ -80,6 +80,9 @@ WITH room AS MATERIALIZED (
       FROM judged AS d
 ), gone AS (
     DELETE FROM pgbaton.due AS d WHERE d.ctid = ANY (ARRAY(SELECT t.tid FROM dealt AS t WHERE t.done))
+), probed AS (
+    UPDATE pgbaton.stages AS s SET open_until = clock_timestamp() + interval '15 s'
+     WHERE s.pipeline = $1 AND s.step = ANY (ARRAY(SELECT d.stage FROM dealt AS d WHERE d.done AND d.probing))
 ), written AS (
     INSERT INTO pgbaton.history (id, attempt, called, pipeline, job_key, tenant, stage, run, failures, worker, outcome, state,
                                  http_status, error, answer, created_at, started_at, ended_at)
