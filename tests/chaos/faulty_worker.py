@@ -24,6 +24,7 @@ from typing import Any
 import asyncpg
 
 from chaos.journal import Journal
+from chaos.processes import INJECTED
 from pgbaton import cli
 from pgbaton.model import Dispatch
 from pgbaton.outcome import Job, Verdict
@@ -76,7 +77,7 @@ class Faults:
         os.kill(os.getpid(), signal.SIGSTOP)
 
     def _raise(self, _owner: Any) -> None:
-        raise asyncpg.InternalClientError("cannot switch to state 12; another operation is in progress")
+        raise asyncpg.InternalClientError(f"{INJECTED}; another operation is in progress")
 
     def _drop(self, owner: Any) -> None:
         for holder in getattr(getattr(owner, "_session", None), "_holders", ()):

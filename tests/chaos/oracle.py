@@ -210,7 +210,7 @@ class Evidence:
 
     def reason(self, before: Entry, again: Entry) -> str | None:
         """Why the attempt ``again`` came after the attempt ``before``; None where nothing explains it."""
-        if again["attempt"] == before["attempt"]:
+        if (again["key"], again["attempt"]) == (before["key"], before["attempt"]):
             return None  # whoever repeats a call says so
         ends = self._ends_of(before, again.at)
         waited = again.at - _arrived(before)

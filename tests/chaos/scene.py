@@ -210,8 +210,8 @@ class Scene:
 
     _fed = 0
 
-    async def add(self, count: int) -> list[str]:
-        """Insert jobs that are due; returns their ids."""
+    async def add(self, count: int, open_for: float = 0.0) -> list[str]:
+        """Insert jobs that are due, in a transaction that stays open for so many seconds; returns their ids."""
         ids = [str(uuid.UUID(int=self.dice.getrandbits(128), version=4)) for _ in range(count)]
         self._fed += count
         async with self.session() as db, db.transaction(isolation=self.plan.isolation):
@@ -220,6 +220,8 @@ class Scene:
                 "SELECT id, 'made', 'done' FROM unnest($1::text[]::uuid[]) id",
                 ids,
             )
+            await asyncio.sleep(open_for)
+        self.note("added", jobs=ids)
         self.acknowledged.update(ids)
         return ids
 
