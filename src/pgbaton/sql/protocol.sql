@@ -111,7 +111,8 @@ AS $fn$ SELECT timestamptz '9999-01-01 00:00:00+00' $fn$;
 -- 6. -- Leases --------------------------------------------------------------------------------------------------------
 
 -- A new lease for a worker, in place of ``old`` (null: it has none). The worker keeps the attempts that it names, where the
--- old lease still holds them; what else that one held is lost, and is rescued as any lost worker's.
+-- old lease still holds them; what else that one held is lost, and is rescued as any lost worker's. A worker that did not
+-- hear the answer asks again in the place of the same old lease: the one that it did not hear of ends as well.
 CREATE OR REPLACE FUNCTION pgbaton.take_lease(for_pipeline text, old bigint, worker_name text, worker_capacity integer,
                                               lease float8, ids bigint[], attempts integer[])
 RETURNS TABLE (worker bigint, kept_ids bigint[], kept_attempts integer[])
@@ -121,14 +122,16 @@ AS $fn$
 DECLARE
     fresh bigint;
 BEGIN
-    INSERT INTO pgbaton.workers (pipeline, name, capacity, expires_at)
-    VALUES (for_pipeline, worker_name, worker_capacity, clock_timestamp() + make_interval(secs => lease))
+    UPDATE pgbaton.workers w SET ended_at = clock_timestamp()
+     WHERE (w.id = old OR w.instead_of = old) AND w.ended_at IS NULL;
+    INSERT INTO pgbaton.workers (pipeline, name, capacity, expires_at, instead_of)
+    VALUES (for_pipeline, worker_name, worker_capacity, clock_timestamp() + make_interval(secs => lease), old)
     RETURNING id INTO fresh;
-    UPDATE pgbaton.workers w SET ended_at = clock_timestamp() WHERE w.id = old AND w.ended_at IS NULL;
     RETURN QUERY
     WITH kept AS (
         UPDATE pgbaton.calls c SET worker = fresh
-         WHERE c.pipeline = for_pipeline AND c.worker = old AND c.attempt = attempts[array_position(ids, c.id)]
+         WHERE c.pipeline = for_pipeline AND c.attempt = attempts[array_position(ids, c.id)]
+           AND c.worker IN (SELECT w.id FROM pgbaton.workers w WHERE w.id = old OR w.instead_of = old)
         RETURNING c.id, c.attempt
     )
     SELECT fresh, coalesce(array_agg(k.id), '{}'), coalesce(array_agg(k.attempt), '{}') FROM kept k;

@@ -38,8 +38,10 @@ WITH room AS MATERIALIZED (
            j.tenant AS row_tenant, clock_timestamp() AS at,
            CASE WHEN EXISTS (SELECT FROM pgbaton.due AS o
                               WHERE o.job_key = t.job_key AND o.pipeline = $1 AND o.id <> t.id) THEN false
-                WHEN c.id IS NULL AND t.stage = ''
-                THEN NOT EXISTS (SELECT FROM pgbaton.calls AS o WHERE o.pipeline = $1 AND o.job_key = t.job_key)
+                -- The call is locked: an INSERT would wait for that lock. OFFSET keeps it from a plan that reads all calls.
+                WHEN c.id IS NULL AND EXISTS (SELECT FROM pgbaton.calls AS o
+                                               WHERE o.pipeline = $1 AND o.job_key = t.job_key OFFSET 0) THEN false
+                WHEN c.id IS NULL AND t.stage = '' THEN true
                 ELSE coalesce(j.present AND j.step = t.step AND t.step = t.entry AND j.status = t.status
                               AND (c.id IS NULL OR c.stage = t.step AND t.status = 'done' AND c.id < t.id AND c.seen IS NULL)
                               AND (t.stage = '' OR $6 AND coalesce(t.tenant, '') <> ALL (ARRAY(
@@ -66,7 +68,7 @@ WITH room AS MATERIALIZED (
     SELECT $1, d.job_key, d.id, d.stage, d.step, d.tenant, d.id, 1, $2, d.created_at, d.at, CASE WHEN d.limited THEN d.stage END
       FROM judged AS d
      WHERE d.plain AND d.stage <> '' AND d.call_tid IS NULL
-        ON CONFLICT DO NOTHING  -- the call was there, and locked
+        ON CONFLICT DO NOTHING  -- the call has come since this statement began
     RETURNING id
 ), ended AS (
     DELETE FROM pgbaton.calls AS c
