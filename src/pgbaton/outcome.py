@@ -322,6 +322,8 @@ def resolve(job: Job, stages: Stages, answer: Answer | None = None, *, given_bac
     call = job.call
     decision = _of_call(job, call, stages, answer, given_back) if call else None
     newest = _newest(job, stages)
+    if newest is not None and decision is not None and decision.verb is Verb.ADVANCE:
+        decision = Decision(Verb.COMPLETE, decision.outcome)  # the row was put back by hand meanwhile: it stays there
     if call is None or decision is None:
         return _without_call(job, newest, stages)
     if decision.verb in (Verb.COMPLETE, Verb.CANCEL, Verb.ADVANCE):
@@ -354,9 +356,11 @@ def _of_call(job: Job, call: Call, stages: Stages, answer: Answer | None, given_
         decision = decide(stage, row, answer)
         late = decision.verb is Verb.DEFER and call.age > NOT_NOW_PATIENCE
         return Decision(Verb.FAIL, Outcome.FAILED, decision.error, down=decision.down) if late else decision
-    if given_back:
-        return decide_lost(stage, row, Outcome.RELEASED)
-    return _KEEP if call.alive else decide_lost(stage, row)
+    if call.alive and not given_back:
+        return _KEEP
+    if at is Place.FAILED and _failed_meanwhile(job, call):
+        return decide(stage, row, Answer(Reply.ANSWERED))
+    return decide_lost(stage, row, Outcome.RELEASED if given_back else Outcome.LOST)
 
 
 _KEEP = Decision(Verb.KEEP, Outcome.UNKNOWN)
@@ -371,6 +375,12 @@ def _passed(job: Job, stage: str, since: int) -> bool:
     """Whether the row is at (stage, done), or has been there since: a later duty or look was left from there."""
     here = job.row is not None and job.row.at == (stage, DONE)
     return here or any(d.id > since and d.entered == (stage, DONE) for d in job.duties)
+
+
+def _failed_meanwhile(job: Job, call: Call) -> bool:
+    """Whether the row came to (stage, failed) in this attempt, and not before it: a look was left from there. (The engine's
+    own writes leave none.)"""
+    return call.seen is not None or any(d.entered == (call.stage, FAILED) for d in job.duties)
 
 
 _DUE = (Place.ENTRY, Place.BEGUN, Place.FAILED)

@@ -69,7 +69,7 @@ def attach_sql(pipeline: Pipeline) -> str:
 
 
 def _trigger_body(table: JobTable) -> str:
-    tenant = "NULL" if table.tenant is None else f"NEW.{quoted(table.tenant)}::text"
+    tenant = "NULL" if table.tenant is None else f"NEW.{quoted(table.tenant)}::pg_catalog.text"
     names = {
         "pipeline": literal(table.pipeline),
         "channel": literal(table.channel),

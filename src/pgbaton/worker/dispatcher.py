@@ -79,6 +79,7 @@ class Dispatcher:
         self._window = ClaimWindow()
         self._turned_at = 0.0
         self._waiting_at = 0.0
+        self._looked_at = 0.0
         self._sweeping = False
         self._draining = False
         self._turning = asyncio.Lock()
@@ -139,6 +140,7 @@ class Dispatcher:
         try:
             found = await self._claim(tasks, ended, room)
         except BaseException:
+            self._waiting_at = 0.0
             self._in_flight.end(ended)
             self._lease.doubt()  # the claim may have been committed
             raise
@@ -160,11 +162,13 @@ class Dispatcher:
         async with self._turning:
             claimed: tuple[Dispatch, ...] = ()
             if room and time.monotonic() >= self._waiting_at:
+                self._looked_at = time.monotonic()
+                self._waiting_at = self._looked_at + self._poll()  # a verdict beside this loop may bring it forward
                 waiting = await self._turns.claim_waiting(self._lease.worker, room)
                 self._begin(tasks, waiting.claimed)
                 claimed = waiting.claimed
-                if len(claimed) < room and not waiting.others:
-                    self._waiting_at = time.monotonic() + self._poll()
+                if len(claimed) >= room or waiting.others:
+                    self._waiting_at = 0.0
                 if waiting.others:
                     tasks.create_task(self._resolve([], waiting.others))
             room = 0 if self._draining else room - len(claimed)
@@ -192,9 +196,10 @@ class Dispatcher:
         self._gate.close()  # once it is closed, one more claim; then no duty can be left unheard
         if busy:
             return LULL
-        due = await self._turns.next_due()
-        self._waiting_at = time.monotonic() + (self._poll() if due is None else due)
-        return self._poll() if due is None else min(self._poll(), max(0.01, due))
+        due = await self._turns.next_due(time.monotonic() - self._looked_at)
+        if due is not None:
+            self._waiting_at = min(self._waiting_at, time.monotonic() + due)
+        return max(0.01, min(self._poll(), self._waiting_at - time.monotonic()))
 
     def _begin(self, tasks: asyncio.TaskGroup, claimed: Sequence[Dispatch]) -> None:
         for dispatch in claimed:

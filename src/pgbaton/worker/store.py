@@ -176,9 +176,10 @@ class Store:
         """Jobs whose call is held by a lost worker, or left to a stage beyond its time; behind the key ``after``."""
         return [row["job_key"] for row in await self._fetch("worker/lost", self._pipeline, after, limit)]
 
-    async def next_due(self) -> float | None:
-        """Seconds, by the database's clock, until something that waits may be claimed; None: nothing waits."""
-        due: float | None = (await self._fetch("worker/next_due", self._pipeline, self.steps))[0]["due"]
+    async def next_due(self, since: float = 0.0) -> float | None:
+        """Seconds, by the database's clock, until something that waits may be claimed, or became so in the last ``since``
+        seconds; None: nothing does."""
+        due: float | None = (await self._fetch("worker/next_due", self._pipeline, self.steps, since))[0]["due"]
         return due
 
     async def strike(self, step: str, *, probed: bool) -> None:
