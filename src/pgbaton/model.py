@@ -32,7 +32,7 @@ OPEN = (State.AVAILABLE, State.RUNNING, State.RETRYABLE)
 
 
 class Outcome(StrEnum):
-    """What came of an attempt. ``accepted`` and ``unknown`` are not the end of it: the stage may work on."""
+    """How an attempt ended. ``accepted`` and ``unknown`` are not the end of it: the stage may work on."""
 
     COMPLETED = "completed"
     FAILED = "failed"
@@ -49,7 +49,7 @@ class Outcome(StrEnum):
 
 
 class Advance(StrEnum):
-    """Who writes ``running`` and ``done`` into the row: the stage itself, or the engine on its behalf."""
+    """The writer of ``running`` and ``done``: the stage itself, or the engine on its behalf."""
 
     STAGE = "stage"
     ENGINE = "engine"

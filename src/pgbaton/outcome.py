@@ -39,7 +39,7 @@ class Reply(StrEnum):
     REFUSED = "refused"  # no connection was made, so the stage saw nothing
     TIMEOUT = "timeout"
     LOST = "lost"  # the connection broke: the stage may have worked, or may work still
-    GARBLED = "garbled"  # what came back was not HTTP
+    GARBLED = "garbled"  # the answer was not HTTP
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Answer:
 
 
 class Verb(StrEnum):
-    """What is to be done with a call, and with its row."""
+    """An act on a call, and on its row."""
 
     CALL = "call"  # the row is where the stage expects it
     BEGIN = "begin"  # the engine writes (stage, running), then calls
@@ -136,7 +136,7 @@ def _decide_begun(answer: Answer) -> Decision:
         return Decision(Verb.WAIT, Outcome.UNKNOWN, answer.error)
     if answer.ok:
         return Decision(Verb.WAIT, Outcome.ACCEPTED)
-    # "Not now" from a stage that is at work, or a refusal at its door: somebody's earlier call is being served.
+    # "Not now" from a stage that is at work, or a refusal of the connection: an earlier call is being served.
     # A gateway's 502 or 504 says only that the gateway lost the stage, which may be working still.
     if status is None or status in _GATEWAY_LOST_IT or (status in _NOT_NOW and status != 503):
         return Decision(Verb.WAIT, Outcome.UNKNOWN, answer.error)
@@ -373,13 +373,14 @@ def _passed(job: Job, stage: str, since: int) -> bool:
     return here or any(d.id > since and d.entered == (stage, DONE) for d in job.duties)
 
 
+_DUE = (Place.ENTRY, Place.BEGUN, Place.FAILED)
+
+
 def _newest(job: Job, stages: Stages) -> Duty | None:
-    """The duty that is still due: the row is where it entered, or its stage has been begun since by another caller."""
+    """The duty that is still due: the row is at its stage's entry, or another caller has begun the stage since."""
     since = job.call.id if job.call else 0
     for duty in sorted(_all_duties(job), key=lambda d: d.id, reverse=True):
-        if not duty.stage or duty.id <= since or job.row is None:
-            continue
-        if job.row.at == duty.entered or place(stages(duty.stage), job.row) in (Place.BEGUN, Place.FAILED):
+        if duty.stage and duty.id > since and place(stages(duty.stage), job.row) in _DUE:
             return duty
     return None
 

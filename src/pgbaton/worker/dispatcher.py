@@ -1,6 +1,6 @@
 """Claim, call, settle: the loop of a worker.
 
-A turn with the database carries what calls have brought back and brings what is due, in one statement; while it is
+A turn with the database carries the answers of calls there and brings new calls back, in one statement; while it is
 under way, the next gathers. All that a turn does not end by itself is resolved beside the loop.
 """
 
@@ -43,7 +43,7 @@ SWEEP = 500
 
 
 class Dispatcher:
-    """Claims what is due, calls its stage and settles what came of it, until :meth:`drain`.
+    """Claims duties, calls their stages and settles the answers, until :meth:`drain`.
 
     ``turns`` has a connection of its own, so that no turn waits for what is slow. ``poll``: for how many seconds the
     worker sleeps at most when nothing wakes it.
@@ -123,7 +123,7 @@ class Dispatcher:
         async with self._turning:  # the claims of a turn under way are this worker's to give back, too
             tasks, unanswered, answers = self._in_flight.break_off()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if answers:  # what was answered is not called again
+        if answers:  # a stage that has answered is not called again
             await self._resolver.resolve(answers, (), patient=False)
         if unanswered:
             await self._resolver.give_back(unanswered)
@@ -154,7 +154,7 @@ class Dispatcher:
         return await self._pause(found, room, busy=bool(ended or found.found)) if room else LULL
 
     async def _claim(self, tasks: asyncio.TaskGroup, ended: Sequence[Ended], room: int) -> Turn:
-        """What waits and is due first, for it is older; then duties."""
+        """Calls that wait and are due first, for they are older; then duties."""
         began = time.time_ns()
         answers = [(call.dispatch, call.answer) for call in ended]
         async with self._turning:
@@ -212,7 +212,7 @@ class Dispatcher:
         if found.again:
             asyncio.get_running_loop().call_later(LOCKED_PAUSE, self._in_flight.end, found.again)
         if found.settled:
-            self._window.widen()  # what was left for the next turn may be behind it
+            self._window.widen()  # a duty that was left for the next turn may be behind it
             self._wake.set()
         return bool(found.settled)
 

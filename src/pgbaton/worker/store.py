@@ -46,7 +46,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What came of a verdict. ``written`` false: the table kept the row as it was, and nothing was written. ``due_in``:
+    """How a verdict was taken. ``written`` false: the table kept the row as it was, and nothing was written. ``due_in``:
     seconds until the job's call is due, where it waits."""
 
     written: bool
@@ -128,7 +128,7 @@ class Store:
             raise
 
     async def note(self, answers: Sequence[Answered]) -> dict[tuple[int, int], tuple[Outcome, State | None]]:
-        """Keep answers to attempts that have ended already; returns what came of each of those."""
+        """Keep answers to attempts that have ended already; returns how each of those ended."""
         rows = await self._fetch("worker/note", *_columns(answers))
         return {
             (row["id"], row["attempt"]): (Outcome(row["outcome"]), State(row["state"]) if row["state"] else None)
@@ -158,7 +158,7 @@ class Store:
     async def settle(
         self, verdicts: Sequence[tuple[Verdict, Answer | None]], stages: Mapping[str, Stage]
     ) -> dict[str, Written]:
-        """Write verdicts. What is missing had changed meanwhile, or was locked: look and decide again."""
+        """Write verdicts. A job that is missing had changed meanwhile, or was locked: look and decide again."""
         rows = await self._fetch(
             "worker/settle", self._pipeline, json.dumps([_written(v, answer, stages) for v, answer in verdicts])
         )
@@ -202,7 +202,7 @@ class Store:
         return [(row["job_key"], row["stage"]) for row in rows]
 
     async def unpark(self, limit: int) -> int:
-        """Make due what was parked for tenants that are paused no more; returns how many."""
+        """Make calls due that were parked for tenants that are paused no more; returns how many."""
         return int((await self._fetch("worker/unpark", self._pipeline, limit))[0]["due"])
 
     async def prune(self, retention: float) -> int:

@@ -3,7 +3,7 @@
 WITH room AS MATERIALIZED (
     SELECT * FROM pgbaton.room($1, $2, $3, $4, $5)
 ), found AS MATERIALIZED (
-    SELECT n.*, r.limited, r.probing
+    SELECT n.*, r.entry AS now_entry, r.limited, r.probing
       FROM room AS r
      CROSS JOIN LATERAL (
             SELECT c.ctid AS tid, c.* FROM pgbaton.calls AS c
@@ -14,7 +14,7 @@ WITH room AS MATERIALIZED (
      LIMIT $5
 ), judged AS MATERIALIZED (
     SELECT f.*, j.tenant AS row_tenant, j.step, j.status, clock_timestamp() AS at,
-           coalesce(j.present AND (j.step = f.entry AND j.status = 'done' OR j.step = f.stage AND j.status = 'failed')
+           coalesce(j.present AND (j.step = f.now_entry AND j.status = 'done' OR j.step = f.stage AND j.status = 'failed')
                     AND f.next_id IS NULL
                     AND NOT EXISTS (SELECT FROM pgbaton.due AS o WHERE o.job_key = f.job_key AND o.pipeline = $1)
                     AND coalesce(f.tenant, '') <> ALL (ARRAY(

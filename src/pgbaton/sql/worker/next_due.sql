@@ -1,5 +1,5 @@
 -- $1 pipeline, $2 known stages: seconds until something may be claimed that cannot be now (a call that waits, a circuit that
--- lets a probe through), null where nothing waits. Neither what is due nor what is parked is read: there may be much of it.
+-- lets a probe through), null where nothing waits. Calls that are due or parked are not read: there may be many.
 SELECT extract(epoch FROM min(next.at) - clock_timestamp())::float8 AS due
   FROM pgbaton.stages AS s
  CROSS JOIN LATERAL (
