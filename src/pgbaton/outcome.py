@@ -378,8 +378,8 @@ def _passed(job: Job, stage: str, since: int) -> bool:
 
 
 def _failed_meanwhile(job: Job, call: Call) -> bool:
-    """Whether the row came to (stage, failed) in this attempt, and not before it: a look was left from there. (The engine's
-    own writes leave none.)"""
+    """Whether the row came to (stage, failed) in this attempt, and not before it: a look was left from there, as none is
+    by the engine's own writes."""
     return call.seen is not None or any(d.entered == (call.stage, FAILED) for d in job.duties)
 
 

@@ -177,8 +177,8 @@ class Store:
         return [row["job_key"] for row in await self._fetch("worker/lost", self._pipeline, after, limit)]
 
     async def next_due(self, since: float = 0.0) -> float | None:
-        """Seconds, by the database's clock, until something that waits may be claimed, or became so in the last ``since``
-        seconds; None: nothing does."""
+        """Seconds, by the database's clock, until a call that waits may be claimed, or since one became so in the last
+        ``since`` seconds; None: none waits."""
         due: float | None = (await self._fetch("worker/next_due", self._pipeline, self.steps, since))[0]["due"]
         return due
 
