@@ -6,7 +6,6 @@ import random
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 
-
 RETRY_CAP = 300.0
 """Seconds: the longest that a failed call waits to be called again."""
 

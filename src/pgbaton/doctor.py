@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 import asyncpg
 
 from pgbaton import insights, sql
-from pgbaton.install.attach import TRIGGERS, trigger_body_md5
 from pgbaton.database import check_migrated, pooled
 from pgbaton.errors import AttachError, NotMigrated
+from pgbaton.install.attach import TRIGGERS, trigger_body_md5
 
 CLOCK_TOLERANCE = 5.0
 """Seconds by which this machine's clock may differ from the database's before it is worth a word."""

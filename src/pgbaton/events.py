@@ -1,4 +1,4 @@
-"""What is said in the log: fixed event names, a text in Korean or English, and fields that hold no payload.
+"""The log: fixed event names, a text in Korean or English, and fields that hold no payload.
 
 Operators grep the texts and programs the names, so neither may change.
 """
@@ -32,6 +32,11 @@ class Event(Enum):
     )
     DISPATCH_RESCUED = ("dispatch_rescued", "중단된 호출 회수", "dispatch rescued")
     DISPATCH_MISSING = ("dispatch_missing", "누락된 호출 생성", "missing dispatch created")
+    ROW_REFUSED = (
+        "row_refused",
+        "테이블이 상태 변경을 거부함, 작업을 최종 실패로 처리",
+        "the table refuses the row's new state, the dispatch is dead",
+    )
     LISTENER_CONNECTED = ("listener_connected", "리스너 연결", "listener connected")
     LISTENER_FAILED = ("listener_failed", "리스너 오류 발생", "listener error")
     LISTENER_RECONNECTING = ("listener_reconnecting", "재연결 시도", "listener reconnecting")
@@ -92,9 +97,7 @@ class EventLog:
         """An error that the code did not foresee, with its traceback."""
         self._write(logging.ERROR, event, {**fields, "error": describe(error)}, error)
 
-    def _write(
-        self, level: int, event: Event, fields: dict[str, object], error: BaseException | None = None
-    ) -> None:
+    def _write(self, level: int, event: Event, fields: dict[str, object], error: BaseException | None = None) -> None:
         if not self._logger.isEnabledFor(level):
             return
         known = {name: value for name, value in fields.items() if value is not None}

@@ -18,8 +18,8 @@ from pgbaton import sql
 from pgbaton.errors import ConfigError, DatabaseError, Refused
 from pgbaton.insights.listing import CAP, JobFilter, count_jobs, list_jobs
 from pgbaton.model import OPEN, State
-from pgbaton.worker.store import Store
 from pgbaton.table import JobTable
+from pgbaton.worker.store import Store
 
 BATCH = 500
 KEYS_KEPT = 1000

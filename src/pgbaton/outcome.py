@@ -1,7 +1,9 @@
-"""What becomes of a call and of a job's duties: pure decisions by the answer and the journal. The one place for the rules.
+"""What becomes of a call and of a job's duties: pure decisions by the answer and the journal. The one place for the
+rules.
 
-The row is read after the answer, and counts more than the answer. :func:`resolve` decides a job as a whole: its row, its call
-and its duties as one snapshot shows them. docs/state-machine.md has the tables; a test compares them with this module.
+The row is read after the answer, and counts more than the answer. :func:`resolve` decides a job as a whole: its row,
+its call and its duties as one snapshot shows them. docs/state-machine.md has the tables; a test compares them with this
+module.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ class Reply(StrEnum):
     REFUSED = "refused"  # no connection was made, so the stage saw nothing
     TIMEOUT = "timeout"
     LOST = "lost"  # the connection broke: the stage may have worked, or may work still
-    GARBLED = "garbled"  # what came back was not HTTP
+    GARBLED = "garbled"  # the answer was not HTTP
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class Answer:
 
 
 class Verb(StrEnum):
-    """What is to be done with a call, and with its row."""
+    """An act on a call, and on its row."""
 
     CALL = "call"  # the row is where the stage expects it
     BEGIN = "begin"  # the engine writes (stage, running), then calls
@@ -76,8 +78,8 @@ class Verb(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """``after`` is a deferral's delay in seconds, where it is not left to the backoff. ``down``: the stage does not answer
-    at all, so that calling it for other jobs is in vain for a while too."""
+    """``after`` is a deferral's delay in seconds, where it is not left to the backoff. ``down``: the stage does not
+    answer at all, so that calling it for other jobs is in vain for a while too."""
 
     verb: Verb
     outcome: Outcome
@@ -134,7 +136,7 @@ def _decide_begun(answer: Answer) -> Decision:
         return Decision(Verb.WAIT, Outcome.UNKNOWN, answer.error)
     if answer.ok:
         return Decision(Verb.WAIT, Outcome.ACCEPTED)
-    # "Not now" from a stage that is at work, or a refusal at its door: somebody's earlier call is being served.
+    # "Not now" from a stage that is at work, or a refusal of the connection: an earlier call is being served.
     # A gateway's 502 or 504 says only that the gateway lost the stage, which may be working still.
     if status is None or status in _GATEWAY_LOST_IT or (status in _NOT_NOW and status != 503):
         return Decision(Verb.WAIT, Outcome.UNKNOWN, answer.error)
@@ -166,7 +168,6 @@ def _decide_unmoved(stage: Stage, row: Row | None, answer: Answer) -> Decision:
     if status is not None and 400 <= status < 500:
         return Decision(Verb.KILL, Outcome.REJECTED, answer.error)
     return Decision(Verb.FAIL, Outcome.FAILED, answer.error)
-
 
 
 _BEGUN_ELSEWHERE = Decision(Verb.WAIT, Outcome.UNKNOWN, "the stage was begun by another caller")
@@ -239,9 +240,9 @@ class Duty:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """The call that a job is in, as it was read. ``alive``: the worker that holds it has its lease. ``overdue``: past its
-    deadline. ``age``: seconds since the dispatch was made. ``next``: a duty that came while it was under way. ``seen``: the
-    newest duty or look that was taken while it stood."""
+    """The call that a job is in, as it was read. ``alive``: the worker that holds it has its lease. ``overdue``: past
+    its deadline. ``age``: seconds since the dispatch was made. ``next``: a duty that came while it was under way.
+    ``seen``: the newest duty or look that was taken while it stood."""
 
     id: int
     stage: str
@@ -260,7 +261,8 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """All that there is of a job, in one snapshot. ``paused``: its tenant is paused. ``duties`` in the order of their ids."""
+    """All that there is of a job, in one snapshot. ``paused``: its tenant is paused. ``duties`` in the order of their
+    ids."""
 
     key: str
     row: Row | None
@@ -281,11 +283,11 @@ class Void:
 class Verdict:
     """What becomes of a job: written as a whole, or not at all.
 
-    ``decision`` is about its call (none: there is none). ``ended``: the dispatch of that call ended so. ``stands``: the job
-    is in a call afterwards, that one or (``new``) the one that ``new`` is made. ``delay`` in seconds, for one that waits.
-    ``target``: where the row is put; ``quiet``: no duty comes of that. ``stays``: the duty that the next turn claims.
-    ``next``: the duty that is kept in the call. All duties that were seen, and are neither, are taken away; ``voids`` says
-    which of them leave a trace.
+    ``decision`` is about its call (none: there is none). ``ended``: the dispatch of that call ended so. ``stands``: the
+    job is in a call afterwards, that one or (``new``) the one that ``new`` is made. ``delay`` in seconds, for one that
+    waits. ``target``: where the row is put; ``quiet``: no duty comes of that. ``stays``: the duty that the next turn
+    claims. ``next``: the duty that is kept in the call. All duties that were seen, and are neither, are taken away;
+    ``voids`` says which of them leave a trace.
     """
 
     job: Job
@@ -303,13 +305,20 @@ class Verdict:
     voids: tuple[Void, ...] = ()
 
 
+def refused(verdict: Verdict, words: str) -> Verdict:
+    """In place of a verdict whose row the user's table refuses: the dispatch is dead, with the database's words, and
+    the row is left as it is. That concerns this job alone."""
+    decision = Decision(Verb.KILL, Outcome.REFUSED, f"the table refuses {verdict.target}: {words}")
+    return Verdict(verdict.job, decision, ended=State.DEAD, voids=_voids(verdict.job, None))
+
+
 Stages = Callable[[str], Stage]
 """The stage that performs a step."""
 
 
 def resolve(job: Job, stages: Stages, answer: Answer | None = None, *, given_back: bool = False) -> Verdict:
-    """Decide a job. ``answer``: what its call, held by the worker that asks, came to. ``given_back``: that worker ends and
-    the call with it."""
+    """Decide a job. ``answer``: what its call, held by the worker that asks, came to. ``given_back``: that worker ends
+    and the call with it."""
     call = job.call
     decision = _of_call(job, call, stages, answer, given_back) if call else None
     newest = _newest(job, stages)
@@ -366,18 +375,19 @@ def _passed(job: Job, stage: str, since: int) -> bool:
 
 
 def _failed_meanwhile(job: Job, call: Call) -> bool:
-    """Whether the row came to (stage, failed) in this attempt, and not before it: a look was left from there. (The engine's
-    own writes leave none.)"""
+    """Whether the row came to (stage, failed) in this attempt, and not before it: a look was left from there, as none is
+    by the engine's own writes."""
     return call.seen is not None or any(d.entered == (call.stage, FAILED) for d in job.duties)
 
 
+_DUE = (Place.ENTRY, Place.BEGUN, Place.FAILED)
+
+
 def _newest(job: Job, stages: Stages) -> Duty | None:
-    """The duty that is still due: the row is where it entered, or its stage has been begun since by another caller."""
+    """The duty that is still due: the row is at its stage's entry, or another caller has begun the stage since."""
     since = job.call.id if job.call else 0
     for duty in sorted(_all_duties(job), key=lambda d: d.id, reverse=True):
-        if not duty.stage or duty.id <= since or job.row is None:
-            continue
-        if job.row.at == duty.entered or place(stages(duty.stage), job.row) in (Place.BEGUN, Place.FAILED):
+        if duty.stage and duty.id > since and place(stages(duty.stage), job.row) in _DUE:
             return duty
     return None
 

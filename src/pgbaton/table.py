@@ -18,7 +18,7 @@ def quoted(name: str) -> str:
 
 
 def literal(value: str | None) -> str:
-    """``value`` as an SQL string literal (or NULL), whatever ``standard_conforming_strings`` says."""
+    """``value`` as an SQL string literal (or NULL), under either setting of ``standard_conforming_strings``."""
     if value is None:
         return "NULL"
     doubled = value.replace("'", "''")
@@ -48,7 +48,7 @@ class JobTable:
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> Self:
-        """The table that ``pipeline`` names, before anybody has looked at its columns' types."""
+        """The table that ``pipeline`` names, before its columns' types are known."""
         schema, _, name = pipeline.table.rpartition(".")
         return cls(
             pipeline.name,
@@ -68,10 +68,11 @@ class JobTable:
         return f"{quoted(self.schema)}.{quoted(self.name)}"
 
     def parts(self) -> dict[str, str]:
-        """The named parts that a query file may use. ``{row}``: the columns that a worker reads of a job's row, ``j``."""
+        """The named parts that a query file may use. ``{row}``: the columns that a worker reads of a job's row,
+        ``j``."""
         key, step, status = quoted(self.key), quoted(self.step), quoted(self.status)
         tenant = "NULL::text" if self.tenant is None else f"j.{quoted(self.tenant)}::text"
-        # The engine's names are compared byte by byte, so the user's are, too, whatever the collation of their column.
+        # The engine's names are compared byte by byte, so the user's are, too, in spite of a column's collation.
         step_text, status_text = f'j.{step}::text COLLATE "C"', f'j.{status}::text COLLATE "C"'
         return {
             "table": self.qualified,

@@ -11,16 +11,16 @@ from typing import Annotated
 
 import typer
 
-from pgbaton.install.attach import attach as attach_pipeline
-from pgbaton.install.attach import detach as detach_pipeline
-from pgbaton.install.attach import pipeline_sql
 from pgbaton.cli.common import ConfigFile, DatabaseUrl, app, out, with_database
 from pgbaton.cli.signals import watched_at
 from pgbaton.config import Settings, load_pipeline, load_settings
-from pgbaton.worker.engine import Engine
 from pgbaton.events import log_to_stderr
+from pgbaton.install.attach import attach as attach_pipeline
+from pgbaton.install.attach import detach as detach_pipeline
+from pgbaton.install.attach import pipeline_sql
 from pgbaton.install.migrate import migrate as migrate_schema
 from pgbaton.model import Pipeline
+from pgbaton.worker.engine import Engine
 
 
 @app.command()

@@ -10,11 +10,11 @@ from typing import Any, Literal
 import asyncpg
 
 from pgbaton import sql
-from pgbaton.install.checks import unseeing_triggers
 from pgbaton.errors import ConfigError, DatabaseError
 from pgbaton.insights.bounded import TIMEOUT, TooWide, at_most
 from pgbaton.insights.listing import CAP, SETTLED_AT_MOST
 from pgbaton.insights.status import WorkerSeen, worker_seen
+from pgbaton.install.checks import unseeing_triggers
 
 
 @dataclass(frozen=True, slots=True)

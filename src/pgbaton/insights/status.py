@@ -11,8 +11,8 @@ from pgbaton import sql
 from pgbaton.errors import ConfigError, DatabaseError
 from pgbaton.insights.bounded import TIMEOUT, TooWide, at_most
 from pgbaton.insights.listing import CAP, SETTLED_AT_MOST
-from pgbaton.worker.store import RECONCILE_PAGE, Store
 from pgbaton.table import JobTable, with_types
+from pgbaton.worker.store import RECONCILE_PAGE, Store
 
 
 @dataclass(frozen=True, slots=True)

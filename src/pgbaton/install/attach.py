@@ -1,4 +1,5 @@
-"""Attach a pipeline to the user's table: routes as rows, two triggers with one function; only where something differs."""
+"""Attach a pipeline to the user's table: routes as rows, two triggers with one function; only where something
+differs."""
 
 from __future__ import annotations
 
@@ -87,8 +88,8 @@ def _cases(subject: str, routes: Iterable[tuple[str, str]], pair: Callable[[str,
 
 
 def _changed(table: JobTable) -> str:
-    """When an UPDATE concerns the engine: the step, the status or the key is another. Kept by Postgres as an expression, so
-    that it follows a column that is renamed."""
+    """When an UPDATE concerns the engine: the step, the status or the key is another. Kept by Postgres as an
+    expression, so that it follows a column that is renamed."""
     columns = (quoted(name) for name in (table.step, table.status, table.key))
     return " OR ".join(f"OLD.{c} IS DISTINCT FROM NEW.{c}" for c in columns)
 
@@ -128,7 +129,7 @@ async def attach(conn: asyncpg.Connection, pipeline: Pipeline) -> None:
 
 
 async def detach(conn: asyncpg.Connection, pipeline: Pipeline) -> None:
-    """Remove the trigger, its function and the routes; what was dispatched stays as history, open ones are
+    """Remove the trigger, its function and the routes; dispatches stay as history, open ones are
     cancelled. The user's table is left as it is. Raises as :func:`attach`."""
     table = JobTable.of(pipeline)
     parts = {

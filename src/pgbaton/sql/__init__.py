@@ -1,7 +1,8 @@
-"""The SQL: ``tables/`` are migrations, ``protocol.sql`` every function, ``trigger.sql`` what runs in the user's transaction.
+"""The SQL: ``tables/`` are migrations, ``protocol.sql`` every function, ``trigger.sql`` what runs in the user's
+transaction.
 
-The rest is one statement a file, in the folder of the part that uses it: ``worker/``, ``guard/``, ``operate/``, ``read/``,
-``install/``.
+The rest is one statement a file, in the folder of the part that uses it: ``worker/``, ``guard/``, ``operate/``,
+``read/``, ``install/``.
 """
 
 from __future__ import annotations

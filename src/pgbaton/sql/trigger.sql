@@ -39,7 +39,7 @@ BEGIN
     -- A worker that rewinds rows names them in pgbaton.quiet: for these, and no others, there is nothing to be done.
     IF next_stage IS NOT NULL
        AND (quiet IS NULL OR quiet OPERATOR(pg_catalog.=) ''
-            OR NOT pg_catalog.jsonb_exists(quiet::pg_catalog.jsonb, key))
+            OR pg_catalog.jsonb_exists(quiet::pg_catalog.jsonb OPERATOR(pg_catalog.->) {pipeline}, key) IS NOT TRUE)
     THEN
         INSERT INTO pgbaton.due (pipeline, stage, job_key, tenant, step, status)
         VALUES ({pipeline}, next_stage, key, {new_tenant}, step, status);

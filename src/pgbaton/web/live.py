@@ -19,9 +19,9 @@ from pgbaton.backoff import Backoff
 from pgbaton.database import connect, pooled
 from pgbaton.errors import DatabaseError
 from pgbaton.events import Event, EventLog, describe
-from pgbaton.worker.periodic import Wake
 from pgbaton.model import WAKE_CHANNEL
 from pgbaton.web.source import Source
+from pgbaton.worker.periodic import Wake
 
 FASTEST = 0.25
 STEADY = 1.0

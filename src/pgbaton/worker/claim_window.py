@@ -1,9 +1,9 @@
 """From which id on a claim looks for duties.
 
-Duties that were taken stay in the index until VACUUM, which an old snapshot keeps from its work; a claim that begins at the
-oldest entry steps over all of them. So a busy worker begins where its claims had come a moment ago. A duty of a
-transaction that lagged behind is found by the next look at everything. Worth a factor of 6 at the end of a minute under an
-old snapshot (docs/benchmarks.md); nothing without one.
+Duties that were taken stay in the index until VACUUM, which an old snapshot keeps from its work; a claim that begins at
+the oldest entry steps over all of them. So a busy worker begins where its claims had come a moment ago. A duty of a
+transaction that lagged behind is found by the next look at everything. Worth a factor of 6 at the end of a minute under
+an old snapshot (docs/benchmarks.md); nothing without one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Claim, call, settle: the loop of a worker.
 
-A turn with the database carries what calls have brought back and brings what is due, in one statement; while it is under
-way, the next gathers. All that a turn does not end by itself is resolved beside the loop.
+A turn with the database carries the answers of calls there and brings new calls back, in one statement; while it is
+under way, the next gathers. All that a turn does not end by itself is resolved beside the loop.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
+import asyncpg
+
 from pgbaton.backoff import Backoff
-from pgbaton.database import report
+from pgbaton.database import is_refusal, report
 from pgbaton.events import EventLog
 from pgbaton.model import RUNNING, Dispatch, Outcome, Pipeline, State
 from pgbaton.outcome import Standing, Verb, decide_claimed
@@ -23,7 +25,7 @@ from pgbaton.worker.in_flight import Ended, InFlight
 from pgbaton.worker.lease import Lease
 from pgbaton.worker.periodic import RETRY_CAP, Wake
 from pgbaton.worker.reports import Reports
-from pgbaton.worker.resolver import Resolver
+from pgbaton.worker.resolver import Resolved, Resolver
 from pgbaton.worker.stage_client import StageClient
 from pgbaton.worker.store import Move, Store, Turn
 
@@ -32,8 +34,8 @@ LULL = 0.02
 LOCKED_PAUSE = 0.5
 """Seconds between two tries at a row or job that another transaction has locked."""
 TURN_EVERY = 0.006
-"""Seconds between the beginnings of two turns while many calls are under way: a turn costs 0.5 ms before it does anything.
-Measured: 0.65 ms of Postgres a hop, against 0.81 without it (docs/benchmarks.md)."""
+"""Seconds between the beginnings of two turns while many calls are under way: a turn costs 0.5 ms before it does
+anything. Measured: 0.65 ms of Postgres a hop, against 0.81 without it (docs/benchmarks.md)."""
 MANY = 16
 """Calls under way from which on turns are paced."""
 SWEEP = 500
@@ -41,14 +43,16 @@ SWEEP = 500
 
 
 class Dispatcher:
-    """Claims what is due, calls its stage and settles what came of it, until :meth:`drain`.
+    """Claims duties, calls their stages and settles the answers, until :meth:`drain`.
 
-    ``poll`` says for how many seconds it sleeps at most when nothing wakes it.
+    ``turns`` has a connection of its own, so that no turn waits for what is slow. ``poll``: for how many seconds the
+    worker sleeps at most when nothing wakes it.
     """
 
     def __init__(
         self,
         pipeline: Pipeline,
+        turns: Store,
         store: Store,
         client: StageClient,
         lease: Lease,
@@ -61,6 +65,7 @@ class Dispatcher:
         poll: Callable[[], float],
     ) -> None:
         self._pipeline = pipeline
+        self._turns = turns
         self._store = store
         self._client = client
         self._lease = lease
@@ -80,7 +85,9 @@ class Dispatcher:
         self._turning = asyncio.Lock()
 
     def __repr__(self) -> str:
-        return f"<Dispatcher {self._pipeline.name!r} {'draining' if self._draining else 'running'}, {self._in_flight!r}>"
+        return (
+            f"<Dispatcher {self._pipeline.name!r} {'draining' if self._draining else 'running'}, {self._in_flight!r}>"
+        )
 
     async def run(self) -> None:
         """Take turns until drained and nothing is in flight any more."""
@@ -115,11 +122,12 @@ class Dispatcher:
     async def abandon(self) -> None:
         """Break off the calls that are under way and give their dispatches back, by the row."""
         async with self._turning:  # the claims of a turn under way are this worker's to give back, too
-            dispatches = self._in_flight.dispatches
-            calls = self._in_flight.break_off()
-        await asyncio.gather(*calls, return_exceptions=True)
-        if dispatches:
-            await self._resolver.give_back(dispatches)
+            tasks, unanswered, answers = self._in_flight.break_off()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if answers:  # a stage that has answered is not called again
+            await self._resolver.resolve(answers, (), patient=False)
+        if unanswered:
+            await self._resolver.give_back(unanswered)
 
     async def _turn(self, tasks: asyncio.TaskGroup) -> float:
         """One turn; returns for how many seconds there is nothing to do, unless the wake flag is set."""
@@ -142,25 +150,23 @@ class Dispatcher:
                 self._reports.settled(call.dispatch, call.answer, Outcome.COMPLETED, State.COMPLETED, None)
                 self._in_flight.let_go(call.dispatch)
         if found.others and not found.claimed:
-            await self._resolve(left, found.others)
-            return 0.0
+            return 0.0 if await self._resolve(left, found.others) else LOCKED_PAUSE
         if left or found.others:
             tasks.create_task(self._resolve(left, found.others))
         return await self._pause(found, room, busy=bool(ended or found.found)) if room else LULL
 
     async def _claim(self, tasks: asyncio.TaskGroup, ended: Sequence[Ended], room: int) -> Turn:
-        """What waits and is due first, for it is older; then duties."""
+        """Calls that wait and are due first, for they are older; then duties."""
         began = time.time_ns()
         answers = [(call.dispatch, call.answer) for call in ended]
         async with self._turning:
             claimed: tuple[Dispatch, ...] = ()
-            unprobed: frozenset[str] = frozenset()
             if room and time.monotonic() >= self._waiting_at:
                 self._looked_at = time.monotonic()
                 self._waiting_at = self._looked_at + self._poll()  # a verdict beside this loop may bring it forward
-                waiting = await self._store.claim_waiting(self._lease.worker, room)
+                waiting = await self._turns.claim_waiting(self._lease.worker, room)
                 self._begin(tasks, waiting.claimed)
-                claimed, unprobed = waiting.claimed, waiting.unprobed
+                claimed = waiting.claimed
                 if len(claimed) >= room or waiting.others:
                     self._waiting_at = 0.0
                 if waiting.others:
@@ -168,10 +174,8 @@ class Dispatcher:
             room = 0 if self._draining else room - len(claimed)
             limit, self._sweeping, calling = (SWEEP, False, False) if self._sweeping else (room, False, True)
             since = self._window.next()
-            turn = await self._store.turn(self._lease.worker, limit, answers, since, calling=calling)
+            turn = await self._turns.turn(self._lease.worker, limit, answers, since, calling=calling)
             self._begin(tasks, turn.claimed)
-            for step in unprobed | turn.unprobed:
-                await self._store.free_probe(step)
         self._window.came(turn.newest)
         self._sweeping = calling and limit > 0 and len(turn.others) > max(16, 0.8 * turn.found)
         claimed += turn.claimed
@@ -186,12 +190,13 @@ class Dispatcher:
             self._gate.came_full()
             return 0.0
         if not self._window.is_everything and (not busy or self._gate.is_open):
-            self._window.widen()  # before a worker sleeps, it looks at everything: a partial look can miss a late commit
+            # Before a worker sleeps, it looks at everything: a partial look can miss a late commit.
+            self._window.widen()
             return 0.0
         self._gate.close()  # once it is closed, one more claim; then no duty can be left unheard
         if busy:
             return LULL
-        due = await self._store.next_due(time.monotonic() - self._looked_at)
+        due = await self._turns.next_due(time.monotonic() - self._looked_at)
         if due is not None:
             self._waiting_at = min(self._waiting_at, time.monotonic() + due)
         return max(0.01, min(self._poll(), self._waiting_at - time.monotonic()))
@@ -200,19 +205,21 @@ class Dispatcher:
         for dispatch in claimed:
             self._in_flight.begin(dispatch, tasks.create_task(self._carry_out(dispatch)))
 
-    async def _resolve(self, calls: Sequence[Ended], keys: Collection[str]) -> None:
-        """Settle calls and look at jobs; what cannot be settled now comes again in a moment."""
-        again: Collection[Ended] = calls
+    async def _resolve(self, calls: Sequence[Ended], keys: Collection[str]) -> bool:
+        """Settle calls and look at jobs; what cannot be settled now comes again in a moment. False: nothing was."""
+        found = Resolved(again=list(calls))
         try:
-            again, due = await self._resolver.resolve(calls, keys)
-            if due is not None:
-                self._waiting_at = min(self._waiting_at, time.monotonic() + due)
+            found = await self._resolver.resolve(calls, keys)
+            if found.due_in is not None:
+                self._waiting_at = min(self._waiting_at, time.monotonic() + found.due_in)
         except Exception as error:
             report(self._log, "resolve", error)
-        if again:
-            asyncio.get_running_loop().call_later(LOCKED_PAUSE, self._in_flight.end, again)
-        self._window.widen()
-        self._wake.set()
+        if found.again:
+            asyncio.get_running_loop().call_later(LOCKED_PAUSE, self._in_flight.end, found.again)
+        if found.settled:
+            self._window.widen()  # a duty that was left for the next turn may be behind it
+            self._wake.set()
+        return bool(found.settled)
 
     async def _carry_out(self, claimed: Dispatch) -> None:
         """A dispatch from its claim to an answer that waits to be settled."""
@@ -237,8 +244,7 @@ class Dispatcher:
             if verb is Verb.CALL:
                 return dispatch
             if target is not None:
-                source = (dispatch.row.step or "", dispatch.row.status or "")
-                if await self._store.prepare(self._lease.worker, [Move(dispatch, source, target)]):
+                if await self._move(dispatch, target):
                     dispatch = replace(dispatch, row=replace(dispatch.row, step=target[0], status=target[1]))
                     if verb is Verb.BEGIN:
                         return dispatch
@@ -247,13 +253,26 @@ class Dispatcher:
             else:
                 await self._resolver.give_back([dispatch])
             job = (await self._store.look([dispatch.job_key]))[0]
-            if job.call is None or (job.call.id, job.call.attempt, job.call.worker) != (*dispatch.name, self._lease.worker):
+            if job.call is None or (job.call.id, job.call.attempt, job.call.worker) != (
+                *dispatch.name,
+                self._lease.worker,
+            ):
                 self._in_flight.let_go(dispatch)
                 return None
             if job.call.standing is not Standing.HELD or job.row is None:
                 self._in_flight.let_go(dispatch)
                 return None
             dispatch = replace(dispatch, row=job.row)
+
+    async def _move(self, dispatch: Dispatch, target: tuple[str, str]) -> bool:
+        source = (dispatch.row.step or "", dispatch.row.status or "")
+        try:
+            return bool(await self._store.prepare(self._lease.worker, [Move(dispatch, source, target)]))
+        except asyncpg.PostgresError as error:
+            if not is_refusal(error):
+                raise
+            await self._resolver.refuse(dispatch, target, error)
+            return False
 
     async def _call(self, dispatch: Dispatch) -> Ended:
         self._reports.calling(dispatch)

@@ -105,19 +105,20 @@ class Engine:
             through_pooler = pooled(conn)
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._stop_cutting)
-            pool = await stack.enter_async_context(pool_of(dsn, 2, through_pooler=through_pooler))
-            hot_pool = await stack.enter_async_context(
-                pool_of(dsn, 2, through_pooler=through_pooler, steady_plans=True)
-            )
+            pool = await stack.enter_async_context(pool_of(dsn, 1, through_pooler=through_pooler))
+            turns, rest = [
+                await stack.enter_async_context(pool_of(dsn, size, through_pooler=through_pooler, steady_plans=True))
+                for size in (1, 2)
+            ]
             # A lease that cannot be renewed over one connection is tried over another before it lapses.
             patience = max(1.0, self._settings.lease / 3)
             lease_pool = await stack.enter_async_context(
                 pool_of(dsn, 1, through_pooler=through_pooler, query_timeout=patience, steady_plans=True)
             )
-            self._pools = (pool, hot_pool, lease_pool)
+            self._pools = (pool, turns, rest, lease_pool)
             client = await stack.enter_async_context(StageClient(self._pipeline, self._settings.keep_answers))
             listen_url = await self._listen_url(through_pooler)
-            await self._work(table, pool, hot_pool, lease_pool, client, listen_url)
+            await self._work(table, client, listen_url, *self._pools)
 
     async def _listen_url(self, through_pooler: bool) -> str | None:
         """Where to LISTEN; None where only a transaction pooler is reached, through which nothing is ever heard."""
@@ -137,26 +138,29 @@ class Engine:
     async def _work(
         self,
         table: JobTable,
-        pool: asyncpg.Pool,
-        hot_pool: asyncpg.Pool,
-        lease_pool: asyncpg.Pool,
         client: StageClient,
         listen_url: str | None,
+        pool: asyncpg.Pool,
+        turns_pool: asyncpg.Pool,
+        rest_pool: asyncpg.Pool,
+        lease_pool: asyncpg.Pool,
     ) -> None:
         settings, log, wake, name = self._settings, self._log, Wake(), self._pipeline.name
         steps = [stage.step for stage in self._pipeline.stages]
-        store, hot_store = Store(pool, table, steps), Store(hot_pool, table, steps)
+        upkeep_store, turns, store, lease_store = (
+            Store(p, table, steps) for p in (pool, turns_pool, rest_pool, lease_pool)
+        )
         in_flight = InFlight(name, settings.capacity, wake)
         reports = Reports(name, log, count_tenants=settings.metrics_by_tenant)
         lease = Lease(
             name,
-            Store(lease_pool, table, steps),
+            lease_store,
             in_flight,
             log,
             seconds=settings.lease,
             capacity=settings.capacity,
         )
-        resolver = Resolver(self._pipeline, hot_store, lease, in_flight, reports)
+        resolver = Resolver(self._pipeline, store, lease, in_flight, reports)
         gate: Gate | NoGate = NoGate()
         hearing: list[Listener | Gate] = []
         if listen_url is not None:
@@ -166,10 +170,16 @@ class Engine:
             )
             hearing = [self._listener, gate]
         dispatcher = self._dispatcher = Dispatcher(
-            self._pipeline, hot_store, client, lease, in_flight, resolver, reports, wake, log, gate, self._poll
+            self._pipeline, turns, store, client, lease, in_flight, resolver, reports, wake, log, gate, self._poll
         )
         upkeep = Upkeep(
-            store, lease, resolver, wake, log, retention=settings.retention, reconcile_every=settings.reconcile_every
+            upkeep_store,
+            lease,
+            resolver,
+            wake,
+            log,
+            retention=settings.retention,
+            reconcile_every=settings.reconcile_every,
         )
         await lease.secure()
         stopped = asyncio.Event()

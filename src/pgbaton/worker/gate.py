@@ -1,12 +1,12 @@
-"""The gate: a sleeping worker holds (or waits for) an advisory lock; a writer sends NOTIFY only when it cannot share it.
+"""The gate: a sleeping worker holds (or waits for) an advisory lock; a writer notifies only when it cannot share it.
 
-A NOTIFY costs every writer dearly (all of a server's commits that notify wait for one another), and a worker that is busy
-needs none. The gate of a pipeline is one advisory lock, with no flag that could go stale:
+A NOTIFY costs every writer dearly (all of a server's commits that notify wait for one another), and a worker that is
+busy needs none. The gate of a pipeline is one advisory lock, with no flag that could go stale:
 
-- a worker whose claim came back short closes the gate: it asks for the lock exclusively. Once it has the lock, it claims
-  once more, and then it sleeps;
-- the trigger tries to share the lock until its commit. If it can, no worker sleeps, and none can fall asleep before this
-  commit is there to be claimed: no NOTIFY. If it cannot (held, or only waited for), it notifies;
+- a worker whose claim came back short closes the gate: it asks for the lock exclusively. Once it has the lock, it
+  claims once more, and then it sleeps;
+- the trigger tries to share the lock until its commit. If it can, no worker sleeps, and none can fall asleep before
+  this commit is there to be claimed: no NOTIFY. If it cannot (held, or only waited for), it notifies;
 - a worker that is busy, or has no free slot, opens the gate. A dead worker's lock frees itself.
 
 Worth, with 32 writers and nothing due: 0.59 of the speed without a trigger, against 0.16 where every change notifies
@@ -123,7 +123,8 @@ class Gate:
             if not await self._ask(conn):
                 continue
             self.held = self._others_hold = True
-            self._wake.set()  # closed first, then one more claim: it finds the duties that were committed without a NOTIFY
+            # Closed first, then one more claim: it finds the duties that were committed without a NOTIFY.
+            self._wake.set()
             while self._wanted:
                 await prove_alive(conn, self._opening)
             self.held = False

@@ -33,6 +33,7 @@ class InFlight:
         self._tasks: dict[Attempt, tuple[Dispatch, asyncio.Task[None]]] = {}
         self._under_way: set[Attempt] = set()
         self._ended: list[Ended] = []
+        self._answered: dict[Attempt, Ended] = {}
         telemetry.IN_FLIGHT.labels(pipeline).set_function(lambda: self.under_way)
 
     def __repr__(self) -> str:
@@ -48,11 +49,6 @@ class InFlight:
     def held(self) -> frozenset[Attempt]:
         """The attempts that are this worker's."""
         return frozenset(self._tasks)
-
-    @property
-    def dispatches(self) -> list[Dispatch]:
-        """The same as they were claimed."""
-        return [dispatch for dispatch, _ in self._tasks.values()]
 
     @property
     def under_way(self) -> int:
@@ -73,6 +69,7 @@ class InFlight:
         """These calls have ended and are to be settled."""
         for call in calls:
             self._under_way.discard(call.dispatch.name)
+            self._answered[call.dispatch.name] = call
             self._ended.append(call)
         self._wake.set()
 
@@ -83,23 +80,28 @@ class InFlight:
 
     def let_go(self, dispatch: Dispatch) -> None:
         """The attempt is settled, or not this worker's any more."""
-        self._tasks.pop(dispatch.name, None)
-        self._under_way.discard(dispatch.name)
+        self._forget(dispatch.name)
         self._wake.set()
 
     def keep_only(self, attempts: set[Attempt]) -> None:
         """All others are not this worker's any more; their calls go on, and nothing comes of them."""
         for attempt in self.held - attempts:
-            self._tasks.pop(attempt)
-            self._under_way.discard(attempt)
+            self._forget(attempt)
 
-    def break_off(self) -> list[asyncio.Task[None]]:
-        """Cancel the calls that are under way and forget everything; returns their tasks."""
-        tasks = [task for _, task in self._tasks.values()]
-        self._tasks.clear()
-        self._under_way.clear()
-        self._ended.clear()
-        for task in tasks:
+    def break_off(self) -> tuple[list[asyncio.Task[None]], list[Dispatch], list[Ended]]:
+        """Cancel the calls that are under way and forget everything; returns their tasks, the dispatches that have no
+        answer, and the answers."""
+        held = list(self._tasks.values())
+        answers = list(self._answered.values())
+        unanswered = [dispatch for dispatch, _ in held if dispatch.name not in self._answered]
+        for dispatch, task in held:
             task.cancel()
+            self._forget(dispatch.name)
+        self._ended.clear()
         self._wake.set()
-        return tasks
+        return [task for _, task in held], unanswered, answers
+
+    def _forget(self, attempt: Attempt) -> None:
+        self._tasks.pop(attempt, None)
+        self._answered.pop(attempt, None)
+        self._under_way.discard(attempt)

@@ -1,7 +1,8 @@
 """The lease of one worker: the name under which it claims.
 
-A worker that cannot be sure of its lease, or of what a claim brought, takes a new one. It keeps the attempts in its hands
-under that name; what the old one held besides is rescued as any lost worker's. So no worker ever looks for what it may hold.
+A worker that cannot be sure of its lease, or of what a claim brought, takes a new one. It keeps the attempts in its
+hands under that name; what the old one held besides is rescued as any lost worker's. So no worker ever looks for what
+it may hold.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ def worker_name() -> str:
 
 
 class Lease:
-    """``seconds``: its length. ``worker``: its id in the database; None before the first is taken. ``store`` has a connection
-    of its own, so that a busy pool never costs the lease."""
+    """``seconds``: its length. ``worker``: its id in the database; None before the first is taken. ``store`` has a
+    connection of its own, so that a busy pool never costs the lease."""
 
     def __init__(
         self, pipeline: str, store: Store, in_flight: InFlight, log: EventLog, *, seconds: float, capacity: int
@@ -48,7 +49,8 @@ class Lease:
         return not self._doubtful and monotonic() < self._until
 
     def doubt(self) -> None:
-        """The worker cannot know what it holds, a claim's answer was lost: it takes a new lease before its next turn."""
+        """The worker cannot know what it holds, a claim's answer was lost: it takes a new lease before its next
+        turn."""
         self._doubtful = True
 
     async def secure(self) -> None:
@@ -56,7 +58,9 @@ class Lease:
         if not self._doubtful:
             return
         began, old = monotonic(), self.worker
-        fresh, kept = await self._store.take_lease(old, worker_name(), self._capacity, self.seconds, self._in_flight.held)
+        fresh, kept = await self._store.take_lease(
+            old, worker_name(), self._capacity, self.seconds, self._in_flight.held
+        )
         self._in_flight.keep_only(kept)
         self.worker, self._until, self._doubtful = fresh, began + self.seconds, False
         if old is not None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from pgbaton.model import Dispatch, Outcome, Pipeline, State
-from pgbaton.outcome import Answer, Job, Standing, Verb, Verdict, resolve
+import asyncpg
+
+from pgbaton.database import is_refusal, refusal_words
+from pgbaton.model import DONE, Dispatch, Outcome, Pipeline, State
+from pgbaton.outcome import Answer, Job, Standing, Verb, Verdict, refused, resolve
 from pgbaton.worker.in_flight import Attempt, Ended, InFlight
 from pgbaton.worker.lease import Lease
 from pgbaton.worker.reports import Reports
-from pgbaton.worker.store import Store
+from pgbaton.worker.store import Store, Written
 
 BREACH_GRACE = 2.0
 """Seconds after a 2xx whose row has not moved until it is a breach: some stages answer before they commit."""
@@ -18,9 +22,23 @@ BREACH_GRACE = 2.0
 TRIES = 3
 """Looks at a job that changes between look and verdict, before it is left for later."""
 
+Decided = Mapping[str, tuple[Verdict, Answer | None]]
+"""Verdicts by job, with the answer that each was made from."""
+
+
+@dataclass(slots=True)
+class Resolved:
+    """What a round came to. ``again``: calls that cannot be settled now: a lock is held, or the row and the answer may
+    yet come to agree. ``due_in``: seconds until the soonest call that waits from now on is due (None: none does).
+    ``settled``: how many jobs were written."""
+
+    again: list[Ended] = field(default_factory=list)
+    due_in: float | None = None
+    settled: int = 0
+
 
 class Resolver:
-    """Resolves jobs of one worker. ``waits``: seconds until the soonest call that it has made wait is due (None: none)."""
+    """Resolves jobs of one worker, one round a job at a time."""
 
     def __init__(self, pipeline: Pipeline, store: Store, lease: Lease, in_flight: InFlight, reports: Reports) -> None:
         self._store = store
@@ -30,12 +48,9 @@ class Resolver:
         self._stages = {stage.step: stage for stage in pipeline.stages}
         self._open: set[str] = set()
 
-    async def resolve(self, calls: Sequence[Ended], keys: Collection[str]) -> tuple[list[Ended], float | None]:
-        """Settle calls that have ended, and look at other jobs.
-
-        Returns the calls that cannot be settled now (the row or the journal is locked, or the row and the answer may yet
-        come to agree), and the seconds until the soonest call that waits from now on is due.
-        """
+    async def resolve(self, calls: Sequence[Ended], keys: Collection[str], *, patient: bool = True) -> Resolved:
+        """Settle calls that have ended, and look at other jobs. ``patient`` false: what an answer says is not waited
+        for."""
         for step in {c.dispatch.stage for c in calls if c.dispatch.probing and c.answer.status not in (None, 503)}:
             await self._store.close_circuit(step)
         late = await self._store.note([(c.dispatch, c.answer) for c in calls]) if calls else {}
@@ -44,60 +59,119 @@ class Resolver:
                 self._settled(call, *late[call.dispatch.name], None)
         ended = {c.dispatch.job_key: c for c in calls if c.dispatch.name not in late}
         mine = {*ended, *keys} - self._open
-        held = [call for key, call in ended.items() if key not in mine]
-        if not mine:
-            return held, None
+        busy = [ended.pop(key) for key in ended.keys() - mine]
         self._open |= mine
         try:
-            again, due = await self._settle(mine, ended)
-            return held + again, due
+            found = await self._rounds(mine, ended, patient=patient)
         finally:
             self._open -= mine
+        found.again += busy
+        return found
 
     async def give_back(self, dispatches: Collection[Dispatch]) -> None:
-        """Give attempts of this worker, whose stages are not called (any more), back by their rows. One that cannot be given
-        back now is given back with the lease."""
+        """Give attempts of this worker, whose stages are not called (any more), back by their rows. One that cannot be
+        given back now is given back with the lease."""
         names = frozenset(d.name for d in dispatches)
-        await self._settle({d.job_key for d in dispatches}, {}, given_back=names)
+        await self._rounds({d.job_key for d in dispatches}, {}, given_back=names)
 
-    async def _settle(
-        self, keys: set[str], ended: dict[str, Ended], given_back: frozenset[Attempt] = frozenset()
-    ) -> tuple[list[Ended], float | None]:
-        held: list[Ended] = []
-        soonest: float | None = None
+    async def refuse(self, dispatch: Dispatch, target: tuple[str, str], error: asyncpg.PostgresError) -> None:
+        """The user's table refuses the state that this attempt needs before its call."""
+        for job in await self._store.look([dispatch.job_key]):
+            if job.call is not None and (job.call.id, job.call.attempt) == dispatch.name:
+                verdict = refused(Verdict(job, None, target=target), refusal_words(error))
+                written = await self._store.settle([(verdict, None)], self._stages)
+                if job.key in written:
+                    self._done(verdict, None)
+
+    async def _rounds(
+        self,
+        keys: set[str],
+        ended: dict[str, Ended],
+        *,
+        given_back: frozenset[Attempt] = frozenset(),
+        patient: bool = True,
+    ) -> Resolved:
+        found = Resolved()
         for _ in range(TRIES):
-            jobs = await self._store.look(keys)
-            await self._learn(jobs)
-            verdicts: dict[str, tuple[Verdict, Answer | None]] = {}
-            for job in jobs:
-                call = ended.get(job.key)
-                if call is not None and not self._is_held(job, call):
-                    # Another worker's by now; or the verdict was written, and the answer to that was lost.
-                    outcome = Outcome.ACCEPTED if self._is_mine(job, call) else Outcome.SUPERSEDED
-                    self._settled(ended.pop(job.key), outcome, None, None)
-                    call = None
-                name = (job.call.id, job.call.attempt) if job.call else (0, 0)
-                verdict = resolve(
-                    job, self._stages.__getitem__, call.answer if call else None, given_back=name in given_back
-                )
-                if call is not None and _may_yet_agree(verdict, call):
-                    held.append(ended.pop(job.key))
-                elif _changes(verdict):
-                    verdicts[job.key] = verdict, call.answer if call else None
-            await self._open_circuits(ended, verdicts)
-            due = await self._store.settle(list(verdicts.values()), self._stages) if verdicts else {}
-            for key, seconds in due.items():
-                self._done(verdicts[key][0], ended.pop(key, None))
-                if seconds is not None:
-                    soonest = seconds if soonest is None else min(soonest, seconds)
-            keys = verdicts.keys() - due.keys()
             if not keys:
                 break
-        return held + list(ended.values()), soonest
+            decided = await self._decide(keys, ended, given_back, patient, found)
+            await self._open_circuits(ended, decided)
+            written = await self._write(decided) if decided else {}
+            for key, result in written.items():
+                self._done(decided[key][0], ended.pop(key, None))
+                found.settled += 1
+                if result.due_in is not None:
+                    found.due_in = result.due_in if found.due_in is None else min(found.due_in, result.due_in)
+            # No trigger saw the row come there, or its route is another now: it may ask for a duty.
+            stranded = [key for key in written if _may_be_stranded(decided[key][0])]
+            if stranded:
+                await self._store.reconcile(stranded)
+            keys = decided.keys() - written.keys()
+        found.again += ended.values()
+        return found
+
+    async def _decide(
+        self,
+        keys: set[str],
+        ended: dict[str, Ended],
+        given_back: frozenset[Attempt],
+        patient: bool,
+        found: Resolved,
+    ) -> dict[str, tuple[Verdict, Answer | None]]:
+        """Look at jobs and decide those of which there is anything to write."""
+        jobs = await self._store.look(keys)
+        await self._learn(jobs)
+        decided: dict[str, tuple[Verdict, Answer | None]] = {}
+        for job in jobs:
+            call = ended.get(job.key)
+            if call is not None and not self._is_held(job, call):
+                # Another worker's by now; or the verdict was written, and the answer to that was lost.
+                outcome = Outcome.ACCEPTED if self._is_mine(job, call) else Outcome.SUPERSEDED
+                self._settled(ended.pop(job.key), outcome, None, None)
+                call = None
+            name = (job.call.id, job.call.attempt) if job.call else (0, 0)
+            answer = call.answer if call else None
+            verdict = resolve(job, self._stages.__getitem__, answer, given_back=name in given_back)
+            if call is not None and patient and _may_yet_agree(verdict, call):
+                found.again.append(ended.pop(job.key))
+            elif _changes(verdict):
+                decided[job.key] = verdict, answer
+        return decided
+
+    async def _write(self, decided: Decided) -> dict[str, Written]:
+        """Write verdicts. Where the user's table refuses a row, that is this job's trouble alone: it is written
+        without."""
+        try:
+            written = await self._store.settle(list(decided.values()), self._stages)
+        except asyncpg.PostgresError as error:
+            if not is_refusal(error):
+                raise
+            if len(decided) > 1:
+                halves = list(decided.items())
+                middle = len(halves) // 2
+                return await self._write(dict(halves[:middle])) | await self._write(dict(halves[middle:]))
+            return await self._write_refused(decided, refusal_words(error))
+        kept = {key: decided[key] for key, result in written.items() if not result.written}
+        for key in kept:
+            del written[key]
+        if kept:
+            written |= await self._write_refused(kept, "it keeps the row as it is")
+        return written
+
+    async def _write_refused(self, decided: Decided, words: str) -> dict[str, Written]:
+        instead = [(refused(verdict, words), answer) for verdict, answer in decided.values()]
+        written = await self._store.settle(instead, self._stages)
+        for verdict, _ in instead:
+            if verdict.job.key in written:
+                self._reports.refused(verdict)
+        return written
 
     def _is_mine(self, job: Job, call: Ended) -> bool:
         there = job.call
-        return there is not None and (there.id, there.attempt) == call.dispatch.name and there.worker == self._lease.worker
+        return (
+            there is not None and (there.id, there.attempt) == call.dispatch.name and there.worker == self._lease.worker
+        )
 
     def _is_held(self, job: Job, call: Ended) -> bool:
         return self._is_mine(job, call) and job.call is not None and job.call.standing is Standing.HELD
@@ -123,10 +197,10 @@ class Resolver:
         self._reports.settled(call.dispatch, call.answer, outcome, state, error or call.answer.error)
         self._in_flight.let_go(call.dispatch)
 
-    async def _open_circuits(self, ended: dict[str, Ended], verdicts: dict[str, tuple[Verdict, Answer | None]]) -> None:
+    async def _open_circuits(self, ended: Mapping[str, Ended], decided: Decided) -> None:
         """Leave alone the stages that were found down."""
-        decided = [v for v, answer in verdicts.values() if answer is not None]
-        for step in {v.job.call.stage for v in decided if v.job.call and v.decision and v.decision.down}:
+        verdicts = [v for v, answer in decided.values() if answer is not None]
+        for step in {v.job.call.stage for v in verdicts if v.job.call and v.decision and v.decision.down}:
             probed = any(c.dispatch.probing and c.dispatch.stage == step for c in ended.values())
             await self._store.strike(step, probed=probed)
 
@@ -136,6 +210,12 @@ def _changes(verdict: Verdict) -> bool:
     keeps = verdict.decision is None or verdict.decision.verb is Verb.KEEP
     stays = {verdict.stays.id} if verdict.stays else set()
     return not keeps or verdict.new is not None or any(d.id not in stays for d in verdict.job.duties)
+
+
+def _may_be_stranded(verdict: Verdict) -> bool:
+    row = verdict.job.row
+    goes_on = verdict.stands is not None or verdict.stays is not None
+    return not goes_on and row is not None and row.status == DONE and verdict.target is None
 
 
 def _may_yet_agree(verdict: Verdict, call: Ended) -> bool:

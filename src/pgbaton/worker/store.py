@@ -1,7 +1,7 @@
 """What workers read and write, one method for each file in ``sql/worker``.
 
-Every method is one statement, so a worker that is frozen or killed in the middle of it holds nothing. Errors are asyncpg's,
-and OSError.
+Every method is one statement, so a worker that is frozen or killed in the middle of it holds nothing. Errors are
+asyncpg's, and OSError.
 """
 
 from __future__ import annotations
@@ -35,19 +35,28 @@ class Session(Protocol):
 class Turn:
     """What a claim brought. ``claimed``: calls of this worker now. ``ended``: the dispatches that were completed by it.
     ``others``: jobs that are to be looked at. ``newest``: the newest id that was dealt with, by stage (``""``: looks).
-    ``found``: how many duties and looks there were. ``unprobed``: stages that were to be probed, and are not called."""
+    ``found``: how many duties and looks there were."""
 
     claimed: tuple[Dispatch, ...]
     ended: frozenset[int]
     others: frozenset[str]
     newest: Mapping[str, int]
     found: int
-    unprobed: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """How a verdict was taken. ``written`` false: the table kept the row as it was, nothing was written. ``due_in``:
+    seconds until the job's call is due, where it waits."""
+
+    written: bool
+    due_in: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Put a claimed call's row from one (step, status) to another, if it is still there and the call still this worker's."""
+    """Put a claimed call's row from one (step, status) to another, if it is still there and the call still this
+    worker's."""
 
     dispatch: Dispatch
     source: tuple[str, str]
@@ -56,8 +65,8 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of the user's table: the key to go on behind (None: that was the end), and the jobs in a routed state without a
-    duty or call, as (job, stage)."""
+    """A page of the user's table: the key to go on behind (None: that was the end), and the jobs in a routed state
+    without a duty or call, as (job, stage)."""
 
     last: str | None
     missing: tuple[tuple[str, str], ...]
@@ -82,8 +91,8 @@ class Store:
         looks: int = 200,
         calling: bool = True,
     ) -> Turn:
-        """Take at most ``limit`` duties and ``looks`` looks. ``since``: the id to begin at, by stage. ``calling`` false: call
-        nothing; name the jobs only. ``answers``: they are kept with the attempts that the duties end.
+        """Take at most ``limit`` duties and ``looks`` looks. ``since``: the id to begin at, by stage. ``calling``
+        false: call nothing; name the jobs only. ``answers``: they are kept with the attempts that the duties end.
 
         Raises :class:`LeaseLost` where the worker has no lease; nothing was written then.
         """
@@ -101,7 +110,7 @@ class Store:
         claimed = tuple(_dispatch(row, 1) for row in rows if row["plain"] and row["stage"])
         ended = frozenset(row["ended_id"] for row in rows if row["plain"] and row["ended_id"])
         others = frozenset(row["job_key"] for row in rows if not row["plain"])
-        return Turn(claimed, ended, others, newest, len(rows), _unprobed(rows))
+        return Turn(claimed, ended, others, newest, len(rows))
 
     async def claim_waiting(self, worker: int | None, limit: int) -> Turn:
         """Take calls that wait and are due; raises as :meth:`turn`."""
@@ -109,7 +118,7 @@ class Store:
         rows = await self._claim("worker/claim_waiting", self._pipeline, worker, self.steps, beginnings, limit)
         claimed = tuple(_dispatch(row, row["attempt"]) for row in rows if row["plain"])
         others = frozenset(row["job_key"] for row in rows if not row["plain"])
-        return Turn(claimed, frozenset(), others, {}, len(rows), _unprobed(rows))
+        return Turn(claimed, frozenset(), others, {}, len(rows))
 
     async def _claim(self, query: str, *arguments: object) -> list[asyncpg.Record]:
         try:
@@ -120,7 +129,7 @@ class Store:
             raise
 
     async def note(self, answers: Sequence[Answered]) -> dict[tuple[int, int], tuple[Outcome, State | None]]:
-        """Keep answers to attempts that have ended already; returns what came of each of those."""
+        """Keep answers to attempts that have ended already; returns how each of those ended."""
         rows = await self._fetch("worker/note", *_columns(answers))
         return {
             (row["id"], row["attempt"]): (Outcome(row["outcome"]), State(row["state"]) if row["state"] else None)
@@ -149,13 +158,12 @@ class Store:
 
     async def settle(
         self, verdicts: Sequence[tuple[Verdict, Answer | None]], stages: Mapping[str, Stage]
-    ) -> dict[str, float | None]:
-        """Write verdicts; returns the jobs whose verdict was written, each with the seconds until its call is due (None: it
-        does not wait). What is missing had changed meanwhile, or was locked: look and decide again."""
+    ) -> dict[str, Written]:
+        """Write verdicts. A job that is missing had changed meanwhile, or was locked: look and decide again."""
         rows = await self._fetch(
             "worker/settle", self._pipeline, json.dumps([_written(v, answer, stages) for v, answer in verdicts])
         )
-        return {row["key"]: row["due_in"] for row in rows}
+        return {row["key"]: Written(row["written"], row["due_in"]) for row in rows}
 
     async def prepare(self, worker: int | None, moves: Sequence[Move]) -> set[str]:
         """Put the rows of claimed calls where their stages expect them; returns the jobs whose row was moved."""
@@ -170,8 +178,8 @@ class Store:
         return [row["job_key"] for row in await self._fetch("worker/lost", self._pipeline, after, limit)]
 
     async def next_due(self, since: float = 0.0) -> float | None:
-        """Seconds, by the database's clock, until something that waits may be claimed, or became so in the last ``since``
-        seconds; None: nothing does."""
+        """Seconds, by the database's clock, until a call that waits may be claimed, or since one became so in the last
+        ``since`` seconds; None: none waits."""
         due: float | None = (await self._fetch("worker/next_due", self._pipeline, self.steps, since))[0]["due"]
         return due
 
@@ -183,12 +191,9 @@ class Store:
         """A stage whose probe was answered may be called again."""
         await self._fetch("worker/close_circuit", self._pipeline, step)
 
-    async def free_probe(self, step: str) -> None:
-        """The stage that a claim was to probe was not called."""
-        await self._fetch("worker/free_probe", self._pipeline, step)
-
     async def unreconciled(self, after: str | None, limit: int) -> Page:
-        """Look at ``limit`` rows of the user's table behind the key ``after``, for routed ones that nothing waits for."""
+        """Look at ``limit`` rows of the user's table behind the key ``after``, for routed ones that nothing waits
+        for."""
         row = (await self._fetch("operate/unreconciled", self._pipeline, after, limit))[0]
         missing = tuple(zip(row["keys"], row["steps"], strict=True))
         return Page(row["last"] if row["looked_at"] == limit else None, missing)
@@ -199,7 +204,7 @@ class Store:
         return [(row["job_key"], row["stage"]) for row in rows]
 
     async def unpark(self, limit: int) -> int:
-        """Make due what was parked for tenants that are paused no more; returns how many."""
+        """Make calls due that were parked for tenants that are paused no more; returns how many."""
         return int((await self._fetch("worker/unpark", self._pipeline, limit))[0]["due"])
 
     async def prune(self, retention: float) -> int:
@@ -227,10 +232,6 @@ class Store:
         return list(await self._session.fetch(self._table.query(query), *arguments))
 
 
-def _unprobed(rows: Sequence[asyncpg.Record]) -> frozenset[str]:
-    return frozenset(row["stage"] for row in rows if row["probing"] and not row["plain"])
-
-
 def _columns(answers: Sequence[Answered]) -> tuple[list[Any], ...]:
     return (
         [d.id for d, _ in answers],
@@ -249,13 +250,17 @@ def _dispatch(row: asyncpg.Record, attempt: int) -> Dispatch:
         attempt,
         row["run"],
         Row(row["row_tenant"], row["step"], row["status"]),
+        row["made"],
         row["probing"],
         max(0.0, row["waited"] or 0.0),
     )
 
 
 def _job(row: asyncpg.Record) -> Job:
-    duties = tuple(Duty(i, s, step, status, datetime.fromisoformat(at)) for i, s, step, status, at in json.loads(row["duties"] or "[]"))
+    duties = tuple(
+        Duty(i, s, step, status, datetime.fromisoformat(at))
+        for i, s, step, status, at in json.loads(row["duties"] or "[]")
+    )
     here = Row(row["tenant"], row["step"], row["status"]) if row["present"] else None
     return Job(row["job_key"], here, None if row["id"] is None else _call(row), duties, row["paused"])
 
@@ -283,9 +288,9 @@ def _call(row: asyncpg.Record) -> Call:
 
 
 def _written(v: Verdict, answer: Answer | None, stages: Mapping[str, Stage]) -> dict[str, Any]:
-    """A verdict as ``settle.sql`` reads it. Seen: the job as it must still be. ``stays`` to ``voids``: its duties. ``ended`` to
-    ``timeout``: its call. ``target``: its row. ``new``, ``next``: the duty that is its call, or waits in it, from now on.
-    ``mark``: the newest duty that was taken."""
+    """A verdict as ``settle.sql`` reads it. Seen: the job as it must still be. ``stays`` to ``voids``: its duties.
+    ``ended`` to ``timeout``: its call. ``target``: its row. ``new``, ``next``: the duty that is its call, or waits in
+    it, from now on. ``mark``: the newest duty that was taken."""
     call, row, new, kept = v.job.call, v.job.row, v.new, v.next
     taken = [d.id for d in v.job.duties if v.stays is None or d.id != v.stays.id]
     stage = new.stage if new else call.stage if call else None
@@ -303,7 +308,8 @@ def _written(v: Verdict, answer: Answer | None, stages: Mapping[str, Stage]) -> 
         "duties": [d.id for d in v.job.duties],
         "stays": v.stays.id if v.stays else None,
         "voids": [
-            {"id": x.duty.id, "stage": x.duty.stage, "state": x.state.value, "at": x.duty.at.isoformat()} for x in v.voids
+            {"id": x.duty.id, "stage": x.duty.stage, "state": x.state.value, "at": x.duty.at.isoformat()}
+            for x in v.voids
         ],
         "ended": v.ended.value if v.ended else None,
         "stands": v.stands.value if v.stands else None,
@@ -314,7 +320,7 @@ def _written(v: Verdict, answer: Answer | None, stages: Mapping[str, Stage]) -> 
         "counts": v.counts,
         "delay": None if keeps_waiting and v.stands is Standing.WAITING else v.delay,
         "parked": v.parked,
-        "timeout": stages[stage].timeout if stage in stages else None,
+        "timeout": stages[stage].timeout if stage and stage in stages else None,
         "target_step": v.target[0] if v.target else None,
         "target_status": v.target[1] if v.target else None,
         "quiet": v.quiet and v.target is not None,

@@ -1,7 +1,7 @@
 """OpenTelemetry, where its API is installed (the extra ``telemetry``): one trace for a run of a job through every hop.
 
-The trace's id is derived from the run, whether spans are recorded or not; without an SDK the stage is sent the same trace with
-a span id that is derived from the attempt.
+The trace's id is derived from the run, whether spans are recorded or not; without an SDK the stage is sent the same
+trace with a span id that is derived from the attempt.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Call:
         pass
 
     def answered(self, answer: Answer) -> None:
-        """Put what came back on the span; an answer that is no success marks it as an error."""
+        """Put the answer on the span; an answer that is no success marks it as an error."""
         if self._span is None:
             return
         if answer.status is not None:

@@ -1,6 +1,7 @@
 -- Write decisions. $1 pipeline, $2 a JSON array of them, one a job (store.py says what each field is).
 -- Each is a compare-and-set: on the job's duties, on its call (id, attempt, worker, seen), and where its row is to be
--- written, on that. What is not returned was not written: a lock was held, or something has changed; look again.
+-- written, on that. A job that is not returned was not written: a lock was held, or something has changed; look again. Returned
+-- and not written: the table kept the row as it was (a trigger of the user's, a rule).
 -- The job's row is not locked where it is only relied on: a change of it leaves a duty or a look, which is decided after
 -- this commit; and one that another worker has taken since shows in seen.
 WITH verdict AS MATERIALIZED (
@@ -50,7 +51,7 @@ WITH verdict AS MATERIALIZED (
 ), quiet AS MATERIALIZED (
     -- Rewinds of ours leave no duty: the call itself waits. Only these keys: a trigger of the user's that moves other rows in
     -- this statement must leave their duties.
-    SELECT set_config('pgbaton.quiet', jsonb_agg(s.key)::text, true) FROM sound AS s WHERE s.quiet
+    SELECT set_config('pgbaton.quiet', jsonb_build_object($1::text, jsonb_agg(s.key))::text, true) FROM sound AS s WHERE s.quiet
 ), moved AS (
     UPDATE {table} AS j
        SET {step} = s.target_step::{step_type}, {status} = s.target_status::{status_type}{touch}
@@ -90,7 +91,7 @@ WITH verdict AS MATERIALIZED (
            slot = CASE WHEN a.stands = 'waiting' THEN NULL WHEN a.new_id IS NULL THEN c.slot ELSE (
                SELECT s.step FROM pgbaton.stages AS s
                 WHERE s.pipeline = $1 AND s.step = a.new_stage AND s.concurrency IS NOT NULL) END,
-           outcome = CASE a.stands WHEN 'left' THEN coalesce(a.outcome, c.outcome) WHEN 'held' THEN c.outcome END,
+           outcome = CASE WHEN a.stands = 'held' OR a.stands = 'waiting' AND a.waited THEN c.outcome ELSE coalesce(a.outcome, c.outcome) END,
            http_status = CASE a.stands WHEN 'left' THEN coalesce(a.http_status, c.http_status) END,
            error = CASE a.stands WHEN 'left' THEN coalesce(a.error, c.error) END,
            answer = CASE a.stands WHEN 'left' THEN coalesce(a.answer, c.answer) END,
@@ -124,4 +125,6 @@ WITH verdict AS MATERIALIZED (
       FROM act AS a
      CROSS JOIN LATERAL jsonb_to_recordset(a.voids) AS v (id bigint, stage text, state text, at timestamptz)
 )
-SELECT a.key, extract(epoch FROM nullif(a.due_at, pgbaton.parked()) - a.at)::float8 AS due_in FROM act AS a
+SELECT s.key, a.key IS NOT NULL AS written, extract(epoch FROM nullif(a.due_at, pgbaton.parked()) - a.at)::float8 AS due_in
+  FROM sound AS s
+  LEFT JOIN act AS a ON a.key = s.key
