@@ -322,17 +322,14 @@ def resolve(job: Job, stages: Stages, answer: Answer | None = None, *, given_bac
     call = job.call
     decision = _of_call(job, call, stages, answer, given_back) if call else None
     newest = _newest(job, stages)
-    if newest is not None and decision is not None and decision.verb is Verb.ADVANCE:
-        decision = Decision(Verb.COMPLETE, decision.outcome)  # the row was put back by hand meanwhile: it stays there
     if call is None or decision is None:
         return _without_call(job, newest, stages)
     if decision.verb in (Verb.COMPLETE, Verb.CANCEL, Verb.ADVANCE):
         return _ended(job, call, decision, newest, stages)
-    if newest is not None and decision.verb not in (Verb.KEEP, Verb.WAIT, Verb.PARK):
-        # The row was put back by hand while the stage was called: that duty is called next, with attempts of its own.
-        return _ended(job, call, decision, newest, stages)
     if newest is not None and call.standing is Standing.WAITING:
         return _ended(job, call, _SUPERSEDED, newest, stages)
+    if newest is not None and decision.verb is Verb.KILL:
+        decision = replace(decision, verb=Verb.FAIL)  # the row was put back meanwhile: it is called again
     return _standing(job, call, decision, newest, stages)
 
 
@@ -408,10 +405,9 @@ def _ended(job: Job, call: Call, decision: Decision, newest: Duty | None, stages
     """The call's dispatch ends, and ``newest``, where there is one, follows it."""
     stage = stages(call.stage)
     state = State.COMPLETED if decision.verb in (Verb.COMPLETE, Verb.ADVANCE) else State.CANCELLED
-    verdict = Verdict(job, decision, ended=state, voids=_voids(job, newest))
     if decision.verb is Verb.ADVANCE:
-        return replace(verdict, target=(stage.step, DONE), quiet=False)
-    return _take_up(verdict, newest, stages)
+        return Verdict(job, decision, ended=state, target=(stage.step, DONE), quiet=False, voids=_voids(job, None))
+    return _take_up(Verdict(job, decision, ended=state, voids=_voids(job, newest)), newest, stages)
 
 
 def _take_up(verdict: Verdict, newest: Duty | None, stages: Stages) -> Verdict:
@@ -422,8 +418,7 @@ def _take_up(verdict: Verdict, newest: Duty | None, stages: Stages) -> Verdict:
     stage = stages(newest.stage)
     at = place(stage, job.row)
     stored = job.call is not None and job.call.next == newest
-    failed = verdict.decision is not None and verdict.decision.verb not in (Verb.COMPLETE, Verb.CANCEL)
-    if at is Place.BEGUN and stage.advance is Advance.STAGE and not failed:
+    if at is Place.BEGUN and stage.advance is Advance.STAGE:
         return replace(verdict, stands=Standing.LEFT, new=newest)
     if at is Place.ENTRY and not job.paused and not stored:
         return replace(verdict, stays=newest)
@@ -432,9 +427,14 @@ def _take_up(verdict: Verdict, newest: Duty | None, stages: Stages) -> Verdict:
 
 
 def _standing(job: Job, call: Call, decision: Decision, newest: Duty | None, stages: Stages) -> Verdict:
-    """The call goes on, waits, or is given up."""
+    """The call goes on, waits, or is given up.
+
+    A duty that came while it was under way (``newest``: the row was put back) is kept as long as it is. Where it is to be
+    called again, that call is the duty's, too: a stage that puts its own row back and fails goes by the retry rules as any
+    other, and is not called for ever.
+    """
     stage = stages(call.stage)
-    voids = _voids(job, newest)
+    voids = _voids(job, newest if decision.verb in (Verb.KEEP, Verb.WAIT) else None)
     begun = place(stage, job.row) is Place.BEGUN
     rewound = stage.entry if begun else None
     match decision.verb:

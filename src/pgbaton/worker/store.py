@@ -117,7 +117,8 @@ class Store:
         beginnings = [0] * len(self.steps)
         rows = await self._claim("worker/claim_waiting", self._pipeline, worker, self.steps, beginnings, limit)
         claimed = tuple(_dispatch(row, row["attempt"]) for row in rows if row["plain"])
-        return Turn(claimed, frozenset(), frozenset(r["job_key"] for r in rows if not r["plain"]), {}, len(rows))
+        others = frozenset(row["job_key"] for row in rows if not row["plain"])
+        return Turn(claimed, frozenset(), others, {}, len(rows))
 
     async def _claim(self, query: str, *arguments: object) -> list[asyncpg.Record]:
         try:
