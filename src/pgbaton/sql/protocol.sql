@@ -129,6 +129,7 @@ BEGIN
     WITH kept AS (
         UPDATE pgbaton.calls c SET worker = fresh
          WHERE c.pipeline = for_pipeline AND c.worker = old AND c.attempt = attempts[array_position(ids, c.id)]
+           AND c.due_at IS NULL AND c.deadline IS NULL
         RETURNING c.id, c.attempt
     )
     SELECT fresh, coalesce(array_agg(k.id), '{}'), coalesce(array_agg(k.attempt), '{}') FROM kept k;

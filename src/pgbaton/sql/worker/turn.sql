@@ -42,7 +42,7 @@ WITH room AS MATERIALIZED (
                 THEN NOT EXISTS (SELECT FROM pgbaton.calls AS o WHERE o.pipeline = $1 AND o.job_key = t.job_key)
                 ELSE coalesce(j.present AND j.step = t.step AND t.step = t.entry AND j.status = t.status
                               AND (c.id IS NULL OR c.stage = t.step AND t.status = 'done' AND c.id < t.id AND c.seen IS NULL)
-                              AND (t.stage = '' OR $6 AND coalesce(t.tenant, '') <> ALL (ARRAY(
+                              AND (t.stage = '' OR $6 AND coalesce(j.tenant, '') <> ALL (ARRAY(
                                    SELECT p.tenant FROM pgbaton.paused_tenants AS p
                                     WHERE p.pipeline = $1 AND p.resumed_at IS NULL))), false)
            END AS plain
