@@ -161,6 +161,14 @@ async def test_a_job_that_is_parked_for_its_new_tenant_is_due_when_that_is_resum
     await trial.come_to_rest()
 
 
+async def test_a_worker_without_a_lease_takes_no_turn_even_where_it_has_no_room(ground: Ground) -> None:
+    """Postgres never asked for the lease where nothing was to be claimed."""
+    trial = await a_trial(ground)
+    await trial.then(trial.lose_lease(0, forgets=False))
+    await trial.then(trial.turn(0, 0))
+    await trial.come_to_rest()
+
+
 CLEAN_UP = """
 CREATE FUNCTION clean_up() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

@@ -30,7 +30,7 @@ WITH room AS MATERIALIZED (
                  ORDER BY d.id
                  LIMIT r.may
                    FOR UPDATE SKIP LOCKED) AS n
-         LIMIT $5) AS duties
+         LIMIT greatest($5, 1)) AS duties  -- not 0: room would not be asked, and with it the lease
 ), judged AS MATERIALIZED (
     SELECT t.*, c.tid AS call_tid, c.id AS ended_id, c.attempt, c.failures, c.tenant AS call_tenant, c.run, c.worker,
            c.due_at, c.created_at AS call_created_at, c.started_at, CASE WHEN ($10::integer[])[array_position($9::bigint[], c.id)] = c.attempt
