@@ -170,7 +170,7 @@ def _decide_unmoved(stage: Stage, row: Row | None, answer: Answer) -> Decision:
     return Decision(Verb.FAIL, Outcome.FAILED, answer.error)
 
 
-_BEGUN_ELSEWHERE = Decision(Verb.WAIT, Outcome.UNKNOWN, "the stage was begun by another caller")
+BEGUN_ELSEWHERE = Decision(Verb.WAIT, Outcome.UNKNOWN, "the stage was begun by another caller")
 
 
 def decide_claimed(stage: Stage, row: Row | None) -> Decision:
@@ -183,7 +183,7 @@ def decide_claimed(stage: Stage, row: Row | None) -> Decision:
         case Place.FAILED:
             return Decision(Verb.REWIND, Outcome.ACCEPTED)
         case Place.BEGUN:
-            return _BEGUN_ELSEWHERE
+            return BEGUN_ELSEWHERE
         case Place.DONE:
             return Decision(Verb.COMPLETE, Outcome.COMPLETED)
         case _:
@@ -309,7 +309,10 @@ def refused(verdict: Verdict, words: str) -> Verdict:
     """In place of a verdict whose row the user's table refuses: the dispatch is dead, with the database's words, and
     the row is left as it is. That concerns this job alone."""
     decision = Decision(Verb.KILL, Outcome.REFUSED, f"the table refuses {verdict.target}: {words}")
-    return Verdict(verdict.job, decision, ended=State.DEAD, voids=_voids(verdict.job, None))
+    voids = _voids(verdict.job, None)
+    if verdict.job.call is None:
+        return Verdict(verdict.job, None, voids=tuple(replace(v, state=State.DEAD) for v in voids))
+    return Verdict(verdict.job, decision, ended=State.DEAD, voids=voids)
 
 
 Stages = Callable[[str], Stage]
@@ -342,8 +345,9 @@ def _of_call(job: Job, call: Call, stages: Stages, answer: Answer | None, given_
     if at in (Place.ELSEWHERE, Place.GONE):
         return _SUPERSEDED
     if call.standing is Standing.WAITING:
-        if at is Place.BEGUN and stage.advance is Advance.STAGE:
-            return _BEGUN_ELSEWHERE
+        if at is Place.BEGUN:
+            # The engine keeps the state of this stage: nothing works there, and nothing else would move the row on.
+            return BEGUN_ELSEWHERE if stage.advance is Advance.STAGE else Decision(Verb.RELEASE, Outcome.LOST)
         return Decision(Verb.PARK, Outcome.DEFERRED) if job.paused and not call.parked else _KEEP
     if call.standing is Standing.LEFT:
         if at is Place.FAILED:
@@ -406,7 +410,10 @@ def _ended(job: Job, call: Call, decision: Decision, newest: Duty | None, stages
     stage = stages(call.stage)
     state = State.COMPLETED if decision.verb in (Verb.COMPLETE, Verb.ADVANCE) else State.CANCELLED
     if decision.verb is Verb.ADVANCE:
-        return Verdict(job, decision, ended=state, target=(stage.step, DONE), quiet=False, voids=_voids(job, None))
+        # What came for this stage meanwhile is done by that, too.
+        passed = tuple(Void(d, State.COMPLETED) for d in _all_duties(job) if d.stage == stage.step)
+        voids = passed + tuple(v for v in _voids(job, None) if v.duty.stage != stage.step)
+        return Verdict(job, decision, ended=state, target=(stage.step, DONE), quiet=False, voids=voids)
     return _take_up(Verdict(job, decision, ended=state, voids=_voids(job, newest)), newest, stages)
 
 
@@ -420,7 +427,7 @@ def _take_up(verdict: Verdict, newest: Duty | None, stages: Stages) -> Verdict:
     stored = job.call is not None and job.call.next == newest
     if at is Place.BEGUN and stage.advance is Advance.STAGE:
         return replace(verdict, stands=Standing.LEFT, new=newest)
-    if at is Place.ENTRY and not job.paused and not stored:
+    if at is Place.ENTRY and newest.entered == stage.entry and not job.paused and not stored:
         return replace(verdict, stays=newest)
     target = stage.entry if at is Place.BEGUN else None
     return replace(verdict, stands=Standing.WAITING, new=newest, parked=job.paused, target=target)
