@@ -48,8 +48,8 @@ HAVING count(*) > coalesce(max(entered.times), 0)
 """
 
 OPEN = "('available', 'running', 'retryable')"
-# Each query is one snapshot. A trigger inserts a duty or a look, and that a dispatch is no longer due shows when a worker
-# has come to it: until then something must tell of it.
+# Each query is one snapshot. A trigger inserts a duty or a look, and that a dispatch is no longer due shows when a
+# worker has come to it: until then something must tell of it.
 BROKEN_AT_ANY_TIME = {
     "a routed job without its open dispatch": f"""
         SELECT j.job_id::text FROM jobs j JOIN {STEPS} ON route.after = j.current_step AND j.status = 'done'
@@ -84,7 +84,7 @@ BROKEN_AT_THE_END = BROKEN_AT_ANY_TIME | {
     "an attempt without an end": """
         SELECT d.job_key FROM pgbaton.attempts t JOIN pgbaton.dispatches d ON d.id = t.dispatch_id
          WHERE t.finished_at IS NULL""",
-    "a step that was completed more or less often than its row, which no hand has touched, went from running to done": f"""
+    "a step of an untouched row that was completed more or less often than it went from running to done": f"""
         SELECT coalesce(m.job_key, d.job_key)
           FROM (SELECT job_id::text AS job_key, route.step, count(*) AS times FROM moves
                   JOIN {STEPS} ON source = route.step || ' running' AND target = route.step || ' done'
@@ -247,8 +247,8 @@ class Evidence:
         return [e for e in ends if e.who == call.who and call.at <= e.at <= until]
 
     def serves(self, call: Entry, at: float, ended: Sequence[float]) -> bool:
-        """Whether its stage was still busy with that call: it had neither answered nor committed an end of the step, which
-        is in the row (``ended``) a moment before the stage comes to write it down."""
+        """Whether its stage was still busy with that call: it had neither answered nor committed an end of the step,
+        which is in the row (``ended``) a moment before the stage comes to write it down."""
         return not self._ends_of(call, at) and not any(call.at <= end <= at for end in ended)
 
     def may_rewind(self, entries: Sequence[Entry], at: float) -> bool:
@@ -331,8 +331,8 @@ def _judge_overlaps(
                 elif reason := evidence.reason(before, again):
                     verdict.overlapping[reason] += 1
                 else:
-                    what = f"{again['step']} was called while {before['step']} was served since {again.at - before.at:.3f} s"
-                    verdict.unexplained.append((job, what))
+                    since = f"{before['step']} was served since {again.at - before.at:.3f} s"
+                    verdict.unexplained.append((job, f"{again['step']} was called while {since}"))
 
 
 def _needless(verdict: Verdict) -> dict[str, int]:
@@ -366,7 +366,7 @@ SELECT job_id::text AS job, split_part(source, ' ', 1) AS step, extract(epoch FR
 CLAIMED_BEFORE = 1.0
 """Seconds between a claim, by the row as it was then, and the call's arrival at its stage at most."""
 
-# When moves were committed that neither a stage makes as it works nor pgbaton: by a hand, an operator, or a stage that plays a trick.
+# When moves were committed that neither a stage makes as it works nor pgbaton: by a hand, an operator, or a trick.
 _MOVED_ASIDE = f"""
 SELECT job_id::text AS job, extract(epoch FROM pg_xact_commit_timestamp(xid))::float8 AS at
   FROM (SELECT *, xmin AS xid, row_number() OVER (PARTITION BY job_id ORDER BY id) AS nth FROM moves) AS m
@@ -379,9 +379,9 @@ SELECT job_id::text AS job, extract(epoch FROM pg_xact_commit_timestamp(xid))::f
 
 # When stages committed an end of their step.
 _ENDED = """
-SELECT job_id::text AS job, split_part(source, ' ', 1) AS step, who, extract(epoch FROM pg_xact_commit_timestamp(xmin))::float8 AS at
-  FROM moves
- WHERE source LIKE '% running' AND target IN (split_part(source, ' ', 1) || ' done', split_part(source, ' ', 1) || ' failed')
+SELECT job_id::text AS job, step, who, extract(epoch FROM pg_xact_commit_timestamp(xid))::float8 AS at
+  FROM (SELECT *, xmin AS xid, split_part(source, ' ', 1) AS step FROM moves WHERE source LIKE '% running') AS m
+ WHERE target IN (step || ' done', step || ' failed')
 """
 
 _MOVED = """
