@@ -30,7 +30,7 @@ CREATE TABLE pgbaton.stages (
     PRIMARY KEY (pipeline, step)
 );
 CREATE UNIQUE INDEX stages_one_route_per_state ON pgbaton.stages (pipeline, after) WHERE routed;
-COMMENT ON COLUMN pgbaton.stages.advance IS 'who writes running and done into the row: the stage, or the engine for it';
+COMMENT ON COLUMN pgbaton.stages.advance IS 'the writer of running and done: the stage, or the engine for it';
 COMMENT ON COLUMN pgbaton.stages.routed IS 'false: the stage left the pipeline; its open dispatches wait until it comes back';
 COMMENT ON COLUMN pgbaton.stages.strikes IS 'times in a row that the stage was found down; above 0: one probe at a time';
 COMMENT ON COLUMN pgbaton.stages.open_until IS 'until then no worker calls the stage';
@@ -63,9 +63,10 @@ CREATE TABLE pgbaton.due (
     status     text COLLATE "C",
     created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
--- Two indexes, both paid for by the writer: claims go by stage and id, and a job is taken with all its duties.
+-- Two indexes, both paid for by the writer: claims go by stage and id, and a job is taken with all its duties. With both
+-- columns, a plan that was made while the table was empty cannot walk the other index for each job.
 CREATE UNIQUE INDEX due_of_stage ON pgbaton.due (pipeline, stage, id);
-CREATE INDEX due_of_job ON pgbaton.due (job_key);
+CREATE INDEX due_of_job ON pgbaton.due (job_key, pipeline);
 COMMENT ON COLUMN pgbaton.due.step IS 'the state that the row entered, with status';
 
 -- The one call that a job is in. Left to its stage: deadline is set. Waiting to be called (again): due_at is set. Held by a
@@ -108,7 +109,7 @@ COMMENT ON COLUMN pgbaton.calls.attempt IS 'calls begun so far; with the id it n
 COMMENT ON COLUMN pgbaton.calls.failures IS 'attempts that count against the stage''s limit';
 COMMENT ON COLUMN pgbaton.calls.waits_for IS 'the stage, while the call waits for due_at: an index by stage that hops do not touch';
 COMMENT ON COLUMN pgbaton.calls.slot IS 'the stage, where it has a limit and this call counts against it';
-COMMENT ON COLUMN pgbaton.calls.outcome IS 'with http_status, error, answer: what is known of an attempt that goes on; while the call waits: how the last one ended';
+COMMENT ON COLUMN pgbaton.calls.outcome IS 'with http_status, error, answer: of an attempt that goes on; while the call waits: how the last one ended';
 COMMENT ON COLUMN pgbaton.calls.seen IS 'the newest duty or look that was taken while the call stood: a decision from before it is void';
 COMMENT ON COLUMN pgbaton.calls.next_id IS 'with next_at: a duty that came while the call was under way; it is called when that has ended';
 
