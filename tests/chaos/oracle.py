@@ -158,7 +158,7 @@ async def judge(scene: Scene) -> Verdict:
         moves = await db.fetch(_MOVED, [e["job"] for e in entries if e.event == "aborted" and e["job"]])
     calls = [entry for entry in entries if entry.event == "received"]
     verdict.calls = len(calls)
-    evidence = Evidence(entries, scene.plan)
+    evidence = Evidence(entries, scene.plan, verdict.slowness)
     _judge_repeats(verdict, calls, evidence)
     _judge_overlaps(verdict, calls, evidence, _times(aside, "job"), _times(ended, "job", "step", "who"))
     scene.expect.judge(entries)
@@ -186,11 +186,19 @@ SELECT job_id::text, target FROM moves
 """
 
 
-class Evidence:
-    """What is known, without pgbaton, about why a call may have been repeated."""
+UNDER_WAY = 0.15
+"""Seconds by which a call comes later to its stage on a machine twice as slow."""
 
-    def __init__(self, entries: Sequence[Entry], plan: Plan) -> None:
+
+class Evidence:
+    """What is known, without pgbaton, about why a call may have been repeated.
+
+    The time of a call runs from its claim; it reaches its stage the later, the slower the machine is.
+    """
+
+    def __init__(self, entries: Sequence[Entry], plan: Plan, slowness: float = 1.0) -> None:
         self._timeout = plan.timeout
+        self._timed_out = 0.95 * plan.timeout - UNDER_WAY * (slowness - 1)
         self._lease = plan.lease
         self._frozen = 2 * plan.lease + 5
         self._ends: dict[tuple[str, str, int], list[Entry]] = defaultdict(list)
@@ -217,7 +225,7 @@ class Evidence:
         for end in ends:
             if end.event == "answered" and not 200 <= end["status"] < 300:
                 return f"answered {end['status']}"
-            if end.event == "answered" and end["status"] == 202 and waited > self._timeout * 0.95:
+            if end.event == "answered" and end["status"] == 202 and waited > self._timed_out:
                 return "accepted, timed out"
             if end.event in ("broken", "died"):
                 return "lost connection"
@@ -226,7 +234,7 @@ class Evidence:
         answered = any(end.event == "answered" for end in ends)
         if not answered and self._between(_process(before), before.at, again.at, ("SIGKILL",)):
             return "stage killed"
-        if waited > self._timeout * 0.95:
+        if waited > self._timed_out:
             return "timeout"
         if self._between(_process(before), again.at - self._timeout - self._frozen, before.at, ("SIGSTOP",)):
             return "timeout"  # the frozen stage read it late
@@ -261,7 +269,7 @@ class Evidence:
         since = [e for e in entries if e.event == "received" and e["attempt"] >= attempt]
         if any(e.event == "answered" and e["attempt"] == attempt and e["status"] >= 400 for e in entries if e.at <= at):
             return True
-        if at - min(_arrived(e) for e in since) >= 0.95 * self._timeout:
+        if at - min(_arrived(e) for e in since) >= self._timed_out:
             return True
         # A worker that was frozen calls late, for an attempt that is not its own any more.
         late = next(e for e in since if e["attempt"] == attempt)
