@@ -379,8 +379,8 @@ def _passed(job: Job, stage: str, since: int) -> bool:
 
 
 def _failed_meanwhile(job: Job, call: Call) -> bool:
-    """Whether the row came to (stage, failed) in this attempt, and not before it: a look was left from there, as none is
-    by the engine's own writes."""
+    """Whether the row came to (stage, failed) in this attempt, and not before it: a look was left from there, as none
+    is by the engine's own writes."""
     return call.seen is not None or any(d.entered == (call.stage, FAILED) for d in job.duties)
 
 
@@ -436,9 +436,9 @@ def _take_up(verdict: Verdict, newest: Duty | None, stages: Stages) -> Verdict:
 def _standing(job: Job, call: Call, decision: Decision, newest: Duty | None, stages: Stages) -> Verdict:
     """The call goes on, waits, or is given up.
 
-    A duty that came while it was under way (``newest``: the row was put back) is kept as long as it is. Where it is to be
-    called again, that call is the duty's, too: a stage that puts its own row back and fails goes by the retry rules as any
-    other, and is not called for ever.
+    A duty that came while it was under way (``newest``: the row was put back) is kept as long as it is. Where it is to
+    be called again, that call is the duty's, too: a stage that puts its own row back and fails goes by the retry rules
+    as any other, and is not called for ever.
     """
     stage = stages(call.stage)
     voids = _voids(job, newest if decision.verb in (Verb.KEEP, Verb.WAIT) else None)
