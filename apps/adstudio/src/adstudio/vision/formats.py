@@ -22,6 +22,7 @@ class Format:
     height: int
     safe: tuple[float, float, float, float]
     smallest: int
+    viewed: int
     least_type: float
     headline: tuple[float, float]
 
