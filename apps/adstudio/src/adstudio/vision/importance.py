@@ -125,9 +125,9 @@ def bounds(region: NDArray[np.bool_], trim: float = 0.004) -> Box | None:
         return None
     across, down = (np.cumsum(region.sum(axis=axis)) for axis in (0, 1))
     total = float(across[-1])
-    left, right = (int(np.searchsorted(across, share * total, side="right")) for share in (trim, 1 - trim))
-    top, bottom = (int(np.searchsorted(down, share * total, side="right")) for share in (trim, 1 - trim))
-    return Box(left, top, min(region.shape[1], right + 1), min(region.shape[0], bottom + 1))
+    left, top = (int(np.searchsorted(sums, trim * total, side="right")) for sums in (across, down))
+    right, bottom = (int(np.searchsorted(sums, (1 - trim) * total, side="left")) for sums in (across, down))
+    return Box(left, top, right + 1, bottom + 1)
 
 
 def look_small(photo: Rgb, longest: int) -> Rgb:
