@@ -13,6 +13,7 @@ from typing import Any
 
 import asyncpg
 
+from adstudio.store import Kept
 from adstudio.vision.masks import decode_mask, encode_mask
 from adstudio.vision.overlay import Overlay
 from adstudio.vision.planner import Plan
@@ -20,14 +21,24 @@ from adstudio.vision.shapes import Box, Detected, Mask, Verdict
 from pgbaton.errors import DatabaseError
 from pgbaton.fastapi import StageFailed, Turn
 
-TABLES = ("jobs", "ad_inputs", "ad_analyses", "ad_detections", "ad_plans", "ad_overlays", "ad_judgements")
+TABLES = (
+    "jobs",
+    "ad_inputs",
+    "ad_analyses",
+    "ad_detections",
+    "ad_plans",
+    "ad_overlays",
+    "ad_judgements",
+    "ad_notes",
+    "ad_decisions",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
     """What an ad is made of: the photo's file as it came, and the copy to set."""
 
-    photo: bytes
+    photo: Kept
     copy: str
 
 
@@ -44,7 +55,7 @@ class Setting:
 class Finished:
     """A finished ad and everything that it is judged by."""
 
-    image: bytes
+    image: Kept
     setting: Setting
     forbidden: Mask
     copy: str
@@ -69,7 +80,7 @@ async def check_tables(db: asyncpg.Connection) -> None:
 async def load_inputs(db: asyncpg.Connection, turn: Turn) -> Inputs:
     """Photo and copy. Raises :class:`StageFailed` where the job was given none."""
     row = await _one(db, turn, "load_inputs", "the job has no inputs: nothing is in ad_inputs for it")
-    return Inputs(row["photo"], _copy(row))
+    return Inputs(Kept(row["photo"], row["photo_key"]), _copy(row))
 
 
 async def load_forbidden(db: asyncpg.Connection, turn: Turn) -> Mask:
@@ -89,7 +100,7 @@ async def load_finished(db: asyncpg.Connection, turn: Turn) -> Finished:
     row = await _one(db, turn, "load_finished", "the job has no finished ad: overlay has left nothing")
     setting = json.loads(row["setting"])
     return Finished(
-        row["image"],
+        Kept(row["image"], row["image_key"]),
         Setting(tuple(setting["lines"]), Box(**setting["text_box"]), setting["contrast"]),
         decode_mask(row["forbidden"]),
         _copy(row),
@@ -119,7 +130,7 @@ async def save_plan(db: asyncpg.Connection, turn: Turn, plan: Plan) -> None:
     await db.execute(_sql("save_plan"), *_whose(turn), json.dumps([asdict(p) for p in plan.proposals]))
 
 
-async def save_overlay(db: asyncpg.Connection, turn: Turn, overlay: Overlay, jpeg: bytes) -> None:
+async def save_overlay(db: asyncpg.Connection, turn: Turn, overlay: Overlay, jpeg: Kept) -> None:
     """The ad and how its copy was set."""
     setting = {
         "lines": overlay.lines,
@@ -130,7 +141,7 @@ async def save_overlay(db: asyncpg.Connection, turn: Turn, overlay: Overlay, jpe
         "contrast": overlay.contrast,
         "dropped": overlay.dropped,
     }
-    await db.execute(_sql("save_overlay"), *_whose(turn), jpeg, json.dumps(setting, ensure_ascii=False))
+    await db.execute(_sql("save_overlay"), *_whose(turn), jpeg.data, jpeg.key, json.dumps(setting, ensure_ascii=False))
 
 
 def _copy(row: asyncpg.Record) -> str:
@@ -152,4 +163,5 @@ async def _one(db: asyncpg.Connection, turn: Turn, query: str, missing: str) -> 
 async def _save_verdict(db: asyncpg.Connection, turn: Turn, query: str, verdict: Verdict) -> None:
     reasons = json.dumps(verdict.reasons, ensure_ascii=False)
     checks = json.dumps([asdict(c) for c in verdict.checks], ensure_ascii=False)
-    await db.execute(_sql(query), *_whose(turn), verdict.passed, verdict.judge, reasons, checks)
+    trace = None if verdict.trace is None else json.dumps(dict(verdict.trace), ensure_ascii=False)
+    await db.execute(_sql(query), *_whose(turn), verdict.passed, verdict.judge, reasons, checks, trace)

@@ -78,4 +78,37 @@ CREATE TABLE IF NOT EXISTS ad_judgements (
     FOREIGN KEY (job_id, tenant_id) REFERENCES jobs (job_id, tenant_id) ON DELETE CASCADE
 );
 
+-- A stage that could not work on a job says why, in the job's language. final: somebody has to act.
+CREATE TABLE IF NOT EXISTS ad_notes (
+    job_id    uuid PRIMARY KEY,
+    tenant_id varchar(255) NOT NULL,
+    step      varchar(64) NOT NULL,
+    sentence  text NOT NULL,
+    final     boolean NOT NULL,
+    trace     jsonb,
+    made_at   timestamptz NOT NULL DEFAULT now(),
+    FOREIGN KEY (job_id, tenant_id) REFERENCES jobs (job_id, tenant_id) ON DELETE CASCADE
+);
+
+-- What a person decided about a finished ad; the newest counts. chosen: the candidate for each format.
+CREATE TABLE IF NOT EXISTS ad_decisions (
+    decision_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    job_id      uuid NOT NULL,
+    tenant_id   varchar(255) NOT NULL,
+    approved    boolean NOT NULL,
+    reason      text NOT NULL,
+    chosen      jsonb NOT NULL,
+    decided_at  timestamptz NOT NULL DEFAULT now(),
+    FOREIGN KEY (job_id, tenant_id) REFERENCES jobs (job_id, tenant_id) ON DELETE CASCADE
+);
+CREATE INDEX IF NOT EXISTS ad_decisions_by_job ON ad_decisions (job_id, decision_id DESC);
+
+-- Since the first version: which question a vision model was asked and what it said; pictures in a store, by key.
+ALTER TABLE ad_analyses ADD COLUMN IF NOT EXISTS trace jsonb;
+ALTER TABLE ad_judgements ADD COLUMN IF NOT EXISTS trace jsonb;
+ALTER TABLE ad_inputs ADD COLUMN IF NOT EXISTS photo_key text;
+ALTER TABLE ad_inputs ALTER COLUMN photo DROP NOT NULL;
+ALTER TABLE ad_overlays ADD COLUMN IF NOT EXISTS image_key text;
+ALTER TABLE ad_overlays ALTER COLUMN image DROP NOT NULL;
+
 COMMIT;

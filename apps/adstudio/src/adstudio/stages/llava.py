@@ -1,4 +1,4 @@
-"""``vlm_analyze`` and ``vlm_judge``: a vision-language model where one is configured, measured checks otherwise."""
+"""``vlm_analyze`` and ``vlm_judge``: measured checks, and a vision-language model's where one is configured."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import replace
 from pydantic import BaseModel
 
 from adstudio import results
+from adstudio.notes import language_of
 from adstudio.studio import Studio
 from adstudio.vision.judge import judge_ad
-from adstudio.vision.photo import PhotoError, open_photo
+from adstudio.vision.photo import open_photo
 from adstudio.vision.quality import validate_photo
 from adstudio.vision.shapes import Verdict
-from adstudio.vision.vlm import VisionError
 from adstudio.vision.vlm_verdict import vlm_judge, vlm_validate
-from pgbaton.fastapi import StageFailed, Stages, Turn
+from pgbaton.fastapi import Stages, Turn
 
 
 class VerdictAnswer(BaseModel):
@@ -32,14 +32,11 @@ def register(stages: Stages, studio: Studio) -> None:
     async def validate(turn: Turn) -> VerdictAnswer:
         """Is the photo good enough to publish, and does it fit the copy?"""
         inputs = await turn.read(results.load_inputs)
-        try:
-            photo = await studio.compute(open_photo, inputs.photo)
-            if studio.endpoint is None:
-                verdict = await studio.compute(validate_photo, photo, inputs.copy)
-            else:
-                verdict = await vlm_validate(studio.endpoint, photo, inputs.copy)
-        except (PhotoError, VisionError) as error:
-            raise StageFailed(str(error)) from error
+        file = await studio.shelf.fetch(turn.job["tenant_id"], inputs.photo)
+        photo = await studio.compute(open_photo, file)
+        verdict = await studio.compute(validate_photo, photo, inputs.copy)
+        if studio.vision is not None:
+            verdict = _both(verdict, await vlm_validate(studio.vision, photo, inputs.copy, language_of(inputs.copy)))
         turn.save(results.save_analysis, verdict)
         return _answer(verdict)
 
@@ -47,26 +44,35 @@ def register(stages: Stages, studio: Studio) -> None:
     async def judge(turn: Turn) -> VerdictAnswer:
         """Is the finished ad fit to publish?"""
         finished = await turn.read(results.load_finished)
-        try:
-            ad = await studio.compute(open_photo, finished.image)
-            if studio.endpoint is None:
-                verdict = await studio.compute(
-                    judge_ad,
-                    ad,
-                    forbidden=finished.forbidden,
-                    text_box=finished.setting.text_box,
-                    copy=finished.copy,
-                    lines=finished.setting.lines,
-                    contrast=finished.setting.contrast,
-                    ocr=studio.ocr,
-                )
-            else:
-                verdict = await vlm_judge(studio.endpoint, ad, finished.copy)
-        except (PhotoError, VisionError) as error:
-            raise StageFailed(str(error)) from error
+        file = await studio.shelf.fetch(turn.job["tenant_id"], finished.image)
+        ad = await studio.compute(open_photo, file)
+        verdict = await studio.compute(
+            judge_ad,
+            ad,
+            forbidden=finished.forbidden,
+            text_box=finished.setting.text_box,
+            copy=finished.copy,
+            lines=finished.setting.lines,
+            contrast=finished.setting.contrast,
+            ocr=studio.ocr,
+        )
+        if studio.vision is not None:
+            verdict = _both(verdict, await vlm_judge(studio.vision, ad, finished.copy, language_of(finished.copy)))
         verdict = _together(finished.photo_verdict, verdict)
         turn.save(results.save_judgement, verdict)
         return _answer(verdict)
+
+
+def _both(measured: Verdict, model: Verdict) -> Verdict:
+    """What was measured and what the model says: both must pass, and the model is named as the judge."""
+    failures = tuple(check.reason for check in measured.checks if not check.passed)
+    return Verdict(
+        passed=measured.passed and model.passed,
+        judge=model.judge,
+        reasons=(*failures, *model.reasons),
+        checks=(*measured.checks, *model.checks),
+        trace=model.trace,
+    )
 
 
 def _together(photo: Verdict, ad: Verdict) -> Verdict:

@@ -6,10 +6,10 @@ from pydantic import BaseModel
 
 from adstudio import results
 from adstudio.studio import FONT, Studio
-from adstudio.vision.overlay import CopyDoesNotFit, CopyError, Overlay, render
-from adstudio.vision.photo import PhotoError, encode_jpeg, open_photo
+from adstudio.vision.overlay import CopyDoesNotFit, Overlay, render
+from adstudio.vision.photo import encode_jpeg, open_photo
 from adstudio.vision.shapes import Box
-from pgbaton.fastapi import StageFailed, Stages, Turn
+from pgbaton.fastapi import Stages, Turn
 
 
 class OverlayAnswer(BaseModel):
@@ -30,11 +30,10 @@ def register(stages: Stages, studio: Studio) -> None:
         """Set the copy and write the ad."""
         inputs = await turn.read(results.load_inputs)
         boxes = await turn.read(results.load_boxes)
-        try:
-            made, jpeg = await studio.compute(_set_in_first_that_fits, inputs.photo, boxes, inputs.copy)
-        except (PhotoError, CopyError) as error:
-            raise StageFailed(str(error)) from error
-        turn.save(results.save_overlay, made, jpeg)
+        tenant = turn.job["tenant_id"]
+        file = await studio.shelf.fetch(tenant, inputs.photo)
+        made, jpeg = await studio.compute(_set_in_first_that_fits, file, boxes, inputs.copy)
+        turn.save(results.save_overlay, made, await studio.shelf.keep(tenant, jpeg))
         return OverlayAnswer(
             lines=made.lines,
             font_size=made.font_size,

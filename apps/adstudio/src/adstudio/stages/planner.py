@@ -9,10 +9,10 @@ from adstudio.studio import FONT, Studio
 from adstudio.vision.copytext import drawable
 from adstudio.vision.errors import CopyError
 from adstudio.vision.font import covered
-from adstudio.vision.photo import PhotoError, open_photo
+from adstudio.vision.photo import open_photo
 from adstudio.vision.planner import Plan, propose
 from adstudio.vision.shapes import Mask
-from pgbaton.fastapi import StageFailed, Stages, Turn
+from pgbaton.fastapi import Stages, Turn
 
 
 class PlanAnswer(BaseModel):
@@ -30,12 +30,10 @@ def register(stages: Stages, studio: Studio) -> None:
         """Propose boxes for the copy that keep clear of what must not be covered."""
         inputs = await turn.read(results.load_inputs)
         forbidden = await turn.read(results.load_forbidden)
-        try:
-            found = await studio.compute(_plan, inputs.photo, forbidden, inputs.copy)
-        except (PhotoError, CopyError) as error:
-            raise StageFailed(str(error)) from error
+        file = await studio.shelf.fetch(turn.job["tenant_id"], inputs.photo)
+        found = await studio.compute(_plan, file, forbidden, inputs.copy)
         if not found.proposals:
-            raise StageFailed(found.reason or "there is no room for the copy")
+            raise CopyError(found.reason or "there is no room for the copy")
         turn.save(results.save_plan, found)
         return PlanAnswer(proposals=len(found.proposals), best_score=round(found.proposals[0].score, 4))
 

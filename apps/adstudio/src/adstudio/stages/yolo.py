@@ -6,10 +6,10 @@ from pydantic import BaseModel
 
 from adstudio import results
 from adstudio.studio import Studio
-from adstudio.vision.photo import PhotoError, open_photo
+from adstudio.vision.photo import open_photo
 from adstudio.vision.shapes import Detected, Mask
 from adstudio.vision.subject import forbidden_area
-from pgbaton.fastapi import StageFailed, Stages, Turn
+from pgbaton.fastapi import Stages, Turn
 
 
 class DetectAnswer(BaseModel):
@@ -26,10 +26,8 @@ def register(stages: Stages, studio: Studio) -> None:
     async def detect(turn: Turn) -> DetectAnswer:
         """Find what must not be covered."""
         inputs = await turn.read(results.load_inputs)
-        try:
-            found, forbidden = await studio.compute(_look, studio, inputs.photo)
-        except PhotoError as error:
-            raise StageFailed(str(error)) from error
+        file = await studio.shelf.fetch(turn.job["tenant_id"], inputs.photo)
+        found, forbidden = await studio.compute(_look, studio, file)
         turn.save(results.save_detection, found, forbidden)
         return DetectAnswer(labels=[d.label for d in found], forbidden_share=round(float(forbidden.mean()), 4))
 

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageCms
 
+from adstudio.vision.errors import PhotoError
 from adstudio.vision.photo_format import ACCEPTED, claimed_format, jpeg_scans
 from adstudio.vision.shapes import Rgb
 
@@ -27,10 +28,6 @@ _UPRIGHT: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-
-class PhotoError(Exception):
-    """The bytes are not a photo that can be used; the message is a sentence for whoever sent them."""
 
 
 def open_photo(data: bytes, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES) -> Rgb:
