@@ -29,6 +29,7 @@ TABLES = (
     "ad_plans",
     "ad_overlays",
     "ad_judgements",
+    "ad_pictures",
     "ad_notes",
     "ad_decisions",
 )

@@ -78,6 +78,25 @@ CREATE TABLE IF NOT EXISTS ad_judgements (
     FOREIGN KEY (job_id, tenant_id) REFERENCES jobs (job_id, tenant_id) ON DELETE CASCADE
 );
 
+-- overlay: the pictures of each format. place 0 is the one that was chosen, 1 and on are the other candidates.
+-- vlm_judge fills in the verdict.
+CREATE TABLE IF NOT EXISTS ad_pictures (
+    job_id    uuid NOT NULL,
+    tenant_id varchar(255) NOT NULL,
+    format    text NOT NULL,
+    place     integer NOT NULL,
+    master    text NOT NULL,
+    image     bytea,
+    image_key text,
+    layout    jsonb NOT NULL,
+    passed    boolean,
+    reasons   jsonb,
+    checks    jsonb,
+    made_at   timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (job_id, format, place),
+    FOREIGN KEY (job_id, tenant_id) REFERENCES jobs (job_id, tenant_id) ON DELETE CASCADE
+);
+
 -- A stage that could not work on a job says why, in the job's language. final: somebody has to act.
 CREATE TABLE IF NOT EXISTS ad_notes (
     job_id    uuid PRIMARY KEY,
@@ -103,7 +122,11 @@ CREATE TABLE IF NOT EXISTS ad_decisions (
 );
 CREATE INDEX IF NOT EXISTS ad_decisions_by_job ON ad_decisions (job_id, decision_id DESC);
 
--- Since the first version: which question a vision model was asked and what it said; pictures in a store, by key.
+-- Since the first version: the copy by roles ({"headline": …}; goes before the strings) and the formats wanted.
+ALTER TABLE ad_inputs ADD COLUMN IF NOT EXISTS copy_fields jsonb;
+ALTER TABLE ad_inputs ADD COLUMN IF NOT EXISTS formats text[];
+
+-- Which question a vision model was asked and what it said; pictures in a store, by key.
 ALTER TABLE ad_analyses ADD COLUMN IF NOT EXISTS trace jsonb;
 ALTER TABLE ad_judgements ADD COLUMN IF NOT EXISTS trace jsonb;
 ALTER TABLE ad_inputs ADD COLUMN IF NOT EXISTS photo_key text;

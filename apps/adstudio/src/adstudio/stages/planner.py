@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 from adstudio import results
 from adstudio.studio import FONT, Studio
-from adstudio.vision.copytext import drawable
+from adstudio.vision.setting_text import drawable
 from adstudio.vision.errors import CopyError
 from adstudio.vision.font import covered
 from adstudio.vision.photo import open_photo

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from adstudio.vision.backing import Alpha, Backing, as_alpha, choose_backing, paint
-from adstudio.vision.copytext import drawable
+from adstudio.vision.setting_text import drawable
 from adstudio.vision.errors import CopyDoesNotFit, CopyError, FontError
 from adstudio.vision.font import covered
 from adstudio.vision.shapes import Box, Rgb

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adstudio.vision.boxes import share_of_smaller, suppress
-from adstudio.vision.copytext import tidy
+from adstudio.vision.setting_text import tidy
 from adstudio.vision.scoring import Ground, Scores, Shape
 from adstudio.vision.shapes import Box, Mask, Rgb
 from adstudio.vision.typesetting import (

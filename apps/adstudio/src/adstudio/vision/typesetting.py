@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil, inf
 
-from adstudio.vision.copytext import clusters
+from adstudio.vision.setting_text import clusters
 
 Measure = Callable[[str], float]
 """The width of a text in ems."""
