@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import ImageFont
 
-from adstudio.vision.copytext import clusters, drawable, tidy
+from adstudio.vision.setting_text import clusters, drawable, tidy
 from adstudio.vision.errors import CopyError, FontError
 from adstudio.vision.font import covered
 from adstudio.vision.typesetting import (

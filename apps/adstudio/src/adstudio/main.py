@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from adstudio import results
 from adstudio import stages as ad_stages
@@ -13,9 +13,10 @@ from adstudio.admin import admin_page
 from adstudio.config import AppSettings
 from adstudio.middleware import BodyLimit, RootPath
 from adstudio.pipeline import ad_creative
+from adstudio.stages.telling import TellingStages, mark_caller, tell_callers
 from adstudio.studio import open_studio
 from pgbaton.database import connection
-from pgbaton.fastapi import Stages, answer_with_problems, health, lifespan
+from pgbaton.fastapi import answer_with_problems, health, lifespan
 
 MOST_BODY = 64 * 1024
 """Bytes; a call to a stage has about a hundred."""
@@ -27,8 +28,8 @@ def create_app(settings: AppSettings, *, stages_url: str | None = None) -> FastA
     ``stages_url``: the database URL of the stages' own role, where it is not the worker's.
     """
     worker = settings.worker()
-    stages = Stages(ad_creative(settings.base_url))
-    ad_stages.register(stages, open_studio(settings.yolo_model, settings.vision_endpoint))
+    stages = TellingStages(ad_creative(settings.base_url))
+    ad_stages.register(stages, open_studio(settings))
     beside = lifespan(stages, worker, engine=settings.enable_job_state_listener, stages_url=stages_url)
 
     @asynccontextmanager
@@ -39,7 +40,7 @@ def create_app(settings: AppSettings, *, stages_url: str | None = None) -> FastA
             yield
 
     app = FastAPI(title=settings.title, lifespan=during)
-    app.include_router(stages.router)
+    app.include_router(stages.router, dependencies=[Depends(mark_caller)])
     app.include_router(health)
     if settings.pgbaton_web_token or settings.pgbaton_web_viewer_token:
         app.state.admin = admin_page(settings, worker, stages)
@@ -49,4 +50,5 @@ def create_app(settings: AppSettings, *, stages_url: str | None = None) -> FastA
         app.add_middleware(RootPath, root_path=settings.root_path, paths=paths)
     app.add_middleware(BodyLimit, most=MOST_BODY)
     answer_with_problems(app)
+    tell_callers(app)
     return app

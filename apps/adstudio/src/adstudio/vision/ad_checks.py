@@ -24,7 +24,7 @@ SPACE: Final = (0.05, 0.62)  # share of the ad that the block of type takes up
 HIERARCHY: Final = (1.45, 4.2)  # headline over sub line
 LEAST_OFFER: Final = 0.68  # offer over headline
 MOST_BREAKS: Final = 2.6  # sum of the penalties of the line breaks
-LEAST_KEPT: Final = 0.72  # of the judge's own map
+LEAST_KEPT: Final = 0.75  # of what a detector sees for sure, or of what the copy speaks of
 LEAST_READ: Final = 0.8  # likeness of what OCR reads to what was meant
 LEAST_READ_SMALL: Final = 0.7  # the same of headline and offer at the width at which the ad is seen
 MOST_ENLARGED: Final = 1.55
@@ -74,10 +74,10 @@ def faces(covered: int, cut: int, language: Language) -> Check:
 
 
 def subject_kept(share: float, language: Language) -> Check:
-    """Does the crop show the subject, by the judge's own map?"""
+    """Does the crop show what is seen for sure, or what the copy speaks of?"""
     passed = share >= LEAST_KEPT
     return check(
-        "subject_kept", share, LEAST_KEPT, "share of a second subject map inside the picture, at least", language,
+        "subject_kept", share, LEAST_KEPT, "share of the things seen that is inside the picture, at least", language,
         f"사진의 주요 부분이 {share:.0%} 보입니다." if passed else f"사진의 주요 부분이 {share:.0%}만 보입니다.",
         f"The crop shows {share:.0%} of the subject.",
         passed=passed,

@@ -1,11 +1,12 @@
 """What can be wrong with what the user brings, told in the user's language; and with what we ship.
 
-InputError          told to the client; trying again cannot help
-├── CopyError       the copy cannot be set as it is
-├── PhotoError      the photo cannot be used
-└── BrandError      the brand kit cannot be used
-FontError           a font file cannot be used
-ModelError          a model file cannot be used
+InputError            told to the client; trying again cannot help
+├── CopyError         the copy cannot be set as it is
+│   └── CopyDoesNotFit  it could, but not legibly in this box
+├── PhotoError        the photo cannot be used
+└── BrandError        the brand kit cannot be used
+FontError             a font file cannot be used
+ModelError            a model file cannot be used
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ Language = Literal["ko", "en"]
 class InputError(Exception):
     """One sentence for the client, in Korean and in English; as a string it is the English one."""
 
-    def __init__(self, ko: str, en: str) -> None:
-        super().__init__(en)
-        self.ko, self.en = ko, en
+    def __init__(self, ko: str, en: str | None = None) -> None:
+        super().__init__(en or ko)
+        self.ko, self.en = ko, en or ko
 
     def told(self, language: Language) -> str:
         """The sentence in ``language``."""
@@ -29,6 +30,10 @@ class InputError(Exception):
 
 class CopyError(InputError):
     """The copy cannot be set: empty, too long, right to left, or with characters that no font here has."""
+
+
+class CopyDoesNotFit(CopyError):
+    """The copy cannot be set legibly in the box; the message says how small the letters would be."""
 
 
 class PhotoError(InputError):

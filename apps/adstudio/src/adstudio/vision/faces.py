@@ -12,6 +12,7 @@ from typing import Final
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from adstudio.vision.boxes import iou, suppress
 from adstudio.vision.errors import ModelError
@@ -67,8 +68,8 @@ class FaceModel:
         found.sort(key=lambda one: -one.score)
         return suppress(found, lambda a, b: iou(a.box, b.box) > _SAME)
 
-    def _run(self, square: Rgb) -> list[np.ndarray]:  # type: ignore[type-arg]
+    def _run(self, square: Rgb) -> list[NDArray[np.float32]]:
         blob = cv2.dnn.blobFromImage(square, 1 / 127.5, (_SIDE, _SIDE), (127.5, 127.5, 127.5))
         with self._lock:
             self._network.setInput(blob)
-            return list(self._network.forward(self._outputs))
+            return [np.asarray(output, np.float32) for output in self._network.forward(self._outputs)]

@@ -14,9 +14,9 @@ from adstudio.vision.kit import Kit
 from adstudio.vision.layout import Alignment, Layout, Master, to_hex
 from adstudio.vision.palette import accent_on, ink_on
 from adstudio.vision.placing import Placed, place
-from adstudio.vision.scene import Scene
+from adstudio.vision.scene import Scene, Sums
 from adstudio.vision.scrim import Tinted, lightest_tint, scrim_for
-from adstudio.vision.shapes import Box
+from adstudio.vision.shapes import Box, Rgb
 from adstudio.vision.type_block import Block, Scale, set_block
 from adstudio.vision.windows import KEPT, MOST_ENLARGED, View, is_cut, subject_middle, views
 
@@ -158,7 +158,7 @@ def _layout(
     return layout.scaled(min(1.0, MOST_ENLARGED / enlarged))
 
 
-def _mean(sums, box: Box, air: float, view: View, scale: float) -> float:  # type: ignore[no-untyped-def]
+def _mean(sums: Sums, box: Box, air: float, view: View, scale: float) -> float:
     """The mean of a field under a box of the ad, grown by ``air``; beyond the photo it is nothing."""
     x0, x1 = (view.left + (v * scale) for v in (box.left - air, box.right + air))
     y0, y1 = (view.top + (v * scale) for v in (box.top - air, box.bottom + air))
@@ -169,7 +169,7 @@ def _mean(sums, box: Box, air: float, view: View, scale: float) -> float:  # typ
     return total / max(1.0, box.width * box.height * scale * scale)
 
 
-def _ground(scene: Scene, view: View, box: Box, scale: float):  # type: ignore[no-untyped-def]
+def _ground(scene: Scene, view: View, box: Box, scale: float) -> Rgb:
     """The photo's pixels under a box; where it is continued, those of the edge."""
     a, b = (min(max(round(view.left + v * scale), 0), scene.width) for v in (box.left, box.right))
     c, d = (min(max(round(view.top + v * scale), 0), scene.height) for v in (box.top, box.bottom))

@@ -5,7 +5,7 @@ A detector's word counts for the subject only where the subject map agrees with 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from io import BytesIO
 from typing import Final
 
@@ -35,14 +35,14 @@ Weights = NDArray[np.float32]
 
 def importance(
     subject: NDArray[np.float32],
-    things: Iterable[Detected],
+    things: Sequence[Detected],
     faces: Sequence[Detected],
     shape: tuple[int, int],
     named: Collection[str] = (),
 ) -> Weights:
     """The weights of a photo of ``shape`` (height, width). ``subject`` is the map of the same shape, 0 to 1.
 
-    ``named`` are the labels of things that the copy speaks of: they are subjects wherever they are seen. Of a person
+    ``named`` are the labels of things that the copy speaks of: where one is seen, it is the subject. Of a person
     with a face, head and shoulders are the subject, the rest is not. Raises ``ValueError`` where the map is of another
     shape.
     """
@@ -54,14 +54,17 @@ def importance(
         weights = np.minimum(weights, np.float32(PERSON))
         for face in faces:
             _at_least(weights, _bust(face.box, shape), SUBJECT, where=inside)
+    spoken_of = [thing for thing in things if thing.label in named]
+    if spoken_of:
+        weights = np.minimum(weights, np.float32(PERSON))
+        for thing in spoken_of:
+            _at_least(weights, thing.box, SUBJECT)
     for thing in things:
         box = thing.box
         part = inside[box.top : box.bottom, box.left : box.right]
         least = PERSON if thing.label == "person" else LONE_BOX
         if _agreement(part) >= _AGREES and part.mean() > 0.5:
             least = max(least, PERSON)
-        if thing.label in named:
-            least = SUBJECT
         _at_least(weights, box, least)
     for face in faces:
         _at_least(weights, face.box, FACE)

@@ -17,7 +17,7 @@ from adstudio.vision.errors import Language
 from adstudio.vision.formats import FORMATS, Format
 from adstudio.vision.importance import bounds
 from adstudio.vision.ink_contrast import measured_contrast
-from adstudio.vision.layout import Layout
+from adstudio.vision.layout import Layout, Line
 from adstudio.vision.line_breaks import badness_of
 from adstudio.vision.measured import conclude
 from adstudio.vision.ocr import Ocr
@@ -104,7 +104,7 @@ def _legible(case: _Case) -> Iterator[Check]:
     language, seen = case.language, case.format.viewed / case.layout.width
     box = case.layout.text_box
     view = _VIEW / min(case.layout.width, case.layout.height)
-    small = cv2.resize(case.bare, None, fx=view, fy=view, interpolation=cv2.INTER_AREA)
+    small = np.asarray(cv2.resize(case.bare, None, fx=view, fy=view, interpolation=cv2.INTER_AREA), np.uint8)
     under = change_of(small)[
         round(box.top * view) : round(box.bottom * view) + 1, round(box.left * view) : round(box.right * view) + 1
     ]
@@ -182,7 +182,7 @@ def _read(case: _Case, ocr: Ocr) -> Iterator[Check]:
     mean = _weighted(full)
     yield ad_checks.read_back(min(mean, worst[0] + 0.35), worst[1].text, language)
     factor = case.format.viewed / case.layout.width
-    seen = cv2.resize(case.ad, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    seen = np.asarray(cv2.resize(case.ad, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), np.uint8)
     loud = []
     for line in read:
         if line.role in ("headline", "offer"):
@@ -198,7 +198,7 @@ def _reading(picture: Rgb, box: Box, ocr: Ocr, language: Language) -> tuple[str,
     return ocr.line(np.ascontiguousarray(region), language) if region.size else ()
 
 
-def _weighted(found: list) -> float:  # type: ignore[type-arg]
+def _weighted(found: list[tuple[float, Line]]) -> float:
     """The mean likeness, every letter counted once."""
     counts = [len(letters(line.text)) for _, line in found]
     return fmean([value for value, _ in found], weights=counts) if found else 0.0

@@ -83,8 +83,8 @@ class Layout:
         if factor == 1:
             return self
 
-        def box(one: Box | None) -> Box | None:
-            return None if one is None else Box(*(round(v * factor) for v in (one.left, one.top, one.right, one.bottom)))
+        def box(one: Box) -> Box:
+            return Box(*(round(v * factor) for v in (one.left, one.top, one.right, one.bottom)))
 
         def line(one: Line) -> Line:
             return replace(one, **{key: round(getattr(one, key) * factor) for key in ("size", "x", "y", "width")})
@@ -98,8 +98,8 @@ class Layout:
             height=round(self.height * factor),
             pane=box(self.pane),
             text_box=box(self.text_box),
-            button=box(self.button),
-            logo=box(self.logo),
+            button=self.button and box(self.button),
+            logo=self.logo and box(self.logo),
             lines=tuple(map(line, self.lines)),
             scrim=scrim,
         )

@@ -41,7 +41,7 @@ class Ocr:
         sized = cv2.resize(grey, (width, _LINE), interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC)
         _, parted = cv2.threshold(sized, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
         with self._lock:
-            return tuple(self._read(_upright(one), language) for one in (sized, parted))
+            return tuple(self._read(_upright(np.asarray(one, np.uint8)), language) for one in (sized, parted))
 
     def _read(self, line: NDArray[np.uint8], language: Language) -> str:
         engine = self._engines.get(language)
@@ -57,7 +57,7 @@ def _upright(line: NDArray[np.uint8]) -> NDArray[np.uint8]:
     ground = int(np.median(rim))
     if ground < 128:
         line, ground = 255 - line, 255 - ground
-    return cv2.copyMakeBorder(line, _RIM, _RIM, _RIM, _RIM, cv2.BORDER_CONSTANT, value=ground)
+    return np.pad(line, _RIM, constant_values=ground)
 
 
 def _load(languages: tuple[str, ...]) -> PyTessBaseAPI:

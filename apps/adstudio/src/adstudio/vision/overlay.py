@@ -72,7 +72,7 @@ def pane_of(layout: Layout, photo: Rgb) -> Rgb:
     )
     size = (max(1, pane.width - beyond[2] - beyond[3]), max(1, pane.height - beyond[0] - beyond[1]))
     shrinks = size[0] < part.shape[1]
-    shown = cv2.resize(part, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+    shown = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC), np.uint8)
     if not any(beyond):
         return shown
     return _continued(shown, beyond, pane)
@@ -93,7 +93,7 @@ def _continued(shown: Rgb, beyond: tuple[int, int, int, int], pane: Box) -> Rgb:
     across = np.maximum(np.maximum(left - columns, columns - (width - right - 1)), 0)
     share = np.minimum(1, np.maximum(down[:, None], across[None, :]) / (2 * radius)).astype(np.float32)[:, :, None]
     mixed = full + (soft.astype(np.float32) - full + grain) * share
-    return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(mixed), 0, 255), np.uint8)
 
 
 def _colour(layout: Layout, line: Line) -> Channels:

@@ -66,9 +66,21 @@ def open_photo(
 
 
 def has_cut_out(data: bytes) -> bool:
-    """Whether the picture in ``data``, which ``open_photo`` takes, is a subject on a transparent ground."""
-    with Image.open(io.BytesIO(data)) as picture:
-        return picture.has_transparency_data and is_cut_out(_plain(picture))
+    """Whether ``data`` is a picture of a subject on a transparent ground. Raises ``PhotoError`` as ``open_photo``."""
+    kind = _accepted_format(data, MAX_BYTES)
+    if kind == "JPEG":
+        return False
+    try:
+        with Image.open(io.BytesIO(data), formats=(kind.upper(),)) as picture:
+            _refuse_by_header(picture.size, MAX_PIXELS)
+            return picture.has_transparency_data and is_cut_out(_plain(picture))
+    except (PhotoError, MemoryError):
+        raise
+    except Exception as error:  # as in open_photo
+        raise PhotoError(
+            f"사진 파일이 손상되었거나 중간에 끊겼습니다({kind}).",
+            f"The photo is damaged or cut short: its {kind} data ends or breaks off.",
+        ) from error
 
 
 def encode_jpeg(photo: Rgb) -> bytes:

@@ -55,7 +55,7 @@ def look_at(photo: Rgb, weights: Weights, faces: Sequence[Box]) -> Scene:
     """The scene of ``photo``; ``weights`` may be of any size with its proportions, ``faces`` are in its pixels."""
     small = look_small(photo, LOOK)
     height, width = small.shape[:2]
-    fitted = cv2.resize(weights, (width, height), interpolation=cv2.INTER_AREA)
+    fitted = np.asarray(cv2.resize(weights, (width, height), interpolation=cv2.INTER_AREA), np.float32)
     change = change_of(small)
     factor = width / photo.shape[1]
     scaled = tuple(
@@ -77,7 +77,8 @@ def look_at(photo: Rgb, weights: Weights, faces: Sequence[Box]) -> Scene:
 def change_of(photo: Rgb) -> NDArray[np.float32]:
     """How fast the grey changes at each pixel, in grey levels a pixel."""
     grey = cv2.GaussianBlur(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 0.8)
-    return cv2.magnitude(cv2.Sobel(grey, cv2.CV_32F, 1, 0, scale=0.125), cv2.Sobel(grey, cv2.CV_32F, 0, 1, scale=0.125))
+    across, down = (cv2.Sobel(grey, cv2.CV_32F, *axis, scale=0.125) for axis in ((1, 0), (0, 1)))
+    return np.asarray(cv2.magnitude(across, down), np.float32)
 
 
 def _subject(weights: Weights) -> Box | None:

@@ -49,6 +49,13 @@ def split(copy: AdCopy, scene: Scene, format_: Format, kit: Kit, backdrop: str |
     yield from sorted(found, key=lambda layout: -layout.score)
 
 
+def fits_beside(copy: AdCopy, format_: Format, kit: Kit) -> bool:
+    """Whether some panel of the format takes the copy, whatever the photo."""
+    rooms = {(one.room.width, one.room.height) for one in _divisions(format_)}
+    face = kit.typeface(copy)
+    return any(set_block(copy, face, Scale.of(format_), *room, kit.logo_ratio) for room in sorted(rooms, reverse=True))
+
+
 def _divisions(format_: Format) -> Iterator[_Division]:
     width, height, short = format_.width, format_.height, format_.short
     pad, safe = round(_PAD * short), format_.safe_box
