@@ -146,7 +146,9 @@ async def save_overlay(db: asyncpg.Connection, turn: Turn, overlay: Overlay, jpe
 
 
 def _copy(row: asyncpg.Record) -> str:
-    """A Korean copy goes before an English one."""
+    """The roles go before the strings, a Korean copy before an English one."""
+    if row["copy_fields"]:
+        return "\n".join(json.loads(row["copy_fields"]).values())
     return row["copy_ko"] if (row["copy_ko"] or "").strip() else row["copy_en"] or ""
 
 

@@ -6,11 +6,11 @@ from pydantic import BaseModel
 
 from adstudio import results
 from adstudio.studio import FONT, Studio
-from adstudio.vision.setting_text import drawable
 from adstudio.vision.errors import CopyError
 from adstudio.vision.font import covered
 from adstudio.vision.photo import open_photo
 from adstudio.vision.planner import Plan, propose
+from adstudio.vision.setting_text import drawable
 from adstudio.vision.shapes import Mask
 from pgbaton.fastapi import Stages, Turn
 
