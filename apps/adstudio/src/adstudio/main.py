@@ -37,7 +37,7 @@ def create_app(settings: AppSettings, *, stages_url: str | None = None) -> FastA
     stages = TellingStages(ad_creative(settings.base_url))
     studio = open_studio(settings)
     ad_stages.register(stages, studio)
-    desk = Desk(stages, studio, Tenants(settings.tenants), settings.title, settings.log_language)
+    desk = Desk(stages, studio, Tenants(settings.tenants), f"app-{settings.part_name}", settings.log_language)
     beside = lifespan(stages, worker, engine=settings.enable_job_state_listener, stages_url=stages_url)
 
     @asynccontextmanager

@@ -58,6 +58,7 @@ def _line(row: Any, base: str) -> dict[str, Any]:
         "job_id": str(row["job_id"]),
         "url": f"{base}/{row['job_id']}",
         "state": state_of(row).value,
+        "passed": row["passed"],
         "headline": copy.get("headline", "")[:200],
         "created_at": row["created_at"].isoformat(),
     }

@@ -12,8 +12,10 @@ from starlette.responses import Response
 if TYPE_CHECKING:
     from adstudio.door.desk import Desk
 
-KINDS = {"css": "text/css", "js": "text/javascript"}
-FILES = {name: files("adstudio.door").joinpath("static", name).read_bytes() for name in ("ads.css", "ads.js")}
+KINDS = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+FILES = {
+    name: files("adstudio.door").joinpath("static", name).read_bytes() for name in ("ads.css", "ads.js", "icon.svg")
+}
 VERSION = hashlib.sha256(b"".join(FILES.values())).hexdigest()[:16]
 
 
