@@ -15,6 +15,7 @@ from typing import ParamSpec, TypeVar
 from adstudio.config import AppSettings
 from adstudio.store import Shelf, open_shelf
 from adstudio.vision.detector import Detector, load_detector
+from adstudio.vision.faces import FaceModel
 from adstudio.vision.ocr import Ocr
 from adstudio.vision.subject import SubjectModel
 from adstudio.vision.vlm import VisionModel
@@ -24,7 +25,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 ASSETS = Path(str(files("adstudio") / "assets"))
-FONT = ASSETS / "fonts" / "Pretendard-Bold.otf"
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Studio:
 
     detector: Detector
     subject: SubjectModel
+    faces: FaceModel
     ocr: Ocr
     vision: VisionModel | None
     shelf: Shelf
@@ -52,6 +53,7 @@ def open_studio(settings: AppSettings) -> Studio:
     return Studio(
         load_detector(settings.yolo_model, classes=settings.yolo_classes, threshold=settings.yolo_threshold),
         SubjectModel(ASSETS / "models" / "u2netp.onnx"),
+        FaceModel(ASSETS / "models" / "face_detection_full_range.tflite"),
         Ocr(),
         _vision_model(settings),
         open_shelf(settings.assets),

@@ -85,4 +85,4 @@ def copy_of_fields(
                 f"{_NAMES_KO[role]}가 너무 깁니다: {len(copy[role])}자이며 {most}자까지 넣을 수 있습니다.",
                 f"The {name} is too long: it has {len(copy[role])} characters, at most {most} can be set.",
             )
-    return AdCopy(**{role: text or None for role, text in copy.items() if text or role == "headline"})
+    return AdCopy.model_validate({role: text for role, text in copy.items() if text})

@@ -40,7 +40,7 @@ def _font() -> TTFont:
 def _glyphs() -> dict[tuple[str, ...], str]:
     """Glyph names by the sequence of glyphs that they stand for, of one glyph or of several."""
     font = _font()
-    found = {(name,): name for name in font.getBestCmap().values()}
+    found: dict[tuple[str, ...], str] = {(name,): name for name in font.getBestCmap().values()}
     for lookup in font["GSUB"].table.LookupList.Lookup:
         for table in lookup.SubTable:
             inner: Any = getattr(table, "ExtSubTable", table)
@@ -96,5 +96,5 @@ def _glyph(sequence: str) -> str | None:
     cmap = _font().getBestCmap()
     plain = [char for char in sequence if char != _SELECTOR]
     names = tuple(cmap.get(ord(char)) for char in plain)
-    found = None if None in names else _glyphs().get(names)  # type: ignore[arg-type]
+    found = None if None in names else _glyphs().get(names)
     return found if found is not None and found in _font()["CBDT"].strikeData[0] else None

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Final
 
+from pydantic import TypeAdapter
+
 from adstudio.vision.errors import InputError, Language
 from adstudio.vision.shapes import Box
 
@@ -22,6 +24,7 @@ class Format:
     height: int
     safe: tuple[float, float, float, float]
     smallest: int
+    viewed: int
     least_type: float
     headline: tuple[float, float]
 
@@ -56,12 +59,12 @@ class Format:
         return self.ko if language == "ko" else self.en
 
 
+_BY_NAME = TypeAdapter(dict[str, Format])
+
+
 def _read() -> dict[str, Format]:
     table = tomllib.loads((files("adstudio") / "vision" / "formats.toml").read_text(encoding="utf-8"))
-    return {
-        name: Format(name=name, **{key: tuple(v) if isinstance(v, list) else v for key, v in entry.items()})
-        for name, entry in table.items()
-    }
+    return _BY_NAME.validate_python({name: {"name": name, **entry} for name, entry in table.items()})
 
 
 FORMATS: Final = _read()

@@ -153,3 +153,14 @@ def _running(text: str, measure: Measure, limit: float, most: int) -> Broken | N
         return None
     edges = begin[-1]
     return Broken(tuple(" ".join(words[a:b]) for a, b in zip(edges, edges[1:], strict=False)), 0.0)
+
+
+def badness_of(text: str, lines: Sequence[str]) -> float:
+    """The penalties of a text that is set as ``lines``; the author's own breaks cost nothing, a divided word much."""
+    own = {line.strip() for line in text.split("\n")}
+    cost = _shape(lines) if not set(lines) <= own else 0.0
+    ends = {line.split(" ")[-1] for line in own}
+    for before, after in zip(lines, lines[1:], strict=False):
+        if before.split(" ")[-1] not in ends:
+            cost += penalty(before.split(" ")[-1], after.split(" ")[0])
+    return cost + (3.0 if " ".join(lines) != " ".join(text.split()) else 0.0)

@@ -34,7 +34,7 @@ _GAP: Final[dict[Role, float]] = {"brand": 0.0, "headline": 0.3, "sub": 0.2, "of
 
 LEGAL_LEAST: Final = 0.72  # of a format's least type: what the law asks for is small print
 _SMALLER: Final = 0.955  # one size tried to the next
-_OFFER_LEAST: Final = 0.7  # of the headline's size: an offer that shrinks further is none
+_OFFER_LEAST: Final = 0.72  # of the headline's size: an offer that shrinks further is none
 PILL: Final = 0.85  # ems of the button's type at each of its ends
 _BREAKS_COST: Final = 0.26
 _LOGO: Final = 1.0  # height of a logo, of the headline's size
@@ -131,11 +131,14 @@ def _at(
         rows += [("sub", line, sub_size) for line in sub.lines]
         badness += 0.3 * max(0.0, sub.badness)
     if copy.offer:
-        rows += [("offer", line, offer_size) for line, offer_size in _offer(copy.offer, face, size, width)]
+        offer = list(_offer(copy.offer, face, size, width))
+        if min(fitting for _, fitting in offer) < _OFFER_LEAST * size:
+            return None
+        rows += [("offer", line, fitting) for line, fitting in offer]
     for role in ("cta", "legal"):
         text = getattr(copy, role)
         if text:
-            rows += _small(role, text, face, _sized(role, size, scale), width)  # type: ignore[arg-type]
+            rows += _small(role, text, face, _sized(role, size, scale), width)
     stacked = tuple(_stack(rows, face, size, logo_ratio))
     block = Block(stacked, size, round(badness, 2))
     return block if block.height <= height and block.width <= width + 0.5 else None
