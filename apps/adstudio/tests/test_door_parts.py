@@ -169,14 +169,14 @@ def test_an_order_is_one_string_or_roles_but_not_both() -> None:
     assert read_order({"headline": "Up"}, []).formats == tuple(DEFAULT)
     with pytest.raises(InputError, match="not both"):
         read_order({"copy": "Up", "headline": "Down"}, [])
-    with pytest.raises(InputError, match="Unknown format: poster"):
+    with pytest.raises(InputError, match="There is no format poster"):
         read_order({"copy": "Up"}, ["poster"])
 
 
 def row(**columns: object) -> Mapping[str, Any]:
     names = (
-        "copy_ko copy_en copy_fields formats passed judge reasons checks note_step sentence final noted_at approved "
-        "reason chosen decided_at"
+        "copy_ko copy_en copy_fields formats refused passed judge reasons checks note_step sentence final noted_at "
+        "approved reason chosen decided_at"
     )
     return {
         **dict.fromkeys(names.split()),

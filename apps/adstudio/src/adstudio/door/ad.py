@@ -79,7 +79,8 @@ class Decision(BaseModel):
 
 
 class Ad(BaseModel):
-    """The answer of ``GET /ads/{id}``. ``sentence``: why it is held up or was not made."""
+    """The answer of ``GET /ads/{id}``. ``sentence``: why it is held up or was not made;
+    ``refused``: why there is no picture of a format that was wanted."""
 
     job_id: UUID
     tenant_id: str
@@ -94,6 +95,7 @@ class Ad(BaseModel):
     verdict: Verdict | None
     photo: str | None
     pictures: list[Picture]
+    refused: dict[str, str]
     decision: Decision | None
     download: str | None
 
@@ -152,6 +154,7 @@ def ad_of(row: Mapping[str, Any], pictures: Sequence[Mapping[str, Any]], base: s
         verdict=_verdict(row),
         photo=f"{here}/photo" if row["has_photo"] else None,
         pictures=[_picture(picture, here) for picture in pictures],
+        refused={str(name): str(why) for name, why in json.loads(row["refused"] or "{}").items()},
         decision=_decision(row),
         download=f"{here}/download" if pictures else None,
     )

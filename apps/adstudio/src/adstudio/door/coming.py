@@ -10,12 +10,15 @@ from adstudio.door import ledger
 from adstudio.door.desk import Desk, base_of, wants_page
 from adstudio.door.forgery import refuse_foreign_forms, refuse_other_sites
 from adstudio.door.order import Order, language_of, no_photo, no_tenant, read_order
-from adstudio.door.tenants import TENANT_COOKIE, is_tenant
+from adstudio.door.tenants import is_tenant
 from adstudio.door.texts import text
-from adstudio.door.upload import Form, read_form
+from adstudio.door.upload import MOST_BODY, Form, read_form
 from adstudio.store import Kept, StoreAway
 from adstudio.vision.errors import InputError
+from adstudio.vision.formats import chosen
+from adstudio.vision.kit import read_kit
 from adstudio.vision.photo import open_photo
+from adstudio.vision.room import check_room, check_size
 
 LONGEST_KEY = 255  # characters of an Idempotency-Key
 
@@ -25,12 +28,12 @@ async def submit(desk: Desk, request: Request) -> Response:
     refuse_other_sites(request)
     asking = desk.tenants.asking(request)
     async with desk.uploads.one():
-        form = await read_form(request)
+        form = await read_form(request, MOST_BODY, files=("photo",))
         refuse_foreign_forms(request, desk.tenants, form.texts.get("csrf", ""))
         language = language_of(form.texts, desk.language_for(request))
         try:
-            tenant = _tenant(form, asking)
-            order, photo = await _checked(desk, form)
+            tenant = form.tenant(asking)
+            order, photo = await _checked(desk, form, tenant)
         except InputError as error:
             raise HTTPException(422, error.told(language)) from None
         try:
@@ -40,22 +43,19 @@ async def submit(desk: Desk, request: Request) -> Response:
     return await _placed(desk, request, tenant, order, kept)
 
 
-async def _checked(desk: Desk, form: Form) -> tuple[Order, bytes]:
-    """The order and its photo, which was opened once: what the stages would refuse is refused now."""
-    order = read_order(form.texts, form.repeated.get("formats", []))
-    if form.photo is None:
-        raise no_photo()
-    await desk.studio.compute(open_photo, form.photo)
-    return order, form.photo
-
-
-def _tenant(form: Form, asking: str | None) -> str:
-    said = form.texts.get("tenant") or form.texts.get("tenant_id") or asking or ""
-    if not is_tenant(said):
+async def _checked(desk: Desk, form: Form, tenant: str) -> tuple[Order, bytes]:
+    """The order and its photo, which was opened once: what the first stage would refuse is refused now."""
+    if not is_tenant(tenant):
         raise no_tenant()
-    if asking is not None and said != asking:
-        raise HTTPException(403, "fault.tenant")
-    return said
+    order = read_order(form.texts, form.repeated.get("formats", []))
+    if (file := form.files.get("photo")) is None:
+        raise no_photo()
+    photo = await desk.studio.compute(open_photo, file)
+    formats = chosen(order.formats)
+    check_size(photo.shape[1], photo.shape[0], formats)
+    kit = read_kit(**await desk.query(ledger.brand, tenant))
+    await desk.studio.compute(check_room, order.copy, formats, kit)
+    return order, file
 
 
 async def _placed(desk: Desk, request: Request, tenant: str, order: Order, photo: Kept) -> Response:
@@ -69,7 +69,4 @@ async def _placed(desk: Desk, request: Request, tenant: str, order: Order, photo
     else:
         told = {"job_id": str(job), "tenant_id": tenant, "url": address, "copy": copy, "formats": order.formats}
         answer = JSONResponse(told, 202, {"Location": address})
-    if desk.tenants.open:  # so that a browser's list of ads knows whose to show
-        remembered = tenant.encode().hex()
-        answer.set_cookie(TENANT_COOKIE, remembered, path=base_of(request), httponly=True, samesite="strict")
-    return answer
+    return desk.remember(tenant, request, answer)

@@ -9,10 +9,11 @@ from uuid import UUID
 
 from fastapi import HTTPException
 from starlette.requests import Request
+from starlette.responses import Response
 
 from adstudio.door import ledger
 from adstudio.door.ad import Ad
-from adstudio.door.tenants import Tenants
+from adstudio.door.tenants import TENANT_COOKIE, Tenants, is_tenant
 from adstudio.door.texts import LANGUAGES, preferred
 from adstudio.door.upload import Uploads
 from adstudio.studio import Studio
@@ -47,6 +48,13 @@ class Desk:
             raise HTTPException(404, "fault.404")
         return found
 
+    def remember(self, tenant: str, request: Request, answer: Response) -> Response:
+        """The answer; at an open door the browser keeps whose ads it asks for, so that pages know whose to show."""
+        if self.tenants.open:
+            kept = tenant.encode().hex()
+            answer.set_cookie(TENANT_COOKIE, kept, path=base_of(request), httponly=True, samesite="strict")
+        return answer
+
     def language_for(self, request: Request) -> Language:
         """As chosen on the page, or else as the browser prefers."""
         chosen = request.query_params.get("language") or request.cookies.get(LANGUAGE_COOKIE)
@@ -65,3 +73,12 @@ def wants_page(request: Request) -> bool:
     """Whether a browser asks, not a program."""
     accepted = request.headers.get("accept", "")
     return "text/html" in accepted and not accepted.startswith("application/json")
+
+
+def remembered(request: Request) -> str | None:
+    """The tenant of this browser's last order, at an open door."""
+    try:
+        tenant = bytes.fromhex(request.cookies.get(TENANT_COOKIE, "")).decode()
+    except ValueError:
+        return None
+    return tenant if is_tenant(tenant) else None

@@ -16,7 +16,7 @@ from adstudio.door.upload import read_form
 from pgbaton.web.access import Brake
 
 YEAR = 365 * 86400
-MOST_BODY = 16 * 1024  # bytes
+MOST_BODY, SECONDS = 16 * 1024, 30  # of a form with a token
 
 _brake = Brake()
 
@@ -30,7 +30,7 @@ async def sign_in(desk: Desk, request: Request) -> Response:
     """A session for a tenant's token."""
     refuse_other_sites(request)
     address = request.client.host if request.client else ""
-    texts = (await read_form(request, MOST_BODY, 30)).texts
+    texts = (await read_form(request, MOST_BODY, SECONDS)).texts
     back = _back(request, texts.get("back", ""))
     if _brake.wait(address) > 0:
         return page(desk, request, "sign_in.html", 429, fault="token.slow", back=back)
@@ -46,7 +46,7 @@ async def sign_in(desk: Desk, request: Request) -> Response:
 async def sign_out(desk: Desk, request: Request) -> Response:
     """The browser forgets its session."""
     refuse_other_sites(request)
-    refuse_foreign_forms(request, desk.tenants, (await read_form(request, MOST_BODY, 30)).texts.get("csrf", ""))
+    refuse_foreign_forms(request, desk.tenants, (await read_form(request, MOST_BODY, SECONDS)).texts.get("csrf", ""))
     answer = RedirectResponse(f"{base_of(request)}/sign-in", 303)
     _set(answer, request, SESSION_COOKIE, "", 0)
     return answer

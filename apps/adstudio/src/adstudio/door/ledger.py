@@ -61,6 +61,18 @@ async def photo(db: asyncpg.Connection, ad: Ad) -> Kept | None:
     return _kept(await db.fetchrow(_sql("photo"), ad.job_id, ad.tenant_id))
 
 
+async def brand(db: asyncpg.Connection, tenant: str) -> dict[str, Any]:
+    """The tenant's brand kit as it is stored; of one that has none, nothing in every place."""
+    row = await db.fetchrow(_sql("brand"), tenant)
+    return dict(row) if row else dict.fromkeys(("name", "colour", "accent", "logo", "font"))
+
+
+async def save_brand(db: asyncpg.Connection, tenant: str, kit: Mapping[str, Any]) -> None:
+    """Replace it."""
+    parts = [kit[name] for name in ("name", "colour", "accent", "logo", "font")]
+    await db.execute(_sql("save_brand"), tenant, *parts)
+
+
 async def decide(
     db: asyncpg.Connection, ad: Ad, approved: bool, reason: str, chosen: Mapping[str, int]
 ) -> datetime | None:

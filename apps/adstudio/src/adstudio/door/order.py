@@ -9,7 +9,7 @@ from adstudio.vision.ad_copy import LONGEST, AdCopy, copy_of_fields
 from adstudio.vision.copy_roles import read_copy
 from adstudio.vision.copytext import has_hangul, says_something
 from adstudio.vision.errors import InputError, Language
-from adstudio.vision.formats import DEFAULT, FORMATS
+from adstudio.vision.formats import chosen
 
 ROLES = tuple(LONGEST)
 
@@ -70,10 +70,4 @@ def no_tenant() -> OrderError:
 
 def _formats(given: Sequence[str]) -> tuple[str, ...]:
     asked = [name.strip() for text in given for name in text.split(",") if name.strip()]
-    unknown = sorted({name for name in asked if name not in FORMATS})
-    if unknown:
-        named, known = ", ".join(unknown)[:100], ", ".join(FORMATS)
-        raise OrderError(
-            f"알 수 없는 형식입니다: {named}. 쓸 수 있는 형식: {known}.", f"Unknown format: {named}. There are {known}."
-        )
-    return tuple(dict.fromkeys(asked)) or tuple(DEFAULT)
+    return tuple(format_.name for format_ in chosen([name[:40] for name in asked[:40]]))

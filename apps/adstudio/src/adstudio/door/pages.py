@@ -9,17 +9,16 @@ from starlette.responses import JSONResponse, Response
 
 from adstudio.door import ledger
 from adstudio.door.ad import STEPS, Ad, State, copy_of, state_of
-from adstudio.door.desk import Desk, base_of, wants_page
+from adstudio.door.desk import Desk, base_of, remembered, wants_page
 from adstudio.door.leaving import job_of
 from adstudio.door.order import ROLES
 from adstudio.door.render import page
-from adstudio.door.tenants import TENANT_COOKIE, is_tenant
 from adstudio.vision.formats import DEFAULT, FORMATS
 
 
 async def overview(desk: Desk, request: Request) -> Response:
     """A tenant's newest ads; for browsers with a form for the next."""
-    tenant = desk.tenants.asking(request) or _remembered(request)
+    tenant = desk.tenants.asking(request) or remembered(request)
     rows = await desk.query(ledger.newest, tenant) if tenant else []
     listed = [_line(row, base_of(request)) for row in rows]
     if not wants_page(request):
@@ -62,12 +61,3 @@ def _line(row: Any, base: str) -> dict[str, Any]:
         "headline": copy.get("headline", "")[:200],
         "created_at": row["created_at"].isoformat(),
     }
-
-
-def _remembered(request: Request) -> str | None:
-    """The tenant of this browser's last order, at an open door."""
-    try:
-        tenant = bytes.fromhex(request.cookies.get(TENANT_COOKIE, "")).decode()
-    except ValueError:
-        return None
-    return tenant if is_tenant(tenant) else None

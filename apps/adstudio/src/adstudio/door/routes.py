@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from adstudio.door import coming, deciding, entering, leaving, pages, statics
+from adstudio.door import branding, coming, deciding, entering, leaving, pages, statics
 from adstudio.door.answers import fault, with_headers
 from adstudio.door.desk import Desk, wants_page
 from adstudio.door.upload import TooLarge
@@ -31,6 +32,8 @@ class Door(APIRouter):
         add("/sign-in", entering.sign_in, "POST", None)
         add("/sign-out", entering.sign_out, "POST", None)
         add("/language", entering.language, "GET", None)
+        add("/brand", branding.kit, "GET", "A tenant's brand kit. A form, for browsers.")
+        add("/brand", branding.save, "POST", "Replace it: name, colour, accent, logo (PNG), font (multipart).")
         add("/{job}", pages.one, "GET", "An ad: where it is, its verdict, its pictures. A page, for browsers.")
         add("/{job}/photo", leaving.photo, "GET", "The photo that it is made of.")
         add("/{job}/pictures/{format}/{place}", leaving.picture, "GET", "One picture; `?save=1` to keep it as a file.")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from fastapi import HTTPException
 from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException as HTTPRefusal
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive
 
@@ -29,11 +30,18 @@ class TooLarge(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A form's texts, the last of each name, and its photo; ``repeated``: every value of each name."""
+    """A form's texts, the last of each name, and its files; ``repeated``: every value of each name."""
 
     texts: Mapping[str, str]
     repeated: Mapping[str, list[str]]
-    photo: bytes | None
+    files: Mapping[str, bytes]
+
+    def tenant(self, asking: str | None) -> str:
+        """Whose the form is; raises 403 where it says another tenant than asks."""
+        said = self.texts.get("tenant") or self.texts.get("tenant_id") or asking or ""
+        if asking is not None and said != asking:
+            raise HTTPException(403, "fault.tenant")
+        return said
 
 
 @dataclass
@@ -55,8 +63,8 @@ class Uploads:
             self.under_way -= 1
 
 
-async def read_form(request: Request, most: int = MOST_BODY, seconds: float = SECONDS) -> Form:
-    """The form in the body.
+async def read_form(request: Request, most: int, seconds: float = SECONDS, files: Sequence[str] = ()) -> Form:
+    """The form in the body, with those ``files``.
 
     Raises :class:`TooLarge`, and ``HTTPException``: 422 for what is no form, 408 for one that does not come to an end.
     """
@@ -68,29 +76,29 @@ async def read_form(request: Request, most: int = MOST_BODY, seconds: float = SE
     counted = Request(request.scope, _counting(request.receive, most))
     try:
         async with asyncio.timeout(seconds):
-            form = await counted.form(max_files=1, max_fields=MOST_FIELDS, max_part_size=MOST_FIELD)
+            form = await counted.form(max_files=len(files), max_fields=MOST_FIELDS, max_part_size=MOST_FIELD)
     except TimeoutError:
         raise HTTPException(408, f"the form did not come to its end within {seconds:g} s") from None
     except ClientDisconnect:
         raise HTTPException(400, "the form broke off") from None
-    except HTTPException as error:
+    except HTTPRefusal as error:
         raise HTTPException(422, f"the form cannot be read: {error.detail}") from None
     try:
-        return await _plain(form)
+        return await _plain(form, files)
     finally:
         await form.close()
 
 
-async def _plain(form: FormData) -> Form:
+async def _plain(form: FormData, names: Sequence[str]) -> Form:
     repeated: dict[str, list[str]] = {}
-    photo = None
+    files: dict[str, bytes] = {}
     for name, value in form.multi_items():
         if isinstance(value, UploadFile):
-            if name == "photo":
-                photo = await value.read()
+            if name in names and (value.filename or value.size):  # a browser sends what was left empty, too
+                files[name] = await value.read()
         else:
             repeated.setdefault(name, []).append(value)
-    return Form({name: values[-1] for name, values in repeated.items()}, repeated, photo)
+    return Form({name: values[-1] for name, values in repeated.items()}, repeated, files)
 
 
 def _counting(receive: Receive, most: int) -> Receive:

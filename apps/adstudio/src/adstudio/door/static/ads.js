@@ -26,7 +26,7 @@ async function watch() {
 // Sent by script, a form that is refused keeps what was typed into it.
 async function send(event) {
   const form = event.target;
-  if (form.id !== "order" && form.id !== "decision") return;
+  if (!["order", "decision", "brand"].includes(form.id)) return;
   event.preventDefault();
   const fault = form.querySelector("#fault");
   const button = event.submitter;
