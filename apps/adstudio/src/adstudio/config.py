@@ -43,6 +43,7 @@ class AppSettings(BaseSettings):
     without either the two LLaVA stages use measured checks that call themselves that. ``yolo_model`` is the path of a
     YOLO file (ONNX, or .pt for ``ultralytics``) to use instead of the shipped detector, ``yolo_classes`` what of it
     counts. ``assets``: a folder or ``s3://bucket/prefix`` to keep pictures in; without one they are in the database.
+    ``ads_tokens``: who may ask for which tenant's ads; without them a request's own word counts.
     The operators' page is at ``/admin`` where one of its tokens is set: ``pgbaton_web_token`` for who may act,
     ``pgbaton_web_viewer_token`` for who may look.
     """
@@ -70,8 +71,21 @@ class AppSettings(BaseSettings):
     yolo_classes: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)] = ()
     yolo_threshold: float | None = Field(default=None, gt=0, lt=1)
     assets: str | None = Field(default=None, validation_alias="ADSTUDIO_ASSETS")
+    ads_tokens: SecretStr | None = None
     pgbaton_web_token: SecretStr | None = None
     pgbaton_web_viewer_token: SecretStr | None = None
+
+    @property
+    def tenants(self) -> dict[str, str]:
+        """Tokens by tenant, from ``ads_tokens``: ``acme=its-token, globex=another``. Raises :class:`ConfigError`."""
+        if self.ads_tokens is None:
+            return {}
+        pairs = [one.partition("=") for one in self.ads_tokens.get_secret_value().split(",") if one.strip()]
+        if not all(sign for _, sign, _ in pairs):
+            raise ConfigError("ADS_TOKENS: must be tenant=token, and commas between several")
+        if len({tenant.strip() for tenant, _, _ in pairs}) < len(pairs):
+            raise ConfigError("ADS_TOKENS: a tenant is named twice")
+        return {tenant.strip(): token.strip() for tenant, _, token in pairs}
 
     @property
     def title(self) -> str:

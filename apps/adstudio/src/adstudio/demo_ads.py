@@ -10,10 +10,10 @@ from pathlib import Path
 
 from adstudio.pipeline import ad_creative
 from adstudio.studio import ASSETS, FONT
-from adstudio.vision.setting_text import drawable
 from adstudio.vision.errors import CopyError, PhotoError
 from adstudio.vision.font import covered
 from adstudio.vision.photo import MAX_BYTES, open_photo
+from adstudio.vision.setting_text import drawable
 from pgbaton.errors import ConfigError
 
 STEPS = tuple(stage.step for stage in ad_creative().in_order)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import asyncpg
 import numpy as np
 import pytest
-from app_process import App, Jobs, photo, serving, start
+from app_process import App, Jobs, photo, png_that_claims, serving, start
 from PIL import Image
 
 ROCKET = photo("rocket")
@@ -28,16 +27,6 @@ def saved(picture: Image.Image, kind: str, **options: object) -> bytes:
 
 def rocket(mode: str = "RGB") -> Image.Image:
     return Image.open(io.BytesIO(ROCKET)).convert(mode)
-
-
-def png_that_claims(width: int, height: int) -> bytes:
-    """A PNG of a few bytes whose header promises pixels without end."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
-
-    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 2, 0, 0, 0])
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
 
 
 def filled() -> bytes:
