@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import asyncpg
 import numpy as np
 import pytest
-from app_process import App, Jobs, photo, serving, start
+from app_process import App, Jobs, photo, png_that_claims, serving, start
 from PIL import Image
 
 ROCKET = photo("rocket")
@@ -28,16 +27,6 @@ def saved(picture: Image.Image, kind: str, **options: object) -> bytes:
 
 def rocket(mode: str = "RGB") -> Image.Image:
     return Image.open(io.BytesIO(ROCKET)).convert(mode)
-
-
-def png_that_claims(width: int, height: int) -> bytes:
-    """A PNG of a few bytes whose header promises pixels without end."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
-
-    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 2, 0, 0, 0])
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
 
 
 def filled() -> bytes:
@@ -140,15 +129,18 @@ def listed(fed: dict[str, str], app_database: str, tmp_path_factory: pytest.Temp
 
 
 @pytest.mark.parametrize("name", BAD)
-async def test_what_cannot_be_used_is_tried_five_times_and_then_says_why(
+async def test_what_cannot_be_used_is_tried_once_and_says_why(
     fed: dict[str, str], listed: dict[str, Any], jobs: Jobs, name: str
 ) -> None:
     bad, job = BAD[name], fed[name]
     assert await jobs.at(job) == (bad.stage, "failed")
-    assert (await jobs.dispatches(job))[-1] == (bad.stage, "dead", 5)
+    assert (await jobs.dispatches(job))[-1] == (bad.stage, "dead", 1)
     told = listed[name]
-    assert (told["stage"], told["http_status"]) == (bad.stage, 500)
-    assert str(told["error"]).startswith("HTTP 500 Stage failed: ")
+    assert (told["stage"], told["http_status"]) == (bad.stage, 422)
+    assert str(told["error"]).startswith("HTTP 422 Stage refused: ")
+    note = await jobs.db.fetchrow("SELECT step, sentence, final FROM ad_notes WHERE job_id = $1", job)
+    assert (note["step"], note["final"]) == (bad.stage, True)
+    assert note["sentence"] in str(told["error"])
     assert bad.says in str(told["error"])
     assert await jobs.db.fetchval("SELECT photo FROM ad_inputs WHERE job_id = $1", job) == bad.photo
 
@@ -185,9 +177,8 @@ async def test_a_photo_that_its_subject_fills_is_refused_by_the_planner(app: App
     job = await jobs.add(filled(), "Made to go further than anyone has gone before")
     await jobs.until_settled([job], 30)
     assert await jobs.at(job) == ("planner", "failed")
-    await jobs.until_tried(job)
     error = """SELECT error FROM pgbaton.attempts t JOIN pgbaton.dispatches d ON d.id = t.dispatch_id
-                WHERE job_key = $1 AND outcome = 'failed' AND error IS NOT NULL"""
+                WHERE job_key = $1 AND outcome = 'rejected' AND error IS NOT NULL"""
     assert "The subject leaves no room: " in await jobs.db.fetchval(error, job)
 
 
