@@ -13,18 +13,18 @@ from adstudio.vision.measured import check
 from adstudio.vision.shapes import Check
 
 MOST_OCCLUDED: Final = 0.12  # mean of the judge's own map under the type
-MOST_UNREST: Final = 6.5  # grey levels a view pixel under the type, tint included
+MOST_UNREST: Final = 2.5  # grey levels a view pixel under the type, tint included
 MIN_CONTRAST: Final = 4.5  # WCAG 2.2, 1.4.3
 MIN_CONTRAST_LARGE: Final = 3.0
 LARGE: Final = 18.66  # pixels as seen: WCAG's large text, 14 pt bold
 LEAST_SEEN: Final = 8.0  # pixels as seen: the least type that a phone shows legibly
 LEAST_SEEN_LEGAL: Final = 6.0
 MOST_RAGGED: Final = 0.02  # of the ad's width, between the lines' left ends or middles
-SPACE: Final = (0.05, 0.62)  # share of the ad that the block of type takes up
+SPACE: Final = (0.033, 0.62)  # share of the ad that the block of type takes up
 HIERARCHY: Final = (1.45, 4.2)  # headline over sub line
 LEAST_OFFER: Final = 0.68  # offer over headline
 MOST_BREAKS: Final = 2.6  # sum of the penalties of the line breaks
-LEAST_KEPT: Final = 0.75  # of what a detector sees for sure, or of what the copy speaks of
+LEAST_KEPT: Final = 0.82  # of what a detector sees for sure, or of what the copy speaks of
 LEAST_READ: Final = 0.8  # likeness of what OCR reads to what was meant
 LEAST_READ_SMALL: Final = 0.7  # the same of headline and offer at the width at which the ad is seen
 MOST_ENLARGED: Final = 1.55

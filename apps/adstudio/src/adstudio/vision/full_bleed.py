@@ -21,10 +21,11 @@ from adstudio.vision.type_block import Block, Scale, set_block
 from adstudio.vision.windows import KEPT, MOST_ENLARGED, View, is_cut, subject_middle, views
 
 MOST_OCCLUDED: Final = 0.012  # mean weight under the block and its clearance
-MOST_UNREST: Final = 5.0  # grey levels a view pixel under the block
+MOST_UNREST: Final = 2.2  # grey levels a view pixel under the block
 MOST_SPREAD: Final = 52.0  # grey levels, standard deviation under the block: more is light and shade at once
 _CLEARANCE: Final = 0.35  # ems of the headline around the block
 _VIEWED: Final = 360  # pixels, the short side of a phone's view: unrest is what such a view shows
+_SUBJECT_LARGE: Final = 0.2  # of the picture: a subject that is larger gains nothing more
 _LOOKED_INTO: Final = 14  # of the best places, for which the tint is worked out
 _ON_AXIS: Final = 0.06  # of the width: a subject this near the middle is symmetrical
 
@@ -93,12 +94,25 @@ def _places(view: View, columns: list[Block], scene: Scene, format_: Format) -> 
                     - 8 * occluded
                     - 0.11 * unrest
                     - 0.12 * max(0.0, block.badness)
-                    + (0.1 if top == safe.top else 0.06 if top == max(tops) else 0.0)
+                    + _height_bonus(top, tops, format_)
+                    + 0.5 * min(1.0, _subject_share(scene, view) / _SUBJECT_LARGE)
                     - 0.12 * view.is_extended(scene)
                     + 0.25 * min(1.0, view.width * view.height / (scene.width * scene.height))
                     - (0.5 if left > safe.left and align == "left" else 0.0)
                 )
                 yield _Place(view, block, placed, align, occluded, unrest, score)
+
+
+def _height_bonus(top: float, tops: set[float], format_: Format) -> float:
+    """Type begins at the top of an upright ad; beside a picture it stands in the middle."""
+    if format_.lies:
+        return 0.1 if min(tops) < top < max(tops) else 0.0
+    return 0.1 if top == min(tops) else 0.06 if top == max(tops) else 0.0
+
+
+def _subject_share(scene: Scene, view: View) -> float:
+    """How much of the picture the subject takes up, 0 to 1; where there is none, the view is what matters."""
+    return scene.subject.area / (view.width * view.height) if scene.subject else _SUBJECT_LARGE
 
 
 def _alignments(block: Block, safe: Box, format_: Format, on_axis: bool) -> Iterator[tuple[Alignment, float, float]]:

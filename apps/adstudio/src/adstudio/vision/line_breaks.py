@@ -24,6 +24,7 @@ Measure = Callable[[str], float]
 ACCEPTABLE: Final = 2.0
 """The sum of penalties above which a setting looks wrong."""
 
+_OWN_LINE_DIVIDED: Final = 1.5
 _MOST_WORDS: Final = 14  # of a text whose every division is tried; longer ones are set as running text
 _BINDS_NEXT: Final = frozenset(
     "한 두 세 네 첫 이 그 저 각 새 이번 지난 다음 최대 연 월 단 오직 최저 약 더 안 못 잘 꼭 딱 참 온 매 전 총 제 내 네 우리 모든 어느 어떤".split()
@@ -128,6 +129,7 @@ def _authors(own: list[str], measure: Measure, limit: float, most: int) -> Broke
         if part is None:
             return None
         lines += part.lines
+        badness += _OWN_LINE_DIVIDED * (len(part.lines) > 1)
         badness += max(0.0, part.badness)
     return Broken(tuple(lines), badness) if len(lines) <= most else None
 

@@ -25,8 +25,10 @@ from adstudio.vision.shapes import Box, Rgb
 from adstudio.vision.subject import SubjectModel
 
 _LOOK: Final = 480  # pixels of the longer side
+_INSIDE: Final = 0.5  # of the network's map
+_LEAST_SUBJECT, _MOST_SUBJECT = 0.01, 0.35  # of the photo: less is noise, more is a view, of which any part will do
 _SURE: Final = 0.65  # probability of a thing that the copy does not speak of
-_NAMED_SURE: Final = 0.45
+_NAMED_SURE: Final = 0.45  # and of one that it does
 _STANDS_OUT: Final = 2.6  # times the mean distance in colour, from which a pixel stands out as much as a subject
 
 
@@ -41,10 +43,14 @@ class SecondLook:
     model: SubjectModel
 
     @cached_property
+    def _learnt(self) -> NDArray[np.float32]:
+        """The network's map of the mirrored photo; half a second of one core."""
+        return self.model.map(np.ascontiguousarray(self.small[:, ::-1]))[:, ::-1]
+
+    @cached_property
     def subject(self) -> NDArray[np.float32]:
-        """The map, 0 to 1; half a second of one core."""
-        mirrored = np.ascontiguousarray(self.small[:, ::-1])
-        learnt = self.model.map(mirrored)[:, ::-1]
+        """The map, 0 to 1."""
+        learnt = self._learnt
         return np.asarray(np.maximum(np.where(learnt > 0.5, learnt, 0), 0.5 * standing_out(self.small)), np.float32)
 
     def under(self, layout: Layout, box: Box) -> float:
@@ -53,14 +59,21 @@ class SecondLook:
         return float(part.sum()) / max(1.0, self._pixels(layout, box)) if part.size else 0.0
 
     def kept(self, layout: Layout) -> float:
-        """The share of the things that the layout shows, 0 to 1; 1 where no thing is known."""
+        """The share of the things that the layout shows, 0 to 1; where no thing and no face is known, of the subject."""
         height, width = self.small.shape[:2]
         window = layout.window
         view = Box(
             round(window.left * width), round(window.top * height), round(window.right * width), round(window.bottom * height)
         )
         total = sum(thing.area for thing in self.things)
-        return sum(intersection(thing, view) for thing in self.things) / total if total else 1.0
+        seen = sum(intersection(thing, view) for thing in self.things) / total if total else 1.0
+        if self.faces or self.things:
+            return seen
+        learnt = self._learnt > _INSIDE
+        if not _LEAST_SUBJECT < float(learnt.mean()) < _MOST_SUBJECT:
+            return 1.0
+        inside = learnt[max(0, view.top) : max(0, view.bottom), max(0, view.left) : max(0, view.right)]
+        return float(inside.sum()) / float(learnt.sum())
 
     def faces_in(self, layout: Layout) -> list[Box]:
         """The faces that the layout shows, in pixels of the ad; one that is cut reaches beyond the pane."""

@@ -96,7 +96,7 @@ def _layout(division: _Division, block: Block, view: View, scene: Scene, format_
         0.72 * block.size / format_.headline[1] / format_.short
         - 0.12 * max(0.0, block.badness)
         - 3.0 * max(0.0, KEPT - view.kept)
-        - 0.2 * cut
+        - 0.45 * cut
         - 0.5 * max(0.0, 0.55 - filled)
         - 0.15 * view.is_extended(scene)
         + 0.5 * (division.pane.width * division.pane.height) / (format_.width * format_.height)

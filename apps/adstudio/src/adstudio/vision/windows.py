@@ -63,8 +63,9 @@ def views(scene: Scene, ratio: float, sizes: tuple[float, ...] = _SIZES) -> Iter
     total = float(scene.weight_sums[-1, -1])
     for size in sizes:
         width, height = cover_width * size, cover_width * size / ratio
-        for left in _starts(scene.width, width, "left" in scene.plain, "right" in scene.plain):
-            for top in _starts(scene.height, height, "top" in scene.plain, "bottom" in scene.plain):
+        across, down = _anchors(scene, width, height)
+        for left in _starts(scene.width, width, "left" in scene.plain, "right" in scene.plain, across):
+            for top in _starts(scene.height, height, "top" in scene.plain, "bottom" in scene.plain, down):
                 if _cuts_a_face(scene, left, top, left + width, top + height):
                     continue
                 kept = _sum(scene, left, top, left + width, top + height) / total if total > 1 else 1.0
@@ -107,8 +108,20 @@ def subject_middle(scene: Scene) -> tuple[float, float]:
     return (box.left + box.right) / 2, (box.top + box.bottom) / 2
 
 
-def _starts(length: int, side: float, plain_low: bool, plain_high: bool) -> list[float]:
-    """Where a side may begin: inside the photo, or beyond a plain end of it."""
+def _anchors(scene: Scene, width: float, height: float) -> tuple[list[float], list[float]]:
+    """Where a window begins that has the subject in its middle, or just inside one of its edges."""
+    box = scene.subject
+    if box is None:
+        return [], []
+    air = _AIR * max(scene.width, scene.height)
+    return (
+        [(box.left + box.right - width) / 2, box.left - air, box.right + air - width],
+        [(box.top + box.bottom - height) / 2, box.top - air, box.bottom + air - height],
+    )
+
+
+def _starts(length: int, side: float, plain_low: bool, plain_high: bool, anchors: list[float]) -> list[float]:
+    """Where a side may begin: inside the photo, or beyond a plain end of it; a grid, and the ``anchors`` within it."""
     slack = length - side
     low = min(0.0, slack) if plain_low else 0.0
     high = max(0.0, slack) if plain_high else slack
@@ -118,7 +131,9 @@ def _starts(length: int, side: float, plain_low: bool, plain_high: bool) -> list
         low, high = (slack if plain_low else 0.0), (0.0 if plain_high else slack)
     if high < low:
         low, high = high, low
-    return [low] if high - low < 1 else [float(v) for v in np.linspace(low, high, _STEPS)]
+    if high - low < 1:
+        return [low]
+    return sorted({*(float(v) for v in np.linspace(low, high, _STEPS)), *(v for v in anchors if low < v < high)})
 
 
 def _cuts_a_face(scene: Scene, left: float, top: float, right: float, bottom: float) -> bool:
