@@ -81,7 +81,7 @@ def read_folder(folder: Path) -> list[Entry]:
 
 
 def _entry(photos: Path, one: dict[str, object]) -> Entry:
-    texts = {key: str(one[key]) for key in ("copy", *_ROLES) if key in one}
+    texts: dict[str, str] = {key: str(one[key]) for key in ("copy", *_ROLES) if key in one}
     formats = one.get("formats")
     brand = one.get("kit")
     return Entry(

@@ -12,6 +12,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+import cv2
+
 from adstudio.config import AppSettings
 from adstudio.store import Shelf, open_shelf
 from adstudio.vision.detector import Detector, load_detector
@@ -50,6 +52,7 @@ def open_studio(settings: AppSettings) -> Studio:
     Raises :class:`~adstudio.vision.errors.ModelError` where a file is missing or foreign, and
     :class:`~pgbaton.errors.ConfigError` where the store is.
     """
+    cv2.setNumThreads(1)  # the threads are ours: a stage has one
     return Studio(
         load_detector(settings.yolo_model, classes=settings.yolo_classes, threshold=settings.yolo_threshold),
         SubjectModel(ASSETS / "models" / "u2netp.onnx"),

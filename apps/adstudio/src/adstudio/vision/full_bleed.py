@@ -77,7 +77,7 @@ def _places(view: View, columns: list[Block], scene: Scene, format_: Format) -> 
     scale = view.width / format_.width
     on_axis = abs(subject_middle(scene)[0] - view.left - view.width / 2) < _ON_AXIS * view.width
     for block in columns:
-        tops = {safe.top, round(safe.top + (safe.height - block.height) / 2), round(safe.bottom - block.height)}
+        tops: set[float] = {safe.top, round(safe.top + (safe.height - block.height) / 2), round(safe.bottom - block.height)}
         for align, left, width in _alignments(block, safe, format_, on_axis):
             for top in sorted(tops):
                 placed = place(block, left, top, width, align)

@@ -75,8 +75,8 @@ def views(scene: Scene, ratio: float, sizes: tuple[float, ...] = _SIZES) -> Iter
 def best_view(scene: Scene, ratio: float) -> View | None:
     """The window that keeps most of what matters, with the subject well inside and near the middle."""
     found = list(views(scene, ratio, (1.0, 1.3, 1.7)))
-    whole = [view for view in found if view.kept >= KEPT and not is_cut(scene, view)]
-    ranked = whole or found
+    whole = [view for view in found if not is_cut(scene, view)]
+    ranked = [view for view in whole if view.kept >= KEPT] or whole or found
     return max(ranked, key=lambda view: _rank(scene, view), default=None)
 
 
