@@ -1,4 +1,4 @@
-"""What the door's routes say of themselves in ``/openapi.json``: they read their bodies by hand, so nothing else does."""
+"""What the door's routes say of themselves in ``/openapi.json``: no framework sees how they read their bodies."""
 
 from __future__ import annotations
 
