@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncpg
 
+from pgbaton import sql
 from pgbaton.errors import AttachError
 from pgbaton.model import DONE, FAILED, RUNNING, Pipeline
 from pgbaton.table import JobTable, columns_of, quoted
@@ -40,9 +41,9 @@ async def check_fits(conn: asyncpg.Connection, pipeline: Pipeline, table: JobTab
 async def _refuses(conn: asyncpg.Connection, name: str, kind: str, check: str, word: str) -> bool:
     """Whether a CHECK of this column alone is false for ``word``; one that cannot be asked so refuses nothing."""
     condition = check.removeprefix("CHECK ").removesuffix(" NOT VALID").removesuffix(" NO INHERIT")
+    query = sql.render(sql.read("install/refuses.sql"), {"condition": condition, "type": kind, "column": quoted(name)})
     try:
-        # The condition is the catalogue's text of the table's own constraint.
-        said = await conn.fetchval(f"SELECT {condition} FROM (SELECT $1::text::{kind} AS {quoted(name)}) AS row", word)
+        said = await conn.fetchval(query, word)
     except asyncpg.PostgresError:
         return False
     return said is False
