@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 
 import asyncpg
 
-from pgbaton import insights, sql
+from pgbaton import sql
 from pgbaton.database import check_migrated, pooled
 from pgbaton.errors import AttachError, NotMigrated
+from pgbaton.table import table_of
 from pgbaton.install.attach import TRIGGERS, trigger_body_md5
 
 CLOCK_TOLERANCE = 5.0
@@ -70,8 +71,8 @@ async def _triggers(conn: asyncpg.Connection) -> AsyncIterator[Finding]:
 
 async def _expected(conn: asyncpg.Connection, pipeline: str) -> str | None:
     try:
-        table = await insights.table_of(conn, pipeline)
-        routes = await conn.fetch(sql.read("read/routes.sql"), pipeline)
+        table = await table_of(conn, pipeline)
+        routes = await conn.fetch(sql.read("install/routes.sql"), pipeline)
         return trigger_body_md5(replace(table, routes=tuple((r["step"], r["after"]) for r in routes)))
     except AttachError:
         return None
@@ -122,7 +123,7 @@ async def _hears_itself(conn: asyncpg.Connection) -> bool:
 
 async def _invariants(conn: asyncpg.Connection) -> AsyncIterator[Finding]:
     for row in await conn.fetch(sql.read("read/pipelines.sql")):
-        table = await insights.table_of(conn, row["name"])
+        table = await table_of(conn, row["name"])
         for broken in await conn.fetch(table.query("read/invariants"), row["name"]):
             yield Finding(
                 "invariant_broken",

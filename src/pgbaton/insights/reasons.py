@@ -39,9 +39,9 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "{stage} 단계에서 {attempts}회 시도 후 포기: {error}",
         "dead at {stage} after {attempts} attempts: {error}",
     ),
-    "in_inbox": (
-        "변경이 곧 반영됩니다 (격리 수준이 높은 트랜잭션에서 온 변경)",
-        "its last change waits to be applied (it came from a transaction above READ COMMITTED)",
+    "moved_on": (
+        "행이 ({step}, {status})(으)로 옮겨졌습니다. 다음에 워커가 확인할 때 {stage} 호출이 끝납니다",
+        "its row was moved to ({step}, {status}): the call of {stage} ends when a worker next looks",
     ),
     "dispatch_missing": (
         "{stage} 단계를 호출할 상태이지만 트리거가 변경을 보지 못했습니다 (pgbaton reconcile)",
@@ -133,8 +133,10 @@ def reason(f: Mapping[str, Any]) -> Explanation:
     """Why, from a record of ``read/standing.sql``."""
     if not f["present"]:
         return Explanation("gone", False)
-    if f["in_inbox"]:
-        return Explanation("in_inbox", True)
+    if f["state"] in ("running", "available", "retryable") and not f["in_place"]:
+        return Explanation(
+            "moved_on", f["any_worker"], {"stage": f["stage"], "step": f["step"], "status": f["status"]}
+        )
     if f["state"] == "running":
         return _running(f)
     if f["state"] in ("available", "retryable"):

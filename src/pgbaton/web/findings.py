@@ -14,7 +14,6 @@ NEAR_TIMEOUT = 0.5
 """Share of its timeout that a stage's work may take at p95 before that is worth a word."""
 LATELY = 300.0
 """Seconds for which a lost worker that holds nothing any more is still told of."""
-MUCH_INBOX = 100
 LOUD_RETRIES = 1
 
 
@@ -54,8 +53,6 @@ def _found(seen: Overview) -> Iterator[Finding]:
         )
     for stage in seen.stages:
         yield from _of_stage(seen, stage)
-    if seen.inbox > MUCH_INBOX:
-        yield Finding("warn", "inbox", {"count": seen.inbox})
 
 
 def _lost_workers(seen: Overview) -> Iterator[Finding]:
