@@ -62,8 +62,8 @@ screenshots: $(STAMP) ## pictures of the page, into docs/images (needs Chromium)
 operations: $(STAMP) ## break a running app-yh in five ways and mend it from the page, with pictures (needs Chromium)
 	$(BIN)/python tests/browser/operations.py docs/images
 
-schema: $(STAMP) ## after a migration or a change of the trigger: write down the SQL that comes of it
-	$(BIN)/python tests/schema_dump.py
+schema: $(STAMP) ## after a change of sql/tables, protocol.sql or the trigger: write db/init/02_… again
+	$(BIN)/python tools/write_init_sql.py
 
 lock: $(BIN)/uv ## bring constraints.txt up to date
 	printf '%s\n' '-e .[web,embedded]' '-e apps/adstudio' uv | \

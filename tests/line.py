@@ -103,16 +103,19 @@ class Line:
 
     async def make_due(self) -> None:
         """Let every backoff have passed."""
-        await self.db.execute(
-            "UPDATE pgbaton.dispatches SET available_at = clock_timestamp() WHERE state = 'retryable'"
-        )
+        await make_due(self.db)
 
     async def until_row(self, job: str, step: str, status: str, seconds: float = 15) -> None:
         await until(lambda: self._at(job, (step, status)), f"{job} at ({step}, {status})", seconds)
 
     async def until_settled(self, seconds: float = 15) -> None:
+        """Until no dispatch is open, and no look waits for a worker."""
+
         async def settled() -> bool:
-            query = "SELECT count(*) = 0 FROM pgbaton.dispatches WHERE settled_at IS NULL"
+            query = (
+                "SELECT NOT EXISTS (SELECT FROM pgbaton.dispatches WHERE settled_at IS NULL) "
+                "   AND NOT EXISTS (SELECT FROM pgbaton.due) AND NOT EXISTS (SELECT FROM pgbaton.calls)"
+            )
             return bool(await self.db.fetchval(query))
 
         await until(settled, "every dispatch settled", seconds)
@@ -125,6 +128,13 @@ class Line:
 
     async def _at(self, job: str, at: tuple[str, str]) -> bool:
         return await self.row(job) == at
+
+
+async def make_due(db: asyncpg.Pool) -> None:
+    """Let the backoff of every call that waits have passed; a parked one stays parked."""
+    await db.execute(
+        "UPDATE pgbaton.calls SET due_at = clock_timestamp() WHERE due_at IS NOT NULL AND due_at < pgbaton.parked()"
+    )
 
 
 async def until(true: Callable[[], Awaitable[bool]], what: str, seconds: float = 15) -> None:

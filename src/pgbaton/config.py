@@ -162,7 +162,7 @@ def _shown(value: object) -> str:
 
 
 def _sentences(error: ValidationError, place: str, named: Callable[[tuple[int | str, ...]], str] = _key) -> list[str]:
-    """One line for each fault: place, key, what is wrong, and the value unless it may hold a secret."""
+    """One line for each fault: place, key, the fault, and the value unless it may hold a secret."""
     faults = error.errors(include_url=False, include_context=False)
     lines = []
     for fault in faults:

@@ -1,4 +1,4 @@
-"""Connecting to Postgres, and saying clearly what is wrong when that fails. Never shows a password."""
+"""Connecting to Postgres, and saying clearly why that fails. Never shows a password."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ QUERY_TIMEOUT = 15.0
 
 SETTINGS = {
     "application_name": "pgbaton",
-    # The protocol is written for READ COMMITTED, whatever the database's default is.
+    # The protocol is written for READ COMMITTED, not for the database's default.
     "default_transaction_isolation": "read committed",
     # A row that a policy hides would look like a job that is gone: better an error than a cancelled dispatch.
     "row_security": "off",
-    # A worker that is frozen in the middle of something must not hold what others wait for.
+    # A worker that is frozen in a transaction must not hold locks that others wait for.
     "idle_in_transaction_session_timeout": "10s",
     "lock_timeout": "10s",
 }
@@ -135,7 +135,7 @@ class ThroughPooler(Impatient):
     """A connection whose every statement is a transaction of its own.
 
     Behind a transaction pooler the parse and the execution of one statement may reach two different servers,
-    where an unnamed statement is somebody else's; a transaction keeps them together.
+    where an unnamed statement is another session's; a transaction keeps them together.
     """
 
     async def fetch(self, query: str, *args: Any, **options: Any) -> list[asyncpg.Record]:
@@ -201,7 +201,7 @@ async def _open(database_url: str) -> asyncpg.Connection:
         if "startup parameter" not in str(error):
             raise
     else:
-        # Where nothing comes any more not even a cancellation ends a query: only the end of its connection does.
+        # If the server is silent, cancelling hangs too; terminate the connection instead.
         cut = asyncio.get_running_loop().call_later(CONNECT_TIMEOUT, conn.terminate)
         try:
             transaction = conn.transaction()

@@ -1,4 +1,4 @@
-"""What is said in the log: fixed event names, a text in Korean or English, and fields that hold no payload.
+"""The log: fixed event names, a text in Korean or English, and fields that hold no payload.
 
 Operators grep the texts and programs the names, so neither may change.
 """

@@ -33,7 +33,7 @@ OPEN = (State.AVAILABLE, State.RUNNING, State.RETRYABLE)
 
 
 class Outcome(StrEnum):
-    """What came of an attempt. ``accepted`` and ``unknown`` are not the end of it: the stage may work on."""
+    """How an attempt ended. ``accepted`` and ``unknown`` are not the end of it: the stage may work on."""
 
     COMPLETED = "completed"
     FAILED = "failed"
@@ -50,7 +50,7 @@ class Outcome(StrEnum):
 
 
 class Advance(StrEnum):
-    """Who writes ``running`` and ``done`` into the row: the stage itself, or the engine on its behalf."""
+    """The writer of ``running`` and ``done``: the stage itself, or the engine on its behalf."""
 
     STAGE = "stage"
     ENGINE = "engine"
@@ -218,7 +218,8 @@ class Row:
 class Dispatch:
     """One duty to call one stage for one job, as it was claimed, with the job's row beside it.
 
-    ``attempt`` names the call that may settle it. ``run``: the first dispatch of this run of the job. ``probing``: it
+    ``attempt`` names the call that may settle it. ``run``: the first dispatch of this run of the job. ``made``: when it
+    was made, in microseconds since 1970 by the database's clock. ``probing``: it
     was claimed to find out whether its stage, which was down, is back. ``waited``: seconds between due and claimed.
     """
 
@@ -228,6 +229,7 @@ class Dispatch:
     attempt: int
     run: int
     row: Row
+    made: int = 0
     probing: bool = False
     waited: float = 0.0
 
@@ -235,6 +237,12 @@ class Dispatch:
     def name(self) -> tuple[int, int]:
         """What tells this attempt from all others: dispatch id and attempt."""
         return self.id, self.attempt
+
+    def idempotency_key(self, pipeline: str) -> str:
+        """The same for every attempt of this dispatch, and for no other.
+
+        An id alone repeats after a restore, and in another installation; together with the time it does not."""
+        return f"{pipeline}-{self.id}-{self.made:x}"
 
 
 def trace_id(pipeline: str, job_key: str, run: int) -> str:

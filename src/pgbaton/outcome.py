@@ -39,7 +39,7 @@ class Reply(StrEnum):
     REFUSED = "refused"  # no connection was made, so the stage saw nothing
     TIMEOUT = "timeout"
     LOST = "lost"  # the connection broke: the stage may have worked, or may work still
-    GARBLED = "garbled"  # what came back was not HTTP
+    GARBLED = "garbled"  # the answer was not HTTP
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Answer:
 
 
 class Verb(StrEnum):
-    """What is to be done with a call, and with its row."""
+    """An act on a call, and on its row."""
 
     CALL = "call"  # the row is where the stage expects it
     BEGIN = "begin"  # the engine writes (stage, running), then calls
@@ -136,7 +136,7 @@ def _decide_begun(answer: Answer) -> Decision:
         return Decision(Verb.WAIT, Outcome.UNKNOWN, answer.error)
     if answer.ok:
         return Decision(Verb.WAIT, Outcome.ACCEPTED)
-    # "Not now" from a stage that is at work, or a refusal at its door: somebody's earlier call is being served.
+    # "Not now" from a stage that is at work, or a refusal of the connection: an earlier call is being served.
     # A gateway's 502 or 504 says only that the gateway lost the stage, which may be working still.
     if status is None or status in _GATEWAY_LOST_IT or (status in _NOT_NOW and status != 503):
         return Decision(Verb.WAIT, Outcome.UNKNOWN, answer.error)
@@ -322,6 +322,8 @@ def resolve(job: Job, stages: Stages, answer: Answer | None = None, *, given_bac
     call = job.call
     decision = _of_call(job, call, stages, answer, given_back) if call else None
     newest = _newest(job, stages)
+    if newest is not None and decision is not None and decision.verb is Verb.ADVANCE:
+        decision = Decision(Verb.COMPLETE, decision.outcome)  # the row was put back by hand meanwhile: it stays there
     if call is None or decision is None:
         return _without_call(job, newest, stages)
     if decision.verb in (Verb.COMPLETE, Verb.CANCEL, Verb.ADVANCE):
@@ -354,9 +356,11 @@ def _of_call(job: Job, call: Call, stages: Stages, answer: Answer | None, given_
         decision = decide(stage, row, answer)
         late = decision.verb is Verb.DEFER and call.age > NOT_NOW_PATIENCE
         return Decision(Verb.FAIL, Outcome.FAILED, decision.error, down=decision.down) if late else decision
-    if given_back:
-        return decide_lost(stage, row, Outcome.RELEASED)
-    return _KEEP if call.alive else decide_lost(stage, row)
+    if call.alive and not given_back:
+        return _KEEP
+    if at is Place.FAILED and _failed_meanwhile(job, call):
+        return decide(stage, row, Answer(Reply.ANSWERED))
+    return decide_lost(stage, row, Outcome.RELEASED if given_back else Outcome.LOST)
 
 
 _KEEP = Decision(Verb.KEEP, Outcome.UNKNOWN)
@@ -373,13 +377,20 @@ def _passed(job: Job, stage: str, since: int) -> bool:
     return here or any(d.id > since and d.entered == (stage, DONE) for d in job.duties)
 
 
+def _failed_meanwhile(job: Job, call: Call) -> bool:
+    """Whether the row came to (stage, failed) in this attempt, and not before it: a look was left from there, as none is
+    by the engine's own writes."""
+    return call.seen is not None or any(d.entered == (call.stage, FAILED) for d in job.duties)
+
+
+_DUE = (Place.ENTRY, Place.BEGUN, Place.FAILED)
+
+
 def _newest(job: Job, stages: Stages) -> Duty | None:
-    """The duty that is still due: the row is where it entered, or its stage has been begun since by another caller."""
+    """The duty that is still due: the row is at its stage's entry, or another caller has begun the stage since."""
     since = job.call.id if job.call else 0
     for duty in sorted(_all_duties(job), key=lambda d: d.id, reverse=True):
-        if not duty.stage or duty.id <= since or job.row is None:
-            continue
-        if job.row.at == duty.entered or place(stages(duty.stage), job.row) in (Place.BEGUN, Place.FAILED):
+        if duty.stage and duty.id > since and place(stages(duty.stage), job.row) in _DUE:
             return duty
     return None
 

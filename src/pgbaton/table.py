@@ -18,7 +18,7 @@ def quoted(name: str) -> str:
 
 
 def literal(value: str | None) -> str:
-    """``value`` as an SQL string literal (or NULL), whatever ``standard_conforming_strings`` says."""
+    """``value`` as an SQL string literal (or NULL), under either setting of ``standard_conforming_strings``."""
     if value is None:
         return "NULL"
     doubled = value.replace("'", "''")
@@ -48,7 +48,7 @@ class JobTable:
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> Self:
-        """The table that ``pipeline`` names, before anybody has looked at its columns' types."""
+        """The table that ``pipeline`` names, before its columns' types are known."""
         schema, _, name = pipeline.table.rpartition(".")
         return cls(
             pipeline.name,
@@ -72,7 +72,7 @@ class JobTable:
         ``j``."""
         key, step, status = quoted(self.key), quoted(self.step), quoted(self.status)
         tenant = "NULL::text" if self.tenant is None else f"j.{quoted(self.tenant)}::text"
-        # The engine's names are compared byte by byte, so the user's are, too, whatever the collation of their column.
+        # The engine's names are compared byte by byte, so the user's are, too, in spite of a column's collation.
         step_text, status_text = f'j.{step}::text COLLATE "C"', f'j.{status}::text COLLATE "C"'
         return {
             "table": self.qualified,

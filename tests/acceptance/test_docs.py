@@ -13,10 +13,11 @@ from pydantic.fields import FieldInfo
 from adstudio.config import AppSettings
 from pgbaton import Pipeline, Settings, Stage
 from pgbaton.events import Event
-from pgbaton.outcome import Outcome
+from pgbaton.model import Outcome, Row
+from pgbaton.outcome import Answer, Call, Job, Reply, Standing, Verb, decide, resolve
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = sorted(str(path.relative_to(ROOT)) for pattern in ("*.md", "docs/*.md") for path in ROOT.glob(pattern))
+DOCUMENTS = sorted(str(path.relative_to(ROOT)) for pattern in ("*.md", "docs/**/*.md") for path in ROOT.glob(pattern))
 
 
 def read(document: str) -> str:
@@ -112,6 +113,107 @@ def test_every_outcome_is_documented() -> None:
     assert set(Outcome) <= set(re.findall(r"`(\w+)`", without_code(read("docs/state-machine.md"))))
 
 
+def checked_rows(name: str) -> list[list[str]]:
+    """The rows of the table of the state machine that is marked with this name, without its head."""
+    [table] = re.findall(rf"<!-- checked: {name} -->\n\n(.*?)\n\n", read("docs/state-machine.md"), re.DOTALL)
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+
+
+STAGE = Stage(step="stage", after="before", path="/stage", attempts=5)
+ROWS = {
+    "(stage, done)": Row("t", "stage", "done"),
+    "(stage, failed)": Row("t", "stage", "failed"),
+    "(stage, running)": Row("t", "stage", "running"),
+    "unchanged": Row("t", "before", "done"),
+    "entry": Row("t", "before", "done"),
+    "elsewhere": Row("t", "another", "done"),
+    "gone": None,
+}
+ANSWERS = {
+    "2xx": (200, 201, 202, 204),
+    "202": (202,),
+    "other 2xx": (200, 201, 204),
+    "3xx": (301, 302),
+    "other 4xx": (400, 404, 422),
+    "other 5xx": (500, 501),
+} | {str(status): (status,) for status in (409, 425, 429, 502, 503, 504)}
+UNANSWERED = {
+    "no connection": Reply.REFUSED,
+    "timeout": Reply.TIMEOUT,
+    "connection broke": Reply.LOST,
+    "unreadable answer": Reply.GARBLED,
+}
+VERBS = {
+    "completed": {Verb.COMPLETE},
+    "cancelled": {Verb.CANCEL},
+    "retry rules": {Verb.FAIL},
+    "left to the stage": {Verb.WAIT},
+    "dead": {Verb.KILL},
+    "not now": {Verb.DEFER},
+}
+
+
+def answers(cell: str) -> list[Answer]:
+    every = [*ANSWERS, *UNANSWERED] if cell == "any" else cell.split(", ")
+    return [
+        answer
+        for name in every
+        for answer in (
+            [Answer(UNANSWERED[name])] if name in UNANSWERED else [Answer(Reply.ANSWERED, s) for s in ANSWERS[name]]
+        )
+    ]
+
+
+def test_the_table_of_answers_is_the_codes() -> None:
+    said: set[tuple[str, Answer]] = set()
+    for place, cell, outcome, becomes in checked_rows("answers"):
+        for answer in answers(cell):
+            said.add((place, answer))
+            decision = decide(STAGE, ROWS[place], answer)
+            assert (f"`{decision.outcome}`", decision.verb in VERBS[becomes]) == (outcome, True), (place, answer)
+    assert said == {(place, answer) for place in ROWS if place != "entry" for answer in answers("any")}
+
+
+CALLS = {
+    "held by a lost worker": Call(7, "stage", "before", 1, 0, Standing.HELD, worker=1, alive=False),
+    "left": Call(7, "stage", "before", 1, 0, Standing.LEFT),
+    "left, past its deadline": Call(7, "stage", "before", 1, 0, Standing.LEFT, overdue=True),
+    "waiting": Call(7, "stage", "before", 1, 0, Standing.WAITING),
+    "waiting, the tenant is paused": Call(7, "stage", "before", 1, 0, Standing.WAITING),
+    "held": Call(7, "stage", "before", 1, 0, Standing.HELD, worker=1, alive=True),
+}
+BECOMES = {
+    "completed": Verb.COMPLETE,
+    "cancelled": Verb.CANCEL,
+    "released: available again": Verb.RELEASE,
+    "left to the stage, until the deadline": Verb.WAIT,
+    "failed: retry rules": Verb.FAIL,
+    "timeout: rewind, retry rules": Verb.FAIL,
+    "parked": Verb.PARK,
+}
+PLACES = ("entry", "(stage, running)", "(stage, failed)")
+
+
+def verdict_on(call: str, row: Row | None) -> Verb:
+    job = Job("j", row, CALLS[call], paused="paused" in call)
+    decision = resolve(job, lambda _: STAGE).decision
+    assert decision is not None
+    return decision.verb
+
+
+def test_the_table_of_calls_is_the_codes() -> None:
+    said: dict[tuple[str, str], Verb] = {}
+    for call, place, becomes in checked_rows("calls"):
+        if call != "any" and place in ROWS:
+            said[call, place] = BECOMES[becomes]
+    for call in CALLS:
+        for place in PLACES:
+            if call != "waiting, the tenant is paused" or place == "entry":
+                assert verdict_on(call, ROWS[place]) is said.get((call, place), Verb.KEEP)
+        assert verdict_on(call, ROWS["(stage, done)"]) is Verb.COMPLETE
+        assert verdict_on(call, ROWS["elsewhere"]) is verdict_on(call, None) is Verb.CANCEL
+
+
 def test_every_finding_of_the_doctor_is_documented() -> None:
     source = "".join((ROOT / "src/pgbaton" / name).read_text() for name in ("doctor.py", "sql/queries/ailments.sql"))
     names = set(re.findall(r"Finding\(\s*\"(\w+)\"", source)) | set(
@@ -122,7 +224,7 @@ def test_every_finding_of_the_doctor_is_documented() -> None:
 
 
 def test_every_metric_is_documented() -> None:
-    source = (ROOT / "src/pgbaton/telemetry.py").read_text(encoding="utf-8")
+    source = (ROOT / "src/pgbaton/worker/telemetry.py").read_text(encoding="utf-8")
     names = set(re.findall(r"\"(pgbaton_\w+)\"", source))
     assert len(names) > 10
     assert names <= set(re.findall(r"`(\w+)`", without_code(read("docs/operations.md"))))

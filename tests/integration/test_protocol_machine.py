@@ -1,7 +1,7 @@
 """The whole protocol, one statement at a time in any order, against a small model of its rules.
 
-Two jobs, two stages, two workers, and a user with a transaction of his own. Every step may be withheld, repeated or
-done late; after every step the database must hold what the model says. PGBATON_EXAMPLES=2000 makes a soak of it.
+Two jobs, two stages, two workers, and a user with a transaction. Every step may be withheld, repeated or done late; after
+every step the database must hold what the rules say. PGBATON_EXAMPLES=2000 makes a soak of it.
 """
 
 from __future__ import annotations
@@ -19,8 +19,19 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 
 from pgbaton.model import Advance
 from postgres import Cluster
-from protocol_bench import ALL, JOBS, READ_COMMITTED, REPEATABLE_READ, SERIALIZABLE, WORKERS, Bench, Ground, Hand
-from protocol_model import ANSWERS, Duty, Model, Place
+from support.protocol_rules import ANSWERS, Model, Place
+from support.protocol_trial import (
+    ALL,
+    JOBS,
+    READ_COMMITTED,
+    REPEATABLE_READ,
+    SERIALIZABLE,
+    TENANTS,
+    WORKERS,
+    Ground,
+    Hand,
+    Trial,
+)
 
 EXAMPLES = int(os.environ.get("PGBATON_EXAMPLES", "0"))
 ENTRY: Place = ("made", "done")
@@ -45,6 +56,7 @@ rows = st.sampled_from(ROWS)
 isolations = st.sampled_from([READ_COMMITTED, SERIALIZABLE, REPEATABLE_READ])
 picks = st.integers(0, 3)
 """Which of those there are, counted from the newest."""
+mostly = st.sampled_from([True, True, True, False])
 
 
 def when(holds: Callable[[Protocol], object]) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -70,173 +82,188 @@ class Protocol(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.bench = Bench(self.ground)
+        self.trial = Trial(self.ground)
         self.failed = False
 
     @property
     def model(self) -> Model:
-        return self.bench.model
+        return self.trial.model
 
     def do(self, step: Coroutine[Any, Any, Any]) -> Any:
         """One step, and the comparison."""
         try:
-            return self.runner.run(self.bench.then(step))
+            return self.runner.run(self.trial.then(step))
         except BaseException:
             self.failed = True
             raise
 
     @initialize(cut=st.sampled_from(Advance), glue=st.sampled_from(Advance), isolation=isolations)
     def a_job_is_made(self, cut: Advance, glue: Advance, isolation: str) -> None:
-        self.bench = Bench(self.ground, cut, glue)
-        self.do(self.bench.start())
-        self.do(self.bench.put(0, ENTRY, isolation))
+        self.trial = Trial(self.ground, cut, glue)
+        self.do(self.trial.start())
+        self.do(self.trial.put(0, ENTRY, isolation))
 
     def teardown(self) -> None:
         if not self.failed:
-            self.runner.run(self.bench.come_to_rest())
-        elif self.bench.transaction:
-            self.runner.run(self.bench.roll_back())
+            self.runner.run(self.trial.come_to_rest())
+        elif self.trial.transaction:
+            self.runner.run(self.trial.roll_back())
 
     # -- users
 
     @rule(job=jobs, row=rows, isolation=isolations)
-    def somebody_puts_the_row(self, job: int, row: Place | None, isolation: str) -> None:
-        self.do(self.bench.put(job, row, isolation))
+    def a_user_puts_the_row(self, job: int, row: Place | None, isolation: str) -> None:
+        self.do(self.trial.put(job, row, isolation))
 
-    @rule()
-    @when(lambda self: any(j.duties and j.duties[-1].state in ("retryable", "dead") for j in self.model.jobs))
-    def somebody_retries(self) -> None:
-        self.do(self.bench.retry())
+    @rule(job=jobs, isolation=isolations)
+    @when(lambda self: any(j.call for j in self.model.jobs))
+    def a_user_rewinds_a_job_that_is_called(self, job: int, isolation: str) -> None:
+        job = job if self.model.jobs[job].call else 1 - job
+        call = self.model.jobs[job].call
+        assert call
+        self.do(self.trial.put(job, ENTRY if call.stage == "cut" else ("cut", "done"), isolation))
 
     @rule(isolation=isolations)
-    @when(lambda self: self.bench.transaction is None)
+    @when(lambda self: self.trial.transaction is None)
     def a_transaction_takes_its_snapshot(self, isolation: str) -> None:
-        self.do(self.bench.open_transaction(isolation))
+        self.do(self.trial.open_transaction(isolation))
 
     @rule(job=jobs, row=rows, then=st.sampled_from(["commits", "goes on", "rolls back"]))
-    @when(lambda self: self.bench.transaction)
+    @when(lambda self: self.trial.transaction)
     def the_transaction_puts_the_row(self, job: int, row: Place | None, then: str) -> None:
-        self.do(self.bench.put_in_transaction(job, row))
+        self.do(self.trial.put_in_transaction(job, row))
         if then != "goes on":
             self.end_transaction(commit=then == "commits")
 
     @rule(commit=st.sampled_from([True, True, False]))
-    @when(lambda self: self.bench.transaction and self.bench.transaction.done)
+    @when(lambda self: self.trial.transaction and self.trial.transaction.done)
     def the_transaction_ends(self, commit: bool) -> None:
         self.end_transaction(commit)
 
     def end_transaction(self, commit: bool) -> None:
-        if self.bench.transaction:  # not aborted
-            self.do(self.bench.commit() if commit else self.bench.roll_back())
+        if self.trial.transaction:  # not aborted
+            self.do(self.trial.commit() if commit else self.trial.roll_back())
+
+    @rule(job=jobs, tenant=st.sampled_from(TENANTS), then=st.sampled_from(["pause", "resume", "move", "unpark"]))
+    def of_a_tenant(self, job: int, tenant: str, then: str) -> None:
+        """An operator pauses or resumes it, a worker makes due what was parked, a user gives it a job."""
+        trial = self.trial
+        if then == "move":
+            self.do(trial.move_to_tenant(job, tenant))
+        elif then == "pause":
+            self.do(trial.pause(tenant))
+        elif self.model.paused:
+            self.do(trial.resume(tenant) if then == "resume" else trial.unpark())
 
     # -- calls
 
-    @rule(worker=workers, most=st.sampled_from([ALL, 1]), heard=st.sampled_from([True, True, True, False]))
-    @when(lambda self: self.due)
-    def a_worker_claims(self, worker: int, most: int, heard: bool) -> None:
-        self.do(self.bench.claim(worker, most, heard=heard))
+    @rule(worker=workers, most=st.sampled_from([ALL, 1, 0]), heard=mostly, calling=mostly)
+    @when(lambda self: any(j.notes for j in self.model.jobs))
+    def a_worker_takes_a_turn(self, worker: int, most: int, heard: bool, calling: bool) -> None:
+        self.do(self.trial.turn(worker, most, heard=heard, calling=calling))
+
+    @rule(worker=workers, most=st.sampled_from([ALL, 1]), heard=mostly)
+    @when(lambda self: any(j.call and j.call.due for j in self.model.jobs))
+    def a_worker_claims_what_waits(self, worker: int, most: int, heard: bool) -> None:
+        self.do(self.trial.claim_waiting(worker, most, heard=heard))
 
     @rule(worker=workers, isolation=isolations)
-    @when(lambda self: self.due)
     def a_worker_claims_and_all_goes_well(self, worker: int, isolation: str) -> None:
-        for hand in self.do(self.bench.claim(worker, 1)):
-            self.do(self.bench.do_duty(hand, isolation))
-
-    @property
-    def due(self) -> list[Duty]:
-        return [d for d in self.model.open_duties if d.state != "running" and d.due]
+        for hand in self.do(self.trial.turn(worker, 1)):
+            self.do(self.trial.do_call(hand, isolation))
 
     @rule(pick=picks, status=st.sampled_from(["done", "done", "failed"]), isolation=isolations)
     @when(lambda self: self.at_stages)
     def a_stage_begins_or_ends(self, pick: int, status: str, isolation: str) -> None:
         hand = chosen(self.at_stages, pick)
-        self.do(self.bench.end(hand, status, isolation) if hand.begun else self.bench.begin(hand, isolation))
+        self.do(self.trial.end(hand, status, isolation) if hand.begun else self.trial.begin(hand, isolation))
 
     @property
     def at_stages(self) -> list[Hand]:
-        hands = self.bench.hands
-        return [h for h in hands if h.at_the_stage and self.bench.keeps_state(h.stage) and self.bench.is_free(h.job)]
+        hands = self.trial.hands
+        return [h for h in hands if h.at_the_stage and self.trial.keeps_state(h.stage) and self.trial.is_free(h.job)]
 
-    @rule(pick=picks, answer=st.sampled_from(ANSWERS), all_at_once=st.booleans())
+    @rule(pick=picks, answer=st.sampled_from(ANSWERS), then=st.sampled_from(["settles", "settles", "waits", "all"]))
     @when(lambda self: self.in_hands)
-    def a_worker_goes_on(self, pick: int, answer: str, all_at_once: bool) -> None:
-        """A call brings back ``answer``, or the worker does its next statement for what it has in its hands."""
+    def a_worker_goes_on(self, pick: int, answer: str, then: str) -> None:
+        """A call brings back ``answer``, or the worker does its next statement for what it has in its hands; what it
+        decides then, it writes at once (``waits``: later)."""
         hand = chosen(self.in_hands, pick)
         if hand.step == "calling":
             hand.answer, hand.step = answer, "answered"
-        elif hand.step == "answered" and all_at_once:
-            self.do(self.bench.settle_all(hand.worker))
+            return
+        if hand.step == "answered" and then == "all":
+            decided = self.do(self.trial.look_at_answers(hand.worker))
         else:
-            self.do(self.bench.go_on(hand))
+            decided = self.do(self.trial.go_on(hand))
+        if then != "waits":
+            self.do(self.trial.settle(decided))
 
     @property
     def in_hands(self) -> list[Hand]:
-        return [h for h in self.bench.hands if h.held]
+        return [h for h in self.trial.hands if h.held]
 
     @rule(pick=picks)
-    @when(lambda self: self.bench.verdicts)
-    def a_verdict_is_carried_out_late_or_once_more(self, pick: int) -> None:
-        self.do(self.bench.carry_out([chosen(self.bench.verdicts, pick)]))
+    @when(lambda self: self.trial.decided)
+    def a_decision_is_written_late_or_once_more(self, pick: int) -> None:
+        self.do(self.trial.settle([chosen(self.trial.decided, pick)]))
+
+    @rule(pick=picks)
+    @when(lambda self: self.trial.moves)
+    def a_row_is_prepared_late_or_once_more(self, pick: int) -> None:
+        self.do(self.trial.prepare(*chosen(self.trial.moves, pick)))
+
+    @rule(job=jobs, at_once=mostly)
+    @when(lambda self: any(j.notes or j.call for j in self.model.jobs))
+    def a_worker_looks(self, job: int, at_once: bool) -> None:
+        decided = self.do(self.trial.look([job]))
+        if at_once:
+            self.do(self.trial.settle(decided))
 
     # -- rescue
 
-    @rule(how=st.sampled_from(["absorbs all", "absorbs one", "reconciles"]))
-    @when(lambda self: self.model.inbox)
-    def of_changes_a_worker(self, how: str) -> None:
-        if how == "reconciles":
-            self.do(self.bench.look_for_missing())
-            self.do(self.bench.make_missing())
-        else:
-            self.do(self.bench.absorb(1 if how == "absorbs one" else ALL))
-
-    @rule(
-        worker=workers, what=st.sampled_from(["rescues", "finds orphans", "finds orphans, claiming", "finds overdue"])
-    )
-    @when(lambda self: any(d.state == "running" for d in self.model.open_duties))
-    def a_worker(self, worker: int, what: str) -> None:
-        if what == "rescues":
-            self.do(self.bench.rescue(worker))
-        elif what == "finds overdue":
-            self.do(self.bench.find_overdue())
-        else:
-            self.do(self.bench.find_orphans(worker, knows=what == "finds orphans"))
+    @rule(at_once=mostly)
+    @when(lambda self: self.model.lost())
+    def a_worker_rescues(self, at_once: bool) -> None:
+        decided = self.do(self.trial.rescue())
+        if at_once:
+            self.do(self.trial.settle(decided))
 
     # -- what befalls workers, and time
 
-    @rule(worker=workers, fate=st.sampled_from(["dies", "freezes", "comes back"]))
-    @when(lambda self: any(d.worker is not None for d in self.model.open_duties))
+    @rule(worker=workers, fate=st.sampled_from(["dies", "freezes", "leaves", "comes back", "is in doubt"]))
     def it_befalls(self, worker: int, fate: str) -> None:
-        if fate == "comes back":
-            self.do(self.bench.renew(worker))
+        trial = self.trial
+        if fate == "leaves":
+            self.do(trial.give_up_lease(worker))
+        elif fate in ("comes back", "is in doubt"):
+            self.do(trial.renew(worker))
+            if fate == "is in doubt" or not self.model.alive[trial.leases[worker]]:
+                self.do(trial.take_lease(worker))
         else:
-            self.do(self.bench.lose_lease(worker, forgets=fate == "dies"))
+            self.do(trial.lose_lease(worker, forgets=fate == "dies"))
 
     @rule()
-    @when(lambda self: not all(self.model.alive.values()))
+    @when(lambda self: not all(self.model.alive[lease] for lease in self.trial.leases))
     def a_worker_comes_back(self) -> None:
-        self.do(self.bench.renew(min(w for w, alive in self.model.alive.items() if not alive)))
+        leases = self.trial.leases
+        self.do(self.trial.take_lease(next(w for w in range(WORKERS) if not self.model.alive[leases[w]])))
 
-    @rule(pick=picks)
-    @when(lambda self: self.waiting)
-    def time_passes(self, pick: int) -> None:
+    @rule(job=jobs, how=st.sampled_from(["due", "due", "a day"]))
+    @when(lambda self: any(j.call for j in self.model.jobs))
+    def time_passes(self, job: int, how: str) -> None:
         """Until a retry is due, or a stage overdue."""
-        duty = chosen(self.waiting, pick)
-        self.do(self.bench.make_due(duty) if duty.state == "retryable" else self.bench.pass_deadline(duty))
-
-    @property
-    def waiting(self) -> list[Duty]:
-        duties = self.model.open_duties
-        return [d for d in duties if (d.state == "retryable" and not d.due) or (d.waits and not d.overdue)]
-
-    @rule(pick=picks)
-    @when(lambda self: any(not d.old and d.attempt for d in self.model.open_duties))
-    def a_day_passes(self, pick: int) -> None:
-        self.do(self.bench.pass_a_day(chosen(self.model.open_duties, pick)))
+        job = job if self.model.jobs[job].call else 1 - job
+        if how == "a day":
+            self.do(self.trial.pass_a_day(job))
+        else:
+            self.do(self.trial.make_due(job))
+            self.do(self.trial.pass_deadline(job))
 
     @rule()
-    @when(lambda self: any(s.circuit == "open" for s in self.model.stages.values()))
+    @when(lambda self: any(c.at == "open" for c in self.model.circuits.values()))
     def circuits_let_a_probe_through(self) -> None:
-        self.do(self.bench.pass_circuits())
+        self.do(self.trial.pass_circuits())
 
 
 def chosen(those: list[Any], pick: int) -> Any:

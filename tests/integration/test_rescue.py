@@ -9,7 +9,7 @@ from pgbaton.model import State
 from pgbaton.outcome import Decision, Outcome, Verb
 from pgbaton.worker.store import Store
 from pgbaton.table import JobTable
-from pgbaton.worker import PAGE
+from pgbaton.worker.upkeep import PAGE
 from stage_server import Call, Say, StageServer, work
 
 

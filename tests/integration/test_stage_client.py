@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from line import two_stages
-from pgbaton import stage_client
 from pgbaton.model import Dispatch, Row, State
 from pgbaton.outcome import Answer, Reply
+from pgbaton.worker import stage_client
 from pgbaton.worker.stage_client import StageClient, traceparent
 from postgres import Cluster
 from stage_server import Call, Say, StageServer

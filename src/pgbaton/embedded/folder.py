@@ -1,4 +1,4 @@
-"""The data folder: whose it is, what is in it, how a cluster gets there."""
+"""The data folder: its owner, its contents, how a cluster gets there."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class DataFolder:
         return copy / wheel.name / bin_dir
 
     def ensure_cluster(self, programs: Path) -> None:
-        """initdb beside the final place, then rename: what is called `pgdata` is complete."""
+        """initdb beside the final place, then rename: a folder called `pgdata` is complete."""
         if self.pgdata.exists():
             return
         for left_over in self.path.glob("pgdata.half-*"):

@@ -32,7 +32,7 @@ _SETTINGS = {
     "logging_collector": "off",  # the log is our file
     "jit": "off",  # of no use to short statements
     "io_method": "sync",  # no I/O worker processes for a small database
-    "wal_level": "minimal",  # nobody replicates from here
+    "wal_level": "minimal",  # there are no replicas
     "max_wal_senders": "0",
     "shared_buffers": "128MB",
 }
@@ -113,7 +113,7 @@ class EmbeddedPostgres:
         """Make the cluster if there is none, start the server, return when it takes connections."""
         if self.running:
             return
-        self.kill()  # whatever is left of a server that died
+        self.kill()  # the remains of a server that died
         self._folder.acquire()
         try:
             programs = self._folder.programs()
@@ -165,7 +165,7 @@ class EmbeddedPostgres:
         await asyncio.shield(asyncio.to_thread(self.stop))
 
     def _wait_for_orphan(self) -> None:
-        """Let a server that outlived its supervisor finish; drop a pid file that names anybody else.
+        """Let a server that outlived its supervisor finish; drop a pid file that names another process.
 
         Postgres itself takes any living process of that number for the server, and in a container, or
         after a reboot, there well may be one.

@@ -44,7 +44,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """``dashboard``, which needs the extra ``web``, is loaded by the first who asks for it."""
+    """``dashboard``, which needs the extra ``web``, is loaded when it is first asked for."""
     if name == "dashboard":
         from pgbaton.web import dashboard
 

@@ -77,7 +77,7 @@ def _draining_on_signal(engine: Engine) -> Iterator[None]:
 
 
 health = APIRouter(tags=["health"])
-"""``/healthz`` (alive; asks nobody), ``/readyz`` (database and listener) and ``/metrics``."""
+"""``/healthz`` (alive; asks no database), ``/readyz`` (database and listener) and ``/metrics``."""
 
 
 @health.get("/healthz")
@@ -106,7 +106,7 @@ async def metrics() -> Response:
 async def _answers(pool: asyncpg.Pool) -> bool:
     try:
         async with pool.acquire(timeout=READY_TIMEOUT) as db:
-            # Where nothing comes any more not even a cancellation ends a query: only the end of its connection does.
+            # If the server is silent, cancelling hangs too; terminate the connection instead.
             cut = asyncio.get_running_loop().call_later(READY_TIMEOUT, db.terminate)
             try:
                 return bool(await db.fetchval("SELECT true"))

@@ -1,4 +1,4 @@
-"""Errors as ``application/problem+json`` (RFC 9457): what is wrong for the caller, what broke for the log."""
+"""Errors as ``application/problem+json`` (RFC 9457): the fault for the caller, the cause for the log."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logging.getLogger("pgbaton.fastapi")
 
 
 class StageFailed(Exception):
-    """Raised by a stage that cannot do its work; the message is shown to whoever called."""
+    """Raised by a stage that cannot do its work; the message is shown to the caller."""
 
 
 class Problem(BaseModel):

@@ -1,1 +1,1 @@
-"""What is put into the database: the schema pgbaton (``migrate``), and on the user's table (``attach``)."""
+"""The engine's part of the database: the schema pgbaton (``migrate``), and on the user's table (``attach``)."""

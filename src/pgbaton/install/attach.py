@@ -69,7 +69,7 @@ def attach_sql(pipeline: Pipeline) -> str:
 
 
 def _trigger_body(table: JobTable) -> str:
-    tenant = "NULL" if table.tenant is None else f"NEW.{quoted(table.tenant)}::text"
+    tenant = "NULL" if table.tenant is None else f"NEW.{quoted(table.tenant)}::pg_catalog.text"
     names = {
         "pipeline": literal(table.pipeline),
         "channel": literal(table.channel),
@@ -129,7 +129,7 @@ async def attach(conn: asyncpg.Connection, pipeline: Pipeline) -> None:
 
 
 async def detach(conn: asyncpg.Connection, pipeline: Pipeline) -> None:
-    """Remove the trigger, its function and the routes; what was dispatched stays as history, open ones are
+    """Remove the trigger, its function and the routes; dispatches stay as history, open ones are
     cancelled. The user's table is left as it is. Raises as :func:`attach`."""
     table = JobTable.of(pipeline)
     parts = {

@@ -10,7 +10,7 @@
 --   3  The worker calls the stage. No transaction is open meanwhile.
 --   4  What the turn cannot end by itself, the worker looks at (worker/look.sql), decides in Python (outcome.py, which
 --      alone knows the rules) and writes (worker/settle.sql), as long as nothing that it saw has changed.
---   5  An attempt that ended is a row of pgbaton.history. What is to be called again waits in pgbaton.calls.
+--   5  An attempt that ended is a row of pgbaton.history. A job that is to be called again waits in pgbaton.calls.
 --   6  A worker that is lost lets its lease lapse; any worker looks at what it held, and decides by the row.
 --
 -- Locks: duties, then the call, then the job's row; a statement that meets a lock skips that job and comes back to it.
@@ -58,13 +58,13 @@ AS $fn$
        AND greatest(w.expires_at, pg_postmaster_start_time() + (w.expires_at - w.renewed_at)) > clock_timestamp()
 $fn$;
 
--- How many calls of each stage this worker may claim now, the last stage first: what is nearly done gets done. Stages that
+-- How many calls of each stage this worker may claim now, the last stage first: jobs that are nearly done get done. Stages that
 -- are paused, down, or unknown to the worker are left out.
 -- Where a stage has a limit, its row is locked until the claim commits, and running calls are counted after that: two
 -- workers never count the same free slot. A stage that was found down gets one probe: the statement that claims it closes
 -- the circuit to others until the probe is back (15 s at most).
 CREATE OR REPLACE FUNCTION pgbaton.room(for_pipeline text, for_worker bigint, known text[], since bigint[], how_many integer)
-RETURNS TABLE (stage text, first_id bigint, may integer, limited boolean, probing boolean)
+RETURNS TABLE (stage text, entry text, first_id bigint, may integer, limited boolean, probing boolean)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $fn$
 #variable_conflict use_column
@@ -75,7 +75,7 @@ BEGIN
         RAISE EXCEPTION 'worker % holds no lease', for_worker USING ERRCODE = 'PB001';
     END IF;
     FOR s IN
-        SELECT st.step, st.concurrency, st.strikes > 0 AS struck, k.since
+        SELECT st.step, st.after, st.concurrency, st.strikes > 0 AS struck, k.since
           FROM unnest(known, since) AS k (step, since)
           JOIN pgbaton.stages st ON st.pipeline = for_pipeline AND st.step = k.step
           JOIN pgbaton.pipelines p ON p.name = st.pipeline
@@ -83,7 +83,7 @@ BEGIN
            AND (st.open_until IS NULL OR st.open_until <= clock_timestamp())
          ORDER BY st.position DESC  -- every worker locks them in this order
     LOOP
-        stage := s.step; first_id := s.since; may := how_many; limited := s.concurrency IS NOT NULL; probing := s.struck;
+        stage := s.step; entry := s.after; first_id := s.since; may := how_many; limited := s.concurrency IS NOT NULL; probing := s.struck;
         IF limited OR probing THEN
             PERFORM FROM pgbaton.stages st WHERE st.pipeline = for_pipeline AND st.step = s.step FOR NO KEY UPDATE;
         END IF;
@@ -111,7 +111,8 @@ AS $fn$ SELECT timestamptz '9999-01-01 00:00:00+00' $fn$;
 -- 6. -- Leases --------------------------------------------------------------------------------------------------------
 
 -- A new lease for a worker, in place of ``old`` (null: it has none). The worker keeps the attempts that it names, where the
--- old lease still holds them; what else that one held is lost, and is rescued as any lost worker's.
+-- old lease still holds them; what else that one held is lost, and is rescued as any lost worker's. A worker that did not
+-- hear the answer asks again in the place of the same old lease: the one that it did not hear of ends as well.
 CREATE OR REPLACE FUNCTION pgbaton.take_lease(for_pipeline text, old bigint, worker_name text, worker_capacity integer,
                                               lease float8, ids bigint[], attempts integer[])
 RETURNS TABLE (worker bigint, kept_ids bigint[], kept_attempts integer[])
@@ -121,14 +122,16 @@ AS $fn$
 DECLARE
     fresh bigint;
 BEGIN
-    INSERT INTO pgbaton.workers (pipeline, name, capacity, expires_at)
-    VALUES (for_pipeline, worker_name, worker_capacity, clock_timestamp() + make_interval(secs => lease))
+    UPDATE pgbaton.workers w SET ended_at = clock_timestamp()
+     WHERE (w.id = old OR w.instead_of = old) AND w.ended_at IS NULL;
+    INSERT INTO pgbaton.workers (pipeline, name, capacity, expires_at, instead_of)
+    VALUES (for_pipeline, worker_name, worker_capacity, clock_timestamp() + make_interval(secs => lease), old)
     RETURNING id INTO fresh;
-    UPDATE pgbaton.workers w SET ended_at = clock_timestamp() WHERE w.id = old AND w.ended_at IS NULL;
     RETURN QUERY
     WITH kept AS (
         UPDATE pgbaton.calls c SET worker = fresh
-         WHERE c.pipeline = for_pipeline AND c.worker = old AND c.attempt = attempts[array_position(ids, c.id)]
+         WHERE c.pipeline = for_pipeline AND c.attempt = attempts[array_position(ids, c.id)]
+           AND c.worker IN (SELECT w.id FROM pgbaton.workers w WHERE w.id = old OR w.instead_of = old)
         RETURNING c.id, c.attempt
     )
     SELECT fresh, coalesce(array_agg(k.id), '{}'), coalesce(array_agg(k.attempt), '{}') FROM kept k;
@@ -173,7 +176,7 @@ END
 $fn$;
 
 -- One row for each time that a job entered a routed state, from the commit that brought it there. A call whose row has
--- passed (stage, done) is completed, whoever looks: the duty or look from there says so before a worker has come.
+-- passed (stage, done) shows as completed before a worker has come: the duty or look from there says so.
 CREATE OR REPLACE VIEW pgbaton.dispatches AS
     SELECT d.id, d.pipeline, d.job_key, d.tenant, d.stage, CASE WHEN done.at IS NULL THEN 'available' ELSE 'completed' END AS state,
            0 AS attempt, 0 AS failures, NULL::bigint AS worker, d.created_at AS available_at, NULL::timestamptz AS deadline,

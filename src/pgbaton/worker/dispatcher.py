@@ -1,6 +1,6 @@
 """Claim, call, settle: the loop of a worker.
 
-A turn with the database carries what calls have brought back and brings what is due, in one statement; while it is
+A turn with the database carries the answers of calls there and brings new calls back, in one statement; while it is
 under way, the next gathers. All that a turn does not end by itself is resolved beside the loop.
 """
 
@@ -43,7 +43,7 @@ SWEEP = 500
 
 
 class Dispatcher:
-    """Claims what is due, calls its stage and settles what came of it, until :meth:`drain`.
+    """Claims duties, calls their stages and settles the answers, until :meth:`drain`.
 
     ``turns`` has a connection of its own, so that no turn waits for what is slow. ``poll``: for how many seconds the
     worker sleeps at most when nothing wakes it.
@@ -79,6 +79,7 @@ class Dispatcher:
         self._window = ClaimWindow()
         self._turned_at = 0.0
         self._waiting_at = 0.0
+        self._looked_at = 0.0
         self._sweeping = False
         self._draining = False
         self._turning = asyncio.Lock()
@@ -123,7 +124,7 @@ class Dispatcher:
         async with self._turning:  # the claims of a turn under way are this worker's to give back, too
             tasks, unanswered, answers = self._in_flight.break_off()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if answers:  # what was answered is not called again
+        if answers:  # a stage that has answered is not called again
             await self._resolver.resolve(answers, (), patient=False)
         if unanswered:
             await self._resolver.give_back(unanswered)
@@ -139,6 +140,7 @@ class Dispatcher:
         try:
             found = await self._claim(tasks, ended, room)
         except BaseException:
+            self._waiting_at = 0.0
             self._in_flight.end(ended)
             self._lease.doubt()  # the claim may have been committed
             raise
@@ -154,17 +156,19 @@ class Dispatcher:
         return await self._pause(found, room, busy=bool(ended or found.found)) if room else LULL
 
     async def _claim(self, tasks: asyncio.TaskGroup, ended: Sequence[Ended], room: int) -> Turn:
-        """What waits and is due first, for it is older; then duties."""
+        """Calls that wait and are due first, for they are older; then duties."""
         began = time.time_ns()
         answers = [(call.dispatch, call.answer) for call in ended]
         async with self._turning:
             claimed: tuple[Dispatch, ...] = ()
             if room and time.monotonic() >= self._waiting_at:
+                self._looked_at = time.monotonic()
+                self._waiting_at = self._looked_at + self._poll()  # a verdict beside this loop may bring it forward
                 waiting = await self._turns.claim_waiting(self._lease.worker, room)
                 self._begin(tasks, waiting.claimed)
                 claimed = waiting.claimed
-                if len(claimed) < room and not waiting.others:
-                    self._waiting_at = time.monotonic() + self._poll()
+                if len(claimed) >= room or waiting.others:
+                    self._waiting_at = 0.0
                 if waiting.others:
                     tasks.create_task(self._resolve([], waiting.others))
             room = 0 if self._draining else room - len(claimed)
@@ -192,9 +196,10 @@ class Dispatcher:
         self._gate.close()  # once it is closed, one more claim; then no duty can be left unheard
         if busy:
             return LULL
-        due = await self._turns.next_due()
-        self._waiting_at = time.monotonic() + (self._poll() if due is None else due)
-        return self._poll() if due is None else min(self._poll(), max(0.01, due))
+        due = await self._turns.next_due(time.monotonic() - self._looked_at)
+        if due is not None:
+            self._waiting_at = min(self._waiting_at, time.monotonic() + due)
+        return max(0.01, min(self._poll(), self._waiting_at - time.monotonic()))
 
     def _begin(self, tasks: asyncio.TaskGroup, claimed: Sequence[Dispatch]) -> None:
         for dispatch in claimed:
@@ -212,7 +217,7 @@ class Dispatcher:
         if found.again:
             asyncio.get_running_loop().call_later(LOCKED_PAUSE, self._in_flight.end, found.again)
         if found.settled:
-            self._window.widen()  # what was left for the next turn may be behind it
+            self._window.widen()  # a duty that was left for the next turn may be behind it
             self._wake.set()
         return bool(found.settled)
 

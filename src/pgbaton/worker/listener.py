@@ -86,7 +86,7 @@ class Listener:
             self._backoff.reset()
             self._mark(connected=True)
             self._log.info(Event.LISTENER_CONNECTED, channel=self._channel)
-            self._wake.set()  # LISTEN first, then drain: what was committed before is found by the claim
+            self._wake.set()  # LISTEN first, then drain: a duty that was committed before is found by the claim
             await prove_alive(conn, ended)
             raise ConnectionError("the connection was closed")
         finally:
@@ -118,7 +118,7 @@ class Listener:
 
 
 def event_fields(payload: str) -> dict[str, object]:
-    """The known fields of an event's payload; anybody may NOTIFY, so everything else is left out."""
+    """The known fields of an event's payload; any role may NOTIFY, so everything else is left out."""
     try:
         event = json.loads(payload)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""What is logged and counted of calls. A stage's metrics are looked up by their labels once."""
+"""The log and the metrics of calls. A stage's metrics are looked up by their labels once."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Reports:
     def settled(
         self, dispatch: Dispatch, answer: Answer, outcome: Outcome, state: State | None, error: str | None
     ) -> None:
-        """What came of a call; ``state``: of its dispatch, where it is known."""
+        """A call of this worker ended; ``state``: of its dispatch, where it is known."""
         said = {"http_status": answer.status, "outcome": outcome.value}
         self._count(dispatch.stage, dispatch.row.tenant, outcome, state)
         if outcome is Outcome.COMPLETED:
@@ -51,7 +51,7 @@ class Reports:
             self._log.warning(Event.STAGE_FAILED, state=state, error=error, **fields_of(dispatch), **said)
 
     def resolved(self, job: Job, call: Call, decision: Decision, state: State, *, rescued: bool) -> None:
-        """What came of a call that was not in this worker's hands; ``rescued``: its worker was lost."""
+        """A call that was not in this worker's hands was decided; ``rescued``: its worker was lost."""
         tenant = job.row.tenant if job.row else None
         fields = {
             "job_id": job.key,

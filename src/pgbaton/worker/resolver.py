@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import asyncpg
 
 from pgbaton.database import is_refusal, refusal_words
-from pgbaton.model import Dispatch, Outcome, Pipeline, State
+from pgbaton.model import DONE, Dispatch, Outcome, Pipeline, State
 from pgbaton.outcome import Answer, Job, Standing, Verb, Verdict, refused, resolve
 from pgbaton.worker.in_flight import Attempt, Ended, InFlight
 from pgbaton.worker.lease import Lease
@@ -103,6 +103,10 @@ class Resolver:
                 found.settled += 1
                 if result.due_in is not None:
                     found.due_in = result.due_in if found.due_in is None else min(found.due_in, result.due_in)
+            # No trigger saw the row come there, or its route is another now: it may ask for a duty.
+            stranded = [key for key in written if _may_be_stranded(decided[key][0])]
+            if stranded:
+                await self._store.reconcile(stranded)
             keys = decided.keys() - written.keys()
         found.again += ended.values()
         return found
@@ -206,6 +210,12 @@ def _changes(verdict: Verdict) -> bool:
     keeps = verdict.decision is None or verdict.decision.verb is Verb.KEEP
     stays = {verdict.stays.id} if verdict.stays else set()
     return not keeps or verdict.new is not None or any(d.id not in stays for d in verdict.job.duties)
+
+
+def _may_be_stranded(verdict: Verdict) -> bool:
+    row = verdict.job.row
+    goes_on = verdict.stands is not None or verdict.stays is not None
+    return not goes_on and row is not None and row.status == DONE and verdict.target is None
 
 
 def _may_yet_agree(verdict: Verdict, call: Ended) -> bool:

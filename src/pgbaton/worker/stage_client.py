@@ -73,7 +73,7 @@ class StageClient:
             .timeout(timedelta(seconds=stage.timeout))
             .headers(
                 {
-                    "idempotency-key": f"{self._pipeline.name}-{dispatch.id}",
+                    "idempotency-key": dispatch.idempotency_key(self._pipeline.name),
                     "x-pgbaton-attempt": str(dispatch.attempt),
                     "traceparent": trace or traceparent(self._pipeline.name, dispatch),
                 }
@@ -104,7 +104,7 @@ class StageClient:
         except NetworkError:
             return Answer(Reply.LOST, error="the connection broke before the answer was complete")
         except PyreqwestError as error:
-            # The client's message may name the address, never what was sent.
+            # The client's message may name the address, never the body that was sent.
             reply = Reply.GARBLED if status is None else Reply.LOST
             return Answer(reply, error=f"the stage's answer was not readable ({type(error).__name__})")
 

@@ -46,7 +46,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What came of a verdict. ``written`` false: the table kept the row as it was, and nothing was written. ``due_in``:
+    """How a verdict was taken. ``written`` false: the table kept the row as it was, nothing was written. ``due_in``:
     seconds until the job's call is due, where it waits."""
 
     written: bool
@@ -128,7 +128,7 @@ class Store:
             raise
 
     async def note(self, answers: Sequence[Answered]) -> dict[tuple[int, int], tuple[Outcome, State | None]]:
-        """Keep answers to attempts that have ended already; returns what came of each of those."""
+        """Keep answers to attempts that have ended already; returns how each of those ended."""
         rows = await self._fetch("worker/note", *_columns(answers))
         return {
             (row["id"], row["attempt"]): (Outcome(row["outcome"]), State(row["state"]) if row["state"] else None)
@@ -158,7 +158,7 @@ class Store:
     async def settle(
         self, verdicts: Sequence[tuple[Verdict, Answer | None]], stages: Mapping[str, Stage]
     ) -> dict[str, Written]:
-        """Write verdicts. What is missing had changed meanwhile, or was locked: look and decide again."""
+        """Write verdicts. A job that is missing had changed meanwhile, or was locked: look and decide again."""
         rows = await self._fetch(
             "worker/settle", self._pipeline, json.dumps([_written(v, answer, stages) for v, answer in verdicts])
         )
@@ -176,9 +176,10 @@ class Store:
         """Jobs whose call is held by a lost worker, or left to a stage beyond its time; behind the key ``after``."""
         return [row["job_key"] for row in await self._fetch("worker/lost", self._pipeline, after, limit)]
 
-    async def next_due(self) -> float | None:
-        """Seconds, by the database's clock, until something that waits may be claimed; None: nothing waits."""
-        due: float | None = (await self._fetch("worker/next_due", self._pipeline, self.steps))[0]["due"]
+    async def next_due(self, since: float = 0.0) -> float | None:
+        """Seconds, by the database's clock, until a call that waits may be claimed, or since one became so in the last
+        ``since`` seconds; None: none waits."""
+        due: float | None = (await self._fetch("worker/next_due", self._pipeline, self.steps, since))[0]["due"]
         return due
 
     async def strike(self, step: str, *, probed: bool) -> None:
@@ -202,7 +203,7 @@ class Store:
         return [(row["job_key"], row["stage"]) for row in rows]
 
     async def unpark(self, limit: int) -> int:
-        """Make due what was parked for tenants that are paused no more; returns how many."""
+        """Make calls due that were parked for tenants that are paused no more; returns how many."""
         return int((await self._fetch("worker/unpark", self._pipeline, limit))[0]["due"])
 
     async def prune(self, retention: float) -> int:
@@ -248,6 +249,7 @@ def _dispatch(row: asyncpg.Record, attempt: int) -> Dispatch:
         attempt,
         row["run"],
         Row(row["row_tenant"], row["step"], row["status"]),
+        row["made"],
         row["probing"],
         max(0.0, row["waited"] or 0.0),
     )

@@ -49,7 +49,7 @@ class Call:
         pass
 
     def answered(self, answer: Answer) -> None:
-        """Put what came back on the span; an answer that is no success marks it as an error."""
+        """Put the answer on the span; an answer that is no success marks it as an error."""
         if self._span is None:
             return
         if answer.status is not None:

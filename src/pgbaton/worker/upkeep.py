@@ -62,7 +62,7 @@ class Upkeep:
             after = page[-1]
 
     async def unpark(self) -> None:
-        """Make due what was parked for tenants that were resumed."""
+        """Make calls due that were parked for tenants that were resumed."""
         if await self._store.unpark(PAGE):
             self._wake.set()
 

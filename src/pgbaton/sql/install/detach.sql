@@ -10,7 +10,7 @@ BEGIN
 END
 $pgbaton{tag}$;
 DROP FUNCTION IF EXISTS {function}();
--- What is open ends as cancelled: no worker comes to it any more.
+-- Open dispatches end as cancelled: no worker comes to them any more.
 WITH due AS (
     DELETE FROM pgbaton.due WHERE pipeline = {pipeline} RETURNING *
 ), calls AS (

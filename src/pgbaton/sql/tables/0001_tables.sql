@@ -30,7 +30,7 @@ CREATE TABLE pgbaton.stages (
     PRIMARY KEY (pipeline, step)
 );
 CREATE UNIQUE INDEX stages_one_route_per_state ON pgbaton.stages (pipeline, after) WHERE routed;
-COMMENT ON COLUMN pgbaton.stages.advance IS 'who writes running and done into the row: the stage, or the engine for it';
+COMMENT ON COLUMN pgbaton.stages.advance IS 'the writer of running and done: the stage, or the engine for it';
 COMMENT ON COLUMN pgbaton.stages.routed IS 'false: the stage left the pipeline; its open dispatches wait until it comes back';
 COMMENT ON COLUMN pgbaton.stages.strikes IS 'times in a row that the stage was found down; above 0: one probe at a time';
 COMMENT ON COLUMN pgbaton.stages.open_until IS 'until then no worker calls the stage';
@@ -44,9 +44,11 @@ CREATE TABLE pgbaton.workers (
     renewed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     expires_at timestamptz NOT NULL,
     draining   boolean NOT NULL DEFAULT false,
+    instead_of bigint,
     ended_at   timestamptz
 );
 COMMENT ON TABLE pgbaton.workers IS 'leases; a row is kept as long as the history that names it';
+COMMENT ON COLUMN pgbaton.workers.instead_of IS 'the lease that this one took the place of';
 COMMENT ON COLUMN pgbaton.workers.ended_at IS 'the worker left, or took a new lease: it claims nothing under this one any more';
 
 -- A duty: this job entered a routed state. Or a look (stage ''): the job left a state that a dispatch may be open for.
@@ -107,7 +109,7 @@ COMMENT ON COLUMN pgbaton.calls.attempt IS 'calls begun so far; with the id it n
 COMMENT ON COLUMN pgbaton.calls.failures IS 'attempts that count against the stage''s limit';
 COMMENT ON COLUMN pgbaton.calls.waits_for IS 'the stage, while the call waits for due_at: an index by stage that hops do not touch';
 COMMENT ON COLUMN pgbaton.calls.slot IS 'the stage, where it has a limit and this call counts against it';
-COMMENT ON COLUMN pgbaton.calls.outcome IS 'with http_status, error, answer: what is known of an attempt that goes on; while the call waits: how the last one ended';
+COMMENT ON COLUMN pgbaton.calls.outcome IS 'with http_status, error, answer: of an attempt that goes on; while the call waits: how the last one ended';
 COMMENT ON COLUMN pgbaton.calls.seen IS 'the newest duty or look that was taken while the call stood: a decision from before it is void';
 COMMENT ON COLUMN pgbaton.calls.next_id IS 'with next_at: a duty that came while the call was under way; it is called when that has ended';
 

@@ -3,7 +3,7 @@
 WITH room AS MATERIALIZED (
     SELECT * FROM pgbaton.room($1, $2, $3, $4, $5)
 ), found AS MATERIALIZED (
-    SELECT n.*, r.limited, r.probing
+    SELECT n.*, r.entry AS now_entry, r.limited, r.probing
       FROM room AS r
      CROSS JOIN LATERAL (
             SELECT c.ctid AS tid, c.* FROM pgbaton.calls AS c
@@ -14,7 +14,7 @@ WITH room AS MATERIALIZED (
      LIMIT $5
 ), judged AS MATERIALIZED (
     SELECT f.*, j.tenant AS row_tenant, j.step, j.status, clock_timestamp() AS at,
-           coalesce(j.present AND (j.step = f.entry AND j.status = 'done' OR j.step = f.stage AND j.status = 'failed')
+           coalesce(j.present AND (j.step = f.now_entry AND j.status = 'done' OR j.step = f.stage AND j.status = 'failed')
                     AND f.next_id IS NULL
                     AND NOT EXISTS (SELECT FROM pgbaton.due AS o WHERE o.job_key = f.job_key AND o.pipeline = $1)
                     AND coalesce(f.tenant, '') <> ALL (ARRAY(
@@ -36,5 +36,6 @@ WITH room AS MATERIALIZED (
 )
 SELECT d.id, d.stage, d.job_key, d.plain AND d.id = ANY (ARRAY(SELECT id FROM claimed)) AS plain,
        NULL::bigint AS ended_id, d.attempt + 1 AS attempt, d.run, d.row_tenant, d.step, d.status,
-       d.probing, extract(epoch FROM d.at - d.due_at)::float8 AS waited
+       d.probing, (extract(epoch FROM d.created_at) * 1000000)::bigint AS made,
+       extract(epoch FROM d.at - d.due_at)::float8 AS waited
   FROM judged AS d

@@ -1,6 +1,6 @@
 -- Put the rows of claimed calls where their stages expect them. $1 pipeline, $2 worker, $3 job keys, $4 dispatch ids,
 -- $5 attempts, $6 and $7 the states they must be in, $8 and $9 the states to put them in. A worker that was away for too
--- long moves nothing; a row that somebody holds is skipped. Returns the keys of the rows that were moved.
+-- long moves nothing; a locked row is skipped. Returns the keys of the rows that were moved.
 WITH mine AS MATERIALIZED (
     SELECT w.*
       FROM unnest($3::text[], $4::bigint[], $5::integer[], $6::text[], $7::text[], $8::text[], $9::text[])

@@ -1,7 +1,7 @@
 -- Write decisions. $1 pipeline, $2 a JSON array of them, one a job (store.py says what each field is).
 -- Each is a compare-and-set: on the job's duties, on its call (id, attempt, worker, seen), and where its row is to be
--- written, on that. What is not returned was not written: a lock was held, or something has changed; look again. Returned and
--- not written: the table kept the row as it was (a trigger of the user's, a rule).
+-- written, on that. A job that is not returned was not written: a lock was held, or something has changed; look again. Returned
+-- and not written: the table kept the row as it was (a trigger of the user's, a rule).
 -- The job's row is not locked where it is only relied on: a change of it leaves a duty or a look, which is decided after
 -- this commit; and one that another worker has taken since shows in seen.
 WITH verdict AS MATERIALIZED (

@@ -13,7 +13,7 @@ WITH room AS MATERIALIZED (
 ), taken AS MATERIALIZED (
     SELECT * FROM (
         SELECT d.ctid AS tid, d.id, d.stage, d.job_key, d.tenant, d.step, d.status, d.created_at,
-               false AS limited, false AS probing
+               d.step AS entry, false AS limited, false AS probing
           FROM pgbaton.due AS d
          WHERE d.pipeline = $1 AND d.stage = '' AND d.id >= $7
          ORDER BY d.id
@@ -21,7 +21,7 @@ WITH room AS MATERIALIZED (
            FOR UPDATE SKIP LOCKED) AS looks
     UNION ALL
     SELECT * FROM (
-        SELECT n.*, r.limited, r.probing
+        SELECT n.*, r.entry, r.limited, r.probing
           FROM room AS r
          CROSS JOIN LATERAL (
                 SELECT d.ctid AS tid, d.id, d.stage, d.job_key, d.tenant, d.step, d.status, d.created_at
@@ -38,9 +38,11 @@ WITH room AS MATERIALIZED (
            j.tenant AS row_tenant, clock_timestamp() AS at,
            CASE WHEN EXISTS (SELECT FROM pgbaton.due AS o
                               WHERE o.job_key = t.job_key AND o.pipeline = $1 AND o.id <> t.id) THEN false
-                WHEN c.id IS NULL AND t.stage = ''
-                THEN NOT EXISTS (SELECT FROM pgbaton.calls AS o WHERE o.pipeline = $1 AND o.job_key = t.job_key)
-                ELSE coalesce(j.present AND j.step = t.step AND j.status = t.status
+                -- The call is locked: an INSERT would wait for that lock. OFFSET keeps it from a plan that reads all calls.
+                WHEN c.id IS NULL AND EXISTS (SELECT FROM pgbaton.calls AS o
+                                               WHERE o.pipeline = $1 AND o.job_key = t.job_key OFFSET 0) THEN false
+                WHEN c.id IS NULL AND t.stage = '' THEN true
+                ELSE coalesce(j.present AND j.step = t.step AND t.step = t.entry AND j.status = t.status
                               AND (c.id IS NULL OR c.stage = t.step AND t.status = 'done' AND c.id < t.id AND c.seen IS NULL)
                               AND (t.stage = '' OR $6 AND coalesce(t.tenant, '') <> ALL (ARRAY(
                                    SELECT p.tenant FROM pgbaton.paused_tenants AS p
@@ -66,7 +68,7 @@ WITH room AS MATERIALIZED (
     SELECT $1, d.job_key, d.id, d.stage, d.step, d.tenant, d.id, 1, $2, d.created_at, d.at, CASE WHEN d.limited THEN d.stage END
       FROM judged AS d
      WHERE d.plain AND d.stage <> '' AND d.call_tid IS NULL
-        ON CONFLICT DO NOTHING  -- the call was there, and locked
+        ON CONFLICT DO NOTHING  -- the call has come since this statement began
     RETURNING id
 ), ended AS (
     DELETE FROM pgbaton.calls AS c
@@ -93,5 +95,6 @@ WITH room AS MATERIALIZED (
      WHERE d.done AND d.call_tid IS NOT NULL
 )
 SELECT d.id, d.stage, d.job_key, d.done AS plain, d.ended_id, coalesce(d.run, d.id) AS run, d.row_tenant, d.step, d.status,
-       d.probing, extract(epoch FROM d.at - d.created_at)::float8 AS waited
+       d.probing, (extract(epoch FROM d.created_at) * 1000000)::bigint AS made,
+       extract(epoch FROM d.at - d.created_at)::float8 AS waited
   FROM dealt AS d

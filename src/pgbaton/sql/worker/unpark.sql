@@ -1,5 +1,5 @@
--- $1 pipeline, $2 at most: make due again what was parked for tenants that were resumed, and forget a tenant for whom
--- nothing is parked any more (its pause had ended before this statement began, so nothing is parked behind its back).
+-- $1 pipeline, $2 at most: make calls due again that were parked for tenants that were resumed, and forget a tenant without
+-- a parked call (its pause had ended before this statement began, so nothing is parked behind its back).
 WITH resumed AS MATERIALIZED (
     SELECT tenant FROM pgbaton.paused_tenants WHERE pipeline = $1 AND resumed_at IS NOT NULL
 ), page AS MATERIALIZED (
