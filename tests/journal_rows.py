@@ -6,7 +6,12 @@ import asyncpg
 
 
 async def kill(
-    db: asyncpg.Connection | asyncpg.Pool, job: str, stage: str, *, error: str | None = "HTTP 500 boom", attempts: int = 5
+    db: asyncpg.Connection | asyncpg.Pool,
+    job: str,
+    stage: str,
+    *,
+    error: str | None = "HTTP 500 boom",
+    attempts: int = 5,
 ) -> None:
     """The job died at ``stage``: all that was open of it is over, and its row is failed there."""
     await db.execute(
@@ -22,13 +27,13 @@ async def kill(
         attempts,
         error,
     )
-    await db.execute(
-        "UPDATE jobs SET current_step = $2, status = 'failed' WHERE job_id = $1::text::uuid", job, stage
-    )
+    await db.execute("UPDATE jobs SET current_step = $2, status = 'failed' WHERE job_id = $1::text::uuid", job, stage)
     await db.execute("DELETE FROM pgbaton.due WHERE job_key = $1", job)
 
 
-async def put_off(db: asyncpg.Connection | asyncpg.Pool, job: str, *, seconds: float = 3600, error: str = "HTTP 500") -> None:
+async def put_off(
+    db: asyncpg.Connection | asyncpg.Pool, job: str, *, seconds: float = 3600, error: str = "HTTP 500"
+) -> None:
     """The job's duty was called once, failed, and waits to be called again."""
     await db.execute(
         "WITH duty AS (DELETE FROM pgbaton.due WHERE job_key = $1 AND stage <> '' RETURNING *), "

@@ -1,5 +1,6 @@
-"""The operators' writes. Each looks at jobs as a worker does, decides them (:mod:`pgbaton.outcome`), and writes the verdicts
-in one transaction with one row of ``pgbaton.audit``; many jobs go in bounded batches. What changed nothing is not audited.
+"""The operators' writes. Each looks at jobs as a worker does, decides them (:mod:`pgbaton.outcome`), and writes the
+verdicts in one transaction with one row of ``pgbaton.audit``; many jobs go in bounded batches. What changed nothing is
+not audited.
 
 A row that another transaction holds is skipped, never waited for. ``who`` is the person or token that asked.
 """
@@ -228,9 +229,7 @@ class _Desk:
         """Write down what was done to ``keys``, and wake the workers that sleep."""
         one = keys[0] if len(keys) == 1 else None
         said = json.dumps(detail, ensure_ascii=False)
-        await self.conn.execute(
-            sql.read("operate/audit.sql"), who, action, self.pipeline, stage, one, len(keys), said
-        )
+        await self.conn.execute(sql.read("operate/audit.sql"), who, action, self.pipeline, stage, one, len(keys), said)
         if action == "retry":  # what waits is due now, which no trigger has told
             await self.conn.execute("SELECT pg_notify('pgbaton_wake', $1)", self.pipeline)
 
@@ -256,8 +255,9 @@ async def _act(
         async with conn.transaction(isolation="read_committed"):
             left = await _known(conn, table.pipeline, keys)
             for _ in range(TRIES):
-                looked = [(job.key, _DECIDED[action](job, desk.stages.__getitem__)) for job in await desk.store.look(left)]
-                verdicts = {key: verdict for key, verdict in looked if verdict is not None}
+                jobs = await desk.store.look(left)
+                decided = {job.key: _DECIDED[action](job, desk.stages.__getitem__) for job in jobs}
+                verdicts = {key: verdict for key, verdict in decided.items() if verdict is not None}
                 written = await desk.settle(list(verdicts.values())) if verdicts else set()
                 changed += [key for key in left if key in written]
                 left = [key for key in verdicts if key not in written]

@@ -285,10 +285,9 @@ class Verdict:
 
     ``decision`` is about its call (none: there is none). ``ended``: the dispatch of that call ended so. ``stands``: the
     job is in a call afterwards, that one or (``new``) the one that ``new`` is made. ``delay`` in seconds, for one that
-    waits (None: it stays due when it is). ``target``: where the row is put; ``quiet``: no duty comes of that. ``stays``: the duty that the next turn
-    claims. ``next``: the duty that is kept in the call. All duties that were seen, and are neither, are taken away;
-    ``voids`` says which of them leave a trace.
-    """
+    waits (None: it stays due when it is). ``target``: where the row is put; ``quiet``: no duty comes of that.
+    ``stays``: the duty that the next turn claims. ``next``: the duty that is kept in the call. All duties that were
+    seen, and are neither, are taken away; ``voids`` says which of them leave a trace."""
 
     job: Job
     decision: Decision | None
@@ -378,8 +377,8 @@ def _passed(job: Job, stage: str, since: int) -> bool:
 
 
 def _failed_meanwhile(job: Job, call: Call) -> bool:
-    """Whether the row came to (stage, failed) in this attempt, and not before it: a look was left from there, as none is
-    by the engine's own writes."""
+    """Whether the row came to (stage, failed) in this attempt, and not before it: a look was left from there, as none
+    is by the engine's own writes."""
     return call.seen is not None or any(d.entered == (call.stage, FAILED) for d in job.duties)
 
 

@@ -14,7 +14,6 @@ from pgbaton.errors import ConfigError, DatabaseError
 from pgbaton.insights.bounded import TIMEOUT, TooWide, at_most
 from pgbaton.insights.listing import CAP, ENDED_AT_MOST
 from pgbaton.insights.status import UnderWay, WorkerSeen, under_way, worker_seen
-from pgbaton.install.checks import unseeing_triggers
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +39,9 @@ class Quantiles:
 @dataclass(frozen=True, slots=True)
 class StageOverview:
     """A stage. ``waiting``, ``running``, ``retrying``, ``parked`` (its tenant is paused) and ``dead`` (and not tried
-    again since) are capped counts. ``per_minute``: completions a minute of the last five. ``wait`` (available →
-    started) and ``work`` (started → finished) over ``sample`` dispatches that were completed lately."""
+    again since) are capped counts. ``dead_error`` and ``retry_error``: the newest of those errors, numbers and ids
+    taken out. ``per_minute``: completions a minute of the last five. ``wait`` (available → started) and ``work``
+    (started → finished) over ``sample`` dispatches that were completed lately."""
 
     stage: str
     after: str
@@ -57,6 +57,8 @@ class StageOverview:
     retrying: int
     parked: int
     dead: int
+    dead_error: str | None
+    retry_error: str | None
     oldest_wait: float | None
     per_minute: float
     wait: Quantiles
@@ -84,7 +86,7 @@ class PausedTenant:
 @dataclass(frozen=True, slots=True)
 class Overview:
     """What the first page shows. ``minutes`` are 60, the oldest first; ``minutes_capped``: so much ended in the
-    hour that only the newest 20,000 were counted, and the oldest minutes show too little. ``unseeing``: triggers that are missing or disabled, so that changes are not seen."""
+    hour that only the newest 20,000 were counted, and the oldest minutes show too little."""
 
     pipeline: str
     at: datetime
@@ -95,7 +97,6 @@ class Overview:
     oldest_wait: float | None
     minutes: tuple[Minute, ...]
     minutes_capped: bool
-    unseeing: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -119,7 +120,6 @@ async def overview(conn: asyncpg.Connection, pipeline: str) -> Overview:
             hour = await conn.fetchrow(sql.read("read/last_hour.sql"), pipeline, ENDED_AT_MOST, SAMPLE)
             running = await under_way(conn, pipeline)
             workers = await conn.fetch(sql.read("read/workers.sql"))
-            unseeing = await unseeing_triggers(conn, pipeline)
     except TooWide:
         raise DatabaseError(f"the database took longer than {TIMEOUT:g} s to count") from None
     times = {t["stage"]: t for t in json.loads(hour["times"])}
@@ -135,7 +135,6 @@ async def overview(conn: asyncpg.Connection, pipeline: str) -> Overview:
         oldest_wait=max((s.oldest_wait for s in seen if s.oldest_wait is not None), default=None),
         minutes=_minutes(state["at"], json.loads(hour["minutes"])),
         minutes_capped=hour["seen"] >= ENDED_AT_MOST,
-        unseeing=tuple(unseeing),
     )
 
 
@@ -150,9 +149,7 @@ async def stages_now(conn: asyncpg.Connection, pipeline: str) -> tuple[StageOver
     return tuple(_stage(row, running, None, 0.0) for row in rows)
 
 
-def _stage(
-    row: asyncpg.Record, running: UnderWay, times: dict[str, Any] | None, per_minute: float
-) -> StageOverview:
+def _stage(row: asyncpg.Record, running: UnderWay, times: dict[str, Any] | None, per_minute: float) -> StageOverview:
     state: Literal["closed", "open", "half-open"] = "closed"
     if row["strikes"] > 0:
         state = "open" if row["open"] else "half-open"
@@ -169,6 +166,8 @@ def _stage(
         "retrying",
         "parked",
         "dead",
+        "dead_error",
+        "retry_error",
         "oldest_wait",
     )
     return StageOverview(

@@ -10,6 +10,7 @@ from typing import Any
 import asyncpg
 
 from pgbaton import sql
+from pgbaton.errors import ConfigError
 from pgbaton.insights.bounded import TooWide, at_most
 from pgbaton.model import State
 
@@ -30,8 +31,8 @@ class JobFilter:
 
     ``older_than``: created more than so many seconds ago. ``error``: part of the latest attempt's error, in any case.
     ``error_group``: that error with its numbers taken out, as :class:`DeadGroup` has it. ``job``: a key;
-    ``job_prefix``: how it begins. ``latest``: only the newest dispatch of each job, no history.
-    """
+    ``job_prefix``: how it begins. ``latest``: only the newest dispatch of each job, no history. Raises
+    :class:`ConfigError` on a state that does not exist and an age that is none."""
 
     pipeline: str | None = None
     stage: str | None = None
@@ -43,6 +44,13 @@ class JobFilter:
     job: str | None = None
     job_prefix: str | None = None
     latest: bool = False
+
+    def __post_init__(self) -> None:
+        unknown = [state for state in self.states if state not in tuple(State)]
+        if unknown:
+            raise ConfigError(f"there is no state {unknown[0]!r}; there are: {', '.join(State)}")
+        if self.older_than is not None and not 0 <= self.older_than < float("inf"):
+            raise ConfigError(f"older_than: {self.older_than!r} is no number of seconds")
 
     def as_json(self) -> dict[str, Any]:
         """What was asked for, without what was not."""
@@ -149,9 +157,7 @@ def _by_error_alone(filters: JobFilter) -> bool:
     return bool(filters.error or filters.error_group) and not narrow
 
 
-_LATEST_ERROR = (
-    "(SELECT t.error FROM pgbaton.history AS t WHERE t.id = d.id AND t.attempt = d.attempt AND t.called)"
-)
+_LATEST_ERROR = "(SELECT t.error FROM pgbaton.history AS t WHERE t.id = d.id AND t.attempt = d.attempt AND t.called)"
 _ERRORS = {
     "due": "NULL::text",
     "calls": f"CASE WHEN d.due_at IS NULL THEN d.error ELSE {_LATEST_ERROR} END",

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pgbaton.events import Language
-
-Value = str | int | float | None
+from pgbaton.insights.words import Sentence, Value, worded
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +26,7 @@ class Explanation:
         return sentence(self, language)
 
 
-SENTENCES: dict[str, tuple[str, str]] = {
+SENTENCES: dict[str, Sentence] = {
     "done": ("파이프라인이 끝났습니다", "done"),
     "not_routed": (
         "({step}, {status}) 상태로는 어떤 단계도 호출되지 않습니다",
@@ -104,29 +103,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
 
 def sentence(explanation: Explanation, language: Language = "en") -> str:
     """The explanation in words."""
-    korean, english = SENTENCES[explanation.code]
-    words = {name: _word(name, value, language) for name, value in explanation.values.items()}
-    return (korean if language == "ko" else english).format_map(words)
-
-
-_SECONDS = frozenset({"seconds", "since"})
-
-
-def _word(name: str, value: Value, language: Language) -> str:
-    if name in _SECONDS:
-        return _duration(float(value or 0), language)
-    if value is None:
-        return "없음" if language == "ko" else "nothing"
-    if name == "before" and isinstance(value, int):
-        return "10,000+" if value > 10_000 else f"{value:,}"
-    return str(value)
-
-
-def _duration(seconds: float, language: Language) -> str:
-    for length, unit, korean in ((86400, "d", "일"), (3600, "h", "시간"), (60, "min", "분")):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f}{korean}" if language == "ko" else f"{seconds / length:.0f} {unit}"
-    return f"{max(seconds, 0):.0f}초" if language == "ko" else f"{max(seconds, 0):.0f} s"
+    return worded(SENTENCES[explanation.code], explanation.values, language)
 
 
 def reason(f: Mapping[str, Any]) -> Explanation:
@@ -134,9 +111,7 @@ def reason(f: Mapping[str, Any]) -> Explanation:
     if not f["present"]:
         return Explanation("gone", False)
     if f["state"] in ("running", "available", "retryable") and not f["in_place"]:
-        return Explanation(
-            "moved_on", f["any_worker"], {"stage": f["stage"], "step": f["step"], "status": f["status"]}
-        )
+        return Explanation("moved_on", f["any_worker"], {"stage": f["stage"], "step": f["step"], "status": f["status"]})
     if f["state"] == "running":
         return _running(f)
     if f["state"] in ("available", "retryable"):

@@ -20,6 +20,10 @@ SELECT s.pipeline, s.step AS stage, s.after, s.position, s.routed, s.paused_at I
            AND NOT EXISTS (SELECT FROM pgbaton.history AS n
                             WHERE n.job_key = c.job_key AND n.pipeline = s.pipeline AND n.id > c.id
                               AND n.state IS NOT NULL)) AS dead,
+       (SELECT pgbaton.error_group(coalesce(h.error, h.outcome)) FROM pgbaton.history AS h
+         WHERE h.pipeline = s.pipeline AND h.stage = s.step AND h.state = 'dead' ORDER BY h.id DESC LIMIT 1) AS dead_error,
+       (SELECT pgbaton.error_group(coalesce(h.error, h.outcome)) FROM pgbaton.history AS h
+         WHERE h.id = w.id AND h.attempt = w.attempt AND h.called) AS retry_error,
        extract(epoch FROM statement_timestamp() - least(
             (SELECT d.created_at FROM pgbaton.due AS d
               WHERE d.pipeline = s.pipeline AND d.stage = s.step ORDER BY d.id LIMIT 1),
@@ -30,8 +34,9 @@ SELECT s.pipeline, s.step AS stage, s.after, s.position, s.routed, s.paused_at I
   JOIN pgbaton.pipelines AS p ON p.name = s.pipeline
  CROSS JOIN LATERAL (
         SELECT count(*) FILTER (WHERE c.attempt = 0 OR c.outcome IN ('lost', 'released')) AS fresh,
-               count(*) FILTER (WHERE c.attempt > 0 AND coalesce(c.outcome, '') NOT IN ('lost', 'released')) AS again
-          FROM (SELECT c.attempt, c.outcome FROM pgbaton.calls AS c
+               count(*) FILTER (WHERE c.attempt > 0 AND coalesce(c.outcome, '') NOT IN ('lost', 'released')) AS again,
+               min(c.id) FILTER (WHERE c.nth = 1) AS id, min(c.attempt) FILTER (WHERE c.nth = 1) AS attempt
+          FROM (SELECT c.id, c.attempt, c.outcome, row_number() OVER (ORDER BY c.due_at) AS nth FROM pgbaton.calls AS c
                  WHERE c.pipeline = s.pipeline AND c.waits_for = s.step AND c.due_at < pgbaton.parked()
                  ORDER BY c.due_at
                  LIMIT $2) AS c) AS w
