@@ -8,7 +8,7 @@ from typing import Self
 import asyncpg
 
 from pgbaton import sql
-from pgbaton.errors import AttachError
+from pgbaton.errors import AttachError, ConfigError, DatabaseError
 from pgbaton.model import Pipeline
 
 
@@ -141,3 +141,30 @@ async def with_types(conn: asyncpg.Connection, table: JobTable) -> JobTable:
         status_type=columns[table.status]["type"],
         has_updated_at="updated_at" in columns and columns["updated_at"]["is_time"],
     )
+
+
+async def table_of(conn: asyncpg.Connection, pipeline: str | None) -> JobTable:
+    """The table of an attached pipeline; without a name, of the only one there is.
+
+    Raises :class:`ConfigError` where the name is needed or unknown.
+    """
+    attached = {r["name"]: r for r in await conn.fetch(sql.read("read/pipelines.sql"))}
+    if not attached:
+        raise DatabaseError("no pipeline is attached in this database: run pgbaton attach")
+    if pipeline is None and len(attached) > 1:
+        raise ConfigError(f"there are several pipelines, name one with --pipeline: {', '.join(attached)}")
+    name = pipeline or next(iter(attached))
+    if name not in attached:
+        raise ConfigError(f"there is no pipeline {name!r}; there are: {', '.join(attached)}")
+    r = attached[name]
+    table = JobTable(
+        name,
+        r["schema"],
+        r["table"],
+        r["key_column"],
+        r["tenant_column"],
+        r["step_column"],
+        r["status_column"],
+        channel=r["channel"],
+    )
+    return await with_types(conn, table)

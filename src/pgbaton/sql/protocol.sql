@@ -151,6 +151,32 @@ AS $fn$
                     '(?<!HTTP )\m[0-9]+([.,:][0-9]+)*', '…', 'g'), 200)
 $fn$;
 
+-- An id that every dispatch which was made before ``moment`` and has ended is at or below: ids follow the time, nearly; by
+-- halves, so that a search for what is old does not read what is new.
+CREATE OR REPLACE FUNCTION pgbaton.last_ended_before(moment timestamptz) RETURNS bigint
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $fn$
+DECLARE
+    low bigint;
+    high bigint;
+    middle bigint;
+    seen record;
+BEGIN
+    SELECT min(id) - 1, max(id) INTO low, high FROM pgbaton.history WHERE state IS NOT NULL;
+    WHILE low < high LOOP
+        middle := low + (high - low + 1) / 2;
+        SELECT id, created_at INTO seen FROM pgbaton.history
+         WHERE state IS NOT NULL AND id <= middle AND id > low ORDER BY id DESC LIMIT 1;
+        IF NOT FOUND OR seen.created_at < moment THEN
+            low := middle;
+        ELSE
+            high := seen.id - 1;
+        END IF;
+    END LOOP;
+    RETURN low + 1000;
+END
+$fn$;
+
 -- One row for each time that a job entered a routed state, from the commit that brought it there. A call whose row has
 -- passed (stage, done) shows as completed before a worker has come: the duty or look from there says so.
 CREATE OR REPLACE VIEW pgbaton.dispatches AS

@@ -299,7 +299,6 @@ def _written(v: Verdict, answer: Answer | None, stages: Mapping[str, Stage]) -> 
     call, row, new, kept = v.job.call, v.job.row, v.new, v.next
     taken = [d.id for d in v.job.duties if v.stays is None or d.id != v.stays.id]
     stage = new.stage if new else call.stage if call else None
-    keeps_waiting = call is not None and new is None and call.standing is Standing.WAITING and not v.parked
     return {
         "key": v.job.key,
         "row_tenant": row.tenant if row else None,
@@ -323,7 +322,7 @@ def _written(v: Verdict, answer: Answer | None, stages: Mapping[str, Stage]) -> 
         "http_status": answer.status if answer else None,
         "answer": answer.body if answer else None,
         "counts": v.counts,
-        "delay": None if keeps_waiting and v.stands is Standing.WAITING else v.delay,
+        "delay": v.delay,
         "parked": v.parked,
         "timeout": stages[stage].timeout if stage and stage in stages else None,
         "target_step": v.target[0] if v.target else None,
