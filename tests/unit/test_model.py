@@ -259,6 +259,7 @@ def test_the_words_of_the_contract_stay_as_they_are() -> None:
         "lost",
         "released",
         "superseded",
+        "refused",
     }
 
 

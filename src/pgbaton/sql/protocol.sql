@@ -132,6 +132,7 @@ BEGIN
         UPDATE pgbaton.calls c SET worker = fresh
          WHERE c.pipeline = for_pipeline AND c.attempt = attempts[array_position(ids, c.id)]
            AND c.worker IN (SELECT w.id FROM pgbaton.workers w WHERE w.id = old OR w.instead_of = old)
+           AND c.due_at IS NULL AND c.deadline IS NULL
         RETURNING c.id, c.attempt
     )
     SELECT fresh, coalesce(array_agg(k.id), '{}'), coalesce(array_agg(k.attempt), '{}') FROM kept k;

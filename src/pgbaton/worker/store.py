@@ -16,7 +16,7 @@ import asyncpg
 
 from pgbaton.errors import LeaseLost
 from pgbaton.model import Advance, Dispatch, Outcome, Row, Stage, State
-from pgbaton.outcome import Answer, Call, Duty, Job, Standing, Verdict
+from pgbaton.outcome import BEGUN_ELSEWHERE, Answer, Call, Duty, Job, Standing, Verb, Verdict
 from pgbaton.table import JobTable
 
 RECONCILE_PAGE = 1000
@@ -117,7 +117,8 @@ class Store:
         beginnings = [0] * len(self.steps)
         rows = await self._claim("worker/claim_waiting", self._pipeline, worker, self.steps, beginnings, limit)
         claimed = tuple(_dispatch(row, row["attempt"]) for row in rows if row["plain"])
-        return Turn(claimed, frozenset(), frozenset(r["job_key"] for r in rows if not r["plain"]), {}, len(rows))
+        others = frozenset(row["job_key"] for row in rows if not row["plain"])
+        return Turn(claimed, frozenset(), others, {}, len(rows))
 
     async def _claim(self, query: str, *arguments: object) -> list[asyncpg.Record]:
         try:
@@ -177,8 +178,8 @@ class Store:
         return [row["job_key"] for row in await self._fetch("worker/lost", self._pipeline, after, limit)]
 
     async def next_due(self, since: float = 0.0) -> float | None:
-        """Seconds, by the database's clock, until something that waits may be claimed, or became so in the last ``since``
-        seconds; None: nothing does."""
+        """Seconds, by the database's clock, until a call that waits may be claimed, or since one became so in the last
+        ``since`` seconds; None: none waits."""
         due: float | None = (await self._fetch("worker/next_due", self._pipeline, self.steps, since))[0]["due"]
         return due
 
@@ -303,7 +304,7 @@ def _written(v: Verdict, answer: Answer | None, stages: Mapping[str, Stage]) -> 
         "attempt": call.attempt if call else None,
         "worker": call.worker if call else None,
         "seen": call.seen if call else None,
-        "waiting": call.standing is Standing.WAITING if call else False,
+        "standing": call.standing.value if call else None,
         "duties": [d.id for d in v.job.duties],
         "stays": v.stays.id if v.stays else None,
         "voids": [
@@ -312,7 +313,7 @@ def _written(v: Verdict, answer: Answer | None, stages: Mapping[str, Stage]) -> 
         ],
         "ended": v.ended.value if v.ended else None,
         "stands": v.stands.value if v.stands else None,
-        "outcome": v.decision.outcome.value if v.decision else None,
+        "outcome": v.decision.outcome.value if v.decision and v.decision.verb is not Verb.KEEP else None,
         "error": (v.decision.error if v.decision else None) or (answer.error if answer else None),
         "http_status": answer.status if answer else None,
         "answer": answer.body if answer else None,
@@ -324,6 +325,8 @@ def _written(v: Verdict, answer: Answer | None, stages: Mapping[str, Stage]) -> 
         "target_status": v.target[1] if v.target else None,
         "quiet": v.quiet and v.target is not None,
         "new_id": new.id if new else None,
+        "new_outcome": BEGUN_ELSEWHERE.outcome.value if new and v.stands is Standing.LEFT else None,
+        "new_error": BEGUN_ELSEWHERE.error if new and v.stands is Standing.LEFT else None,
         "new_stage": new.stage if new else None,
         "new_entry": new.step if new else None,
         "new_tenant": row.tenant if row and new else None,

@@ -30,7 +30,7 @@ WITH room AS MATERIALIZED (
                  ORDER BY d.id
                  LIMIT r.may
                    FOR UPDATE SKIP LOCKED) AS n
-         LIMIT $5) AS duties
+         LIMIT greatest($5, 1)) AS duties  -- not 0: room would not be asked, and with it the lease
 ), judged AS MATERIALIZED (
     SELECT t.*, c.tid AS call_tid, c.id AS ended_id, c.attempt, c.failures, c.tenant AS call_tenant, c.run, c.worker,
            c.due_at, c.created_at AS call_created_at, c.started_at, CASE WHEN ($10::integer[])[array_position($9::bigint[], c.id)] = c.attempt
@@ -44,7 +44,7 @@ WITH room AS MATERIALIZED (
                 WHEN c.id IS NULL AND t.stage = '' THEN true
                 ELSE coalesce(j.present AND j.step = t.step AND t.step = t.entry AND j.status = t.status
                               AND (c.id IS NULL OR c.stage = t.step AND t.status = 'done' AND c.id < t.id AND c.seen IS NULL)
-                              AND (t.stage = '' OR $6 AND coalesce(t.tenant, '') <> ALL (ARRAY(
+                              AND (t.stage = '' OR $6 AND coalesce(j.tenant, '') <> ALL (ARRAY(
                                    SELECT p.tenant FROM pgbaton.paused_tenants AS p
                                     WHERE p.pipeline = $1 AND p.resumed_at IS NULL))), false)
            END AS plain
