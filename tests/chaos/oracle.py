@@ -160,7 +160,7 @@ async def judge(scene: Scene) -> Verdict:
     verdict.calls = len(calls)
     evidence = Evidence(entries, scene.plan, verdict.slowness)
     _judge_repeats(verdict, calls, evidence)
-    _judge_overlaps(verdict, calls, evidence, _times(aside, "job"), _times(ended, "job", "step", "who"))
+    _judge_overlaps(verdict, calls, evidence, _times(aside, "job"), _times(ended, "job", "step"))
     scene.expect.judge(entries)
     verdict.violations += list(dict.fromkeys(scene.expect.violations)) + await broken(scene, BROKEN_AT_THE_END)
     verdict.violations += [line for child in scene.children for line in child.by_itself]
@@ -255,8 +255,8 @@ class Evidence:
         return [e for e in ends if e.who == call.who and call.at <= e.at <= until]
 
     def serves(self, call: Entry, at: float, ended: Sequence[float]) -> bool:
-        """Whether its stage was still busy with that call: it had neither answered nor committed an end of the step,
-        which is in the row (``ended``) a moment before the stage comes to write it down."""
+        """Whether its stage was busy with that call for anything: it had not answered, and no end of the step was
+        committed (``ended``), by it or by an attempt that had been given up before it and worked on."""
         return not self._ends_of(call, at) and not any(call.at <= end <= at for end in ended)
 
     def may_rewind(self, entries: Sequence[Entry], at: float) -> bool:
@@ -332,7 +332,7 @@ def _judge_overlaps(
     for job, same in by_job.items():
         for place, again in enumerate(same):
             for before in same[:place]:
-                if not evidence.serves(before, again.at, ended.get((job, before["step"], before.who), [])):
+                if not evidence.serves(before, again.at, ended.get((job, before["step"]), [])):
                     continue
                 if any(before.at - CLAIMED_BEFORE < at < again.at for at in moved_aside.get((job,), [])):
                     verdict.overlapping["moved by hand"] += 1
@@ -387,7 +387,7 @@ SELECT job_id::text AS job, extract(epoch FROM pg_xact_commit_timestamp(xid))::f
 
 # When stages committed an end of their step.
 _ENDED = """
-SELECT job_id::text AS job, step, who, extract(epoch FROM pg_xact_commit_timestamp(xid))::float8 AS at
+SELECT job_id::text AS job, step, extract(epoch FROM pg_xact_commit_timestamp(xid))::float8 AS at
   FROM (SELECT *, xmin AS xid, split_part(source, ' ', 1) AS step FROM moves WHERE source LIKE '% running') AS m
  WHERE target IN (step || ' done', step || ' failed')
 """

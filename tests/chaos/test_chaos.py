@@ -143,7 +143,7 @@ def test_two_calls_that_stages_serve_at_once_need_a_reason(
 ) -> None:
     calls = [call(1, 1), replace(call(2, 1), fields=call(2, 1).fields | {"key": "k2", "step": "fold"})]
     verdict = Verdict("f")
-    aside, ends = {("j",): moved_aside}, {("j", "cut", "stage-1.1"): ended}
+    aside, ends = {("j",): moved_aside}, {("j", "cut"): ended}
     _judge_overlaps(verdict, calls, Evidence(entries, PLAN), aside, ends)
     assert [*verdict.overlapping, *(["unexplained"] * len(verdict.unexplained))] == ([found] if found else [])
 
