@@ -12,15 +12,14 @@ import pytest
 
 from line import Line, line
 from pgbaton import insights, operate
-from pgbaton.install.attach import attach
 from pgbaton.errors import ConfigError
 from pgbaton.insights import CAP, Explanation, JobFilter
 from pgbaton.insights.bounded import at_most
 from pgbaton.insights.reasons import SENTENCES
+from pgbaton.install.attach import attach
 from pgbaton.table import table_of
 from pgbaton.worker.store import Store
 from stage_server import Call, Say, StageServer
-
 
 LAPSED = "UPDATE pgbaton.workers SET renewed_at = now() - interval '2 s', expires_at = now() - interval '1 s'"
 
