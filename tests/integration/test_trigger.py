@@ -19,7 +19,7 @@ from pgbaton import Pipeline, Stage
 from pgbaton.table import read_table
 from pgbaton.worker.store import Store
 from stage_server import Call, Say, StageServer
-from store_bench import LEVELS, WAYS, Bench, bench
+from store_bench import LEVELS, WAYS, bench
 
 INSERT = "INSERT INTO jobs (current_step, status) VALUES ($1, $2) RETURNING job_id"
 MOVE = "UPDATE jobs SET current_step = $2, status = $3 WHERE job_id = $1"
