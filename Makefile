@@ -2,7 +2,7 @@
 # made from has changed: a fresh machine needs make and a Python of 3.11 or newer, nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo pictures screenshots operations test model chaos bench bench-scale check format schema lock clean
+.PHONY: help setup demo quality pictures screenshots operations test model chaos bench bench-scale check format schema lock clean
 
 BIN     := .venv/bin
 STAMP   := .venv/.made
@@ -28,6 +28,9 @@ setup: $(STAMP) ## make or refresh the environment
 
 demo: $(STAMP) ## a finished ad from a photo: make demo [PHOTO=cup.jpg COPY="Wake up."]
 	@$(BIN)/adstudio demo $${DEMO_PHOTO:+--photo "$$DEMO_PHOTO"} $${DEMO_COPY:+--copy "$$DEMO_COPY"}
+
+quality: $(STAMP) ## make and judge the quality set: values, times, contact sheets: make quality [FOLDER=my-photos]
+	$(BIN)/adstudio quality $(or $(FOLDER),apps/adstudio/quality) --out build/quality
 
 pictures: $(STAMP) ## make the pictures of the README again: docs/images/ad-*.jpg
 	$(BIN)/adstudio demo --out build/pictures

@@ -14,6 +14,8 @@ import asyncpg
 from pgbaton import Engine, Pipeline, Settings, Stage
 from pgbaton.install.attach import attach
 from pgbaton.install.migrate import migrate
+from pgbaton.table import read_table
+from pgbaton.worker.store import Store
 from stage_server import Behaviour, StageServer, work
 
 JOBS = """
@@ -87,6 +89,12 @@ class Line:
     async def row(self, job: str) -> tuple[str, str]:
         row = await self.db.fetchrow("SELECT current_step, status FROM jobs WHERE job_id = $1::text::uuid", job)
         return (row["current_step"], row["status"])
+
+    async def store(self, session: asyncpg.Connection | None = None) -> Store:
+        """What a worker on this line reads and writes, through a session of the test's."""
+        async with self.db.acquire() as conn:
+            table = await read_table(conn, self.pipeline)
+        return Store(session or self.db, table, [stage.step for stage in self.pipeline.stages])
 
     async def dispatches(self, job: str | None = None) -> list[asyncpg.Record]:
         return list(

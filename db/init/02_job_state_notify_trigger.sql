@@ -50,7 +50,7 @@ CREATE TABLE pgbaton.stages (
     PRIMARY KEY (pipeline, step)
 );
 CREATE UNIQUE INDEX stages_one_route_per_state ON pgbaton.stages (pipeline, after) WHERE routed;
-COMMENT ON COLUMN pgbaton.stages.advance IS 'who writes running and done into the row: the stage, or the engine for it';
+COMMENT ON COLUMN pgbaton.stages.advance IS 'the writer of running and done: the stage, or the engine for it';
 COMMENT ON COLUMN pgbaton.stages.routed IS 'false: the stage left the pipeline; its open dispatches wait until it comes back';
 COMMENT ON COLUMN pgbaton.stages.strikes IS 'times in a row that the stage was found down; above 0: one probe at a time';
 COMMENT ON COLUMN pgbaton.stages.open_until IS 'until then no worker calls the stage';
@@ -64,9 +64,11 @@ CREATE TABLE pgbaton.workers (
     renewed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     expires_at timestamptz NOT NULL,
     draining   boolean NOT NULL DEFAULT false,
+    instead_of bigint,
     ended_at   timestamptz
 );
 COMMENT ON TABLE pgbaton.workers IS 'leases; a row is kept as long as the history that names it';
+COMMENT ON COLUMN pgbaton.workers.instead_of IS 'the lease that this one took the place of';
 COMMENT ON COLUMN pgbaton.workers.ended_at IS 'the worker left, or took a new lease: it claims nothing under this one any more';
 
 -- A duty: this job entered a routed state. Or a look (stage ''): the job left a state that a dispatch may be open for.
@@ -81,9 +83,10 @@ CREATE TABLE pgbaton.due (
     status     text COLLATE "C",
     created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
--- Two indexes, both paid for by the writer: claims go by stage and id, and a job is taken with all its duties.
+-- Two indexes, both paid for by the writer: claims go by stage and id, and a job is taken with all its duties. With both
+-- columns, a plan that was made while the table was empty cannot walk the other index for each job.
 CREATE UNIQUE INDEX due_of_stage ON pgbaton.due (pipeline, stage, id);
-CREATE INDEX due_of_job ON pgbaton.due (job_key);
+CREATE INDEX due_of_job ON pgbaton.due (job_key, pipeline);
 COMMENT ON COLUMN pgbaton.due.step IS 'the state that the row entered, with status';
 
 -- The one call that a job is in. Left to its stage: deadline is set. Waiting to be called (again): due_at is set. Held by a
@@ -126,7 +129,7 @@ COMMENT ON COLUMN pgbaton.calls.attempt IS 'calls begun so far; with the id it n
 COMMENT ON COLUMN pgbaton.calls.failures IS 'attempts that count against the stage''s limit';
 COMMENT ON COLUMN pgbaton.calls.waits_for IS 'the stage, while the call waits for due_at: an index by stage that hops do not touch';
 COMMENT ON COLUMN pgbaton.calls.slot IS 'the stage, where it has a limit and this call counts against it';
-COMMENT ON COLUMN pgbaton.calls.outcome IS 'with http_status, error, answer: what is known of an attempt that goes on';
+COMMENT ON COLUMN pgbaton.calls.outcome IS 'with http_status, error, answer: of an attempt that goes on; while the call waits: how the last one ended';
 COMMENT ON COLUMN pgbaton.calls.seen IS 'the newest duty or look that was taken while the call stood: a decision from before it is void';
 COMMENT ON COLUMN pgbaton.calls.next_id IS 'with next_at: a duty that came while the call was under way; it is called when that has ended';
 
@@ -191,7 +194,7 @@ $pgbaton$;
 DO $pgbaton$
 BEGIN
     -- Functions and views are code: they are replaced where they differ. The schema's comment says which are installed.
-    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol 11b08158a525779997e3d9a838bc6566' THEN
+    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol 3dab7ee6ababcff57f90b11d07f97470' THEN
         EXECUTE $protocol$
 -- The protocol: every function and view of the schema pgbaton, in the order of a dispatch's life.
 --
@@ -205,7 +208,7 @@ BEGIN
 --   3  The worker calls the stage. No transaction is open meanwhile.
 --   4  What the turn cannot end by itself, the worker looks at (worker/look.sql), decides in Python (outcome.py, which
 --      alone knows the rules) and writes (worker/settle.sql), as long as nothing that it saw has changed.
---   5  An attempt that ended is a row of pgbaton.history. What is to be called again waits in pgbaton.calls.
+--   5  An attempt that ended is a row of pgbaton.history. A job that is to be called again waits in pgbaton.calls.
 --   6  A worker that is lost lets its lease lapse; any worker looks at what it held, and decides by the row.
 --
 -- Locks: duties, then the call, then the job's row; a statement that meets a lock skips that job and comes back to it.
@@ -253,12 +256,13 @@ AS $fn$
        AND greatest(w.expires_at, pg_postmaster_start_time() + (w.expires_at - w.renewed_at)) > clock_timestamp()
 $fn$;
 
--- How many calls of each stage this worker may claim now, the last stage first: what is nearly done gets done. Stages that
+-- How many calls of each stage this worker may claim now, the last stage first: jobs that are nearly done get done. Stages that
 -- are paused, down, or unknown to the worker are left out.
 -- Where a stage has a limit, its row is locked until the claim commits, and running calls are counted after that: two
--- workers never count the same free slot. A stage that was found down gets one probe, and while that is out, no other.
+-- workers never count the same free slot. A stage that was found down gets one probe: the statement that claims it closes
+-- the circuit to others until the probe is back (15 s at most).
 CREATE OR REPLACE FUNCTION pgbaton.room(for_pipeline text, for_worker bigint, known text[], since bigint[], how_many integer)
-RETURNS TABLE (stage text, first_id bigint, may integer, limited boolean, probing boolean)
+RETURNS TABLE (stage text, entry text, first_id bigint, may integer, limited boolean, probing boolean)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $fn$
 #variable_conflict use_column
@@ -269,7 +273,7 @@ BEGIN
         RAISE EXCEPTION 'worker % holds no lease', for_worker USING ERRCODE = 'PB001';
     END IF;
     FOR s IN
-        SELECT st.step, st.concurrency, st.strikes > 0 AS struck, k.since
+        SELECT st.step, st.after, st.concurrency, st.strikes > 0 AS struck, k.since
           FROM unnest(known, since) AS k (step, since)
           JOIN pgbaton.stages st ON st.pipeline = for_pipeline AND st.step = k.step
           JOIN pgbaton.pipelines p ON p.name = st.pipeline
@@ -277,19 +281,14 @@ BEGIN
            AND (st.open_until IS NULL OR st.open_until <= clock_timestamp())
          ORDER BY st.position DESC  -- every worker locks them in this order
     LOOP
-        stage := s.step; first_id := s.since; may := how_many; limited := s.concurrency IS NOT NULL; probing := s.struck;
+        stage := s.step; entry := s.after; first_id := s.since; may := how_many; limited := s.concurrency IS NOT NULL; probing := s.struck;
         IF limited OR probing THEN
             PERFORM FROM pgbaton.stages st WHERE st.pipeline = for_pipeline AND st.step = s.step FOR NO KEY UPDATE;
         END IF;
         IF probing THEN
             may := least(may, 1);
-            CONTINUE WHEN NOT EXISTS (SELECT FROM pgbaton.due d WHERE d.pipeline = for_pipeline AND d.stage = s.step)
-                      AND NOT EXISTS (SELECT FROM pgbaton.calls c WHERE c.pipeline = for_pipeline AND c.waits_for = s.step
-                                         AND c.due_at <= clock_timestamp());
-            UPDATE pgbaton.stages st SET open_until = clock_timestamp() + interval '15 s'
-             WHERE st.pipeline = for_pipeline AND st.step = s.step AND st.strikes > 0
-               AND (st.open_until IS NULL OR st.open_until <= clock_timestamp());
-            CONTINUE WHEN NOT FOUND;  -- another worker's probe is out
+            CONTINUE WHEN EXISTS (SELECT FROM pgbaton.stages st  -- another worker's probe is out since
+                                   WHERE st.pipeline = for_pipeline AND st.step = s.step AND st.open_until > clock_timestamp());
         END IF;
         IF limited THEN
             SELECT least(may, s.concurrency - count(*)) INTO may
@@ -310,7 +309,8 @@ AS $fn$ SELECT timestamptz '9999-01-01 00:00:00+00' $fn$;
 -- 6. -- Leases --------------------------------------------------------------------------------------------------------
 
 -- A new lease for a worker, in place of ``old`` (null: it has none). The worker keeps the attempts that it names, where the
--- old lease still holds them; what else that one held is lost, and is rescued as any lost worker's.
+-- old lease still holds them; what else that one held is lost, and is rescued as any lost worker's. A worker that did not
+-- hear the answer asks again in the place of the same old lease: the one that it did not hear of ends as well.
 CREATE OR REPLACE FUNCTION pgbaton.take_lease(for_pipeline text, old bigint, worker_name text, worker_capacity integer,
                                               lease float8, ids bigint[], attempts integer[])
 RETURNS TABLE (worker bigint, kept_ids bigint[], kept_attempts integer[])
@@ -320,14 +320,16 @@ AS $fn$
 DECLARE
     fresh bigint;
 BEGIN
-    INSERT INTO pgbaton.workers (pipeline, name, capacity, expires_at)
-    VALUES (for_pipeline, worker_name, worker_capacity, clock_timestamp() + make_interval(secs => lease))
+    UPDATE pgbaton.workers w SET ended_at = clock_timestamp()
+     WHERE (w.id = old OR w.instead_of = old) AND w.ended_at IS NULL;
+    INSERT INTO pgbaton.workers (pipeline, name, capacity, expires_at, instead_of)
+    VALUES (for_pipeline, worker_name, worker_capacity, clock_timestamp() + make_interval(secs => lease), old)
     RETURNING id INTO fresh;
-    UPDATE pgbaton.workers w SET ended_at = clock_timestamp() WHERE w.id = old AND w.ended_at IS NULL;
     RETURN QUERY
     WITH kept AS (
         UPDATE pgbaton.calls c SET worker = fresh
-         WHERE c.pipeline = for_pipeline AND c.worker = old AND c.attempt = attempts[array_position(ids, c.id)]
+         WHERE c.pipeline = for_pipeline AND c.attempt = attempts[array_position(ids, c.id)]
+           AND c.worker IN (SELECT w.id FROM pgbaton.workers w WHERE w.id = old OR w.instead_of = old)
         RETURNING c.id, c.attempt
     )
     SELECT fresh, coalesce(array_agg(k.id), '{}'), coalesce(array_agg(k.attempt), '{}') FROM kept k;
@@ -346,17 +348,21 @@ AS $fn$
 $fn$;
 
 -- One row for each time that a job entered a routed state, from the commit that brought it there. A call whose row has
--- passed (stage, done) is completed, whoever looks: the duty or look from there says so before a worker has come.
+-- passed (stage, done) shows as completed before a worker has come: the duty or look from there says so.
 CREATE OR REPLACE VIEW pgbaton.dispatches AS
-    SELECT d.id, d.pipeline, d.job_key, d.tenant, d.stage, 'available' AS state, 0 AS attempt, 0 AS failures,
-           NULL::bigint AS worker, d.created_at AS available_at, NULL::timestamptz AS deadline, d.created_at,
-           NULL::timestamptz AS settled_at, NULL::bigint AS run
+    SELECT d.id, d.pipeline, d.job_key, d.tenant, d.stage, CASE WHEN done.at IS NULL THEN 'available' ELSE 'completed' END AS state,
+           0 AS attempt, 0 AS failures, NULL::bigint AS worker, d.created_at AS available_at, NULL::timestamptz AS deadline,
+           d.created_at, done.at AS settled_at, NULL::bigint AS run
       FROM pgbaton.due AS d
+      LEFT JOIN LATERAL (
+            SELECT min(o.created_at) AS at FROM pgbaton.due AS o
+             WHERE o.job_key = d.job_key AND o.pipeline = d.pipeline AND o.id > d.id AND o.step = d.stage AND o.status = 'done'
+           ) AS done ON true
      WHERE d.stage <> ''
     UNION ALL
     SELECT c.id, c.pipeline, c.job_key, c.tenant, c.stage,
            CASE WHEN done.at IS NOT NULL THEN 'completed' WHEN c.due_at IS NULL THEN 'running'
-                WHEN c.attempt = 0 THEN 'available' ELSE 'retryable' END,
+                WHEN c.attempt = 0 OR c.outcome IN ('lost', 'released') THEN 'available' ELSE 'retryable' END,
            c.attempt, c.failures, CASE WHEN num_nonnulls(done.at, c.due_at, c.deadline) = 0 THEN c.worker END, coalesce(c.due_at, c.created_at),
            c.deadline, c.created_at, done.at, c.run
       FROM pgbaton.calls AS c
@@ -395,7 +401,7 @@ CREATE OR REPLACE VIEW pgbaton.attempts AS
      WHERE c.due_at IS NULL;
 
         $protocol$;
-        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol 11b08158a525779997e3d9a838bc6566';
+        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol 3dab7ee6ababcff57f90b11d07f97470';
     END IF;
 END
 $pgbaton$;
@@ -451,7 +457,7 @@ BEGIN
         RAISE insufficient_privilege USING MESSAGE =
             format('the role %s may not use the schema pgbaton, and the trigger runs with its rights', current_user);
     END IF;
-    IF (SELECT md5(prosrc) = '39e8bc8758f92f735c4173b05e2e1733' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
+    IF (SELECT md5(prosrc) = '243c08cb92d01e2fdbfdd7f51417c052' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
         EXECUTE $ddl$
 CREATE OR REPLACE FUNCTION "public"."notify_job_state_change"() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
@@ -496,7 +502,7 @@ BEGIN
     -- A worker that rewinds rows names them in pgbaton.quiet: for these, and no others, there is nothing to be done.
     IF next_stage IS NOT NULL
        AND (quiet IS NULL OR quiet OPERATOR(pg_catalog.=) ''
-            OR NOT pg_catalog.jsonb_exists(quiet::pg_catalog.jsonb, key))
+            OR pg_catalog.jsonb_exists(quiet::pg_catalog.jsonb OPERATOR(pg_catalog.->) 'ad_creative', key) IS NOT TRUE)
     THEN
         INSERT INTO pgbaton.due (pipeline, stage, job_key, tenant, step, status)
         VALUES ('ad_creative', next_stage, key, NEW."tenant_id"::pg_catalog.text, step, status);

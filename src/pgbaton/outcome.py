@@ -170,7 +170,7 @@ def _decide_unmoved(stage: Stage, row: Row | None, answer: Answer) -> Decision:
     return Decision(Verb.FAIL, Outcome.FAILED, answer.error)
 
 
-_BEGUN_ELSEWHERE = Decision(Verb.WAIT, Outcome.UNKNOWN, "the stage was begun by another caller")
+BEGUN_ELSEWHERE = Decision(Verb.WAIT, Outcome.UNKNOWN, "the stage was begun by another caller")
 
 
 def decide_claimed(stage: Stage, row: Row | None) -> Decision:
@@ -183,7 +183,7 @@ def decide_claimed(stage: Stage, row: Row | None) -> Decision:
         case Place.FAILED:
             return Decision(Verb.REWIND, Outcome.ACCEPTED)
         case Place.BEGUN:
-            return _BEGUN_ELSEWHERE
+            return BEGUN_ELSEWHERE
         case Place.DONE:
             return Decision(Verb.COMPLETE, Outcome.COMPLETED)
         case _:
@@ -308,7 +308,10 @@ def refused(verdict: Verdict, words: str) -> Verdict:
     """In place of a verdict whose row the user's table refuses: the dispatch is dead, with the database's words, and
     the row is left as it is. That concerns this job alone."""
     decision = Decision(Verb.KILL, Outcome.REFUSED, f"the table refuses {verdict.target}: {words}")
-    return Verdict(verdict.job, decision, ended=State.DEAD, voids=_voids(verdict.job, None))
+    voids = _voids(verdict.job, None)
+    if verdict.job.call is None:
+        return Verdict(verdict.job, None, voids=tuple(replace(v, state=State.DEAD) for v in voids))
+    return Verdict(verdict.job, decision, ended=State.DEAD, voids=voids)
 
 
 Stages = Callable[[str], Stage]
@@ -321,17 +324,14 @@ def resolve(job: Job, stages: Stages, answer: Answer | None = None, *, given_bac
     call = job.call
     decision = _of_call(job, call, stages, answer, given_back) if call else None
     newest = _newest(job, stages)
-    if newest is not None and decision is not None and decision.verb is Verb.ADVANCE:
-        decision = Decision(Verb.COMPLETE, decision.outcome)  # the row was put back by hand meanwhile: it stays there
     if call is None or decision is None:
         return _without_call(job, newest, stages)
     if decision.verb in (Verb.COMPLETE, Verb.CANCEL, Verb.ADVANCE):
         return _ended(job, call, decision, newest, stages)
-    if newest is not None and decision.verb not in (Verb.KEEP, Verb.WAIT, Verb.PARK):
-        # The row was put back by hand while the stage was called: that duty is called next, with attempts of its own.
-        return _ended(job, call, decision, newest, stages)
     if newest is not None and call.standing is Standing.WAITING:
         return _ended(job, call, _SUPERSEDED, newest, stages)
+    if newest is not None and decision.verb is Verb.KILL:
+        decision = replace(decision, verb=Verb.FAIL)  # the row was put back meanwhile: it is called again
     return _standing(job, call, decision, newest, stages)
 
 
@@ -344,8 +344,9 @@ def _of_call(job: Job, call: Call, stages: Stages, answer: Answer | None, given_
     if at in (Place.ELSEWHERE, Place.GONE):
         return _SUPERSEDED
     if call.standing is Standing.WAITING:
-        if at is Place.BEGUN and stage.advance is Advance.STAGE:
-            return _BEGUN_ELSEWHERE
+        if at is Place.BEGUN:
+            # The engine keeps the state of this stage: nothing works there, and nothing else would move the row on.
+            return BEGUN_ELSEWHERE if stage.advance is Advance.STAGE else Decision(Verb.RELEASE, Outcome.LOST)
         return Decision(Verb.PARK, Outcome.DEFERRED) if job.paused and not call.parked else _KEEP
     if call.standing is Standing.LEFT:
         if at is Place.FAILED:
@@ -407,10 +408,12 @@ def _ended(job: Job, call: Call, decision: Decision, newest: Duty | None, stages
     """The call's dispatch ends, and ``newest``, where there is one, follows it."""
     stage = stages(call.stage)
     state = State.COMPLETED if decision.verb in (Verb.COMPLETE, Verb.ADVANCE) else State.CANCELLED
-    verdict = Verdict(job, decision, ended=state, voids=_voids(job, newest))
     if decision.verb is Verb.ADVANCE:
-        return replace(verdict, target=(stage.step, DONE), quiet=False)
-    return _take_up(verdict, newest, stages)
+        # What came for this stage meanwhile is done by that, too.
+        passed = tuple(Void(d, State.COMPLETED) for d in _all_duties(job) if d.stage == stage.step)
+        voids = passed + tuple(v for v in _voids(job, None) if v.duty.stage != stage.step)
+        return Verdict(job, decision, ended=state, target=(stage.step, DONE), quiet=False, voids=voids)
+    return _take_up(Verdict(job, decision, ended=state, voids=_voids(job, newest)), newest, stages)
 
 
 def _take_up(verdict: Verdict, newest: Duty | None, stages: Stages) -> Verdict:
@@ -421,19 +424,23 @@ def _take_up(verdict: Verdict, newest: Duty | None, stages: Stages) -> Verdict:
     stage = stages(newest.stage)
     at = place(stage, job.row)
     stored = job.call is not None and job.call.next == newest
-    failed = verdict.decision is not None and verdict.decision.verb not in (Verb.COMPLETE, Verb.CANCEL)
-    if at is Place.BEGUN and stage.advance is Advance.STAGE and not failed:
+    if at is Place.BEGUN and stage.advance is Advance.STAGE:
         return replace(verdict, stands=Standing.LEFT, new=newest)
-    if at is Place.ENTRY and not job.paused and not stored:
+    if at is Place.ENTRY and newest.entered == stage.entry and not job.paused and not stored:
         return replace(verdict, stays=newest)
     target = stage.entry if at is Place.BEGUN else None
     return replace(verdict, stands=Standing.WAITING, new=newest, parked=job.paused, target=target)
 
 
 def _standing(job: Job, call: Call, decision: Decision, newest: Duty | None, stages: Stages) -> Verdict:
-    """The call goes on, waits, or is given up."""
+    """The call goes on, waits, or is given up.
+
+    A duty that came while it was under way (``newest``: the row was put back) is kept as long as it is. Where it is to
+    be called again, that call is the duty's, too: a stage that puts its own row back and fails goes by the retry rules
+    as any other, and is not called for ever.
+    """
     stage = stages(call.stage)
-    voids = _voids(job, newest)
+    voids = _voids(job, newest if decision.verb in (Verb.KEEP, Verb.WAIT) else None)
     begun = place(stage, job.row) is Place.BEGUN
     rewound = stage.entry if begun else None
     match decision.verb:

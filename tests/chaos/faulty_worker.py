@@ -3,8 +3,8 @@
     python -m chaos.faulty_worker '{"who": …, "faults": {"after_claim:die": 0.05}, …}' run --config F
 
 Points are ``before_`` and ``after_`` the worker's ``claim``, ``call``, ``note``, ``look``, ``settle``, ``prepare``,
-``renew`` and ``lease``; after means: it happened, and its result is not known. A turn is a claim, a note, or both; a lease
-is a point where it takes the place of an older one. Actions:
+``renew`` and ``lease``; after means: it happened, and its result is not known. A turn is a claim, a note, or both;
+a lease is a point where it takes the place of an older one. Actions:
 ``die`` (SIGKILL), ``freeze`` (SIGSTOP; the scene wakes it after its lease), ``raise`` (what a driver raises outside
 its own tree of errors), ``drop`` (the pool's connections).
 Nothing happens any more once the file ``calm`` is in the folder.

@@ -48,8 +48,8 @@ HAVING count(*) > coalesce(max(entered.times), 0)
 """
 
 OPEN = "('available', 'running', 'retryable')"
-# Each query is one snapshot. A trigger inserts a duty or a look, and that a dispatch is no longer due shows when a worker
-# has come to it: until then something must tell of it.
+# Each query is one snapshot. A trigger inserts a duty or a look, and that a dispatch is no longer due shows when a
+# worker has come to it: until then something must tell of it.
 BROKEN_AT_ANY_TIME = {
     "a routed job without its open dispatch": f"""
         SELECT j.job_id::text FROM jobs j JOIN {STEPS} ON route.after = j.current_step AND j.status = 'done'
@@ -84,7 +84,7 @@ BROKEN_AT_THE_END = BROKEN_AT_ANY_TIME | {
     "an attempt without an end": """
         SELECT d.job_key FROM pgbaton.attempts t JOIN pgbaton.dispatches d ON d.id = t.dispatch_id
          WHERE t.finished_at IS NULL""",
-    "a step that was completed more or less often than its row, which no hand has touched, went from running to done": f"""
+    "a step of an untouched row that was completed more or less often than it went from running to done": f"""
         SELECT coalesce(m.job_key, d.job_key)
           FROM (SELECT job_id::text AS job_key, route.step, count(*) AS times FROM moves
                   JOIN {STEPS} ON source = route.step || ' running' AND target = route.step || ' done'
@@ -158,9 +158,9 @@ async def judge(scene: Scene) -> Verdict:
         moves = await db.fetch(_MOVED, [e["job"] for e in entries if e.event == "aborted" and e["job"]])
     calls = [entry for entry in entries if entry.event == "received"]
     verdict.calls = len(calls)
-    evidence = Evidence(entries, scene.plan)
+    evidence = Evidence(entries, scene.plan, verdict.slowness)
     _judge_repeats(verdict, calls, evidence)
-    _judge_overlaps(verdict, calls, evidence, _times(aside, "job"), _times(ended, "job", "step", "who"))
+    _judge_overlaps(verdict, calls, evidence, _times(aside, "job"), _times(ended, "job", "step"))
     scene.expect.judge(entries)
     verdict.violations += list(dict.fromkeys(scene.expect.violations)) + await broken(scene, BROKEN_AT_THE_END)
     verdict.violations += [line for child in scene.children for line in child.by_itself]
@@ -186,11 +186,19 @@ SELECT job_id::text, target FROM moves
 """
 
 
-class Evidence:
-    """What is known, without pgbaton, about why a call may have been repeated."""
+UNDER_WAY = 0.15
+"""Seconds by which a call comes later to its stage on a machine twice as slow."""
 
-    def __init__(self, entries: Sequence[Entry], plan: Plan) -> None:
+
+class Evidence:
+    """What is known, without pgbaton, about why a call may have been repeated.
+
+    The time of a call runs from its claim; it reaches its stage the later, the slower the machine is.
+    """
+
+    def __init__(self, entries: Sequence[Entry], plan: Plan, slowness: float = 1.0) -> None:
         self._timeout = plan.timeout
+        self._timed_out = 0.95 * plan.timeout - UNDER_WAY * (slowness - 1)
         self._lease = plan.lease
         self._frozen = 2 * plan.lease + 5
         self._ends: dict[tuple[str, str, int], list[Entry]] = defaultdict(list)
@@ -217,7 +225,7 @@ class Evidence:
         for end in ends:
             if end.event == "answered" and not 200 <= end["status"] < 300:
                 return f"answered {end['status']}"
-            if end.event == "answered" and end["status"] == 202 and waited > self._timeout * 0.95:
+            if end.event == "answered" and end["status"] == 202 and waited > self._timed_out:
                 return "accepted, timed out"
             if end.event in ("broken", "died"):
                 return "lost connection"
@@ -226,7 +234,7 @@ class Evidence:
         answered = any(end.event == "answered" for end in ends)
         if not answered and self._between(_process(before), before.at, again.at, ("SIGKILL",)):
             return "stage killed"
-        if waited > self._timeout * 0.95:
+        if waited > self._timed_out:
             return "timeout"
         if self._between(_process(before), again.at - self._timeout - self._frozen, before.at, ("SIGSTOP",)):
             return "timeout"  # the frozen stage read it late
@@ -247,8 +255,8 @@ class Evidence:
         return [e for e in ends if e.who == call.who and call.at <= e.at <= until]
 
     def serves(self, call: Entry, at: float, ended: Sequence[float]) -> bool:
-        """Whether its stage was still busy with that call: it had neither answered nor committed an end of the step, which
-        is in the row (``ended``) a moment before the stage comes to write it down."""
+        """Whether its stage was busy with that call for anything: it had not answered, and no end of the step was
+        committed (``ended``), by it or by an attempt that had been given up before it and worked on."""
         return not self._ends_of(call, at) and not any(call.at <= end <= at for end in ended)
 
     def may_rewind(self, entries: Sequence[Entry], at: float) -> bool:
@@ -261,7 +269,7 @@ class Evidence:
         since = [e for e in entries if e.event == "received" and e["attempt"] >= attempt]
         if any(e.event == "answered" and e["attempt"] == attempt and e["status"] >= 400 for e in entries if e.at <= at):
             return True
-        if at - min(_arrived(e) for e in since) >= 0.95 * self._timeout:
+        if at - min(_arrived(e) for e in since) >= self._timed_out:
             return True
         # A worker that was frozen calls late, for an attempt that is not its own any more.
         late = next(e for e in since if e["attempt"] == attempt)
@@ -324,15 +332,15 @@ def _judge_overlaps(
     for job, same in by_job.items():
         for place, again in enumerate(same):
             for before in same[:place]:
-                if not evidence.serves(before, again.at, ended.get((job, before["step"], before.who), [])):
+                if not evidence.serves(before, again.at, ended.get((job, before["step"]), [])):
                     continue
                 if any(before.at - CLAIMED_BEFORE < at < again.at for at in moved_aside.get((job,), [])):
                     verdict.overlapping["moved by hand"] += 1
                 elif reason := evidence.reason(before, again):
                     verdict.overlapping[reason] += 1
                 else:
-                    what = f"{again['step']} was called while {before['step']} was served since {again.at - before.at:.3f} s"
-                    verdict.unexplained.append((job, what))
+                    since = f"{before['step']} was served since {again.at - before.at:.3f} s"
+                    verdict.unexplained.append((job, f"{again['step']} was called while {since}"))
 
 
 def _needless(verdict: Verdict) -> dict[str, int]:
@@ -366,7 +374,7 @@ SELECT job_id::text AS job, split_part(source, ' ', 1) AS step, extract(epoch FR
 CLAIMED_BEFORE = 1.0
 """Seconds between a claim, by the row as it was then, and the call's arrival at its stage at most."""
 
-# When moves were committed that neither a stage makes as it works nor pgbaton: by a hand, an operator, or a stage that plays a trick.
+# When moves were committed that neither a stage makes as it works nor pgbaton: by a hand, an operator, or a trick.
 _MOVED_ASIDE = f"""
 SELECT job_id::text AS job, extract(epoch FROM pg_xact_commit_timestamp(xid))::float8 AS at
   FROM (SELECT *, xmin AS xid, row_number() OVER (PARTITION BY job_id ORDER BY id) AS nth FROM moves) AS m
@@ -379,9 +387,9 @@ SELECT job_id::text AS job, extract(epoch FROM pg_xact_commit_timestamp(xid))::f
 
 # When stages committed an end of their step.
 _ENDED = """
-SELECT job_id::text AS job, split_part(source, ' ', 1) AS step, who, extract(epoch FROM pg_xact_commit_timestamp(xmin))::float8 AS at
-  FROM moves
- WHERE source LIKE '% running' AND target IN (split_part(source, ' ', 1) || ' done', split_part(source, ' ', 1) || ' failed')
+SELECT job_id::text AS job, step, extract(epoch FROM pg_xact_commit_timestamp(xid))::float8 AS at
+  FROM (SELECT *, xmin AS xid, split_part(source, ' ', 1) AS step FROM moves WHERE source LIKE '% running') AS m
+ WHERE target IN (step || ' done', step || ' failed')
 """
 
 _MOVED = """

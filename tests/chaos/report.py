@@ -52,9 +52,8 @@ def line(verdict: Verdict) -> str:
         return f"{cells[0]:<28} {cells[-1]}"
     mark = "ok  " if verdict.held else "FAIL"
     text = f"{cells[0]:<28} {mark} {cells[1]:>5} jobs {cells[2]:>6} calls {cells[3]:>4} repeated "
-    text += (
-        f"{cells[6]:>2} unexplained {cells[7]:>2} twice {cells[8]:>3} lost  recovered {cells[9]:>6}  took {cells[10]:>5}"
-    )
+    text += f"{cells[6]:>2} unexplained {cells[7]:>2} twice {cells[8]:>3} lost  "
+    text += f"recovered {cells[9]:>6}  took {cells[10]:>5}"
     at_once = ", ".join(f"{reason} {times}" for reason, times in verdict.overlapping.most_common())
     said = "; ".join(part for part in (cells[4], at_once and f"at once: {at_once}") if part)
     return text + (f"  ({said})" if said else "")

@@ -80,8 +80,9 @@ async def _evidence(scene: Scene, verdict: Verdict) -> list[str]:
             moves = await db.fetch("SELECT * FROM moves WHERE job_id = $1::text::uuid ORDER BY id", job)
             lines += [f"{m['at']:%H:%M:%S.%f} {m['who']}: {m['source']} → {m['target']}" for m in moves]
             rows = await db.fetch(
-                "SELECT d.id, d.stage, d.state, d.attempt, d.failures, d.worker, d.available_at - now() AS due, d.settled_at, "
-                "d.deadline - now() AS deadline, t.attempt AS nth, t.worker AS by, t.outcome, t.http_status, t.error "
+                "SELECT d.id, d.stage, d.state, d.attempt, d.failures, d.worker, d.available_at - now() AS due, "
+                "d.deadline - now() AS deadline, d.settled_at, "
+                "t.attempt AS nth, t.worker AS by, t.outcome, t.http_status, t.error "
                 "FROM pgbaton.dispatches d LEFT JOIN pgbaton.attempts t ON t.dispatch_id = d.id "
                 "WHERE d.job_key = $1 ORDER BY d.id, t.attempt",
                 job,

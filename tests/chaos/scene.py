@@ -245,9 +245,13 @@ class Scene:
         """Nothing is due and no call stands, of any job: those that were deleted or moved away, too."""
         limit = (self.plan.timeout + 2) * self.expect.slowness
         began = time.monotonic()
-        while rest := await self.value("SELECT (SELECT count(*) FROM pgbaton.due) + (SELECT count(*) FROM pgbaton.calls)"):
+        while rest := await self.value(
+            "SELECT (SELECT count(*) FROM pgbaton.due) + (SELECT count(*) FROM pgbaton.calls)"
+        ):
             if time.monotonic() - began > limit:
-                self.expect.violations.append(f"{rest} duties and calls are left {limit:.0f} s after the last job's end")
+                self.expect.violations.append(
+                    f"{rest} duties and calls are left {limit:.0f} s after the last job's end"
+                )
                 return
             await asyncio.sleep(0.05)
 

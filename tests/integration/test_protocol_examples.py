@@ -1,5 +1,5 @@
-"""Orders of steps that broke the protocol once, each as short as it can be told: found by test_protocol_machine.py, by the
-model in models/, or by reading. The comparison after every step is the test."""
+"""Orders of steps that broke the protocol once, each as short as it can be told: found by test_protocol_machine.py, by
+the model in models/, or by reading. The comparison after every step is the test."""
 
 from __future__ import annotations
 
@@ -161,6 +161,14 @@ async def test_a_job_that_is_parked_for_its_new_tenant_is_due_when_that_is_resum
     await trial.come_to_rest()
 
 
+async def test_a_worker_without_a_lease_takes_no_turn_even_where_it_has_no_room(ground: Ground) -> None:
+    """Postgres never asked for the lease where nothing was to be claimed."""
+    trial = await a_trial(ground)
+    await trial.then(trial.lose_lease(0, forgets=False))
+    await trial.then(trial.turn(0, 0))
+    await trial.come_to_rest()
+
+
 CLEAN_UP = """
 CREATE FUNCTION clean_up() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -173,8 +181,10 @@ CREATE TRIGGER a_clean_up AFTER UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION cle
 """
 
 
-async def test_a_trigger_of_the_users_that_moves_a_row_on_which_a_worker_gave_up_leaves_its_duty(ground: Ground) -> None:
-    """The worker's write was silent for the whole job, and so was the trigger's that followed it in the same statement."""
+async def test_a_trigger_of_the_users_that_moves_a_row_on_which_a_worker_gave_up_leaves_its_duty(
+    ground: Ground,
+) -> None:
+    """The worker's write was silent for the whole job, and with it the trigger's own in the same statement."""
     trial = await a_trial(ground)
     await trial.then(trial.put(0, ("cut", "done")))
     await ground.look.execute(CLEAN_UP)

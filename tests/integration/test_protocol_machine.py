@@ -1,7 +1,7 @@
 """The whole protocol, one statement at a time in any order, against a small model of its rules.
 
-Two jobs, two stages, two workers, and a user with a transaction. Every step may be withheld, repeated or done late; after
-every step the database must hold what the rules say. PGBATON_EXAMPLES=2000 makes a soak of it.
+Two jobs, two stages, two workers, and a user with a transaction. Every step may be withheld, repeated or done late;
+after every step the database must hold what the rules say. PGBATON_EXAMPLES=2000 makes a soak of it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import wraps
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, note, settings
+from hypothesis import HealthCheck, Phase, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
@@ -293,6 +293,7 @@ def test_whatever_happens_in_whatever_order_the_database_holds_what_the_rules_sa
             stateful_step_count=60,  # about every other one does something
             deadline=None,
             report_multiple_bugs=False,
+            phases=[Phase.explicit, Phase.generate, *([] if "PGBATON_NOSHRINK" in os.environ else [Phase.shrink])],
             suppress_health_check=list(HealthCheck),
         ),
     )

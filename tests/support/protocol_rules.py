@@ -1,8 +1,8 @@
 """The rules of the protocol once more, as small as they can be: what the database must hold after every step.
 
-Written from docs/state-machine.md and the comments of protocol.sql and outcome.py, not from their code. It has the journal
-(duties and looks, the one call of a job, what has ended) because the views are defined by it; nothing is shared with the
-engine but the words of its columns.
+Written from docs/state-machine.md and the comments of protocol.sql and outcome.py, not from their code. It has the
+journal (duties and looks, the one call of a job, what has ended) because the views are defined by it; nothing is shared
+with the engine but the words of its columns.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def before_call(stage: str, row: Place | None) -> str:
 
 
 def leaves_a_look(old: Place | None, new: Place) -> bool:
-    """A row left a state in which a dispatch may be open. That its stage began, or begins again, is nothing to look at."""
+    """A row left a state in which a dispatch may be open. That its stage has begun, or begins again, is no look."""
     may_be_open = any(at_its_stage(stage, old) for stage in ENTRY)
     begins = any(new == (stage, "running") and at_its_stage(stage, old) for stage in ENTRY)
     return may_be_open and not begins
@@ -112,14 +112,16 @@ class Note:
 
 @dataclass(eq=False)
 class Call:
-    """The call that a job is in. ``standing``: ``held``, ``left`` or ``waiting``. ``taken``: the newest note that was taken
-    away while it stood. ``kept``: a duty that came while it was under way. ``order``: the database's, of those due."""
+    """The call that a job is in. ``standing``: ``held``, ``left`` or ``waiting``. ``taken``: the newest note that was
+    taken away while it stood. ``kept``: a duty that came while it was under way. ``tenant``: for which it is parked.
+    ``order``: the database's, of those due."""
 
     dispatch: Dispatch
     standing: str
     worker: int | None = None
     due: bool = False
     parked: bool = False
+    tenant: str = ""
     overdue: bool = False
     order: object = None
     taken: int | None = None
@@ -187,7 +189,9 @@ class Job:
         state = self.state(dispatch)
         when = ""
         if call and state in OPEN:
-            when = {"held": f" by {call.worker}", "left": " overdue" if call.overdue else " left"}.get(call.standing, "")
+            when = {"held": f" by {call.worker}", "left": " overdue" if call.overdue else " left"}.get(
+                call.standing, ""
+            )
             if call.standing == "waiting":
                 when = " parked" if call.parked else " due" if call.due else " later"
         attempts = [str(a) for a in dispatch.attempts]
@@ -218,8 +222,8 @@ class Seen:
 
 @dataclass
 class Plan:
-    """What is to become of a job. ``outcome``: of its attempt; none: it has no end here. ``end``: its dispatch's. ``next``:
-    the duty that is kept in the call, or is the next call (``as_``: ``note``, ``left`` or ``waiting``)."""
+    """What is to become of a job. ``outcome``: of its attempt; none: it has no end here. ``end``: its dispatch's.
+    ``next``: the duty that is kept in the call, or is the next call (``as_``: ``note``, ``left`` or ``waiting``)."""
 
     outcome: str | None = None
     end: str | None = None
@@ -235,7 +239,7 @@ class Plan:
 
 @dataclass
 class Turn:
-    """What a worker gets: attempts as (job, dispatch, probing), dispatches that were completed, jobs to be looked at."""
+    """What a worker gets: attempts as (job, dispatch, probing), dispatches that were completed, jobs to look at."""
 
     claimed: list[tuple[int, Dispatch, bool]] = field(default_factory=list)
     completed: list[Dispatch] = field(default_factory=list)
@@ -429,9 +433,7 @@ class Model:
         due = [d for d in job.duties if at_its_stage(d.stage, row) and (d.id or 0) > since]
         return due[-1] if due else None
 
-    def take_up(
-        self, plan: Plan, job: Job, seen: Seen, newest: Dispatch | None, *, failed: bool = False
-    ) -> Plan:
+    def take_up(self, plan: Plan, job: Job, seen: Seen, newest: Dispatch | None, *, failed: bool = False) -> Plan:
         """The duty is the job's next call: left for a turn to claim, or as its row asks."""
         if newest is None:
             return plan
@@ -458,9 +460,11 @@ class Model:
             self.end_call(job, plan.outcome or "", plan.end)
         elif call:
             self.let_stand(call, plan, taken)
+            call.tenant = job.tenant if plan.parked else call.tenant
         if plan.next and plan.as_ in ("left", "waiting"):
             left = plan.as_ == "left"
-            job.call = Call(plan.next, plan.as_, due=not left and not plan.parked, parked=plan.parked, taken=taken)
+            job.call = Call(plan.next, plan.as_, due=not left and not plan.parked, parked=plan.parked)
+            job.call.taken, job.call.tenant = taken if call else None, job.tenant
             if left:
                 plan.next.attempts.append(Attempt("unknown"))
         if plan.target:
@@ -555,10 +559,11 @@ class Model:
 
     def unpark(self) -> int:
         resumed = [tenant for tenant, paused in self.paused.items() if not paused]
-        parked = [job.call for job in self.jobs if job.call and job.call.parked and job.tenant in resumed]
+        parked = [job.call for job in self.jobs if job.call and job.call.parked and job.call.tenant in resumed]
         for call in parked:
             call.due, call.parked = True, False
-        self.paused = {tenant: paused for tenant, paused in self.paused.items() if paused or parked}
+        tenants = {call.tenant for call in parked}
+        self.paused = {tenant: paused for tenant, paused in self.paused.items() if paused or tenant in tenants}
         return len(parked)
 
     def __str__(self) -> str:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import asyncpg
@@ -498,10 +499,8 @@ class Trial:
 
     async def look_for_missing(self) -> None:
         """Every routed row has its duty or call."""
-        if not self.transaction:
-            assert await self.store.unreconciled(None, ALL) == (await self.store.unreconciled(None, ALL))
-            assert (await self.store.unreconciled(None, ALL)).missing == ()
-            assert await self.store.reconcile(JOBS) == []
+        assert (await self.store.unreconciled(None, ALL)).missing == ()
+        assert await self.store.reconcile(JOBS) == []
 
     # -- what befalls workers, and time
 
@@ -712,7 +711,7 @@ class Trial:
             assert stage in open_ones, f"job {job}: its stage is not to be called"
         assert sum(record["state"] == "running" for record in records) <= 1, f"job {job}: two calls"
         calls = sorted((began, ended) for record in records for _, _, began, ended in record["calls"] or [])
-        for (_, ended), (began, _) in zip(calls, calls[1:], strict=False):
+        for (_, ended), (began, _) in pairwise(calls):
             assert ended, f"job {job}: a call began before another had ended"
             assert datetime.fromisoformat(ended) <= datetime.fromisoformat(began), f"job {job}: two calls at once"
 

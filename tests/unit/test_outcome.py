@@ -322,24 +322,24 @@ made done     | held next 11  | 12 cut                       |         | keep un
 made done     | left          | 11 cut                       |         | keep unknown · left · next 11
 made done     | held          | 11 cut                       | 202     | wait accepted · left · next 11
 cut running   | held          | 11 cut                       | 200     | wait accepted · left · next 11
-made done     | held          | 11 cut                       | 500     | fail failed · cancelled · stays 11
-made done     | held          | 11 cut                       | 400     | kill rejected · cancelled · stays 11
-made done     | held          | 11 cut                       | 429     | defer deferred · cancelled · stays 11
-made done     | held          | 11 cut                       | 200     | kill breach · cancelled · stays 11
-made done     | held last     | 11 cut                       | 500     | fail failed · cancelled · stays 11
-cut running   | held          | 11 cut                       | 500     | fail failed · cancelled · waiting 11 → made done
-cut failed    | held          | 11 cut, 12 (cut failed)      | 500     | fail failed · cancelled · waiting 11
+made done     | held          | 11 cut                       | 500     | fail failed · waiting · counts · 11 cancelled
+made done     | held          | 11 cut                       | 400     | fail rejected · waiting · counts · 11 cancelled
+made done     | held          | 11 cut                       | 429     | defer deferred · waiting · 11 cancelled
+made done     | held          | 11 cut                       | 200     | fail breach · waiting · counts · 11 cancelled
+made done     | held last     | 11 cut                       | 500     | fail failed · dead · counts → cut failed · 11 cancelled
+cut running   | held          | 11 cut                       | 500     | fail failed · waiting · counts → made done · 11 cancelled
+cut failed    | held          | 11 cut, 12 (cut failed)      | 500     | fail failed · waiting · counts · 11 cancelled
 archived done | held          | 11 cut, 12 (archived done)   | 500     | cancel superseded · cancelled · 11 cancelled
-made done     | overdue       | 11 cut                       |         | fail timeout · cancelled · stays 11
-made done     | lost          | 11 cut                       |         | release lost · cancelled · stays 11
+made done     | overdue       | 11 cut                       |         | fail timeout · waiting · counts · 11 cancelled
+made done     | lost          | 11 cut                       |         | release lost · waiting · 11 cancelled
 cut running   | lost          | 11 cut                       |         | wait unknown · left · next 11
 
-a stored next duty
-made done     | held next 11  |                              | 500     | fail failed · cancelled · waiting 11
-made done     | held next 11  |                              | 500 paused | fail failed · cancelled · waiting 11 · parked
-cut running   | held next 11  |                              | 500     | fail failed · cancelled · waiting 11 → made done
+a stored next duty: called when the call has ended well; a call that is to be repeated is its call, too
+made done     | held next 11  |                              | 500     | fail failed · waiting · counts · 11 cancelled
+made done     | held next 11  |                              | 500 paused | fail failed · waiting · counts · 11 cancelled
+cut running   | held next 11  |                              | 500     | fail failed · waiting · counts → made done · 11 cancelled
 cut running   | left next 11  |                              |         | keep unknown · left · next 11
-cut running   | overdue next 11 |                            |         | fail timeout · cancelled · waiting 11 → made done
+cut running   | overdue next 11 |                            |         | fail timeout · waiting · counts → made done · 11 cancelled
 cut done      | left next 11  | 12 glue                      |         | complete completed · completed · stays 12 · 11 completed
 made done     | held next 11  | 12 glue, 13 cut              | 200     | complete completed · completed · stays 13 · 11 completed, 12 cancelled
 archived done | held next 11  | 12 (archived done)           |         | cancel superseded · cancelled · 11 cancelled
@@ -419,9 +419,9 @@ made done     |               | 11 cut                       |         | - · st
 cut running   |               | 11 cut                       |         | - · waiting 11 → made done
 cut running   | held          |                              | 200     | advance completed · completed → cut done
 made done     | held          |                              | 204     | advance completed · completed → cut done
-made done     | held          | 11 cut                       | 200     | complete completed · completed · stays 11
-made done     | held next 11  |                              | 200     | complete completed · completed · waiting 11
-cut running   | held next 11  |                              | 200     | complete completed · completed · waiting 11 → made done
+made done     | held          | 11 cut                       | 200     | advance completed · completed → cut done · 11 cancelled
+made done     | held next 11  |                              | 200     | advance completed · completed → cut done · 11 cancelled
+cut running   | held next 11  |                              | 200     | advance completed · completed → cut done · 11 cancelled
 cut running   | held          |                              | 202     | wait accepted · left
 cut running   | held          |                              | 500     | fail failed · waiting · counts → made done
 cut running   | held          |                              | lost    | fail failed · waiting · counts → made done

@@ -36,10 +36,12 @@ BEGIN
             next_stage := '';
         END IF;
     END IF;
-    -- A worker that rewinds rows names them in pgbaton.quiet: for these, and no others, there is nothing to be done.
+    -- A worker that rewinds rows names them in pgbaton.quiet, each with the state that it writes: for these, and no others,
+    -- there is nothing to be done.
     IF next_stage IS NOT NULL
        AND (quiet IS NULL OR quiet OPERATOR(pg_catalog.=) ''
-            OR pg_catalog.jsonb_exists(quiet::pg_catalog.jsonb OPERATOR(pg_catalog.->) {pipeline}, key) IS NOT TRUE)
+            OR (quiet::pg_catalog.jsonb OPERATOR(pg_catalog.->) {pipeline} OPERATOR(pg_catalog.->) key
+                OPERATOR(pg_catalog.=) pg_catalog.jsonb_build_array(step, status)) IS NOT TRUE)
     THEN
         INSERT INTO pgbaton.due (pipeline, stage, job_key, tenant, step, status)
         VALUES ({pipeline}, next_stage, key, {new_tenant}, step, status);

@@ -131,9 +131,7 @@ async def reply_of_lease_lost(scene: Scene) -> None:
 @fault(proxied=True)
 async def reply_of_every_statement_lost(scene: Scene) -> None:
     """The same for all statements that claim, note, look, settle, renew and rescue."""
-    await _lose_replies(
-        scene, "claim", "note", "look", "settle", "prepare", "renew", "lease", "rescue", share=0.15
-    )
+    await _lose_replies(scene, "claim", "note", "look", "settle", "prepare", "renew", "lease", "rescue", share=0.15)
 
 
 @fault(stages_proxied=True)

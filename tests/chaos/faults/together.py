@@ -62,4 +62,6 @@ async def everything_at_once(scene: Scene) -> None:
         scene.proxy.delay = scene.dice.choice((0, 0, 0.02))
 
     async for _ in scene.rounds(0.2, 0.8):
-        await scene.dice.choice((crash, freeze, freeze, kill, kill, kill, terminate, terminate, silence, slow, rewind, rewind))()
+        await scene.dice.choice(
+            (crash, freeze, freeze, kill, kill, kill, terminate, terminate, silence, slow, rewind, rewind)
+        )()

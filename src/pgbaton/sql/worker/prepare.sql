@@ -8,13 +8,17 @@ WITH mine AS MATERIALIZED (
      CROSS JOIN LATERAL (
             SELECT FROM pgbaton.calls AS c
              WHERE c.pipeline = $1 AND c.job_key = w.key AND c.id = w.id AND c.attempt = w.attempt AND c.worker = $2
+               AND c.due_at IS NULL AND c.deadline IS NULL  -- held: what was rescued still names its last worker
                FOR UPDATE SKIP LOCKED) AS held
      CROSS JOIN LATERAL (
             SELECT FROM {table} AS j
              WHERE j.{key} = w.key::{key_type} AND {step_text} = w.from_step AND {status_text} = w.from_status
                FOR NO KEY UPDATE SKIP LOCKED) AS row
 ), quiet AS MATERIALIZED (
-    SELECT set_config('pgbaton.quiet', jsonb_build_object($1::text, jsonb_agg(m.key))::text, true) FROM mine AS m
+    SELECT set_config('pgbaton.quiet', jsonb_build_object($1::text,
+               jsonb_object_agg(m.key, jsonb_build_array(m.to_step, m.to_status)))::text, true),
+           set_config('search_path', current_setting('pgbaton.search_path', true), true)  -- for the user's triggers
+      FROM mine AS m
 )
 UPDATE {table} AS j
    SET {step} = m.to_step::{step_type}, {status} = m.to_status::{status_type}{touch}

@@ -1,5 +1,5 @@
 -- Write decisions. $1 pipeline, $2 a JSON array of them, one a job (store.py says what each field is).
--- Each is a compare-and-set: on the job's duties, on its call (id, attempt, worker, seen), and where its row is to be
+-- Each is a compare-and-set: on the job's duties, on its call (id, attempt, worker, standing, seen), and where its row is to be
 -- written, on that. A job that is not returned was not written: a lock was held, or something has changed; look again. Returned
 -- and not written: the table kept the row as it was (a trigger of the user's, a rule).
 -- The job's row is not locked where it is only relied on: a change of it leaves a duty or a look, which is decided after
@@ -7,12 +7,13 @@
 WITH verdict AS MATERIALIZED (
     SELECT v.*
       FROM jsonb_to_recordset($2::text::jsonb) AS v (
-           key text, row_tenant text, step text, status text, call_id bigint, attempt integer, worker bigint, seen bigint, waiting boolean,
+           key text, row_tenant text, step text, status text, call_id bigint, attempt integer, worker bigint, seen bigint,
+           standing text,
            duties bigint[], stays bigint, voids jsonb,
            ended text, stands text, outcome text, error text, http_status integer, answer text, counts boolean,
            delay float8, parked boolean, timeout float8,
            target_step text, target_status text, quiet boolean,
-           new_id bigint, new_stage text, new_entry text, new_tenant text, new_at timestamptz,
+           new_id bigint, new_outcome text, new_error text, new_stage text, new_entry text, new_tenant text, new_at timestamptz,
            next_id bigint, next_at timestamptz, mark bigint)
 ), paused AS MATERIALIZED (
     -- A resume waits for this, so that nothing is parked behind its back.
@@ -46,12 +47,18 @@ WITH verdict AS MATERIALIZED (
                 THEN was.id IS NULL
                 ELSE c.tid = was.ctid AND  -- not changed since this statement began, so that its parts all see it
                      c.id = v.call_id AND c.attempt = v.attempt AND c.worker IS NOT DISTINCT FROM v.worker
-                     AND c.seen IS NOT DISTINCT FROM v.seen AND (c.due_at IS NOT NULL) = v.waiting END
+                     AND c.seen IS NOT DISTINCT FROM v.seen AND CASE WHEN c.due_at IS NOT NULL THEN 'waiting'
+                                                                      WHEN c.deadline IS NOT NULL THEN 'left' ELSE 'held' END = v.standing END
        AND (v.target_step IS NULL OR row.locked)
 ), quiet AS MATERIALIZED (
-    -- Rewinds of ours leave no duty: the call itself waits. Only these keys: a trigger of the user's that moves other rows in
-    -- this statement must leave their duties.
-    SELECT set_config('pgbaton.quiet', jsonb_build_object($1::text, jsonb_agg(s.key))::text, true) FROM sound AS s WHERE s.quiet
+    -- Rewinds of ours leave no duty: the call itself waits. Only these keys, and only in the state that is
+    -- written here: a trigger of the user's that moves other rows in this statement, or these on, must leave their duties.
+    -- And the user's triggers have the search_path that they expect.
+    SELECT set_config('pgbaton.quiet', jsonb_build_object($1::text,
+               jsonb_object_agg(s.key, jsonb_build_array(s.target_step, s.target_status)) FILTER (WHERE s.quiet))::text, true),
+           set_config('search_path', current_setting('pgbaton.search_path', true), true)
+      FROM sound AS s
+     WHERE s.target_step IS NOT NULL
 ), moved AS (
     UPDATE {table} AS j
        SET {step} = s.target_step::{step_type}, {status} = s.target_status::{status_type}{touch}
@@ -80,7 +87,8 @@ WITH verdict AS MATERIALIZED (
     UPDATE pgbaton.calls AS c
        SET id = coalesce(a.new_id, c.id), stage = coalesce(a.new_stage, c.stage), entry = coalesce(a.new_entry, c.entry),
            created_at = coalesce(a.new_at, c.created_at),
-           tenant = CASE WHEN a.new_id IS NULL THEN c.tenant ELSE a.new_tenant END,
+           tenant = CASE WHEN a.new_id IS NOT NULL THEN a.new_tenant
+                         WHEN a.parked THEN a.row_tenant ELSE c.tenant END,  -- it is found again by the tenant that is resumed
            attempt = CASE WHEN a.new_id IS NULL THEN c.attempt + (a.waited AND a.stands = 'left')::integer WHEN a.stands = 'left' THEN 1 ELSE 0 END,
            failures = CASE WHEN a.new_id IS NULL THEN c.failures + a.counts::integer ELSE 0 END,
            worker = CASE WHEN a.new_id IS NULL THEN c.worker END,
@@ -91,11 +99,13 @@ WITH verdict AS MATERIALIZED (
            slot = CASE WHEN a.stands = 'waiting' THEN NULL WHEN a.new_id IS NULL THEN c.slot ELSE (
                SELECT s.step FROM pgbaton.stages AS s
                 WHERE s.pipeline = $1 AND s.step = a.new_stage AND s.concurrency IS NOT NULL) END,
-           outcome = CASE WHEN a.stands = 'held' OR a.stands = 'waiting' AND a.waited THEN c.outcome ELSE coalesce(a.outcome, c.outcome) END,
-           http_status = CASE a.stands WHEN 'left' THEN coalesce(a.http_status, c.http_status) END,
-           error = CASE a.stands WHEN 'left' THEN coalesce(a.error, c.error) END,
-           answer = CASE a.stands WHEN 'left' THEN coalesce(a.answer, c.answer) END,
-           seen = CASE WHEN a.stands <> 'waiting' THEN coalesce(a.mark, c.seen) END,
+           outcome = CASE WHEN a.new_id IS NOT NULL THEN a.new_outcome
+                          WHEN a.stands = 'held' OR a.stands = 'waiting' AND a.waited THEN c.outcome
+                          ELSE coalesce(a.outcome, c.outcome) END,
+           http_status = CASE WHEN a.stands = 'left' AND a.new_id IS NULL THEN coalesce(a.http_status, c.http_status) END,
+           error = CASE WHEN a.new_id IS NOT NULL THEN a.new_error WHEN a.stands = 'left' THEN coalesce(a.error, c.error) END,
+           answer = CASE WHEN a.stands = 'left' AND a.new_id IS NULL THEN coalesce(a.answer, c.answer) END,
+           seen = coalesce(a.mark, c.seen),
            next_id = a.next_id, next_at = a.next_at
       FROM act AS a
      WHERE c.ctid = a.tid AND a.stands IS NOT NULL
@@ -108,7 +118,7 @@ WITH verdict AS MATERIALIZED (
            CASE a.stands WHEN 'left' THEN (
                SELECT s.step FROM pgbaton.stages AS s
                 WHERE s.pipeline = $1 AND s.step = a.new_stage AND s.concurrency IS NOT NULL) END,
-           a.outcome, a.error
+           a.new_outcome, a.new_error
       FROM act AS a
      WHERE a.tid IS NULL AND a.new_id IS NOT NULL
 ), written AS (

@@ -1,7 +1,7 @@
 -- A turn: take duties and looks, end what they end, and claim the everyday ones in place of it.
 -- $1 pipeline, $2 worker, $3 known stages, $4 for each: the id to begin at, $5 duties to take at most, $6 whether to call
 -- any of them, $7 the id to begin looks at, $8 looks to take at most; $9 to $13 the answers that came since: dispatch ids,
--- attempts, HTTP statuses, errors, bodies.
+-- attempts, HTTP statuses, errors, bodies; $14 for each known stage: the step behind whose done the worker calls it.
 -- Raises PB001 where the worker holds no lease. Returns a row for each duty and look that was taken. plain: it is dealt
 -- with, and (unless it is a look) it is the job's call now; ended_id names the dispatch that it completed. Not plain: it
 -- is left where it was, to be looked at with all that there is of its job.
@@ -9,7 +9,7 @@
 -- named by ctid once they are locked, which no plan can get wrong. The job's row is read with this statement's snapshot:
 -- where it has moved on since, its next duty is on its way.
 WITH room AS MATERIALIZED (
-    SELECT * FROM pgbaton.room($1, $2, $3, $4, $5)
+    SELECT * FROM pgbaton.room($1, $2, $3, $14, $4, $5)
 ), taken AS MATERIALIZED (
     SELECT * FROM (
         SELECT d.ctid AS tid, d.id, d.stage, d.job_key, d.tenant, d.step, d.status, d.created_at,
@@ -30,7 +30,7 @@ WITH room AS MATERIALIZED (
                  ORDER BY d.id
                  LIMIT r.may
                    FOR UPDATE SKIP LOCKED) AS n
-         LIMIT $5) AS duties
+         LIMIT greatest($5, 1)) AS duties  -- not 0: room would not be asked, and with it the lease
 ), judged AS MATERIALIZED (
     SELECT t.*, c.tid AS call_tid, c.id AS ended_id, c.attempt, c.failures, c.tenant AS call_tenant, c.run, c.worker,
            c.due_at, c.created_at AS call_created_at, c.started_at, CASE WHEN ($10::integer[])[array_position($9::bigint[], c.id)] = c.attempt
@@ -44,7 +44,7 @@ WITH room AS MATERIALIZED (
                 WHEN c.id IS NULL AND t.stage = '' THEN true
                 ELSE coalesce(j.present AND j.step = t.step AND t.step = t.entry AND j.status = t.status
                               AND (c.id IS NULL OR c.stage = t.step AND t.status = 'done' AND c.id < t.id AND c.seen IS NULL)
-                              AND (t.stage = '' OR $6 AND coalesce(t.tenant, '') <> ALL (ARRAY(
+                              AND (t.stage = '' OR $6 AND coalesce(j.tenant, '') <> ALL (ARRAY(
                                    SELECT p.tenant FROM pgbaton.paused_tenants AS p
                                     WHERE p.pipeline = $1 AND p.resumed_at IS NULL))), false)
            END AS plain
