@@ -116,7 +116,8 @@ class Bench:
 
     async def settle(self, verdict: Verdict, answer: Answer | None = None) -> bool:
         """Write it; whether it was written."""
-        return verdict.job.key in await self.store.settle([(verdict, answer)], self.stages)
+        written = await self.store.settle([(verdict, answer)], self.stages)
+        return verdict.job.key in written and written[verdict.job.key].written
 
     async def settle_with(self, store: Store, job: str, status: int) -> None:
         """Settle a call, held by the worker, with this answer, through ``store``."""

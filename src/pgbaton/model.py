@@ -8,12 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from hashlib import blake2b
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
-DONE, RUNNING, FAILED = "done", "running", "failed"
+DONE, RUNNING, FAILED, CANCELLED = "done", "running", "failed", "cancelled"
 WAKE_CHANNEL = "pgbaton_wake"
 
 
@@ -242,3 +243,8 @@ class Dispatch:
 
         An id alone repeats after a restore, and in another installation; together with the time it does not."""
         return f"{pipeline}-{self.id}-{self.made:x}"
+
+
+def trace_id(pipeline: str, job_key: str, run: int) -> str:
+    """The trace of a run of a job through the pipeline, in hexadecimal. Derived, so that nothing is stored for it."""
+    return blake2b(f"{pipeline}:{job_key}:{run}".encode(), digest_size=16).hexdigest()

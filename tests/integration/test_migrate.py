@@ -9,8 +9,8 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-
 import schema_dump
+
 from line import line, until
 from pgbaton import sql
 from pgbaton.database import check_migrated

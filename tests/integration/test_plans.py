@@ -16,10 +16,10 @@ import asyncpg
 import pytest
 
 from line import attached, two_stages
-from pgbaton.table import read_table
 from pgbaton.database import STEADY_PLANS
 from pgbaton.model import Pipeline, State
 from pgbaton.outcome import Answer, Reply, decide
+from pgbaton.table import read_table
 from pgbaton.worker.store import Store
 
 MANY = 20_000

@@ -7,8 +7,8 @@ import asyncio
 from line import Line, line, until
 from pgbaton.model import State
 from pgbaton.outcome import Decision, Outcome, Verb
-from pgbaton.worker.store import Store
 from pgbaton.table import JobTable
+from pgbaton.worker.store import Store
 from pgbaton.worker.upkeep import PAGE
 from stage_server import Call, Say, StageServer, work
 

@@ -19,7 +19,7 @@ from pgbaton import Pipeline, Stage
 from pgbaton.table import read_table
 from pgbaton.worker.store import Store
 from stage_server import Call, Say, StageServer
-from store_bench import LEVELS, WAYS, Bench, bench
+from store_bench import LEVELS, WAYS, bench
 
 INSERT = "INSERT INTO jobs (current_step, status) VALUES ($1, $2) RETURNING job_id"
 MOVE = "UPDATE jobs SET current_step = $2, status = $3 WHERE job_id = $1"
@@ -250,7 +250,7 @@ async def test_a_rewind_of_the_engines_is_silent_for_its_own_keys_and_no_others(
         ours, other = await db.fetchval(INSERT, "cut", "failed"), await db.fetchval(INSERT, "cut", "failed")
         await ear.heard()
         async with conn.transaction():
-            await conn.execute("SELECT set_config('pgbaton.quiet', $1, true)", json.dumps([str(ours)]))
+            await conn.execute("SELECT set_config('pgbaton.quiet', $1, true)", json.dumps({"craft": [str(ours)]}))
             await conn.execute("UPDATE jobs SET current_step = 'made', status = 'done'")
         assert [r["job_key"] for r in await db.fetch("SELECT job_key FROM pgbaton.due")] == [str(other)]
         assert len(await ear.events()) == 2, "what is published is every change"
@@ -732,7 +732,7 @@ async def test_a_hostile_search_path_changes_nothing(database: str, channel: str
             ("aside", "x"),
         ):
             await conn.execute(f"UPDATE public.jobs SET current_step = '{step}', status = '{status}'")
-        await conn.execute("SET pgbaton.quiet = '[\"x\"]'")
+        await conn.execute('SET pgbaton.quiet = \'{"craft": ["x"]}\'')
         await conn.execute("UPDATE public.jobs SET current_step = 'made', status = 'done'")
         assert {r["tenant"] for r in await db.fetch("SELECT tenant FROM pgbaton.due")} == {"umbrella"}
         assert [stage for stage, *_ in await left(db)] == ["cut", "", "glue", "", "cut"]

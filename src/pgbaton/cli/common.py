@@ -16,9 +16,9 @@ from rich.table import Table
 
 from pgbaton.config import load_settings
 from pgbaton.database import check_migrated, connection
-from pgbaton.insights import JobFilter, table_of
+from pgbaton.insights import JobFilter
 from pgbaton.model import State
-from pgbaton.table import JobTable
+from pgbaton.table import JobTable, table_of
 
 T = TypeVar("T")
 

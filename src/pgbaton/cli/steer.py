@@ -8,7 +8,7 @@ from typing import Annotated
 import asyncpg
 import typer
 
-from pgbaton import insights, operate
+from pgbaton import operate
 from pgbaton.cli.common import (
     AsJson,
     DatabaseUrl,
@@ -31,7 +31,7 @@ from pgbaton.cli.common import (
 )
 from pgbaton.insights import CAP, JobFilter, shown_count
 from pgbaton.operate import Action, Done
-from pgbaton.table import JobTable
+from pgbaton.table import JobTable, table_of
 
 JobKeys = Annotated[list[str] | None, typer.Argument(help="Job keys.", show_default=False)]
 
@@ -156,7 +156,7 @@ def reconcile(
     """Find rows in a routed state without a dispatch (trigger off, restored backup, adopted table); create those."""
 
     async def work(conn: asyncpg.Connection) -> list[tuple[str, str]]:
-        return await insights.reconcile(conn, await insights.table_of(conn, pipeline), create=not dry_run)
+        return await operate.reconcile(conn, await table_of(conn, pipeline), create=not dry_run)
 
     found = with_database(database_url, work)
     if as_json:

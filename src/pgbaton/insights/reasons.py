@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pgbaton.events import Language
-
-Value = str | int | float | None
+from pgbaton.insights.words import Sentence, Value, worded
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +26,7 @@ class Explanation:
         return sentence(self, language)
 
 
-SENTENCES: dict[str, tuple[str, str]] = {
+SENTENCES: dict[str, Sentence] = {
     "done": ("파이프라인이 끝났습니다", "done"),
     "not_routed": (
         "({step}, {status}) 상태로는 어떤 단계도 호출되지 않습니다",
@@ -39,9 +38,9 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "{stage} 단계에서 {attempts}회 시도 후 포기: {error}",
         "dead at {stage} after {attempts} attempts: {error}",
     ),
-    "in_inbox": (
-        "변경이 곧 반영됩니다 (격리 수준이 높은 트랜잭션에서 온 변경)",
-        "its last change waits to be applied (it came from a transaction above READ COMMITTED)",
+    "moved_on": (
+        "행이 ({step}, {status})(으)로 옮겨졌습니다. 다음에 워커가 확인할 때 {stage} 호출이 끝납니다",
+        "its row was moved to ({step}, {status}): the call of {stage} ends when a worker next looks",
     ),
     "dispatch_missing": (
         "{stage} 단계를 호출할 상태이지만 트리거가 변경을 보지 못했습니다 (pgbaton reconcile)",
@@ -104,37 +103,15 @@ SENTENCES: dict[str, tuple[str, str]] = {
 
 def sentence(explanation: Explanation, language: Language = "en") -> str:
     """The explanation in words."""
-    korean, english = SENTENCES[explanation.code]
-    words = {name: _word(name, value, language) for name, value in explanation.values.items()}
-    return (korean if language == "ko" else english).format_map(words)
-
-
-_SECONDS = frozenset({"seconds", "since"})
-
-
-def _word(name: str, value: Value, language: Language) -> str:
-    if name in _SECONDS:
-        return _duration(float(value or 0), language)
-    if value is None:
-        return "없음" if language == "ko" else "nothing"
-    if name == "before" and isinstance(value, int):
-        return "10,000+" if value > 10_000 else f"{value:,}"
-    return str(value)
-
-
-def _duration(seconds: float, language: Language) -> str:
-    for length, unit, korean in ((86400, "d", "일"), (3600, "h", "시간"), (60, "min", "분")):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f}{korean}" if language == "ko" else f"{seconds / length:.0f} {unit}"
-    return f"{max(seconds, 0):.0f}초" if language == "ko" else f"{max(seconds, 0):.0f} s"
+    return worded(SENTENCES[explanation.code], explanation.values, language)
 
 
 def reason(f: Mapping[str, Any]) -> Explanation:
     """Why, from a record of ``read/standing.sql``."""
     if not f["present"]:
         return Explanation("gone", False)
-    if f["in_inbox"]:
-        return Explanation("in_inbox", True)
+    if f["state"] in ("running", "available", "retryable") and not f["in_place"]:
+        return Explanation("moved_on", f["any_worker"], {"stage": f["stage"], "step": f["step"], "status": f["status"]})
     if f["state"] == "running":
         return _running(f)
     if f["state"] in ("available", "retryable"):

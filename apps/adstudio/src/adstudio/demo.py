@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.live import Live
 
 from adstudio.config import AppSettings
-from adstudio.demo_ads import STEPS, Ad, Made, own_ad, shipped_ads
+from adstudio.demo_ads import Ad, Made, own_ad, shipped_ads
 from adstudio.demo_report import print_result, progress
 from adstudio.gallery import write_gallery
 from adstudio.home import embedded_home, prepare

@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from adstudio.pipeline import ad_creative
-from pgbaton.install.attach import attach
 from pgbaton.database import connection
 from pgbaton.embedded import EmbeddedError, EmbeddedPostgres
 from pgbaton.errors import DatabaseError
+from pgbaton.install.attach import attach
 from pgbaton.install.migrate import migrate
 
 STAGES_ROLE = "adstudio"

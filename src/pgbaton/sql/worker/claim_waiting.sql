@@ -1,7 +1,7 @@
--- Claim calls that wait and are due. $1 to $5 as in turn.sql. Returns a row for each that was found. plain: it is claimed;
+-- Claim calls that wait and are due. $1 to $5 as in turn.sql, $6 as its $14. Returns a row for each that was found. plain: it is claimed;
 -- its row is at the entry, or failed and to be rewound before the call. Not plain: it is left where it was, to be looked at.
 WITH room AS MATERIALIZED (
-    SELECT * FROM pgbaton.room($1, $2, $3, $4, $5)
+    SELECT * FROM pgbaton.room($1, $2, $3, $6, $4, $5)
 ), found AS MATERIALIZED (
     SELECT n.*, r.entry AS now_entry, r.limited, r.probing
       FROM room AS r

@@ -53,7 +53,12 @@ WITH verdict AS MATERIALIZED (
 ), quiet AS MATERIALIZED (
     -- Rewinds of ours leave no duty: the call itself waits. Only these keys, and only in the state that is
     -- written here: a trigger of the user's that moves other rows in this statement, or these on, must leave their duties.
-    SELECT set_config('pgbaton.quiet', jsonb_build_object($1::text, jsonb_object_agg(s.key, jsonb_build_array(s.target_step, s.target_status)))::text, true) FROM sound AS s WHERE s.quiet
+    -- And the user's triggers have the search_path that they expect.
+    SELECT set_config('pgbaton.quiet', jsonb_build_object($1::text,
+               jsonb_object_agg(s.key, jsonb_build_array(s.target_step, s.target_status)) FILTER (WHERE s.quiet))::text, true),
+           set_config('search_path', current_setting('pgbaton.search_path', true), true)
+      FROM sound AS s
+     WHERE s.target_step IS NOT NULL
 ), moved AS (
     UPDATE {table} AS j
        SET {step} = s.target_step::{step_type}, {status} = s.target_status::{status_type}{touch}

@@ -1,7 +1,7 @@
 -- A turn: take duties and looks, end what they end, and claim the everyday ones in place of it.
 -- $1 pipeline, $2 worker, $3 known stages, $4 for each: the id to begin at, $5 duties to take at most, $6 whether to call
 -- any of them, $7 the id to begin looks at, $8 looks to take at most; $9 to $13 the answers that came since: dispatch ids,
--- attempts, HTTP statuses, errors, bodies.
+-- attempts, HTTP statuses, errors, bodies; $14 for each known stage: the step behind whose done the worker calls it.
 -- Raises PB001 where the worker holds no lease. Returns a row for each duty and look that was taken. plain: it is dealt
 -- with, and (unless it is a look) it is the job's call now; ended_id names the dispatch that it completed. Not plain: it
 -- is left where it was, to be looked at with all that there is of its job.
@@ -9,7 +9,7 @@
 -- named by ctid once they are locked, which no plan can get wrong. The job's row is read with this statement's snapshot:
 -- where it has moved on since, its next duty is on its way.
 WITH room AS MATERIALIZED (
-    SELECT * FROM pgbaton.room($1, $2, $3, $4, $5)
+    SELECT * FROM pgbaton.room($1, $2, $3, $14, $4, $5)
 ), taken AS MATERIALIZED (
     SELECT * FROM (
         SELECT d.ctid AS tid, d.id, d.stage, d.job_key, d.tenant, d.step, d.status, d.created_at,

@@ -13,12 +13,12 @@ from adstudio.door.render import page
 from adstudio.door.tenants import SESSION_COOKIE, SESSION_SECONDS
 from adstudio.door.texts import LANGUAGES
 from adstudio.door.upload import read_form
-from pgbaton.web.access import Brake
+from pgbaton.web.access import LoginThrottle
 
 YEAR = 365 * 86400
 MOST_BODY, SECONDS = 16 * 1024, 30  # of a form with a token
 
-_brake = Brake()
+_brake = LoginThrottle()
 
 
 async def form(desk: Desk, request: Request) -> Response:

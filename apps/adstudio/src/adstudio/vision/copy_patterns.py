@@ -20,7 +20,7 @@ OFFER: Final = re.compile(
 )
 """A price, a percentage, a 1+1, with the words that belong to it; not one that a sentence goes on from (``원에``)."""
 
-_UNTIED = frozenset("get enjoy take over under above than of to spend".split())
+_UNTIED = frozenset(["get", "enjoy", "take", "over", "under", "above", "than", "of", "to", "spend"])
 
 _PHONE = r"(?:\d{2,4}-\d{3,4}-\d{4}|1[5-9]\d{2}-\d{4})"
 _DEED = (
@@ -70,7 +70,7 @@ EDGES: Final = " ,~·|/—–-:▶→"
 """What parts leave at their edges when they come apart: punctuation that only joined them."""
 
 _LATIN = re.compile(r"[A-Z][\w&'.+-]*")
-_NO_BRAND = frozenset("SALE NEW HOT BEST EVENT OPEN GRAND SPECIAL BIG MEGA SUMMER WINTER SPRING AUTUMN BLACK FRIDAY".split())
+_NO_BRAND = frozenset(["SALE", "NEW", "HOT", "BEST", "EVENT", "OPEN", "GRAND", "SPECIAL", "BIG", "MEGA", "SUMMER", "WINTER", "SPRING", "AUTUMN", "BLACK", "FRIDAY"])
 
 
 def leading_brand(parts: list[str]) -> tuple[str | None, list[str]]:

@@ -131,7 +131,7 @@ def _headline(parts: list[str], language: str, has_offer: bool) -> tuple[str, li
     if not parts:
         return "", []
     first, rest = parts[0], parts[1:]
-    if len(first) > _HEADLINE[language] or (match := DATED.search(first)) and match.start() >= 4:
+    if len(first) > _HEADLINE[language] or ((match := DATED.search(first)) and match.start() >= 4):
         first, tail = _shortened(first, language)
         rest = [tail, *rest] if tail else rest
     if len(rest) > 0 and TAG.fullmatch(first) and not TAG.fullmatch(rest[0]):

@@ -15,7 +15,7 @@ from adstudio.vision.layout import Alignment, Layout, Master, to_hex
 from adstudio.vision.palette import accent_on, ink_on
 from adstudio.vision.placing import Placed, place
 from adstudio.vision.scene import Scene, Sums
-from adstudio.vision.scrim import Tinted, lightest_tint, scrim_for
+from adstudio.vision.scrim import lightest_tint, scrim_for
 from adstudio.vision.shapes import Box, Rgb
 from adstudio.vision.type_block import Block, Scale, set_block
 from adstudio.vision.windows import KEPT, MOST_ENLARGED, View, is_cut, subject_middle, views

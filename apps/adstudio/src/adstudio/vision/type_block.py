@@ -158,7 +158,7 @@ def _shrunk(text: str, face: Typeface, headline: int, scale: Scale, width: float
     size = _sized("sub", headline, scale)
     while True:
         found = _lines(text, face, "sub", size, width, _SUB_LINES)
-        if size == scale.least or found is not None and (len(found.lines) <= 2 or found.badness <= 1.0):
+        if size == scale.least or (found is not None and (len(found.lines) <= 2 or found.badness <= 1.0)):
             return found, size
         size = max(scale.least, int(size * 0.93))
 

@@ -13,12 +13,13 @@ from starlette.requests import Request
 
 from pgbaton.events import Language
 from pgbaton.operate import Done
-from pgbaton.web.access import Brake, Identity, Tokens
-from pgbaton.web.live import Broadcaster
-from pgbaton.web.source import Source
+from pgbaton.web.access import Identity, LoginThrottle, Tokens
+from pgbaton.web.broadcast import Broadcaster
+from pgbaton.web.data import Source
 
 SESSION_COOKIE, LANGUAGE_COOKIE = "pgbaton_session", "pgbaton_language"
 LONGEST_VALUE = 1000
+MOST_VALUES = 20
 
 
 @dataclass
@@ -32,7 +33,7 @@ class Site:
     job_extra: Callable[[View, str], Awaitable[Markup | str | None]] | None
     title: str
     secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))
-    brake: Brake = field(default_factory=Brake)
+    throttle: LoginThrottle = field(default_factory=LoginThrottle)
     under_way: set[asyncio.Task[Done]] = field(default_factory=set)
     name: str = field(default_factory=lambda: f"pgbaton_{secrets.token_hex(4)}")
 
@@ -65,9 +66,13 @@ class View:
         return given[-1] if given else ""
 
     def all_asked(self, name: str) -> list[str]:
-        """Every value of that name, at most 20."""
+        """Every value of that name, at most :data:`MOST_VALUES`."""
         many = self.form.get(name, []) if self.request.method == "POST" else self.request.query_params.getlist(name)
-        return [v[:LONGEST_VALUE].replace("\x00", "\ufffd") for v in many[:20]]
+        return [v[:LONGEST_VALUE].replace("\x00", "\ufffd") for v in many[:MOST_VALUES]]
+
+    def names(self) -> set[str]:
+        """The names that values are given for."""
+        return set(self.form if self.request.method == "POST" else self.request.query_params.keys())
 
     def number(self, name: str) -> int | None:
         """A value that is a whole number below 2^62."""

@@ -16,14 +16,14 @@ from starlette.responses import RedirectResponse, Response
 from pgbaton.config import Settings
 from pgbaton.errors import ConfigError
 from pgbaton.events import EventLog, Language
-from pgbaton.web import actions, assets, doors, pages
+from pgbaton.web import actions, assets, login, pages, sse
 from pgbaton.web.access import SESSION_SECONDS, Identity, Role, Tokens, form_token, same_origin
-from pgbaton.web.asked import form_of, language_of
-from pgbaton.web.faults import problem, refused
-from pgbaton.web.live import Broadcaster
+from pgbaton.web.broadcast import Broadcaster
+from pgbaton.web.context import SESSION_COOKIE, Site, View
+from pgbaton.web.data import Source
+from pgbaton.web.errors import problem, refused
+from pgbaton.web.forms import form_of, language_of
 from pgbaton.web.render import HEADERS
-from pgbaton.web.site import SESSION_COOKIE, Site, View
-from pgbaton.web.source import Source
 
 log = logging.getLogger("pgbaton.web")
 
@@ -41,7 +41,7 @@ SCREENS: dict[str, Screen] = {
     "stages": pages.stages,
     "workers": pages.workers,
     "audit": pages.audit,
-    "live": doors.live,
+    "live": sse.live,
 }
 
 
@@ -59,11 +59,11 @@ class Dashboard(APIRouter):
             self._add(name, screen, "GET")
         self._add("confirm", pages.confirm, "GET", acts=True)
         self._add("act", actions.act, "POST", acts=True)
-        self._add("language", doors.language, "GET", public=True)
+        self._add("language", login.language, "GET", public=True)
         if site.tokens is not None:
-            self._add("login", doors.login_form, "GET", public=True)
-            self._add("login", doors.login, "POST", public=True)
-            self._add("logout", doors.logout, "POST")
+            self._add("login", login.login_form, "GET", public=True)
+            self._add("login", login.login, "POST", public=True)
+            self._add("logout", login.logout, "POST")
         self.add_api_route("/static/{version}/{name}", self._static, methods=["GET"])
 
     async def viewer(self, request: Request) -> Identity:
@@ -123,7 +123,7 @@ class Dashboard(APIRouter):
         except Exception as error:
             answer = problem(view, error)
         if fresh:
-            doors.set_session(answer, view, fresh, SESSION_SECONDS)
+            login.set_session(answer, view, fresh, SESSION_SECONDS)
         return answer
 
     async def _view(self, request: Request, who: Identity | None, name: str) -> tuple[View, str | None]:

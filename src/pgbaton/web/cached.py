@@ -15,7 +15,7 @@ OLDEST = 1.0
 """Seconds after which an answer is computed again though nobody reported a change."""
 
 
-class Shared(Generic[T]):
+class Cached(Generic[T]):
     """An answer that costs something, computed at most every :data:`YOUNGEST` seconds and by one asker at a time."""
 
     def __init__(self, compute: Callable[[], Awaitable[T]]) -> None:

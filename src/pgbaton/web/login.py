@@ -1,4 +1,4 @@
-"""In and out: login by token, sign-out, language, and the stream of changes."""
+"""In and out: login by token, sign-out, and the reader's language."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from pgbaton.web.access import SESSION_SECONDS, Role
+from pgbaton.web.context import LANGUAGE_COOKIE, SESSION_COOKIE, View
 from pgbaton.web.messages import LANGUAGES
 from pgbaton.web.render import page
-from pgbaton.web.site import LANGUAGE_COOKIE, SESSION_COOKIE, View
-from pgbaton.web.stream import Stream
 
 YEAR = 365 * 86400
 
@@ -23,18 +22,18 @@ async def login_form(view: View) -> Response:
 
 async def login(view: View) -> Response:
     """A session for who knows a token."""
-    tokens, brake = view.site.tokens, view.site.brake
+    tokens, throttle = view.site.tokens, view.site.throttle
     if tokens is None:
         return Response(status_code=404)
     address = view.request.client.host if view.request.client else ""
-    wait = brake.wait(address)
+    wait = throttle.wait(address)
     if wait > 0:
         answer = page(view, "login.html", 429, fault="login.slow", wait=wait)
         answer.headers["Retry-After"] = str(ceil(wait))
         return answer
     role = tokens.role_of(view.asked("token"))
     if role is None:
-        brake.failed(address)
+        throttle.failed(address)
         return page(view, "login.html", 401, fault="login.wrong", wait=0.0)
     answer = RedirectResponse(view.back(view.url()), 303)
     set_session(answer, view, tokens.begin(Role(role)), SESSION_SECONDS)
@@ -55,11 +54,6 @@ async def language(view: View) -> Response:
     if chosen in LANGUAGES:
         _set_cookie(answer, view, LANGUAGE_COOKIE, chosen, YEAR)
     return answer
-
-
-async def live(view: View) -> Response:
-    """Server-sent events: something changed."""
-    return Stream(view.site.broadcaster)
 
 
 def set_session(answer: Response, view: View, value: str, seconds: int) -> None:

@@ -8,12 +8,18 @@ from contextlib import suppress
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from pgbaton.web.live import Broadcaster, Viewer
+from pgbaton.web.broadcast import Broadcaster, Viewer
+from pgbaton.web.context import View
 
 SLOW = 10.0
 """Seconds that a viewer may take to accept a few bytes; a slower one is dropped (and will come back)."""
 LONGEST = 25.0
 """Seconds after which a stream ends and the browser opens the next: no server waits longer for a page to close."""
+
+
+async def live(view: View) -> Response:
+    """Server-sent events: something changed."""
+    return Stream(view.site.broadcaster)
 
 
 class Stream(Response):

@@ -12,8 +12,9 @@ from pgbaton import insights
 from pgbaton.config import Settings
 from pgbaton.database import check_migrated, connection, pooled
 from pgbaton.database import pool as pool_of
-from pgbaton.table import JobTable
-from pgbaton.web.shared import Shared
+from pgbaton.health import Finding, checks
+from pgbaton.table import JobTable, table_of
+from pgbaton.web.cached import Cached
 
 CONNECTIONS = 4
 
@@ -28,12 +29,14 @@ class Source:
         self._opening = asyncio.Lock()
         self._pool: asyncpg.Pool | None = None
         self._table: JobTable | None = None
-        self.overview = Shared(self._read_overview)
-        self.dead = Shared(self._read_dead)
+        self.overview = Cached(self._read_overview)
+        self.checks = Cached(self._read_checks)
+        self.dead = Cached(self._read_dead)
 
     def changed(self, *, at_once: bool = False) -> None:
         """What is shared between viewers may be wrong by now."""
-        self.overview.changed(at_once=at_once)
+        for shared in (self.overview, self.checks):
+            shared.changed(at_once=at_once)
         self.dead.changed(at_once=at_once)
 
     @asynccontextmanager
@@ -59,7 +62,7 @@ class Source:
                 dsn = self._settings.dsn()
                 async with connection(dsn) as conn:
                     await check_migrated(conn)
-                    table = await insights.table_of(conn, self._pipeline)
+                    table = await table_of(conn, self._pipeline)
                     through_pooler = pooled(conn)
                 if self._pool is None:
                     self._pool = await pool_of(dsn, CONNECTIONS, through_pooler=through_pooler)
@@ -70,6 +73,10 @@ class Source:
     async def _read_overview(self) -> insights.Overview:
         async with self.opened() as (conn, table):
             return await insights.overview(conn, table.pipeline)
+
+    async def _read_checks(self) -> list[Finding]:
+        async with self.opened() as (conn, table):
+            return await checks(conn, table.pipeline)
 
     async def _read_dead(self) -> insights.DeadGroups:
         async with self.opened() as (conn, table):

@@ -1,11 +1,11 @@
-"""What is worth a word on the first page, and what is not."""
+"""What one look at the pipeline says is wrong."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from pgbaton.health import LATELY, Finding, diagnose, worst_first
 from pgbaton.insights import Overview, WorkerSeen
-from pgbaton.web.findings import LATELY, findings
 
 
 def worker(number: int, *, alive: bool, calls: int = 0, silent: float = 20, name: str | None = None) -> WorkerSeen:
@@ -13,8 +13,8 @@ def worker(number: int, *, alive: bool, calls: int = 0, silent: float = 20, name
 
 
 def said_of(*workers: WorkerSeen) -> list[tuple[str, str]]:
-    seen = Overview("ads", datetime.now(UTC), False, (), workers, (), None, 0, (), False)
-    return [(f.level, f.code) for f in findings(seen)]
+    seen = Overview("ads", datetime.now(UTC), False, (), workers, (), None, (), False)
+    return [(f.level, f.code) for f in diagnose(seen)]
 
 
 LIVING = worker(1, alive=True, silent=1)
@@ -33,10 +33,11 @@ def test_a_worker_that_came_back_under_its_name_is_not_told_of() -> None:
     assert said_of(LIVING, worker(2, alive=False, name="w1")) == []
 
 
-def test_a_trigger_that_is_gone_comes_first_though_nothing_else_is_wrong() -> None:
-    seen = Overview("ads", datetime.now(UTC), False, (), (LIVING,), (), None, 0, (), False, ("a_trigger",))
-    assert [(f.level, f.code) for f in findings(seen)] == [("bad", "unseeing")]
-
-
-def test_where_nobody_lives_that_is_what_is_said() -> None:
+def test_without_a_worker_nothing_is_called_and_that_is_bad_where_anything_is_to_be_called() -> None:
     assert said_of(worker(1, alive=False, calls=3)) == [("bad", "no_worker")]
+    assert said_of() == [("note", "no_worker")]
+
+
+def test_a_cause_hides_its_mere_consequences_and_the_worst_comes_first() -> None:
+    found = [Finding("paused_pipeline", "note"), Finding("no_worker", "bad"), Finding("read_only", "bad")]
+    assert [f.code for f in worst_first(found)] == ["read_only", "paused_pipeline"]

@@ -20,7 +20,7 @@ from pgbaton.database import connect, pooled
 from pgbaton.errors import DatabaseError
 from pgbaton.events import Event, EventLog, describe
 from pgbaton.model import WAKE_CHANNEL
-from pgbaton.web.source import Source
+from pgbaton.web.data import Source
 from pgbaton.worker.periodic import Wake
 
 FASTEST = 0.25

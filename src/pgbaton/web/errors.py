@@ -10,10 +10,10 @@ from starlette.responses import Response
 
 from pgbaton.errors import DatabaseError, PgbatonError, Refused
 from pgbaton.events import describe
-from pgbaton.web import actions
+from pgbaton.web.context import View
+from pgbaton.web.forms import Unfit
 from pgbaton.web.messages import MESSAGES
 from pgbaton.web.render import page
-from pgbaton.web.site import View
 
 log = logging.getLogger("pgbaton.web")
 
@@ -27,7 +27,7 @@ def problem(view: View, error: Exception) -> Response:
     """What is wrong, as a page: a fault of the asker's, of the database, or (logged) of ours."""
     if isinstance(error, HTTPException):
         raise error
-    if isinstance(error, (actions.Unfit, asyncpg.DataError)):
+    if isinstance(error, (Unfit, asyncpg.DataError)):
         return page(view, "problem.html", 422, message="fault.unfit", detail="", title="", code=422)
     away = (
         OSError,

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse
 
 from pgbaton.config import Settings
-from pgbaton.web.mount import Dashboard, dashboard
+from pgbaton.web.router import Dashboard, dashboard
 
 
 class WebSettings(BaseSettings):
