@@ -9,9 +9,8 @@ import asyncpg
 import pytest
 
 from line import Line, line, until
-from pgbaton.install.attach import attach
 from pgbaton.health import REMEDIES, SENTENCES, Finding, examine
-
+from pgbaton.install.attach import attach
 
 CALLED = (
     "INSERT INTO pgbaton.workers (pipeline, name, capacity, expires_at) VALUES ('craft', 'w', 1, now() + interval '1 h');"

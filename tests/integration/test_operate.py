@@ -16,8 +16,8 @@ from pgbaton.errors import ConfigError, DatabaseError, Refused
 from pgbaton.insights import JobFilter
 from pgbaton.install.attach import attach
 from pgbaton.model import OPEN
-from pgbaton.worker.store import Store
 from pgbaton.table import JobTable, table_of
+from pgbaton.worker.store import Store
 from stage_server import Call, Say, StageServer, work
 
 
