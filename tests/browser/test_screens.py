@@ -167,7 +167,12 @@ async def test_a_hostile_id_in_the_address_does_no_harm(person: Any, base: str, 
 
     async with httpx.AsyncClient(base_url=base, headers={"Origin": base.removesuffix("/pgbaton")}) as client:
         await client.post("/login", data={"token": VIEWER})
-        for path in (f"/job?key={key}", f"/jobs?id={key}&tenant={key}", f"/jobs?before={key}&age={key}", f"/confirm?action=cancel&key={key}"):
+        for path in (
+            f"/job?key={key}",
+            f"/jobs?id={key}&tenant={key}",
+            f"/jobs?before={key}&age={key}",
+            f"/confirm?action=cancel&key={key}",
+        ):
             answer = await client.get(path)
             assert answer.status_code in (200, 403, 404, 422), (path, answer.status_code)
             assert "x-evil" not in answer.headers

@@ -67,7 +67,7 @@ async def _operate(conn: asyncpg.Connection) -> None:
     table = await insights.table_of(conn, None)
     everything = JobFilter("craft")
     await operate.act_on_matching(conn, table, everything, "retry", 10_001, who="m")
-    await insights.reconcile(conn, table, create=True)
+    await operate.reconcile(conn, table, create=True)
     await operate.act_on_matching(conn, table, everything, "cancel", 5, who="m")
     job = await conn.fetchval("SELECT job_id::text FROM jobs ORDER BY random() LIMIT 1")
     with contextlib.suppress(Refused):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncpg
 
 from line import line
-from pgbaton import Pipeline, Stage, insights
+from pgbaton import Pipeline, Stage, insights, operate
 from pgbaton.install.attach import attach
 from stage_server import Call, Say, StageServer
 
 
 async def _missing(conn: asyncpg.Connection, *, create: bool) -> list[tuple[str, str]]:
-    return await insights.reconcile(conn, await insights.table_of(conn, None), create=create)
+    return await operate.reconcile(conn, await insights.table_of(conn, None), create=create)
 
 
 async def test_rows_changed_while_the_trigger_was_off_get_their_dispatch(database: str) -> None:
