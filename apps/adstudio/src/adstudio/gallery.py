@@ -12,6 +12,7 @@ from typing import Protocol
 from fontTools.subset import Options, Subsetter
 from fontTools.ttLib import TTFont
 
+from adstudio.vision import emoji
 from adstudio.vision.typefaces import PRETENDARD, Weight
 
 
@@ -62,6 +63,7 @@ section {{ margin-top: 5rem; border-top: 1px solid var(--line); padding-top: 1.6
 .brief {{ display: flex; gap: 1.4rem; align-items: center; margin-bottom: 1.6rem }}
 .brief img {{ width: 5.5rem; height: 5.5rem; object-fit: cover; border-radius: .6rem; background: #fff; flex: none }}
 h2 {{ font-weight: 800; font-size: 1.35rem; line-height: 1.35; margin: 0; white-space: pre-line; overflow-wrap: anywhere }}
+.brief .emoji {{ width: 1.2em; height: auto; border-radius: 0; background: none; display: inline; vertical-align: -.2em }}
 .brief p {{ margin: .2rem 0 0; color: var(--soft); font-size: .9rem }}
 .formats {{ display: flex; flex-wrap: wrap; gap: 1.6rem; align-items: flex-start }}
 figure {{ margin: 0 }}
@@ -116,7 +118,7 @@ def write_gallery(folder: Path, ads: Iterable[Shown]) -> None:
             _SECTION.format(
                 name=escape(ad.name),
                 photo=before,
-                copy=escape(ad.copy),
+                copy=_with_pictures(ad.copy),
                 told="원본 사진과 카피 · the photo and the copy as they came",
                 figures="".join(figures) or '<p class="none">no ad was made</p>',
                 verdict=_verdict(ad),
@@ -126,6 +128,20 @@ def write_gallery(folder: Path, ads: Iterable[Shown]) -> None:
         title=_TITLE, lead=_LEAD, sections="\n".join(sections), fonts="{fonts}", count=f"{count} ads"
     )
     (folder / "index.html").write_text(page.replace("{fonts}", _fonts(page)), encoding="utf-8")
+
+
+def _with_pictures(text: str) -> str:
+    """``text`` for the page, its emoji as small pictures: not every machine has a font of them."""
+    parts = []
+    for cluster in emoji.clusters(text):
+        if not emoji.is_emoji(cluster) or cluster not in emoji.PICTURES:
+            parts.append(escape(cluster))
+            continue
+        stored = io.BytesIO()
+        emoji.picture(cluster).resize((68, 64)).save(stored, "PNG")
+        source = base64.b64encode(stored.getvalue()).decode()
+        parts.append(f'<img class="emoji" src="data:image/png;base64,{source}" alt="{escape(cluster)}">')
+    return "".join(parts)
 
 
 def _verdict(ad: Shown) -> str:

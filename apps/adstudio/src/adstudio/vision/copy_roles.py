@@ -116,7 +116,8 @@ def _without_call_and_offer(part: str, found: _Found) -> list[str]:
             found.offers.append(match.group().strip())
             at = match.end()
         fragments.append(piece[at:])
-    return [kept for fragment in fragments if (kept := fragment.strip(EDGES)) and not _only_signs(kept)]
+    tidied = (" ".join(fragment.split()).strip(EDGES) for fragment in fragments)
+    return [fragment for fragment in tidied if fragment and not _only_signs(fragment)]
 
 
 def _only_signs(text: str) -> bool:

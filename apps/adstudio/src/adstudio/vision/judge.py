@@ -111,10 +111,12 @@ def _legible(case: _Case) -> Iterator[Check]:
     yield ad_checks.readability(float(under.mean()) if under.size else 99.0, language)
     worst = (99.0, ad_checks.MIN_CONTRAST, "")
     for one in case.lines:
-        if one.box is None or one.box.width < 3 or not letters(one.line.text):
+        if not letters(one.line.text):
             continue
         limit = ad_checks.MIN_CONTRAST_LARGE if one.line.size * seen >= ad_checks.LARGE else ad_checks.MIN_CONTRAST
-        value = measured_contrast(case.ad[one.box.top : one.box.bottom, one.box.left : one.box.right])
+        value = 1.0  # a line of which no ink is seen
+        if one.box is not None:
+            value = measured_contrast(case.ad[one.box.top : one.box.bottom, one.box.left : one.box.right])
         worst = min(worst, (value, limit, one.line.text), key=lambda found: found[0] / found[1])
     yield ad_checks.contrast(*worst, language)
     sizes = [

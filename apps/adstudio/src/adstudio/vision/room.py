@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from adstudio.vision.ad_copy import AdCopy
 from adstudio.vision.errors import CopyError, InputError, PhotoError
@@ -10,6 +11,11 @@ from adstudio.vision.formats import Format
 from adstudio.vision.kit import NO_KIT, Kit
 from adstudio.vision.split import fits_beside
 from adstudio.vision.windows import MOST_ENLARGED
+
+_LEAST_PANES: Final = ((1.0, 0.32), (0.44, 1.0))
+"""The least that a photo takes up of an ad, as shares of its width and height: above or below a panel, or beside it."""
+_AT_THE_DOOR: Final = 0.5
+"""At the door half of that will do: a photo with plain sides can be continued, which only a look at it tells."""
 
 
 def check_room(copy: AdCopy, formats: Sequence[Format], kit: Kit = NO_KIT) -> None:
@@ -22,10 +28,12 @@ def check_room(copy: AdCopy, formats: Sequence[Format], kit: Kit = NO_KIT) -> No
         )
 
 
-def too_small(width: int, height: int, format_: Format) -> InputError | None:
-    """Why a photo of this size makes no ad of the format, or None: half of an ad is the least that a photo fills."""
-    if max(width / format_.width, height / format_.height) * 2 * MOST_ENLARGED >= format_.smallest / format_.width:
-        return None
+def too_small(width: int, height: int, format_: Format, leniency: float = 1.0) -> InputError | None:
+    """Why a photo of this size makes no ad of the format, or None. ``leniency`` under 1 asks for that much less."""
+    shrunk = leniency * format_.smallest / format_.width / MOST_ENLARGED
+    for across, down in _LEAST_PANES:
+        if width >= across * format_.width * shrunk and height >= down * format_.height * shrunk:
+            return None
     return PhotoError(
         f"사진이 {format_.ko} 형식에는 너무 작습니다: {width}×{height}픽셀이며, 가로 {format_.smallest}픽셀 광고를 "
         "흐려지지 않게 만들 수 없습니다.",
@@ -36,6 +44,6 @@ def too_small(width: int, height: int, format_: Format) -> InputError | None:
 
 def check_size(width: int, height: int, formats: Sequence[Format]) -> None:
     """Raises ``PhotoError`` where a photo of ``width`` by ``height`` pixels is too small for all of the formats."""
-    reasons = [too_small(width, height, format_) for format_ in formats]
+    reasons = [too_small(width, height, format_, _AT_THE_DOOR) for format_ in formats]
     if reasons and all(reasons) and reasons[0] is not None:
         raise reasons[0]

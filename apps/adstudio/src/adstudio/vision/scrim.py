@@ -19,6 +19,7 @@ _WORST: Final = 0.05  # of the ground behind the type may have less contrast
 _STRENGTHS: Final = (0.0, 0.14, 0.24, 0.34, 0.44, 0.53, STRONGEST)
 _RESTLESS: Final = 2.6  # grey levels a view pixel, behind the type: more wants a tint even where contrast is enough
 _PALE: Final = 0.42  # relative luminance, mean: type on a paler ground is black as a matter of course
+_MOST_VEILED: Final = 0.24  # a veil of white that is stronger looks like fog
 _DULL: Final = 0.36
 _FADE: Final = 0.24  # of the side
 
@@ -41,7 +42,7 @@ def lightest_tint(ground: NDArray[np.uint8], unrest: float, hues: Hues) -> Tinte
     for ink in (WHITE, INK):
         tint = tint_of(hues, dark=ink == WHITE)
         for strength in _STRENGTHS:
-            if strength == 0.0 and unrest > _RESTLESS:
+            if (strength == 0.0 and unrest > _RESTLESS) or (ink == INK and strength > _MOST_VEILED):
                 continue
             mixed = pixels + (np.array(tint) - pixels) * strength
             worst = np.quantile(ratio(luminance(mixed), luminance(np.array(ink))), _WORST)
