@@ -78,8 +78,12 @@ def demo(
 
 @app.command()
 def quality(
-    folder: Annotated[Path, typer.Argument(help="A folder with a set.toml, or with photos and a .txt of copy for each.")],
-    out: Annotated[Path, typer.Option(help="Where pictures, values and contact sheets are written.")] = Path("build/quality"),
+    folder: Annotated[
+        Path, typer.Argument(help="A folder with a set.toml, or with photos and a .txt of copy for each.")
+    ],
+    out: Annotated[Path, typer.Option(help="Where pictures, values and contact sheets are written.")] = Path(
+        "build/quality"
+    ),
 ) -> None:
     """Make and judge the ads of a folder without a database, and show the judge's values and the time each stage took."""
     from rich.console import Console

@@ -151,7 +151,11 @@ def run_quality(folder: Path, out: Path, console: Console) -> int:
     for number, sheet in enumerate(sheets, start=1):
         (out / f"sheet-{number}.jpg").write_bytes(sheet)
     _print(entries, out, len(sheets), console)
-    return 0 if all(picture.verdict and picture.verdict.passed for e in entries for picture in chosen_of(e.pictures)) else 1
+    return (
+        0
+        if all(picture.verdict and picture.verdict.passed for e in entries for picture in chosen_of(e.pictures))
+        else 1
+    )
 
 
 def _cells(entries: list[Entry]) -> Iterator[tuple[str, bytes, bool]]:
@@ -173,12 +177,16 @@ def _values(entries: list[Entry]) -> str:
                 where = (entry.name, picture.layout.format, picture.layout.master)
                 writer.writerow([*where, check.name, check.value, check.limit, check.unit, check.passed, check.reason])
         if entry.refusals:
-            writer.writerow([entry.name, "", "", "refused", "", "", "", False, json.dumps(entry.refusals, ensure_ascii=False)])
+            writer.writerow(
+                [entry.name, "", "", "refused", "", "", "", False, json.dumps(entry.refusals, ensure_ascii=False)]
+            )
     return out.getvalue()
 
 
 def _print(entries: list[Entry], out: Path, sheets: int, console: Console) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold", title="CPU seconds in each stage", title_justify="left")
+    table = Table(
+        box=None, pad_edge=False, header_style="bold", title="CPU seconds in each stage", title_justify="left"
+    )
     for column in ("ad", *STAGES, "all", "formats", "verdict"):
         table.add_column(column, justify="right" if column in (*STAGES, "all") else "left", no_wrap=True)
     for entry in entries:

@@ -96,7 +96,9 @@ def accent_on(ground: Channels, hues: Hues, brand: Channels | None) -> Channels:
 
 def _readable(hue: float, ground: Channels, *, on_dark: bool) -> Channels:
     """The most colourful shade of ``hue`` with contrast enough on ``ground``; else the ink."""
-    shades = [(0.78, 1.0), (0.66, 1.0), (0.52, 1.0), (0.36, 1.0)] if on_dark else [(0.9, v / 100) for v in range(78, 30, -6)]
+    shades = (
+        [(0.78, 1.0), (0.66, 1.0), (0.52, 1.0), (0.36, 1.0)] if on_dark else [(0.9, v / 100) for v in range(78, 30, -6)]
+    )
     for saturation, value in shades:
         colour = _hsv(hue, saturation, value)
         if contrast(colour, ground) >= READABLE:

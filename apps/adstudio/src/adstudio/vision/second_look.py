@@ -63,7 +63,10 @@ class SecondLook:
         height, width = self.small.shape[:2]
         window = layout.window
         view = Box(
-            round(window.left * width), round(window.top * height), round(window.right * width), round(window.bottom * height)
+            round(window.left * width),
+            round(window.top * height),
+            round(window.right * width),
+            round(window.bottom * height),
         )
         total = sum(thing.area for thing in self.things)
         seen = sum(intersection(thing, view) for thing in self.things) / total if total else 1.0
@@ -110,9 +113,7 @@ def look_again(photo: Rgb, copy: AdCopy, detector: Detector, subject: SubjectMod
     """The judge's own view of ``photo``, looked at mirrored."""
     small = look_small(photo, _LOOK)
     width = small.shape[1]
-    seen = [
-        (thing, _mirrored(thing.box, width)) for thing in detector.detect(np.ascontiguousarray(small[:, ::-1]))
-    ]
+    seen = [(thing, _mirrored(thing.box, width)) for thing in detector.detect(np.ascontiguousarray(small[:, ::-1]))]
     named = named_in(copy.whole)
     spoken_of = tuple(box for thing, box in seen if thing.label in named and thing.score >= _NAMED_SURE)
     sure = tuple(box for thing, box in seen if thing.score >= _SURE)
