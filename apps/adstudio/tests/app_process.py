@@ -22,9 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-import numpy as np
-
-from adstudio.vision.masks import encode_mask
 
 PROGRAMS = Path(sys.executable).parent
 ASSETS = Path(str(files("adstudio"))) / "assets"
@@ -215,22 +212,13 @@ class Jobs:
         *,
         tenant: str = "acme",
         at: tuple[str, str] = ("img_gen", "done"),
-        free: tuple[int, int] | None = None,
     ) -> str:
-        """What an image generator does: a job, its inputs (none without a ``file``), and then that they are done.
-
-        ``free``: width and height of a detection that found nothing, for a job that is past that stage.
-        """
+        """What an image generator does: a job, its inputs (none without a ``file``), and then that they are done."""
         add = "INSERT INTO jobs (tenant_id) VALUES ($1) RETURNING job_id"
         job = str(await self.db.fetchval(add, tenant))
         if file is not None:
             inputs = "INSERT INTO ad_inputs (job_id, tenant_id, photo, copy_ko) VALUES ($1, $2, $3, $4)"
             await self.db.execute(inputs, job, tenant, file, copy)
-        if free is not None:
-            mask = encode_mask(np.zeros(free[::-1], np.bool_))
-            detection = """INSERT INTO ad_detections (job_id, tenant_id, width, height, found, forbidden)
-                           VALUES ($1, $2, $3, $4, '[]', $5)"""
-            await self.db.execute(detection, job, tenant, *free, mask)
         await self.put(job, *at)
         return job
 

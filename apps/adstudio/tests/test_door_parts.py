@@ -85,6 +85,10 @@ def test_an_open_door_takes_a_requests_word_for_it() -> None:
     assert door.asking(request("tenant=acme")) == "acme"
     assert door.asking(request(x_tenant_id="acme")) == "acme"
     assert door.asking(request()) is None
+    for wrong in ("%00", "%0a", "a" * 256, "%20a"):
+        with pytest.raises(HTTPException) as refused:
+            door.asking(request(f"tenant={wrong}"))
+        assert refused.value.status_code == 422
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from functools import cache
 from importlib.resources import files
 from uuid import UUID
 
 import asyncpg
 
+from adstudio.vision.copytext import has_hangul
 from adstudio.vision.errors import Language
-
-_HANGUL = re.compile("[\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3]")
 
 
 @cache
@@ -20,8 +18,9 @@ def _sql(name: str) -> str:
 
 
 def language_of(copy: str | None) -> Language:
-    """A job's language is its copy's: Korean with any Hangul in it, and where there is no copy at all."""
-    return "ko" if copy is None or _HANGUL.search(copy) else "en"
+    """A job's language is its copy's: Korean with any Hangul in it, and where it has no letters to tell it by."""
+    letters = any(char.isalpha() for char in copy or "")
+    return "en" if letters and not has_hangul(copy or "") else "ko"
 
 
 async def language_of_job(db: asyncpg.Connection, job: UUID) -> Language:

@@ -48,12 +48,16 @@ async def test_the_model_looks_at_photo_and_ad_and_its_verdict_counts(
     row = await jobs.db.fetchrow("SELECT * FROM ad_judgements WHERE job_id = $1", job)
     assert (row["passed"], row["judge"], json.loads(row["reasons"])) == (True, "llava:13b", ["The sky is calm."])
     assert len(model.questions) == 2
+    sizes = []
     for question in model.questions:
         text, picture = question["messages"][0]["content"]
-        assert json.dumps(COPY, ensure_ascii=False) in text["text"]
+        assert json.dumps('Reach for "more"\n그리고 더', ensure_ascii=False) in text["text"]
         kind, _, data = picture["image_url"]["url"].partition(",")
         assert kind == "data:image/jpeg;base64"
-        assert Image.open(io.BytesIO(base64.b64decode(data))).size == (640, 427)
+        sizes.append(Image.open(io.BytesIO(base64.b64decode(data))).size)
+    width, height = sizes[1]
+    assert sizes[0] == (640, 427)
+    assert width == height  # the first format's ad
 
 
 async def test_what_the_model_refuses_is_not_passed_and_its_words_are_kept(

@@ -11,7 +11,6 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from adstudio.door import ledger
 from adstudio.door.desk import Desk, base_of, remembered, wants_page
 from adstudio.door.forgery import refuse_foreign_forms, refuse_other_sites
-from adstudio.door.order import no_tenant
 from adstudio.door.render import page
 from adstudio.door.tenants import is_tenant
 from adstudio.door.upload import read_form
@@ -30,7 +29,7 @@ async def kit(desk: Desk, request: Request) -> Response:
     if wants_page(request):
         return page(desk, request, "brand.html", tenant=tenant, **_told(stored))
     if not tenant:
-        raise HTTPException(422, no_tenant().told(desk.language_for(request)))
+        raise HTTPException(422, "fault.no_tenant")
     return JSONResponse(_told(stored))
 
 
@@ -43,7 +42,7 @@ async def save(desk: Desk, request: Request) -> Response:
     refuse_foreign_forms(request, desk.tenants, form.texts.get("csrf", ""))
     tenant = form.tenant(asking)
     if not is_tenant(tenant):
-        raise no_tenant()
+        raise HTTPException(422, "fault.no_tenant")
     made = await desk.query(ledger.brand, tenant)
     for name in ("name", "colour", "accent"):
         made[name] = form.texts.get(name, "").strip() or None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from adstudio.door.texts import TEXTS
 from adstudio.vision.ad_copy import LONGEST, AdCopy, copy_of_fields
 from adstudio.vision.copy_roles import read_copy
 from adstudio.vision.copytext import has_hangul, says_something
@@ -65,7 +66,7 @@ def no_photo() -> OrderError:
 
 def no_tenant() -> OrderError:
     """For an order that does not say whose it is, or in a way that no tenant is called."""
-    return OrderError("테넌트가 없거나 올바르지 않습니다.", "The tenant is missing, or no name that a tenant can have.")
+    return OrderError(*TEXTS["fault.no_tenant"])
 
 
 def _formats(given: Sequence[str]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from adstudio.door import branding, coming, deciding, entering, leaving, pages, statics
+from adstudio.door import branding, coming, deciding, described, entering, leaving, pages, statics
 from adstudio.door.answers import fault, with_headers
 from adstudio.door.desk import Desk, wants_page
 from adstudio.door.upload import TooLarge
@@ -49,7 +49,10 @@ class Door(APIRouter):
             endpoint,
             methods=[method],
             response_model=None,
+            status_code=202 if (path, method) == ("", "POST") else 200,
             summary=told,
+            responses=described.responses(path, method),
+            openapi_extra=described.request(path, method),
             include_in_schema=told is not None,
             name=f"ads:{method} {path}",
         )

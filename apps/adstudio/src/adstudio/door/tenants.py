@@ -99,5 +99,8 @@ def is_tenant(name: str) -> bool:
 
 
 def asked_for(request: Request) -> str | None:
-    """The tenant that an open request says it is for."""
-    return request.query_params.get("tenant") or request.headers.get("x-tenant-id") or None
+    """The tenant that an open request says it is for. Raises 422 where no tenant can be called that."""
+    said = request.query_params.get("tenant") or request.headers.get("x-tenant-id") or None
+    if said is not None and not is_tenant(said):
+        raise HTTPException(422, "fault.no_tenant")
+    return said

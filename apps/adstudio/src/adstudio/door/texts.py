@@ -115,6 +115,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "이 요청은 이 페이지에서 온 것이 아닙니다. 페이지를 새로 고친 뒤 다시 시도하세요.",
         "This request did not come from this page. Load the page anew and try again.",
     ),
+    "fault.no_tenant": (
+        "테넌트가 없거나 올바르지 않습니다.",
+        "The tenant is missing, or no name that a tenant can have.",
+    ),
     "fault.tenant": ("다른 테넌트의 토큰입니다.", "That token is another tenant's."),
     "fault.busy": (
         "지금 올라오는 사진이 많습니다. 잠시 후 다시 보내 주세요.",

@@ -31,11 +31,12 @@ async function send(event) {
   const fault = form.querySelector("#fault");
   const button = event.submitter;
   const label = button.textContent;
+  const body = new FormData(form, button); // before the button is disabled, or it would not say which it is
   fault.hidden = true;
   button.disabled = true;
   if (form.dataset.sending) button.textContent = form.dataset.sending;
   try {
-    const answer = await fetch(form.action, { method: "POST", body: new FormData(form, button), headers: { accept: "application/json" } });
+    const answer = await fetch(form.action, { method: "POST", body, headers: { accept: "application/json" } });
     const said = await answer.json();
     if (answer.ok) {
       location.assign(said.url || location.href);
