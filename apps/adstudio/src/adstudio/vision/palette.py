@@ -83,7 +83,7 @@ def tint_of(hues: Hues, *, dark: bool) -> Channels:
 
 
 def accent_on(ground: Channels, hues: Hues, brand: Channels | None) -> Channels:
-    """The offer's colour: the brand's accent, the photo's second colour, or a warm yellow or red; 4.5 to 1 on ``ground``."""
+    """The offer's colour: the brand's, the photo's second, or a warm yellow or red; 4.5 to 1 on ``ground``."""
     if brand is not None and contrast(brand, ground) >= READABLE:
         return brand
     on_dark = contrast(WHITE, ground) > contrast(INK, ground)
@@ -107,7 +107,7 @@ def _readable(hue: float, ground: Channels, *, on_dark: bool) -> Channels:
 
 
 def backdrop_of(hues: Hues, subject_light: float, brand: Channels | None) -> Channels:
-    """What a cut-out stands on: the brand's colour, or a shade of its own hue that sets it off. ``subject_light``: 0 to 1."""
+    """What a cut-out stands on: the brand's colour, or a shade that sets it off. ``subject_light``: 0 to 1."""
     if brand is not None:
         return brand
     colourful = hues.vivid >= _DULL

@@ -1,7 +1,8 @@
 """What the judge sees in a photo for itself: faces, things, and a subject map that the planner did not use.
 
-The map is made when type lies on the photo. It joins two that go about it differently: U²-Net on the mirrored photo, whose errors are others than on the photo
-as it is, and the distance of each colour from the photo's mean (Achanta et al. 2009), which no network has learnt.
+The map is made when type lies on the photo, or nothing else is known of it. It joins two that go about it differently:
+U²-Net on the mirrored photo, whose errors are others than on the photo as it is, and the distance of each colour from
+the photo's mean (Achanta et al. 2009), which no network has learnt.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class SecondLook:
         return float(part.sum()) / max(1.0, self._pixels(layout, box)) if part.size else 0.0
 
     def kept(self, layout: Layout) -> float:
-        """The share of the things that the layout shows, 0 to 1; where no thing and no face is known, of the subject."""
+        """The share of the things that the layout shows, 0 to 1; of the subject where no thing is known."""
         height, width = self.small.shape[:2]
         window = layout.window
         view = Box(
