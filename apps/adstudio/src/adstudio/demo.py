@@ -111,9 +111,7 @@ async def _feed(db: asyncpg.Connection, ads: Iterable[Ad]) -> None:
         fields = json.dumps(ad.fields, ensure_ascii=False) if ad.fields else None
         async with db.transaction():
             await db.execute(_sql("demo_add_job"), ad.job_id, TENANT)
-            await db.execute(
-                _sql("demo_add_inputs"), ad.job_id, TENANT, ad.photo, *copies, fields, list(ad.formats)
-            )
+            await db.execute(_sql("demo_add_inputs"), ad.job_id, TENANT, ad.photo, *copies, fields, list(ad.formats))
         await db.execute(_sql("demo_hand_over"), ad.job_id)
 
 
