@@ -16,8 +16,10 @@ _BEFORE_KO = (
     r"|정가|할인가|판매가|첫\s?구매|추가|약|무이자)"
 )
 _BEFORE_EN = r"(?:up to|from|only|just|now|save|starting at|as low as|extra|for)"
+_AFTER = (
     r"(?:(?:\s?(?:할인|세일|적립|캐시백|쿠폰|페이백|증정|인하|OFF|off|Off|SALE|sale|discount|cashback|back)"
     r"(?![가-힣A-Za-z])){1,2})"
+)
 OFFER: Final = re.compile(
     rf"(?<![\w.])(?:{_BEFORE_KO}\s+|{_BEFORE_KO}(?=\d)|\b(?i:{_BEFORE_EN})\s+)*"
     rf"(?:{_PERCENT}{_AFTER}?|{_MONEY}{_AFTER}?(?:\s?(?:부터|까지|대)|\s?~)?|\b[1-9]\+[1-9]\b(?:\s?행사|\s?증정)?|반값(?:\s?할인)?)"
