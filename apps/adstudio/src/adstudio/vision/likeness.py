@@ -11,7 +11,7 @@ from PIL import Image, ImageFilter
 
 WIDTH: Final = 270  # pixels of a thumbnail
 MOST_DIFFERENT: Final = 6.0
-"""Grey levels, the mean of the tenth of the picture that differs most; another JPEG quality makes 1, another crop 30."""
+"""Grey levels, the mean of the tenth that differs most; another JPEG quality makes 1, another crop 30."""
 
 
 def thumbnail(jpeg: bytes) -> bytes:
