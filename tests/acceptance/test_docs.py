@@ -11,9 +11,9 @@ from pydantic import AliasChoices, BaseModel
 from pydantic.fields import FieldInfo
 
 from adstudio.config import AppSettings
-from pgbaton.health import SENTENCES
 from pgbaton import Pipeline, Settings, Stage
 from pgbaton.events import Event
+from pgbaton.health import SENTENCES
 from pgbaton.model import Outcome, Row
 from pgbaton.outcome import Answer, Call, Job, Reply, Standing, Verb, decide, resolve
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -136,7 +136,9 @@ class Hop:
         (following,) = (await store.turn(lease, 1, [(claimed, said(200))])).claimed
         assert (following.job_key, following.stage) == (good, "glue")
         await self.settle(good, 500)
-        await self.writer.conn.execute("UPDATE pgbaton.calls SET due_at = now() WHERE pipeline = 'craft' AND job_key = $1", good)
+        await self.writer.conn.execute(
+            "UPDATE pgbaton.calls SET due_at = now() WHERE pipeline = 'craft' AND job_key = $1", good
+        )
         (again,) = (await store.claim_waiting(lease, 1)).claimed
         assert (again.job_key, again.attempt) == (good, 2)
         await self.write(good, "glue", "done")
@@ -156,7 +158,9 @@ class Hop:
 
 
 @pytest.mark.parametrize("planned", ["while the tables were empty", "when they were full"])
-async def test_what_a_worker_does_for_a_job_reads_few_blocks_whenever_it_was_planned(database: str, planned: str) -> None:
+async def test_what_a_worker_does_for_a_job_reads_few_blocks_whenever_it_was_planned(
+    database: str, planned: str
+) -> None:
     pipeline = two_stages(channel=None)
     async with (
         attached(database, pipeline) as db,

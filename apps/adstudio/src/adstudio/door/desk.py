@@ -19,7 +19,7 @@ from adstudio.door.upload import Uploads
 from adstudio.studio import Studio
 from adstudio.vision.errors import Language
 from pgbaton.fastapi import Stages
-from pgbaton.web.access import Brake
+from pgbaton.web.access import LoginThrottle
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ class Desk:
     title: str
     language: Language
     uploads: Uploads = field(default_factory=Uploads)
-    brake: Brake = field(default_factory=Brake)
+    brake: LoginThrottle = field(default_factory=LoginThrottle)
 
     async def query(self, work: Callable[..., Awaitable[T]], *args: object) -> T:
         """Run one of the ledger's functions on a connection of the stages' pool."""
