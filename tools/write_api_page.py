@@ -20,8 +20,8 @@ MODULES = (
 """Public modules. All else, and every name with an underscore, may change at any time."""
 HEAD = """# The public API
 
-The names that may be imported, from their docstrings; made by `make api`. All other modules are the engine's own and may
-change at any time.
+The names that may be imported, from their docstrings; made by `make api`. All other modules are the engine's own
+and may change at any time.
 """
 
 

@@ -28,7 +28,7 @@ from adstudio.server import open_door, serve, stopped_by_signal
 from adstudio.vision.copytext import has_hangul
 from adstudio.vision.errors import Language
 from adstudio.vision.formats import FORMATS
-from pgbaton.database import connection
+from pgbaton import connection
 from pgbaton.errors import ConfigError
 from pgbaton.events import log_to
 
