@@ -1,4 +1,4 @@
-"""Locks are taken in the order job row, dispatch, attempt: nobody's transaction is ever chosen to break a deadlock."""
+"""The engine waits for no lock of a row: Postgres never has to end a transaction of a user's to break a deadlock."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import random
 import asyncpg
 
 from line import Line, line
-from pgbaton import insights, operate
+from pgbaton import operate
 from pgbaton.errors import Refused
 from pgbaton.insights import JobFilter
+from pgbaton.table import table_of
 from stage_server import Call, Say, StageServer, work
 
 SECONDS = 6.0
@@ -64,7 +65,7 @@ async def _scatter(conn: asyncpg.Connection) -> None:
 
 
 async def _operate(conn: asyncpg.Connection) -> None:
-    table = await insights.table_of(conn, None)
+    table = await table_of(conn, None)
     everything = JobFilter("craft")
     await operate.act_on_matching(conn, table, everything, "retry", 10_001, who="m")
     await operate.reconcile(conn, table, create=True)
@@ -77,7 +78,7 @@ async def _operate(conn: asyncpg.Connection) -> None:
     await operate.resume(conn, "craft", "glue", who="m")
     await operate.resume_tenant(conn, table, "acme", who="m")
     await conn.execute(
-        "UPDATE pgbaton.dispatches SET settled_at = now() - interval '1 year' "
-        "WHERE id IN (SELECT id FROM pgbaton.dispatches WHERE settled_at IS NOT NULL LIMIT 50 FOR UPDATE SKIP LOCKED)"
+        "UPDATE pgbaton.history SET ended_at = now() - interval '1 year' "
+        "WHERE ctid IN (SELECT ctid FROM pgbaton.history WHERE state IS NOT NULL LIMIT 50 FOR UPDATE SKIP LOCKED)"
     )
-    await conn.fetch(table.query("prune"), 3600.0)
+    await conn.fetch(table.query("worker/prune"), 3600.0)
