@@ -240,13 +240,16 @@ async def _answers(http: httpx.AsyncClient, url: str) -> bool:
 
 ENDED = """
 WITH duty AS (DELETE FROM pgbaton.due WHERE job_key = $1 RETURNING *)
-INSERT INTO pgbaton.history (id, attempt, called, pipeline, job_key, tenant, stage, run, worker, outcome, state, created_at, started_at)
+INSERT INTO pgbaton.history (id, attempt, called, pipeline, job_key, tenant, stage, run, worker, outcome,
+    state, created_at, started_at)
 SELECT id, 1, true, pipeline, job_key, tenant, stage, id, 1, $2, $2, created_at, now() FROM duty
 """
 LEFT = """
 WITH duty AS (DELETE FROM pgbaton.due WHERE job_key = $1 RETURNING *)
-INSERT INTO pgbaton.calls (pipeline, job_key, id, stage, entry, tenant, run, attempt, worker, created_at, started_at, deadline, outcome)
-SELECT pipeline, job_key, id, stage, step, tenant, id, 1, 1, created_at, now(), now() + interval '1 hour', 'accepted' FROM duty
+INSERT INTO pgbaton.calls (pipeline, job_key, id, stage, entry, tenant, run, attempt, worker, created_at,
+    started_at, deadline, outcome)
+SELECT pipeline, job_key, id, stage, step, tenant, id, 1, 1, created_at, now(), now() + interval '1 hour',
+    'accepted' FROM duty
 """
 
 
@@ -313,7 +316,8 @@ async def test_status_counts_by_stage_and_state_and_shows_the_workers(database: 
 async def test_status_says_where_it_stopped_counting(database: str) -> None:
     async with line(database) as craft:
         await craft.db.execute(
-            "INSERT INTO pgbaton.history (id, attempt, called, pipeline, job_key, stage, run, outcome, state, created_at) "
+            "INSERT INTO pgbaton.history (id, attempt, called, pipeline, job_key, stage, run, outcome, state, "
+            "created_at) "
             "SELECT n, 1, true, 'craft', n, 'cut', n, 'x', CASE WHEN n > 10500 THEN 'completed' ELSE 'dead' END, now() "
             "FROM generate_series(1, 31000) n"
         )

@@ -36,7 +36,8 @@ CREATE FUNCTION r(i bigint, n integer) RETURNS float8 LANGUAGE sql IMMUTABLE
 AS $$ SELECT (hashtextextended(i::text, n) & 1048575) / 1048576.0 $$;
 CREATE FUNCTION job(i bigint) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$ SELECT md5('job ' || i)::uuid $$;
 CREATE TEMP TABLE staged (id bigint GENERATED ALWAYS AS IDENTITY, pipeline text, job_key text, tenant text, stage text,
-    state text, attempt integer, failures integer DEFAULT 0, worker bigint, available_at timestamptz, created_at timestamptz,
+    state text, attempt integer, failures integer DEFAULT 0, worker bigint, available_at timestamptz,
+        created_at timestamptz,
     settled_at timestamptz);
 CREATE TEMP TABLE staged_attempts (dispatch_id bigint, attempt integer, started_at timestamptz, finished_at timestamptz,
     outcome text, http_status integer, error text);
@@ -101,7 +102,8 @@ CREATE TEMP TABLE numbered AS
       JOIN pgbaton.stages AS g ON g.pipeline = s.pipeline AND g.step = s.stage;
 INSERT INTO pgbaton.due (id, pipeline, stage, job_key, tenant, step, status, created_at) OVERRIDING SYSTEM VALUE
 SELECT number, pipeline, stage, job_key, tenant, after, 'done', available_at FROM numbered WHERE state = 'available';
-INSERT INTO pgbaton.calls (pipeline, job_key, id, stage, entry, tenant, run, attempt, failures, worker, created_at, started_at,
+INSERT INTO pgbaton.calls (pipeline, job_key, id, stage, entry, tenant, run, attempt, failures, worker,
+    created_at, started_at,
                            due_at, waits_for, slot, outcome)
 SELECT n.pipeline, n.job_key, n.number, n.stage, n.after, n.tenant, n.number, n.attempt, n.failures,
        coalesce(n.worker, (SELECT min(id) FROM pgbaton.workers)), n.created_at, a.started_at,
@@ -110,12 +112,14 @@ SELECT n.pipeline, n.job_key, n.number, n.stage, n.after, n.tenant, n.number, n.
   FROM numbered AS n
   JOIN staged_attempts AS a ON a.dispatch_id = n.id AND a.attempt = n.attempt
  WHERE n.state IN ('running', 'retryable');
-INSERT INTO pgbaton.history (id, attempt, called, pipeline, job_key, tenant, stage, run, failures, worker, outcome, state,
+INSERT INTO pgbaton.history (id, attempt, called, pipeline, job_key, tenant, stage, run, failures, worker,
+    outcome, state,
                              http_status, error, created_at, started_at, ended_at)
 SELECT n.number, a.attempt, true, n.pipeline, n.job_key, n.tenant, n.stage, n.number, least(n.failures, a.attempt),
        (SELECT min(id) FROM pgbaton.workers), a.outcome,
        CASE WHEN a.attempt = n.attempt AND n.state IN ('completed', 'dead', 'cancelled') THEN n.state END,
-       a.http_status, a.error, n.created_at, a.started_at, coalesce(CASE WHEN a.attempt = n.attempt THEN n.settled_at END, a.finished_at)
+       a.http_status, a.error, n.created_at, a.started_at, coalesce(CASE WHEN a.attempt = n.attempt THEN
+           n.settled_at END, a.finished_at)
   FROM numbered AS n
   JOIN staged_attempts AS a ON a.dispatch_id = n.id
  WHERE a.finished_at IS NOT NULL;
@@ -214,9 +218,11 @@ async def add_hostile(db: asyncpg.Connection) -> str:
         "WITH worker AS (INSERT INTO pgbaton.workers (pipeline, name, capacity, expires_at, ended_at) "
         "                VALUES ('ad_creative', $2, 1, now(), now()) RETURNING id), "
         "     number AS (SELECT nextval(pg_get_serial_sequence('pgbaton.due', 'id')) AS id) "
-        "INSERT INTO pgbaton.history (id, attempt, called, pipeline, job_key, tenant, stage, run, failures, worker, outcome, "
+        "INSERT INTO pgbaton.history (id, attempt, called, pipeline, job_key, tenant, stage, run, failures, "
+        "worker, outcome, "
         "                             state, http_status, error, created_at, started_at) "
-        "SELECT number.id, 1, true, 'ad_creative', $1, $2, 'overlay', number.id, 1, worker.id, 'rejected', 'dead', 400, $3, now(), now() "
+        "SELECT number.id, 1, true, 'ad_creative', $1, $2, 'overlay', number.id, 1, worker.id, 'rejected', "
+        "'dead', 400, $3, now(), now() "
         "  FROM worker, number",
         key, HOSTILE, text,
     )  # fmt: skip

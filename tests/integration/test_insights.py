@@ -287,12 +287,15 @@ async def test_a_search_for_an_error_is_made_in_bounded_parts_that_leave_nothing
 async def test_three_hundred_thousand_dispatches_are_looked_at_without_reading_them_all(database: str) -> None:
     async with read(database) as (_, conn):
         await conn.execute(
-            "INSERT INTO pgbaton.history (id, attempt, called, pipeline, job_key, tenant, stage, run, outcome, state, error, "
+            "INSERT INTO pgbaton.history (id, attempt, called, pipeline, job_key, tenant, stage, run, outcome, "
+            "state, error, "
             "                             created_at, started_at, ended_at) "
-            "SELECT n, 1, true, 'craft', gen_random_uuid(), 't' || n % 500, CASE n % 2 WHEN 0 THEN 'cut' ELSE 'glue' END, n, "
+            "SELECT n, 1, true, 'craft', gen_random_uuid(), 't' || n % 500, "
+            "CASE n % 2 WHEN 0 THEN 'cut' ELSE 'glue' END, n, "
             "       'completed', CASE WHEN n % 1000 = 0 THEN 'dead' ELSE 'completed' END, "
             "       CASE WHEN n % 1000 = 0 THEN 'HTTP 500' END, t, t, t "
-            "  FROM generate_series(1, 180000) AS n, LATERAL (SELECT now() - make_interval(secs => (180000 - n) / 10.0)) AS x (t)"
+            "  FROM generate_series(1, 180000) AS n, LATERAL (SELECT now() - make_interval(secs => (180000 - n) "
+            "/ 10.0)) AS x (t)"
         )
         await conn.execute(
             "INSERT INTO pgbaton.due (id, pipeline, stage, job_key, tenant, step, status) OVERRIDING SYSTEM VALUE "
@@ -300,7 +303,8 @@ async def test_three_hundred_thousand_dispatches_are_looked_at_without_reading_t
             "       CASE n % 2 WHEN 0 THEN 'made' ELSE 'cut' END, 'done' FROM generate_series(180001, 200000) AS n"
         )
         await conn.execute(
-            "INSERT INTO pgbaton.calls (pipeline, job_key, id, stage, entry, tenant, run, attempt, created_at, due_at, waits_for) "
+            "INSERT INTO pgbaton.calls (pipeline, job_key, id, stage, entry, tenant, run, attempt, created_at, "
+            "due_at, waits_for) "
             "SELECT 'craft', gen_random_uuid(), n, 'cut', 'made', 't' || n % 500, n, 0, now(), pgbaton.parked(), 'cut' "
             "  FROM generate_series(200001, 300000) AS n"
         )
