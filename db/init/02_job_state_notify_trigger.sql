@@ -194,7 +194,7 @@ $pgbaton$;
 DO $pgbaton$
 BEGIN
     -- Functions and views are code: they are replaced where they differ. The schema's comment says which are installed.
-    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol 23264f69dccb09bcc0fb5e807a643761' THEN
+    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol e0e77f53781bedf5e3ae4fda399e870a' THEN
         EXECUTE $protocol$
 -- The protocol: every function and view of the schema pgbaton, in the order of a dispatch's life.
 --
@@ -428,8 +428,11 @@ CREATE OR REPLACE VIEW pgbaton.attempts AS
            ) AS done ON true
      WHERE c.due_at IS NULL;
 
+-- The owner grants a role what it needs (docs/deployment.md).
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pgbaton FROM PUBLIC;
+
         $protocol$;
-        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol 23264f69dccb09bcc0fb5e807a643761';
+        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol e0e77f53781bedf5e3ae4fda399e870a';
     END IF;
 END
 $pgbaton$;

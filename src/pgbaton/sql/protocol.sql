@@ -229,3 +229,6 @@ CREATE OR REPLACE VIEW pgbaton.attempts AS
                AND d.step = c.stage AND d.status = 'done'
            ) AS done ON true
      WHERE c.due_at IS NULL;
+
+-- The owner grants a role what it needs (docs/deployment.md).
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pgbaton FROM PUBLIC;
