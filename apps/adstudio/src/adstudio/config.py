@@ -61,7 +61,7 @@ class AppSettings(BaseSettings):
     vlm_model: str = "llava"
     vlm_api_key: SecretStr | None = None
     vlm_path: Path | None = None
-    vlm_timeout: float = Field(default=120, gt=0, le=3600)
+    vlm_timeout: float = Field(default=120, gt=0, le=540)  # a stage has 600
     yolo_model: Path | None = None
     yolo_classes: str = ""
     yolo_threshold: float | None = Field(default=None, gt=0, lt=1)
@@ -124,6 +124,7 @@ def load() -> AppSettings:
     """The settings of this process. Raises :class:`ConfigError` naming the variable that is wrong."""
     settings = read_settings(AppSettings)
     settings.worker()  # what PGBATON_… says is wrong at once too, not when everything else is up
+    _ = settings.tenants
     return settings
 
 
