@@ -16,7 +16,7 @@ figs-price-square brushes-sale-portrait dogs-emoji-portrait serum-brand-square p
 astronaut-dream-story dandelion-campaign-landscape rocket-en-square jar-night-square autumn-launch-portrait
 peaks-tour-portrait can-zero-landscape dahlia-delivery-square coffee-price-portrait sunset-insurance-portrait
 stream-sentence-square pagoda-flights-portrait
-""".split()
+"""
 WIDTH, HEIGHT, GAP = 1500, 236, 14
 
 
@@ -32,7 +32,7 @@ def rows(pictures: list[Image.Image]) -> list[list[Image.Image]]:
 
 def main(out: Path) -> None:
     pictures = []
-    for name in SHOWN:
+    for name in SHOWN.split():
         with Image.open(GOLDEN / f"{name}.jpg") as image:
             size = (round(image.width * HEIGHT / image.height), HEIGHT)
             pictures.append(image.resize(size, Image.Resampling.LANCZOS))
