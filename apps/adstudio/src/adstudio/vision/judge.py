@@ -113,7 +113,7 @@ def _legible(case: _Case) -> Iterator[Check]:
     under = change_of(small)[
         round(box.top * view) : round(box.bottom * view) + 1, round(box.left * view) : round(box.right * view) + 1
     ]
-    yield ad_checks.readability(float(under.mean()) if under.size else 99.0, language)
+    yield ad_checks.readability(float(np.quantile(under, ad_checks.BUSIEST)) if under.size else 99.0, language)
     worst = (99.0, ad_checks.MIN_CONTRAST, "")
     for one in case.lines:
         if not letters(one.line.text):
