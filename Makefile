@@ -2,7 +2,7 @@
 # made from has changed: a fresh machine needs make and a Python of 3.11 or newer, nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo pictures screenshots operations test model chaos bench bench-scale check format schema lock clean
+.PHONY: help setup api demo quality pictures screenshots operations test model chaos bench bench-scale check format schema lock clean
 
 BIN     := .venv/bin
 STAMP   := .venv/.made
@@ -28,6 +28,9 @@ setup: $(STAMP) ## make or refresh the environment
 
 demo: $(STAMP) ## a finished ad from a photo: make demo [PHOTO=cup.jpg COPY="Wake up."]
 	@$(BIN)/adstudio demo $${DEMO_PHOTO:+--photo "$$DEMO_PHOTO"} $${DEMO_COPY:+--copy "$$DEMO_COPY"}
+
+quality: $(STAMP) ## make and judge the quality set: values, times, contact sheets: make quality [FOLDER=my-photos]
+	$(BIN)/adstudio quality $(or $(FOLDER),apps/adstudio/quality) --out build/quality
 
 pictures: $(STAMP) ## make the pictures of the README again: docs/images/ad-*.jpg
 	$(BIN)/adstudio demo --out build/pictures
@@ -62,8 +65,11 @@ screenshots: $(STAMP) ## pictures of the page, into docs/images (needs Chromium)
 operations: $(STAMP) ## break a running app-yh in five ways and mend it from the page, with pictures (needs Chromium)
 	$(BIN)/python tests/browser/operations.py docs/images
 
-schema: $(STAMP) ## after a migration or a change of the trigger: write down the SQL that comes of it
-	$(BIN)/python tests/schema_dump.py
+api: $(STAMP) ## after a change of a public docstring: write docs/api.md again
+	$(BIN)/python tools/write_api_page.py
+
+schema: $(STAMP) ## after a change of sql/tables, protocol.sql or the trigger: write db/init/02_… again
+	$(BIN)/python tools/write_init_sql.py
 
 lock: $(BIN)/uv ## bring constraints.txt up to date
 	printf '%s\n' '-e .[web,embedded]' '-e apps/adstudio' uv | \

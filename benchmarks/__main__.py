@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from rich.console import Console
 
-from benchmarks import writer
+from benchmarks import one_write, writer
 from benchmarks.contestants import NAMES
 from benchmarks.ground import Ground
 from benchmarks.hops import contest
@@ -20,10 +20,18 @@ from benchmarks.report import document, hops, scale
 from benchmarks.report.chart import chart
 from benchmarks.report.machine import machine, tuning, versions
 from benchmarks.report.table import Table
-from benchmarks.report.targets import Target, backlog_targets, bloat_targets, bulk_targets, hops_targets, targets_table
+from benchmarks.report.targets import (
+    Target,
+    backlog_targets,
+    bloat_targets,
+    bulk_targets,
+    history_targets,
+    hops_targets,
+    targets_table,
+)
 from benchmarks.scale import backlog, bloat, bulk, history, workers
 
-HOPS_PARTS = (*NAMES, "writer")
+HOPS_PARTS = ("write", *NAMES, "writer")
 ROUNDS = 3
 Found = TypeVar("Found")
 SCALE_PARTS = ("backlog", "history", "bloat", "workers", "bulk")
@@ -79,18 +87,22 @@ async def interruptible(work: Coroutine[Any, Any, None]) -> None:
 async def run_hops(given: argparse.Namespace, cores: int) -> None:
     names = [name for name in given.only if name in NAMES]
     notes = [f"{given.rounds} rounds, medians; ± is half of the way from the least to the most. Server: {tuning()}."]
+    tables: list[Table] = []
     async with Ground.prepared() as ground:
+        if "write" in given.only:
+            one = await attempt("one write", one_write.measure(ground, given.rounds, given.size, console.print), notes)
+            tables += [hops.one_write_table(one)] if one else []
         entries = await contest(ground, names, given.rounds, given.size, console.print)
         notes += [f"{entry.label} dropped out: {entry.absent}." for entry in entries if entry.absent]
         writing = None
         if "writer" in given.only:
             writing = await attempt("the writer", writer.measure(ground, given.rounds, console.print), notes)
         server = await ground.show("server_version")
-    tables = [hops.hops_table(entries), hops.latency_table(entries)] if entries else []
+    tables += [hops.hops_table(entries), hops.latency_table(entries)] if entries else []
     if writing:
         tables.append(hops.writer_table(writing))
-    tables.append(targets_table(hops_targets(entries, writing)))
-    tell(given, HOPS_PARTS, "make bench", (machine(cores), versions(server, entries)), notes, tables, chart(entries))
+    said = document.made("make bench", machine(cores), versions(server, entries))
+    tell(given, HOPS_PARTS, said, notes, tables, hops_targets(entries, writing), chart(entries))
 
 
 async def run_scale(given: argparse.Namespace, cores: int) -> None:
@@ -108,6 +120,7 @@ async def run_scale(given: argparse.Namespace, cores: int) -> None:
             settled = round(history.SETTLED * given.size)
             if past := await attempt("a long history", history.measure(ground, rounds, say, settled), notes):
                 tables.append(scale.history_table(past))
+                targets += history_targets(past)
         if "bloat" in only:
             dispatches = round(bloat.DISPATCHES * given.size)
             if held := await attempt("a long snapshot", bloat.measure(ground, say, dispatches), notes):
@@ -123,8 +136,8 @@ async def run_scale(given: argparse.Namespace, cores: int) -> None:
                 tables += [scale.bulk_table(ready), scale.drain_table(ready)]
                 targets += bulk_targets(ready)
         server = await ground.show("server_version")
-    tables.append(targets_table(targets))
-    tell(given, SCALE_PARTS, "make bench-scale", (machine(cores), versions(server)), notes, tables)
+    said = document.made("make bench-scale", machine(cores), versions(server))
+    tell(given, SCALE_PARTS, said, notes, tables, targets)
 
 
 async def attempt(what: str, measuring: Coroutine[Any, Any, Found], notes: list[str]) -> Found | None:
@@ -145,20 +158,23 @@ def whole(given: argparse.Namespace, parts: Sequence[str]) -> bool:
 def tell(
     given: argparse.Namespace,
     parts: Sequence[str],
-    command: str,
-    made_with: tuple[str, str],
+    made: str,
     notes: Sequence[str],
     tables: Sequence[Table],
+    targets: Sequence[Target],
     picture: str | None = None,
 ) -> None:
-    for table in tables:
+    scoreboard = targets_table(targets)
+    for table in (*tables, scoreboard):
         table.show(console)
-    console.print("; ".join(made_with), *notes, sep="\n", highlight=False)
+    console.print(made, *notes, sep="\n", highlight=False)
     if whole(given, parts):
-        document.write(given.command, document.section(command, *made_with, notes, tables), picture)
-        console.print(f"written to {document.DOCUMENT.relative_to(document.ROOT)}")
+        document.write(given.command, document.section(made, notes, tables), picture)
+        document.put(document.TARGETS, given.command, document.section(made, (), [scoreboard]))
+        written = (str(file.relative_to(document.ROOT)) for file in (document.DOCUMENT, document.TARGETS))
+        console.print(f"written to {' and '.join(written)}")
     else:
-        console.print("a look at a part: docs/benchmarks.md stays as it is")
+        console.print("a look at a part: the documents stay as they are")
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ FILL = (
 MIXES: Mapping[str, tuple[str, str]] = {
     # nothing is due before or after: only the trigger's own cost
     "nothing due": ("", "status = CASE status WHEN 'kept' THEN 'held' ELSE 'kept' END"),
-    # every update makes a dispatch or settles one
+    # every update comes to a routed state, or leaves one
     "each one matters": (
         "UPDATE jobs SET current_step = 's4', status = 'done'",
         "current_step = CASE current_step WHEN 's4' THEN 's5' ELSE 's4' END",
@@ -61,6 +61,7 @@ MIXES: Mapping[str, tuple[str, str]] = {
     ),
 }
 """What brings the table into the mix's first state, and what an UPDATE sets; in this order, on one table."""
+NOTHING = "nothing due"
 MATTERS = "each one matters"
 
 

@@ -14,6 +14,8 @@ import asyncpg
 from pgbaton import Engine, Pipeline, Settings, Stage
 from pgbaton.install.attach import attach
 from pgbaton.install.migrate import migrate
+from pgbaton.table import read_table
+from pgbaton.worker.store import Store
 from stage_server import Behaviour, StageServer, work
 
 JOBS = """
@@ -88,6 +90,12 @@ class Line:
         row = await self.db.fetchrow("SELECT current_step, status FROM jobs WHERE job_id = $1::text::uuid", job)
         return (row["current_step"], row["status"])
 
+    async def store(self, session: asyncpg.Connection | None = None) -> Store:
+        """What a worker on this line reads and writes, through a session of the test's."""
+        async with self.db.acquire() as conn:
+            table = await read_table(conn, self.pipeline)
+        return Store(session or self.db, table, [stage.step for stage in self.pipeline.stages])
+
     async def dispatches(self, job: str | None = None) -> list[asyncpg.Record]:
         return list(
             await self.db.fetch(
@@ -103,16 +111,19 @@ class Line:
 
     async def make_due(self) -> None:
         """Let every backoff have passed."""
-        await self.db.execute(
-            "UPDATE pgbaton.dispatches SET available_at = clock_timestamp() WHERE state = 'retryable'"
-        )
+        await make_due(self.db)
 
     async def until_row(self, job: str, step: str, status: str, seconds: float = 15) -> None:
         await until(lambda: self._at(job, (step, status)), f"{job} at ({step}, {status})", seconds)
 
     async def until_settled(self, seconds: float = 15) -> None:
+        """Until no dispatch is open, and no look waits for a worker."""
+
         async def settled() -> bool:
-            query = "SELECT count(*) = 0 FROM pgbaton.dispatches WHERE settled_at IS NULL"
+            query = (
+                "SELECT NOT EXISTS (SELECT FROM pgbaton.dispatches WHERE settled_at IS NULL) "
+                "   AND NOT EXISTS (SELECT FROM pgbaton.due) AND NOT EXISTS (SELECT FROM pgbaton.calls)"
+            )
             return bool(await self.db.fetchval(query))
 
         await until(settled, "every dispatch settled", seconds)
@@ -125,6 +136,13 @@ class Line:
 
     async def _at(self, job: str, at: tuple[str, str]) -> bool:
         return await self.row(job) == at
+
+
+async def make_due(db: asyncpg.Pool) -> None:
+    """Let the backoff of every call that waits have passed; a parked one stays parked."""
+    await db.execute(
+        "UPDATE pgbaton.calls SET due_at = clock_timestamp() WHERE due_at IS NOT NULL AND due_at < pgbaton.parked()"
+    )
 
 
 async def until(true: Callable[[], Awaitable[bool]], what: str, seconds: float = 15) -> None:

@@ -14,6 +14,7 @@ _WHERE = {
     "oban": "oban_.ObanContestant",
     "chancy": "chancy_.ChancyContestant",
     "absurd": "absurd_.AbsurdContestant",
+    "awa": "awa_.AwaContestant",
     "procrastinate": "procrastinate_.ProcrastinateContestant",
     "dbos": "dbos_.DBOSContestant",
     "naive": "naive.Naive",

@@ -1,4 +1,4 @@
-"""``docs/benchmarks.md``: people write around the marks, a run writes between them."""
+"""``docs/benchmarks.md``, and the targets beside it: people write around the marks, a run writes between them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ from benchmarks.report.table import Table
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs/benchmarks.md"
+TARGETS = ROOT / "docs/internal/benchmark-targets.md"
+"""The project's own scoreboard, out of a stranger's way."""
 PICTURE = ROOT / "docs/images/benchmarks.svg"
 SHOWN = "Hops a second, and CPU a hop of the engine and of Postgres, for pgbaton, its peers and the limit"
 
 
-def section(command: str, machine: str, versions: str, notes: Sequence[str], tables: Sequence[Table]) -> str:
-    parts = [f"Made by `{command}` on {machine}; {versions}.", *notes, *(table.markdown() for table in tables)]
-    return "\n\n".join(parts)
+def made(command: str, machine: str, versions: str) -> str:
+    return f"Made by `{command}` on {machine}; {versions}."
+
+
+def section(made: str, notes: Sequence[str], tables: Sequence[Table]) -> str:
+    return "\n\n".join([made, *notes, *(table.markdown() for table in tables)])
 
 
 def between(text: str, mark: str, content: str) -> str:
@@ -32,4 +37,8 @@ def write(mark: str, content: str, picture: str | None = None) -> None:
     if picture:
         PICTURE.write_text(picture, encoding="utf-8")
         content = f"![{SHOWN}](images/{PICTURE.name})\n\n{content}"
-    DOCUMENT.write_text(between(DOCUMENT.read_text(encoding="utf-8"), mark, content), encoding="utf-8")
+    put(DOCUMENT, mark, content)
+
+
+def put(document: Path, mark: str, content: str) -> None:
+    document.write_text(between(document.read_text(encoding="utf-8"), mark, content), encoding="utf-8")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from benchmarks.figures import percentile, ratio
 from benchmarks.hops import Entry
+from benchmarks.one_write import OneWrite
 from benchmarks.report.table import Table, figure, spread
 from benchmarks.writer import CLIENTS, MIXES, NO_TRIGGER, ONE_INSERT, VARIANTS, Writing
 
@@ -50,6 +51,21 @@ def latency_table(entries: Sequence[Entry]) -> Table:
     return Table("From a commit to the call that it makes due, at a low rate, in ms", columns, rows)
 
 
+def one_write_table(found: OneWrite) -> Table:
+    columns = ("one UPDATE and its commit, in ms", "p50", "p99", "more at p50")
+    base = found.median(NO_TRIGGER)
+    rows = tuple(
+        (
+            LABELS[variant],
+            figure(found.median(variant)),
+            figure(percentile(times, 0.99)),
+            "—" if variant == NO_TRIGGER else figure(found.median(variant) - base),
+        )
+        for variant, times in found.times.items()
+    )
+    return Table("A table that is written to five times a second", columns, rows)
+
+
 def writer_table(found: Writing) -> Table:
     columns = ("the writer's transactions a second", *(f"{n} client{'s' * (n > 1)}" for n in CLIENTS))
     rows = []
@@ -57,7 +73,10 @@ def writer_table(found: Writing) -> Table:
         for variant in VARIANTS:
             cells = []
             for clients in CLIENTS:
-                tps, base = found.tps[variant, mix, clients], found.tps[NO_TRIGGER, mix, clients]
-                cells.append(spread(tps) if variant == NO_TRIGGER else f"{spread(tps)} ({figure(ratio(tps, base))})")
+                tps = found.tps[variant, mix, clients]
+                against = [b for b in (NO_TRIGGER, ONE_INSERT) if b != variant and variant != NO_TRIGGER]
+                ratios = ", ".join(figure(ratio(tps, found.tps[base, mix, clients])) for base in against)
+                cells.append(spread(tps) + (f" ({ratios})" if ratios else ""))
             rows.append((f"{mix}: {LABELS[variant]}", *cells))
-    return Table("What the trigger costs a writer; in brackets, against no trigger", columns, tuple(rows))
+    title = "What the trigger costs a writer; in brackets, against no trigger, and against one that inserts one row"
+    return Table(title, columns, tuple(rows))

@@ -9,8 +9,8 @@ from benchmarks.scale.backlog import FEW, MANY, Backlog
 from benchmarks.scale.bloat import Bloat
 from benchmarks.scale.bulk import ROWS, Bulk
 from benchmarks.scale.history import History
-from benchmarks.scale.workers import CLIENTS, FLEETS, NOTHING, VARIANTS, Fleets
-from benchmarks.writer import MATTERS, NO_TRIGGER
+from benchmarks.scale.workers import CLIENTS, FLEETS, VARIANTS, Fleets
+from benchmarks.writer import MATTERS, NO_TRIGGER, NOTHING
 
 
 def backlog_table(found: Backlog) -> Table:
@@ -33,7 +33,7 @@ def history_table(found: History) -> Table:
         (what, spread(figures[without]), spread(figures[behind]), figure(ratio(figures[behind], figures[without])))
         for what, figures in (("hops/s", found.speed), ("Postgres CPU, ms a hop", found.postgres))
     )
-    return Table("A long history", ("settled dispatches", "none", f"{found.settled:,}", "ratio"), rows)
+    return Table("A long history", ("dispatches that ended", "none", f"{found.settled:,}", "ratio"), rows)
 
 
 def bloat_table(found: Bloat) -> Table:

@@ -31,7 +31,7 @@ CLAIM = """
 SELECT mean_exec_time, rows / calls::float8 AS batch,
        (shared_blks_hit + shared_blks_read) / calls::float8 AS pages
   FROM pg_stat_statements
- WHERE toplevel AND query ~* 'claim|skip locked' AND query !~* 'pg_stat' AND rows > 0
+ WHERE toplevel AND query ~* 'skip locked' AND query !~* 'pg_stat' AND rows > 0
    AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
  ORDER BY rows DESC LIMIT 1
 """

@@ -1,4 +1,4 @@
-"""Throughput while a snapshot is held open: nothing that is settled, and no old version of a job, can be removed."""
+"""Throughput while a snapshot is held open: no duty that was taken, and no old version of a row, can be removed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a long history costs: hops with nothing behind them, and behind a million settled dispatches."""
+"""What a long history costs: hops with nothing behind them, and behind a million dispatches that ended."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ HISTORY = f"""
 SET session_replication_role = replica;
 INSERT INTO jobs SELECT gen_random_uuid(), 'acme', 's{HOPS}', 'done' FROM generate_series(1, $settled / {HOPS});
 RESET session_replication_role;
-INSERT INTO pgbaton.settled (id, pipeline, job_key, tenant, stage, state, attempt, available_at, created_at, settled_at)
-SELECT nextval('pgbaton.dispatches_id_seq'), 'bench', job_id, tenant_id, 's' || hop, 'completed', 1, at, at, at
+INSERT INTO pgbaton.history (id, attempt, called, pipeline, job_key, tenant, stage, run, worker, outcome, state,
+                             http_status, created_at, started_at, ended_at)
+SELECT nextval('pgbaton.due_id_seq'), 1, true, 'bench', job_id, tenant_id, 's' || hop, 1, 1, 'completed', 'completed',
+       200, at, at, at
   FROM jobs CROSS JOIN generate_series(1, {HOPS}) AS hop
  CROSS JOIN LATERAL (SELECT now() - random() * interval '7 days') AS t (at);
-INSERT INTO pgbaton.attempts (dispatch_id, attempt, worker, started_at, finished_at, outcome, http_status)
-SELECT id, 1, 'somebody', settled_at, settled_at, 'completed', 200 FROM pgbaton.dispatches;
 """
 
 
@@ -52,7 +52,7 @@ async def measure(ground: Ground, rounds: int, say: Callable[[str], None], settl
             await one(ground, full, found, behind=True)
             say(
                 f"history  round {number}: {found.speed[False][-1]:.0f} hops/s, "
-                f"behind {settled:,} settled dispatches {found.speed[True][-1]:.0f}"
+                f"behind {settled:,} that ended {found.speed[True][-1]:.0f}"
             )
     return found
 

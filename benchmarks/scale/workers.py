@@ -12,7 +12,7 @@ from benchmarks.contestants.base import session
 from benchmarks.ground import Ground
 from benchmarks.processes import Child
 from benchmarks.stage_server import StageServer
-from benchmarks.writer import FILL, MATTERS, MIXES, idle_worker, write
+from benchmarks.writer import FILL, MATTERS, MIXES, NOTHING, idle_worker, write
 
 FLEETS = (1, 4, 16)
 IDLE = 5.0
@@ -20,7 +20,6 @@ IDLE = 5.0
 SETTLE = 1.0
 """Seconds that a new worker has to come to rest."""
 CLIENTS = 8
-NOTHING = "nothing due"
 VARIANTS = ("pgbaton", "pgbaton-channel")
 
 

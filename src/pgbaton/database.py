@@ -32,6 +32,13 @@ SETTINGS = {
     "lock_timeout": "10s",
 }
 
+SAFE_PATH = """
+SELECT pg_catalog.set_config('pgbaton.search_path', pg_catalog.current_setting('search_path'), false),
+       pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false)
+"""
+"""The engine's statements find no function, operator or type in a schema that other roles may write to. The path that
+the role has otherwise is kept for the triggers of the user's table (``settle.sql``, ``prepare.sql``)."""
+
 STEADY_PLANS = {
     # What a dispatcher does is many look-ups by key. A plan is made once a session, perhaps while the tables are empty
     # or their statistics are old: it must be the one for full tables. Without sorting, what is asked for in the
@@ -50,6 +57,8 @@ def where(database_url: str) -> str:
     """The address in a database URL, without user and password."""
     try:
         url = urlsplit(database_url)
+        if "@" in f"{url.path}{url.query}{url.fragment}" or url.netloc.count("@") > 1:
+            return "(unreadable address)"  # a password with a "/", "#" or "@" that is not encoded
         return f"{url.hostname or 'localhost'}:{url.port or 5432}{url.path}"
     except ValueError:
         return "(unreadable address)"
@@ -138,6 +147,8 @@ class ThroughPooler(Impatient):
     where an unnamed statement is another session's; a transaction keeps them together.
     """
 
+    has_safe_path = True
+
     async def fetch(self, query: str, *args: Any, **options: Any) -> list[asyncpg.Record]:
         async with self._one_transaction():
             return list(await super().fetch(query, *args, **options))
@@ -150,13 +161,27 @@ class ThroughPooler(Impatient):
         async with self._one_transaction():
             return await super().fetchval(query, *args, **options)
 
+    async def execute(self, query: str, *args: Any, **options: Any) -> str:
+        if not args:  # one message, and so one server; and what begins and ends transactions
+            return str(await super().execute(query, **options))
+        async with self._one_transaction():
+            return str(await super().execute(query, *args, **options))
+
     @asynccontextmanager
     async def _one_transaction(self) -> AsyncIterator[None]:
         if self.is_in_transaction():
             yield
         else:
             async with self.transaction(isolation="read_committed"):
+                if self.has_safe_path:
+                    await self.execute(SAFE_PATH.replace("false", "true"))
                 yield
+
+
+class StageThroughPooler(ThroughPooler):
+    """The same for the stages of an application, whose statements have the search_path that they expect."""
+
+    has_safe_path = False
 
 
 def pool(
@@ -176,12 +201,17 @@ def pool(
     async def keep(_connection: asyncpg.Connection) -> None:
         """No statement of ours changes the session, so there is nothing to reset (and no round trip for it)."""
 
+    async def begin(conn: asyncpg.Connection) -> None:
+        if not through_pooler:  # there, every transaction does it
+            await conn.execute(SAFE_PATH)
+
     return asyncpg.create_pool(
         database_url,
         min_size=1,
         max_size=size,
         command_timeout=query_timeout or QUERY_TIMEOUT,
         timeout=CONNECT_TIMEOUT,
+        init=begin,
         reset=keep,
         **(_POOLER_OPTIONS if through_pooler else direct),
     )
@@ -191,6 +221,7 @@ _DIRECT_OPTIONS: dict[str, Any] = {"server_settings": SETTINGS, "connection_clas
 _STEADY_OPTIONS: dict[str, Any] = {**_DIRECT_OPTIONS, "server_settings": SETTINGS | STEADY_PLANS}
 # A pooler passes on no settings, and prepared statements do not survive it.
 _POOLER_OPTIONS: dict[str, Any] = {"statement_cache_size": 0, "connection_class": ThroughPooler}
+STAGE_POOLER_OPTIONS: dict[str, Any] = {**_POOLER_OPTIONS, "connection_class": StageThroughPooler}
 
 
 async def _open(database_url: str) -> asyncpg.Connection:
@@ -209,6 +240,7 @@ async def _open(database_url: str) -> asyncpg.Connection:
             pid = await conn.fetchval("SELECT pg_backend_pid()")
             await transaction.rollback()
             if pid == conn.get_server_pid():  # a pooler makes up the process id that it greets with
+                await conn.execute(SAFE_PATH)
                 return conn
             await conn.close()
         except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:

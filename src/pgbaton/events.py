@@ -125,8 +125,11 @@ def shown(value: object) -> str:
 
 
 def describe(error: BaseException) -> str:
-    """An exception for the log and the attempts table: its kind, and one bounded line of what it says."""
-    said = " ".join(str(error).split())[:200]
+    """An exception for the log and the attempts table: its kind, and one bounded line of its message.
+
+    Of a database's error the message alone: its detail may hold the contents of a row."""
+    message = getattr(error, "message", None) if hasattr(error, "sqlstate") else None
+    said = " ".join(str(message or error).split())[:200]
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 

@@ -8,12 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from hashlib import blake2b
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
-DONE, RUNNING, FAILED = "done", "running", "failed"
+DONE, RUNNING, FAILED, CANCELLED = "done", "running", "failed", "cancelled"
 WAKE_CHANNEL = "pgbaton_wake"
 
 
@@ -217,7 +218,8 @@ class Row:
 class Dispatch:
     """One duty to call one stage for one job, as it was claimed, with the job's row beside it.
 
-    ``attempt`` names the call that may settle it. ``run``: the first dispatch of this run of the job. ``probing``: it
+    ``attempt`` names the call that may settle it. ``run``: the first dispatch of this run of the job. ``made``: when it
+    was made, in microseconds since 1970 by the database's clock. ``probing``: it
     was claimed to find out whether its stage, which was down, is back. ``waited``: seconds between due and claimed.
     """
 
@@ -227,6 +229,7 @@ class Dispatch:
     attempt: int
     run: int
     row: Row
+    made: int = 0
     probing: bool = False
     waited: float = 0.0
 
@@ -234,3 +237,14 @@ class Dispatch:
     def name(self) -> tuple[int, int]:
         """What tells this attempt from all others: dispatch id and attempt."""
         return self.id, self.attempt
+
+    def idempotency_key(self, pipeline: str) -> str:
+        """The same for every attempt of this dispatch, and for no other.
+
+        An id alone repeats after a restore, and in another installation; together with the time it does not."""
+        return f"{pipeline}-{self.id}-{self.made:x}"
+
+
+def trace_id(pipeline: str, job_key: str, run: int) -> str:
+    """The trace of a run of a job through the pipeline, in hexadecimal. Derived, so that nothing is stored for it."""
+    return blake2b(f"{pipeline}:{job_key}:{run}".encode(), digest_size=16).hexdigest()

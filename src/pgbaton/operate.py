@@ -1,31 +1,39 @@
-"""The operators' writes. Each is one guarded statement (or, where many jobs are meant, bounded batches of them) and
-writes one row into ``pgbaton.audit`` in the same transaction; what changed nothing is not audited.
+"""The operators' writes. Each looks at jobs as a worker does, decides them (:mod:`pgbaton.outcome`), and writes the
+verdicts in one transaction with one row of ``pgbaton.audit``; many jobs go in bounded batches. What changed nothing is
+not audited.
 
-Jobs are moved through the user's table, compare-and-set, and the trigger does the rest; a row that somebody holds is
-skipped, never waited for. ``who`` is the person or token that asked.
+A row that another transaction holds is skipped, never waited for. ``who`` is the person or token that asked.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import asyncpg
 
-from pgbaton import sql
+from pgbaton import outcome, sql
+from pgbaton.database import refusal_words
 from pgbaton.errors import ConfigError, DatabaseError, Refused
 from pgbaton.insights.listing import CAP, JobFilter, count_jobs, list_jobs
-from pgbaton.model import OPEN, State
+from pgbaton.model import OPEN, Stage, State
+from pgbaton.outcome import Job, Verdict, Working
 from pgbaton.table import JobTable
-from pgbaton.worker.store import Store
+from pgbaton.worker.store import RECONCILE_PAGE, Store
 
 BATCH = 500
 KEYS_KEPT = 1000
 PARK_BATCH = 1000
 SCAN_TIMEOUT = 20.0
 """Seconds that one batch of a bulk action may look for what matches."""
+TRIES = 3
+"""Looks at a job that changes between look and verdict, or is locked."""
+BETWEEN_TRIES = 0.02
+"""Seconds."""
 
 Action = Literal["retry", "cancel"]
 """What can be done to everything that matches a filter."""
@@ -68,24 +76,46 @@ async def rerun(
     Raises :class:`Refused` where there is no such job or stage, where somebody holds the row this moment, or where a
     stage is at work on it and ``force`` is not given. ``count`` is 0 where it waits there already.
     """
-    stages = [r["step"] for r in await conn.fetch(sql.read("operate/routes.sql"), table.pipeline)]
-    if step not in stages:
-        raise Refused("unknown_stage", f"no stage performs {step!r}; there are: {', '.join(stages)}")
+    routed = [r["step"] for r in await conn.fetch(sql.read("install/routes.sql"), table.pipeline)]
+    if step not in routed:
+        raise Refused("unknown_stage", f"no stage performs {step!r}; there are: {', '.join(routed)}")
+    desk = await _desk(conn, table)
+    with _refusals_named(table, "rerun"):
+        async with conn.transaction(isolation="read_committed"):
+            return await _rerun(desk, job_key, step, force, _person(who))
+
+
+async def _rerun(desk: _Desk, job_key: str, step: str, force: bool, who: str) -> Done:
+    stage = desk.stages[step]
+    for _ in range(TRIES):
+        job = await _look(desk.store, job_key)
+        try:
+            verdict = outcome.rerun(job, stage, desk.stages.__getitem__, force=force)
+        except Working:
+            raise Refused(
+                "running", f"a stage is at work on {job_key!r}: wait for it, cancel it, or force the rerun"
+            ) from None
+        if verdict is None:
+            return Done("rerun", 0, (), 1)
+        if await desk.settle([verdict]):
+            # No change of the row, so no trigger: the duty is left by the row as it is.
+            if verdict.target is not None or await desk.store.reconcile([job_key]):
+                was = {"was_step": job.row and job.row.step, "was_status": job.row and job.row.status, "force": force}
+                await desk.audit(who, "rerun", [job_key], was, stage=step)
+                return Done("rerun", 1, (job_key,), 1)
+            break
+        await asyncio.sleep(BETWEEN_TRIES)
+    raise Refused("busy", f"another transaction holds the row of {job_key!r}: try again")
+
+
+async def _look(store: Store, job_key: str) -> Job:
     try:
-        came = await conn.fetchrow(table.query("rerun_job"), table.pipeline, job_key, step, force, _person(who))
+        (job,) = await store.look([job_key]) if "\x00" not in job_key else [Job(job_key, None, None)]
     except asyncpg.DataError:
-        came = None
-    if came is None or not came["known"]:
+        job = Job(job_key, None, None)  # no key of this table looks like that
+    if job.row is None:
         raise Refused("unknown_job", f"there is no job {job_key!r}")
-    if not came["had"]:
-        raise Refused("busy", f"somebody holds the row of {job_key!r} this moment: try again")
-    if not came["free"]:
-        raise Refused("running", f"a stage is at work on {job_key!r}: wait for it, cancel it, or force the rerun")
-    created: list[tuple[str, str]] = []
-    if came["there"]:  # no change, so no trigger: whatever is missing is created by the row as it is
-        created = await Store(conn, table, ()).reconcile([job_key])
-    done = came["moved"] or len(created)
-    return Done("rerun", int(bool(done)), (job_key,) if done else (), 1)
+    return job
 
 
 async def pause(conn: asyncpg.Connection, pipeline: str, stage: str | None = None, *, who: str) -> Done:
@@ -108,10 +138,9 @@ async def pause_tenant(conn: asyncpg.Connection, table: JobTable, tenant: str, *
     """
     _check_tenant(table, tenant)
     changed = await conn.fetchval(sql.read("operate/pause_tenant.sql"), table.pipeline, tenant, _person(who))
-    parked, last = 0, 0
-    while last is not None:
-        page = await conn.fetchrow(sql.read("operate/park.sql"), table.pipeline, tenant, last, PARK_BATCH)
-        parked, last = parked + page["parked"], page["last"]
+    parked = 0
+    while page := await conn.fetchval(sql.read("operate/park.sql"), table.pipeline, tenant, PARK_BATCH):
+        parked += page
     return Done("pause", int(changed), seen=parked)
 
 
@@ -180,20 +209,79 @@ async def _in_batches(conn: asyncpg.Connection, table: JobTable, action: Action,
     return done
 
 
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    """One operator's look at a journal, and what is written into it."""
+
+    store: Store
+    conn: asyncpg.Connection
+    pipeline: str
+    stages: Mapping[str, Stage]
+
+    async def settle(self, verdicts: Sequence[Verdict]) -> set[str]:
+        """Write verdicts; returns the jobs of those that were written."""
+        written = await self.store.settle([(verdict, None) for verdict in verdicts], self.stages)
+        return {key for key, result in written.items() if result.written}
+
+    async def audit(
+        self, who: str, action: str, keys: Sequence[str], detail: Mapping[str, Any], *, stage: str | None = None
+    ) -> None:
+        """Write down what was done to ``keys``, and wake the workers that sleep."""
+        one = keys[0] if len(keys) == 1 else None
+        said = json.dumps(detail, ensure_ascii=False)
+        await self.conn.execute(sql.read("operate/audit.sql"), who, action, self.pipeline, stage, one, len(keys), said)
+        if action == "retry":  # what waits is due now, which no trigger has told
+            await self.conn.execute("SELECT pg_notify('pgbaton_wake', $1)", self.pipeline)
+
+
+async def _desk(conn: asyncpg.Connection, table: JobTable) -> _Desk:
+    store = Store(conn, table, ())
+    return _Desk(store, conn, table.pipeline, await store.stages())
+
+
+_DECIDED: dict[Action, Callable[[Job, outcome.Stages], Verdict | None]] = {
+    "retry": outcome.retried,
+    "cancel": outcome.cancelled,
+}
+
+
 async def _act(
     conn: asyncpg.Connection, table: JobTable, action: Action, keys: Sequence[str], who: str, detail: dict[str, Any]
 ) -> Done:
-    if not keys:
-        return Done(action, 0)
-    plain = [key for key in keys if "\x00" not in key]
+    """One batch, in one transaction."""
+    desk = await _desk(conn, table)
+    changed: list[str] = []
+    with _refusals_named(table, action):
+        async with conn.transaction(isolation="read_committed"):
+            left = await _known(conn, table.pipeline, keys)
+            for _ in range(TRIES):
+                jobs = await desk.store.look(left)
+                decided = {job.key: _DECIDED[action](job, desk.stages.__getitem__) for job in jobs}
+                verdicts = {key: verdict for key, verdict in decided.items() if verdict is not None}
+                written = await desk.settle(list(verdicts.values())) if verdicts else set()
+                changed += [key for key in left if key in written]
+                left = [key for key in verdicts if key not in written]
+                if not left:
+                    break
+                await asyncio.sleep(BETWEEN_TRIES)
+            if changed:
+                await desk.audit(_person(who), action, changed, detail)
+    return Done(action, len(changed), tuple(changed[:KEYS_KEPT]), len(keys))
+
+
+async def _known(conn: asyncpg.Connection, pipeline: str, keys: Iterable[str]) -> list[str]:
+    """Those that are jobs of the journal, each once: only they can be keys of the table for sure."""
+    plain = list(dict.fromkeys(key for key in keys if "\x00" not in key))
+    return [row["job_key"] for row in await conn.fetch(sql.read("operate/known.sql"), pipeline, plain)]
+
+
+@contextmanager
+def _refusals_named(table: JobTable, action: str) -> Iterator[None]:
+    """Say which table refuses the state that an action writes."""
     try:
-        rows = await conn.fetch(
-            table.query(f"{action}_jobs"), table.pipeline, plain, _person(who), json.dumps(detail, ensure_ascii=False)
-        )
-    except (asyncpg.DataError, asyncpg.CheckViolationError, asyncpg.ForeignKeyViolationError) as error:
-        raise DatabaseError(f"the table {table.qualified} refuses this {action}: {error}") from None
-    changed = tuple(row["job_key"] for row in rows)
-    return Done(action, len(changed), changed[:KEYS_KEPT], len(keys))
+        yield
+    except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.RaiseError) as error:
+        raise DatabaseError(f"the table {table.qualified} refuses this {action}: {refusal_words(error)}") from None
 
 
 def _sum(one: Done, other: Done) -> Done:
@@ -206,6 +294,21 @@ async def _set_paused(conn: asyncpg.Connection, pipeline: str, stage: str | None
         what = f"the pipeline {pipeline!r} has no stage {stage!r}" if stage else f"there is no pipeline {pipeline!r}"
         raise ConfigError(what)
     return Done("pause" if paused else "resume", int(row["changed"]))
+
+
+async def reconcile(conn: asyncpg.Connection, table: JobTable, *, create: bool) -> list[tuple[str, str]]:
+    """Jobs in a routed state that nothing waits for, as (job, stage); ``create`` gives each its duty (and returns
+    those)."""
+    store = Store(conn, table, ())
+    found: list[tuple[str, str]] = []
+    after: str | None = None
+    while True:
+        page = await store.unreconciled(after, RECONCILE_PAGE)
+        if page.missing:
+            found += await store.reconcile([job for job, _ in page.missing]) if create else page.missing
+        if page.last is None:
+            return found
+        after = page.last
 
 
 def _check_tenant(table: JobTable, tenant: str) -> None:

@@ -14,7 +14,7 @@ from datetime import datetime
 from enum import Enum, StrEnum, auto
 
 from pgbaton.backoff import full_jitter
-from pgbaton.model import DONE, FAILED, RUNNING, Advance, Outcome, Row, Stage, State
+from pgbaton.model import CANCELLED, DONE, FAILED, RUNNING, Advance, Outcome, Row, Stage, State
 
 RETRY_AFTER_CAP = 300.0
 """Seconds: the longest that a stage may ask to be left alone."""
@@ -285,17 +285,16 @@ class Verdict:
 
     ``decision`` is about its call (none: there is none). ``ended``: the dispatch of that call ended so. ``stands``: the
     job is in a call afterwards, that one or (``new``) the one that ``new`` is made. ``delay`` in seconds, for one that
-    waits. ``target``: where the row is put; ``quiet``: no duty comes of that. ``stays``: the duty that the next turn
-    claims. ``next``: the duty that is kept in the call. All duties that were seen, and are neither, are taken away;
-    ``voids`` says which of them leave a trace.
-    """
+    waits (None: it stays due when it is). ``target``: where the row is put; ``quiet``: no duty comes of that.
+    ``stays``: the duty that the next turn claims. ``next``: the duty that is kept in the call. All duties that were
+    seen, and are neither, are taken away; ``voids`` says which of them leave a trace."""
 
     job: Job
     decision: Decision | None
     ended: State | None = None
     stands: Standing | None = None
     counts: bool = False
-    delay: float = 0.0
+    delay: float | None = 0.0
     parked: bool = False
     target: tuple[str, str] | None = None
     quiet: bool = True
@@ -329,11 +328,10 @@ def resolve(job: Job, stages: Stages, answer: Answer | None = None, *, given_bac
         return _without_call(job, newest, stages)
     if decision.verb in (Verb.COMPLETE, Verb.CANCEL, Verb.ADVANCE):
         return _ended(job, call, decision, newest, stages)
-    if newest is not None and decision.verb not in (Verb.KEEP, Verb.WAIT, Verb.PARK):
-        # The row was put back by hand while the stage was called: that duty is called next, with attempts of its own.
-        return _ended(job, call, decision, newest, stages)
     if newest is not None and call.standing is Standing.WAITING:
         return _ended(job, call, _SUPERSEDED, newest, stages)
+    if newest is not None and decision.verb is Verb.KILL:
+        decision = replace(decision, verb=Verb.FAIL)  # the row was put back meanwhile: it is called again
     return _standing(job, call, decision, newest, stages)
 
 
@@ -358,9 +356,11 @@ def _of_call(job: Job, call: Call, stages: Stages, answer: Answer | None, given_
         decision = decide(stage, row, answer)
         late = decision.verb is Verb.DEFER and call.age > NOT_NOW_PATIENCE
         return Decision(Verb.FAIL, Outcome.FAILED, decision.error, down=decision.down) if late else decision
-    if given_back:
-        return decide_lost(stage, row, Outcome.RELEASED)
-    return _KEEP if call.alive else decide_lost(stage, row)
+    if call.alive and not given_back:
+        return _KEEP
+    if at is Place.FAILED and _failed_meanwhile(job, call):
+        return decide(stage, row, Answer(Reply.ANSWERED))
+    return decide_lost(stage, row, Outcome.RELEASED if given_back else Outcome.LOST)
 
 
 _KEEP = Decision(Verb.KEEP, Outcome.UNKNOWN)
@@ -375,6 +375,12 @@ def _passed(job: Job, stage: str, since: int) -> bool:
     """Whether the row is at (stage, done), or has been there since: a later duty or look was left from there."""
     here = job.row is not None and job.row.at == (stage, DONE)
     return here or any(d.id > since and d.entered == (stage, DONE) for d in job.duties)
+
+
+def _failed_meanwhile(job: Job, call: Call) -> bool:
+    """Whether the row came to (stage, failed) in this attempt, and not before it: a look was left from there, as none
+    is by the engine's own writes."""
+    return call.seen is not None or any(d.entered == (call.stage, FAILED) for d in job.duties)
 
 
 _DUE = (Place.ENTRY, Place.BEGUN, Place.FAILED)
@@ -418,8 +424,7 @@ def _take_up(verdict: Verdict, newest: Duty | None, stages: Stages) -> Verdict:
     stage = stages(newest.stage)
     at = place(stage, job.row)
     stored = job.call is not None and job.call.next == newest
-    failed = verdict.decision is not None and verdict.decision.verb not in (Verb.COMPLETE, Verb.CANCEL)
-    if at is Place.BEGUN and stage.advance is Advance.STAGE and not failed:
+    if at is Place.BEGUN and stage.advance is Advance.STAGE:
         return replace(verdict, stands=Standing.LEFT, new=newest)
     if at is Place.ENTRY and newest.entered == stage.entry and not job.paused and not stored:
         return replace(verdict, stays=newest)
@@ -428,14 +433,19 @@ def _take_up(verdict: Verdict, newest: Duty | None, stages: Stages) -> Verdict:
 
 
 def _standing(job: Job, call: Call, decision: Decision, newest: Duty | None, stages: Stages) -> Verdict:
-    """The call goes on, waits, or is given up."""
+    """The call goes on, waits, or is given up.
+
+    A duty that came while it was under way (``newest``: the row was put back) is kept as long as it is. Where it is to
+    be called again, that call is the duty's, too: a stage that puts its own row back and fails goes by the retry rules
+    as any other, and is not called for ever.
+    """
     stage = stages(call.stage)
-    voids = _voids(job, newest)
+    voids = _voids(job, newest if decision.verb in (Verb.KEEP, Verb.WAIT) else None)
     begun = place(stage, job.row) is Place.BEGUN
     rewound = stage.entry if begun else None
     match decision.verb:
         case Verb.KEEP:
-            return Verdict(job, decision, stands=call.standing, next=newest, voids=voids)
+            return Verdict(job, decision, stands=call.standing, delay=None, next=newest, voids=voids)
         case Verb.WAIT:
             return Verdict(job, decision, stands=Standing.LEFT, next=newest, voids=voids)
         case Verb.PARK:
@@ -462,3 +472,75 @@ def _standing(job: Job, call: Call, decision: Decision, newest: Duty | None, sta
                 target=None if failed else (stage.step, FAILED),
                 voids=voids,
             )
+
+
+# What operators ask for: decided by the same snapshot, and written in the same way.
+
+
+class Working(Exception):
+    """A stage is at work on the job."""
+
+
+def retried(job: Job, stages: Stages) -> Verdict | None:
+    """Another life for a job that its stage failed and that nothing waits for; and a call that waits is due now. None:
+    there is nothing to retry."""
+    call, row = job.call, job.row
+    if call is not None:
+        decision = _of_call(job, call, stages, None, False)
+        waits = call.standing is Standing.WAITING and not job.paused and not call.parked
+        if not waits or decision.verb is not Verb.KEEP or _newest(job, stages) is not None:
+            return None
+        return Verdict(job, decision, stands=Standing.WAITING, voids=_voids(job, None))
+    if row is None or row.step is None or row.status != FAILED or any(d.stage for d in job.duties):
+        return None
+    try:
+        stage = stages(row.step)
+    except KeyError:
+        return None
+    return Verdict(job, None, target=stage.entry, quiet=False)
+
+
+def cancelled(job: Job, stages: Stages) -> Verdict | None:
+    """Stop what is open: the row goes to (stage, cancelled), where no route begins. None: nothing is open."""
+    verdict, stage = _stopped(job, stages)
+    return None if stage is None else replace(verdict, target=(stage, CANCELLED))
+
+
+def rerun(job: Job, stage: Stage, stages: Stages, *, force: bool) -> Verdict | None:
+    """Put the job to the entry of ``stage``; the trigger leaves its duty there, or, where the row is there already,
+    the caller does. None: it waits for the stage already. Raises :class:`Working` without ``force``."""
+    verdict, waits_for = _stopped(job, stages)
+    if _at_work(job, stages):
+        if not force:
+            raise Working
+    elif waits_for == stage.step and job.row is not None and job.row.at == stage.entry:
+        return None
+    there = job.row is not None and job.row.at == stage.entry
+    return replace(verdict, target=None if there else stage.entry, quiet=False)
+
+
+def _stopped(job: Job, stages: Stages) -> tuple[Verdict, str | None]:
+    """The job with all that is open of it at its end, and the stage that it was open for."""
+    call = job.call
+    newest = _newest(job, stages)
+    voids = _voids(job, None)
+    if call is None:
+        return Verdict(job, None, voids=voids), newest.stage if newest else None
+    decision = _of_call(job, call, stages, None, False)
+    if decision.verb is Verb.COMPLETE:
+        return Verdict(job, decision, ended=State.COMPLETED, voids=voids), newest.stage if newest else None
+    over = decision.verb is Verb.CANCEL
+    stage = (newest.stage if newest else None) if over else call.stage
+    return Verdict(job, _SUPERSEDED, ended=State.CANCELLED, voids=voids), stage
+
+
+def _at_work(job: Job, stages: Stages) -> bool:
+    """Whether a stage may be working on the job: it has been called, or another caller has begun it."""
+    call = job.call
+    if call is not None and call.standing is not Standing.WAITING:
+        return _of_call(job, call, stages, None, False).verb not in (Verb.COMPLETE, Verb.CANCEL)
+    waits_for = call.stage if call else newest.stage if (newest := _newest(job, stages)) else None
+    if waits_for is None:
+        return False
+    stage = stages(waits_for)
+    return place(stage, job.row) is Place.BEGUN and stage.advance is Advance.STAGE

@@ -8,7 +8,7 @@ from typing import Self
 import asyncpg
 
 from pgbaton import sql
-from pgbaton.errors import AttachError
+from pgbaton.errors import AttachError, ConfigError, DatabaseError
 from pgbaton.model import Pipeline
 
 
@@ -102,12 +102,27 @@ async def read_table(conn: asyncpg.Connection, pipeline: Pipeline) -> JobTable:
     return await with_types(conn, JobTable.of(pipeline))
 
 
+async def columns_of(conn: asyncpg.Connection, table: JobTable) -> dict[str, asyncpg.Record]:
+    """The columns of ``table`` by name, as ``install/columns.sql`` tells them. Raises :class:`AttachError` where there
+    is no such table."""
+    columns = {r["name"]: r for r in await conn.fetch(sql.read("install/columns.sql"), table.schema, table.name)}
+    if columns:
+        return columns
+    shown = f"{table.schema}.{table.name}"
+    kind = await conn.fetchval(sql.read("install/kind.sql"), table.schema, table.name)
+    if kind is not None:
+        raise AttachError(
+            f"pipeline.table: {shown!r} is a {kind}, and triggers see its changes only on the table beneath"
+        )
+    near = await conn.fetchval(sql.read("install/like.sql"), table.schema, table.name)
+    hint = f" (did you mean {near!r}?)" if near else ""
+    raise AttachError(f"pipeline.table: there is no table {shown!r} in this database{hint}")
+
+
 async def with_types(conn: asyncpg.Connection, table: JobTable) -> JobTable:
     """``table`` with its columns' types. Raises :class:`AttachError` where it is not there or its key not unique."""
-    columns = {r["name"]: r for r in await conn.fetch(sql.read("install/columns.sql"), table.schema, table.name)}
+    columns = await columns_of(conn, table)
     shown = f"{table.schema}.{table.name}"
-    if not columns:
-        raise AttachError(f"pipeline.table: there is no table {shown!r} in this database")
     for role in ("key", "tenant", "step", "status"):
         column = getattr(table, role)
         if column is not None and column not in columns:
@@ -126,3 +141,30 @@ async def with_types(conn: asyncpg.Connection, table: JobTable) -> JobTable:
         status_type=columns[table.status]["type"],
         has_updated_at="updated_at" in columns and columns["updated_at"]["is_time"],
     )
+
+
+async def table_of(conn: asyncpg.Connection, pipeline: str | None) -> JobTable:
+    """The table of an attached pipeline; without a name, of the only one there is.
+
+    Raises :class:`ConfigError` where the name is needed or unknown.
+    """
+    attached = {r["name"]: r for r in await conn.fetch(sql.read("read/pipelines.sql"))}
+    if not attached:
+        raise DatabaseError("no pipeline is attached in this database: run pgbaton attach")
+    if pipeline is None and len(attached) > 1:
+        raise ConfigError(f"there are several pipelines, name one with --pipeline: {', '.join(attached)}")
+    name = pipeline or next(iter(attached))
+    if name not in attached:
+        raise ConfigError(f"there is no pipeline {name!r}; there are: {', '.join(attached)}")
+    r = attached[name]
+    table = JobTable(
+        name,
+        r["schema"],
+        r["table"],
+        r["key_column"],
+        r["tenant_column"],
+        r["step_column"],
+        r["status_column"],
+        channel=r["channel"],
+    )
+    return await with_types(conn, table)

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from pgbaton import Settings
-from pgbaton.web.alone import WebSettings, create_app
+from pgbaton.web.app import WebSettings, create_app
 
 OPERATOR, VIEWER = "operator-token-of-the-tests", "viewer-token-of-the-tests"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

@@ -17,9 +17,9 @@ from pydantic import SecretStr
 
 from pgbaton import Settings
 from pgbaton.errors import ConfigError
-from pgbaton.web import Identity, Role, dashboard, source
-from pgbaton.web.access import Brake, Tokens
-from pgbaton.web.shared import OLDEST
+from pgbaton.web import Identity, Role, dashboard, data
+from pgbaton.web.access import LoginThrottle, Tokens
+from pgbaton.web.cached import OLDEST
 
 PAGES = ("/", "/jobs", "/job?key=x", "/dead", "/stages", "/workers", "/audit", "/confirm")
 
@@ -62,7 +62,7 @@ async def test_no_screen_waits_for_a_second_connection_while_it_holds_one(
     client: Client, db: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As many viewers as the pool has connections would otherwise wait for one another."""
-    monkeypatch.setattr(source, "CONNECTIONS", 1)
+    monkeypatch.setattr(data, "CONNECTIONS", 1)
     await client.sign_in(OPERATOR)
     job = await db.fetchval("SELECT job_key FROM pgbaton.dispatches WHERE state = 'dead' LIMIT 1")
     for path in ("/", "/jobs", f"/job?key={job}", "/dead", "/stages", "/workers", "/audit", "/confirm?action=retry"):
@@ -166,14 +166,14 @@ async def test_guessing_is_slowed_down(client: Client) -> None:
 
 
 def test_the_brake_forgets_and_is_bounded() -> None:
-    brake = Brake(limit=2, window=10, addresses=3)
+    throttle = LoginThrottle(limit=2, window=10, addresses=3)
     for at in (0.0, 1.0):
-        brake.failed("a", at)
-    assert brake.wait("a", 2.0) == pytest.approx(8.0)
-    assert brake.wait("a", 11.5) == 0
+        throttle.failed("a", at)
+    assert throttle.wait("a", 2.0) == pytest.approx(8.0)
+    assert throttle.wait("a", 11.5) == 0
     for address in "bcd":
-        brake.failed(address, 2.0)
-    assert brake.wait("a", 2.0) == 0
+        throttle.failed(address, 2.0)
+    assert throttle.wait("a", 2.0) == 0
 
 
 @pytest.mark.looks

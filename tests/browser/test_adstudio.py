@@ -18,8 +18,8 @@ from adstudio.config import AppSettings
 from adstudio.pipeline import ad_creative
 from adstudio.studio import ASSETS
 from pgbaton import Settings
-from pgbaton.install.attach import attach
 from pgbaton.fastapi import Stages, lifespan
+from pgbaton.install.attach import attach
 from pgbaton.install.migrate import migrate
 from pgbaton.web.access import Role, Tokens
 

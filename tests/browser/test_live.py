@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from pgbaton.events import EventLog
-from pgbaton.web import live, stream
-from pgbaton.web.live import Broadcaster
-from pgbaton.web.shared import Shared
-from pgbaton.web.stream import Stream
+from pgbaton.web import broadcast, sse
+from pgbaton.web.broadcast import Broadcaster
+from pgbaton.web.cached import Cached
+from pgbaton.web.sse import Stream
 
 SCOPE: dict[str, Any] = {"type": "http", "method": "GET", "path": "/live", "headers": []}
 
@@ -35,7 +35,7 @@ async def never() -> Any:
 
 
 async def test_a_viewer_who_does_not_read_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "SLOW", 0.05)
+    monkeypatch.setattr(sse, "SLOW", 0.05)
     broadcaster, sent = a_broadcaster(), 0
 
     async def send(_message: object) -> None:
@@ -77,7 +77,7 @@ async def test_there_are_no_more_viewers_than_places_and_none_once_it_is_closed(
         statuses.append(message.get("status"))
 
     with ExitStack() as stack:
-        for _ in range(live.MOST_VIEWERS):
+        for _ in range(broadcast.MOST_VIEWERS):
             assert stack.enter_context(broadcaster.viewer()) is not None
         await Stream(broadcaster)(SCOPE, never, send)
     broadcaster.close()
@@ -94,7 +94,7 @@ async def test_many_askers_share_one_computation() -> None:
         await asyncio.sleep(0.01)
         return computed
 
-    shared = Shared(compute)
+    shared = Cached(compute)
     assert await asyncio.gather(*(shared.get() for _ in range(50))) == [1] * 50
     shared.changed()
     assert await shared.get() == 1  # too young to be computed again
@@ -110,7 +110,7 @@ async def test_what_fails_fails_for_all_who_wait_and_is_tried_again_later() -> N
         tries += 1
         raise ConnectionError
 
-    shared = Shared(compute)
+    shared = Cached(compute)
     failed = await asyncio.gather(*(shared.get() for _ in range(20)), return_exceptions=True)
     assert all(isinstance(f, ConnectionError) for f in failed)
     assert tries == 1

@@ -38,7 +38,7 @@ CREATE TABLE effects (
 );
 CREATE INDEX ON effects (job_id);
 -- The oracle's own memory: who moved which job from where to where.
-CREATE TABLE history (
+CREATE TABLE moves (
     id      bigint GENERATED ALWAYS AS IDENTITY,
     at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     who     text NOT NULL DEFAULT current_setting('application_name'),
@@ -48,13 +48,13 @@ CREATE TABLE history (
 );
 CREATE FUNCTION remember() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO history (job_id, source, target)
+    INSERT INTO moves (job_id, source, target)
     VALUES (coalesce(NEW.job_id, OLD.job_id), OLD.current_step || ' ' || OLD.status,
             NEW.current_step || ' ' || NEW.status);
     RETURN NULL;
 END
 $$;
-CREATE TRIGGER a_history AFTER INSERT OR DELETE OR UPDATE OF current_step, status ON jobs
+CREATE TRIGGER a_move AFTER INSERT OR DELETE OR UPDATE OF current_step, status ON jobs
     FOR EACH ROW EXECUTE FUNCTION remember();
 """
 
@@ -64,6 +64,7 @@ class Cluster:
 
     def __init__(self, folder: Path, settings: dict[str, str] | None = None) -> None:
         tuned = {"max_connections": str(MAX_CONNECTIONS), "shared_buffers": "64MB", "autovacuum_naptime": "5s"}
+        tuned["track_commit_timestamp"] = "on"
         self._server = EmbeddedPostgres(folder, settings={**tuned, **(settings or {})}, durable=True)
         self.folder = folder
         self._lock = asyncio.Lock()

@@ -54,6 +54,19 @@ class Expectations:
 
         self._checks.append(check)
 
+    def added_called_within(self, limit: float) -> None:
+        """Each job's first call comes within ``limit`` seconds of the commit that added it."""
+
+        def check(entries: list[Entry]) -> None:
+            first: dict[str, float] = {}
+            for e in entries:
+                if e.event == "received":
+                    first.setdefault(e["job"], e.at)
+            waited = [first.get(job, e.at + 999) - e.at for e in entries if e.event == "added" for job in e["jobs"]]
+            self.target("a job that was added is called", max(waited, default=999), limit)
+
+        self._checks.append(check)
+
     def deaths_noticed(self) -> None:
         """What a worker had claimed when it died is called again within its lease, a round of rescue and a second."""
 

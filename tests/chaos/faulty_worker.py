@@ -2,8 +2,9 @@
 
     python -m chaos.faulty_worker '{"who": …, "faults": {"after_claim:die": 0.05}, …}' run --config F
 
-Points are ``before_`` and ``after_`` the engine's ``claim``, ``call``, ``note``, ``settle`` and ``renew``; after
-means: it happened, and its result is not known. A turn of the dispatcher is a claim, a note, or both. Actions:
+Points are ``before_`` and ``after_`` the worker's ``claim``, ``call``, ``note``, ``look``, ``settle``, ``prepare``,
+``renew`` and ``lease``; after means: it happened, and its result is not known. A turn is a claim, a note, or both;
+a lease is a point where it takes the place of an older one. Actions:
 ``die`` (SIGKILL), ``freeze`` (SIGSTOP; the scene wakes it after its lease), ``raise`` (what a driver raises outside
 its own tree of errors), ``drop`` (the pool's connections).
 Nothing happens any more once the file ``calm`` is in the folder.
@@ -23,11 +24,16 @@ from typing import Any
 import asyncpg
 
 from chaos.journal import Journal
+from chaos.processes import INJECTED
 from pgbaton import cli
+from pgbaton.model import Dispatch
+from pgbaton.outcome import Job, Verdict
 from pgbaton.worker.stage_client import StageClient
-from pgbaton.worker.store import Store
+from pgbaton.worker.store import Move, Store
 
-POINTS: dict[str, type] = {"call": StageClient, "turn": Store, "settle": Store, "renew": Store}
+POINTS: dict[str, type] = {"call": StageClient} | dict.fromkeys(
+    ("turn", "claim_waiting", "note", "look", "settle", "prepare", "renew", "take_lease"), Store
+)
 
 
 class Faults:
@@ -71,10 +77,10 @@ class Faults:
         os.kill(os.getpid(), signal.SIGSTOP)
 
     def _raise(self, _owner: Any) -> None:
-        raise asyncpg.InternalClientError("cannot switch to state 12; another operation is in progress")
+        raise asyncpg.InternalClientError(f"{INJECTED}; another operation is in progress")
 
     def _drop(self, owner: Any) -> None:
-        for holder in getattr(getattr(owner, "_pool", None), "_holders", ()):
+        for holder in getattr(getattr(owner, "_session", None), "_holders", ()):
             if holder._con is not None:
                 holder._con.terminate()
         raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
@@ -83,22 +89,29 @@ class Faults:
 def _points(name: str, arguments: Any, result: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a method is, before it and after it, and what each speaks of: a claim of what was claimed, and of nothing
     before. A claim of nothing is no point of interest afterwards."""
-    if name != "turn":
-        return {name: arguments}, {name: result}
-    _, limit, answers, *_ = arguments
-    seen, claimed = result or ({}, [])
-    before = ({"note": answers} if answers else {}) | ({"claim": ()} if limit else {})
-    after = ({"note": seen} if answers else {}) | ({"claim": claimed} if claimed else {})
+    if name == "turn":
+        _, limit, answers, *_ = (*arguments, ())
+        noted = {"note": answers} if answers else {}
+        before = noted | ({"claim": ()} if limit else {})
+        after = noted | ({"claim": result.claimed} if result and result.claimed else {})
+    elif name == "claim_waiting":
+        before, after = {"claim": ()}, ({"claim": result.claimed} if result and result.claimed else {})
+    elif name == "take_lease":
+        before = after = {"lease": ()} if arguments[0] is not None else {}
+    else:
+        before, after = {name: arguments}, {name: arguments}
     return before, after
 
 
 def _jobs(seen: Any) -> list[str]:
-    """The jobs that are spoken of: dispatches, somewhere in arguments or results."""
-    if isinstance(seen, dict):
-        seen = list(seen.values())
+    """The jobs that are spoken of: dispatches and verdicts, somewhere in arguments or results."""
     if isinstance(seen, list | tuple):
         return [job for part in seen for job in _jobs(part)]
-    return [seen.job_key] if hasattr(seen, "job_key") else []
+    if isinstance(seen, Move):
+        seen = seen.dispatch
+    if isinstance(seen, Verdict):
+        seen = seen.job
+    return [seen.job_key] if isinstance(seen, Dispatch) else [seen.key] if isinstance(seen, Job) else []
 
 
 if __name__ == "__main__":

@@ -1,15 +1,16 @@
-"""The judge. It knows the stages' journals, the rows, and the table's own history; not what pgbaton says of itself.
+"""The judge. It knows the stages' journals, the rows, and how they were moved; not what pgbaton says of itself.
 
 Lost: a job that nobody deleted or moved away, and that is not at the end of the line in time. Twice: more effects of
 a step than times the job entered the state in which that step is due, not counting what pgbaton put there. A call is
-repeated when a call for the same entry (the same Idempotency-Key) came before it; that must have a reason.
+repeated when a call for the same entry (the same Idempotency-Key) came before it; that must have a reason. Two calls of
+a job are made at once when the second arrives while a stage still serves the first; that must have one, too.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -35,7 +36,7 @@ SELECT id, 'no row' FROM unnest($2::text[]) AS id
 TWICE = f"""
 WITH entered AS (
     SELECT h.job_id, route.step, count(*) AS times
-      FROM history h JOIN {STEPS} ON h.target = route.after || ' done'
+      FROM moves h JOIN {STEPS} ON h.target = route.after || ' done'
      WHERE h.who <> 'pgbaton' AND h.source IS DISTINCT FROM h.target
      GROUP BY h.job_id, route.step
 )
@@ -47,51 +48,61 @@ HAVING count(*) > coalesce(max(entered.times), 0)
 """
 
 OPEN = "('available', 'running', 'retryable')"
-# Each query is one snapshot; a job whose change is still to be absorbed is between two states, and is left out.
+# Each query is one snapshot. A trigger inserts a duty or a look, and that a dispatch is no longer due shows when a
+# worker has come to it: until then something must tell of it.
 BROKEN_AT_ANY_TIME = {
     "a routed job without its open dispatch": f"""
         SELECT j.job_id::text FROM jobs j JOIN {STEPS} ON route.after = j.current_step AND j.status = 'done'
          WHERE NOT EXISTS (SELECT FROM pgbaton.dispatches d WHERE d.job_key = j.job_id::text AND d.stage = route.step
-                              AND d.state IN {OPEN})
-           AND NOT {{changing}}""",
-    "an open dispatch that its row does not ask for": f"""
-        SELECT d.job_key FROM pgbaton.dispatches d JOIN {STEPS} ON route.step = d.stage
-          LEFT JOIN jobs j ON j.job_id::text = d.job_key
-         WHERE d.state IN {OPEN} AND NOT {{changing}}
-           AND ((j.current_step, j.status) IN ((route.after, 'done'), (route.step, 'running'), (route.step, 'failed')))
-               IS NOT TRUE""",
-    "two open dispatches": f"""
-        SELECT job_key FROM pgbaton.dispatches WHERE state IN {OPEN} GROUP BY job_key HAVING count(*) > 1""",
+                              AND d.state IN {OPEN})""",
+    "a call that its row does not ask for, and no duty or look to tell": f"""
+        SELECT c.job_key FROM pgbaton.calls c JOIN {STEPS} ON route.step = c.stage
+          JOIN jobs j ON j.job_id::text = c.job_key
+         WHERE ((j.current_step, j.status) IN ((route.after, 'done'), (route.step, 'running'), (route.step, 'failed')))
+               IS NOT TRUE
+           AND NOT EXISTS (SELECT FROM pgbaton.due d WHERE d.job_key = c.job_key AND d.id > c.id)""",
+    "two dispatches of a job that is called for both": """
+        SELECT job_key FROM pgbaton.dispatches WHERE state IN ('running', 'retryable')
+         GROUP BY job_key HAVING count(*) > 1""",
+    "a dispatch that is shown twice": """
+        SELECT job_key FROM pgbaton.dispatches GROUP BY id, job_key HAVING count(*) > 1""",
+    "an attempt that is shown twice": """
+        SELECT dispatch_id FROM pgbaton.attempts GROUP BY dispatch_id, attempt HAVING count(*) > 1""",
     # Two SERIALIZABLE transactions can only conflict on what one reads and the other writes. Where none reads what the
     # trigger writes, they conflict on the user's own tables, if at all, as they would without pgbaton.
     "a table of pgbaton that users' SERIALIZABLE transactions read": """
         SELECT DISTINCT c.relname FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
          WHERE l.mode = 'SIReadLock' AND c.relnamespace = 'pgbaton'::regnamespace
-           AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-           AND c.relname NOT IN ('pipelines', 'pipelines_pkey', 'stages', 'stages_pkey')""",
+           AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())""",
     "more dispatches under way than the stage's limit": """
         SELECT d.stage FROM pgbaton.dispatches d JOIN pgbaton.stages s ON s.step = d.stage
          WHERE d.state = 'running' GROUP BY d.stage HAVING count(*) > max(s.concurrency)""",
 }
 BROKEN_AT_THE_END = BROKEN_AT_ANY_TIME | {
-    "an open attempt of a settled dispatch": """
+    "an open dispatch where nothing is left to do": f"""
+        SELECT job_key FROM pgbaton.dispatches WHERE state IN {OPEN}""",
+    "an attempt without an end": """
         SELECT d.job_key FROM pgbaton.attempts t JOIN pgbaton.dispatches d ON d.id = t.dispatch_id
-         WHERE t.finished_at IS NULL AND NOT (d.state = 'running' AND d.attempt = t.attempt)""",
-    "an open dispatch of a job at its end": f"""
-        SELECT d.job_key FROM pgbaton.dispatches d JOIN jobs j ON j.job_id::text = d.job_key
-         WHERE d.state IN {OPEN} AND (j.current_step, j.status) = ('glue', 'done')""",
+         WHERE t.finished_at IS NULL""",
+    "a step of an untouched row that was completed more or less often than it went from running to done": f"""
+        SELECT coalesce(m.job_key, d.job_key)
+          FROM (SELECT job_id::text AS job_key, route.step, count(*) AS times FROM moves
+                  JOIN {STEPS} ON source = route.step || ' running' AND target = route.step || ' done'
+                 GROUP BY job_id, route.step) AS m
+          FULL JOIN (SELECT job_key, stage AS step, count(*) AS times FROM pgbaton.dispatches
+                      WHERE state = 'completed' GROUP BY job_key, stage) AS d USING (job_key, step)
+         WHERE m.times IS DISTINCT FROM d.times
+           AND NOT EXISTS (SELECT FROM moves WHERE job_id = job_key::uuid AND who = 'hand' AND source IS NOT NULL)""",
 }
-GHOSTS = "SELECT name FROM pgbaton.workers WHERE split_part(name, ':', 2) = ANY ($1::text[])"
+GHOSTS = "SELECT name FROM pgbaton.workers WHERE ended_at IS NULL AND split_part(name, ':', 2) = ANY ($1::text[])"
 
 
 async def broken(scene: Scene, queries: dict[str, str]) -> list[str]:
     """Which of pgbaton's own promises do not hold just now."""
     found = []
     async with scene.session("oracle") as db:
-        inbox = await db.fetchval("SELECT to_regclass('pgbaton.changes') IS NOT NULL")
-        changing = "EXISTS (SELECT FROM pgbaton.changes c WHERE c.job_key = j.job_id::text)" if inbox else "false"
         for name, query in queries.items():
-            rows = await db.fetch(query.format(changing=changing))
+            rows = await db.fetch(query)
             if rows:
                 found.append(f"{name}: {', '.join(str(r[0]) for r in rows[:3])} ({len(rows)} in all)")
     return found
@@ -105,6 +116,7 @@ class Verdict:
     jobs: int = 0
     calls: int = 0
     explained: Counter[str] = field(default_factory=Counter)
+    overlapping: Counter[str] = field(default_factory=Counter)
     unexplained: list[tuple[str, str]] = field(default_factory=list)
     twice: list[tuple[str, str]] = field(default_factory=list)
     lost: list[tuple[str, str]] = field(default_factory=list)
@@ -132,7 +144,7 @@ async def judge(scene: Scene) -> Verdict:
     verdict = Verdict(scene.name, targets=scene.expect.targets, recovered_in=scene.recovered_in)
     verdict.slowness = scene.expect.slowness
     async with scene.session("oracle") as db:
-        verdict.jobs = await db.fetchval("SELECT count(DISTINCT job_id) FROM history")
+        verdict.jobs = await db.fetchval("SELECT count(DISTINCT job_id) FROM moves")
         excluded, acknowledged = list(scene.excluded), list(scene.acknowledged)
         verdict.lost = [(r["job"], r["what"]) for r in await db.fetch(LOST, excluded, acknowledged)]
         verdict.twice = [(r["job"], r["what"]) for r in await db.fetch(TWICE)]
@@ -142,11 +154,13 @@ async def judge(scene: Scene) -> Verdict:
         ]
         entered_again = {(r["job_id"], r["target"]) for r in await db.fetch(_ENTERED_TWICE)}
         rewinds = await db.fetch(_REWOUND)
+        aside, ended = await db.fetch(_MOVED_ASIDE), await db.fetch(_ENDED)
         moves = await db.fetch(_MOVED, [e["job"] for e in entries if e.event == "aborted" and e["job"]])
     calls = [entry for entry in entries if entry.event == "received"]
     verdict.calls = len(calls)
-    evidence = Evidence(entries, scene.plan)
+    evidence = Evidence(entries, scene.plan, verdict.slowness)
     _judge_repeats(verdict, calls, evidence)
+    _judge_overlaps(verdict, calls, evidence, _times(aside, "job"), _times(ended, "job", "step"))
     scene.expect.judge(entries)
     verdict.violations += list(dict.fromkeys(scene.expect.violations)) + await broken(scene, BROKEN_AT_THE_END)
     verdict.violations += [line for child in scene.children for line in child.by_itself]
@@ -166,17 +180,25 @@ async def judge(scene: Scene) -> Verdict:
 
 # By users, or after a failure that an operator has had retried.
 _ENTERED_TWICE = """
-SELECT job_id::text, target FROM history
+SELECT job_id::text, target FROM moves
  WHERE target LIKE '% done' AND (who <> 'pgbaton' OR source LIKE '% failed')
  GROUP BY job_id, target HAVING count(*) > 1
 """
 
 
-class Evidence:
-    """What is known, without pgbaton, about why a call may have been repeated."""
+UNDER_WAY = 0.15
+"""Seconds by which a call comes later to its stage on a machine twice as slow."""
 
-    def __init__(self, entries: Sequence[Entry], plan: Plan) -> None:
+
+class Evidence:
+    """What is known, without pgbaton, about why a call may have been repeated.
+
+    The time of a call runs from its claim; it reaches its stage the later, the slower the machine is.
+    """
+
+    def __init__(self, entries: Sequence[Entry], plan: Plan, slowness: float = 1.0) -> None:
         self._timeout = plan.timeout
+        self._timed_out = 0.95 * plan.timeout - UNDER_WAY * (slowness - 1)
         self._lease = plan.lease
         self._frozen = 2 * plan.lease + 5
         self._ends: dict[tuple[str, str, int], list[Entry]] = defaultdict(list)
@@ -196,14 +218,14 @@ class Evidence:
 
     def reason(self, before: Entry, again: Entry) -> str | None:
         """Why the attempt ``again`` came after the attempt ``before``; None where nothing explains it."""
-        if again["attempt"] == before["attempt"]:
+        if (again["key"], again["attempt"]) == (before["key"], before["attempt"]):
             return None  # whoever repeats a call says so
-        ends = [e for e in self._ends[before["job"], before["step"], before["attempt"]] if e.at <= again.at]
+        ends = self._ends_of(before, again.at)
         waited = again.at - _arrived(before)
         for end in ends:
             if end.event == "answered" and not 200 <= end["status"] < 300:
                 return f"answered {end['status']}"
-            if end.event == "answered" and end["status"] == 202 and waited > self._timeout * 0.95:
+            if end.event == "answered" and end["status"] == 202 and waited > self._timed_out:
                 return "accepted, timed out"
             if end.event in ("broken", "died"):
                 return "lost connection"
@@ -212,7 +234,7 @@ class Evidence:
         answered = any(end.event == "answered" for end in ends)
         if not answered and self._between(_process(before), before.at, again.at, ("SIGKILL",)):
             return "stage killed"
-        if waited > self._timeout * 0.95:
+        if waited > self._timed_out:
             return "timeout"
         if self._between(_process(before), again.at - self._timeout - self._frozen, before.at, ("SIGSTOP",)):
             return "timeout"  # the frozen stage read it late
@@ -228,6 +250,15 @@ class Evidence:
             return "lost lease"
         return None
 
+    def _ends_of(self, call: Entry, until: float) -> list[Entry]:
+        ends = self._ends[call["job"], call["step"], call["attempt"]]
+        return [e for e in ends if e.who == call.who and call.at <= e.at <= until]
+
+    def serves(self, call: Entry, at: float, ended: Sequence[float]) -> bool:
+        """Whether its stage was busy with that call for anything: it had not answered, and no end of the step was
+        committed (``ended``), by it or by an attempt that had been given up before it and worked on."""
+        return not self._ends_of(call, at) and not any(call.at <= end <= at for end in ended)
+
     def may_rewind(self, entries: Sequence[Entry], at: float) -> bool:
         """Whether the row may be taken from its stage at that time, given what happened to its job and step."""
         begun = [e for e in entries if e.event == "begun" and e.at < at]
@@ -238,7 +269,7 @@ class Evidence:
         since = [e for e in entries if e.event == "received" and e["attempt"] >= attempt]
         if any(e.event == "answered" and e["attempt"] == attempt and e["status"] >= 400 for e in entries if e.at <= at):
             return True
-        if at - min(_arrived(e) for e in since) >= 0.95 * self._timeout:
+        if at - min(_arrived(e) for e in since) >= self._timed_out:
             return True
         # A worker that was frozen calls late, for an attempt that is not its own any more.
         late = next(e for e in since if e["attempt"] == attempt)
@@ -279,6 +310,39 @@ def _judge_repeats(verdict: Verdict, calls: Sequence[Entry], evidence: Evidence)
                 verdict.unexplained.append((again["job"], f"{what}attempt {before['attempt']}"))
 
 
+Times = Mapping[tuple[str, ...], list[float]]
+"""When moves of rows were committed, by the machine's monotonic clock."""
+
+
+def _times(moves: Sequence[Any], *names: str) -> Times:
+    found: dict[tuple[str, ...], list[float]] = defaultdict(list)
+    clock = time.time() - time.monotonic()
+    for move in moves:
+        found[tuple(move[name] for name in names)].append(move["at"] - clock)
+    return found
+
+
+def _judge_overlaps(
+    verdict: Verdict, calls: Sequence[Entry], evidence: Evidence, moved_aside: Times, ended: Times
+) -> None:
+    """Calls of one job that stages served at the same time, as they saw it themselves."""
+    by_job: dict[str, list[Entry]] = defaultdict(list)
+    for call in calls:
+        by_job[call["job"]].append(call)
+    for job, same in by_job.items():
+        for place, again in enumerate(same):
+            for before in same[:place]:
+                if not evidence.serves(before, again.at, ended.get((job, before["step"]), [])):
+                    continue
+                if any(before.at - CLAIMED_BEFORE < at < again.at for at in moved_aside.get((job,), [])):
+                    verdict.overlapping["moved by hand"] += 1
+                elif reason := evidence.reason(before, again):
+                    verdict.overlapping[reason] += 1
+                else:
+                    since = f"{before['step']} was served since {again.at - before.at:.3f} s"
+                    verdict.unexplained.append((job, f"{again['step']} was called while {since}"))
+
+
 def _needless(verdict: Verdict) -> dict[str, int]:
     """Repeated calls that had a reason, but not one that the fault gives. On a machine more than twice as slow a
     stage may need its timeout for nothing, and refuse the call that comes after it because it is still at work."""
@@ -302,13 +366,34 @@ def _second_duties(calls: Sequence[Entry], entered_again: set[tuple[str, str]]) 
 
 
 _REWOUND = """
-SELECT job_id::text AS job, split_part(source, ' ', 1) AS step, extract(epoch FROM at)::float8 AS at FROM history
+SELECT job_id::text AS job, split_part(source, ' ', 1) AS step, extract(epoch FROM at)::float8 AS at FROM moves
  WHERE who = 'pgbaton' AND source LIKE '% running' AND target LIKE '% done'
    AND split_part(source, ' ', 1) <> split_part(target, ' ', 1)
 """
 
+CLAIMED_BEFORE = 1.0
+"""Seconds between a claim, by the row as it was then, and the call's arrival at its stage at most."""
+
+# When moves were committed that neither a stage makes as it works nor pgbaton: by a hand, an operator, or a trick.
+_MOVED_ASIDE = f"""
+SELECT job_id::text AS job, extract(epoch FROM pg_xact_commit_timestamp(xid))::float8 AS at
+  FROM (SELECT *, xmin AS xid, row_number() OVER (PARTITION BY job_id ORDER BY id) AS nth FROM moves) AS m
+ WHERE nth > 1 AND who <> 'pgbaton' AND source IS DISTINCT FROM target
+   AND (who NOT LIKE 'stage-%' OR NOT EXISTS (
+        SELECT FROM {STEPS} WHERE (source, target) IN ((route.after || ' done', route.step || ' running'),
+                                                       (route.step || ' running', route.step || ' done'),
+                                                       (route.step || ' running', route.step || ' failed'))))
+"""
+
+# When stages committed an end of their step.
+_ENDED = """
+SELECT job_id::text AS job, step, extract(epoch FROM pg_xact_commit_timestamp(xid))::float8 AS at
+  FROM (SELECT *, xmin AS xid, split_part(source, ' ', 1) AS step FROM moves WHERE source LIKE '% running') AS m
+ WHERE target IN (step || ' done', step || ' failed')
+"""
+
 _MOVED = """
-SELECT job_id::text AS job, source, extract(epoch FROM at)::float8 AS at FROM history
+SELECT job_id::text AS job, source, extract(epoch FROM at)::float8 AS at FROM moves
  WHERE job_id = ANY ($1::text[]::uuid[])
 """
 

@@ -12,6 +12,7 @@ HEAD = (
     "calls",
     "repeated",
     "why",
+    "at once",
     "unexplained",
     "twice",
     "lost",
@@ -24,7 +25,7 @@ HEAD = (
 
 def row(verdict: Verdict) -> tuple[str, ...]:
     if verdict.skipped:
-        return (verdict.fault, *[""] * 10, f"skipped: {verdict.skipped}")
+        return (verdict.fault, *[""] * 11, f"skipped: {verdict.skipped}")
     why = ", ".join(f"{reason} {times}" for reason, times in verdict.explained.most_common())
     recovered = "never" if verdict.recovered_in is None else f"{verdict.recovered_in:.1f} s"
     return (
@@ -33,6 +34,7 @@ def row(verdict: Verdict) -> tuple[str, ...]:
         str(verdict.calls),
         str(verdict.explained.total() + len(verdict.unexplained)),
         why,
+        str(verdict.overlapping.total()),
         str(len(verdict.unexplained)),
         str(len(verdict.twice)),
         str(len(verdict.lost)),
@@ -50,10 +52,11 @@ def line(verdict: Verdict) -> str:
         return f"{cells[0]:<28} {cells[-1]}"
     mark = "ok  " if verdict.held else "FAIL"
     text = f"{cells[0]:<28} {mark} {cells[1]:>5} jobs {cells[2]:>6} calls {cells[3]:>4} repeated "
-    text += (
-        f"{cells[5]:>2} unexplained {cells[6]:>2} twice {cells[7]:>3} lost  recovered {cells[8]:>6}  took {cells[9]:>5}"
-    )
-    return text + (f"  ({cells[4]})" if cells[4] else "")
+    text += f"{cells[6]:>2} unexplained {cells[7]:>2} twice {cells[8]:>3} lost  "
+    text += f"recovered {cells[9]:>6}  took {cells[10]:>5}"
+    at_once = ", ".join(f"{reason} {times}" for reason, times in verdict.overlapping.most_common())
+    said = "; ".join(part for part in (cells[4], at_once and f"at once: {at_once}") if part)
+    return text + (f"  ({said})" if said else "")
 
 
 def markdown(verdicts: Sequence[Verdict], seed: str, seconds: float, machine: str) -> str:

@@ -69,7 +69,7 @@ async def play(fault: Fault, seed: str, cluster: Cluster, folder: Path) -> Verdi
 
 
 async def _evidence(scene: Scene, verdict: Verdict) -> list[str]:
-    """Lines of both sides about the first jobs in question: the journals, the history, the workers' logs."""
+    """Lines of both sides about the first jobs in question: the journals, the row's moves, the workers' logs."""
     lines = []
     entries = read(scene.folder)
     for job in verdict.suspects[:EVIDENCE_JOBS]:
@@ -77,11 +77,12 @@ async def _evidence(scene: Scene, verdict: Verdict) -> list[str]:
         about = [e for e in entries if e.fields.get("job") == job or job in e.fields.get("jobs", ())]
         lines += [str(entry) for entry in about]
         async with scene.session("oracle") as db:
-            history = await db.fetch("SELECT * FROM history WHERE job_id = $1::text::uuid ORDER BY id", job)
-            lines += [f"{h['at']:%H:%M:%S.%f} {h['who']}: {h['source']} → {h['target']}" for h in history]
+            moves = await db.fetch("SELECT * FROM moves WHERE job_id = $1::text::uuid ORDER BY id", job)
+            lines += [f"{m['at']:%H:%M:%S.%f} {m['who']}: {m['source']} → {m['target']}" for m in moves]
             rows = await db.fetch(
                 "SELECT d.id, d.stage, d.state, d.attempt, d.failures, d.worker, d.available_at - now() AS due, "
-                "d.deadline - now() AS deadline, t.attempt AS nth, t.worker AS by, t.outcome, t.http_status, t.error "
+                "d.deadline - now() AS deadline, d.settled_at, "
+                "t.attempt AS nth, t.worker AS by, t.outcome, t.http_status, t.error "
                 "FROM pgbaton.dispatches d LEFT JOIN pgbaton.attempts t ON t.dispatch_id = d.id "
                 "WHERE d.job_key = $1 ORDER BY d.id, t.attempt",
                 job,

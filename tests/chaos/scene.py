@@ -153,7 +153,7 @@ class Scene:
 
     async def _until_ready(self) -> None:
         """Every stage listens, every worker holds its lease."""
-        query = "SELECT count(*) FROM pgbaton.workers WHERE expires_at > now()"
+        query = "SELECT count(*) FROM pgbaton.workers WHERE ended_at IS NULL AND expires_at > now()"
         async with asyncio.timeout(120):  # for a start nobody has promised anything
             while sum(entry.event == "ready" for entry in read(self.folder)) < len(self.stages):
                 await asyncio.sleep(0.02)
@@ -181,6 +181,7 @@ class Scene:
             self.attacking = False
         await self.calm()
         await self._until_all_done()
+        await self._until_at_rest()
         for task in (watching, *self._beside):
             task.cancel()
         await asyncio.gather(watching, *self._beside, return_exceptions=True)
@@ -209,8 +210,8 @@ class Scene:
 
     _fed = 0
 
-    async def add(self, count: int) -> list[str]:
-        """Insert jobs that are due; returns their ids."""
+    async def add(self, count: int, open_for: float = 0.0) -> list[str]:
+        """Insert jobs that are due, in a transaction that stays open for so many seconds; returns their ids."""
         ids = [str(uuid.UUID(int=self.dice.getrandbits(128), version=4)) for _ in range(count)]
         self._fed += count
         async with self.session() as db, db.transaction(isolation=self.plan.isolation):
@@ -219,6 +220,8 @@ class Scene:
                 "SELECT id, 'made', 'done' FROM unnest($1::text[]::uuid[]) id",
                 ids,
             )
+            await asyncio.sleep(open_for)
+        self.note("added", jobs=ids)
         self.acknowledged.update(ids)
         return ids
 
@@ -235,6 +238,20 @@ class Scene:
                 return
             if waited > self.plan.recovery * self.expect.slowness:
                 self.expect.violations.append(f"{late} jobs are not at the end {waited:.0f} s after the fault")
+                return
+            await asyncio.sleep(0.05)
+
+    async def _until_at_rest(self) -> None:
+        """Nothing is due and no call stands, of any job: those that were deleted or moved away, too."""
+        limit = (self.plan.timeout + 2) * self.expect.slowness
+        began = time.monotonic()
+        while rest := await self.value(
+            "SELECT (SELECT count(*) FROM pgbaton.due) + (SELECT count(*) FROM pgbaton.calls)"
+        ):
+            if time.monotonic() - began > limit:
+                self.expect.violations.append(
+                    f"{rest} duties and calls are left {limit:.0f} s after the last job's end"
+                )
                 return
             await asyncio.sleep(0.05)
 

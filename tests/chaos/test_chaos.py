@@ -18,13 +18,14 @@ from chaos.expectations import Expectations, slowness
 from chaos.faults import FAULTS
 from chaos.faulty_worker import _jobs, _points
 from chaos.journal import Entry
-from chaos.oracle import Evidence, Verdict, _needless, _not_ours
+from chaos.oracle import Evidence, Verdict, _judge_overlaps, _needless, _not_ours
 from chaos.plan import Plan
 from chaos.runner import play
-from pgbaton.model import Dispatch, State
+from pgbaton.model import Dispatch, Row
 from pgbaton.outcome import Answer, Reply
+from pgbaton.worker.store import Turn
 
-SHORT = ("worker_killed", "postgres_killed", "connections_of_workers_terminated", "stage_fails")
+SHORT = ("worker_killed", "postgres_killed", "connections_of_workers_terminated", "stage_fails", "rows_moved")
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ async def test_every_job_survives_a_short_attack(name: str, server: Cluster, tmp
 
 
 def test_every_fault_says_what_it_does() -> None:
-    assert len(FAULTS) > 50
+    assert len(FAULTS) > 70
     assert all(fault.what.endswith(".") for fault in FAULTS.values())
 
 
@@ -106,19 +107,50 @@ def test_one_attempt_that_arrives_twice_is_never_explained() -> None:
     assert Evidence([after(1.3, "answered", status=503)], PLAN).reason(call(1, 1), call(9, 1)) is None
 
 
+def dispatch(number: int) -> Dispatch:
+    return Dispatch(number, f"job-{number}", "cut", 1, number, Row("acme", "made", "done"))
+
+
 def test_a_turn_speaks_as_a_claim_of_what_it_claimed_alone() -> None:
-    answered, claimed = (Dispatch(n, f"job-{n}", "cut", State.RUNNING, 1, 1, None) for n in (1, 2))
+    answered, claimed = dispatch(1), dispatch(2)
     turn = 1, 8, [(answered, Answer(Reply.ANSWERED, 200))], None
     before, _ = _points("turn", turn, None)
-    _, after_it = _points("turn", turn, ({1: answered}, [claimed]))
+    _, after_it = _points("turn", turn, Turn((claimed,), frozenset({1}), frozenset(), {}, 2))
     assert {point: _jobs(of) for point, of in before.items()} == {"note": ["job-1"], "claim": []}
     assert {point: _jobs(of) for point, of in after_it.items()} == {"note": ["job-1"], "claim": ["job-2"]}
-    assert _points("turn", (1, 8, [], None), ({}, [])) == ({"claim": ()}, {})
+    assert _points("turn", (1, 8), Turn((), frozenset(), frozenset(), {}, 0)) == ({"claim": ()}, {})
+
+
+def test_a_worker_is_only_struck_at_a_lease_that_takes_the_place_of_another() -> None:
+    assert _points("take_lease", (None, "name", 8, 60, ()), None) == ({}, {})
+    assert _points("take_lease", (1, "name", 8, 60, ()), None) == ({"lease": ()}, {"lease": ()})
+
+
+@pytest.mark.parametrize(
+    ("entries", "moved_aside", "ended", "found"),
+    [
+        ([], [], [], "unexplained"),
+        ([after(1.5, "answered", status=200)], [], [], None),
+        ([after(2.1, "answered", status=200)], [], [], "unexplained"),
+        ([], [], [1.5], None),
+        ([], [0.8], [], "moved by hand"),
+        ([], [-0.5], [], "unexplained"),
+        ([done_to(1.5, "worker-1", "SIGKILL")], [], [], "lost lease"),
+    ],
+)
+def test_two_calls_that_stages_serve_at_once_need_a_reason(
+    entries: list[Entry], moved_aside: list[float], ended: list[float], found: str | None
+) -> None:
+    calls = [call(1, 1), replace(call(2, 1), fields=call(2, 1).fields | {"key": "k2", "step": "fold"})]
+    verdict = Verdict("f")
+    aside, ends = {("j",): moved_aside}, {("j", "cut"): ended}
+    _judge_overlaps(verdict, calls, Evidence(entries, PLAN), aside, ends)
+    assert [*verdict.overlapping, *(["unexplained"] * len(verdict.unexplained))] == ([found] if found else [])
 
 
 CONFLICT = "could not serialize access due to read/write dependencies among transactions"
 OVERTAKEN = "could not serialize access due to concurrent update"
-OURS = 'SQL statement "UPDATE pgbaton.dispatches d"'
+OURS = 'SQL statement "INSERT INTO pgbaton.due"'
 
 
 def move(at: float, source: str) -> dict[str, object]:

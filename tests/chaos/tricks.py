@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import time
+from dataclasses import replace
 from email.utils import formatdate
 
 from chaos.stage import Call, Stages, Trick, response
@@ -145,6 +146,30 @@ async def done_twice(stages: Stages, call: Call, writer: asyncio.StreamWriter) -
     return True
 
 
+async def runs_ahead(stages: Stages, call: Call, writer: asyncio.StreamWriter) -> bool:
+    """Does its step, and the one that follows it."""
+    status = await stages.perform(call)
+    following = next((step for step, after in stages.config.steps.items() if after == call.step), None)
+    if status == 200 and following:
+        await stages.perform(replace(call, step=following))
+    await stages.answer(call, writer, status)
+    return True
+
+
+async def done_and_back(stages: Stages, call: Call, writer: asyncio.StreamWriter) -> bool:
+    """Commits done, and takes it back, the first time."""
+    status = await stages.perform(call)
+    if status == 200:
+        await stages.pool.execute(
+            "UPDATE jobs SET current_step = $3, status = 'done' "
+            "WHERE job_id = $1::text::uuid AND (current_step, status) = ($2, 'done') "
+            "AND (SELECT count(*) FROM effects WHERE job_id = $1::text::uuid AND step = $2) = 1",
+            *(call.job, call.step, stages.config.steps[call.step]),
+        )
+    await stages.answer(call, writer, status)
+    return True
+
+
 async def mark_failed(stages: Stages, call: Call, writer: asyncio.StreamWriter) -> bool:
     """Begins, fails, says so in the row and in the answer."""
     if not await stages.begin(call):
@@ -224,6 +249,8 @@ TRICKS: dict[str, Trick] = {
         late,
         answered_twice,
         done_twice,
+        runs_ahead,
+        done_and_back,
         mark_failed,
         throw,
         accept,

@@ -13,15 +13,15 @@ from typing import Any
 import asyncpg
 import pytest
 
-import schema_dump
 from line import attached, line, two_stages
 from pgbaton import Pipeline, Stage, load_pipeline
-from pgbaton import attach as attaching
+from pgbaton.errors import AttachError, LockNotHad
+from pgbaton.install import attach as attaching
 from pgbaton.install.attach import attach, detach, pipeline_sql
 from pgbaton.install.checks import check_attached
-from pgbaton.table import read_table
-from pgbaton.errors import AttachError, LockNotHad
 from pgbaton.install.migrate import migrate
+from pgbaton.table import read_table
+from tools.write_init_sql import INIT, init_sql
 
 ROOT = Path(__file__).parents[2]
 ADSTUDIO = ROOT / "apps/adstudio/src/adstudio"
@@ -507,7 +507,7 @@ async def test_the_trigger_of_an_earlier_listener_is_replaced(database: str) -> 
 
 
 def test_the_file_for_the_database_container_is_what_pgbaton_sql_prints() -> None:
-    assert schema_dump.INIT.read_text() == schema_dump.expected_init(), "refresh it: make schema"
+    assert INIT.read_text() == init_sql(), "refresh it: make schema"
 
 
 def test_the_tables_of_the_database_container_are_adstudios_own() -> None:

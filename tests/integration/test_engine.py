@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from line import line, until
+from line import Line, line, until
 from stage_server import Call, Say, StageServer, work
 
 
@@ -347,12 +347,9 @@ async def _finished(craft) -> bool:
 async def test_a_worker_that_died_is_noticed_and_its_dispatch_called_again(database: str) -> None:
     async with line(database) as craft:
         job = await craft.add()
-        await craft.db.execute(
-            "INSERT INTO pgbaton.workers (pipeline, name, capacity, expires_at) "
-            "VALUES ('craft', 'gone', 1, clock_timestamp() + interval '1 s')"
-        )
-        claimed = await craft.db.fetch("SELECT * FROM pgbaton.claim('craft', 1, '{cut,glue}', 5)")
-        assert [c["attempt"] for c in claimed] == [1]
+        store = await craft.store()
+        gone, _ = await store.take_lease(None, "gone", 1, 1.0, [])
+        assert [c.attempt for c in (await store.turn(gone, 5)).claimed] == [1]
         async with craft.worker():
             await craft.until_row(job, "glue", "done")
         cut = craft.server.calls_to("/cut")
@@ -361,15 +358,25 @@ async def test_a_worker_that_died_is_noticed_and_its_dispatch_called_again(datab
 
 
 async def test_what_a_claim_took_though_its_reply_was_lost_goes_back(database: str) -> None:
-    async with line(database) as craft, craft.worker(poll=60):
+    async with line(database, channel=None) as craft, craft.worker(poll=0.2):
         worker = await craft.db.fetchval("SELECT id FROM pgbaton.workers")
         job = await craft.add("made", "running")
         async with craft.db.acquire() as conn, conn.transaction():
             await conn.execute("UPDATE jobs SET status = 'done'")
-            # The same worker claims in a session that the worker knows nothing of.
-            await conn.fetch("SELECT * FROM pgbaton.claim('craft', $1, '{cut,glue}', 5)", worker)
+            # The worker's lease claims in a session that the worker knows nothing of, as a turn does whose answer is lost.
+            lost = await craft.store(conn)
+            assert len((await lost.turn(worker, 5)).claimed) == 1
+        # A turn that raises puts the lease in doubt: the worker takes another, and what the old one held is lost.
+        await craft.db.execute("ALTER FUNCTION pgbaton.room RENAME TO room_away")
+        await until(lambda: _renamed(craft, worker), "the worker has taken a new lease")
+        await craft.db.execute("ALTER FUNCTION pgbaton.room_away RENAME TO room")
         await craft.until_row(job, "glue", "done")
         assert [c.attempt for c in craft.server.calls_to("/cut")] == [2]
+
+
+async def _renamed(craft: Line, worker: int) -> bool:
+    query = "SELECT count(*) > 0 FROM pgbaton.workers WHERE id > $1"
+    return await craft.db.fetchval(query, worker)
 
 
 async def test_draining_waits_for_the_call_under_way(database: str) -> None:
@@ -383,7 +390,7 @@ async def test_draining_waits_for_the_call_under_way(database: str) -> None:
             await craft.server.called.wait()
         assert await craft.row(job) == ("cut", "done")
         assert await craft.states(job) == [("cut", "completed"), ("glue", "available")]
-        assert await craft.db.fetchval("SELECT count(*) FROM pgbaton.workers") == 0
+        assert await craft.db.fetchval("SELECT count(*) FROM pgbaton.workers WHERE ended_at IS NULL") == 0
 
 
 async def test_a_drain_that_runs_out_of_time_gives_its_dispatch_back_unburned(database: str) -> None:
@@ -396,7 +403,7 @@ async def test_a_drain_that_runs_out_of_time_gives_its_dispatch_back_unburned(da
         async with craft.worker(drain_timeout=0.2):
             await craft.server.called.wait()
         dispatch = (await craft.dispatches(job))[0]
-        assert (dispatch["state"], dispatch["failures"], dispatch["worker"]) == ("available", 0, None)
+        assert (dispatch["state"], dispatch["failures"], dispatch["worker"]) == ("retryable", 0, None)
         assert (await craft.attempts())[0]["outcome"] == "released"
 
 
@@ -431,13 +438,17 @@ async def test_a_row_moved_elsewhere_by_hand_cancels_its_dispatch(database: str)
     async with line(database) as craft:
         job = await craft.add()
         await craft.put(job, "archived", "done")
+        async with craft.worker():
+            await craft.until_settled()
         assert await craft.states(job) == [("cut", "cancelled")]
+        assert craft.server.calls == []
 
 
-async def test_an_unknown_job_id_in_a_dispatch_is_forgotten(database: str) -> None:
+async def test_a_duty_of_a_job_that_is_not_there_is_cancelled(database: str) -> None:
     async with line(database) as craft:
         await craft.db.execute(
-            "INSERT INTO pgbaton.dispatches (pipeline, job_key, stage) VALUES ('craft', $1, 'cut')", str(uuid.uuid4())
+            "INSERT INTO pgbaton.due (pipeline, job_key, stage, step, status) VALUES ('craft', $1, 'cut', 'made', 'done')",
+            str(uuid.uuid4()),
         )
         async with craft.worker():
             await craft.until_settled()

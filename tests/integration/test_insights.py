@@ -12,13 +12,17 @@ import pytest
 
 from line import Line, line
 from pgbaton import insights, operate
-from pgbaton.install.attach import attach
 from pgbaton.errors import ConfigError
+from pgbaton.health import checks
 from pgbaton.insights import CAP, Explanation, JobFilter
 from pgbaton.insights.bounded import at_most
 from pgbaton.insights.reasons import SENTENCES
+from pgbaton.install.attach import attach
+from pgbaton.table import table_of
 from pgbaton.worker.store import Store
 from stage_server import Call, Say, StageServer
+
+LAPSED = "UPDATE pgbaton.workers SET renewed_at = now() - interval '2 s', expires_at = now() - interval '1 s'"
 
 
 @asynccontextmanager
@@ -28,7 +32,7 @@ async def read(dsn: str, *behave: object, **changes: object) -> AsyncIterator[tu
 
 
 async def _why(craft: Line, conn: asyncpg.Connection, job: str) -> Explanation:
-    found = await insights.explain(conn, await insights.table_of(conn, None), job)
+    found = await insights.explain(conn, await table_of(conn, None), job)
     assert found is not None
     assert "{" not in found.sentence("ko") + found.sentence("en")
     return found
@@ -42,27 +46,27 @@ async def test_a_job_that_waits_is_explained_by_what_keeps_it_most(database: str
         jobs = [await craft.add() for _ in range(4)]
         last = jobs[-1]
         assert (await _why(craft, conn, last)).code == "no_worker"
-        store = Store(craft.db, await insights.table_of(conn, None), ["cut", "glue"])
-        worker = await store.register("w", 1, 60)
+        store = Store(craft.db, await table_of(conn, None), ["cut", "glue"])
+        worker, _ = await store.take_lease(None, "w", 1, 60, ())
         assert (await _why(craft, conn, last)).sentence() == "waiting for a worker to call cut, 3 before it"
-        await store.claim(worker, 1)
+        await store.turn(worker, 1)
         said = await _why(craft, conn, last)
         assert said.sentence() == "waiting for a slot of cut (at most 1 at once), 2 before it"
-        assert said.sentence("ko") == "cut 자리를 기다립니다 (동시 1건까지), 앞에 2건"
+        assert said.sentence("ko") == "cut 단계의 빈자리를 기다립니다(동시 1건까지). 앞에 2건 있습니다"
         assert (await _why(craft, conn, jobs[0])).code == "calling"
         await store.strike("cut", probed=False)
         assert (await _why(craft, conn, last)).code == "circuit_open"
         await operate.pause(conn, "craft", "cut", who="m")
         assert (await _why(craft, conn, last)).sentence() == "the stage cut is paused"
-        await operate.pause_tenant(conn, await insights.table_of(conn, None), "acme", who="m")
+        await operate.pause_tenant(conn, await table_of(conn, None), "acme", who="m")
         await operate.pause(conn, "craft", who="m")
         assert (await _why(craft, conn, last)).code == "paused_pipeline"
         await operate.resume(conn, "craft", who="m")
         await operate.resume(conn, "craft", "cut", who="m")
         assert (await _why(craft, conn, last)).sentence() == "the tenant acme is paused"
-        await conn.execute("UPDATE pgbaton.workers SET expires_at = now() - interval '1 s'")
+        await conn.execute(LAPSED)
         assert (await _why(craft, conn, jobs[0])).code == "lost_no_worker"
-        await store.register("other", 1, 60)
+        await store.take_lease(None, "other", 1, 60, ())
         assert (await _why(craft, conn, jobs[0])).code == "lost_worker"
 
 
@@ -73,14 +77,14 @@ async def test_a_retry_says_which_when_and_why(database: str) -> None:
     async with read(database, fail, cut_attempts=2) as (craft, conn), craft.worker():
         job = await craft.add()
         await craft.until_state(job, "cut", "retryable")
-        await conn.execute("UPDATE pgbaton.dispatches SET available_at = now() + interval '12.4 s'")
+        await conn.execute("UPDATE pgbaton.calls SET due_at = now() + interval '12.4 s'")
         said = await _why(craft, conn, job)
         assert said.sentence() == "cut: attempt 2 of 2 in 12 s after HTTP 500"
         assert said.moves
         await craft.make_due()
-        await operate.retry(conn, await insights.table_of(conn, None), [job], who="m")
+        await operate.retry(conn, await table_of(conn, None), [job], who="m")
         await craft.until_state(job, "cut", "dead")
-        assert (await _why(craft, conn, job)).sentence() == "dead at cut after 2 attempts: HTTP 500"
+        assert (await _why(craft, conn, job)).sentence() == "dead at cut, attempts made: 2. HTTP 500"
 
 
 async def test_a_stage_that_was_accepted_works_on_until_its_time_is_over(database: str) -> None:
@@ -96,7 +100,9 @@ async def test_a_stage_that_was_accepted_works_on_until_its_time_is_over(databas
             if said.code != "calling":
                 break
         assert said.code == "working"
-        assert said.sentence() in {f"the stage cut works on it since {n} s, given up in 10 min" for n in range(3)}
+        assert said.sentence() in {
+            f"the stage cut has been working on it for {n} s; given up in 10 min" for n in range(3)
+        }
 
 
 @pytest.mark.parametrize(
@@ -122,7 +128,7 @@ async def test_what_no_trigger_saw_and_what_is_gone_are_told_apart(database: str
         missed = await craft.add()
         assert (await _why(craft, conn, gone)).code == "gone"
         assert (await _why(craft, conn, missed)).code == "dispatch_missing"
-        table = await insights.table_of(conn, None)
+        table = await table_of(conn, None)
         for unknown in (str(uuid.uuid4()), "no uuid", "\x00"):
             assert await insights.explain(conn, table, unknown) is None
             assert await insights.job(conn, table, unknown) is None
@@ -153,7 +159,7 @@ async def test_a_jobs_timeline_has_a_bar_for_each_time_it_waited_ran_or_backed_o
     async with read(database, fail_once) as (craft, conn), craft.worker():
         job = await craft.add()
         await craft.until_row(job, "glue", "done")
-        seen = await insights.job(conn, await insights.table_of(conn, None), job)
+        seen = await insights.job(conn, await table_of(conn, None), job)
         assert seen is not None
         assert seen.row is not None
         assert (seen.row.step, seen.row.status, seen.row.tenant) == ("glue", "done", "acme")
@@ -174,18 +180,19 @@ async def test_a_jobs_timeline_has_a_bar_for_each_time_it_waited_ran_or_backed_o
 
 
 async def test_all_hops_of_one_run_are_one_trace_and_a_new_run_is_another(database: str) -> None:
-    async with read(database) as (craft, _), craft.worker():
+    async with read(database) as (craft, conn), craft.worker():
         job = await craft.add()
         await craft.until_row(job, "glue", "done")
         await craft.put(job, "made", "running")
         await craft.put(job, "made", "done")
         await craft.until_row(job, "glue", "done")
-        traces = [d["traceparent"].split("-")[1] for d in await craft.dispatches(job)]
+        seen = await insights.job(conn, await table_of(conn, None), job)
+        assert seen is not None
+        traces = [d.trace for d in seen.dispatches]
         assert traces[0] == traces[1] != traces[2] == traces[3]
-        spans = {d["traceparent"].split("-")[2] for d in await craft.dispatches(job)}
-        assert len(spans) == 4
         sent = [c.headers["traceparent"].split("-") for c in craft.server.calls]
         assert [s[1] for s in sent] == traces
+        assert len({s[2] for s in sent}) == 4
 
 
 # -- lists -----------------------------------------------------------------------------------------------
@@ -218,7 +225,7 @@ async def test_filters_combine_and_pages_follow_one_another(database: str) -> No
             JobFilter("other"),
         ):
             assert (await insights.list_jobs(conn, nothing)).jobs == ()
-        await conn.execute("UPDATE pgbaton.dispatches SET created_at = now() - interval '2 min' WHERE id <= 3")
+        await conn.execute("UPDATE pgbaton.due SET created_at = now() - interval '2 min' WHERE id <= 3")
         old = await insights.list_jobs(conn, JobFilter("craft", older_than=60))
         assert [j.id for j in old.jobs] == [3, 2, 1]
 
@@ -227,7 +234,7 @@ async def test_a_filter_that_takes_too_long_says_so_instead_of_keeping_anybody_w
     async with read(database) as (craft, conn):
         await craft.add()
         async with craft.db.acquire() as other, other.transaction():
-            await other.execute("LOCK TABLE pgbaton.dispatches")
+            await other.execute("LOCK TABLE pgbaton.history")
             page = await insights.list_jobs(conn, JobFilter("craft", error="nowhere"), timeout=0.05)
         assert (page.too_wide, page.jobs, page.next) == (True, (), None)
         assert not (await insights.list_jobs(conn, JobFilter("craft", error="nowhere"))).too_wide
@@ -237,14 +244,12 @@ async def test_a_filter_that_takes_too_long_says_so_instead_of_keeping_anybody_w
 async def test_a_search_for_an_error_is_made_in_bounded_parts_that_leave_nothing_out(database: str) -> None:
     async with read(database) as (_, conn):
         await conn.execute(
-            "INSERT INTO pgbaton.dispatches (pipeline, job_key, stage, state, settled_at, attempt) "
-            "SELECT 'craft', n, 'cut', CASE n % 2 WHEN 0 THEN 'dead' ELSE 'completed' END, now(), 2 "
-            "FROM generate_series(1, 40) n"
-        )
-        await conn.execute(
-            "INSERT INTO pgbaton.attempts (dispatch_id, attempt, worker, error) "
-            "SELECT id, a, 'w', CASE WHEN a = 1 OR state = 'dead' THEN 'HTTP 500 of ' || id || ', try ' || a END "
-            "FROM pgbaton.dispatches, generate_series(1, 2) a"
+            "INSERT INTO pgbaton.history (id, attempt, called, pipeline, job_key, stage, run, outcome, state, error, "
+            "                             created_at, started_at) "
+            "SELECT n, a, true, 'craft', n, 'cut', n, 'failed', CASE WHEN a = 2 THEN "
+            "           CASE n % 2 WHEN 0 THEN 'dead' ELSE 'completed' END END, "
+            "       CASE WHEN a = 1 OR n % 2 = 0 THEN 'HTTP 500 of ' || n || ', try ' || a END, now(), now() "
+            "  FROM generate_series(1, 40) AS n, generate_series(1, 2) AS a"
         )
 
         async def found(wanted: JobFilter, look_back: int | None) -> tuple[list[int], list[bool]]:
@@ -279,24 +284,34 @@ async def test_a_search_for_an_error_is_made_in_bounded_parts_that_leave_nothing
 # -- at a size -------------------------------------------------------------------------------------------
 
 
-async def test_two_hundred_thousand_dispatches_are_looked_at_without_reading_them_all(database: str) -> None:
+async def test_three_hundred_thousand_dispatches_are_looked_at_without_reading_them_all(database: str) -> None:
     async with read(database) as (_, conn):
         await conn.execute(
-            "INSERT INTO pgbaton.dispatches (pipeline, job_key, tenant, stage, state, created_at, settled_at, attempt) "
-            "SELECT 'craft', gen_random_uuid(), 't' || n % 500, CASE n % 2 WHEN 0 THEN 'cut' ELSE 'glue' END, "
-            "CASE WHEN n > 180000 THEN 'available' WHEN n % 1000 = 0 THEN 'dead' ELSE 'completed' END, "
-            "now() - make_interval(secs => (200000 - n) / 10.0), "
-            "CASE WHEN n <= 180000 THEN now() - make_interval(secs => (180000 - n) / 10.0) END, 1 "
-            "FROM generate_series(1, 200000) n"
+            "INSERT INTO pgbaton.history (id, attempt, called, pipeline, job_key, tenant, stage, run, outcome, state, error, "
+            "                             created_at, started_at, ended_at) "
+            "SELECT n, 1, true, 'craft', gen_random_uuid(), 't' || n % 500, CASE n % 2 WHEN 0 THEN 'cut' ELSE 'glue' END, n, "
+            "       'completed', CASE WHEN n % 1000 = 0 THEN 'dead' ELSE 'completed' END, "
+            "       CASE WHEN n % 1000 = 0 THEN 'HTTP 500' END, t, t, t "
+            "  FROM generate_series(1, 180000) AS n, LATERAL (SELECT now() - make_interval(secs => (180000 - n) / 10.0)) AS x (t)"
         )
-        await conn.execute("ANALYZE pgbaton.dispatches, pgbaton.settled")
+        await conn.execute(
+            "INSERT INTO pgbaton.due (id, pipeline, stage, job_key, tenant, step, status) OVERRIDING SYSTEM VALUE "
+            "SELECT n, 'craft', CASE n % 2 WHEN 0 THEN 'cut' ELSE 'glue' END, gen_random_uuid(), 't' || n % 500, "
+            "       CASE n % 2 WHEN 0 THEN 'made' ELSE 'cut' END, 'done' FROM generate_series(180001, 200000) AS n"
+        )
+        await conn.execute(
+            "INSERT INTO pgbaton.calls (pipeline, job_key, id, stage, entry, tenant, run, attempt, created_at, due_at, waits_for) "
+            "SELECT 'craft', gen_random_uuid(), n, 'cut', 'made', 't' || n % 500, n, 0, now(), pgbaton.parked(), 'cut' "
+            "  FROM generate_series(200001, 300000) AS n"
+        )
+        await conn.execute("ANALYZE pgbaton.history, pgbaton.due, pgbaton.calls")
         seen = await _quick(insights.overview(conn, "craft"))
-        assert [(s.waiting, s.dead) for s in seen.stages] == [(10_000, 180), (10_000, 0)]
+        assert [(s.waiting, s.parked, s.dead) for s in seen.stages] == [(10_000, CAP + 1, 180), (10_000, 0, 0)]
         assert seen.minutes_capped
         assert len(seen.minutes) == 60
         assert max(minute.completed for minute in seen.minutes) > 500
         counted = await _quick(insights.status(conn))
-        assert [(s.available, s.dead, s.cancelled) for s in counted.stages] == [(10_000, 180, 0), (10_000, 0, 0)]
+        assert [(s.available, s.dead, s.cancelled) for s in counted.stages] == [(CAP + 1, 180, 0), (10_000, 0, 0)]
         assert sum(s.completed for s in counted.stages) == 20_000
         assert counted.completed_capped
         for wanted in (
@@ -312,23 +327,22 @@ async def test_two_hundred_thousand_dispatches_are_looked_at_without_reading_the
         ):
             page = await _quick(insights.list_jobs(conn, wanted))
             assert not page.too_wide
-        assert "using settled_troubled_newest on" in await _plan(
-            conn, JobFilter("craft", states=("dead",), latest=True)
-        )
-        both = await _plan(conn, JobFilter("craft", latest=True))
-        assert "using dispatches_pkey on" in both
-        assert "using settled_pkey on" in both
+        assert "using history_troubled on" in await _plan(conn, JobFilter("craft", states=("dead",), latest=True))
+        everything = await _plan(conn, JobFilter("craft", latest=True))
+        assert "using history_ends on" in everything
+        assert "using due_of_stage on" in everything
         assert await _quick(insights.listing.count_jobs(conn, JobFilter("craft"))) == CAP + 1
         assert insights.shown_count(CAP + 1) == "10,000+"
-        assert await _quick(insights.listing.count_jobs(conn, JobFilter("craft", tenant="t7"))) == 400
+        assert await _quick(insights.listing.count_jobs(conn, JobFilter("craft", tenant="t7"))) == 600
 
 
 async def _plan(conn: asyncpg.Connection, wanted: JobFilter) -> str:
     """How a page of dispatches is read: in order, by an index, and no further than it is shown."""
     query = f"EXPLAIN {insights.listing._query('list_jobs', wanted)}"
     async with at_most(conn, 5):
-        plan = "\n".join(r[0] for r in await conn.fetch(query, *insights.listing.arguments(wanted), None, 51))
-    assert "Sort  (" not in plan
+        plan = "\n".join(r[0] for r in await conn.fetch(query, *insights.listing.arguments(wanted), None, 51, None))
+    assert "Seq Scan on history" not in plan
+    assert "Seq Scan on due" not in plan
     return plan
 
 
@@ -353,16 +367,20 @@ async def test_a_trigger_that_somebody_dropped_or_disabled_is_told_of_when_a_wor
     database: str, made: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with read(database) as (craft, conn):
-        assert (await insights.overview(conn, "craft")).unseeing == ()
+        assert await _of_triggers(conn) == []
         await conn.execute(made)
-        assert (await insights.overview(conn, "craft")).unseeing == ("job_state_change_trigger",)
+        assert await _of_triggers(conn) == ["job_state_change_trigger"]
         async with craft.worker():
             told = [record for record in caplog.records if getattr(record, "event", None) == "trigger_missing"]
         assert [r.levelname for r in told] == ["ERROR"]
         assert "public.jobs" in told[0].getMessage()
         assert "pgbaton attach" in told[0].getMessage()
         await attach(conn, craft.pipeline)
-        assert (await insights.overview(conn, "craft")).unseeing == ()
+        assert await _of_triggers(conn) == []
+
+
+async def _of_triggers(conn: asyncpg.Connection) -> list[object]:
+    return [f.values["trigger"] for f in await checks(conn, "craft") if f.code.startswith("trigger_")]
 
 
 async def test_the_overview_tells_circuits_workers_and_speed(database: str) -> None:

@@ -14,9 +14,9 @@ import pytest
 
 from line import Ear, line, until
 from pgbaton import database as database_module
-from pgbaton import engine as engine_module
-from pgbaton import listener as listener_module
 from pgbaton.events import EventLog
+from pgbaton.worker import engine as engine_module
+from pgbaton.worker import listener as listener_module
 from pgbaton.worker.listener import Listener
 from pgbaton.worker.periodic import Wake
 from proxy import Proxy

@@ -1,4 +1,4 @@
-"""Locks are taken in the order job row, dispatch, attempt: nobody's transaction is ever chosen to break a deadlock."""
+"""Locks are taken in the order duties, call, job row, and none is waited for: no transaction is ever chosen to break a deadlock."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ async def _operate(conn: asyncpg.Connection) -> None:
     table = await insights.table_of(conn, None)
     everything = JobFilter("craft")
     await operate.act_on_matching(conn, table, everything, "retry", 10_001, who="m")
-    await insights.reconcile(conn, table, create=True)
+    await operate.reconcile(conn, table, create=True)
     await operate.act_on_matching(conn, table, everything, "cancel", 5, who="m")
     job = await conn.fetchval("SELECT job_id::text FROM jobs ORDER BY random() LIMIT 1")
     with contextlib.suppress(Refused):
@@ -77,7 +77,7 @@ async def _operate(conn: asyncpg.Connection) -> None:
     await operate.resume(conn, "craft", "glue", who="m")
     await operate.resume_tenant(conn, table, "acme", who="m")
     await conn.execute(
-        "UPDATE pgbaton.dispatches SET settled_at = now() - interval '1 year' "
-        "WHERE id IN (SELECT id FROM pgbaton.dispatches WHERE settled_at IS NOT NULL LIMIT 50 FOR UPDATE SKIP LOCKED)"
+        "UPDATE pgbaton.history SET ended_at = now() - interval '1 year' "
+        "WHERE ctid = ANY (ARRAY(SELECT ctid FROM pgbaton.history LIMIT 50 FOR UPDATE SKIP LOCKED))"
     )
-    await conn.fetch(table.query("prune"), 3600.0)
+    await conn.fetch(table.query("worker/prune"), 3600.0)

@@ -9,12 +9,15 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 
-from line import Line, line, until
+from journal_rows import kill, put_off
+from line import Line, line, two_stages, until
 from pgbaton import insights, operate
 from pgbaton.errors import ConfigError, DatabaseError, Refused
 from pgbaton.insights import JobFilter
+from pgbaton.install.attach import attach
+from pgbaton.model import OPEN
+from pgbaton.table import JobTable, table_of
 from pgbaton.worker.store import Store
-from pgbaton.table import JobTable
 from stage_server import Call, Say, StageServer, work
 
 
@@ -38,28 +41,15 @@ class Desk:
             )
         )
         stage = {"made": "cut", "cut": "glue"}[step]
-        async with self.conn.transaction():
-            await self.conn.execute(
-                "UPDATE pgbaton.dispatches SET state = 'running', attempt = 5, failures = 4 "
-                "WHERE job_key = $1 AND stage = $2",
-                job,
-                stage,
-            )
-            await self.conn.execute(
-                "INSERT INTO pgbaton.attempts (dispatch_id, attempt, worker, error, http_status) "
-                "SELECT id, attempt, 'w', $2, 500 FROM pgbaton.dispatches WHERE job_key = $1",
-                job,
-                error,
-            )
-        await self.craft.put(job, stage, "failed")
-        assert (stage, "dead") in await self.craft.states(job)
+        await kill(self.conn, job, stage, error=error)
+        assert await self.craft.states(job) == [(stage, "dead")]
         return job
 
 
 @asynccontextmanager
 async def desk(dsn: str, *behave: object, **changes: object) -> AsyncIterator[Desk]:
     async with line(dsn, *behave, **changes) as craft, craft.db.acquire() as conn:
-        yield Desk(craft, conn, await insights.table_of(conn, None))
+        yield Desk(craft, conn, await table_of(conn, None))
 
 
 # -- retry -----------------------------------------------------------------------------------------------
@@ -83,9 +73,7 @@ async def test_a_dead_job_gets_another_life_and_the_audit_names_who_gave_it(data
 async def test_a_job_that_waits_for_a_retry_is_due_now(database: str) -> None:
     async with desk(database) as d:
         job = await d.craft.add()
-        await d.conn.execute(
-            "UPDATE pgbaton.dispatches SET state = 'retryable', available_at = now() + interval '1 hour'"
-        )
+        await put_off(d.conn, job)
         assert (await operate.retry(d.conn, d.table, [job], who="mina")).jobs == (job,)
         async with d.craft.worker():
             await d.craft.until_row(job, "glue", "done")
@@ -139,8 +127,7 @@ async def test_many_jobs_are_cancelled_in_bounded_batches(database: str, monkeyp
             "UPDATE jobs SET tenant_id = 'other' WHERE job_id = (SELECT min(job_id::text)::uuid FROM jobs)"
         )
         await d.conn.execute(
-            "UPDATE pgbaton.dispatches SET tenant = 'other' "
-            "WHERE job_key = (SELECT min(job_key) FROM pgbaton.dispatches)"
+            "UPDATE pgbaton.due SET tenant = 'other' WHERE job_key = (SELECT min(job_key) FROM pgbaton.due)"
         )
         wanted = JobFilter("craft", tenant="acme")
         assert await operate.count_matching(d.conn, wanted, "cancel") == 34
@@ -257,7 +244,8 @@ async def test_a_forced_rerun_of_a_claimed_job_whose_row_has_not_moved_dispatche
     async with desk(database) as d:
         job = await d.craft.add()
         store = Store(d.craft.db, d.table, ["cut"])
-        await store.claim(await store.register("w", 1, 60), 1)
+        worker, _ = await store.take_lease(None, "w", 1, 60, ())
+        await store.turn(worker, 1)
         assert (await operate.rerun(d.conn, d.table, job, "cut", who="m", force=True)).count == 1
         assert await d.craft.states(job) == [("cut", "cancelled"), ("cut", "available")]
 
@@ -291,6 +279,30 @@ async def test_a_row_that_somebody_holds_is_refused_as_busy(database: str) -> No
             with pytest.raises(Refused) as refused:
                 await operate.rerun(d.conn, d.table, job, "cut", who="m")
         assert refused.value.code == "busy"
+
+
+async def test_jobs_of_a_stage_that_left_the_pipeline_are_seen_and_freed(database: str) -> None:
+    async with desk(database) as d:
+        waits, stops = await d.craft.add("cut"), await d.craft.add("cut")
+        renamed = two_stages(d.craft.server.base_url)
+        stages = [renamed.stages[0], renamed.stages[1].model_copy(update={"step": "paste"})]
+        await attach(d.conn, renamed.model_copy(update={"stages": tuple(stages)}))
+        listed = await insights.list_jobs(d.conn, JobFilter("craft", stage="glue", states=OPEN))
+        assert {j.job_key for j in listed.jobs} == {waits, stops}
+        said = await insights.explain(d.conn, d.table, waits)
+        assert said is not None
+        assert said.code == "stage_unrouted"
+        assert (await operate.rerun(d.conn, d.table, waits, "paste", who="m")).count == 1
+        assert await d.craft.states(waits) == [("glue", "cancelled"), ("paste", "available")]
+        assert (await operate.cancel(d.conn, d.table, [stops], who="m")).jobs == (stops,)
+        assert await d.craft.row(stops) == ("glue", "cancelled")
+
+
+async def test_a_row_that_was_marked_running_by_hand_is_rerun_without_force(database: str) -> None:
+    async with desk(database) as d:
+        job = await d.craft.add("glue", "running")
+        assert (await operate.rerun(d.conn, d.table, job, "glue", who="m")).count == 1
+        assert await d.craft.states(job) == [("glue", "available")]
 
 
 # -- pause -----------------------------------------------------------------------------------------------
@@ -330,21 +342,17 @@ async def test_a_paused_tenants_jobs_wait_while_others_go_on(database: str) -> N
         assert [(a, n) for _, a, n in await d.audited()] == [("resume", 0), ("pause", 0)]
 
 
-async def test_a_claim_meets_a_paused_tenants_dispatch_only_once(database: str) -> None:
+async def test_a_worker_parks_a_paused_tenants_duties_that_the_pause_left(database: str) -> None:
     async with desk(database) as d:
         await d.conn.execute("INSERT INTO pgbaton.paused_tenants (pipeline, tenant) VALUES ('craft', 'acme')")
         await d.craft.add_many(300)
         await d.conn.execute("INSERT INTO jobs (tenant_id, current_step, status) VALUES ('b', 'made', 'done')")
-        store = Store(d.craft.db, d.table, ["cut"])
-        worker = await store.register("w", 4, 60)
-        assert [c.row.tenant for c in await store.claim(worker, 4) if c.row] == ["b"]
-        assert (
-            await d.conn.fetchval("SELECT count(*) FROM pgbaton.dispatches WHERE available_at = pgbaton.parked()")
-            == 300
-        )
-        assert await store.claim(worker, 4) == []
-        due, _ = await store.next_due()
-        assert due is None, "what is parked is not waited for"
+        parked = "SELECT count(*) = 300 FROM pgbaton.calls WHERE due_at = pgbaton.parked()"
+        async with d.craft.worker(capacity=4):
+            await until(lambda: d.conn.fetchval(parked), "all of them are parked")
+            glued = "SELECT count(*) = 1 FROM jobs WHERE (tenant_id, current_step, status) = ('b', 'glue', 'done')"
+            await until(lambda: d.conn.fetchval(glued), "the other tenant's job is done")
+        assert await Store(d.craft.db, d.table, ["cut"]).next_due() is None, "what is parked is not waited for"
 
 
 async def test_a_resume_that_was_broken_off_is_finished_by_a_worker(database: str) -> None:
@@ -378,7 +386,7 @@ async def test_nothing_stays_parked_when_a_tenant_is_paused_and_resumed_under_lo
 async def test_a_pipeline_without_tenants_says_so(database: str) -> None:
     async with line(database, tenant=None) as craft, craft.db.acquire() as conn:
         with pytest.raises(ConfigError, match="has no tenants"):
-            await operate.pause_tenant(conn, await insights.table_of(conn, None), "acme", who="m")
+            await operate.pause_tenant(conn, await table_of(conn, None), "acme", who="m")
 
 
 async def test_hostile_names_are_stored_as_they_are_or_without_what_cannot_be(database: str) -> None:

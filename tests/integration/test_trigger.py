@@ -1,4 +1,5 @@
-"""What the trigger does inside the user's own transaction: settle, create, publish, and never stand in the way."""
+"""What the trigger does in the user's own transaction: one INSERT or none, a signal, an event; and nothing that stands in
+the way."""
 
 from __future__ import annotations
 
@@ -14,188 +15,274 @@ import asyncpg
 import pytest
 
 from line import Ear, attached, line, two_stages, until
-from pgbaton import Pipeline, Stage, insights
+from pgbaton import Pipeline, Stage
+from pgbaton.table import read_table
+from pgbaton.worker.store import Store
 from stage_server import Call, Say, StageServer
+from store_bench import LEVELS, WAYS, bench
 
-OPEN = ("available", "running", "retryable")
 INSERT = "INSERT INTO jobs (current_step, status) VALUES ($1, $2) RETURNING job_id"
 MOVE = "UPDATE jobs SET current_step = $2, status = $3 WHERE job_id = $1"
 
 
-async def open_dispatch(db: asyncpg.Pool, state: str, failures: int = 0) -> tuple[uuid.UUID, int]:
-    """A job at (made, done) with its dispatch to ``cut`` in ``state``; the job's key and the dispatch's id."""
-    job = await db.fetchval(INSERT, "made", "done")
-    found = await db.fetchval("UPDATE pgbaton.dispatches SET failures = $1 RETURNING id", failures)
-    if state == "available":
-        return job, found
-    worker = await db.fetchval(
-        "INSERT INTO pgbaton.workers (pipeline, name, capacity, expires_at) "
-        "VALUES ('craft', 'me', 1, clock_timestamp() + interval '1 hour') RETURNING id"
+async def left(db: asyncpg.Pool) -> list[tuple[str, str | None, str | None]]:
+    """The duties and looks (stage '') that were left since the last question: stage, step and status; taken away."""
+    rows = await db.fetch(
+        "WITH d AS (DELETE FROM pgbaton.due RETURNING *) SELECT stage, step, status FROM d ORDER BY id"
     )
-    claimed = await db.fetch("SELECT id FROM pgbaton.claim('craft', $1, '{cut}', 1)", worker)
-    assert [c["id"] for c in claimed] == [found]
-    if state == "retryable":
-        await db.execute(
-            "UPDATE pgbaton.dispatches SET state = 'retryable', worker = NULL, "
-            "available_at = clock_timestamp() + interval '1 hour'"
-        )
-    return job, found
-
-
-async def in_each_open_state(db: asyncpg.Pool, failures: int = 0) -> AsyncIterator[tuple[str, uuid.UUID, int]]:
-    """As :func:`open_dispatch`, one state after the other, each time with nothing else in the tables."""
-    for state in OPEN:
-        yield state, *await open_dispatch(db, state, failures)
-        await db.execute("TRUNCATE jobs, pgbaton.dispatches, pgbaton.attempts, pgbaton.workers")
-
-
-async def dispatch(db: asyncpg.Pool, dispatch_id: int) -> dict[str, Any]:
-    return dict(await db.fetchrow("SELECT * FROM pgbaton.dispatches WHERE id = $1", dispatch_id))
+    return [tuple(row) for row in rows]
 
 
 async def states(db: asyncpg.Pool) -> list[tuple[str, str]]:
     return [tuple(r) for r in await db.fetch("SELECT stage, state FROM pgbaton.dispatches ORDER BY id")]
 
 
-async def attempt(db: asyncpg.Pool) -> tuple[str | None, bool] | None:
-    """The only attempt's outcome, and whether it is finished."""
-    row = await db.fetchrow("SELECT outcome, finished_at IS NOT NULL AS ended FROM pgbaton.attempts")
-    return tuple(row) if row else None
+# -- the table: what a change leaves ----------------------------------------------------------------
+
+# The line is made → cut → glue. From where a dispatch may be open (the entry of a stage, or in its hands) every way but the
+# beginning of that stage leaves something: a duty where a stage follows, else a look.
+LEAVES = """
+from          | to            | leaves
+-             | made done     | cut
+-             | cut done      | glue
+-             | glue done     |
+-             | made running  |
+-             | made DONE     |
+-             | cut running   |
+-             | cut failed    |
+-             | NULL done     |
+-             | made NULL     |
+-             | NULL NULL     |
+made done     | cut running   |
+made done     | cut done      | glue
+made done     | cut failed    | look
+made done     | cut waiting   | look
+made done     | cut NULL      | look
+made done     | made running  | look
+made done     | made failed   | look
+made done     | glue running  | look
+made done     | glue failed   | look
+made done     | glue done     | look
+made done     | archived done | look
+made done     | Made done     | look
+made done     | NULL done     | look
+made done     | NULL NULL     | look
+cut running   | cut done      | glue
+cut running   | cut failed    | look
+cut running   | cut waiting   | look
+cut running   | made done     | cut
+cut running   | glue running  | look
+cut running   | archived done | look
+cut running   | NULL NULL     | look
+cut failed    | cut running   |
+cut failed    | cut done      | glue
+cut failed    | made done     | cut
+cut failed    | archived done | look
+cut done      | glue running  |
+cut done      | cut running   | look
+cut done      | cut failed    | look
+cut done      | made done     | cut
+cut done      | glue done     | look
+cut done      | archived done | look
+glue running  | glue done     | look
+glue running  | glue failed   | look
+glue running  | cut done      | glue
+glue failed   | glue running  |
+glue failed   | glue done     | look
+glue done     | archived done |
+glue done     | glue running  |
+glue done     | cut done      | glue
+made running  | made done     | cut
+made running  | made failed   |
+draft running | draft done    |
+draft done    | cut running   |
+NULL NULL     | made done     | cut
+cut waiting   | cut done      | glue
+cut waiting   | glue running  |
+"""
 
 
-# -- the table: what becomes of an open dispatch --------------------------------------------------
+def changes() -> list[Any]:
+    head, *lines = (tuple(cell.strip() for cell in line.split("|")) for line in LEAVES.strip().splitlines())
+    assert head == ("from", "to", "leaves")
+
+    def at(cell: str) -> tuple[str | None, ...] | None:
+        return None if cell == "-" else tuple(None if word == "NULL" else word for word in cell.split())
+
+    return [pytest.param(at(a), at(b), leaves, id=f"{a} to {b}") for a, b, leaves in lines]
 
 
-@pytest.mark.parametrize(
-    ("at", "becomes", "outcome"),
-    [
-        (("cut", "done"), "completed", "completed"),
-        (("cut", "failed"), "retryable", "failed"),
-        (("cut", "waiting"), "cancelled", "superseded"),
-        (("cut", None), "cancelled", "superseded"),
-        (("made", "running"), "cancelled", "superseded"),
-        (("made", "failed"), "cancelled", "superseded"),
-        (("glue", "running"), "cancelled", "superseded"),
-        (("glue", "failed"), "cancelled", "superseded"),
-        (("glue", "done"), "cancelled", "superseded"),
-        (("archived", "done"), "cancelled", "superseded"),
-        (("Cut", "done"), "cancelled", "superseded"),
-        ((None, "done"), "cancelled", "superseded"),
-        ((None, None), "cancelled", "superseded"),
-    ],
-)
-async def test_a_row_that_moves_on_settles_the_open_dispatch(
-    database: str, at: tuple[str | None, str | None], becomes: str, outcome: str
+@pytest.mark.parametrize("isolation", LEVELS)
+async def test_a_change_leaves_a_duty_a_look_or_nothing_as_the_table_says(database: str, isolation: str) -> None:
+    async with attached(database) as db, db.acquire() as conn:
+        for case in changes():
+            source, target, leaves = case.values
+            if source is not None:
+                job = await db.fetchval(INSERT, *source)
+                await left(db)
+            async with conn.transaction(isolation=isolation):
+                if source is None:
+                    job = await conn.fetchval(INSERT, *target)
+                else:
+                    await conn.execute(MOVE, job, *target)
+            rows = await db.fetch("SELECT job_key, pipeline, tenant FROM pgbaton.due")
+            assert [tuple(row) for row in rows] == [(str(job), "craft", "acme")] * bool(leaves), case.id
+            assert await left(db) == [("" if leaves == "look" else leaves, *target)] * bool(leaves), case.id
+
+
+STATES_OF_A_CALL = ["", "held", "left", "waiting", "parked", "dead"]
+
+
+@pytest.mark.parametrize("isolation", LEVELS)
+@pytest.mark.parametrize("standing", STATES_OF_A_CALL)
+async def test_a_writer_changes_and_locks_no_row_of_the_engines_and_reads_none(
+    database: str, standing: str, isolation: str
 ) -> None:
+    """Whatever call the job is in: the only thing that is done to the engine's tables is one INSERT into due."""
+    async with bench(database) as b:
+        job = await b.job_in(standing)
+        ways = [w for w in WAYS if w != "TRUNCATE jobs"]
+        for way in ways:
+            before = await b.engine_rows()
+            duties = await b.db.fetchval("SELECT count(*) FROM pgbaton.due")
+            async with b.db.acquire() as conn:
+                transaction = conn.transaction(isolation=isolation)
+                await transaction.start()
+                await conn.execute(way.replace("$1", f"'{job}'"))
+                touched = await conn.fetch(
+                    "SELECT DISTINCT c.relname, l.mode FROM pg_locks l JOIN pg_class c ON c.oid = l.relation "
+                    " WHERE l.pid = pg_backend_pid() AND c.relnamespace = 'pgbaton'::regnamespace"
+                )
+                assert {tuple(r) for r in touched} <= {
+                    ("due", "RowExclusiveLock"),
+                    ("due_of_stage", "RowExclusiveLock"),
+                    ("due_of_job", "RowExclusiveLock"),
+                    ("due_id_seq", "RowExclusiveLock"),
+                    ("due_id_seq", "AccessShareLock"),
+                }, way
+                left_now = await conn.fetchval("SELECT count(*) FROM pgbaton.due")
+                assert left_now - duties in (0, 1), way
+                async with b.db.acquire() as other, other.transaction():
+                    for table in ("due", "calls", "history", "workers", "stages", "pipelines", "paused_tenants"):
+                        await other.execute(f"SELECT FROM pgbaton.{table} FOR UPDATE NOWAIT")
+                await transaction.rollback()
+            assert await b.engine_rows() == before, way
+
+
+@pytest.mark.parametrize("isolation", LEVELS)
+async def test_a_writer_neither_waits_for_a_claim_nor_is_aborted_by_it(database: str, isolation: str) -> None:
+    """A turn, a settlement and a claim of what waits are under way and hold their locks; the writer took its snapshot before
+    they began."""
+    async with bench(database) as b:
+        fresh, held, waiting = await b.job_in(""), await b.job_in("held"), await b.job_in("waiting")
+        await b.add_duty(fresh)
+        async with b.db.acquire() as writer, b.db.acquire() as busy, writer.transaction(isolation=isolation):
+            await writer.fetchval("SELECT count(*) FROM jobs")
+            working = busy.transaction()
+            await working.start()
+            worker = Store(busy, b.table, b.store.steps)
+            assert (await worker.turn(b.worker, 9)).claimed
+            assert (await worker.claim_waiting(b.worker, 9)).claimed
+            await b.settle_with(worker, held, 500)
+            async with asyncio.timeout(5):
+                for job in (fresh, held, waiting):
+                    for at in (("cut", "running"), ("made", "done"), ("cut", "done")):
+                        await writer.execute(MOVE, uuid.UUID(job), *at)
+            await working.rollback()
+        left_by = await b.db.fetchval("SELECT count(*) FROM pgbaton.due WHERE stage = 'glue'")
+        assert left_by == 3
+
+
+@pytest.mark.parametrize("isolation", LEVELS)
+async def test_writers_on_neighbouring_rows_never_abort_one_another(database: str, isolation: str) -> None:
+    """What they share is pages of the engine's indexes."""
     async with attached(database) as db:
-        async for state, job, found in in_each_open_state(db):
-            before = await dispatch(db, found)
-            await db.execute(MOVE, job, *at)
-            now = await dispatch(db, found)
-            assert (now["stage"], now["state"]) == ("cut", becomes), state
-            assert (now["worker"], now["deadline"]) == (None, None)
-            assert (now["settled_at"] is None) == (becomes == "retryable")
-            assert now["failures"] == (1 if outcome == "failed" else 0)
-            assert now["attempt"] == before["attempt"]
-            assert await attempt(db) == (None if state == "available" else (outcome, True))
-            assert await states(db) == [("cut", becomes)] + [("glue", "available")] * (at == ("cut", "done"))
+        # What a transaction reads and writes of jobs itself must not conflict: rows are found by the primary key, and an
+        # update finds room on its page, so that no index of the user's is written.
+        await db.execute("ALTER TABLE jobs SET (fillfactor = 10)")
+        jobs = [await db.fetchval(INSERT, "draft", "done") for _ in range(8)]
+
+        async def write(job: uuid.UUID) -> None:
+            async with db.acquire() as conn:
+                await conn.execute("SET enable_seqscan = off")
+                for at in (("made", "done"), ("cut", "running"), ("cut", "done"), ("glue", "done")) * 10:
+                    async with conn.transaction(isolation=isolation):
+                        await conn.execute(MOVE, job, *at)
+
+        await asyncio.gather(*map(write, jobs))
+        assert await db.fetchval("SELECT count(*) FROM pgbaton.due") == 8 * 30
 
 
-async def test_a_stage_that_begins_leaves_its_dispatch_as_it_is(database: str) -> None:
+async def test_a_serializable_writer_leaves_no_mark_on_a_table_of_the_engines(database: str) -> None:
+    """Only what one transaction reads and another writes can abort either."""
     async with attached(database) as db:
-        async for state, job, found in in_each_open_state(db):
-            before = await dispatch(db, found)
-            await db.execute(MOVE, job, "cut", "running")
-            assert await dispatch(db, found) == before
-            assert await states(db) == [("cut", state)]
-            assert await attempt(db) == (None if state == "available" else (None, False))
+        job = await db.fetchval(INSERT, "made", "done")
+        async with db.acquire() as conn, conn.transaction(isolation="serializable"):
+            for status in ("running", "failed", "done"):
+                await conn.execute("UPDATE jobs SET current_step = 'cut', status = $1", status)
+            await conn.execute("INSERT INTO jobs (current_step, status) VALUES ('made', 'done')")
+            await conn.execute("DELETE FROM jobs WHERE job_id = $1", job)
+            read = await conn.fetch(
+                "SELECT DISTINCT c.relnamespace::regnamespace::text AS schema, c.relname AS name"
+                "  FROM pg_locks l JOIN pg_class c ON c.oid = l.relation"
+                " WHERE l.mode = 'SIReadLock' AND l.pid = pg_backend_pid()"
+            )
+        assert "jobs" in [r["name"] for r in read]  # so the question was asked in the right way
+        assert [r["name"] for r in read if r["schema"] == "pgbaton"] == []
 
 
-async def test_a_row_that_is_rewound_keeps_its_dispatch_and_gets_no_second_one(database: str) -> None:
-    async with attached(database) as db:
-        async for state, job, found in in_each_open_state(db):
-            before = await dispatch(db, found)
-            await db.execute(MOVE, job, "cut", "running")
-            await db.execute(MOVE, job, "made", "done")
-            assert await dispatch(db, found) == before
-            assert await states(db) == [("cut", state)]
+async def test_a_job_that_is_gone_leaves_nothing_and_its_duty_is_found_to_be_void(database: str) -> None:
+    async with bench(database) as b:
+        for statement in ("DELETE FROM jobs", "TRUNCATE jobs", "DELETE FROM ONLY jobs"):
+            job = await b.add()
+            before = await b.engine_rows()
+            await b.db.execute(statement)
+            assert await b.engine_rows() == before
+            await b.resolve(await b.store.turn(b.worker, 9))
+            assert await b.states(job) == [("cut", "cancelled")]
 
 
-async def test_a_failure_of_the_last_attempt_is_the_end(database: str) -> None:
-    async with attached(database, two_stages(cut_attempts=3)) as db:
-        async for state, job, found in in_each_open_state(db, failures=2):
-            await db.execute(MOVE, job, "cut", "failed")
-            now = await dispatch(db, found)
-            assert (now["state"], now["failures"]) == ("dead", 3), state
-            assert now["settled_at"] is not None
+# -- quiet: the engine's own writes -----------------------------------------------------------------
 
 
-async def test_a_failure_is_due_again_after_a_backoff_that_the_database_chose(database: str) -> None:
-    async with attached(database, two_stages(cut_attempts=9)) as db:
-        job, found = await open_dispatch(db, "running", failures=5)
-        await db.execute(MOVE, job, "cut", "failed")
-        pause = await db.fetchval(
-            "SELECT extract(epoch FROM available_at - clock_timestamp()) FROM pgbaton.dispatches WHERE id = $1", found
-        )
-        assert -1 < pause <= 32
+async def test_a_rewind_of_the_engines_is_silent_for_its_own_keys_and_no_others(database: str) -> None:
+    async with attached(database) as db, db.acquire() as conn, Ear.on(database, "job_state_changed") as ear:
+        ours, other = await db.fetchval(INSERT, "cut", "failed"), await db.fetchval(INSERT, "cut", "failed")
+        await ear.heard()
+        async with conn.transaction():
+            await conn.execute("SELECT set_config('pgbaton.quiet', $1, true)", json.dumps({"craft": [str(ours)]}))
+            await conn.execute("UPDATE jobs SET current_step = 'made', status = 'done'")
+        assert [r["job_key"] for r in await db.fetch("SELECT job_key FROM pgbaton.due")] == [str(other)]
+        assert len(await ear.events()) == 2, "what is published is every change"
+        await left(db)
+        await conn.execute(MOVE, ours, "cut", "failed")
+        assert await left(db) == [("", "cut", "failed")], "the setting ends with its transaction"
 
 
-async def test_the_backoff_doubles_up_to_five_minutes_with_full_jitter(database: str) -> None:
-    async with attached(database) as db:
-        rows = await db.fetch(
-            "SELECT n, max(s) AS most, min(s) AS least FROM generate_series(1, 40) AS n "
-            "CROSS JOIN LATERAL (SELECT extract(epoch FROM pgbaton.backoff(n + 0 * i))::float8 AS s "
-            "                      FROM generate_series(1, 200) AS i) AS tried GROUP BY n ORDER BY n"
-        )
-        for row in rows:
-            whole = min(300, 2 ** (row["n"] - 1))
-            assert 0.8 * whole < row["most"] <= whole
-            assert 0 <= row["least"] < 0.2 * whole
-
-
-async def test_a_failure_after_an_early_rewind_still_counts(database: str) -> None:
-    async with attached(database, two_stages(cut_attempts=2)) as db:
-        job, found = await open_dispatch(db, "available")
-        for failures, state in ((1, "retryable"), (2, "dead")):
-            await db.execute(MOVE, job, "made", "done")
-            await db.execute(MOVE, job, "cut", "failed")
-            now = await dispatch(db, found)
-            assert (now["failures"], now["state"]) == (failures, state)
-
-
-async def test_a_settled_dispatch_is_never_touched_again(database: str) -> None:
-    async with attached(database) as db:
-        job, found = await open_dispatch(db, "running")
-        await db.execute(MOVE, job, "cut", "done")
-        settled = await dispatch(db, found)
-        for at in (("cut", "failed"), ("cut", "running"), ("archived", "done")):
-            await db.execute(MOVE, job, *at)
-        assert await dispatch(db, found) == settled
+async def test_a_users_trigger_that_moves_other_rows_in_the_engines_statement_leaves_their_duties(
+    database: str,
+) -> None:
+    async with bench(database) as b:
+        await b.db.execute("""
+            CREATE FUNCTION follow() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN UPDATE jobs SET current_step = 'made', status = 'done' WHERE note = NEW.job_id::text;
+               RETURN NULL; END $$;
+            CREATE TRIGGER zz_after_jobs AFTER UPDATE ON jobs FOR EACH ROW WHEN (NEW.current_step = 'made' AND
+                NEW.note IS NULL) EXECUTE FUNCTION follow();
+        """)
+        job = await b.job_in("held")
+        await b.put(job, "cut", "running")
+        follower = await b.add("draft", "done")
+        await b.db.execute("UPDATE jobs SET note = $1 WHERE job_id = $2::text::uuid", job, follower)
+        await b.settle_with(b.store, job, 500)
+        assert await b.row(job) == ("made", "done")
+        assert [r["job_key"] for r in await b.db.fetch("SELECT job_key FROM pgbaton.due")] == [follower]
 
 
 # -- which statements it sees ---------------------------------------------------------------------
 
 
-async def test_a_row_inserted_in_a_routed_state_gets_one_dispatch(database: str) -> None:
-    async with attached(database) as db:
-        for at, created in [
-            (("made", "done"), [("cut", "available")]),
-            (("cut", "done"), [("glue", "available")]),
-            (("glue", "done"), []),
-            (("made", "running"), []),
-            (("made", "DONE"), []),
-            ((None, "done"), []),
-            (("made", None), []),
-            ((None, None), []),
-        ]:
-            job = await db.fetchval(INSERT, *at)
-            assert await states(db) == created
-            keys = await db.fetch("SELECT job_key, tenant, attempt, failures FROM pgbaton.dispatches")
-            assert [tuple(k) for k in keys] == [(str(job), "acme", 0, 0)] * len(created)
-            await db.execute("TRUNCATE pgbaton.dispatches, pgbaton.attempts")
-
-
-async def test_many_rows_in_one_statement_get_one_dispatch_each(database: str) -> None:
+async def test_many_rows_in_one_statement_leave_one_duty_each(database: str) -> None:
     async with attached(database) as db:
         await db.execute("INSERT INTO jobs (current_step, status) SELECT 'made', 'done' FROM generate_series(1, 500)")
         await db.execute("UPDATE jobs SET current_step = 'cut'")
@@ -221,56 +308,33 @@ async def test_rows_that_are_copied_in_are_seen(database: str) -> None:
 )
 async def test_what_changes_neither_step_nor_status_is_no_event(database: str, statement: str) -> None:
     async with attached(database) as db, Ear.on(database, "job_state_changed", "pgbaton_wake") as ear:
-        async for state, _, found in in_each_open_state(db):
+        for at in (("made", "done"), ("cut", "running"), ("draft", None)):
+            await db.execute("DELETE FROM jobs")
+            await db.fetchval(INSERT, *at)
+            await left(db)
             await ear.heard()
-            before = await db.fetch("SELECT d.*, d.xmin FROM pgbaton.dispatches d")
-            await db.execute(statement)
-            assert await db.fetch("SELECT d.*, d.xmin FROM pgbaton.dispatches d") == before
-            assert await ear.heard() == [], state
-            assert found == before[0]["id"]
+            await db.execute(statement.replace("'made'", "current_step").replace("'done'", "status"))
+            assert await left(db) == [], at
+            assert await ear.heard() == [], at
 
 
-@pytest.mark.parametrize(
-    "statement",
-    ["DELETE FROM jobs", "TRUNCATE jobs", "TRUNCATE jobs RESTART IDENTITY CASCADE", "DELETE FROM ONLY jobs"],
-)
-async def test_a_job_that_is_gone_cancels_its_dispatch(database: str, statement: str) -> None:
-    async with attached(database) as db:
-        async for state, _, found in in_each_open_state(db):
-            await db.execute(statement)
-            now = await dispatch(db, found)
-            assert (now["state"], now["worker"], now["deadline"]) == ("cancelled", None, None)
-            assert now["settled_at"] is not None
-            assert await attempt(db) == (None if state == "available" else ("superseded", True))
+async def test_a_job_that_gets_another_key_leaves_the_duty_of_its_new_key(database: str) -> None:
+    async with bench(database) as b:
+        old = await b.add()
+        new = str(await b.db.fetchval("UPDATE jobs SET job_id = gen_random_uuid() RETURNING job_id"))
+        await b.resolve(await b.store.turn(b.worker, 9))
+        assert await b.states(old) == [("cut", "cancelled")]
+        assert await b.states(new) == [("cut", "running")]
 
 
-async def test_a_truncate_leaves_other_pipelines_alone(database: str) -> None:
-    other = two_stages(name="other", table="public.others")
-    ddl = "CREATE TABLE others (LIKE jobs INCLUDING ALL)"
-    async with attached(database, other, ddl) as db, attached(database):
-        await db.execute("INSERT INTO others (current_step, status) VALUES ('made', 'done')")
-        await db.execute("INSERT INTO jobs (current_step, status) VALUES ('made', 'done')")
-        await db.execute("TRUNCATE jobs")
-        found = await db.fetch("SELECT pipeline, state FROM pgbaton.dispatches ORDER BY id")
-        assert [tuple(f) for f in found] == [("other", "available"), ("craft", "cancelled")]
-
-
-async def test_a_changed_key_cancels_the_old_jobs_dispatch_and_makes_the_new_jobs_own(database: str) -> None:
-    async with attached(database) as db:
-        async for state, _, found in in_each_open_state(db):
-            new = await db.fetchval("UPDATE jobs SET job_id = gen_random_uuid() RETURNING job_id")
-            assert (await dispatch(db, found))["state"] == "cancelled", state
-            assert await states(db) == [("cut", "cancelled"), ("cut", "available")]
-            assert await db.fetchval("SELECT job_key FROM pgbaton.dispatches WHERE id > $1", found) == str(new)
-
-
-async def test_a_job_that_comes_back_under_its_old_key_is_a_new_duty(database: str) -> None:
-    async with attached(database) as db:
-        job, _ = await open_dispatch(db, "running")
-        async with db.acquire() as conn, conn.transaction():
+async def test_a_job_that_comes_back_under_its_old_key_leaves_a_new_duty(database: str) -> None:
+    async with attached(database) as db, db.acquire() as conn:
+        job = await db.fetchval(INSERT, "made", "done")
+        assert await left(db) == [("cut", "made", "done")]
+        async with conn.transaction():
             await conn.execute("DELETE FROM jobs")
             await conn.execute("INSERT INTO jobs (job_id, current_step, status) VALUES ($1, 'made', 'done')", job)
-        assert await states(db) == [("cut", "cancelled"), ("cut", "available")]
+        assert await left(db) == [("cut", "made", "done")]
 
 
 async def test_both_halves_of_an_upsert_are_seen(database: str) -> None:
@@ -281,10 +345,10 @@ async def test_both_halves_of_an_upsert_are_seen(database: str) -> None:
     async with attached(database) as db:
         job = uuid.uuid4()
         await db.execute(upsert, job, "made", "done")
-        assert await states(db) == [("cut", "available")]
+        assert await left(db) == [("cut", "made", "done")]
         await db.execute(upsert, job, "cut", "done")
         await db.execute(upsert, job, "cut", "done")
-        assert await states(db) == [("cut", "completed"), ("glue", "available")]
+        assert await left(db) == [("glue", "cut", "done")]
 
 
 async def test_a_merge_is_seen(database: str) -> None:
@@ -294,9 +358,10 @@ async def test_a_merge_is_seen(database: str) -> None:
         await db.fetchval(INSERT, "made", "done")
         await db.execute(
             "MERGE INTO jobs AS j USING (SELECT 'cut' AS step) AS s ON true "
-            "WHEN MATCHED THEN UPDATE SET current_step = s.step"
+            "WHEN MATCHED THEN UPDATE SET current_step = s.step "
+            "WHEN NOT MATCHED THEN INSERT (current_step, status) VALUES ('made', 'done')"
         )
-        assert await states(db) == [("cut", "completed"), ("glue", "available")]
+        assert await left(db) == [("cut", "made", "done"), ("glue", "cut", "done")]
 
 
 async def test_what_a_before_trigger_makes_of_the_row_is_what_counts(database: str) -> None:
@@ -309,9 +374,9 @@ async def test_what_a_before_trigger_makes_of_the_row_is_what_counts(database: s
         """)
         await db.fetchval(INSERT, "made", "done")
         await db.execute("UPDATE jobs SET status = 'broken', note = 'never mind'")
-        assert await states(db) == [("cut", "available")]
+        assert await left(db) == [("cut", "made", "done")]
         await db.execute("UPDATE jobs SET note = 'finish'")
-        assert await states(db) == [("cut", "completed"), ("glue", "available")]
+        assert await left(db) == [("glue", "cut", "done")]
 
 
 async def test_a_users_own_after_trigger_that_moves_the_row_on_is_followed(database: str) -> None:
@@ -323,84 +388,57 @@ async def test_a_users_own_after_trigger_that_moves_the_row_on_is_followed(datab
             CREATE TRIGGER zz_after_jobs AFTER INSERT ON jobs FOR EACH ROW EXECUTE FUNCTION skip();
         """)
         await db.fetchval(INSERT, "made", "done")
-        assert await states(db) == [("cut", "completed"), ("glue", "available")]
+        assert await left(db) == [("cut", "made", "done"), ("glue", "cut", "done")]
 
 
 # -- the transaction ------------------------------------------------------------------------------
 
 
-async def test_a_transaction_that_is_rolled_back_leaves_nothing(database: str) -> None:
+@pytest.mark.parametrize("isolation", LEVELS)
+async def test_a_transaction_that_is_rolled_back_leaves_nothing(database: str, isolation: str) -> None:
     async with attached(database) as db, Ear.on(database, "job_state_changed") as ear:
-        job, found = await open_dispatch(db, "running")
-        before = await dispatch(db, found)
+        job = await db.fetchval(INSERT, "draft", "done")
         await ear.heard()
         async with db.acquire() as conn:
-            transaction = conn.transaction()
+            transaction = conn.transaction(isolation=isolation)
             await transaction.start()
             await conn.execute(MOVE, job, "cut", "done")
             await conn.execute("INSERT INTO jobs (current_step, status) VALUES ('made', 'done')")
             await transaction.rollback()
-        assert await dispatch(db, found) == before
-        assert await states(db) == [("cut", "running")]
-        assert await attempt(db) == (None, False)
+        assert await left(db) == []
         assert await ear.heard() == []
 
 
-async def test_only_what_was_kept_of_a_transaction_counts(database: str) -> None:
+@pytest.mark.parametrize("isolation", LEVELS)
+async def test_only_what_was_kept_of_a_transaction_counts(database: str, isolation: str) -> None:
     async with attached(database) as db, Ear.on(database, "job_state_changed") as ear:
-        job, found = await open_dispatch(db, "running")
+        job = await db.fetchval(INSERT, "made", "done")
+        await left(db)
         await ear.heard()
-        async with db.acquire() as conn, conn.transaction():
+        async with db.acquire() as conn, conn.transaction(isolation=isolation):
             inner = conn.transaction()
             await inner.start()
             await conn.execute(MOVE, job, "archived", "done")
             await inner.rollback()
             await conn.execute(MOVE, job, "cut", "done")
-        assert (await dispatch(db, found))["state"] == "completed"
-        assert await states(db) == [("cut", "completed"), ("glue", "available")]
+        assert await left(db) == [("glue", "cut", "done")]
         assert [(e["current_step"], e["status"]) for e in await ear.events()] == [("cut", "done")]
 
 
-async def test_several_steps_in_one_transaction_leave_the_last_dispatch_open(database: str) -> None:
+async def test_several_steps_in_one_transaction_leave_a_duty_for_each_routed_state(database: str) -> None:
     async with attached(database) as db, db.acquire() as conn:
         async with conn.transaction():
             job = await conn.fetchval(INSERT, "made", "done")
             await conn.execute(MOVE, job, "cut", "running")
             await conn.execute(MOVE, job, "cut", "done")
             await conn.execute(MOVE, job, "glue", "running")
-        assert await states(db) == [("cut", "completed"), ("glue", "available")]
+        assert await left(db) == [("cut", "made", "done"), ("glue", "cut", "done")]
 
 
-async def test_nobody_sees_a_dispatch_before_the_commit_that_makes_it(database: str) -> None:
-    async with attached(database) as db, db.acquire() as conn, conn.transaction():
+async def test_no_worker_sees_a_duty_before_the_commit_that_leaves_it(database: str) -> None:
+    async with bench(database) as b, b.db.acquire() as conn, conn.transaction():
         await conn.fetchval(INSERT, "made", "done")
-        assert await states(db) == []
-
-
-async def test_a_stage_under_repeatable_read_is_not_aborted_by_a_worker_that_renews(database: str) -> None:
-    async with attached(database) as db:
-        job, found = await open_dispatch(db, "running")
-        async with db.acquire() as conn, conn.transaction(isolation="repeatable_read"):
-            await conn.execute(MOVE, job, "cut", "running")
-            await db.execute("UPDATE pgbaton.workers SET expires_at = expires_at + interval '1 s'")
-            await conn.execute(MOVE, job, "cut", "done")
-        # Written down in that commit, and applied by any worker.
-        assert (await dispatch(db, found))["state"] == "running"
-        steps = [(c["step"], c["status"]) for c in await db.fetch("SELECT * FROM pgbaton.changes ORDER BY id")]
-        assert steps == [("cut", "running"), ("cut", "done")]
-
-
-async def test_a_claim_that_is_under_way_makes_the_writer_wait_no_longer_than_its_statement(database: str) -> None:
-    async with attached(database) as db, db.acquire() as claimer:
-        job, found = await open_dispatch(db, "available")
-        claim = claimer.transaction()
-        await claim.start()
-        await claimer.execute("UPDATE pgbaton.dispatches SET attempt = 1 WHERE id = $1", found)
-        async with db.acquire() as writer:
-            await writer.execute("SET lock_timeout = '5s'")
-            await writer.execute(MOVE, job, "cut", "running")  # needs no lock on the dispatch
-            assert await writer.fetchval("SELECT status FROM jobs") == "running"
-        await claim.rollback()
+        assert (await b.store.turn(b.worker, 9)).found == 0
 
 
 # -- the event ------------------------------------------------------------------------------------
@@ -427,7 +465,7 @@ async def test_every_change_is_published_with_the_keys_and_types_of_the_contract
 
 async def test_a_deleted_job_publishes_nothing(database: str) -> None:
     async with attached(database) as db, Ear.on(database, "job_state_changed") as ear:
-        await open_dispatch(db, "available")
+        await db.fetchval(INSERT, "made", "done")
         await ear.heard()
         await db.execute("DELETE FROM jobs")
         assert await ear.heard() == []
@@ -446,14 +484,14 @@ CLOSE_THE_GATE = "SELECT pg_advisory_lock(72394502, hashtext('craft'))"
 OPEN_THE_GATE = "SELECT pg_advisory_unlock(72394502, hashtext('craft'))"
 
 
-async def test_without_a_channel_and_without_a_sleeper_nobody_is_woken(database: str) -> None:
+async def test_a_writer_without_a_channel_and_without_a_sleeping_worker_notifies_no_session(database: str) -> None:
     async with attached(database, two_stages(channel=None)) as db, Ear.on(database, "pgbaton_wake") as ear:
         await db.execute(INSERT, "made", "done")
         assert await ear.heard() == []
 
 
-async def test_who_only_waits_to_fall_asleep_is_woken_too(database: str) -> None:
-    """A writer of long ago keeps the gate from closing; whoever writes after the sleeper has asked notifies."""
+async def test_a_worker_that_only_waits_to_fall_asleep_is_woken_too(database: str) -> None:
+    """A transaction of long ago keeps the gate from closing; a writer that comes after the worker has asked notifies."""
     async with (
         attached(database, two_stages(channel=None)) as db,
         connected(database) as writer,
@@ -472,10 +510,12 @@ async def test_who_only_waits_to_fall_asleep_is_woken_too(database: str) -> None
         await long.commit()
         assert await ear.heard() == []
         await falling_asleep  # and only now it claims once more: what was written unheard is there
-        assert await db.fetchval("SELECT count(*) FROM pgbaton.dispatches WHERE job_key = $1", str(early)) == 1
+        assert await db.fetchval("SELECT count(*) FROM pgbaton.due WHERE job_key = $1", str(early)) == 1
 
 
-async def test_without_a_channel_only_what_is_due_wakes_the_sleeper_and_nothing_is_published(database: str) -> None:
+async def test_without_a_channel_only_a_duty_or_look_wakes_a_sleeping_worker_and_nothing_is_published(
+    database: str,
+) -> None:
     channels = ("job_state_changed", "pgbaton_wake")
     async with (
         attached(database, two_stages(channel=None)) as db,
@@ -531,7 +571,7 @@ async def test_an_oversized_value_never_fails_the_users_transaction(database: st
             assert await states(db) == [("cut", "available")] * routed
             await db.execute("UPDATE notes SET status = 'running'")
             await db.execute("DELETE FROM notes")
-            await db.execute("TRUNCATE pgbaton.dispatches, pgbaton.attempts")
+            await db.execute("TRUNCATE pgbaton.due")
             await ear.heard()
 
 
@@ -539,7 +579,7 @@ async def test_an_oversized_value_never_fails_the_users_transaction(database: st
 async def test_a_key_that_the_users_own_index_can_hold_never_fails_the_users_transaction(
     database: str, length: int, driven: bool
 ) -> None:
-    """Theirs holds 2,692 bytes that do not compress, and ours less: the job of such a key is left alone, by all."""
+    """Theirs holds 2,692 bytes that do not compress, and ours less: the engine leaves the job of such a key alone."""
     pipeline = two_stages(table="notes", name="a" * 48)
     ddl = "CREATE TABLE notes (job_id text PRIMARY KEY, tenant_id text, current_step text, status text)"
     async with attached(database, pipeline, ddl) as db, db.acquire() as conn:
@@ -551,13 +591,35 @@ async def test_a_key_that_the_users_own_index_can_hold_never_fails_the_users_tra
         conn.add_log_listener(hear)
         key = "".join(chr(33 + secrets.randbelow(94)) for _ in range(length))  # nothing to compress
         await conn.execute("INSERT INTO notes VALUES ($1, 'acme', 'made', 'done')", key)
-        assert await insights.reconcile(conn, await insights.table_of(conn, None), create=True) == []
+        store = Store(db, await read_table(conn, pipeline), ["cut", "glue"])
+        assert (await store.unreconciled(None, 9)).missing == ()
+        assert await store.reconcile([key]) == []
         assert [r[0] for r in await db.fetch("SELECT job_key FROM pgbaton.dispatches")] == [key] * driven
         assert [message[:27] for message in said] == ["pgbaton leaves a job alone "] * (not driven)
         conn.remove_log_listener(hear)
+        if driven:  # what fits into the index of the duties fits into the others
+            worker, _ = await store.take_lease(None, "me", 1, 60, [])
+            (claimed,) = (await store.turn(worker, 9)).claimed
+            assert claimed.job_key == key
         await conn.execute("UPDATE notes SET status = 'running'")
         await conn.execute("DELETE FROM notes")
-        assert await db.fetchval("SELECT count(*) FROM pgbaton.dispatches WHERE settled_at IS NULL") == 0
+
+
+@pytest.mark.parametrize("isolation", LEVELS)
+async def test_a_row_without_a_key_is_left_alone(database: str, isolation: str) -> None:
+    pipeline = two_stages(table="notes", key="ref")
+    ddl = "CREATE TABLE notes (id int PRIMARY KEY, ref text UNIQUE, tenant_id text, current_step text, status text)"
+    async with attached(database, pipeline, ddl) as db, Ear.on(database, "job_state_changed") as ear:
+        async with db.acquire() as conn, conn.transaction(isolation=isolation):
+            await conn.execute(
+                "INSERT INTO notes VALUES (1, NULL, 'acme', 'made', 'done'), (2, NULL, NULL, NULL, NULL)"
+            )
+            await conn.execute("UPDATE notes SET current_step = 'cut', status = 'done'")
+        assert (await left(db), await ear.heard()) == ([], [])
+        await db.execute("UPDATE notes SET ref = 'r1' WHERE id = 1")
+        assert await left(db) == [("glue", "cut", "done")]
+        await db.execute("UPDATE notes SET ref = NULL WHERE id = 1")
+        assert await left(db) == []
 
 
 # -- whose right it is ----------------------------------------------------------------------------
@@ -594,7 +656,12 @@ async def test_a_role_with_no_right_on_pgbaton_can_change_its_jobs(database: str
         await app.execute("TRUNCATE jobs")
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await app.fetch("SELECT * FROM pgbaton.dispatches")
-        assert {state for _, state in await states(db)} == {"completed", "cancelled"}
+        assert await left(db) == [
+            ("cut", "made", "done"),
+            ("glue", "cut", "done"),
+            ("glue", "cut", "done"),
+            ("cut", "made", "done"),
+        ]
 
 
 async def test_a_role_cannot_use_the_trigger_function_for_a_table_of_its_own(database: str) -> None:
@@ -608,19 +675,68 @@ async def test_a_role_cannot_use_the_trigger_function_for_a_table_of_its_own(dat
             )
 
 
-async def test_a_search_path_of_the_callers_choosing_changes_nothing(database: str) -> None:
-    async with attached(database) as db, db.acquire() as conn:
-        await conn.execute("""
-            CREATE SCHEMA evil;
-            CREATE FUNCTION evil.pg_notify(text, text) RETURNS void LANGUAGE plpgsql AS
-                $$ BEGIN RAISE EXCEPTION 'fooled'; END $$;
-            CREATE FUNCTION evil.clock_timestamp() RETURNS timestamptz LANGUAGE plpgsql AS
-                $$ BEGIN RAISE EXCEPTION 'fooled'; END $$;
-            SET search_path = evil, pg_catalog, public;
-        """)
-        await conn.execute("INSERT INTO public.jobs (current_step, status) VALUES ('made', 'done')")
-        await conn.execute("UPDATE public.jobs SET current_step = 'cut'")
-        assert await states(db) == [("cut", "completed"), ("glue", "available")]
+HOSTILE = """
+CREATE SCHEMA evil;
+CREATE DOMAIN evil.text AS pg_catalog.varchar(1);
+CREATE DOMAIN evil.timestamptz AS pg_catalog.timestamp;
+CREATE DOMAIN evil.jsonb AS pg_catalog.text;
+CREATE FUNCTION evil.fooled(anyelement, anyelement) RETURNS boolean LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION 'fooled'; END $$;
+CREATE FUNCTION evil.is(pg_catalog.text, pg_catalog.text) RETURNS boolean LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION 'fooled'; END $$;
+CREATE FUNCTION evil.is(pg_catalog.varchar, pg_catalog.varchar) RETURNS boolean LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION 'fooled'; END $$;
+CREATE FUNCTION evil.is(pg_catalog.int4, pg_catalog.int4) RETURNS boolean LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION 'fooled'; END $$;
+CREATE OPERATOR evil.= (LEFTARG = pg_catalog.text, RIGHTARG = pg_catalog.text, FUNCTION = evil.is);
+CREATE OPERATOR evil.<> (LEFTARG = pg_catalog.text, RIGHTARG = pg_catalog.text, FUNCTION = evil.is);
+CREATE OPERATOR evil.= (LEFTARG = pg_catalog.varchar, RIGHTARG = pg_catalog.varchar, FUNCTION = evil.is);
+CREATE OPERATOR evil.<> (LEFTARG = pg_catalog.varchar, RIGHTARG = pg_catalog.varchar, FUNCTION = evil.is);
+CREATE OPERATOR evil.> (LEFTARG = pg_catalog.int4, RIGHTARG = pg_catalog.int4, FUNCTION = evil.is);
+CREATE OPERATOR evil.< (LEFTARG = pg_catalog.int4, RIGHTARG = pg_catalog.int4, FUNCTION = evil.is);
+CREATE FUNCTION evil.pg_notify(pg_catalog.text, pg_catalog.text) RETURNS void LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION 'fooled'; END $$;
+CREATE FUNCTION evil.clock_timestamp() RETURNS pg_catalog.timestamptz LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION 'fooled'; END $$;
+CREATE FUNCTION evil.current_setting(pg_catalog.text, boolean) RETURNS pg_catalog.text LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION 'fooled'; END $$;
+CREATE FUNCTION evil.hashtext(pg_catalog.text) RETURNS pg_catalog.int4 LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION 'fooled'; END $$;
+CREATE FUNCTION evil.pg_notification_queue_usage() RETURNS pg_catalog.float8 LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION 'fooled'; END $$;
+CREATE FUNCTION evil.pg_try_advisory_xact_lock_shared(pg_catalog.int4, pg_catalog.int4) RETURNS boolean LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION 'fooled'; END $$;
+"""
+
+
+@pytest.mark.parametrize("channel", ["job_state_changed", None])
+async def test_a_hostile_search_path_changes_nothing(database: str, channel: str | None) -> None:
+    """An attacker's schema stands first, with operators, functions and types that have the names of Postgres' own. The
+    trigger runs with its owner's rights: nothing of the attacker's may run in it."""
+    async with (
+        attached(database, two_stages(channel=channel)) as db,
+        db.acquire() as conn,
+        connected(database) as sleeper,
+    ):
+        await sleeper.execute(CLOSE_THE_GATE)
+        await conn.execute(HOSTILE)
+        await conn.execute("SET search_path = evil, pg_catalog, public")
+        await conn.execute(
+            "INSERT INTO public.jobs (current_step, status, tenant_id) VALUES ('made', 'done', 'umbrella')"
+        )
+        for step, status in (
+            ("cut", "running"),
+            ("cut", "failed"),
+            ("cut", "running"),
+            ("cut", "done"),
+            ("aside", "x"),
+        ):
+            await conn.execute(f"UPDATE public.jobs SET current_step = '{step}', status = '{status}'")
+        await conn.execute('SET pgbaton.quiet = \'{"craft": ["x"]}\'')
+        await conn.execute("UPDATE public.jobs SET current_step = 'made', status = 'done'")
+        assert {r["tenant"] for r in await db.fetch("SELECT tenant FROM pgbaton.due")} == {"umbrella"}
+        assert [stage for stage, *_ in await left(db)] == ["cut", "", "glue", "", "cut"]
+        await conn.execute("RESET ALL")
 
 
 # -- all kinds of tables --------------------------------------------------------------------------
@@ -734,7 +850,9 @@ def _quoted(table: str) -> str:
     return ".".join(f'"{part}"' for part in table.split("."))
 
 
-async def test_a_job_that_moves_to_another_partition_keeps_exactly_one_open_dispatch(database: str) -> None:
+async def test_a_job_that_moves_to_another_partition_leaves_exactly_one_duty_that_its_row_asks_for(
+    database: str,
+) -> None:
     ddl, names, insert = KINDS["partitions"]
     pipeline = Pipeline(
         name="craft",
@@ -746,10 +864,10 @@ async def test_a_job_that_moves_to_another_partition_keeps_exactly_one_open_disp
     )
     async with attached(database, pipeline, ddl) as db:
         await db.execute(insert)
+        await db.execute("DELETE FROM pgbaton.due")
         await db.execute("UPDATE orders SET id = id + 100")
-        count = "SELECT count(*) FROM pgbaton.dispatches d WHERE state = $1 AND EXISTS (SELECT FROM orders o WHERE {})"
-        assert await db.fetchval(count.format("o.id::text = d.job_key"), "available") == 8
-        assert await db.fetchval(count.format("(o.id - 100)::text = d.job_key"), "cancelled") == 8
+        keys = [r["job_key"] for r in await db.fetch("SELECT job_key FROM pgbaton.due ORDER BY id")]
+        assert sorted(keys) == sorted(str(n + 100) for n in range(1, 9))
 
 
 async def test_two_tables_of_one_schema_each_have_a_function_of_their_own(database: str) -> None:

@@ -259,25 +259,14 @@ def test_the_words_of_the_contract_stay_as_they_are() -> None:
         "lost",
         "released",
         "superseded",
+        "refused",
     }
 
 
-def test_a_dispatch_is_read_from_a_record_with_or_without_its_row() -> None:
-    record = {
-        "id": 1,
-        "job_key": "j",
-        "stage": "cut",
-        "state": "running",
-        "attempt": 2,
-        "worker": None,
-        "present": True,
-        "tenant": None,
-        "step": "made",
-        "status": "done",
-    }
-    assert Dispatch.of(record) == Dispatch(1, "j", "cut", State.RUNNING, 2, None, Row(None, "made", "done"))
-    assert Dispatch.of(record | {"present": False}).row is None
-    assert Row("t", "made", "done").at == ("made", "done")
+def test_an_attempt_is_named_by_its_dispatch_and_its_number() -> None:
+    first = Dispatch(7, "j", "cut", 1, 3, Row("t", "made", "done"))
+    assert first.name == (7, 1)
+    assert (first.row.at, first.probing, first.waited) == (("made", "done"), False, 0.0)
 
 
 def test_an_error_never_repeats_an_address_that_may_hold_a_password() -> None:

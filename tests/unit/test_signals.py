@@ -15,13 +15,12 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
-from pgbaton.worker import telemetry, tracing
 from pgbaton.events import Event, EventLog, JsonLines
-from pgbaton.model import Dispatch, Row, State
+from pgbaton.model import Dispatch, Row
 from pgbaton.outcome import Answer, Reply
+from pgbaton.worker import telemetry, tracing
 
 OPS = Path(__file__).parents[2] / "ops"
-TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 def _names() -> set[str]:
@@ -110,23 +109,29 @@ def test_a_traceback_is_part_of_its_line() -> None:
 # -- traces ----------------------------------------------------------------------------------------------
 
 
-def _dispatch(attempt: int = 1, trace: str | None = TRACE) -> Dispatch:
-    return Dispatch(7, "j", "cut", State.RUNNING, attempt, 1, Row("t", "made", "done"), traceparent=trace)
+def _dispatch(attempt: int = 1, **other: Any) -> Dispatch:
+    values = {"id": 7, "job_key": "j", "stage": "cut", "run": 3, "row": Row("t", "made", "done")}
+    return Dispatch(**{**values, "attempt": attempt, **other})
 
 
-def test_an_attempt_sends_its_dispatchs_trace_with_a_span_of_its_own() -> None:
-    first, second = (tracing.traceparent("craft", _dispatch(n)) for n in (1, 2))
-    assert first.split("-")[1] == second.split("-")[1] == TRACE.split("-")[1]
-    assert len({first, second, TRACE}) == 3
-    assert tracing.traceparent("craft", _dispatch(1)) == first
+def test_all_attempts_of_a_run_send_one_trace_each_with_a_span_of_its_own() -> None:
+    hops = [_dispatch(1), _dispatch(2), _dispatch(1, id=8, stage="glue")]
+    said = [tracing.traceparent("craft", dispatch) for dispatch in hops]
+    assert all(re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-01", text) for text in said)
+    assert {text.split("-")[1] for text in said} == {tracing.trace_id("craft", "j", 3)}
+    assert len({text.split("-")[2] for text in said}) == 3
+    assert tracing.traceparent("craft", _dispatch(1)) == said[0]
 
 
-def test_a_dispatch_of_an_older_schema_has_its_jobs_trace() -> None:
-    assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-01", tracing.traceparent("craft", _dispatch(trace=None)))
+def test_another_run_another_job_and_another_pipeline_have_traces_of_their_own() -> None:
+    traces = [
+        tracing.trace_id(*of) for of in (("craft", "j", 3), ("craft", "j", 4), ("craft", "k", 3), ("other", "j", 3))
+    ]
+    assert len(set(traces)) == 4
 
 
 @pytest.mark.parametrize("installed", [True, False])
-def test_without_anybody_who_records_the_call_is_sent_the_plain_trace(
+def test_where_no_application_records_spans_the_stage_is_sent_the_plain_trace(
     installed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not installed:
@@ -169,12 +174,13 @@ def test_with_a_recorder_claims_and_calls_are_spans_of_the_dispatchs_trace(monke
                 yield span
 
     monkeypatch.setattr(tracing, "_tracer", Tracer)
-    monkeypatch.setattr(tracing, "_nobody_records", lambda: False)
+    monkeypatch.setattr(tracing, "_is_off", lambda: False)
     tracing.claimed("craft", [_dispatch()], 1)
     with tracing.calling("craft", _dispatch()) as call:
         call.answered(Answer(Reply.ANSWERED, 503, error="HTTP 503"))
     assert [s.name for s in spans] == ["claim cut", "call cut"]
-    assert {s.parent for s in spans} == {int(TRACE.split("-")[2], 16)}
-    assert call.traceparent == f"00-{TRACE.split('-')[1]}-{0xABD:016x}-01"
+    _, trace, parent, _ = tracing.traceparent("craft", _dispatch()).split("-")
+    assert {s.parent for s in spans} == {int(parent, 16)}
+    assert call.traceparent == f"00-{trace}-{0xABD:016x}-01"
     assert spans[1].seen["http.response.status_code"] == 503
     assert spans[1].seen["status"] is api.StatusCode.ERROR

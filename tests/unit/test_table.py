@@ -78,16 +78,17 @@ def test_what_looks_like_a_part_inside_a_name_is_not_replaced() -> None:
     assert '"{key}"' in attach_sql(two_stages(table="{key}"))
 
 
-def test_a_part_that_nobody_gave_is_an_error_and_not_sql() -> None:
+def test_a_part_that_is_missing_is_an_error_and_not_sql() -> None:
     with pytest.raises(KeyError):
         sql.render("SELECT {tabel}", {"table": "x"})
 
 
-def test_every_query_renders_for_a_table() -> None:
+@pytest.mark.parametrize("folder", ["worker", "guard", "operate"])
+def test_every_statement_renders_for_a_table_and_says_what_it_is_for(folder: str) -> None:
     table = JobTable.of(two_stages())
-    names = [f.name for f in sql.files("pgbaton.sql").joinpath("queries").iterdir()]
-    assert len(names) > 20
+    names = [f.name for f in sql.files("pgbaton.sql").joinpath(folder).iterdir()]
+    assert len(names) > 2
     for name in names:
-        text = table.query(name.removesuffix(".sql"))
-        assert text.startswith("-- "), f"{name} does not say what it is for"
+        text = table.query(f"{folder}/{name.removesuffix('.sql')}")
         assert "{table}" not in text
+        assert text.startswith("-- "), f"{name} does not say what it is for"

@@ -13,6 +13,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,9 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-import numpy as np
-
-from adstudio.vision.masks import encode_mask
 
 PROGRAMS = Path(sys.executable).parent
 ASSETS = Path(str(files("adstudio"))) / "assets"
@@ -43,6 +41,16 @@ OURS = tuple(_APP.split())
 def photo(name: str) -> bytes:
     """A shipped photo's file."""
     return (ASSETS / "photos" / f"{name}.jpg").read_bytes()
+
+
+def png_that_claims(width: int, height: int) -> bytes:
+    """A PNG of a few bytes whose header promises pixels without end."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+
+    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 2, 0, 0, 0])
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
 
 
 def free_port() -> int:
@@ -204,22 +212,13 @@ class Jobs:
         *,
         tenant: str = "acme",
         at: tuple[str, str] = ("img_gen", "done"),
-        free: tuple[int, int] | None = None,
     ) -> str:
-        """What an image generator does: a job, its inputs (none without a ``file``), and then that they are done.
-
-        ``free``: width and height of a detection that found nothing, for a job that is past that stage.
-        """
+        """What an image generator does: a job, its inputs (none without a ``file``), and then that they are done."""
         add = "INSERT INTO jobs (tenant_id) VALUES ($1) RETURNING job_id"
         job = str(await self.db.fetchval(add, tenant))
         if file is not None:
             inputs = "INSERT INTO ad_inputs (job_id, tenant_id, photo, copy_ko) VALUES ($1, $2, $3, $4)"
             await self.db.execute(inputs, job, tenant, file, copy)
-        if free is not None:
-            mask = encode_mask(np.zeros(free[::-1], np.bool_))
-            detection = """INSERT INTO ad_detections (job_id, tenant_id, width, height, found, forbidden)
-                           VALUES ($1, $2, $3, $4, '[]', $5)"""
-            await self.db.execute(detection, job, tenant, *free, mask)
         await self.put(job, *at)
         return job
 

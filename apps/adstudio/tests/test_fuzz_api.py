@@ -97,5 +97,38 @@ def test_every_answer_is_as_the_description_says(described: Any, put: Put, path:
     every_answer()
 
 
+DOOR = [
+    ("/ads", "GET"),
+    ("/ads", "POST"),
+    ("/ads/brand", "GET"),
+    ("/ads/brand", "POST"),
+    ("/ads/{job}", "GET"),
+    ("/ads/{job}/photo", "GET"),
+    ("/ads/{job}/pictures/{format}/{place}", "GET"),
+    ("/ads/{job}/download", "GET"),
+    ("/ads/{job}/decision", "POST"),
+]
+
+
+@pytest.mark.parametrize(("path", "method"), DOOR)
+def test_the_door_answers_as_its_description_says(described: Any, put: Put, path: str, method: str) -> None:
+    operation = described[path][method]
+    fitting, odd = (operation.as_strategy(generation_mode=mode) for mode in GenerationMode)
+
+    @settings(max_examples=EXAMPLES, deadline=None)
+    @given(case=fitting | odd, row=st.sampled_from(ROWS), known=st.booleans())
+    def every_answer(case: Any, row: tuple[str, str], known: bool) -> None:
+        put(*row)
+        if known and "job" in (case.path_parameters or {}):
+            case.path_parameters["job"] = JOB
+        answer = case.call()
+        case.validate_response(answer, checks=BY_THE_DESCRIPTION)
+        assert answer.status_code < 500
+        if answer.status_code >= 400:
+            assert answer.json().keys() == {"type", "title", "status", "detail"}
+
+    every_answer()
+
+
 def test_the_description_has_every_stage(app: App) -> None:
     assert set(PATHS.values()) <= set(app.get("/openapi.json").body["paths"])

@@ -1,4 +1,4 @@
-"""The subject's mask, the area forbidden to text, and how masks are kept."""
+"""The subject's map, and how masks are grown, summed and kept."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from adstudio.vision.importance import INSIDE
 from adstudio.vision.masks import decode_mask, dilate, encode_mask, integral
 from adstudio.vision.network import ModelError
-from adstudio.vision.shapes import Box, Detected, Rgb
-from adstudio.vision.subject import SubjectModel, forbidden_area
+from adstudio.vision.shapes import Mask, Rgb
+from adstudio.vision.subject import SubjectModel
 
 ASSETS = Path(str(files("adstudio") / "assets"))
 
@@ -22,13 +23,17 @@ def photo_of(name: str) -> Rgb:
     return np.array(Image.open(ASSETS / "photos" / name).convert("RGB"))
 
 
+def mask_of(model: SubjectModel, photo: Rgb) -> Mask:
+    return model.map(photo) > INSIDE
+
+
 @pytest.fixture(scope="module")
 def model() -> SubjectModel:
     return SubjectModel(ASSETS / "models" / "u2netp.onnx")
 
 
 def test_the_rocket_is_the_subject_of_its_photo(model: SubjectModel) -> None:
-    mask = model.mask(photo_of("rocket.jpg"))
+    mask = mask_of(model, photo_of("rocket.jpg"))
     assert mask.shape == (427, 640)
     assert mask[200:400, 321].mean() > 0.95  # along the rocket
     assert not mask[:100].any()  # the sky
@@ -36,41 +41,25 @@ def test_the_rocket_is_the_subject_of_its_photo(model: SubjectModel) -> None:
 
 
 def test_the_astronauts_face_is_part_of_the_subject(model: SubjectModel) -> None:
-    assert model.mask(photo_of("astronaut.jpg"))[60:170, 200:250].all()
+    assert mask_of(model, photo_of("astronaut.jpg"))[60:170, 200:250].all()
 
 
 @pytest.mark.parametrize("grey", [0, 128, 255])
 def test_a_photo_of_one_colour_has_no_subject(model: SubjectModel, grey: int) -> None:
-    assert not model.mask(np.full((30, 40, 3), grey, np.uint8)).any()
+    assert not mask_of(model, np.full((30, 40, 3), grey, np.uint8)).any()
 
 
 def test_one_model_serves_several_threads(model: SubjectModel) -> None:
     photos = [photo_of("rocket.jpg"), photo_of("coffee.jpg")] * 2
     with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(model.mask, photos))
+        together = list(pool.map(model.map, photos))
     assert all((together[i] == together[i + 2]).all() for i in (0, 1))
-    assert (together[0] == model.mask(photos[0])).all()
+    assert (together[0] == model.map(photos[0])).all()
 
 
 def test_another_model_is_refused_by_name() -> None:
     with pytest.raises(ModelError, match="nanodet"):
         SubjectModel(ASSETS / "models" / "nanodet_coco80_fp16.onnx")
-
-
-def test_text_may_go_neither_on_a_box_nor_near_the_subject() -> None:
-    mask = np.zeros((200, 400), np.bool_)
-    mask[100, 300] = True
-    area = forbidden_area([Detected("cup", 0.9, Box(10, 20, 30, 40))], mask, (200, 400))
-    expected = np.zeros((200, 400), np.bool_)
-    expected[20:40, 10:30] = True
-    expected[94:107, 294:307] = True  # 1.5 % of 400 pixels to every side
-    assert (area == expected).all()
-    assert mask.sum() == 1
-
-
-def test_a_mask_of_another_size_than_the_photo_is_refused() -> None:
-    with pytest.raises(ValueError, match="subject mask"):
-        forbidden_area([], np.zeros((2, 3), np.bool_), (3, 2))
 
 
 def test_growing_a_mask_stops_at_the_edges() -> None:
@@ -95,7 +84,7 @@ def test_a_mask_comes_back_as_it_was_stored(size: tuple[int, int]) -> None:
 
 
 def test_a_stored_mask_is_small(model: SubjectModel) -> None:
-    assert len(encode_mask(model.mask(photo_of("astronaut.jpg")))) < 4096
+    assert len(encode_mask(mask_of(model, photo_of("astronaut.jpg")))) < 4096
 
 
 @pytest.mark.parametrize("stored", [b"", b"not a picture", encode_mask(np.ones((40, 40), np.bool_))[:50]])

@@ -8,8 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from pgbaton import doctor as examination
-from pgbaton import insights
+from pgbaton import health, insights
 from pgbaton.cli.common import (
     AsJson,
     DatabaseUrl,
@@ -31,11 +30,14 @@ from pgbaton.cli.common import (
     with_table,
 )
 from pgbaton.config import load_settings
+from pgbaton.events import Language
 from pgbaton.insights import JobDetail, shown_count
 from pgbaton.model import State
 
 NEEDS_SOMEBODY = 3
 """The exit code of ``explain`` where a job does not go on by itself, though it should."""
+REMEDY: dict[Language, str] = {"ko": "조치", "en": "remedy"}
+WELL: dict[Language, str] = {"ko": "문제가 없습니다", "en": "nothing is wrong"}
 AT_REST = frozenset({"done", "not_routed", "cancelled", "gone"})
 
 JobKey = Annotated[str, typer.Argument(help="The job's key.", show_default=False)]
@@ -199,14 +201,18 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Look for what keeps jobs from moving; each finding with its remedy. Exit code 1: something was found."""
-    found = with_database(database_url, lambda conn: examination.examine(conn, invariants=invariants), migrated=False)
+    found = with_database(database_url, lambda conn: health.examine(conn, invariants=invariants), migrated=False)
+    language = load_settings().log_language
     if as_json:
-        print_json([{"name": f.name, "what": f.what, "remedy": f.remedy} for f in found])
+        print_json([f.as_json(language) for f in found])
     else:
+        several = len({f.pipeline for f in found if f.pipeline}) > 1
         for f in found:
-            out.print(f"{f.name}: {f.what}\n  remedy: {f.remedy}")
+            of = f"{f.pipeline}: " if several and f.pipeline else ""
+            out.print(plain(f"{f.code}: {of}{f.sentence(language)}"))
+            out.print(plain(f"  {REMEDY[language]}: {f.remedy(language)}"))
         if not found:
-            out.print("nothing is wrong")
+            out.print(WELL[language])
     if found:
         raise typer.Exit(1)
 

@@ -22,7 +22,7 @@ def web(
 ) -> None:
     """The page: see the pipeline and steer it. Needs PGBATON_WEB_TOKEN (operators) or PGBATON_WEB_VIEWER_TOKEN."""
     try:
-        from pgbaton.web.alone import Server, WebSettings, create_app
+        from pgbaton.web.app import Server, WebSettings, create_app
     except ModuleNotFoundError as error:
         raise ConfigError(f'{error.name} is not installed: pip install "pgbaton[web]"') from None
     settings = load_settings(given={"database_url": database_url})

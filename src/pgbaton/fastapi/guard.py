@@ -11,7 +11,7 @@ import asyncpg
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, StrictStr
 
-from pgbaton.database import connection
+from pgbaton.database import STAGE_POOLER_OPTIONS, connection, pooled
 from pgbaton.errors import JobRefused
 from pgbaton.fastapi.problems import PROBLEMS
 from pgbaton.model import DONE, FAILED, Pipeline, Stage
@@ -72,7 +72,9 @@ class Stages:
         """Hold the pool that the stages use; raises :class:`DatabaseError` where the table does not fit."""
         async with connection(dsn) as conn:
             self._table = await read_table(conn, self.pipeline)
-        async with asyncpg.create_pool(dsn, min_size=1, max_size=pool_size, command_timeout=60) as pool:
+            # Prepared statements do not survive a transaction pooler, whose next statement may reach another server.
+            options = STAGE_POOLER_OPTIONS if pooled(conn) else {}
+        async with asyncpg.create_pool(dsn, min_size=1, max_size=pool_size, command_timeout=60, **options) as pool:
             self._pool = pool
             yield pool
             # A database that says nothing any more must not keep the application from ending.

@@ -23,10 +23,9 @@ from pgbaton.insights.status import (
     StageCounts,
     Status,
     WorkerSeen,
-    reconcile,
     status,
-    table_of,
 )
+from pgbaton.table import table_of
 
 __all__ = [
     "CAP",
@@ -58,7 +57,6 @@ __all__ = [
     "job",
     "list_jobs",
     "overview",
-    "reconcile",
     "sentence",
     "shown_count",
     "status",

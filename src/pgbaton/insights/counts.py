@@ -12,9 +12,8 @@ import asyncpg
 from pgbaton import sql
 from pgbaton.errors import ConfigError, DatabaseError
 from pgbaton.insights.bounded import TIMEOUT, TooWide, at_most
-from pgbaton.insights.listing import CAP, SETTLED_AT_MOST
-from pgbaton.insights.status import WorkerSeen, worker_seen
-from pgbaton.install.checks import unseeing_triggers
+from pgbaton.insights.listing import CAP, ENDED_AT_MOST
+from pgbaton.insights.status import UnderWay, WorkerSeen, under_way, worker_seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +39,9 @@ class Quantiles:
 @dataclass(frozen=True, slots=True)
 class StageOverview:
     """A stage. ``waiting``, ``running``, ``retrying``, ``parked`` (its tenant is paused) and ``dead`` (and not tried
-    again since) are capped counts. ``per_minute``: completions a minute of the last five. ``wait`` (available →
-    started) and ``work`` (started → finished) over ``sample`` dispatches that were settled lately."""
+    again since) are capped counts. ``dead_error`` and ``retry_error``: the newest of those errors, numbers and ids
+    taken out. ``per_minute``: completions a minute of the last five. ``wait`` (available → started) and ``work``
+    (started → finished) over ``sample`` dispatches that were completed lately."""
 
     stage: str
     after: str
@@ -57,6 +57,8 @@ class StageOverview:
     retrying: int
     parked: int
     dead: int
+    dead_error: str | None
+    retry_error: str | None
     oldest_wait: float | None
     per_minute: float
     wait: Quantiles
@@ -83,9 +85,8 @@ class PausedTenant:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """What the first page shows. ``minutes`` are 60, the oldest first; ``minutes_capped``: so much was settled in the
-    hour that only the newest 20,000 were counted, and the oldest minutes show too little. ``inbox``: changes that wait
-    to be applied (capped). ``unseeing``: triggers that are missing or disabled, so that changes are not seen."""
+    """What the first page shows. ``minutes`` are 60, the oldest first; ``minutes_capped``: so much ended in the
+    hour that only the newest 20,000 were counted, and the oldest minutes show too little."""
 
     pipeline: str
     at: datetime
@@ -94,10 +95,8 @@ class Overview:
     workers: tuple[WorkerSeen, ...]
     tenants: tuple[PausedTenant, ...]
     oldest_wait: float | None
-    inbox: int
     minutes: tuple[Minute, ...]
     minutes_capped: bool
-    unseeing: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -114,30 +113,28 @@ async def overview(conn: asyncpg.Connection, pipeline: str) -> Overview:
     """
     try:
         async with at_most(conn, TIMEOUT):
-            state = await conn.fetchrow(sql.read("read/pipeline_state.sql"), pipeline, CAP + 1)
+            state = await conn.fetchrow(sql.read("read/pipeline_state.sql"), pipeline)
             if state is None:
                 raise ConfigError(f"there is no pipeline {pipeline!r}")
             stages = await conn.fetch(sql.read("read/stage_counts.sql"), pipeline, CAP + 1)
-            hour = await conn.fetchrow(sql.read("read/last_hour.sql"), pipeline, SETTLED_AT_MOST, SAMPLE)
+            hour = await conn.fetchrow(sql.read("read/last_hour.sql"), pipeline, ENDED_AT_MOST, SAMPLE)
+            running = await under_way(conn, pipeline)
             workers = await conn.fetch(sql.read("read/workers.sql"))
-            unseeing = await unseeing_triggers(conn, pipeline)
     except TooWide:
         raise DatabaseError(f"the database took longer than {TIMEOUT:g} s to count") from None
     times = {t["stage"]: t for t in json.loads(hour["times"])}
     speed = {s["stage"]: s["per_minute"] for s in json.loads(hour["speed"])}
-    seen = tuple(_stage(row, times.get(row["stage"]), speed.get(row["stage"], 0.0)) for row in stages)
+    seen = tuple(_stage(row, running, times.get(row["stage"]), speed.get(row["stage"], 0.0)) for row in stages)
     return Overview(
         pipeline=pipeline,
         at=state["at"],
         paused=state["paused"],
         stages=seen,
-        workers=tuple(worker_seen(row) for row in workers if row["pipeline"] == pipeline),
+        workers=tuple(worker_seen(row, running) for row in workers if row["pipeline"] == pipeline),
         tenants=tuple(PausedTenant(*t) for t in state["tenants"]),
         oldest_wait=max((s.oldest_wait for s in seen if s.oldest_wait is not None), default=None),
-        inbox=state["inbox"],
         minutes=_minutes(state["at"], json.loads(hour["minutes"])),
-        minutes_capped=hour["seen"] >= SETTLED_AT_MOST,
-        unseeing=tuple(unseeing),
+        minutes_capped=hour["seen"] >= ENDED_AT_MOST,
     )
 
 
@@ -146,12 +143,13 @@ async def stages_now(conn: asyncpg.Connection, pipeline: str) -> tuple[StageOver
     try:
         async with at_most(conn, TIMEOUT):
             rows = await conn.fetch(sql.read("read/stage_counts.sql"), pipeline, CAP + 1)
+            running = await under_way(conn, pipeline)
     except TooWide:
         raise DatabaseError(f"the database took longer than {TIMEOUT:g} s to count") from None
-    return tuple(_stage(row, None, 0.0) for row in rows)
+    return tuple(_stage(row, running, None, 0.0) for row in rows)
 
 
-def _stage(row: asyncpg.Record, times: dict[str, Any] | None, per_minute: float) -> StageOverview:
+def _stage(row: asyncpg.Record, running: UnderWay, times: dict[str, Any] | None, per_minute: float) -> StageOverview:
     state: Literal["closed", "open", "half-open"] = "closed"
     if row["strikes"] > 0:
         state = "open" if row["open"] else "half-open"
@@ -165,14 +163,16 @@ def _stage(row: asyncpg.Record, times: dict[str, Any] | None, per_minute: float)
         "timeout",
         "concurrency",
         "waiting",
-        "running",
         "retrying",
         "parked",
         "dead",
+        "dead_error",
+        "retry_error",
         "oldest_wait",
     )
     return StageOverview(
         **{name: row[name] for name in same},
+        running=running.capped(row["pipeline"], row["stage"]),
         circuit=Circuit(state, row["strikes"], row["open_until"] if state == "open" else None),
         per_minute=float(per_minute),
         wait=Quantiles(*times["wait"]) if times else Quantiles(None, None),

@@ -12,6 +12,7 @@ import asyncpg
 from pgbaton import sql
 from pgbaton.insights.listing import CAP
 from pgbaton.insights.reasons import Explanation, reason
+from pgbaton.model import trace_id
 from pgbaton.table import JobTable
 
 
@@ -46,7 +47,7 @@ class Segment:
 @dataclass(frozen=True, slots=True)
 class DispatchSeen:
     """One time that the job entered a routed state. ``failures`` count against the stage's limit, ``attempt`` is the
-    number of calls; ``timeline`` in the order of time."""
+    number of calls; ``timeline`` in the order of time; ``trace`` the id of the trace of its run."""
 
     id: int
     stage: str
@@ -58,7 +59,7 @@ class DispatchSeen:
     deadline: datetime | None
     settled_at: datetime | None
     parked: bool
-    traceparent: str | None
+    trace: str
     attempts: tuple[AttemptSeen, ...]
     timeline: tuple[Segment, ...]
 
@@ -99,14 +100,15 @@ async def job(conn: asyncpg.Connection, table: JobTable, key: str) -> JobDetail 
     facts = await _standing(conn, table, key)
     if facts is None:
         return None
-    found = await conn.fetch(sql.read("read/history.sql"), table.pipeline, key, DISPATCHES + 1)
+    of = (table.pipeline, key)
+    found = await conn.fetch(sql.read("read/history.sql"), *of, DISPATCHES + 1)
     kept = found[:DISPATCHES]
     calls: dict[int, list[AttemptSeen]] = {}
-    for row in await conn.fetch(sql.read("read/attempts_of.sql"), [d["id"] for d in kept], ATTEMPTS):
+    for row in await conn.fetch(sql.read("read/attempts_of.sql"), *of, [d["id"] for d in kept], ATTEMPTS):
         names = AttemptSeen.__dataclass_fields__
         calls.setdefault(row["dispatch_id"], []).append(AttemptSeen(**{name: row[name] for name in names}))
     now = facts["at"]
-    dispatches = (_dispatch(row, tuple(calls.get(row["id"], ())), now) for row in reversed(kept))
+    dispatches = (_dispatch(of, row, tuple(calls.get(row["id"], ())), now) for row in reversed(kept))
     row = RowSeen(facts["step"], facts["status"], facts["tenant"], facts["updated_at"]) if facts["present"] else None
     return JobDetail(table.pipeline, key, now, row, reason(facts), tuple(dispatches), len(found) > DISPATCHES)
 
@@ -127,10 +129,14 @@ async def _standing(conn: asyncpg.Connection, table: JobTable, key: str) -> asyn
     return facts if facts is not None and (facts["present"] or facts["id"] is not None) else None
 
 
-def _dispatch(row: asyncpg.Record, attempts: tuple[AttemptSeen, ...], now: datetime) -> DispatchSeen:
+def _dispatch(
+    of: tuple[str, str], row: asyncpg.Record, attempts: tuple[AttemptSeen, ...], now: datetime
+) -> DispatchSeen:
     until = row["settled_at"] or now
     parked = now if row["parked"] else None
-    return DispatchSeen(**dict(row), attempts=attempts, timeline=timeline(row, attempts, until, parked))
+    shown = dict(row)
+    trace = trace_id(*of, shown.pop("run") or row["id"])
+    return DispatchSeen(**shown, trace=trace, attempts=attempts, timeline=timeline(row, attempts, until, parked))
 
 
 def timeline(

@@ -10,12 +10,13 @@ from typing import Any
 import asyncpg
 
 from pgbaton import sql
+from pgbaton.errors import ConfigError
 from pgbaton.insights.bounded import TooWide, at_most
-from pgbaton.model import OPEN, State
+from pgbaton.model import State
 
 CAP = 10_000
 """Counting stops one above this."""
-SETTLED_AT_MOST = 20_000
+ENDED_AT_MOST = 20_000
 """Counting over all stages together stops here, with the newest."""
 
 
@@ -30,8 +31,8 @@ class JobFilter:
 
     ``older_than``: created more than so many seconds ago. ``error``: part of the latest attempt's error, in any case.
     ``error_group``: that error with its numbers taken out, as :class:`DeadGroup` has it. ``job``: a key;
-    ``job_prefix``: how it begins. ``latest``: only the newest dispatch of each job, no history.
-    """
+    ``job_prefix``: how it begins. ``latest``: only the newest dispatch of each job, no history. Raises
+    :class:`ConfigError` on a state that does not exist and an age that is none."""
 
     pipeline: str | None = None
     stage: str | None = None
@@ -43,6 +44,13 @@ class JobFilter:
     job: str | None = None
     job_prefix: str | None = None
     latest: bool = False
+
+    def __post_init__(self) -> None:
+        unknown = [state for state in self.states if state not in tuple(State)]
+        if unknown:
+            raise ConfigError(f"there is no state {unknown[0]!r}; there are: {', '.join(State)}")
+        if self.older_than is not None and not 0 <= self.older_than < float("inf"):
+            raise ConfigError(f"older_than: {self.older_than!r} is no number of seconds")
 
     def as_json(self) -> dict[str, Any]:
         """What was asked for, without what was not."""
@@ -101,20 +109,18 @@ async def list_jobs(
     ``look_back``: where only an error narrows the filter, search no more than so many failed calls at a time.
     """
     bounded = look_back is not None and _by_error_alone(filters)
-    asked = (*arguments(filters), before, limit + 1)
     end = None
     try:
         async with at_most(conn, timeout):
             if bounded:
-                rows = await conn.fetch(_query("list_jobs", filters, "newest_failed"), *asked, look_back)
-                if len(rows) <= limit:
-                    end = await conn.fetchrow(sql.read("read/failed_until.sql"), before, look_back)
-            else:
-                rows = await conn.fetch(_query("list_jobs", filters), *asked)
+                end = await conn.fetchrow(sql.read("read/failed_until.sql"), before, look_back)
+            least = end["id"] if end else 0 if bounded else None
+            query = _query("list_jobs", filters, bounded=bounded)
+            rows = await conn.fetch(query, *arguments(filters), before, limit + 1, least)
     except TooWide:
         return JobPage((), None, too_wide=True)
     found = tuple(ListedJob(**dict(row)) for row in rows[:limit])
-    if end is not None:
+    if end is not None and len(rows) <= limit:
         return JobPage(found, end["id"], searched_back=end["age"])
     return JobPage(found, found[-1].id if len(rows) > limit else None)
 
@@ -123,7 +129,7 @@ async def count_jobs(conn: asyncpg.Connection, filters: JobFilter, *, timeout: f
     """How many dispatches match, up to 10,001; ``None`` where that takes longer than ``timeout`` seconds."""
     try:
         async with at_most(conn, timeout):
-            return int(await conn.fetchval(_query("count_jobs", filters), *arguments(filters), None, CAP + 1))
+            return int(await conn.fetchval(_query("count_jobs", filters), *arguments(filters), None, CAP + 1, None))
     except TooWide:
         return None
 
@@ -151,21 +157,31 @@ def _by_error_alone(filters: JobFilter) -> bool:
     return bool(filters.error or filters.error_group) and not narrow
 
 
-def _query(name: str, filters: JobFilter, attempts: str | None = None) -> str:
-    among = sql.read(f"read/{attempts}.sql").rstrip() if attempts else "pgbaton.attempts"
+_LATEST_ERROR = "(SELECT t.error FROM pgbaton.history AS t WHERE t.id = d.id AND t.attempt = d.attempt AND t.called)"
+_ERRORS = {
+    "due": "NULL::text",
+    "calls": f"CASE WHEN d.due_at IS NULL THEN d.error ELSE {_LATEST_ERROR} END",
+    "ended": f"CASE WHEN d.called THEN d.error ELSE {_LATEST_ERROR} END",
+}
+"""Where the error of a dispatch's latest attempt is."""
+
+
+def _query(name: str, filters: JobFilter, *, bounded: bool = False) -> str:
+    """``bounded``: among what has ended, only dispatches of which an attempt failed."""
+    among = {"due": "due", "calls": "calls", "ended": "failed" if bounded else _ended(filters)}
     matching = sql.read("read/matching.sql").rstrip()
-    parts = {"matching": matching, "attempts": among, "dispatches": _tables(filters)}
+    parts = {
+        part: sql.render(
+            sql.read(f"read/among_{file}.sql").rstrip(), {"matching": sql.render(matching, {"error": _ERRORS[part]})}
+        )
+        for part, file in among.items()
+    }
     return sql.render(sql.read(f"read/{name}.sql"), parts)
 
 
-def _tables(filters: JobFilter) -> str:
-    """Where dispatches in the wanted states are: what is open and what is settled are tables of their own."""
-    wanted = {state in OPEN for state in filters.states}
-    if wanted == {True}:
-        return "ONLY pgbaton.dispatches"
-    if wanted == {False}:
-        return "pgbaton.settled"
-    return "pgbaton.dispatches"
+def _ended(filters: JobFilter) -> str:
+    """By which index to look among what has ended."""
+    return "troubled" if filters.states and State.COMPLETED not in filters.states else "ended"
 
 
 def _plain_pattern(text: str) -> str:

@@ -1,23 +1,23 @@
-"""Which pipelines there are, what their stages and workers do, and what no trigger saw."""
+"""What the stages and workers of every pipeline do."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import asyncpg
 
 from pgbaton import sql
-from pgbaton.errors import ConfigError, DatabaseError
+from pgbaton.errors import DatabaseError
 from pgbaton.insights.bounded import TIMEOUT, TooWide, at_most
-from pgbaton.insights.listing import CAP, SETTLED_AT_MOST
-from pgbaton.table import JobTable, with_types
-from pgbaton.worker.store import RECONCILE_PAGE, Store
+from pgbaton.insights.listing import CAP, ENDED_AT_MOST
 
 
 @dataclass(frozen=True, slots=True)
 class StageCounts:
-    """Capped counts by state (settled ones of the last day); ``oldest_wait`` in seconds, of those due."""
+    """Capped counts by state: ``completed`` and ``cancelled`` of the last day; ``dead`` and not tried again since; what
+    is parked is available. ``oldest_wait`` in seconds, of those due."""
 
     pipeline: str
     stage: str
@@ -62,6 +62,29 @@ class Status:
         return asdict(self) | {"oldest_wait": max(waits, default=None)}
 
 
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """Calls under way, by (pipeline, stage), and by the worker that holds them."""
+
+    stages: Counter[tuple[str, str]]
+    workers: Counter[int]
+
+    def capped(self, pipeline: str, stage: str) -> int:
+        """Of one stage, as all counts: up to one above the cap."""
+        return min(self.stages[pipeline, stage], CAP + 1)
+
+
+async def under_way(conn: asyncpg.Connection, pipeline: str | None = None) -> UnderWay:
+    """Count the calls under way."""
+    stages: Counter[tuple[str, str]] = Counter()
+    workers: Counter[int] = Counter()
+    for row in await conn.fetch(sql.read("read/under_way.sql"), pipeline):
+        stages[row["pipeline"], row["stage"]] += row["calls"]
+        if row["worker"] is not None:
+            workers[row["worker"]] += row["calls"]
+    return UnderWay(stages, workers)
+
+
 async def status(conn: asyncpg.Connection) -> Status:
     """Counts by stage and state, workers, and the oldest wait, of every pipeline in the database.
 
@@ -69,58 +92,36 @@ async def status(conn: asyncpg.Connection) -> Status:
     """
     try:
         async with at_most(conn, TIMEOUT):
-            stages = await conn.fetch(sql.read("read/counts.sql"), CAP + 1, SETTLED_AT_MOST)
+            stages = await conn.fetch(sql.read("read/stage_counts.sql"), None, CAP + 1)
+            ended = await conn.fetch(sql.read("read/counts.sql"), CAP + 1, ENDED_AT_MOST)
+            running = await under_way(conn)
             workers = await conn.fetch(sql.read("read/workers.sql"))
     except TooWide:
         raise DatabaseError(f"the database took longer than {TIMEOUT:g} s to count") from None
+    lately = {(r["pipeline"], r["stage"]): r for r in ended}
     return Status(
-        tuple(StageCounts(**{k: r[k] for k in StageCounts.__dataclass_fields__}) for r in stages),
-        tuple(worker_seen(r) for r in workers),
-        any(r["completed_capped"] for r in stages),
+        tuple(_counts(row, lately[row["pipeline"], row["stage"]], running) for row in stages),
+        tuple(worker_seen(row, running) for row in workers),
+        any(r["completed_capped"] for r in ended),
     )
 
 
-def worker_seen(row: asyncpg.Record) -> WorkerSeen:
+def _counts(row: asyncpg.Record, ended: asyncpg.Record, running: UnderWay) -> StageCounts:
+    return StageCounts(
+        pipeline=row["pipeline"],
+        stage=row["stage"],
+        routed=row["routed"],
+        paused=row["paused"] or row["pipeline_paused"],
+        available=min(row["waiting"] + row["parked"], CAP + 1),
+        running=running.capped(row["pipeline"], row["stage"]),
+        retryable=row["retrying"],
+        completed=ended["completed"],
+        dead=row["dead"],
+        cancelled=ended["cancelled"],
+        oldest_wait=row["oldest_wait"],
+    )
+
+
+def worker_seen(row: asyncpg.Record, running: UnderWay) -> WorkerSeen:
     """A worker from a record of ``read/workers.sql``."""
-    return WorkerSeen(**{k: row[k] for k in WorkerSeen.__dataclass_fields__})
-
-
-async def table_of(conn: asyncpg.Connection, pipeline: str | None) -> JobTable:
-    """The table of an attached pipeline; without a name, of the only one there is.
-
-    Raises :class:`ConfigError` where the name is needed or unknown.
-    """
-    attached = {r["name"]: r for r in await conn.fetch(sql.read("read/pipelines.sql"))}
-    if not attached:
-        raise DatabaseError("no pipeline is attached in this database: run pgbaton attach")
-    if pipeline is None and len(attached) > 1:
-        raise ConfigError(f"there are several pipelines, name one with --pipeline: {', '.join(attached)}")
-    name = pipeline or next(iter(attached))
-    if name not in attached:
-        raise ConfigError(f"there is no pipeline {name!r}; there are: {', '.join(attached)}")
-    r = attached[name]
-    table = JobTable(
-        name,
-        r["schema"],
-        r["table"],
-        r["key_column"],
-        r["tenant_column"],
-        r["step_column"],
-        r["status_column"],
-        channel=r["channel"],
-    )
-    return await with_types(conn, table)
-
-
-async def reconcile(conn: asyncpg.Connection, table: JobTable, *, create: bool) -> list[tuple[str, str]]:
-    """Jobs in a routed state without a dispatch, as (job, stage); ``create`` gives them one (and returns those)."""
-    store = Store(conn, table, ())
-    found: list[tuple[str, str]] = []
-    after: str | None = None
-    while True:
-        page = await store.unreconciled(after, RECONCILE_PAGE)
-        if page.missing:
-            found += await store.reconcile([job for job, _ in page.missing]) if create else page.missing
-        if page.last is None:
-            return found
-        after = page.last
+    return WorkerSeen(**dict(row), calls=running.workers[row["id"]])

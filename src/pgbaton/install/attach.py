@@ -10,6 +10,7 @@ import asyncpg
 
 from pgbaton import sql
 from pgbaton.errors import AttachError, LockNotHad
+from pgbaton.install.fits import check_fits
 from pgbaton.install.migrate import LOCK, migrate_sql
 from pgbaton.model import Pipeline
 from pgbaton.table import JobTable, literal, quoted, read_table
@@ -69,7 +70,7 @@ def attach_sql(pipeline: Pipeline) -> str:
 
 
 def _trigger_body(table: JobTable) -> str:
-    tenant = "NULL" if table.tenant is None else f"NEW.{quoted(table.tenant)}::text"
+    tenant = "NULL" if table.tenant is None else f"NEW.{quoted(table.tenant)}::pg_catalog.text"
     names = {
         "pipeline": literal(table.pipeline),
         "channel": literal(table.channel),
@@ -115,6 +116,7 @@ async def attach(conn: asyncpg.Connection, pipeline: Pipeline) -> None:
     :class:`LockNotHad` where the table was busy.
     """
     table = await read_table(conn, pipeline)
+    await check_fits(conn, pipeline, table)
     try:
         attached = await conn.fetchrow(sql.read("install/attached.sql"), pipeline.name, table.qualified)
     except asyncpg.InsufficientPrivilegeError as error:
@@ -154,6 +156,8 @@ async def _run(conn: asyncpg.Connection, script: str, pipeline: Pipeline) -> Non
         ) from None
     except asyncpg.InsufficientPrivilegeError as error:
         raise AttachError(f"no right to attach to {pipeline.table!r}: {error}") from None
+    except asyncpg.DuplicateObjectError as error:
+        raise AttachError(f"pipeline.table: {error.message}") from None
     finally:
         if conn.is_in_transaction():
             await conn.execute("ROLLBACK")

@@ -59,11 +59,12 @@ AS $fn$
 $fn$;
 
 -- How many calls of each stage this worker may claim now, the last stage first: jobs that are nearly done get done. Stages that
--- are paused, down, or unknown to the worker are left out.
+-- are paused, down, or unknown to the worker are left out, and those that it knows by another route than the database's.
 -- Where a stage has a limit, its row is locked until the claim commits, and running calls are counted after that: two
 -- workers never count the same free slot. A stage that was found down gets one probe: the statement that claims it closes
 -- the circuit to others until the probe is back (15 s at most).
-CREATE OR REPLACE FUNCTION pgbaton.room(for_pipeline text, for_worker bigint, known text[], since bigint[], how_many integer)
+CREATE OR REPLACE FUNCTION pgbaton.room(for_pipeline text, for_worker bigint, known text[], entries text[], since bigint[],
+                                        how_many integer)
 RETURNS TABLE (stage text, entry text, first_id bigint, may integer, limited boolean, probing boolean)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $fn$
@@ -76,8 +77,8 @@ BEGIN
     END IF;
     FOR s IN
         SELECT st.step, st.after, st.concurrency, st.strikes > 0 AS struck, k.since
-          FROM unnest(known, since) AS k (step, since)
-          JOIN pgbaton.stages st ON st.pipeline = for_pipeline AND st.step = k.step
+          FROM unnest(known, entries, since) AS k (step, entry, since)
+          JOIN pgbaton.stages st ON st.pipeline = for_pipeline AND st.step = k.step AND st.after = k.entry
           JOIN pgbaton.pipelines p ON p.name = st.pipeline
          WHERE st.routed AND st.paused_at IS NULL AND p.paused_at IS NULL
            AND (st.open_until IS NULL OR st.open_until <= clock_timestamp())
@@ -111,7 +112,8 @@ AS $fn$ SELECT timestamptz '9999-01-01 00:00:00+00' $fn$;
 -- 6. -- Leases --------------------------------------------------------------------------------------------------------
 
 -- A new lease for a worker, in place of ``old`` (null: it has none). The worker keeps the attempts that it names, where the
--- old lease still holds them; what else that one held is lost, and is rescued as any lost worker's.
+-- old lease still holds them; what else that one held is lost, and is rescued as any lost worker's. A worker that did not
+-- hear the answer asks again in the place of the same old lease: the one that it did not hear of ends as well.
 CREATE OR REPLACE FUNCTION pgbaton.take_lease(for_pipeline text, old bigint, worker_name text, worker_capacity integer,
                                               lease float8, ids bigint[], attempts integer[])
 RETURNS TABLE (worker bigint, kept_ids bigint[], kept_attempts integer[])
@@ -121,14 +123,16 @@ AS $fn$
 DECLARE
     fresh bigint;
 BEGIN
-    INSERT INTO pgbaton.workers (pipeline, name, capacity, expires_at)
-    VALUES (for_pipeline, worker_name, worker_capacity, clock_timestamp() + make_interval(secs => lease))
+    UPDATE pgbaton.workers w SET ended_at = clock_timestamp()
+     WHERE (w.id = old OR w.instead_of = old) AND w.ended_at IS NULL;
+    INSERT INTO pgbaton.workers (pipeline, name, capacity, expires_at, instead_of)
+    VALUES (for_pipeline, worker_name, worker_capacity, clock_timestamp() + make_interval(secs => lease), old)
     RETURNING id INTO fresh;
-    UPDATE pgbaton.workers w SET ended_at = clock_timestamp() WHERE w.id = old AND w.ended_at IS NULL;
     RETURN QUERY
     WITH kept AS (
         UPDATE pgbaton.calls c SET worker = fresh
-         WHERE c.pipeline = for_pipeline AND c.worker = old AND c.attempt = attempts[array_position(ids, c.id)]
+         WHERE c.pipeline = for_pipeline AND c.attempt = attempts[array_position(ids, c.id)]
+           AND c.worker IN (SELECT w.id FROM pgbaton.workers w WHERE w.id = old OR w.instead_of = old)
            AND c.due_at IS NULL AND c.deadline IS NULL
         RETURNING c.id, c.attempt
     )
@@ -145,6 +149,32 @@ AS $fn$
     SELECT left(regexp_replace(regexp_replace(left(coalesce(error, ''), 500),
                     '\m[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}\M|\m[0-9a-fA-F]{16,}\M', '…', 'g'),
                     '(?<!HTTP )\m[0-9]+([.,:][0-9]+)*', '…', 'g'), 200)
+$fn$;
+
+-- An id that every dispatch which was made before ``moment`` and has ended is at or below: ids follow the time, nearly; by
+-- halves, so that a search for what is old does not read what is new.
+CREATE OR REPLACE FUNCTION pgbaton.last_ended_before(moment timestamptz) RETURNS bigint
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $fn$
+DECLARE
+    low bigint;
+    high bigint;
+    middle bigint;
+    seen record;
+BEGIN
+    SELECT min(id) - 1, max(id) INTO low, high FROM pgbaton.history WHERE state IS NOT NULL;
+    WHILE low < high LOOP
+        middle := low + (high - low + 1) / 2;
+        SELECT id, created_at INTO seen FROM pgbaton.history
+         WHERE state IS NOT NULL AND id <= middle AND id > low ORDER BY id DESC LIMIT 1;
+        IF NOT FOUND OR seen.created_at < moment THEN
+            low := middle;
+        ELSE
+            high := seen.id - 1;
+        END IF;
+    END LOOP;
+    RETURN low + 1000;
+END
 $fn$;
 
 -- One row for each time that a job entered a routed state, from the commit that brought it there. A call whose row has

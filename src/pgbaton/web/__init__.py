@@ -7,7 +7,7 @@ listening connection for all viewers. It never shows anything to anybody who has
 """
 
 from pgbaton.web.access import Identity, Role
-from pgbaton.web.mount import Access, Dashboard, JobExtra, dashboard
-from pgbaton.web.site import View
+from pgbaton.web.context import View
+from pgbaton.web.router import Access, Dashboard, JobExtra, dashboard
 
 __all__ = ["Access", "Dashboard", "Identity", "JobExtra", "Role", "View", "dashboard"]

@@ -118,7 +118,7 @@ def same_origin(request: Request) -> bool:
         return False
 
 
-class Brake:
+class LoginThrottle:
     """Counts failed logins by address, in bounded memory."""
 
     def __init__(self, limit: int = FAILURES, window: float = WINDOW, addresses: int = 1000) -> None:

@@ -12,17 +12,13 @@ from pgbaton import operate
 from pgbaton.errors import ConfigError
 from pgbaton.events import describe
 from pgbaton.operate import Done
-from pgbaton.web.pages import filter_of
-from pgbaton.web.site import Site, View
+from pgbaton.web.context import Site, View
+from pgbaton.web.forms import Unfit, filter_of, number_of
 
 log = logging.getLogger("pgbaton.web")
 
 PATIENCE = 5.0
 """Seconds that a person waits for an action; a longer one (thousands of jobs) goes on without them."""
-
-
-class Unfit(ValueError):
-    """The form's values are none that a form of ours has."""
 
 
 async def act(view: View) -> Response:
@@ -69,7 +65,7 @@ async def _many(view: View, action: str, who: str) -> Done:
     async with view.site.source.opened() as (conn, table):
         match action, scope:
             case ("retry" | "cancel") as what, "matching":
-                expected = view.number("expected")
+                expected = number_of(view, "expected")
                 if not expected:
                     raise Unfit("expected")
                 filters = filter_of(view, table.pipeline)

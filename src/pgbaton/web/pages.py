@@ -5,51 +5,31 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from pgbaton import insights, operate
-from pgbaton.insights import JobFilter
+from pgbaton.health import diagnose, worst_first
 from pgbaton.model import State
-from pgbaton.web import drawings
-from pgbaton.web.findings import findings
+from pgbaton.web import charts
+from pgbaton.web.context import View
+from pgbaton.web.forms import Unfit, asked_of, filter_of, number_of
+from pgbaton.web.offers import offer
 from pgbaton.web.render import page
-from pgbaton.web.site import View
 
 PAGE = 50
 LOOK_BACK = insights.CAP
 """Failed calls that a search for an error reads at a time."""
 AGES = (300, 3600, 6 * 3600, 86400, 7 * 86400)
-FILTER_NAMES = ("stage", "state", "tenant", "age", "error", "group", "id", "history")
 
 
 async def overview(view: View) -> Response:
     """The pipeline at a glance, and what is wrong."""
     seen = await view.site.source.overview.get()
-    return page(view, "overview.html", seen=seen, found=findings(seen), spark=drawings.last_hour(view, seen))
-
-
-def filter_of(view: View, pipeline: str) -> JobFilter:
-    """What the address (or a form made from it) asks for."""
-    age = view.number("age")
-    return JobFilter(
-        pipeline=pipeline,
-        stage=view.asked("stage") or None,
-        states=tuple(s.value for s in State if s.value in view.all_asked("state")),
-        tenant=view.asked("tenant") or None,
-        older_than=float(age) if age and age < 10**9 else None,
-        error=view.asked("error") or None,
-        error_group=view.asked("group") or None,
-        job_prefix=view.asked("id") or None,
-        latest=not view.asked("history"),
-    )
-
-
-def asked_of(view: View) -> dict[str, list[str]]:
-    """The filter as the address spells it, without what is empty."""
-    asked = {name: [v for v in view.all_asked(name) if v] for name in FILTER_NAMES}
-    return {name: values for name, values in asked.items() if values}
+    checked = await view.site.source.checks.get()
+    found = [(finding, offer(finding)) for finding in worst_first([*checked, *diagnose(seen)])]
+    return page(view, "overview.html", seen=seen, found=found, spark=charts.last_hour(view, seen))
 
 
 async def jobs(view: View) -> Response:
     """Dispatches by filter, a page at a time."""
-    before = view.number("before")
+    before = number_of(view, "before")
     stages = (await view.site.source.overview.get()).stages
     async with view.site.source.opened() as (conn, table):
         filters = filter_of(view, table.pipeline)
@@ -71,7 +51,7 @@ async def job(view: View) -> Response:
     extra = await view.site.job_extra(view, key) if view.site.job_extra else None
     last = seen.dispatches[-1] if seen.dispatches else None
     return page(
-        view, "job.html", job=seen, last=last, stages=stages, chart=drawings.timeline(view, seen), extra=extra
+        view, "job.html", job=seen, last=last, stages=stages, chart=charts.timeline(view, seen), extra=extra
     )  # fmt: skip
 
 
@@ -92,7 +72,7 @@ async def stages(view: View) -> Response:
 
 async def audit(view: View) -> Response:
     """Who did what."""
-    before = view.number("before")
+    before = number_of(view, "before")
     async with view.site.source.opened() as (conn, table):
         found = await insights.audit(conn, table.pipeline, before, PAGE)
     return page(view, "audit.html", found=found, before=before)
@@ -100,7 +80,12 @@ async def audit(view: View) -> Response:
 
 async def confirm(view: View) -> Response:
     """How many it would be, before anything is done."""
-    action: operate.Action = "cancel" if view.asked("action") == "cancel" else "retry"
+    action: operate.Action
+    match view.asked("action"):
+        case "cancel" | "retry" as action:
+            pass
+        case unknown:
+            raise Unfit(unknown)
     key = view.asked("key")
     count: int | None = 1
     async with view.site.source.opened() as (conn, table):

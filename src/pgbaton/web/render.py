@@ -10,11 +10,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.responses import HTMLResponse, Response
 
+from pgbaton.health import Finding
 from pgbaton.insights import shown_count
 from pgbaton.web import assets
-from pgbaton.web.findings import Finding
+from pgbaton.web.context import View
 from pgbaton.web.messages import LANGUAGES, MESSAGES, duration, text
-from pgbaton.web.site import View
 
 POLICY = "; ".join(
     (
@@ -90,9 +90,12 @@ def page(view: View, template: str, status: int = 200, **values: Any) -> Respons
         return text(language, key) if key in MESSAGES else str(value or "")
 
     def sentence(found: Finding) -> str:
-        """A finding in words; counts are capped ones."""
-        given = {k: shown_count(x) if isinstance(x, int) and k != "strikes" else x for k, x in found.values.items()}
-        return t(f"find.{found.code}", **given)
+        """A finding in words."""
+        return bounded(found.sentence(language))
+
+    def remedy(found: Finding) -> str:
+        """What mends it, in words."""
+        return bounded(found.remedy(language))
 
     html = (
         _environment()
@@ -102,6 +105,7 @@ def page(view: View, template: str, status: int = 200, **values: Any) -> Respons
             t=t,
             known=known,
             sentence=sentence,
+            remedy=remedy,
             num=shown_count,
             dur=lambda seconds: duration(language, seconds),
             asset=lambda name: f"{view.base}/static/{assets.VERSION}/{name}",

@@ -79,6 +79,7 @@ class Dispatcher:
         self._window = ClaimWindow()
         self._turned_at = 0.0
         self._waiting_at = 0.0
+        self._looked_at = 0.0
         self._sweeping = False
         self._draining = False
         self._turning = asyncio.Lock()
@@ -139,6 +140,7 @@ class Dispatcher:
         try:
             found = await self._claim(tasks, ended, room)
         except BaseException:
+            self._waiting_at = 0.0
             self._in_flight.end(ended)
             self._lease.doubt()  # the claim may have been committed
             raise
@@ -160,11 +162,13 @@ class Dispatcher:
         async with self._turning:
             claimed: tuple[Dispatch, ...] = ()
             if room and time.monotonic() >= self._waiting_at:
+                self._looked_at = time.monotonic()
+                self._waiting_at = self._looked_at + self._poll()  # a verdict beside this loop may bring it forward
                 waiting = await self._turns.claim_waiting(self._lease.worker, room)
                 self._begin(tasks, waiting.claimed)
                 claimed = waiting.claimed
-                if len(claimed) < room and not waiting.others:
-                    self._waiting_at = time.monotonic() + self._poll()
+                if len(claimed) >= room or waiting.others:
+                    self._waiting_at = 0.0
                 if waiting.others:
                     tasks.create_task(self._resolve([], waiting.others))
             room = 0 if self._draining else room - len(claimed)
@@ -192,9 +196,10 @@ class Dispatcher:
         self._gate.close()  # once it is closed, one more claim; then no duty can be left unheard
         if busy:
             return LULL
-        due = await self._turns.next_due()
-        self._waiting_at = time.monotonic() + (self._poll() if due is None else due)
-        return self._poll() if due is None else min(self._poll(), max(0.01, due))
+        due = await self._turns.next_due(time.monotonic() - self._looked_at)
+        if due is not None:
+            self._waiting_at = min(self._waiting_at, time.monotonic() + due)
+        return max(0.01, min(self._poll(), self._waiting_at - time.monotonic()))
 
     def _begin(self, tasks: asyncio.TaskGroup, claimed: Sequence[Dispatch]) -> None:
         for dispatch in claimed:
@@ -220,7 +225,7 @@ class Dispatcher:
         """A dispatch from its claim to an answer that waits to be settled."""
         try:
             ready = await self._prepare(claimed)
-            if ready is not None:
+            if ready is not None and await self._may_call(ready):
                 self._in_flight.end([await self._call(ready)])
         except asyncio.CancelledError:
             self._in_flight.let_go(claimed)
@@ -268,6 +273,15 @@ class Dispatcher:
                 raise
             await self._resolver.refuse(dispatch, target, error)
             return False
+
+    async def _may_call(self, dispatch: Dispatch) -> bool:
+        """No call begins under a lease that may have lapsed, while the database was slow to answer the claim, say: the
+        attempt may be another worker's by now."""
+        if not self._lease.holds:
+            async with self._turning:
+                self._lease.doubt()
+                await self._lease.secure()
+        return dispatch in self._in_flight
 
     async def _call(self, dispatch: Dispatch) -> Ended:
         self._reports.calling(dispatch)

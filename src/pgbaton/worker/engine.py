@@ -160,7 +160,7 @@ class Engine:
             seconds=settings.lease,
             capacity=settings.capacity,
         )
-        resolver = Resolver(self._pipeline, store, lease, in_flight, reports)
+        resolver = Resolver(store, lease, in_flight, reports)
         gate: Gate | NoGate = NoGate()
         hearing: list[Listener | Gate] = []
         if listen_url is not None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import asyncpg
 
 from pgbaton.database import is_refusal, refusal_words
-from pgbaton.model import DONE, Dispatch, Outcome, Pipeline, State
+from pgbaton.model import DONE, Dispatch, Outcome, Stage, State
 from pgbaton.outcome import Answer, Job, Standing, Verb, Verdict, refused, resolve
 from pgbaton.worker.in_flight import Attempt, Ended, InFlight
 from pgbaton.worker.lease import Lease
@@ -40,12 +40,12 @@ class Resolved:
 class Resolver:
     """Resolves jobs of one worker, one round a job at a time."""
 
-    def __init__(self, pipeline: Pipeline, store: Store, lease: Lease, in_flight: InFlight, reports: Reports) -> None:
+    def __init__(self, store: Store, lease: Lease, in_flight: InFlight, reports: Reports) -> None:
         self._store = store
         self._lease = lease
         self._in_flight = in_flight
         self._reports = reports
-        self._stages = {stage.step: stage for stage in pipeline.stages}
+        self._stages: dict[str, Stage] = {}
         self._open: set[str] = set()
 
     async def resolve(self, calls: Sequence[Ended], keys: Collection[str], *, patient: bool = True) -> Resolved:
@@ -121,7 +121,7 @@ class Resolver:
     ) -> dict[str, tuple[Verdict, Answer | None]]:
         """Look at jobs and decide those of which there is anything to write."""
         jobs = await self._store.look(keys)
-        await self._learn(jobs)
+        self._stages = await self._store.stages()  # as they are attached now, whatever this worker's own file says
         decided: dict[str, tuple[Verdict, Answer | None]] = {}
         for job in jobs:
             call = ended.get(job.key)
@@ -175,12 +175,6 @@ class Resolver:
 
     def _is_held(self, job: Job, call: Ended) -> bool:
         return self._is_mine(job, call) and job.call is not None and job.call.standing is Standing.HELD
-
-    async def _learn(self, jobs: Sequence[Job]) -> None:
-        """Stages that this worker does not call, but whose calls it must decide, are as the database has them."""
-        named = {d.stage for job in jobs for d in job.duties if d.stage} | {job.call.stage for job in jobs if job.call}
-        if named - self._stages.keys():
-            self._stages = await self._store.stages() | self._stages
 
     def _done(self, verdict: Verdict, call: Ended | None) -> None:
         decision, before = verdict.decision, verdict.job.call

@@ -73,7 +73,7 @@ class StageClient:
             .timeout(timedelta(seconds=stage.timeout))
             .headers(
                 {
-                    "idempotency-key": f"{self._pipeline.name}-{dispatch.id}",
+                    "idempotency-key": dispatch.idempotency_key(self._pipeline.name),
                     "x-pgbaton-attempt": str(dispatch.attempt),
                     "traceparent": trace or traceparent(self._pipeline.name, dispatch),
                 }

@@ -46,7 +46,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """How a verdict was taken. ``written`` false: the table kept the row as it was, and nothing was written. ``due_in``:
+    """How a verdict was taken. ``written`` false: the table kept the row as it was, nothing was written. ``due_in``:
     seconds until the job's call is due, where it waits."""
 
     written: bool
@@ -79,7 +79,9 @@ class Store:
         self._session = session
         self._table = table
         self._pipeline = table.pipeline
-        self.steps = list(steps)
+        entries = dict(table.routes)
+        self.steps = [step for step in steps if step in entries]
+        self._entries = [entries[step] for step in self.steps]
 
     async def turn(
         self,
@@ -102,6 +104,7 @@ class Store:
             *(self._pipeline, worker, self.steps, [since.get(step, 0) for step in self.steps], limit),
             *(calling, since.get("", 0), looks),
             *_columns(answers),
+            self._entries,
         )
         newest: dict[str, int] = {}
         for row in rows:
@@ -115,9 +118,12 @@ class Store:
     async def claim_waiting(self, worker: int | None, limit: int) -> Turn:
         """Take calls that wait and are due; raises as :meth:`turn`."""
         beginnings = [0] * len(self.steps)
-        rows = await self._claim("worker/claim_waiting", self._pipeline, worker, self.steps, beginnings, limit)
+        rows = await self._claim(
+            "worker/claim_waiting", self._pipeline, worker, self.steps, beginnings, limit, self._entries
+        )
         claimed = tuple(_dispatch(row, row["attempt"]) for row in rows if row["plain"])
-        return Turn(claimed, frozenset(), frozenset(r["job_key"] for r in rows if not r["plain"]), {}, len(rows))
+        others = frozenset(row["job_key"] for row in rows if not row["plain"])
+        return Turn(claimed, frozenset(), others, {}, len(rows))
 
     async def _claim(self, query: str, *arguments: object) -> list[asyncpg.Record]:
         try:
@@ -176,9 +182,10 @@ class Store:
         """Jobs whose call is held by a lost worker, or left to a stage beyond its time; behind the key ``after``."""
         return [row["job_key"] for row in await self._fetch("worker/lost", self._pipeline, after, limit)]
 
-    async def next_due(self) -> float | None:
-        """Seconds, by the database's clock, until something that waits may be claimed; None: nothing waits."""
-        due: float | None = (await self._fetch("worker/next_due", self._pipeline, self.steps))[0]["due"]
+    async def next_due(self, since: float = 0.0) -> float | None:
+        """Seconds, by the database's clock, until a call that waits may be claimed, or since one became so in the last
+        ``since`` seconds; None: none waits."""
+        due: float | None = (await self._fetch("worker/next_due", self._pipeline, self.steps, since))[0]["due"]
         return due
 
     async def strike(self, step: str, *, probed: bool) -> None:
@@ -248,6 +255,7 @@ def _dispatch(row: asyncpg.Record, attempt: int) -> Dispatch:
         attempt,
         row["run"],
         Row(row["row_tenant"], row["step"], row["status"]),
+        row["made"],
         row["probing"],
         max(0.0, row["waited"] or 0.0),
     )
@@ -291,7 +299,6 @@ def _written(v: Verdict, answer: Answer | None, stages: Mapping[str, Stage]) -> 
     call, row, new, kept = v.job.call, v.job.row, v.new, v.next
     taken = [d.id for d in v.job.duties if v.stays is None or d.id != v.stays.id]
     stage = new.stage if new else call.stage if call else None
-    keeps_waiting = call is not None and new is None and call.standing is Standing.WAITING and not v.parked
     return {
         "key": v.job.key,
         "row_tenant": row.tenant if row else None,
@@ -315,7 +322,7 @@ def _written(v: Verdict, answer: Answer | None, stages: Mapping[str, Stage]) -> 
         "http_status": answer.status if answer else None,
         "answer": answer.body if answer else None,
         "counts": v.counts,
-        "delay": None if keeps_waiting and v.stands is Standing.WAITING else v.delay,
+        "delay": v.delay,
         "parked": v.parked,
         "timeout": stages[stage].timeout if stage and stage in stages else None,
         "target_step": v.target[0] if v.target else None,

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from hashlib import blake2b
 from typing import Any, Self
 
-from pgbaton.model import Dispatch
+from pgbaton.model import Dispatch, trace_id
 from pgbaton.outcome import Answer
 
 try:
@@ -21,11 +21,6 @@ try:
     _w3c = TraceContextTextMapPropagator()
 except ImportError:  # the API is optional
     _api = None  # type: ignore[assignment]
-
-
-def trace_id(pipeline: str, job_key: str, run: int) -> str:
-    """The trace of a run of a job through the pipeline, in hexadecimal. Derived, so that nothing is stored for it."""
-    return blake2b(f"{pipeline}:{job_key}:{run}".encode(), digest_size=16).hexdigest()
 
 
 def traceparent(pipeline: str, dispatch: Dispatch) -> str:

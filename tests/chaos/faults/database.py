@@ -92,11 +92,14 @@ async def connections_exhausted(scene: Scene) -> None:
 
 def _lose(*names: str) -> dict[str, str]:
     texts = {
-        "claim": "pgbaton.claim(",
-        "note": "WITH answered AS",  # a turn: both
-        "settle": "WITH input AS",
+        "claim": "pgbaton.room(",
+        "note": "UPDATE pgbaton.history",  # a turn that claims notes, too
+        "look": "c.due_at = pgbaton.parked() AS parked",
+        "settle": "WITH verdict AS",
+        "prepare": "WITH mine AS",
         "renew": "UPDATE pgbaton.workers",
-        "orphans": "d.worker IS NOT NULL",
+        "lease": "pgbaton.take_lease(",
+        "rescue": "pgbaton.alive(w) IS NOT TRUE",
     }
     return {name: texts[name] for name in names}
 
@@ -120,9 +123,15 @@ async def reply_of_claim_lost(scene: Scene) -> None:
 
 
 @fault(proxied=True)
+async def reply_of_lease_lost(scene: Scene) -> None:
+    """A claim's reply is lost, so the worker takes a new lease: that is committed, and its reply is lost as well."""
+    await _lose_replies(scene, "claim", "lease", share=0.2)
+
+
+@fault(proxied=True)
 async def reply_of_every_statement_lost(scene: Scene) -> None:
-    """The same for the statements that note, settle, renew and rescue."""
-    await _lose_replies(scene, "claim", "note", "settle", "renew", "orphans", share=0.15)
+    """The same for all statements that claim, note, look, settle, renew and rescue."""
+    await _lose_replies(scene, "claim", "note", "look", "settle", "prepare", "renew", "lease", "rescue", share=0.15)
 
 
 @fault(stages_proxied=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import time
 from collections.abc import Callable
 
@@ -100,6 +101,29 @@ async def wakes_dropped(scene: Scene) -> None:
     scene.proxy.notifications = lambda frame: []
     await only_feed(scene)
     scene.expect.no_repeats()
+
+
+@fault(channel=False, poll=20, seconds=8, rate=6, work=(0.0, 0.05))
+async def workers_asleep(scene: Scene) -> None:
+    """Two workers sleep behind the gate, poll hardly ever, and are woken by users whose transactions stay open for a
+    while: each of their jobs is called at once."""
+    async for _ in scene.rounds(0, 0.8):
+        await scene.add(2, open_for=scene.dice.uniform(0, 1))
+    scene.expect.added_called_within(2)
+    scene.expect.no_repeats()
+
+
+@fault(channel=False, poll=20, seconds=10, rate=6, work=(0.0, 0.05), recovery=16)
+async def workers_asleep_killed(scene: Scene) -> None:
+    """The same while the one that sleeps in front is killed or frozen: another takes its place."""
+    async for _ in scene.rounds(0.5, 1):
+        await scene.add(2, open_for=scene.dice.uniform(0, 1))
+        worker = scene.one_of(scene.workers)
+        if scene.dice.random() < 0.5:
+            worker.signal(signal.SIGKILL)
+        else:
+            worker.freeze(scene.plan.lease + 1)
+    scene.expect.added_called_within(scene.plan.lease + 3)
 
 
 @fault(proxied=True)

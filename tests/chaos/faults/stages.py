@@ -82,6 +82,20 @@ async def stage_writes_done_twice(scene: Scene) -> None:
     scene.expect.no_repeats()
 
 
+@fault(tricks={"runs_ahead": 0.4}, work=(0.0, 0.1))
+async def stage_runs_ahead(scene: Scene) -> None:
+    """A stage does the next step as well before it answers: its answer comes when the row is two states further."""
+    await only_feed(scene)
+    scene.expect.no_repeats()
+
+
+@fault(tricks={"done_and_back": 0.3}, work=(0.0, 0.1))
+async def stage_takes_done_back(scene: Scene) -> None:
+    """A stage commits done, puts the row back to where it was called from, and then answers 200."""
+    await only_feed(scene)
+    scene.expect.no_repeats()
+
+
 @fault(tricks={"accept": 0.4, "forget": 0.03}, timeout=2, trick_attempts=1, recovery=16)
 async def stage_accepts(scene: Scene) -> None:
     """202 at once and the work in the background; some of it is never done."""

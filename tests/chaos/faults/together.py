@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 
+import asyncpg
+
 from chaos.faults.fault import fault
+from chaos.faults.users import rewind_rows
 from chaos.faults.workers import at
 from chaos.scene import Scene
 
@@ -49,8 +53,15 @@ async def everything_at_once(scene: Scene) -> None:
             for link in scene.proxy.alive:
                 link.swallowed = link.swallowed or scene.dice.random() < 0.2
 
+    async def rewind() -> None:
+        with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            async with scene.session() as db:
+                await rewind_rows(db, scene, 10)
+
     async def slow() -> None:
         scene.proxy.delay = scene.dice.choice((0, 0, 0.02))
 
     async for _ in scene.rounds(0.2, 0.8):
-        await scene.dice.choice((crash, freeze, freeze, kill, kill, kill, terminate, terminate, silence, slow))()
+        await scene.dice.choice(
+            (crash, freeze, freeze, kill, kill, kill, terminate, terminate, silence, slow, rewind, rewind)
+        )()

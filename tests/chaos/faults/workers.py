@@ -8,8 +8,8 @@ import signal
 from chaos.faults.fault import fault, only_feed
 from chaos.scene import Scene
 
-POINTS = ("claim", "call", "note", "settle", "renew")
-TROUBLE = {"throw": 0.1, "error": 0.05}
+POINTS = ("claim", "call", "note", "look", "settle", "prepare", "renew", "lease")
+TROUBLE = {"throw": 0.1, "error": 0.05, "mark_failed": 0.05}
 """Stages that fail now and then: only then has a worker anything to settle."""
 
 
@@ -57,6 +57,25 @@ async def worker_killed_at_settle(scene: Scene) -> None:
     await only_feed(scene)
 
 
+@fault(injected=at("die", 0.1, "look", "prepare"), tricks={"mark_failed": 0.3}, recovery=14)
+async def worker_killed_at_rewind(scene: Scene) -> None:
+    """A worker dies with what it has looked at, or as it puts a failed row back to call its stage again."""
+    await only_feed(scene)
+
+
+@fault(injected=at("raise", 0.05, "claim") | at("die", 0.3, "lease"))
+async def worker_killed_at_lease(scene: Scene) -> None:
+    """A worker that cannot know what its claim brought dies before or after it takes a new lease."""
+    await only_feed(scene)
+
+
+@fault(injected=at("raise", 0.05, "claim") | at("raise", 0.4, "lease"), work=(0.2, 1.0))
+async def lease_taken_unheard(scene: Scene) -> None:
+    """A worker does not hear that it has its new lease, and asks again; what is in its hands stays there."""
+    await only_feed(scene)
+    scene.expect.no_repeats()
+
+
 @fault(injected=at("die", 0.2, "renew"))
 async def worker_killed_at_renew(scene: Scene) -> None:
     """A worker dies while it renews its lease."""
@@ -80,7 +99,7 @@ async def worker_frozen_shortly(scene: Scene) -> None:
 
 @fault(workers=3, injected=at("freeze", 0.004), tricks=TROUBLE, frozen=5, recovery=16)
 async def worker_frozen_at_every_point(scene: Scene) -> None:
-    """A worker freezes past its lease before or after claim, call, note, settle or renew."""
+    """A worker freezes past its lease before or after every point of its work."""
     await only_feed(scene)
 
 

@@ -11,6 +11,7 @@ from fastapi import Depends, Response
 from markupsafe import Markup
 
 from adstudio.config import AppSettings
+from adstudio.store import Kept, Shelf, StoreAway
 from adstudio.vision.photo_format import claimed_format
 from pgbaton import Settings
 from pgbaton.fastapi import Stages
@@ -29,8 +30,10 @@ def _sql(name: str) -> str:
     return files("adstudio").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
 
 
-def admin_page(settings: AppSettings, worker: Settings, stages: Stages) -> Dashboard:
+def admin_page(settings: AppSettings, worker: Settings, stages: Stages, shelf: Shelf | None = None) -> Dashboard:
     """The page, for who knows a token. Raises :class:`ConfigError` where none is set."""
+
+    pictures = shelf or Shelf(None)
 
     async def ad(view: View, key: str) -> Markup | None:
         try:
@@ -67,9 +70,13 @@ def admin_page(settings: AppSettings, worker: Settings, stages: Stages) -> Dashb
 
     @admin.get("/ads/{job}/{which}", dependencies=[Depends(admin.viewer)])
     async def image(job: UUID, which: Literal["ad", "photo"]) -> Response:
-        found = await stages.pool.fetchval(_sql("admin_image"), job, which == "ad")
-        if found is None:
+        row = await stages.pool.fetchrow(_sql("admin_image"), job, which == "ad")
+        if row is None:
             return Response(status_code=404)
+        try:
+            found = await pictures.fetch(row["tenant_id"], Kept(row["image"], row["image_key"]))
+        except StoreAway:
+            return Response(status_code=503)
         kind = KINDS.get(claimed_format(found) or "")
         if kind is None:
             return Response(status_code=415)

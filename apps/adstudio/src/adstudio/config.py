@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from adstudio.vision.vlm import VisionEndpoint
 from pgbaton import Settings
 from pgbaton.config import PostgresUrl, load_settings, read_settings
 from pgbaton.errors import ConfigError
@@ -35,8 +34,11 @@ HttpAddress = Annotated[str, AfterValidator(_http_address)]
 class AppSettings(BaseSettings):
     """What the environment says of this application; durations are in seconds.
 
-    ``vlm_url`` is an OpenAI-compatible address up to ``/v1``; without one the two LLaVA stages use measured checks
-    that call themselves that. ``yolo_model`` is the path of a YOLO file (ONNX) to use instead of the shipped detector.
+    ``vlm_url`` is an OpenAI-compatible address up to ``/v1``, ``vlm_path`` a folder with a model for ``transformers``;
+    without either the two LLaVA stages use measured checks that call themselves that. ``yolo_model`` is the path of a
+    YOLO file (ONNX, or .pt for ``ultralytics``) to use instead of the shipped detector, ``yolo_classes`` what of it
+    counts. ``assets``: a folder or ``s3://bucket/prefix`` to keep pictures in; without one they are in the database.
+    ``ads_tokens``: who may ask for which tenant's ads; without them a request's own word counts.
     The operators' page is at ``/admin`` where one of its tokens is set: ``pgbaton_web_token`` for who may act,
     ``pgbaton_web_viewer_token`` for who may look.
     """
@@ -58,10 +60,32 @@ class AppSettings(BaseSettings):
     vlm_url: HttpAddress | None = None
     vlm_model: str = "llava"
     vlm_api_key: SecretStr | None = None
-    vlm_timeout: float = Field(default=120, gt=0, le=3600)
+    vlm_path: Path | None = None
+    vlm_timeout: float = Field(default=120, gt=0, le=540)  # a stage has 600
     yolo_model: Path | None = None
+    yolo_classes: str = ""
+    yolo_threshold: float | None = Field(default=None, gt=0, lt=1)
+    assets: str | None = Field(default=None, validation_alias="ADSTUDIO_ASSETS")
+    ads_tokens: SecretStr | None = None
     pgbaton_web_token: SecretStr | None = None
     pgbaton_web_viewer_token: SecretStr | None = None
+
+    @property
+    def classes(self) -> list[str]:
+        """What of the detector counts, from ``yolo_classes``: ``cup, wine glass``; none: everything."""
+        return [name.strip() for name in self.yolo_classes.split(",") if name.strip()]
+
+    @property
+    def tenants(self) -> dict[str, str]:
+        """Tokens by tenant, from ``ads_tokens``: ``acme=its-token, globex=another``. Raises :class:`ConfigError`."""
+        if self.ads_tokens is None:
+            return {}
+        pairs = [one.partition("=") for one in self.ads_tokens.get_secret_value().split(",") if one.strip()]
+        if not all(sign for _, sign, _ in pairs):
+            raise ConfigError("ADS_TOKENS: must be tenant=token, and commas between several")
+        if len({tenant.strip() for tenant, _, _ in pairs}) < len(pairs):
+            raise ConfigError("ADS_TOKENS: a tenant is named twice")
+        return {tenant.strip(): token.strip() for tenant, _, token in pairs}
 
     @property
     def title(self) -> str:
@@ -75,12 +99,12 @@ class AppSettings(BaseSettings):
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
-    @property
-    def vision_endpoint(self) -> VisionEndpoint | None:
-        """The vision-language model to ask, if one is configured."""
-        if self.vlm_url is None:
-            return None
-        return VisionEndpoint(self.vlm_url, self.vlm_model, self.vlm_api_key, self.vlm_timeout)
+    @field_validator("vlm_path")
+    @classmethod
+    def _one_model(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value and info.data.get("vlm_url"):
+            raise ValueError("VLM_URL names another model: set one of the two")
+        return value
 
     def worker(self) -> Settings:
         """The settings of the worker in this process: what is said here, and ``PGBATON_…`` for the rest.
@@ -100,6 +124,7 @@ def load() -> AppSettings:
     """The settings of this process. Raises :class:`ConfigError` naming the variable that is wrong."""
     settings = read_settings(AppSettings)
     settings.worker()  # what PGBATON_… says is wrong at once too, not when everything else is up
+    _ = settings.tenants
     return settings
 
 

@@ -1,10 +1,10 @@
-"""The demonstration: an embedded Postgres, app-yh, four photos, and rows that move themselves."""
+"""The demonstration: an embedded Postgres, app-yh, six photos, and rows that move themselves."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
-import re
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
@@ -19,19 +19,22 @@ from rich.console import Console
 from rich.live import Live
 
 from adstudio.config import AppSettings
-from adstudio.demo_ads import STEPS, Ad, own_ad, shipped_ads
+from adstudio.demo_ads import Ad, Made, own_ad, shipped_ads
 from adstudio.demo_report import print_result, progress
 from adstudio.gallery import write_gallery
 from adstudio.home import embedded_home, prepare
 from adstudio.main import create_app
 from adstudio.server import open_door, serve, stopped_by_signal
-from pgbaton.database import connection
+from adstudio.vision.copytext import has_hangul
+from adstudio.vision.errors import Language
+from adstudio.vision.formats import FORMATS
+from pgbaton import connection
 from pgbaton.errors import ConfigError
 from pgbaton.events import log_to
 
 TENANT = "demo"
 PATIENCE = 300.0
-"""Seconds after which the demonstration gives up; it takes about five."""
+"""Seconds after which the demonstration gives up; it takes about fifteen."""
 INTERRUPTED = 130
 
 
@@ -57,7 +60,7 @@ async def run_demo(settings: AppSettings, extra: Sequence[tuple[Path, str]], out
         if not await _run(settings, ads, console, stack, stop):
             console.print("interrupted")
             return INTERRUPTED
-    write_gallery(out, ads, STEPS)
+    write_gallery(out, ads)
     print_result(console, ads, out, time.monotonic() - began)
     return 0 if all(ad.finished for ad in ads) else 1
 
@@ -104,11 +107,11 @@ async def _run(
 async def _feed(db: asyncpg.Connection, ads: Iterable[Ad]) -> None:
     """What an image generator would do: insert jobs with their inputs, then say that they are done."""
     for ad in ads:
-        korean = bool(re.search(r"[\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3]", ad.copy))
-        copies = (ad.copy, None) if korean else (None, ad.copy)
+        copies = (ad.copy, None) if has_hangul(ad.copy) else (None, ad.copy)
+        fields = json.dumps(ad.fields, ensure_ascii=False) if ad.fields else None
         async with db.transaction():
             await db.execute(_sql("demo_add_job"), ad.job_id, TENANT)
-            await db.execute(_sql("demo_add_inputs"), ad.job_id, TENANT, ad.photo, *copies)
+            await db.execute(_sql("demo_add_inputs"), ad.job_id, TENANT, ad.photo, *copies, fields, list(ad.formats))
         await db.execute(_sql("demo_hand_over"), ad.job_id)
 
 
@@ -140,4 +143,17 @@ async def _collect(db: asyncpg.Connection, ads: Sequence[Ad]) -> None:
             ad.seconds[row["stage"]] = row["seconds"]
         row = await db.fetchrow(_sql("demo_result"), ad.job_id)
         if row is not None:
-            ad.image, ad.passed, ad.judge, ad.reasons = row["image"], row["passed"], row["judge"], tuple(row["reasons"])
+            ad.passed, ad.judge, ad.reasons = row["passed"], row["judge"], tuple(row["reasons"])
+        language: Language = "ko" if has_hangul(ad.copy) else "en"
+        for picture in await db.fetch(_sql("demo_pictures"), ad.job_id):
+            layout, format_ = json.loads(picture["layout"]), FORMATS[picture["format"]]
+            ad.pictures.append(
+                Made(
+                    format_.name,
+                    format_.label(language),
+                    layout["width"],
+                    layout["height"],
+                    picture["image"],
+                    tuple(json.loads(picture["checks"] or "[]")),
+                )
+            )

@@ -1,4 +1,4 @@
-"""What the demonstration makes ads of: four shipped photos, and one of the user's own."""
+"""What the demonstration makes ads of: shipped photos, and one of the user's own."""
 
 from __future__ import annotations
 
@@ -9,26 +9,53 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from adstudio.pipeline import ad_creative
-from adstudio.studio import ASSETS, FONT
-from adstudio.vision.copytext import drawable
-from adstudio.vision.errors import CopyError
-from adstudio.vision.font import covered
-from adstudio.vision.photo import MAX_BYTES, PhotoError, open_photo
+from adstudio.studio import ASSETS
+from adstudio.vision.copy_roles import read_copy
+from adstudio.vision.errors import CopyError, PhotoError
+from adstudio.vision.formats import DEFAULT, chosen
+from adstudio.vision.photo import MAX_BYTES, open_photo
+from adstudio.vision.room import check_room, check_size
 from pgbaton.errors import ConfigError
 
 STEPS = tuple(stage.step for stage in ad_creative().in_order)
 
-SHIPPED = (
-    ("coffee", "Slow mornings start here"),
-    ("chelsea", "고양이도 반한 포근함"),
-    ("rocket", "Reach for more"),
-    ("astronaut", "꿈은 더 멀리 간다"),
+SHIPPED: tuple[tuple[str, str, str | dict[str, str], tuple[str, ...]], ...] = (
+    ("figs", "figs.jpg", "50% 할인 ₩12,900", ("square", "portrait", "story")),
+    (
+        "serum",
+        "serum.png",
+        {
+            "headline": "수분 가득, 하루 종일",
+            "sub": "LUMI 아쿠아 세럼 30ml",
+            "offer": "1+1",
+            "cta": "구매하기",
+            "brand": "LUMI",
+        },
+        ("square", "portrait", "story"),
+    ),
+    ("peaks", "peaks.jpg", "Walk above the clouds. Book now", ("square", "story", "landscape")),
+    ("dogs", "dogs.jpg", "우리 집에 놀러 와 🐶💛", ("square", "portrait", "story")),
+    ("bag", "coffee-bag.jpg", "아침을 깨우는 한 봉\n한옥커피 원두 200g ₩15,900", ("square", "story", "landscape")),
+    ("astronaut", "astronaut.jpg", "꿈은 더 멀리 간다", ("portrait", "story", "landscape")),
 )
+"""Name, photo, copy (one string, or by roles) and formats."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """A finished picture: its format's name, what people call it, its size, its file, and the judge's checks."""
+
+    format: str
+    label: str
+    width: int
+    height: int
+    jpeg: bytes
+    checks: tuple[dict[str, object], ...]
 
 
 @dataclass
 class Ad:
-    """One job of the demonstration; ``seconds`` by step, ``image`` once it is finished.
+    """One job of the demonstration; ``seconds`` by step, ``pictures`` once it is finished.
 
     ``attempt`` counts the calls of the stage that is due or was last; ``dead`` says why no more are made.
     """
@@ -36,13 +63,15 @@ class Ad:
     name: str
     photo: bytes
     copy: str
+    fields: dict[str, str] | None = None
+    formats: tuple[str, ...] = DEFAULT
     job_id: uuid.UUID = field(default_factory=uuid.uuid4)
     step: str = "img_gen"
     status: str = "running"
     dead: str | None = None
     attempt: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
-    image: bytes | None = None
+    pictures: list[Made] = field(default_factory=list)
     passed: bool | None = None
     judge: str = ""
     reasons: tuple[str, ...] = ()
@@ -62,18 +91,24 @@ class Ad:
 
 
 def shipped_ads() -> list[Ad]:
-    """The four that need nothing from the user."""
-    return [Ad(name, (ASSETS / "photos" / f"{name}.jpg").read_bytes(), copy) for name, copy in SHIPPED]
+    """The ones that need nothing from the user."""
+    ads = []
+    for name, photo, copy, formats in SHIPPED:
+        text, fields = (copy, None) if isinstance(copy, str) else ("\n".join(copy.values()), copy)
+        ads.append(Ad(name, (ASSETS / "photos" / photo).read_bytes(), text, fields, formats))
+    return ads
 
 
 def own_ad(path: Path, copy: str, *, taken: Collection[str]) -> Ad:
     """The user's own, named as its file is. Raises :class:`ConfigError` where photo or copy is of no use: a job would
-    say so too, but only after its last attempt."""
+    say so too, but later."""
     try:
         with path.open("rb") as file:
             photo = file.read(MAX_BYTES + 1)
-        open_photo(photo)
-        drawable(copy, covered(FONT))
+        size = open_photo(photo).shape
+        formats = chosen(None)
+        check_size(size[1], size[0], formats)
+        check_room(read_copy(copy), formats)
     except OSError as error:
         raise ConfigError(f"--photo: {path}: {(error.strerror or str(error)).lower()}") from None
     except PhotoError as error:

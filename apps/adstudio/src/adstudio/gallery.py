@@ -1,11 +1,36 @@
-"""``index.html``: every ad beside the photo that it was made of."""
+"""``index.html``: every ad in its formats, beside the photo and the copy that it was made of."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import base64
+import io
+from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 from typing import Protocol
+
+from fontTools.subset import Options, Subsetter
+from fontTools.ttLib import TTFont
+
+from adstudio.vision import emoji
+from adstudio.vision.typefaces import PRETENDARD, Weight
+
+
+class Picture(Protocol):
+    """One format of an ad."""
+
+    @property
+    def format(self) -> str: ...
+    @property
+    def label(self) -> str: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def jpeg(self) -> bytes: ...
+    @property
+    def checks(self) -> tuple[dict[str, object], ...]: ...
 
 
 class Shown(Protocol):
@@ -14,76 +39,144 @@ class Shown(Protocol):
     name: str
     photo: bytes
     copy: str
-    image: bytes | None
     passed: bool | None
     judge: str
     reasons: tuple[str, ...]
     dead: str | None
 
+    @property
+    def pictures(self) -> Sequence[Picture]: ...
+
 
 _PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>adstudio: before and after</title>
+<html lang="ko"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>adstudio — {count}</title>
 <style>
-:root {{ color-scheme: light dark; --soft: light-dark(#666, #aaa) }}
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 66rem; margin: 2rem auto; padding: 0 1rem }}
-h1, h2 {{ line-height: 1.25; overflow-wrap: anywhere }}
-section {{ display: grid; grid-template-columns: 1fr 1fr; gap: .6rem 1rem; margin: 3rem 0 }}
-h2, .verdict {{ grid-column: 1 / -1; margin: 0 }}
-img {{ width: 100%; border-radius: .4rem; display: block }}
-figure {{ margin: 0 }} figcaption {{ margin-top: .25rem }}
-figcaption, .verdict, header p {{ color: var(--soft); font-size: .9rem; overflow-wrap: anywhere }}
-.none {{ border: 1px dashed var(--soft); border-radius: .4rem; padding: 3rem 1rem; margin: 0; text-align: center }}
-b {{ font-weight: 600 }}
-.passed {{ color: light-dark(#1a7f37, #3fb950) }}
-.refused {{ color: light-dark(#9a6700, #d29922) }}
-.dead {{ color: light-dark(#cf222e, #f85149) }}
-@media (max-width: 40rem) {{ section {{ grid-template-columns: 1fr }} }}
+{fonts}
+:root {{ color-scheme: light; --ink: #17181c; --soft: #6b6e76; --line: #e4e5e8; --ground: #f6f6f4 }}
+* {{ box-sizing: border-box }}
+body {{ font: 400 16px/1.6 Pretendard, sans-serif; color: var(--ink); background: var(--ground); margin: 0 }}
+main {{ max-width: 76rem; margin: 0 auto; padding: 4.5rem 1.5rem 6rem }}
+h1 {{ font-weight: 800; font-size: clamp(2rem, 5vw, 3.4rem); line-height: 1.15; letter-spacing: -.02em; margin: 0 0 .6rem }}
+header p {{ color: var(--soft); font-size: 1.06rem; max-width: 44rem; margin: 0 }}
+section {{ margin-top: 5rem; border-top: 1px solid var(--line); padding-top: 1.6rem }}
+.brief {{ display: flex; gap: 1.4rem; align-items: center; margin-bottom: 1.6rem }}
+.brief img {{ width: 5.5rem; height: 5.5rem; object-fit: cover; border-radius: .6rem; background: #fff; flex: none }}
+h2 {{ font-weight: 800; font-size: 1.35rem; line-height: 1.35; margin: 0; white-space: pre-line; overflow-wrap: anywhere }}
+.brief .emoji {{ width: 1.2em; height: auto; border-radius: 0; background: none; display: inline; vertical-align: -.2em }}
+.brief p {{ margin: .2rem 0 0; color: var(--soft); font-size: .9rem }}
+.formats {{ display: flex; flex-wrap: wrap; gap: 1.6rem; align-items: flex-start }}
+figure {{ margin: 0 }}
+figure img {{ display: block; height: 23rem; width: auto; max-width: 100%; border-radius: .5rem; box-shadow: 0 1px 2px #0002, 0 12px 32px #0000001c }}
+figcaption {{ margin-top: .6rem; font-size: .84rem; color: var(--soft) }}
+.none {{ border: 1px dashed var(--line); border-radius: .5rem; padding: 3rem; color: var(--soft) }}
+details {{ margin-top: 1.3rem; font-size: .84rem; color: var(--soft) }}
+summary {{ cursor: pointer }}
+summary b {{ font-weight: 600 }} .passed {{ color: #1a7f37 }} .refused {{ color: #9a6700 }} .dead {{ color: #cf222e }}
+table {{ border-collapse: collapse; margin-top: .7rem }} td {{ padding: .12rem 1.2rem .12rem 0; vertical-align: top }}
+@media (max-width: 40rem) {{ figure img {{ height: auto; width: 100% }} }}
 </style>
-<header>
-<h1>Before and after</h1>
-<p>{steps}: each step is an HTTP call that pgbaton made because the job's row had changed.</p>
-</header>
+<main>
+<header><h1>{title}</h1><p>{lead}</p></header>
 {sections}
+</main>
 </html>
 """
 
-_SECTION = """<section>
-<h2>{copy}</h2>
-<figure><img src="{before}" alt="the photo {name}"><figcaption>the photo</figcaption></figure>
-<figure>{after}<figcaption>the ad</figcaption></figure>
-<p class="verdict">{verdict}</p>
+_SECTION = """<section id="{name}">
+<div class="brief"><img src="{photo}" alt="사진 {name}"><div><h2>{copy}</h2><p>{told}</p></div></div>
+<div class="formats">{figures}</div>
+{verdict}
 </section>"""
 
+_TITLE = "사진 한 장, 카피 한 줄."
+_LEAD = (
+    "아래 광고는 모두 사람의 손을 거치지 않고 사진과 카피만으로 만들어졌습니다. "
+    "Every ad on this page was made from a photo and a line of copy, with nobody laying it out."
+)
 
-def write_gallery(folder: Path, ads: Iterable[Shown], steps: Iterable[str]) -> None:
-    """Write photos, ads and the page into ``folder``; ``steps`` are told in its head."""
+
+def write_gallery(folder: Path, ads: Iterable[Shown]) -> None:
+    """Write photos, ads and the page into ``folder``; the page brings the letters that it needs."""
     sections = []
+    count = 0
     for ad in ads:
-        before, after = f"{ad.name}-before{_suffix(ad.photo)}", f"{ad.name}-ad.jpg"
+        for stale in folder.glob(f"{ad.name}-*.jpg"):  # an earlier run's
+            stale.unlink()
+        before = f"{ad.name}-photo{_suffix(ad.photo)}"
         (folder / before).write_bytes(ad.photo)
-        (folder / after).unlink(missing_ok=True)  # an earlier run's
-        if ad.image is not None:
-            (folder / after).write_bytes(ad.image)
-        picture = f'<img src="{after}" alt="the ad {escape(ad.name)}">'
+        figures = []
+        for picture in ad.pictures:
+            file = f"{ad.name}-{picture.format}.jpg"
+            (folder / file).write_bytes(picture.jpeg)
+            count += 1
+            figures.append(
+                f'<figure><img src="{file}" alt="{escape(ad.name)} {escape(picture.label)}" loading="lazy">'
+                f"<figcaption>{escape(picture.label)} · {picture.width}×{picture.height}</figcaption></figure>"
+            )
         sections.append(
             _SECTION.format(
-                copy=escape(ad.copy),
                 name=escape(ad.name),
-                before=before,
-                after=picture if ad.image else '<p class="none">no ad was made</p>',
+                photo=before,
+                copy=_with_pictures(ad.copy),
+                told="원본 사진과 카피 · the photo and the copy as they came",
+                figures="".join(figures) or '<p class="none">no ad was made</p>',
                 verdict=_verdict(ad),
             )
         )
-    page = _PAGE.format(sections="\n".join(sections), steps=escape(" → ".join(steps)))
-    (folder / "index.html").write_text(page, encoding="utf-8")
+    page = _PAGE.format(title=_TITLE, lead=_LEAD, sections="\n".join(sections), fonts="{fonts}", count=f"{count} ads")
+    (folder / "index.html").write_text(page.replace("{fonts}", _fonts(page)), encoding="utf-8")
+
+
+def _with_pictures(text: str) -> str:
+    """``text`` for the page, its emoji as small pictures: not every machine has a font of them."""
+    parts = []
+    for cluster in emoji.clusters(text):
+        if not emoji.is_emoji(cluster) or cluster not in emoji.PICTURES:
+            parts.append(escape(cluster))
+            continue
+        stored = io.BytesIO()
+        emoji.picture(cluster).resize((68, 64)).save(stored, "PNG")
+        source = base64.b64encode(stored.getvalue()).decode()
+        parts.append(f'<img class="emoji" src="data:image/png;base64,{source}" alt="{escape(cluster)}">')
+    return "".join(parts)
 
 
 def _verdict(ad: Shown) -> str:
     if ad.passed is None:
-        return f'<b class="dead">No ad.</b> {escape(ad.dead or "The job did not reach the end.")}'
+        return f'<details open><summary><b class="dead">No ad.</b> {escape(ad.dead or "The job did not reach the end.")}</summary></details>'
     word = '<b class="passed">Passed</b>' if ad.passed else '<b class="refused">Refused</b>'
-    return f"{word} by {escape(ad.judge)}. {escape(' '.join(ad.reasons))}"
+    rows = "".join(
+        f"<tr><td>{escape(picture.label)}</td><td>{escape(str(check['name']))}</td>"
+        f"<td>{escape(str(check['value']))}</td><td>{escape(str(check['reason']))}</td></tr>"
+        for picture in ad.pictures
+        for check in picture.checks
+    )
+    return (
+        f"<details><summary>{word} by {escape(ad.judge)}. {escape(' '.join(ad.reasons))}</summary>"
+        f"<table>{rows}</table></details>"
+    )
+
+
+def _fonts(page: str) -> str:
+    """The typeface's letters that ``page`` uses, as the page's own fonts: it looks the same where no Hangul is."""
+    weights: tuple[tuple[int, Weight], ...] = ((400, "SemiBold"), (600, "Bold"), (800, "ExtraBold"))
+    return "\n".join(
+        f"@font-face {{ font-family: Pretendard; font-weight: {number}; "
+        f"src: url(data:font/otf;base64,{base64.b64encode(_subset(weight, page)).decode()}) }}"
+        for number, weight in weights
+    )
+
+
+def _subset(weight: Weight, text: str) -> bytes:
+    file = PRETENDARD.files[weight]
+    with TTFont(io.BytesIO(file) if isinstance(file, bytes) else file, lazy=True) as font:
+        subsetter = Subsetter(Options(layout_features=["kern"], name_IDs=[], notdef_outline=True, hinting=False))
+        subsetter.populate(text=text)
+        subsetter.subset(font)
+        out = io.BytesIO()
+        font.save(out)
+        return out.getvalue()
 
 
 def _suffix(photo: bytes) -> str:

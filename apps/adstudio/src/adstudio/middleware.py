@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -10,14 +11,18 @@ from pgbaton.fastapi import problem
 
 
 class BodyLimit:
-    """Answers 413 to a body of more than ``most`` bytes; nobody waits for the rest of it, or keeps it."""
+    """Answers 413 to a body of more than ``most`` bytes; nobody waits for the rest of it, or keeps it.
 
-    def __init__(self, app: ASGIApp, most: int) -> None:
+    Paths that match ``but`` see to their bodies themselves.
+    """
+
+    def __init__(self, app: ASGIApp, most: int, but: re.Pattern[str]) -> None:
         self._app = app
         self._most = most
+        self._but = but
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or self._but.fullmatch(scope["path"]):
             await self._app(scope, receive, send)
             return
         body, more = b"", True

@@ -6,6 +6,7 @@ A repeated stage replaces what its earlier attempt left.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
@@ -13,42 +14,64 @@ from typing import Any
 
 import asyncpg
 
-from adstudio.vision.masks import decode_mask, encode_mask
-from adstudio.vision.overlay import Overlay
-from adstudio.vision.planner import Plan
-from adstudio.vision.shapes import Box, Detected, Mask, Verdict
+from adstudio.store import Kept
+from adstudio.vision.ad_copy import AdCopy, copy_of_fields
+from adstudio.vision.copy_roles import read_copy
+from adstudio.vision.errors import Language
+from adstudio.vision.formats import Format, chosen
+from adstudio.vision.importance import decode_weights, encode_weights
+from adstudio.vision.kit import Kit, read_kit
+from adstudio.vision.layout import LAYOUTS, Layout
+from adstudio.vision.making import Detection, Picture, Planned, chosen_of
+from adstudio.vision.shapes import Box, Detected, Verdict
 from pgbaton.errors import DatabaseError
 from pgbaton.fastapi import StageFailed, Turn
 
-TABLES = ("jobs", "ad_inputs", "ad_analyses", "ad_detections", "ad_plans", "ad_overlays", "ad_judgements")
+TABLES = (
+    "jobs",
+    "ad_inputs",
+    "ad_analyses",
+    "ad_detections",
+    "ad_plans",
+    "ad_overlays",
+    "ad_judgements",
+    "ad_brands",
+    "ad_pictures",
+    "ad_notes",
+    "ad_decisions",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What an ad is made of: the photo's file as it came, and the copy to set."""
+    """What an ad is made of, as it is stored: the photo's file, the copy, the formats, the tenant's brand kit."""
 
-    photo: bytes
-    copy: str
+    photo: Kept
+    text: str
+    fields: dict[str, str] | None
+    format_names: list[str] | None
+    brand: dict[str, Any]
+
+    def copy(self) -> AdCopy:
+        """The copy by roles; raises ``CopyError``."""
+        return copy_of_fields(**self.fields) if self.fields else read_copy(self.text)
+
+    def formats(self) -> tuple[Format, ...]:
+        """Raises ``InputError`` for a format that there is not."""
+        return chosen(self.format_names)
+
+    def kit(self) -> Kit:
+        """Raises ``BrandError``."""
+        return read_kit(**self.brand)
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
-    """How the copy of a finished ad was set, as the judge needs it."""
+class Drawn:
+    """A picture as it is stored, before or after it was judged."""
 
-    lines: tuple[str, ...]
-    text_box: Box
-    contrast: float
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A finished ad and everything that it is judged by."""
-
-    image: bytes
-    setting: Setting
-    forbidden: Mask
-    copy: str
-    photo_verdict: Verdict
+    layout: Layout
+    place: int
+    image: Kept
 
 
 @cache
@@ -67,34 +90,47 @@ async def check_tables(db: asyncpg.Connection) -> None:
 
 
 async def load_inputs(db: asyncpg.Connection, turn: Turn) -> Inputs:
-    """Photo and copy. Raises :class:`StageFailed` where the job was given none."""
+    """Photo, copy, formats and brand kit. Raises :class:`StageFailed` where the job was given none."""
     row = await _one(db, turn, "load_inputs", "the job has no inputs: nothing is in ad_inputs for it")
-    return Inputs(row["photo"], _copy(row))
+    brand = {key: row[key] for key in ("name", "colour", "accent", "logo", "font")}
+    fields = json.loads(row["copy_fields"]) if row["copy_fields"] else None
+    return Inputs(Kept(row["photo"], row["photo_key"]), _copy(row), fields, row["formats"], brand)
 
 
-async def load_forbidden(db: asyncpg.Connection, turn: Turn) -> Mask:
-    """The area that must not be covered."""
-    row = await _one(db, turn, "load_forbidden", "the job has no detection: yolo_detect has left nothing")
-    return decode_mask(row["forbidden"])
-
-
-async def load_boxes(db: asyncpg.Connection, turn: Turn) -> list[Box]:
-    """The planner's proposals, best first."""
-    row = await _one(db, turn, "load_boxes", "the job has no plan: planner has left nothing")
-    return [Box(**proposal["box"]) for proposal in json.loads(row["proposals"])]
-
-
-async def load_finished(db: asyncpg.Connection, turn: Turn) -> Finished:
-    """The ad and what it is judged by."""
-    row = await _one(db, turn, "load_finished", "the job has no finished ad: overlay has left nothing")
-    setting = json.loads(row["setting"])
-    return Finished(
-        row["image"],
-        Setting(tuple(setting["lines"]), Box(**setting["text_box"]), setting["contrast"]),
-        decode_mask(row["forbidden"]),
-        _copy(row),
-        Verdict(row["passed"], row["judge"], tuple(json.loads(row["reasons"])), ()),
+async def load_detection(db: asyncpg.Connection, turn: Turn) -> Detection:
+    """What must not be covered, and how much."""
+    row = await _one(db, turn, "load_detection", "the job has no detection: yolo_detect has left nothing")
+    things = [Detected(one["label"], one["score"], Box(**one["box"])) for one in json.loads(row["found"])]
+    return Detection(
+        row["width"],
+        row["height"],
+        tuple(thing for thing in things if thing.label != "face"),
+        tuple(thing for thing in things if thing.label == "face"),
+        decode_weights(row["forbidden"]),
     )
+
+
+async def load_layouts(db: asyncpg.Connection, turn: Turn) -> list[Layout]:
+    """The planner's layouts, those of each format together and best first."""
+    row = await _one(db, turn, "load_layouts", "the job has no plan: planner has left nothing")
+    return LAYOUTS.validate_json(row["proposals"])
+
+
+async def load_pictures(db: asyncpg.Connection, turn: Turn) -> list[Drawn]:
+    """What overlay has drawn, by format in the order of the plan, the chosen one first."""
+    rows = await db.fetch(_sql("load_pictures"), *_whose(turn))
+    if not rows:
+        raise StageFailed("the job has no finished ad: overlay has left nothing")
+    return [
+        Drawn(LAYOUTS.validate_json(f"[{row['layout']}]")[0], row["place"], Kept(row["image"], row["image_key"]))
+        for row in rows
+    ]
+
+
+async def load_photo_verdict(db: asyncpg.Connection, turn: Turn) -> Verdict:
+    """What stage 1 thought of the photo."""
+    row = await _one(db, turn, "load_analysis", "the job has no analysis: vlm_analyze has left nothing")
+    return Verdict(row["passed"], row["judge"], tuple(json.loads(row["reasons"])), ())
 
 
 async def save_analysis(db: asyncpg.Connection, turn: Turn, verdict: Verdict) -> None:
@@ -107,30 +143,44 @@ async def save_judgement(db: asyncpg.Connection, turn: Turn, verdict: Verdict) -
     await _save_verdict(db, turn, "save_judgement", verdict)
 
 
-async def save_detection(db: asyncpg.Connection, turn: Turn, found: list[Detected], forbidden: Mask) -> None:
-    """Boxes, labels, scores and the forbidden area."""
-    height, width = forbidden.shape
-    found_json = json.dumps([asdict(d) for d in found])
-    await db.execute(_sql("save_detection"), *_whose(turn), width, height, found_json, encode_mask(forbidden))
+async def save_detection(db: asyncpg.Connection, turn: Turn, detection: Detection) -> None:
+    """Boxes, labels, scores, faces among them, and the weights."""
+    found = json.dumps([asdict(thing) for thing in (*detection.found, *detection.faces)])
+    weights = encode_weights(detection.weights)
+    await db.execute(_sql("save_detection"), *_whose(turn), detection.width, detection.height, found, weights)
 
 
-async def save_plan(db: asyncpg.Connection, turn: Turn, plan: Plan) -> None:
-    """The proposals, best first."""
-    await db.execute(_sql("save_plan"), *_whose(turn), json.dumps([asdict(p) for p in plan.proposals]))
+async def save_plan(db: asyncpg.Connection, turn: Turn, planned: Planned, language: Language) -> None:
+    """The layouts, and why formats are missing."""
+    refused = {format_.name: reason.told(language) for format_, reason in planned.refused}
+    layouts = LAYOUTS.dump_json(list(planned.layouts)).decode()
+    await db.execute(_sql("save_plan"), *_whose(turn), layouts, json.dumps(refused, ensure_ascii=False))
 
 
-async def save_overlay(db: asyncpg.Connection, turn: Turn, overlay: Overlay, jpeg: bytes) -> None:
-    """The ad and how its copy was set."""
-    setting = {
-        "lines": overlay.lines,
-        "font_size": overlay.font_size,
-        "text_box": asdict(overlay.text_box),
-        "colour": overlay.colour,
-        "backing": overlay.backing,
-        "contrast": overlay.contrast,
-        "dropped": overlay.dropped,
-    }
-    await db.execute(_sql("save_overlay"), *_whose(turn), jpeg, json.dumps(setting, ensure_ascii=False))
+async def save_pictures(
+    db: asyncpg.Connection, turn: Turn, pictures: Sequence[Picture], images: Sequence[Kept]
+) -> None:
+    """The pictures, each with where its file is, in place of what an earlier attempt left; the first format's choice
+    is the job's ad."""
+    await db.execute(_sql("drop_pictures"), *_whose(turn))
+    for picture, image in zip(pictures, images, strict=True):
+        verdict = picture.verdict
+        layout = LAYOUTS.dump_json([picture.layout]).decode()[1:-1]
+        await db.execute(
+            _sql("save_picture"),
+            *_whose(turn),
+            picture.layout.format,
+            picture.place,
+            picture.layout.master,
+            image.data,
+            image.key,
+            layout,
+            None if verdict is None else verdict.passed,
+            None if verdict is None else json.dumps(verdict.reasons, ensure_ascii=False),
+            None if verdict is None else json.dumps([asdict(c) for c in verdict.checks], ensure_ascii=False),
+        )
+        if picture is chosen_of(pictures)[0]:
+            await db.execute(_sql("save_overlay"), *_whose(turn), image.data, image.key, layout)
 
 
 def _copy(row: asyncpg.Record) -> str:
@@ -152,4 +202,5 @@ async def _one(db: asyncpg.Connection, turn: Turn, query: str, missing: str) -> 
 async def _save_verdict(db: asyncpg.Connection, turn: Turn, query: str, verdict: Verdict) -> None:
     reasons = json.dumps(verdict.reasons, ensure_ascii=False)
     checks = json.dumps([asdict(c) for c in verdict.checks], ensure_ascii=False)
-    await db.execute(_sql(query), *_whose(turn), verdict.passed, verdict.judge, reasons, checks)
+    trace = None if verdict.trace is None else json.dumps(dict(verdict.trace), ensure_ascii=False)
+    await db.execute(_sql(query), *_whose(turn), verdict.passed, verdict.judge, reasons, checks, trace)

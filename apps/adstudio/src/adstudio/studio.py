@@ -12,26 +12,33 @@ from importlib.resources import files
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+import cv2
+
+from adstudio.config import AppSettings
+from adstudio.store import Shelf, open_shelf
 from adstudio.vision.detector import Detector, load_detector
+from adstudio.vision.faces import FaceModel
 from adstudio.vision.ocr import Ocr
 from adstudio.vision.subject import SubjectModel
-from adstudio.vision.vlm import VisionEndpoint
+from adstudio.vision.vlm import VisionModel
+from adstudio.vision.vlm_endpoint import VisionEndpoint
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 ASSETS = Path(str(files("adstudio") / "assets"))
-FONT = ASSETS / "fonts" / "Pretendard-Bold.otf"
 
 
 @dataclass(frozen=True)
 class Studio:
-    """Models and threads. ``endpoint``: the vision-language model to ask, if there is one."""
+    """Models, threads, and where pictures are kept. ``vision``: the vision-language model to ask, if there is one."""
 
     detector: Detector
     subject: SubjectModel
+    faces: FaceModel
     ocr: Ocr
-    endpoint: VisionEndpoint | None
+    vision: VisionModel | None
+    shelf: Shelf
     threads: ThreadPoolExecutor
 
     async def compute(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -39,12 +46,29 @@ class Studio:
         return await asyncio.get_running_loop().run_in_executor(self.threads, partial(work, *args, **kwargs))
 
 
-def open_studio(yolo_model: Path | None, endpoint: VisionEndpoint | None) -> Studio:
-    """Load the models. Raises :class:`~adstudio.vision.detector.ModelError` where a file is missing or foreign."""
+def open_studio(settings: AppSettings) -> Studio:
+    """Load the models and open the store.
+
+    Raises :class:`~adstudio.vision.errors.ModelError` where a file is missing or foreign, and
+    :class:`~pgbaton.errors.ConfigError` where the store is.
+    """
+    cv2.setNumThreads(1)  # the threads are ours: a stage has one
     return Studio(
-        load_detector(yolo_model),
+        load_detector(settings.yolo_model, classes=settings.classes, threshold=settings.yolo_threshold),
         SubjectModel(ASSETS / "models" / "u2netp.onnx"),
+        FaceModel(ASSETS / "models" / "face_detection_full_range.tflite"),
         Ocr(),
-        endpoint,
+        _vision_model(settings),
+        open_shelf(settings.assets),
         ThreadPoolExecutor(os.cpu_count() or 2, thread_name_prefix="pixels"),
     )
+
+
+def _vision_model(settings: AppSettings) -> VisionModel | None:
+    if settings.vlm_url is not None:
+        return VisionEndpoint(settings.vlm_url, settings.vlm_model, settings.vlm_api_key, settings.vlm_timeout)
+    if settings.vlm_path is not None:
+        from adstudio.vision.vlm_local import LocalVisionModel  # it loads nothing heavy before it is needed
+
+        return LocalVisionModel(settings.vlm_path, settings.vlm_timeout)
+    return None

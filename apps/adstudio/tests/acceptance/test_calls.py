@@ -43,13 +43,15 @@ async def test_what_each_stage_answers_says_what_it_did(app: App, jobs: Jobs) ->
     bodies = [app.call(step, job).body for step in STEPS]
     assert [sorted(body) for body in bodies] == [
         ["judge", "passed", "reasons"],
-        ["forbidden_share", "labels"],
-        ["best_score", "proposals"],
-        ["backing", "contrast", "dropped", "font_size", "lines"],
+        ["faces", "labels", "subject_share"],
+        ["chosen", "layouts", "refused"],
+        ["lines", "pictures"],
         ["judge", "passed", "reasons"],
     ]
     assert "cup" in bodies[1]["labels"]
-    assert bodies[2]["proposals"] >= 1
+    assert bodies[2]["layouts"] >= 3
+    assert bodies[2]["refused"] == {}
+    assert sum(bodies[3]["pictures"].values()) == bodies[2]["layouts"]
     assert " ".join(bodies[3]["lines"]) == "Slow mornings start here"
 
 
@@ -202,7 +204,7 @@ async def test_a_repeated_stage_replaces_what_it_left(app: App, jobs: Jobs) -> N
     assert app.call("planner", job).status == 200
     assert app.call("overlay", job).body["lines"] == ["Up"]
     setting = json.loads(await jobs.db.fetchval("SELECT setting FROM ad_overlays WHERE job_id = $1", job))
-    assert setting["lines"] == ["Up"]
+    assert [line["text"] for line in setting["lines"]] == ["Up"]
 
 
 async def test_a_job_that_moves_while_its_stage_works_keeps_its_new_state(app: App, jobs: Jobs) -> None:

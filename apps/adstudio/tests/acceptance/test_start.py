@@ -80,11 +80,32 @@ CASES = {
     "a model that is missing": Case(r"/nowhere/best\.onnx: no such file", {"YOLO_MODEL": "/nowhere/best.onnx"}),
     "a model that is none": Case(r".*best\.onnx: not a usable ONNX model .*", {"YOLO_MODEL": "{text}"}),
     "a model for something else": Case(
-        r".*u2netp\.onnx: gives .* one output \[1, 4 \+ classes, anchors\] was expected .*",
+        r".*u2netp\.onnx: gives .* one output was expected: .*",
         {"YOLO_MODEL": str(ASSETS / "models" / "u2netp.onnx")},
     ),
+    "a class that the model does not know": Case(
+        r"YOLO_CLASSES: the detector knows no unicorn; it knows .*", {"YOLO_CLASSES": "cup, unicorn"}
+    ),
+    "a vision model that is missing": Case(r"/nowhere/llava: no such folder", {"VLM_PATH": "/nowhere/llava"}),
+    "two vision models": Case(
+        r"environment: VLM_PATH: .*VLM_URL names another model: set one of the two.*",
+        {"VLM_PATH": "/nowhere/llava", "VLM_URL": "http://127.0.0.1:1/v1"},
+    ),
+    "tokens that name nobody": Case(r"ADS_TOKENS: must be tenant=token, .*", {"ADS_TOKENS": "a-secret-without-a-name"}),
+    "a token that is short": Case(r"ADS_TOKENS: the token of acme is too short: .*", {"ADS_TOKENS": "acme=short"}),
+    "a file store that cannot be": Case(
+        r"ADSTUDIO_ASSETS: /dev/null/x: not a directory", {"ADSTUDIO_ASSETS": "/dev/null/x"}
+    ),
 }
-NEED_A_DATABASE = ("a model that is missing", "a model that is none", "a model for something else")
+NEED_A_DATABASE = (
+    "a model that is missing",
+    "a model that is none",
+    "a model for something else",
+    "a class that the model does not know",
+    "a vision model that is missing",
+    "a file store that cannot be",
+    "a token that is short",
+)
 
 
 @pytest.fixture(scope="module")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import json
+import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
-from app_process import STEPS, App, Jobs, photo, serving
+from app_process import STEPS, App, Jobs, photo, serving, start
 from PIL import Image
 from vision_server import VisionServer
 
@@ -44,12 +48,16 @@ async def test_the_model_looks_at_photo_and_ad_and_its_verdict_counts(
     row = await jobs.db.fetchrow("SELECT * FROM ad_judgements WHERE job_id = $1", job)
     assert (row["passed"], row["judge"], json.loads(row["reasons"])) == (True, "llava:13b", ["The sky is calm."])
     assert len(model.questions) == 2
+    sizes = []
     for question in model.questions:
         text, picture = question["messages"][0]["content"]
-        assert json.dumps(COPY, ensure_ascii=False) in text["text"]
+        assert json.dumps('Reach for "more"\n그리고 더', ensure_ascii=False) in text["text"]
         kind, _, data = picture["image_url"]["url"].partition(",")
         assert kind == "data:image/jpeg;base64"
-        assert Image.open(io.BytesIO(base64.b64decode(data))).size == (640, 427)
+        sizes.append(Image.open(io.BytesIO(base64.b64decode(data))).size)
+    width, height = sizes[1]
+    assert sizes[0] == (640, 427)
+    assert width == height  # the first format's ad
 
 
 async def test_what_the_model_refuses_is_not_passed_and_its_words_are_kept(
@@ -66,41 +74,70 @@ async def test_what_the_model_refuses_is_not_passed_and_its_words_are_kept(
     ]
 
 
+ATTEMPTS = """SELECT t.outcome, t.http_status, t.error FROM pgbaton.attempts t
+                JOIN pgbaton.dispatches d ON d.id = t.dispatch_id WHERE job_key = $1 ORDER BY d.id, t.attempt"""
+
+
+async def until_noted(jobs: Jobs, job: str, seconds: float = 15) -> Any:
+    """The note that a stage leaves with a job, once there is one."""
+    end = time.monotonic() + seconds
+    while (note := await jobs.db.fetchrow("SELECT * FROM ad_notes WHERE job_id = $1", job)) is None:
+        assert time.monotonic() < end, f"no note within {seconds} s"
+        await asyncio.sleep(0.02)
+    return note
+
+
 @pytest.mark.parametrize(
     ("how", "says"),
     [
-        ("nonsense", "llava:13b did not answer as asked: answer: Invalid JSON"),
-        ("wrong schema", "llava:13b did not answer as asked: fits_copy: Field required"),
-        ("busy", "llava:13b answered with HTTP status 500."),
-        ("never", "llava:13b did not answer within 0.7 s."),
+        ("busy", "llava:13b answered with HTTP status 500"),
+        ("never", "llava:13b did not answer within 0.7 s"),
     ],
 )
-async def test_a_model_at_fault_costs_a_try_and_no_job(
+async def test_a_model_that_is_away_puts_the_job_off_and_costs_none_of_its_tries(
     app: App, jobs: Jobs, model: VisionServer, how: str, says: str
 ) -> None:
     model.behave(how)
     job = await jobs.add(photo("rocket"), COPY)
-    await jobs.until_tried(job)
-    error = """SELECT t.outcome, t.http_status, t.error FROM pgbaton.attempts t
-                 JOIN pgbaton.dispatches d ON d.id = t.dispatch_id WHERE job_key = $1 ORDER BY t.attempt"""
-    told = await jobs.db.fetchrow(error, job)
-    assert (told["outcome"], told["http_status"]) == ("failed", 500)
-    assert told["error"].startswith(f"HTTP 500 Stage failed: {says}")
+    note = await until_noted(jobs, job)
+    sentence = "비전 모델의 답을 기다리고 있습니다. 곧 자동으로 다시 진행됩니다."
+    assert (note["step"], note["sentence"], note["final"]) == ("vlm_analyze", sentence, False)
+    assert await jobs.at(job) == ("img_gen", "done")
     model.behave("well")
-    await jobs.until_settled([job], 30)
+    await jobs.until_settled([job], 60)
     await jobs.until(job, "vlm_judge", "done")
-    stages = await jobs.dispatches(job)
-    assert [(stage, state) for stage, state, _ in stages] == [(step, "completed") for step in STEPS]
-    assert stages[0][2] >= 2
+    told = await jobs.db.fetch(ATTEMPTS, job)
+    assert (told[0]["outcome"], told[0]["http_status"]) == ("deferred", 503)
+    assert told[0]["error"] == f"HTTP 503 Stage put off: {sentence} ({says})"
+    assert "failed" not in {attempt["outcome"] for attempt in told}
+    assert [(stage, state) for stage, state, _ in await jobs.dispatches(job)] == [(s, "completed") for s in STEPS]
     assert "sk-very-secret" not in app.log
     assert "Traceback" not in app.log
 
 
-async def test_a_model_that_never_answers_as_asked_ends_the_job_with_its_reason(
-    app: App, jobs: Jobs, model: VisionServer
+@pytest.mark.parametrize("how", ["nonsense", "wrong schema"])
+async def test_a_model_that_answers_nonsense_is_asked_twice_and_the_job_says_so_and_can_be_retried(
+    app: App, app_database: str, jobs: Jobs, model: VisionServer, tmp_path: Path, how: str
 ) -> None:
-    model.behave("nonsense")
-    job = await jobs.add(photo("rocket"), COPY)
+    model.behave(how)
+    model.questions.clear()
+    job = await jobs.add(photo("rocket"), "Reach for more")
     await jobs.until_settled([job], 30)
     assert await jobs.at(job) == ("vlm_analyze", "failed")
-    assert await jobs.dispatches(job) == [("vlm_analyze", "dead", 5)]
+    assert await jobs.dispatches(job) == [("vlm_analyze", "dead", 1)]
+    assert len(model.questions) == 2
+    [told] = await jobs.db.fetch(ATTEMPTS, job)
+    assert (told["outcome"], told["http_status"]) == ("rejected", 422)
+    note = await until_noted(jobs, job)
+    assert note["final"]
+    assert note["sentence"].startswith("The vision model llava:13b gave no usable answer about this picture: ")
+    assert told["error"] == f"HTTP 422 Stage refused: {note['sentence']}"
+    trace = json.loads(note["trace"])
+    assert (trace["prompt"], len(trace["answers"])) == ("photo-1", 2)
+    model.behave("well")
+    retry = start("pgbaton", "retry", job, folder=tmp_path, DATABASE_URL=app_database)
+    assert (await asyncio.to_thread(retry.wait, 30)) == 0
+    await jobs.until(job, "vlm_judge", "done")
+    kept = json.loads(await jobs.db.fetchval("SELECT trace FROM ad_judgements WHERE job_id = $1", job))
+    assert (kept["prompt"], kept["model"]) == ("ad-1", "llava:13b")
+    assert json.loads(kept["answers"][0])["publishable"] is True

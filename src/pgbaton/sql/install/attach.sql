@@ -44,6 +44,16 @@ BEGIN
         RAISE insufficient_privilege USING MESSAGE =
             format('the role %s may not use the schema pgbaton, and the trigger runs with its rights', current_user);
     END IF;
+    -- A function or trigger of that name that is not the engine's is not replaced.
+    IF ours IS NOT NULL AND (SELECT prosrc NOT LIKE '%pgbaton.%' AND prosrc NOT LIKE '%job_state_changed%' FROM pg_proc WHERE oid = ours) THEN
+        RAISE duplicate_object USING MESSAGE = format('the function %s is not pgbaton''s: rename it', {function_literal});
+    END IF;
+    SELECT tgname INTO t FROM pg_trigger
+     WHERE tgrelid = job_table AND tgname IN ('job_state_change_trigger', 'job_state_insert_trigger') AND tgfoid IS DISTINCT FROM ours;
+    IF FOUND THEN
+        RAISE duplicate_object USING MESSAGE = format('the trigger %s on %s is not pgbaton''s: rename it, or drop it',
+                                                      t.tgname, {table_literal});
+    END IF;
     IF (SELECT md5(prosrc) = '{body_md5}' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
         EXECUTE $ddl{tag}$
 CREATE OR REPLACE FUNCTION {function}() RETURNS trigger
@@ -66,6 +76,7 @@ AS $fn{tag}${body}$fn{tag}$
             SELECT FROM pg_trigger
              WHERE tgrelid = job_table AND tgname = t.name AND tgfoid = {function_literal}::regprocedure
                AND tgtype = t.type AND tgenabled IN ('O', 'A') AND tgattr = ''
+               AND (tgqual IS NOT NULL) = (t.name = 'job_state_change_trigger')
                AND obj_description(oid, 'pg_trigger') = 'pgbaton ' || md5(t.definition))
         THEN
             EXECUTE format('CREATE OR REPLACE TRIGGER %s %s', t.name, t.definition);

@@ -1,5 +1,19 @@
--- $1 schema, $2 table: its columns and their types, and which single columns are unique.
-SELECT a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type,
+-- $1 schema, $2 table: its columns and their types, and which single columns are unique. type: as values are cast before they
+-- are assigned, that is without a length and beneath a domain, so that a value which does not fit is an error and is not cut.
+WITH RECURSIVE beneath (oid, base, typmod) AS (
+    SELECT t.oid, t.oid, NULL::integer FROM pg_type AS t WHERE t.typtype <> 'd'
+    UNION ALL
+    SELECT d.oid, b.base, coalesce(nullif(d.typtypmod, -1), b.typmod) FROM beneath AS b JOIN pg_type AS d ON d.typbasetype = b.oid AND d.typtype = 'd'
+)
+SELECT a.attname AS name, format_type(b.base, -1) AS type, a.attgenerated <> '' AS is_generated,
+       CASE WHEN b.base IN ('varchar'::regtype, 'bpchar'::regtype)
+            THEN coalesce(nullif(a.atttypmod, -1), b.typmod) - 4 END AS length,
+       (SELECT array_agg(e.enumlabel::text ORDER BY e.enumsortorder) FROM pg_enum AS e WHERE e.enumtypid = b.base) AS labels,
+       b.base IN ('text'::regtype, 'varchar'::regtype, 'bpchar'::regtype, 'name'::regtype)
+       OR EXISTS (SELECT FROM pg_enum AS e WHERE e.enumtypid = b.base)
+       OR (SELECT t.typcategory = 'S' FROM pg_type AS t WHERE t.oid = b.base) AS is_text,
+       ARRAY(SELECT pg_get_constraintdef(k.oid) FROM pg_constraint AS k
+              WHERE k.conrelid = c.oid AND k.contype = 'c' AND k.conkey = ARRAY[a.attnum]) AS checks,
        a.atttypid IN ('timestamptz'::regtype, 'timestamp'::regtype) AS is_time,
        EXISTS (SELECT FROM pg_index i
                 WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
@@ -7,5 +21,6 @@ SELECT a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type,
   FROM pg_class c
   JOIN pg_namespace n ON n.oid = c.relnamespace
   JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+  JOIN beneath b ON b.oid = a.atttypid
  WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p')
  ORDER BY a.attnum

@@ -1,26 +1,30 @@
 -- $1 pipeline, $2 of each stage at most: the newest dead whose row is still failed there and that nothing was dispatched
 -- for since, grouped by stage and error.
 WITH dead AS MATERIALIZED (
-    SELECT d.id, d.job_key, d.stage, d.attempt, d.settled_at
+    SELECT d.*
       FROM pgbaton.stages AS s
      CROSS JOIN LATERAL (
-            SELECT * FROM pgbaton.settled AS d
-             WHERE d.pipeline = $1 AND d.stage = s.step AND d.state = 'dead'
-             ORDER BY d.id DESC
+            SELECT h.id, h.job_key, h.stage, h.attempt, h.called, h.error, h.ended_at FROM pgbaton.history AS h
+             WHERE h.pipeline = $1 AND h.stage = s.step AND h.state = 'dead'
+             ORDER BY h.id DESC
              LIMIT $2
            ) AS d
      WHERE s.pipeline = $1
 ), still AS MATERIALIZED (
-    SELECT dead.*, t.error
+    SELECT dead.id, dead.job_key, dead.stage, dead.ended_at,
+           CASE WHEN dead.called THEN dead.error ELSE coalesce(dead.error, (
+               SELECT t.error FROM pgbaton.history AS t WHERE t.id = dead.id AND t.attempt = dead.attempt AND t.called)) END AS error
       FROM dead
       JOIN {table} AS j ON j.{key} = dead.job_key::{key_type}
-      LEFT JOIN pgbaton.attempts AS t ON t.dispatch_id = dead.id AND t.attempt = dead.attempt
-     WHERE j.{step}::text = dead.stage AND j.{status}::text = 'failed'
-       AND NOT EXISTS (SELECT FROM pgbaton.dispatches AS n
-                        WHERE n.job_key = dead.job_key AND n.pipeline = $1 AND n.id > dead.id)
+     WHERE {step_text} = dead.stage AND {status_text} = 'failed'
+       AND NOT EXISTS (SELECT FROM pgbaton.due AS n
+                        WHERE n.job_key = dead.job_key AND n.pipeline = $1 AND n.stage <> '')
+       AND NOT EXISTS (SELECT FROM pgbaton.calls AS n WHERE n.pipeline = $1 AND n.job_key = dead.job_key)
+       AND NOT EXISTS (SELECT FROM pgbaton.history AS n
+                        WHERE n.job_key = dead.job_key AND n.pipeline = $1 AND n.id > dead.id AND n.state IS NOT NULL)
 )
-SELECT stage, pgbaton.error_group(error) AS error, count(*) AS count, max(settled_at) AS newest,
-       extract(epoch FROM clock_timestamp() - max(settled_at))::float8 AS newest_age,
+SELECT stage, pgbaton.error_group(error) AS error, count(*) AS count, max(ended_at) AS newest,
+       extract(epoch FROM clock_timestamp() - max(ended_at))::float8 AS newest_age,
        (array_agg(error ORDER BY id DESC))[1] AS example, (array_agg(job_key ORDER BY id DESC))[1:5] AS jobs,
        (SELECT max(n) FROM (SELECT count(*) AS n FROM dead GROUP BY dead.stage) AS looked) AS looked_at
   FROM still

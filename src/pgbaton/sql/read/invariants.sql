@@ -1,8 +1,9 @@
--- $1 pipeline: what must never be seen, as the invariant, how many break it, and a few job keys. Rows and dispatches
--- are read in one snapshot; a change that waits in the inbox excuses its job.
-WITH open_dispatch AS (
-    SELECT d.*, s.after, j.{key} IS NOT NULL AS present, j.{step}::text AS step, j.{status}::text AS status,
-           EXISTS (SELECT FROM pgbaton.changes AS c WHERE c.pipeline = d.pipeline AND c.job_key = d.job_key) AS excused
+-- $1 pipeline: what must never be seen, as the invariant, how many break it, and a few job keys. Rows and journal are read in one
+-- snapshot. A job of which a look or a void duty waits is on its way to being put right: that excuses it.
+WITH open_dispatch AS MATERIALIZED (
+    SELECT d.*, s.after, j.{key} IS NOT NULL AS present, {step_text} AS step, {status_text} AS status,
+           EXISTS (SELECT FROM pgbaton.due AS c
+                    WHERE c.job_key = d.job_key AND c.pipeline = d.pipeline AND c.id >= d.id) AS excused
       FROM pgbaton.dispatches AS d
       LEFT JOIN pgbaton.stages AS s ON s.pipeline = d.pipeline AND s.step = d.stage
       LEFT JOIN {table} AS j ON j.{key} = d.job_key::{key_type}
@@ -10,14 +11,12 @@ WITH open_dispatch AS (
 ), broken AS (
     SELECT 'a job in a routed state has an open dispatch' AS invariant, j.{key}::text AS job_key
       FROM {table} AS j
-      JOIN pgbaton.stages AS s
-        ON s.pipeline = $1 AND s.routed AND s.after = j.{step}::text AND j.{status}::text = 'done'
-     WHERE NOT EXISTS (SELECT FROM pgbaton.dispatches AS d
-                        WHERE d.pipeline = $1 AND d.job_key = j.{key}::text
-                          AND d.state IN ('available', 'running', 'retryable'))
-       AND NOT EXISTS (SELECT FROM pgbaton.changes AS c WHERE c.pipeline = $1 AND c.job_key = j.{key}::text)
-    UNION ALL
-    SELECT 'a job has at most one open dispatch', job_key FROM open_dispatch GROUP BY job_key HAVING count(*) > 1
+      JOIN pgbaton.stages AS s ON s.pipeline = $1 AND s.routed AND s.after = {step_text} AND {status_text} = 'done'
+     WHERE pg_column_size(j.{key}) <= 2640
+       AND NOT EXISTS (SELECT FROM pgbaton.due AS d
+                        WHERE d.job_key = j.{key}::text AND d.pipeline = $1 AND d.stage = s.step)
+       AND NOT EXISTS (SELECT FROM pgbaton.calls AS c
+                        WHERE c.pipeline = $1 AND c.job_key = j.{key}::text AND c.stage = s.step)
     UNION ALL
     SELECT 'an open dispatch is for a job that its stage can be called for, or works on', job_key
       FROM open_dispatch
@@ -25,35 +24,33 @@ WITH open_dispatch AS (
        AND (NOT present OR NOT ((step, status) IS NOT DISTINCT FROM (after, 'done')
                                 OR step IS NOT DISTINCT FROM stage AND status IN ('running', 'failed')))
     UNION ALL
-    SELECT 'a running dispatch has a worker or a deadline', job_key
-      FROM open_dispatch WHERE state = 'running' AND worker IS NULL AND deadline IS NULL
+    SELECT 'a call under way has its worker on record, and when it began', c.job_key
+      FROM pgbaton.calls AS c
+     WHERE c.pipeline = $1 AND c.due_at IS NULL
+       AND (c.started_at IS NULL OR c.attempt < 1
+            OR c.deadline IS NULL AND NOT EXISTS (SELECT FROM pgbaton.workers AS w WHERE w.id = c.worker))
     UNION ALL
-    SELECT 'a running dispatch has its attempt on record', d.job_key
-      FROM open_dispatch AS d
-     WHERE d.state = 'running'
-       AND NOT EXISTS (SELECT FROM pgbaton.attempts AS t
-                        WHERE t.dispatch_id = d.id AND t.attempt = d.attempt AND t.finished_at IS NULL)
+    SELECT 'a call that waits was not called, or has its attempts on record', c.job_key
+      FROM pgbaton.calls AS c
+     WHERE c.pipeline = $1 AND c.due_at IS NOT NULL AND c.attempt > 0
+       AND NOT EXISTS (SELECT FROM pgbaton.history AS h WHERE h.id = c.id AND h.attempt = c.attempt AND h.called)
     UNION ALL
-    SELECT 'a dispatch has a known state, is settled where that says so, and a worker only while it runs', job_key
-      FROM pgbaton.dispatches
-     WHERE pipeline = $1
-       AND (state NOT IN ('available', 'running', 'retryable', 'completed', 'dead', 'cancelled')
-            OR (settled_at IS NULL) <> (state IN ('available', 'running', 'retryable'))
-            OR worker IS NOT NULL AND state <> 'running')
+    SELECT 'a dispatch that ended is not open', d.job_key
+      FROM pgbaton.history AS h
+      JOIN open_dispatch AS d ON d.id = h.id
+     WHERE h.state IS NOT NULL
     UNION ALL
-    SELECT 'what is settled is kept apart from what is open', job_key
-      FROM (SELECT pipeline, job_key FROM ONLY pgbaton.dispatches WHERE settled_at IS NOT NULL
-             UNION ALL
-            SELECT pipeline, job_key FROM pgbaton.settled WHERE settled_at IS NULL) AS misplaced
-     WHERE pipeline = $1
+    SELECT 'no attempt that ended is newer than its dispatch knows', c.job_key
+      FROM pgbaton.calls AS c
+      JOIN pgbaton.history AS h ON h.id = c.id AND h.called AND h.attempt >= c.attempt + (c.due_at IS NOT NULL)::integer
+     WHERE c.pipeline = $1
     UNION ALL
-    SELECT 'no attempt is newer than its dispatch knows', d.job_key
-      FROM pgbaton.dispatches AS d JOIN pgbaton.attempts AS t ON t.dispatch_id = d.id AND t.attempt > d.attempt
-     WHERE d.pipeline = $1
-    UNION ALL
-    SELECT 'a settled dispatch has no attempt under way', d.job_key
-      FROM pgbaton.dispatches AS d JOIN pgbaton.attempts AS t ON t.dispatch_id = d.id AND t.finished_at IS NULL
-     WHERE d.pipeline = $1 AND d.state IN ('completed', 'dead', 'cancelled')
+    SELECT 'calls that follow one another do not overlap', later.job_key
+      FROM (SELECT h.job_key, h.started_at,
+                   lag(h.ended_at) OVER (PARTITION BY h.job_key ORDER BY h.id, h.attempt) AS ended_before
+              FROM pgbaton.history AS h
+             WHERE h.pipeline = $1 AND h.called) AS later
+     WHERE later.started_at < later.ended_before
 )
 SELECT invariant, count(*) AS broken, (array_agg(job_key ORDER BY job_key))[1:5] AS examples
   FROM broken GROUP BY invariant ORDER BY invariant

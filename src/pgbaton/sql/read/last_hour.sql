@@ -1,24 +1,22 @@
--- $1 pipeline, $2 settled dispatches at most, $3 of each stage at most in the samples: what was settled in the last hour,
--- by the minute (0: the last one) and by stage.
+-- $1 pipeline, $2 ended dispatches at most, $3 of each stage at most in the samples: what ended in the last hour, by the minute
+-- (0: the last one) and by stage.
 WITH lately AS MATERIALIZED (
-    SELECT d.id, d.stage, d.state, d.attempt, d.available_at, d.settled_at,
-           extract(epoch FROM statement_timestamp() - d.settled_at)::float8 AS ago
-      FROM pgbaton.settled AS d
-     WHERE d.pipeline = $1 AND d.settled_at > statement_timestamp() - interval '1 hour'
-     ORDER BY d.settled_at DESC
+    SELECT h.stage, h.state, h.called, h.attempt, h.created_at, h.started_at, h.ended_at,
+           extract(epoch FROM statement_timestamp() - h.ended_at)::float8 AS ago
+      FROM pgbaton.history AS h
+     WHERE h.pipeline = $1 AND h.state IS NOT NULL AND h.ended_at > statement_timestamp() - interval '1 hour'
+     ORDER BY h.ended_at DESC
      LIMIT $2
 ), minutes AS (
     SELECT floor(ago / 60)::integer AS minute, count(*) FILTER (WHERE state = 'completed') AS completed,
            count(*) FILTER (WHERE state = 'dead') AS failed
       FROM lately
      GROUP BY 1
-), samples AS (
-    SELECT l.stage, greatest(extract(epoch FROM t.started_at - l.available_at), 0)::float8 AS wait,
-           greatest(extract(epoch FROM t.finished_at - t.started_at), 0)::float8 AS work
-      FROM (SELECT *, row_number() OVER (PARTITION BY stage ORDER BY settled_at DESC) AS nth
-              FROM lately WHERE state = 'completed') AS l
-     CROSS JOIN LATERAL (SELECT * FROM pgbaton.attempts AS a
-                          WHERE a.dispatch_id = l.id AND a.attempt = l.attempt LIMIT 1) AS t
+), samples AS (  -- what waits to be called again waits for its stage, too, so only first attempts tell how long a turn takes
+    SELECT l.stage, CASE l.attempt WHEN 1 THEN greatest(extract(epoch FROM l.started_at - l.created_at), 0)::float8 END AS wait,
+           greatest(extract(epoch FROM l.ended_at - l.started_at), 0)::float8 AS work
+      FROM (SELECT *, row_number() OVER (PARTITION BY stage ORDER BY ended_at DESC) AS nth
+              FROM lately WHERE state = 'completed' AND called) AS l
      WHERE l.nth <= $3
 ), times AS (
     SELECT stage, count(*) AS sample, percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY wait) AS wait,

@@ -1,16 +1,18 @@
--- What a filter's parts ask for of a dispatch d and its latest attempt t, as list_jobs and count_jobs take them: $1 to $10,
--- each null: any; $11 ids below.
+-- What a filter's parts ask for of a dispatch d: $1 to $10, each null: any; $11 ids below this one; $13 ids from this one.
        ($1::text IS NULL OR d.pipeline = $1)
    AND ($2::text IS NULL OR d.stage = $2)
    AND ($3::text[] IS NULL OR d.state = ANY ($3))
    AND ($4::text IS NULL OR d.tenant = $4 AND left(d.tenant, 64) = left($4, 64))
-   AND ($5::float8 IS NULL
-        OR d.created_at < statement_timestamp() - make_interval(secs => $5)
-       AND d.id <= (SELECT pgbaton.last_dispatch_before(statement_timestamp() - make_interval(secs => $5))))
-   AND ($6::text IS NULL OR t.error ILIKE $6)
-   AND ($7::text IS NULL OR pgbaton.error_group(t.error) = $7 AND ($7 = '' OR t.error IS NOT NULL))
+   AND ($5::float8 IS NULL OR d.created_at < statement_timestamp() - make_interval(secs => $5))
+   AND ($6::text IS NULL OR {error} ILIKE $6)
+   AND ($7::text IS NULL OR pgbaton.error_group({error}) = $7 AND ($7 = '' OR {error} IS NOT NULL))
    AND ($8::text IS NULL OR d.job_key = $8)
    AND ($9::text IS NULL OR d.job_key LIKE $9)
-   AND (NOT $10 OR NOT EXISTS (SELECT FROM pgbaton.dispatches AS n
-                                WHERE n.job_key = d.job_key AND n.pipeline = d.pipeline AND n.id > d.id))
+   AND (NOT $10 OR NOT EXISTS (SELECT FROM pgbaton.due AS n
+                                WHERE n.job_key = d.job_key AND n.pipeline = d.pipeline AND n.id > d.id AND n.stage <> '')
+               AND NOT EXISTS (SELECT FROM pgbaton.calls AS n
+                                WHERE n.pipeline = d.pipeline AND n.job_key = d.job_key AND greatest(n.id, n.next_id) > d.id)
+               AND NOT EXISTS (SELECT FROM pgbaton.history AS n
+                                WHERE n.job_key = d.job_key AND n.pipeline = d.pipeline AND n.id > d.id AND n.state IS NOT NULL))
    AND ($11::bigint IS NULL OR d.id < $11)
+   AND ($13::bigint IS NULL OR d.id >= $13)

@@ -1,28 +1,44 @@
--- $1 pipeline, $2 where counting stops: the stages, their circuits, and how many of their dispatches are where. The dead
--- are those that nothing was dispatched for since, among the newest $2.
-SELECT s.step AS stage, s.after, s.position, s.routed, s.paused_at IS NOT NULL AS paused, s.attempts,
+-- $1 pipeline (null: any), $2 where counting stops: the stages, their circuits, and how many of their dispatches are where, but
+-- for those under way. Calls that wait are counted by the soonest $2 of them. The dead are those that nothing was
+-- dispatched for since, among the newest $2.
+SELECT s.pipeline, s.step AS stage, s.after, s.position, s.routed, s.paused_at IS NOT NULL AS paused,
+       p.paused_at IS NOT NULL AS pipeline_paused, s.attempts,
        extract(epoch FROM s.timeout)::float8 AS timeout, s.concurrency, s.strikes, s.open_until,
        coalesce(s.open_until > statement_timestamp(), false) AS open,
-       (SELECT count(*) FROM (SELECT FROM ONLY pgbaton.dispatches d
-                               WHERE d.pipeline = s.pipeline AND d.stage = s.step AND d.state = 'available'
-                                 AND d.available_at < pgbaton.parked() LIMIT $2) c) AS waiting,
-       (SELECT count(*) FROM (SELECT FROM ONLY pgbaton.dispatches d
-                               WHERE d.pipeline = s.pipeline AND d.stage = s.step AND d.state = 'running' LIMIT $2) c) AS running,
-       (SELECT count(*) FROM (SELECT FROM ONLY pgbaton.dispatches d
-                               WHERE d.pipeline = s.pipeline AND d.stage = s.step AND d.state = 'retryable'
-                                 AND d.available_at < pgbaton.parked() LIMIT $2) c) AS retrying,
-       (SELECT count(*) FROM (SELECT FROM ONLY pgbaton.dispatches d
-                               WHERE d.pipeline = s.pipeline AND d.stage = s.step AND d.state IN ('available', 'retryable')
-                                 AND d.available_at = pgbaton.parked() LIMIT $2) c) AS parked,
-       (SELECT count(*) FROM (SELECT d.job_key, d.id FROM pgbaton.settled d
-                               WHERE d.pipeline = s.pipeline AND d.stage = s.step AND d.state = 'dead'
-                               ORDER BY d.id DESC LIMIT $2) c
-         WHERE NOT EXISTS (SELECT FROM pgbaton.dispatches n
-                            WHERE n.job_key = c.job_key AND n.pipeline = s.pipeline AND n.id > c.id)) AS dead,
-       (SELECT extract(epoch FROM statement_timestamp() - d.available_at)::float8 FROM ONLY pgbaton.dispatches d
-         WHERE d.pipeline = s.pipeline AND d.stage = s.step AND d.state IN ('available', 'retryable')
-           AND d.available_at <= statement_timestamp()
-         ORDER BY d.available_at LIMIT 1) AS oldest_wait
+       least((SELECT count(*) FROM (SELECT FROM pgbaton.due AS d
+                                     WHERE d.pipeline = s.pipeline AND d.stage = s.step LIMIT $2) AS c) + w.fresh, $2) AS waiting,
+       w.again AS retrying,
+       (SELECT count(*) FROM (SELECT FROM pgbaton.calls AS c
+                               WHERE c.pipeline = s.pipeline AND c.waits_for = s.step AND c.due_at = pgbaton.parked()
+                               LIMIT $2) AS c) AS parked,
+       (SELECT count(*) FROM (SELECT h.job_key, h.id FROM pgbaton.history AS h
+                               WHERE h.pipeline = s.pipeline AND h.stage = s.step AND h.state = 'dead'
+                               ORDER BY h.id DESC LIMIT $2) AS c
+         WHERE NOT EXISTS (SELECT FROM pgbaton.due AS n
+                            WHERE n.job_key = c.job_key AND n.pipeline = s.pipeline AND n.stage <> '')
+           AND NOT EXISTS (SELECT FROM pgbaton.calls AS n WHERE n.pipeline = s.pipeline AND n.job_key = c.job_key)
+           AND NOT EXISTS (SELECT FROM pgbaton.history AS n
+                            WHERE n.job_key = c.job_key AND n.pipeline = s.pipeline AND n.id > c.id
+                              AND n.state IS NOT NULL)) AS dead,
+       (SELECT pgbaton.error_group(coalesce(h.error, h.outcome)) FROM pgbaton.history AS h
+         WHERE h.pipeline = s.pipeline AND h.stage = s.step AND h.state = 'dead' ORDER BY h.id DESC LIMIT 1) AS dead_error,
+       (SELECT pgbaton.error_group(coalesce(h.error, h.outcome)) FROM pgbaton.history AS h
+         WHERE h.id = w.id AND h.attempt = w.attempt AND h.called) AS retry_error,
+       extract(epoch FROM statement_timestamp() - least(
+            (SELECT d.created_at FROM pgbaton.due AS d
+              WHERE d.pipeline = s.pipeline AND d.stage = s.step ORDER BY d.id LIMIT 1),
+            (SELECT c.due_at FROM pgbaton.calls AS c
+              WHERE c.pipeline = s.pipeline AND c.waits_for = s.step AND c.due_at <= statement_timestamp()
+              ORDER BY c.due_at LIMIT 1)))::float8 AS oldest_wait
   FROM pgbaton.stages AS s
- WHERE s.pipeline = $1
- ORDER BY s.position
+  JOIN pgbaton.pipelines AS p ON p.name = s.pipeline
+ CROSS JOIN LATERAL (
+        SELECT count(*) FILTER (WHERE c.attempt = 0 OR c.outcome IN ('lost', 'released')) AS fresh,
+               count(*) FILTER (WHERE c.attempt > 0 AND coalesce(c.outcome, '') NOT IN ('lost', 'released')) AS again,
+               min(c.id) FILTER (WHERE c.nth = 1) AS id, min(c.attempt) FILTER (WHERE c.nth = 1) AS attempt
+          FROM (SELECT c.id, c.attempt, c.outcome, row_number() OVER (ORDER BY c.due_at) AS nth FROM pgbaton.calls AS c
+                 WHERE c.pipeline = s.pipeline AND c.waits_for = s.step AND c.due_at < pgbaton.parked()
+                 ORDER BY c.due_at
+                 LIMIT $2) AS c) AS w
+ WHERE $1::text IS NULL OR s.pipeline = $1
+ ORDER BY s.pipeline, s.position

@@ -13,26 +13,33 @@ SELECT clock_timestamp() AS at, {row}, {updated_at} AS updated_at,
        EXISTS (SELECT FROM pgbaton.paused_tenants AS pt
                 WHERE pt.pipeline = $1 AND pt.tenant = d.tenant AND pt.resumed_at IS NULL) AS tenant_paused,
        EXISTS (SELECT FROM pgbaton.workers AS w
-                WHERE w.pipeline = $1 AND NOT w.draining AND w.expires_at > clock_timestamp()) AS any_worker,
-       d.worker IS NOT NULL AS held, w.name AS worker,
-       coalesce(w.expires_at > clock_timestamp(), false) AS worker_alive,
-       EXISTS (SELECT FROM pgbaton.changes AS c WHERE c.pipeline = $1 AND c.job_key = $2) AS in_inbox,
+                WHERE w.pipeline = $1 AND NOT w.draining AND pgbaton.alive(w)) AS any_worker,
+       d.worker IS NOT NULL AS held, w.name AS worker, coalesce(pgbaton.alive(w), false) AS worker_alive,
+       ({step_text} = s.after AND {status_text} = 'done'
+        OR {step_text} = d.stage AND {status_text} IN ('running', 'failed')) IS TRUE AS in_place,
        (SELECT r.step FROM pgbaton.stages AS r
-         WHERE r.pipeline = $1 AND r.routed AND r.after = j.{step}::text AND j.{status}::text = 'done') AS routed_to,
-       EXISTS (SELECT FROM pgbaton.stages AS l WHERE l.pipeline = $1 AND l.step = j.{step}::text) AS of_a_stage,
-       (SELECT count(*) FROM (SELECT FROM ONLY pgbaton.dispatches AS b
-                               WHERE b.pipeline = $1 AND b.stage = d.stage AND b.state IN ('available', 'retryable')
-                                 AND (b.available_at, b.id) < (d.available_at, d.id)
-                                 AND d.state IN ('available', 'retryable') AND d.available_at <= statement_timestamp()
-                               LIMIT $3) AS c) AS before,
-       (SELECT count(*) FROM (SELECT FROM ONLY pgbaton.dispatches AS b
-                               WHERE b.pipeline = $1 AND b.stage = d.stage AND b.state = 'running'
-                               LIMIT $3) AS c) AS running
+         WHERE r.pipeline = $1 AND r.routed AND r.after = {step_text} AND {status_text} = 'done') AS routed_to,
+       EXISTS (SELECT FROM pgbaton.stages AS l WHERE l.pipeline = $1 AND l.step = {step_text}) AS of_a_stage,
+       CASE WHEN d.state IN ('available', 'retryable') AND d.available_at <= statement_timestamp() THEN
+           (SELECT count(*) FROM (SELECT FROM pgbaton.due AS b
+                                   WHERE b.pipeline = $1 AND b.stage = d.stage AND b.id < d.id LIMIT $3) AS c)
+         + (SELECT count(*) FROM (SELECT FROM pgbaton.calls AS b
+                                   WHERE b.pipeline = $1 AND b.waits_for = d.stage AND b.due_at < d.available_at
+                                   LIMIT $3) AS c)
+       ELSE 0 END AS before,
+       (SELECT count(*) FROM (SELECT FROM pgbaton.calls AS b
+                               WHERE b.pipeline = $1 AND b.slot = d.stage LIMIT $3) AS c) AS running
   FROM pgbaton.pipelines AS p
   LEFT JOIN {table} AS j ON j.{key} = $2::text::{key_type}
   LEFT JOIN LATERAL (SELECT * FROM pgbaton.dispatches AS n
                       WHERE n.pipeline = $1 AND n.job_key = $2 ORDER BY n.id DESC LIMIT 1) AS d ON true
   LEFT JOIN pgbaton.stages AS s ON s.pipeline = $1 AND s.step = d.stage
-  LEFT JOIN pgbaton.attempts AS t ON t.dispatch_id = d.id AND t.attempt = d.attempt
+  LEFT JOIN LATERAL (
+        SELECT h.outcome, h.http_status, h.error, h.started_at FROM pgbaton.history AS h
+         WHERE h.job_key = $2 AND h.id = d.id AND h.attempt = d.attempt AND h.called
+        UNION ALL
+        SELECT c.outcome, c.http_status, c.error, c.started_at FROM pgbaton.calls AS c
+         WHERE c.pipeline = $1 AND c.job_key = $2 AND c.id = d.id AND c.due_at IS NULL
+         LIMIT 1) AS t ON true
   LEFT JOIN pgbaton.workers AS w ON w.id = d.worker
  WHERE p.name = $1

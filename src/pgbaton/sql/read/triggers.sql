@@ -4,7 +4,7 @@ SELECT p.name AS pipeline, p.job_table::text AS job_table, wanted.name AS trigge
        md5(f.prosrc) AS body_md5, f.prosecdef AS as_owner,
        ARRAY(SELECT o.tgname::text FROM pg_trigger o JOIN pg_proc g ON g.oid = o.tgfoid
               WHERE o.tgrelid = p.job_table AND NOT o.tgisinternal AND o.tgname <> ALL ($1)
-                AND (g.prosrc LIKE '%pgbaton.job_changed%'
+                AND (g.prosrc LIKE '%INSERT INTO pgbaton.due%'
                      OR p.channel IS NOT NULL AND g.prosrc LIKE '%pg\_notify%' AND strpos(g.prosrc, p.channel) > 0)
               ORDER BY 1) AS doubles
   FROM pgbaton.pipelines p

@@ -44,9 +44,11 @@ CREATE TABLE pgbaton.workers (
     renewed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     expires_at timestamptz NOT NULL,
     draining   boolean NOT NULL DEFAULT false,
+    instead_of bigint,
     ended_at   timestamptz
 );
 COMMENT ON TABLE pgbaton.workers IS 'leases; a row is kept as long as the history that names it';
+COMMENT ON COLUMN pgbaton.workers.instead_of IS 'the lease that this one took the place of';
 COMMENT ON COLUMN pgbaton.workers.ended_at IS 'the worker left, or took a new lease: it claims nothing under this one any more';
 
 -- A duty: this job entered a routed state. Or a look (stage ''): the job left a state that a dispatch may be open for.

@@ -1,7 +1,7 @@
--- Claim calls that wait and are due. $1 to $5 as in turn.sql. Returns a row for each that was found. plain: it is claimed;
+-- Claim calls that wait and are due. $1 to $5 as in turn.sql, $6 as its $14. Returns a row for each that was found. plain: it is claimed;
 -- its row is at the entry, or failed and to be rewound before the call. Not plain: it is left where it was, to be looked at.
 WITH room AS MATERIALIZED (
-    SELECT * FROM pgbaton.room($1, $2, $3, $4, $5)
+    SELECT * FROM pgbaton.room($1, $2, $3, $6, $4, $5)
 ), found AS MATERIALIZED (
     SELECT n.*, r.entry AS now_entry, r.limited, r.probing
       FROM room AS r
@@ -16,7 +16,7 @@ WITH room AS MATERIALIZED (
     SELECT f.*, j.tenant AS row_tenant, j.step, j.status, clock_timestamp() AS at,
            coalesce(j.present AND (j.step = f.now_entry AND j.status = 'done' OR j.step = f.stage AND j.status = 'failed')
                     AND f.next_id IS NULL
-                    AND NOT EXISTS (SELECT FROM pgbaton.due AS o WHERE o.job_key = f.job_key AND o.pipeline = $1)
+                    AND NOT EXISTS (SELECT FROM pgbaton.due AS o WHERE o.job_key = f.job_key AND o.pipeline = $1 OFFSET 0)
                     AND coalesce(j.tenant, '') <> ALL (ARRAY(
                         SELECT p.tenant FROM pgbaton.paused_tenants AS p
                          WHERE p.pipeline = $1 AND p.resumed_at IS NULL)), false) AS plain
@@ -36,5 +36,6 @@ WITH room AS MATERIALIZED (
 )
 SELECT d.id, d.stage, d.job_key, d.plain AND d.id = ANY (ARRAY(SELECT id FROM claimed)) AS plain,
        NULL::bigint AS ended_id, d.attempt + 1 AS attempt, d.run, d.row_tenant, d.step, d.status,
-       d.probing, extract(epoch FROM d.at - d.due_at)::float8 AS waited
+       d.probing, (extract(epoch FROM d.created_at) * 1000000)::bigint AS made,
+       extract(epoch FROM d.at - d.due_at)::float8 AS waited
   FROM judged AS d

@@ -15,7 +15,10 @@ WITH mine AS MATERIALIZED (
              WHERE j.{key} = w.key::{key_type} AND {step_text} = w.from_step AND {status_text} = w.from_status
                FOR NO KEY UPDATE SKIP LOCKED) AS row
 ), quiet AS MATERIALIZED (
-    SELECT set_config('pgbaton.quiet', jsonb_build_object($1::text, jsonb_object_agg(m.key, jsonb_build_array(m.to_step, m.to_status)))::text, true) FROM mine AS m
+    SELECT set_config('pgbaton.quiet', jsonb_build_object($1::text,
+               jsonb_object_agg(m.key, jsonb_build_array(m.to_step, m.to_status)))::text, true),
+           set_config('search_path', current_setting('pgbaton.search_path', true), true)  -- for the user's triggers
+      FROM mine AS m
 )
 UPDATE {table} AS j
    SET {step} = m.to_step::{step_type}, {status} = m.to_status::{status_type}{touch}

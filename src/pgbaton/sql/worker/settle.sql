@@ -34,7 +34,9 @@ WITH verdict AS MATERIALIZED (
             SELECT c.ctid AS tid, c.* FROM pgbaton.calls AS c
              WHERE c.pipeline = $1 AND c.job_key = v.key
                FOR UPDATE SKIP LOCKED) AS c ON true
-      LEFT JOIN pgbaton.calls AS was ON was.pipeline = $1 AND was.job_key = v.key
+      LEFT JOIN LATERAL (
+            SELECT c.ctid AS tid, c.id FROM pgbaton.calls AS c
+             WHERE c.pipeline = $1 AND c.job_key = v.key OFFSET 0) AS was ON true
       LEFT JOIN LATERAL (
             SELECT true AS locked FROM {table} AS j
              WHERE v.target_step IS NOT NULL AND j.{key} = v.key::{key_type}
@@ -45,7 +47,7 @@ WITH verdict AS MATERIALIZED (
                         WHERE o.job_key = v.key AND o.pipeline = $1 AND o.id <> ALL (v.duties))
        AND CASE WHEN v.call_id IS NULL
                 THEN was.id IS NULL
-                ELSE c.tid = was.ctid AND  -- not changed since this statement began, so that its parts all see it
+                ELSE c.tid = was.tid AND  -- not changed since this statement began, so that its parts all see it
                      c.id = v.call_id AND c.attempt = v.attempt AND c.worker IS NOT DISTINCT FROM v.worker
                      AND c.seen IS NOT DISTINCT FROM v.seen AND CASE WHEN c.due_at IS NOT NULL THEN 'waiting'
                                                                       WHEN c.deadline IS NOT NULL THEN 'left' ELSE 'held' END = v.standing END
@@ -53,7 +55,12 @@ WITH verdict AS MATERIALIZED (
 ), quiet AS MATERIALIZED (
     -- Rewinds of ours leave no duty: the call itself waits. Only these keys, and only in the state that is
     -- written here: a trigger of the user's that moves other rows in this statement, or these on, must leave their duties.
-    SELECT set_config('pgbaton.quiet', jsonb_build_object($1::text, jsonb_object_agg(s.key, jsonb_build_array(s.target_step, s.target_status)))::text, true) FROM sound AS s WHERE s.quiet
+    -- And the user's triggers have the search_path that they expect.
+    SELECT set_config('pgbaton.quiet', jsonb_build_object($1::text,
+               jsonb_object_agg(s.key, jsonb_build_array(s.target_step, s.target_status)) FILTER (WHERE s.quiet))::text, true),
+           set_config('search_path', current_setting('pgbaton.search_path', true), true)
+      FROM sound AS s
+     WHERE s.target_step IS NOT NULL
 ), moved AS (
     UPDATE {table} AS j
        SET {step} = s.target_step::{step_type}, {status} = s.target_status::{status_type}{touch}

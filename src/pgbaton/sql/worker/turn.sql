@@ -1,7 +1,7 @@
 -- A turn: take duties and looks, end what they end, and claim the everyday ones in place of it.
 -- $1 pipeline, $2 worker, $3 known stages, $4 for each: the id to begin at, $5 duties to take at most, $6 whether to call
 -- any of them, $7 the id to begin looks at, $8 looks to take at most; $9 to $13 the answers that came since: dispatch ids,
--- attempts, HTTP statuses, errors, bodies.
+-- attempts, HTTP statuses, errors, bodies; $14 for each known stage: the step behind whose done the worker calls it.
 -- Raises PB001 where the worker holds no lease. Returns a row for each duty and look that was taken. plain: it is dealt
 -- with, and (unless it is a look) it is the job's call now; ended_id names the dispatch that it completed. Not plain: it
 -- is left where it was, to be looked at with all that there is of its job.
@@ -9,7 +9,7 @@
 -- named by ctid once they are locked, which no plan can get wrong. The job's row is read with this statement's snapshot:
 -- where it has moved on since, its next duty is on its way.
 WITH room AS MATERIALIZED (
-    SELECT * FROM pgbaton.room($1, $2, $3, $4, $5)
+    SELECT * FROM pgbaton.room($1, $2, $3, $14, $4, $5)
 ), taken AS MATERIALIZED (
     SELECT * FROM (
         SELECT d.ctid AS tid, d.id, d.stage, d.job_key, d.tenant, d.step, d.status, d.created_at,
@@ -38,8 +38,10 @@ WITH room AS MATERIALIZED (
            j.tenant AS row_tenant, clock_timestamp() AS at,
            CASE WHEN EXISTS (SELECT FROM pgbaton.due AS o
                               WHERE o.job_key = t.job_key AND o.pipeline = $1 AND o.id <> t.id) THEN false
-                WHEN c.id IS NULL AND t.stage = ''
-                THEN NOT EXISTS (SELECT FROM pgbaton.calls AS o WHERE o.pipeline = $1 AND o.job_key = t.job_key)
+                -- The call is locked: an INSERT would wait for that lock. OFFSET keeps it from a plan that reads all calls.
+                WHEN c.id IS NULL AND EXISTS (SELECT FROM pgbaton.calls AS o
+                                               WHERE o.pipeline = $1 AND o.job_key = t.job_key OFFSET 0) THEN false
+                WHEN c.id IS NULL AND t.stage = '' THEN true
                 ELSE coalesce(j.present AND j.step = t.step AND t.step = t.entry AND j.status = t.status
                               AND (c.id IS NULL OR c.stage = t.step AND t.status = 'done' AND c.id < t.id AND c.seen IS NULL)
                               AND (t.stage = '' OR $6 AND coalesce(j.tenant, '') <> ALL (ARRAY(
@@ -66,7 +68,7 @@ WITH room AS MATERIALIZED (
     SELECT $1, d.job_key, d.id, d.stage, d.step, d.tenant, d.id, 1, $2, d.created_at, d.at, CASE WHEN d.limited THEN d.stage END
       FROM judged AS d
      WHERE d.plain AND d.stage <> '' AND d.call_tid IS NULL
-        ON CONFLICT DO NOTHING  -- the call was there, and locked
+        ON CONFLICT DO NOTHING  -- the call has come since this statement began
     RETURNING id
 ), ended AS (
     DELETE FROM pgbaton.calls AS c
@@ -93,5 +95,6 @@ WITH room AS MATERIALIZED (
      WHERE d.done AND d.call_tid IS NOT NULL
 )
 SELECT d.id, d.stage, d.job_key, d.done AS plain, d.ended_id, coalesce(d.run, d.id) AS run, d.row_tenant, d.step, d.status,
-       d.probing, extract(epoch FROM d.at - d.created_at)::float8 AS waited
+       d.probing, (extract(epoch FROM d.created_at) * 1000000)::bigint AS made,
+       extract(epoch FROM d.at - d.created_at)::float8 AS waited
   FROM dealt AS d

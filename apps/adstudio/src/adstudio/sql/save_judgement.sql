@@ -1,5 +1,5 @@
-INSERT INTO public.ad_judgements (job_id, tenant_id, passed, judge, reasons, checks)
-VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO public.ad_judgements (job_id, tenant_id, passed, judge, reasons, checks, trace)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
 ON CONFLICT (job_id) DO UPDATE
    SET passed = EXCLUDED.passed, judge = EXCLUDED.judge, reasons = EXCLUDED.reasons, checks = EXCLUDED.checks,
-       made_at = now()
+       trace = EXCLUDED.trace, made_at = now()

@@ -1,4 +1,4 @@
-"""``vlm_analyze`` and ``vlm_judge``: a vision-language model where one is configured, measured checks otherwise."""
+"""``vlm_analyze`` and ``vlm_judge``: measured checks, and a vision-language model's where one is configured."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from pydantic import BaseModel
 
 from adstudio import results
 from adstudio.studio import Studio
-from adstudio.vision.judge import judge_ad
-from adstudio.vision.photo import PhotoError, open_photo
+from adstudio.vision.errors import Language
+from adstudio.vision.formats import FORMATS
+from adstudio.vision.making import Picture, chosen_of, judge_all
+from adstudio.vision.measured import JUDGE, NOTE
+from adstudio.vision.photo import open_photo
 from adstudio.vision.quality import validate_photo
+from adstudio.vision.room import check_room, check_size
 from adstudio.vision.shapes import Verdict
-from adstudio.vision.vlm import VisionError
 from adstudio.vision.vlm_verdict import vlm_judge, vlm_validate
-from pgbaton.fastapi import StageFailed, Stages, Turn
+from pgbaton.fastapi import Stages, Turn
 
 
 class VerdictAnswer(BaseModel):
@@ -32,41 +35,69 @@ def register(stages: Stages, studio: Studio) -> None:
     async def validate(turn: Turn) -> VerdictAnswer:
         """Is the photo good enough to publish, and does it fit the copy?"""
         inputs = await turn.read(results.load_inputs)
-        try:
-            photo = await studio.compute(open_photo, inputs.photo)
-            if studio.endpoint is None:
-                verdict = await studio.compute(validate_photo, photo, inputs.copy)
-            else:
-                verdict = await vlm_validate(studio.endpoint, photo, inputs.copy)
-        except (PhotoError, VisionError) as error:
-            raise StageFailed(str(error)) from error
+        file = await studio.shelf.fetch(turn.job["tenant_id"], inputs.photo)
+        photo = await studio.compute(open_photo, file)
+        copy = inputs.copy()
+        check_size(photo.shape[1], photo.shape[0], inputs.formats())
+        await studio.compute(check_room, copy, inputs.formats(), inputs.kit())
+        verdict = await studio.compute(validate_photo, photo, copy.language)
+        if studio.vision is not None:
+            verdict = _both(verdict, await vlm_validate(studio.vision, photo, copy.whole, copy.language))
         turn.save(results.save_analysis, verdict)
         return _answer(verdict)
 
     @stages.post("vlm_judge")
     async def judge(turn: Turn) -> VerdictAnswer:
         """Is the finished ad fit to publish?"""
-        finished = await turn.read(results.load_finished)
-        try:
-            ad = await studio.compute(open_photo, finished.image)
-            if studio.endpoint is None:
-                verdict = await studio.compute(
-                    judge_ad,
-                    ad,
-                    forbidden=finished.forbidden,
-                    text_box=finished.setting.text_box,
-                    copy=finished.copy,
-                    lines=finished.setting.lines,
-                    contrast=finished.setting.contrast,
-                    ocr=studio.ocr,
-                )
-            else:
-                verdict = await vlm_judge(studio.endpoint, ad, finished.copy)
-        except (PhotoError, VisionError) as error:
-            raise StageFailed(str(error)) from error
-        verdict = _together(finished.photo_verdict, verdict)
+        inputs = await turn.read(results.load_inputs)
+        drawn = await turn.read(results.load_pictures)
+        on_photo = await turn.read(results.load_photo_verdict)
+        tenant, copy = turn.job["tenant_id"], inputs.copy()
+        photo = await studio.shelf.fetch(tenant, inputs.photo)
+        files = [await studio.shelf.fetch(tenant, one.image) for one in drawn]
+        pictures = [Picture(one.layout, one.place, file) for one, file in zip(drawn, files, strict=True)]
+        judged = await studio.compute(
+            judge_all, photo, pictures, copy, studio.detector, studio.subject, studio.faces, studio.ocr
+        )
+        verdict = _of_all(chosen_of(judged), copy.language)
+        if studio.vision is not None:
+            ad = await studio.compute(open_photo, chosen_of(judged)[0].jpeg)
+            verdict = _both(verdict, await vlm_judge(studio.vision, ad, copy.whole, copy.language))
+        verdict = _together(on_photo, verdict)
+        kept = dict(zip(files, (one.image for one in drawn), strict=True))
+        images = [kept[one.jpeg] for one in judged]
+        turn.save(results.save_pictures, judged, images)
         turn.save(results.save_judgement, verdict)
         return _answer(verdict)
+
+
+def _of_all(chosen: list[Picture], language: Language) -> Verdict:
+    """The job's verdict: every format's choice must pass. Checks and reasons say of which format they are."""
+    verdicts = [(FORMATS[one.layout.format], one.verdict) for one in chosen if one.verdict is not None]
+    checks = [
+        replace(check, name=f"{format_.name}: {check.name}")
+        for format_, verdict in verdicts
+        for check in verdict.checks
+    ]
+    reasons = [
+        f"{format_.label(language)}: {check.reason}"
+        for format_, verdict in verdicts
+        for check in verdict.checks
+        if not check.passed
+    ]
+    return Verdict(passed=not reasons, judge=JUDGE, reasons=(*reasons, NOTE[language]), checks=tuple(checks))
+
+
+def _both(measured: Verdict, model: Verdict) -> Verdict:
+    """What was measured and what the model says: both must pass, and the model is named as the judge."""
+    failures = tuple(check.reason for check in measured.checks if not check.passed)
+    return Verdict(
+        passed=measured.passed and model.passed,
+        judge=model.judge,
+        reasons=(*failures, *model.reasons),
+        checks=(*measured.checks, *model.checks),
+        trace=model.trace,
+    )
 
 
 def _together(photo: Verdict, ad: Verdict) -> Verdict:

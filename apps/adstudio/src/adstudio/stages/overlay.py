@@ -1,25 +1,20 @@
-"""``overlay``: the copy is set in the best of the planner's boxes that it fits, and the ad is written."""
+"""``overlay``: every layout is drawn, and the pictures are kept."""
 
 from __future__ import annotations
 
 from pydantic import BaseModel
 
 from adstudio import results
-from adstudio.studio import FONT, Studio
-from adstudio.vision.overlay import CopyDoesNotFit, CopyError, Overlay, render
-from adstudio.vision.photo import PhotoError, encode_jpeg, open_photo
-from adstudio.vision.shapes import Box
-from pgbaton.fastapi import StageFailed, Stages, Turn
+from adstudio.studio import Studio
+from adstudio.vision.making import chosen_of, draw_all
+from pgbaton.fastapi import Stages, Turn
 
 
 class OverlayAnswer(BaseModel):
-    """How the copy was set; ``font_size`` in pixels, ``dropped`` what the font cannot draw."""
+    """The lines of the first format's ad as they were set, and how many pictures there are of each format."""
 
     lines: tuple[str, ...]
-    font_size: int
-    backing: str
-    contrast: float
-    dropped: tuple[str, ...]
+    pictures: dict[str, int]
 
 
 def register(stages: Stages, studio: Studio) -> None:
@@ -27,31 +22,16 @@ def register(stages: Stages, studio: Studio) -> None:
 
     @stages.post("overlay")
     async def overlay(turn: Turn) -> OverlayAnswer:
-        """Set the copy and write the ad."""
+        """Draw the ads."""
         inputs = await turn.read(results.load_inputs)
-        boxes = await turn.read(results.load_boxes)
-        try:
-            made, jpeg = await studio.compute(_set_in_first_that_fits, inputs.photo, boxes, inputs.copy)
-        except (PhotoError, CopyError) as error:
-            raise StageFailed(str(error)) from error
-        turn.save(results.save_overlay, made, jpeg)
-        return OverlayAnswer(
-            lines=made.lines,
-            font_size=made.font_size,
-            backing=made.backing,
-            contrast=round(made.contrast, 2),
-            dropped=made.dropped,
-        )
-
-
-def _set_in_first_that_fits(file: bytes, boxes: list[Box], copy: str) -> tuple[Overlay, bytes]:
-    photo = open_photo(file)
-    for box in boxes:
-        try:
-            made = render(photo, box, copy, FONT)
-        except CopyDoesNotFit:
-            if box is boxes[-1]:
-                raise
-        else:
-            return made, encode_jpeg(made.image)
-    raise CopyDoesNotFit("the planner proposed no box")
+        layouts = await turn.read(results.load_layouts)
+        tenant = turn.job["tenant_id"]
+        file = await studio.shelf.fetch(tenant, inputs.photo)
+        pictures = await studio.compute(draw_all, file, layouts, inputs.copy(), inputs.kit())
+        images = [await studio.shelf.keep(tenant, picture.jpeg) for picture in pictures]
+        turn.save(results.save_pictures, pictures, images)
+        counts: dict[str, int] = {}
+        for picture in pictures:
+            counts[picture.layout.format] = counts.get(picture.layout.format, 0) + 1
+        lines = tuple(line.text for line in chosen_of(pictures)[0].layout.lines)
+        return OverlayAnswer(lines=lines, pictures=counts)

@@ -1,25 +1,21 @@
-"""``planner``: where the copy may go."""
+"""``planner``: in every format, where the photo, the panel and each line of type go."""
 
 from __future__ import annotations
 
 from pydantic import BaseModel
 
 from adstudio import results
-from adstudio.studio import FONT, Studio
-from adstudio.vision.copytext import drawable
-from adstudio.vision.errors import CopyError
-from adstudio.vision.font import covered
-from adstudio.vision.photo import PhotoError, open_photo
-from adstudio.vision.planner import Plan, propose
-from adstudio.vision.shapes import Mask
-from pgbaton.fastapi import StageFailed, Stages, Turn
+from adstudio.studio import Studio
+from adstudio.vision.making import plan_all
+from pgbaton.fastapi import Stages, Turn
 
 
 class PlanAnswer(BaseModel):
-    """How many places there are, and how good (0 to 1) the best of them is."""
+    """The master chosen for each format, how many layouts there are, and the formats that cannot be."""
 
-    proposals: int
-    best_score: float
+    chosen: dict[str, str]
+    layouts: int
+    refused: dict[str, str]
 
 
 def register(stages: Stages, studio: Studio) -> None:
@@ -27,18 +23,15 @@ def register(stages: Stages, studio: Studio) -> None:
 
     @stages.post("planner")
     async def plan(turn: Turn) -> PlanAnswer:
-        """Propose boxes for the copy that keep clear of what must not be covered."""
+        """Lay the ad out in every format."""
         inputs = await turn.read(results.load_inputs)
-        forbidden = await turn.read(results.load_forbidden)
-        try:
-            found = await studio.compute(_plan, inputs.photo, forbidden, inputs.copy)
-        except (PhotoError, CopyError) as error:
-            raise StageFailed(str(error)) from error
-        if not found.proposals:
-            raise StageFailed(found.reason or "there is no room for the copy")
-        turn.save(results.save_plan, found)
-        return PlanAnswer(proposals=len(found.proposals), best_score=round(found.proposals[0].score, 4))
-
-
-def _plan(file: bytes, forbidden: Mask, copy: str) -> Plan:
-    return propose(open_photo(file), forbidden, drawable(copy, covered(FONT)).text)
+        detection = await turn.read(results.load_detection)
+        file = await studio.shelf.fetch(turn.job["tenant_id"], inputs.photo)
+        copy, formats, kit = inputs.copy(), inputs.formats(), inputs.kit()
+        planned = await studio.compute(plan_all, file, detection, copy, formats, kit)
+        turn.save(results.save_plan, planned, copy.language)
+        return PlanAnswer(
+            chosen={layout.format: layout.master for layout in reversed(planned.layouts)},
+            layouts=len(planned.layouts),
+            refused={format_.name: reason.told(copy.language) for format_, reason in planned.refused},
+        )

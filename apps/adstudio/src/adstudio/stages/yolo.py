@@ -1,4 +1,4 @@
-"""``yolo_detect``: what must not be covered, by an object detector and a salient-subject mask together."""
+"""``yolo_detect``: what must not be covered, and how much: faces, the subject, the rest of a person, lone boxes."""
 
 from __future__ import annotations
 
@@ -6,35 +6,31 @@ from pydantic import BaseModel
 
 from adstudio import results
 from adstudio.studio import Studio
-from adstudio.vision.photo import PhotoError, open_photo
-from adstudio.vision.shapes import Detected, Mask
-from adstudio.vision.subject import forbidden_area
-from pgbaton.fastapi import StageFailed, Stages, Turn
+from adstudio.vision.importance import SUBJECT
+from adstudio.vision.making import detect
+from pgbaton.fastapi import Stages, Turn
 
 
 class DetectAnswer(BaseModel):
-    """What was seen, and the share of the photo (0 to 1) that must stay free."""
+    """What was seen, how many faces, and the share of the photo (0 to 1) that the subject takes up."""
 
     labels: list[str]
-    forbidden_share: float
+    faces: int
+    subject_share: float
 
 
 def register(stages: Stages, studio: Studio) -> None:
     """Put the stage at its path."""
 
     @stages.post("yolo_detect")
-    async def detect(turn: Turn) -> DetectAnswer:
+    async def look(turn: Turn) -> DetectAnswer:
         """Find what must not be covered."""
         inputs = await turn.read(results.load_inputs)
-        try:
-            found, forbidden = await studio.compute(_look, studio, inputs.photo)
-        except PhotoError as error:
-            raise StageFailed(str(error)) from error
-        turn.save(results.save_detection, found, forbidden)
-        return DetectAnswer(labels=[d.label for d in found], forbidden_share=round(float(forbidden.mean()), 4))
-
-
-def _look(studio: Studio, file: bytes) -> tuple[list[Detected], Mask]:
-    photo = open_photo(file)
-    found = studio.detector.detect(photo)
-    return found, forbidden_area(found, studio.subject.mask(photo), photo.shape[:2])
+        file = await studio.shelf.fetch(turn.job["tenant_id"], inputs.photo)
+        found = await studio.compute(detect, file, inputs.copy(), studio.detector, studio.subject, studio.faces)
+        turn.save(results.save_detection, found)
+        return DetectAnswer(
+            labels=[thing.label for thing in found.found],
+            faces=len(found.faces),
+            subject_share=round(float((found.weights >= SUBJECT).mean()), 4),
+        )

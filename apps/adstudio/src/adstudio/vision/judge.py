@@ -1,86 +1,216 @@
-"""Is a finished ad fit to publish? Answered by measuring it and by trying to read it."""
+"""Is a finished ad fit to publish? Answered by measuring its pixels and by reading it, not by asking the planner."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from statistics import median
+from dataclasses import dataclass
+from statistics import fmean
 from typing import Final
 
+import cv2
+import numpy as np
+
 from adstudio.vision import ad_checks
+from adstudio.vision.ad_copy import AdCopy
+from adstudio.vision.ad_ink import LineInk, ink_mask, line_inks, line_region
+from adstudio.vision.errors import Language
+from adstudio.vision.formats import FORMATS, Format
+from adstudio.vision.importance import bounds
 from adstudio.vision.ink_contrast import measured_contrast
-from adstudio.vision.legibility import has_unreadable, in_reading_order, readable
+from adstudio.vision.layout import Layout, Line
+from adstudio.vision.line_breaks import badness_of
 from adstudio.vision.measured import conclude
 from adstudio.vision.ocr import Ocr
+from adstudio.vision.overlay import without_type
+from adstudio.vision.read_back import letters, likeness
+from adstudio.vision.scene import change_of
+from adstudio.vision.second_look import SecondLook
 from adstudio.vision.shapes import Box, Check, Mask, Rgb, Verdict
 
-_SAMPLE: Final = 4  # readable letters amid unreadable ones; fewer say too little about the rest
-_LEADING: Final = 1.2  # ems from line to line
-_CAPITALS: Final = 0.72  # ems; the ink of a line without descenders
-_SWELL: Final = 1.1  # ems; the detector draws no lower a box around a line
+_READ_MOST: Final = 4  # lines of small type that are read; the others are set like them
+_VIEW: Final = 360
 
 
-def judge_ad(
-    ad: Rgb, *, forbidden: Mask, text_box: Box, copy: str, lines: tuple[str, ...], contrast: float, ocr: Ocr
-) -> Verdict:
-    """The verdict on ``ad``, a picture on which ``copy`` was set as ``lines``.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Case:
+    """An ad and what it is judged by; ``bare`` is its picture without type."""
 
-    ``text_box`` is the rectangle of the lettering's ink, ``forbidden`` the area of the ad that it must
-    leave free, and ``contrast`` what the renderer says it achieved (WCAG, 1 to 21): the judge measures
-    its own and holds on to the worse. Raises ``ValueError`` when ``forbidden`` is not of the ad's size.
-    Takes 0.05 to 0.6 s, nearly all of it reading: call it in a thread.
+    ad: Rgb
+    bare: Rgb
+    ink: Mask
+    lines: tuple[LineInk, ...]
+    layout: Layout
+    format: Format
+    copy: AdCopy
+    language: Language
+
+
+def judge_ad(ad: Rgb, layout: Layout, photo: Rgb, copy: AdCopy, second: SecondLook, ocr: Ocr) -> Verdict:
+    """The verdict on ``ad``, which was drawn by ``layout`` from ``photo``. Takes 0.2 to 0.5 s: call it in a thread.
+
+    Raises ``ValueError`` where the ad is not of the layout's size.
     """
-    if forbidden.shape != ad.shape[:2]:
-        raise ValueError(f"the forbidden area is {forbidden.shape}, the ad {ad.shape[:2]}")
-    placed, worded = ad_checks.placement(ad, text_box), ad_checks.wording(copy, lines)
-    checks = [placed, worded]
-    if placed.passed and lines:
-        checks += _seen(ad, forbidden, text_box, copy, len(lines), contrast, ocr)
-    return conclude(checks)
-
-
-def _seen(ad: Rgb, forbidden: Mask, box: Box, copy: str, lines: int, contrast: float, ocr: Ocr) -> Iterator[Check]:
-    """The checks that need the place of the lettering to exist."""
-    margin = max(8, box.height // lines)  # lettering that fills a picture to its edges is hard to find
-    look = Box(
-        max(0, box.left - margin),
-        max(0, box.top - margin),
-        min(ad.shape[1], box.right + margin),
-        min(ad.shape[0], box.bottom + margin),
+    bare = without_type(layout, photo)
+    ink = ink_mask(ad, bare)
+    case = _Case(ad, bare, ink, tuple(line_inks(ink, layout)), layout, FORMATS[layout.format], copy, copy.language)
+    return conclude(
+        [*_placed(case, photo, second), *_legible(case), *_composed(case), *_read(case, ocr)], case.language
     )
-    excerpt = ad[look.top : look.bottom, look.left : look.right]
-    inside = Box(box.left - look.left, box.top - look.top, box.right - look.left, box.bottom - look.top)
-    regions = tuple(region for region in ocr.regions(excerpt) if _centred(region, inside))
-    share = _font_size(inside, regions, lines) / min(ad.shape[:2])
-    measured = measured_contrast(ad[box.top : box.bottom, box.left : box.right])
-
-    yield ad_checks.overlap(forbidden[box.top : box.bottom, box.left : box.right])
-    yield ad_checks.size(share)
-    yield ad_checks.contrast(measured, contrast, share)
-    meant, unreadable = readable(copy), has_unreadable(copy)
-    if len(meant) >= (_SAMPLE if unreadable else 1):
-        seen = (stretch for stretch in ocr.read(excerpt) if _centred(stretch.box, inside))
-        yield ad_checks.legibility(meant, readable(in_reading_order(seen)), mixed=unreadable)
-    if unreadable or not meant:
-        yield ad_checks.visibility(_visible_share(inside, regions))
 
 
-def _font_size(box: Box, regions: tuple[Box, ...], lines: int) -> float:
-    """In pixels, rather too much than too little: what the box promises, or what the detector sees in it."""
-    promised = box.height / (_LEADING * (lines - 1) + _CAPITALS)
-    return min(promised, median(r.height for r in regions) / _SWELL) if regions else promised
+def _placed(case: _Case, photo: Rgb, second: SecondLook) -> Iterator[Check]:
+    layout, language = case.layout, case.language
+    shown = (layout.window.right - layout.window.left) * photo.shape[1]
+    yield ad_checks.resolution(layout.width, layout.pane.width / max(1.0, shown), case.format, language)
+    box = bounds(case.ink, trim=0.0)
+    yield ad_checks.safe_area(_beyond(case, box), case.format, language)
+    in_pane = case.ink.copy()
+    in_pane[: layout.pane.top] = False
+    in_pane[layout.pane.bottom :] = False
+    in_pane[:, : layout.pane.left] = False
+    in_pane[:, layout.pane.right :] = False
+    on_photo = bounds(in_pane, trim=0.0)
+    yield ad_checks.occlusion(second.under(layout, on_photo) if on_photo else 0.0, language)
+    yield ad_checks.subject_kept(second.kept(layout), language)
+    yield _faces(case, second)
 
 
-def _visible_share(box: Box, regions: tuple[Box, ...]) -> float:
-    """How much of the box's width and height some region crosses, the smaller of the two, 0 to 1."""
-    columns: set[int] = set()
-    rows: set[int] = set()
-    for region in regions:
-        columns.update(range(max(region.left, box.left), min(region.right, box.right)))
-        rows.update(range(max(region.top, box.top), min(region.bottom, box.bottom)))
-    return min(len(columns) / box.width, len(rows) / box.height)
+def _beyond(case: _Case, box: Box | None) -> int:
+    if box is None:
+        return max(case.layout.width, case.layout.height)
+    top, right, bottom, left = case.format.safe
+    width, height = case.layout.width, case.layout.height
+    return max(
+        0,
+        round(left * width) - box.left,
+        round(top * height) - box.top,
+        box.right - round((1 - right) * width),
+        box.bottom - round((1 - bottom) * height),
+    )
 
 
-def _centred(region: Box, box: Box) -> bool:
-    """Whether ``region`` belongs to the lettering in ``box``, not to what the photo itself has beside it."""
-    x, y = (region.left + region.right) / 2, (region.top + region.bottom) / 2
-    return box.left <= x < box.right and box.top <= y < box.bottom
+def _faces(case: _Case, second: SecondLook) -> Check:
+    pane = case.layout.pane
+    covered = cut = 0
+    for face in second.faces_in(case.layout):
+        inside = Box(
+            max(face.left, pane.left),
+            max(face.top, pane.top),
+            min(face.right, pane.right),
+            min(face.bottom, pane.bottom),
+        )
+        covered += int(case.ink[inside.top : inside.bottom, inside.left : inside.right].sum()) if inside.area else 0
+        # A face that was cut in the photo itself, at the photo's edge, was cut by the photographer.
+        cut += inside.width > 0 and inside.height > 0 and inside.area < 0.85 * face.area
+    return ad_checks.faces(covered, cut, case.language)
+
+
+def _legible(case: _Case) -> Iterator[Check]:
+    language, seen = case.language, case.format.viewed / case.layout.width
+    box = case.layout.text_box
+    view = _VIEW / min(case.layout.width, case.layout.height)
+    small = np.asarray(cv2.resize(case.bare, None, fx=view, fy=view, interpolation=cv2.INTER_AREA), np.uint8)
+    under = change_of(small)[
+        round(box.top * view) : round(box.bottom * view) + 1, round(box.left * view) : round(box.right * view) + 1
+    ]
+    yield ad_checks.readability(float(under.mean()) if under.size else 99.0, language)
+    worst = (99.0, ad_checks.MIN_CONTRAST, "")
+    for one in case.lines:
+        if not letters(one.line.text):
+            continue
+        limit = ad_checks.MIN_CONTRAST_LARGE if one.line.size * seen >= ad_checks.LARGE else ad_checks.MIN_CONTRAST
+        value = 1.0  # a line of which no ink is seen
+        if one.box is not None:
+            value = measured_contrast(case.ad[one.box.top : one.box.bottom, one.box.left : one.box.right])
+        worst = min(worst, (value, limit, one.line.text), key=lambda found: found[0] / found[1])
+    yield ad_checks.contrast(*worst, language)
+    sizes = [
+        (
+            line.size * seen,
+            ad_checks.LEAST_SEEN_LEGAL if line.role == "legal" or case.format.is_strip else ad_checks.LEAST_SEEN,
+            line.text,
+        )
+        for line in case.layout.lines
+    ]
+    yield ad_checks.size(*min(sizes, key=lambda found: found[0] / found[1]), language)
+
+
+def _composed(case: _Case) -> Iterator[Check]:
+    language, layout = case.language, case.layout
+    by_role: dict[str, list[LineInk]] = {}
+    for one in case.lines:
+        by_role.setdefault(one.line.role, []).append(one)
+    size = {role: max(_ink_height(one) for one in found) for role, found in by_role.items()}
+    headline = by_role["headline"][0].line.size
+    sub = by_role["sub"][0].line.size if "sub" in by_role else None
+    offer = max(one.line.size for one in by_role["offer"]) if "offer" in by_role else None
+    drawn = all(value > 0 for value in size.values())
+    yield ad_checks.hierarchy(
+        (headline / sub if sub else None) if drawn else 0.0, offer / headline if offer else None, language
+    )
+    yield ad_checks.alignment(_ragged(case) / layout.width, language)
+    whole = bounds(case.ink, trim=0.0)
+    yield ad_checks.white_space(whole.area / (layout.width * layout.height) if whole else 0.0, language)
+    lines = tuple(one.line.text for one in by_role["headline"])
+    yield ad_checks.breaks(badness_of(case.copy.headline, lines), lines, language)
+    set_ = "".join(letters(line.text) for line in layout.lines)
+    roles = ("brand",) if layout.logo is not None else ()
+    meant = "".join(letters(text) for role, text in _as_set(case.copy) if role not in roles)
+    yield ad_checks.wording(set_ == meant, language)
+
+
+def _as_set(copy: AdCopy) -> list[tuple[str, str]]:
+    """The roles in the order in which they are set."""
+    given = dict(copy.roles())
+    return [(role, given[role]) for role in ("brand", "headline", "sub", "offer", "cta", "legal") if role in given]
+
+
+def _ink_height(one: LineInk) -> int:
+    return one.box.height if one.box else 0
+
+
+def _ragged(case: _Case) -> float:
+    """How far the lines' axes are apart, in pixels: left ends or middles; a button's type is inside its button."""
+    found = [one for one in case.lines if one.box is not None and one.line.role != "cta"]
+    if case.layout.align == "centre":
+        places = [(one.box.left + one.box.right) / 2 for one in found if one.box]
+    else:
+        # Letters have side bearings that grow with their size: an eighth of an em at most.
+        places = [
+            max(0.0, abs(one.box.left - one.line.x) - 0.13 * one.line.size) + one.line.x for one in found if one.box
+        ]
+    return max(places) - min(places) if places else float(case.layout.width)
+
+
+def _read(case: _Case, ocr: Ocr) -> Iterator[Check]:
+    language = case.language
+    read = [one.line for one in case.lines if letters(one.line.text)]
+    read = sorted(read, key=lambda line: -line.size)[: _READ_MOST + 3]
+    full = [
+        (likeness(line.text, _reading(case.ad, line_region(line, *case.ad.shape[:2]), ocr, language)), line)
+        for line in read
+    ]
+    worst = min(full, key=lambda found: found[0])
+    mean = _weighted(full)
+    yield ad_checks.read_back(min(mean, worst[0] + 0.35), worst[1].text, language)
+    factor = case.format.viewed / case.layout.width
+    seen = np.asarray(cv2.resize(case.ad, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), np.uint8)
+    loud = []
+    for line in read:
+        if line.role in ("headline", "offer"):
+            box = line_region(line, *case.ad.shape[:2])
+            box = Box(*(round(v * factor) for v in (box.left, box.top, box.right, box.bottom)))
+            loud.append((likeness(line.text, _reading(seen, box, ocr, language)), line))
+    least = min(loud, key=lambda found: found[0])
+    yield ad_checks.read_back(_weighted(loud), least[1].text, language, small=True)
+
+
+def _reading(picture: Rgb, box: Box, ocr: Ocr, language: Language) -> tuple[str, ...]:
+    region = picture[box.top : box.bottom, box.left : box.right]
+    return ocr.line(np.ascontiguousarray(region), language) if region.size else ()
+
+
+def _weighted(found: list[tuple[float, Line]]) -> float:
+    """The mean likeness, every letter counted once."""
+    counts = [len(letters(line.text)) for _, line in found]
+    return fmean([value for value, _ in found], weights=counts) if found else 0.0

@@ -40,6 +40,11 @@ class NanoDet:
         if shapes != expected:
             raise ModelError(f"{path}: not a NanoDet COCO-80 model, its outputs are {shapes}")
 
+    @property
+    def labels(self) -> frozenset[str]:
+        """The classes of COCO."""
+        return frozenset(COCO_80)
+
     def detect(self, photo: Rgb) -> list[Detected]:
         """Things in ``photo``, most certain first."""
         height, width = photo.shape[:2]

@@ -1,104 +1,73 @@
-"""Reading the words in a picture with the models that the ``rapidocr`` wheel carries.
+"""Reading the words in a picture with Tesseract, Korean and English, from the data that ships with the application.
 
-They read Latin and Chinese; of any other script, Hangul included, they only see that there is text. No
-file is fetched: the models are named by path, and a wheel without them is an error.
+Source: Tesseract 4 LSTM models, "best, integer". The data is unpacked for the moment of loading and leaves no file.
 """
 
 from __future__ import annotations
 
-import logging
+import gzip
+import tempfile
 import threading
-from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from tesserocr import OEM, PSM, PyTessBaseAPI
 
-from adstudio.vision.shapes import Box, Rgb
+from adstudio.vision.errors import Language, ModelError
+from adstudio.vision.shapes import Rgb
 
-if TYPE_CHECKING:
-    from rapidocr import RapidOCR
-
-_WHOLE: Final = 0.9  # a "text" over more of the picture than this is the picture itself: a known false find
-_LONGEST: Final = 960  # pixels; the detector looks at no more
-_MIN_SCORE: Final = 0.3  # below that the recogniser is guessing
-
-
-class OcrError(Exception):
-    """The models cannot be loaded."""
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """One stretch of text, as it was read."""
-
-    text: str
-    box: Box
+_LINE: Final = 48  # pixels: the height of a line at which the models were trained to read
+_RIM: Final = 10  # pixels of plain ground around it
+_DATA: Final = Path(str(files("adstudio") / "assets" / "ocr"))
 
 
 class Ocr:
-    """Loads its models at the first question (about a second) and answers one question at a time."""
+    """Reads single lines; loads each language at its first question, and reads one line at a time."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._engine: RapidOCR | None = None
+        self._engines: dict[Language, PyTessBaseAPI] = {}
 
-    def regions(self, picture: Rgb) -> tuple[Box, ...]:
-        """Where there is text, in whatever script."""
-        found = self._ask(picture, read=False)
-        boxes = (_box(corners) for corners in _each(found.boxes))
-        return tuple(box for box in boxes if not _is_whole(box, picture))
-
-    def read(self, picture: Rgb) -> tuple[Seen, ...]:
-        """What can be read, and where; a script that the models do not know is left out or garbled."""
-        found = self._ask(picture, read=True)
-        stretches = zip(_each(found.boxes), _each(found.txts), strict=True)
-        seen = (Seen(str(text), _box(corners)) for corners, text in stretches)
-        return tuple(stretch for stretch in seen if not _is_whole(stretch.box, picture))
-
-    def _ask(self, picture: Rgb, *, read: bool) -> Any:
-        bgr = np.ascontiguousarray(picture[:, :, ::-1])
-        # The engine keeps what it is told from one call to the next, so every call says everything;
-        # and it writes to itself while working, so there is one call at a time.
+    def line(self, region: Rgb, language: Language) -> tuple[str, ...]:
+        """What one line of type in ``region`` may say: read as it is, and read in black on white."""
+        grey = cv2.cvtColor(region, cv2.COLOR_RGB2GRAY)
+        factor = _LINE / max(1, grey.shape[0])
+        width = max(1, round(grey.shape[1] * factor))
+        sized = cv2.resize(grey, (width, _LINE), interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC)
+        _, parted = cv2.threshold(sized, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
         with self._lock:
-            if self._engine is None:
-                self._engine = _load()
-            return self._engine(bgr, use_det=True, use_cls=False, use_rec=read)
+            return tuple(self._read(_upright(np.asarray(one, np.uint8)), language) for one in (sized, parted))
+
+    def _read(self, line: NDArray[np.uint8], language: Language) -> str:
+        engine = self._engines.get(language)
+        if engine is None:
+            engine = self._engines[language] = _load(("kor", "eng") if language == "ko" else ("eng",))
+        engine.SetImage(Image.fromarray(line))
+        return str(engine.GetUTF8Text()).strip()
 
 
-def _load() -> RapidOCR:
-    logging.getLogger("RapidOCR").disabled = True  # it sets its own level and prints to the console
-    import rapidocr  # here, for it brings OpenCV with it, and an app that never judges need not wait
-
-    models = Path(rapidocr.__file__).parent / "models"
-    params = {
-        "Global.text_score": _MIN_SCORE,
-        "Global.use_cls": False,
-        "Det.model_path": _model(models, "det"),
-        "Det.limit_type": "max",
-        "Det.limit_side_len": _LONGEST,
-        "Rec.model_path": _model(models, "rec"),
-    }
-    return rapidocr.RapidOCR(params=params)
+def _upright(line: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Dark on light, with a plain rim."""
+    rim = np.concatenate([line[0], line[-1], line[:, 0], line[:, -1]])
+    ground = int(np.median(rim))
+    if ground < 128:
+        line, ground = 255 - line, 255 - ground
+    return np.pad(line, _RIM, constant_values=ground)
 
 
-def _model(folder: Path, task: str) -> str:
-    found = sorted(folder.glob(f"*_{task}_*.onnx"))
-    if not found:
-        raise OcrError(f"{folder} has no *_{task}_*.onnx: this rapidocr wheel carries no such model.")
-    return str(found[-1])  # of several versions the newest, as their names sort
-
-
-def _each(values: Any) -> Any:
-    return () if values is None else values
-
-
-def _box(corners: Any) -> Box:
-    left, top = np.floor(np.min(corners, axis=0))
-    right, bottom = np.ceil(np.max(corners, axis=0))
-    return Box(int(left), int(top), int(right), int(bottom))
-
-
-def _is_whole(box: Box, picture: Rgb) -> bool:
-    height, width = picture.shape[:2]
-    return bool(box.area > _WHOLE * height * width)
+def _load(languages: tuple[str, ...]) -> PyTessBaseAPI:
+    with tempfile.TemporaryDirectory(prefix="adstudio-ocr-") as folder:
+        for language in languages:
+            packed = _DATA / f"{language}.traineddata.gz"
+            if not packed.is_file():
+                raise ModelError(f"{packed}: no such file")
+            (Path(folder) / f"{language}.traineddata").write_bytes(gzip.decompress(packed.read_bytes()))
+        try:
+            return PyTessBaseAPI(path=folder, lang="+".join(languages), psm=PSM.SINGLE_LINE, oem=OEM.LSTM_ONLY)
+        except RuntimeError as error:
+            raise ModelError(f"{_DATA}: the text reader cannot be loaded ({error})") from error

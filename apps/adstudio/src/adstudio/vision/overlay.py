@@ -1,154 +1,134 @@
-"""Sets the copy into a box of the photo: the finished ad."""
+"""Draws a layout: the picture in its pane, the tint, the button, the logo and every line of type."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
-from typing import Literal
-
+import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from adstudio.vision.backing import Alpha, Backing, as_alpha, choose_backing, paint
-from adstudio.vision.copytext import drawable
-from adstudio.vision.errors import CopyDoesNotFit, CopyError, FontError
-from adstudio.vision.font import covered
+from adstudio.vision import emoji
+from adstudio.vision.ad_copy import AdCopy
+from adstudio.vision.kit import Kit
+from adstudio.vision.layout import Layout, Line, from_hex
+from adstudio.vision.palette import Channels
+from adstudio.vision.scrim import scrim_alpha
 from adstudio.vision.shapes import Box, Rgb
-from adstudio.vision.typesetting import (
-    LEADING,
-    PAD_ACROSS,
-    Setting,
-    estimated_width,
-    largest_setting,
-    smallest_legible,
-)
+from adstudio.vision.typefaces import Typeface
 
-__all__ = ["CopyDoesNotFit", "CopyError", "FontError", "Overlay", "render"]
-
-_MEASURED_AT = 200  # pixels: large enough that rounding to pixels does not matter
-_CENTRED = 0.06  # of the photo's width: a box whose middle is this close to the photo's is set centred
-_LEAST_PAD = 0.2  # in ems: the ink keeps at least this far from the box
-
-Alignment = Literal["left", "centre", "right"]
+_SUB_TOWARDS_GROUND = 0.12  # a sub line is a shade quieter than its headline
+_EMOJI_SIZE, _EMOJI_DROP = 1.06, 0.17  # ems: an emoji's height, and how far it hangs below the baseline
+_SOFTENED = 0.025  # of the pane: how far a continued side is smoothed
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Overlay:
-    """A finished ad, and how it was set.
-
-    ``font_size`` is in pixels, ``text_box`` the bounds of the ink, ``colour`` as in ``#ffffff``.
-    ``contrast`` is WCAG's ratio (1 to 21) between the lettering and what is behind it, backing
-    included, that nine tenths of the lettering reach. ``dropped`` are the characters of the copy that
-    the font lacks.
-    """
-
-    image: Rgb
-    lines: tuple[str, ...]
-    font_size: int
-    text_box: Box
-    colour: str
-    backing: Backing
-    contrast: float
-    dropped: tuple[str, ...]
+def draw(layout: Layout, photo: Rgb, copy: AdCopy, kit: Kit) -> Rgb:
+    """The finished ad. ``photo`` is the one that the layout was planned for, at any size."""
+    picture = without_type(layout, photo)
+    image = Image.fromarray(picture)
+    canvas = ImageDraw.Draw(image)
+    face = kit.typeface(copy)
+    if layout.logo is not None and kit.logo is not None:
+        logo = kit.logo.resize((layout.logo.width, layout.logo.height), Image.Resampling.LANCZOS)
+        image.paste(logo, (layout.logo.left, layout.logo.top), logo)
+    if layout.button is not None:
+        _pill(image, layout.button, from_hex(layout.accent))
+    for line in layout.lines:
+        _set(image, canvas, line, face, _colour(layout, line))
+    return np.asarray(image)
 
 
-def render(photo: Rgb, box: Box, copy: str, font_path: Path) -> Overlay:
-    """``photo`` with ``copy`` set in ``box`` as large as it goes; no pixel outside the box changes.
+def without_type(layout: Layout, photo: Rgb) -> Rgb:
+    """The ad's picture, panel and tint before anything is written on them."""
+    ad = np.empty((layout.height, layout.width, 3), np.uint8)
+    ad[:] = from_hex(layout.ground)
+    pane = layout.pane
+    ad[pane.top : pane.bottom, pane.left : pane.right] = pane_of(layout, photo)
+    if layout.scrim is not None:
+        alpha = scrim_alpha(layout.scrim, layout.width, layout.height)[:, :, None]
+        tint = np.array(from_hex(layout.scrim.colour), np.float32)
+        ad = np.rint(ad * (1 - alpha) + tint * alpha).astype(np.uint8)
+    return ad
 
-    Raises ``CopyDoesNotFit`` when the letters would be too small to read, another ``CopyError`` when
-    the copy cannot be set in any box, ``FontError`` when the font cannot be used, and ``ValueError``
-    when the box is empty or not inside the photo.
-    """
+
+def pane_of(layout: Layout, photo: Rgb) -> Rgb:
+    """The shown part of the photo at the pane's size, continued beyond the photo where the layout says so."""
     height, width = photo.shape[:2]
-    if not (0 <= box.left < box.right <= width and 0 <= box.top < box.bottom <= height):
-        raise ValueError(f"{box} is not a box of a photo of {width} by {height} pixels")
-    text = drawable(copy, covered(font_path))
-    setting = _largest(text.text, box, smallest_legible(height, width), font_path)
-    ink, size = _ink(setting, box, _alignment(box, width), smallest_legible(height, width), font_path)
-    ink_box = _bounds(ink)
-    ground = photo[box.top : box.bottom, box.left : box.right]
-    backed = choose_backing(ground, ink, ink_box, size)
-    image = photo.copy()
-    image[box.top : box.bottom, box.left : box.right] = paint(backed.under, backed.colour, ink)
-    return Overlay(
-        image=image,
-        lines=setting.lines,
-        font_size=size,
-        text_box=Box(
-            box.left + ink_box.left, box.top + ink_box.top, box.left + ink_box.right, box.top + ink_box.bottom
-        ),
-        colour="#{:02x}{:02x}{:02x}".format(*backed.colour),
-        backing=backed.kind,
-        contrast=backed.contrast,
-        dropped=text.dropped,
+    window, pane = layout.window, layout.pane
+    left, right = window.left * width, window.right * width
+    top, bottom = window.top * height, window.bottom * height
+    across, down = pane.width / (right - left), pane.height / (bottom - top)
+    inside = (
+        max(0, round(left)),
+        max(0, round(top)),
+        min(width, max(round(right), round(left) + 1)),
+        min(height, max(round(bottom), round(top) + 1)),
     )
-
-
-def _largest(text: str, box: Box, smallest: int, font_path: Path) -> Setting:
-    # Far too much copy is refused before it is measured: measuring costs, and the estimate is good.
-    hopeless = estimated_width(text) * smallest**2 > 1.5 * box.area
-    font = _font(font_path, _MEASURED_AT)
-    setting = (
-        None
-        if hopeless
-        else largest_setting(text, lambda part: font.getlength(part) / _MEASURED_AT, box.width, box.height, smallest)
+    part = photo[inside[1] : inside[3], inside[0] : inside[2]]
+    # What lies beyond the photo, in pixels of the pane.
+    beyond = (
+        max(0, round(-top * down)),
+        max(0, round((bottom - height) * down)),
+        max(0, round(-left * across)),
+        max(0, round((right - width) * across)),
     )
-    if setting is None:
-        raise _does_not_fit(text, box, smallest)
-    return setting
+    size = (max(1, pane.width - beyond[2] - beyond[3]), max(1, pane.height - beyond[0] - beyond[1]))
+    shrinks = size[0] < part.shape[1]
+    shown = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC), np.uint8)
+    if not any(beyond):
+        return shown
+    return _continued(shown, beyond, pane)
 
 
-def _ink(setting: Setting, box: Box, alignment: Alignment, smallest: int, font_path: Path) -> tuple[Alpha, int]:
-    """The lettering's shape inside the box, and the font size at which it fits to the pixel."""
-    for size in range(setting.font_size, smallest - 1, -1):
-        font = _font(font_path, size)
-        bounds = [font.getbbox(line, anchor="ls") for line in setting.lines]
-        step = round(LEADING * size)
-        top = min(i * step + b[1] for i, b in enumerate(bounds))
-        bottom = max(i * step + b[3] for i, b in enumerate(bounds))
-        widest = max(b[2] - b[0] for b in bounds)
-        spare = box.width - widest, box.height - (bottom - top)
-        if min(spare) >= 2 * _LEAST_PAD * size:
-            break
-    else:
-        raise _does_not_fit(" ".join(setting.lines), box, smallest)
-    # A descender weighs little to the eye: the block is centred as if it hung half as deep.
-    hang = max(0, bottom - (len(bounds) - 1) * step)
-    first = round((spare[1] + min(hang / 2, spare[1] / 4)) / 2 - top)
-    pad = min(spare[0] / 2, PAD_ACROSS * size)
-    layer = Image.new("L", (box.width, box.height))
-    draw = ImageDraw.Draw(layer)
-    for i, (line, b) in enumerate(zip(setting.lines, bounds, strict=True)):
-        free = box.width - (b[2] - b[0])
-        start = {"left": pad, "centre": free / 2, "right": free - pad}[alignment]
-        draw.text((round(start - b[0]), first + i * step), line, fill=255, font=font, anchor="ls")
-    return as_alpha(layer), size
+def _continued(shown: Rgb, beyond: tuple[int, int, int, int], pane: Box) -> Rgb:
+    """``shown`` with its edges repeated outwards, smoothed so that no pixel draws a streak, and a photo's grain."""
+    full = cv2.copyMakeBorder(shown, *beyond, cv2.BORDER_REPLICATE)
+    height, width = full.shape[:2]
+    top, bottom, left, right = beyond
+    radius = _SOFTENED * max(pane.width, pane.height)
+    small = cv2.resize(full, (max(1, width // 8), max(1, height // 8)), interpolation=cv2.INTER_AREA)
+    soft = cv2.resize(cv2.GaussianBlur(small, (0, 0), radius / 8), (width, height), interpolation=cv2.INTER_CUBIC)
+    grain = np.random.default_rng(0).integers(-1, 2, (height, width, 1), np.int8)
+    # How far into the continued part each pixel is: the photo's own edge stays as it is.
+    rows, columns = np.arange(height), np.arange(width)
+    down = np.maximum(np.maximum(top - rows, rows - (height - bottom - 1)), 0)
+    across = np.maximum(np.maximum(left - columns, columns - (width - right - 1)), 0)
+    share = np.minimum(1, np.maximum(down[:, None], across[None, :]) / (2 * radius)).astype(np.float32)[:, :, None]
+    mixed = full + (soft.astype(np.float32) - full + grain) * share
+    return np.asarray(np.clip(np.rint(mixed), 0, 255), np.uint8)
 
 
-def _alignment(box: Box, width: int) -> Alignment:
-    """Towards the nearer side of the photo, or centred in its middle."""
-    off = (box.left + box.right - width) / 2
-    if abs(off) <= _CENTRED * width:
-        return "centre"
-    return "left" if off < 0 else "right"
+def _colour(layout: Layout, line: Line) -> Channels:
+    if line.role == "cta":
+        return from_hex(layout.accent_ink)
+    if line.role == "offer":
+        return from_hex(layout.accent)
+    ink, ground = from_hex(layout.ink), from_hex(layout.ground)
+    if line.role in ("sub", "legal"):
+        mixed = [round(a + (b - a) * _SUB_TOWARDS_GROUND) for a, b in zip(ink, ground, strict=True)]
+        return mixed[0], mixed[1], mixed[2]
+    return ink
 
 
-def _bounds(ink: Alpha) -> Box:
-    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
-    return Box(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+def _pill(image: Image.Image, box: Box, colour: Channels) -> None:
+    """A button with smooth ends: drawn four times as large and shrunk."""
+    large = Image.new("L", (box.width * 4, box.height * 4))
+    ImageDraw.Draw(large).rounded_rectangle((0, 0, large.width - 1, large.height - 1), large.height / 2, fill=255)
+    image.paste(colour, (box.left, box.top), large.resize((box.width, box.height), Image.Resampling.BOX))
 
 
-def _does_not_fit(text: str, box: Box, smallest: int) -> CopyDoesNotFit:
-    return CopyDoesNotFit(
-        f"the copy's {len(text)} characters do not fit in {box.width} by {box.height} pixels "
-        f"in letters of {smallest} pixels, the smallest that can be read"
-    )
-
-
-@lru_cache(maxsize=64)
-def _font(path: Path, size: int) -> ImageFont.FreeTypeFont:
-    try:
-        return ImageFont.truetype(str(path), size)
-    except OSError as error:
-        raise FontError(f"{path}: cannot be used as a font ({error})") from error
+def _set(image: Image.Image, canvas: ImageDraw.ImageDraw, line: Line, face: Typeface, colour: Channels) -> None:
+    font = face.font(line.weight, line.size)
+    x = float(line.x)
+    run = ""
+    for cluster in [*emoji.clusters(line.text), ""]:
+        if cluster and not emoji.is_emoji(cluster):
+            run += cluster
+            continue
+        if run:
+            canvas.text((x, line.y), run, fill=colour, font=font, anchor="ls")
+            x += font.getlength(run)
+            run = ""
+        if cluster:
+            height = round(_EMOJI_SIZE * line.size)
+            small = emoji.picture(cluster).resize((round(height * 136 / 128), height), Image.Resampling.LANCZOS)
+            image.paste(small, (round(x), round(line.y + _EMOJI_DROP * line.size - height)), small)
+            x += emoji.WIDTH * line.size

@@ -8,6 +8,8 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageCms
 
+from adstudio.vision.cut_out import is_cut_out, on_backdrop
+from adstudio.vision.errors import PhotoError
 from adstudio.vision.photo_format import ACCEPTED, claimed_format, jpeg_scans
 from adstudio.vision.shapes import Rgb
 
@@ -29,27 +31,56 @@ _UPRIGHT: Final = {
 }
 
 
-class PhotoError(Exception):
-    """The bytes are not a photo that can be used; the message is a sentence for whoever sent them."""
+__all__ = ["PhotoError", "encode_jpeg", "has_cut_out", "open_photo", "shrink"]
 
 
-def open_photo(data: bytes, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES) -> Rgb:
+def open_photo(
+    data: bytes,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    max_bytes: int = MAX_BYTES,
+    backdrop: tuple[int, int, int] = (255, 255, 255),
+) -> Rgb:
     """The photo in ``data`` (JPEG, PNG or WebP) as upright sRGB, its long side at most 2048 pixels.
 
-    EXIF orientation and an embedded colour profile are applied, transparency lies on white, of an
+    EXIF orientation and an embedded colour profile are applied, transparency lies on ``backdrop``, of an
     animation the first frame is taken. Raises ``PhotoError`` for everything else.
     """
     kind = _accepted_format(data, max_bytes)
     try:
         with Image.open(io.BytesIO(data), formats=(kind.upper(),)) as picture:
             _refuse_by_header(picture.size, max_pixels)
-            return _decoded(picture)
+            return _decoded(picture, backdrop)
     except (PhotoError, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise PhotoError(f"The photo is enormous: at most {_megapixels(max_pixels)} are taken.") from error
+        raise PhotoError(
+            f"사진이 너무 큽니다. {max_pixels / 1e6:.0f}메가픽셀까지 받습니다.",
+            f"The photo is enormous: at most {_megapixels(max_pixels)} are taken.",
+        ) from error
     except Exception as error:  # fed by strangers, a decoder may raise nearly anything
-        raise PhotoError(f"The photo is damaged or cut short: its {kind} data ends or breaks off.") from error
+        raise PhotoError(
+            f"사진 파일이 손상되었거나 중간에 끊겼습니다({kind}).",
+            f"The photo is damaged or cut short: its {kind} data ends or breaks off.",
+        ) from error
+
+
+def has_cut_out(data: bytes) -> bool:
+    """Whether ``data`` is a picture of a subject on a transparent ground. Raises ``PhotoError`` as ``open_photo``."""
+    kind = _accepted_format(data, MAX_BYTES)
+    if kind == "JPEG":
+        return False
+    try:
+        with Image.open(io.BytesIO(data), formats=(kind.upper(),)) as picture:
+            _refuse_by_header(picture.size, MAX_PIXELS)
+            return picture.has_transparency_data and is_cut_out(_plain(picture))
+    except (PhotoError, MemoryError):
+        raise
+    except Exception as error:  # as in open_photo
+        raise PhotoError(
+            f"사진 파일이 손상되었거나 중간에 끊겼습니다({kind}).",
+            f"The photo is damaged or cut short: its {kind} data ends or breaks off.",
+        ) from error
 
 
 def encode_jpeg(photo: Rgb) -> bytes:
@@ -69,17 +100,29 @@ def shrink(photo: Rgb, longest: int) -> Rgb:
 
 def _accepted_format(data: bytes, max_bytes: int) -> str:
     if not data:
-        raise PhotoError("The photo is empty: not one byte was sent.")
+        raise PhotoError("사진이 비어 있습니다.", "The photo is empty: not one byte was sent.")
     if len(data) > max_bytes:
         size, most = len(data) / 1024**2, max_bytes / 1024**2
-        raise PhotoError(f"The photo is too heavy: {size:.1f} MiB, at most {most:.1f} MiB are taken.")
+        raise PhotoError(
+            f"사진 파일이 너무 무겁습니다: {size:.1f}MiB이며 {most:.1f}MiB까지 받습니다.",
+            f"The photo is too heavy: {size:.1f} MiB, at most {most:.1f} MiB are taken.",
+        )
     kind = claimed_format(data)
     if kind is None:
-        raise PhotoError("This is not a photo: it does not begin as a JPEG, PNG or WebP does.")
+        raise PhotoError(
+            "사진 파일이 아닙니다. JPEG, PNG 또는 WebP 사진을 올려 주세요.",
+            "This is not a photo: it does not begin as a JPEG, PNG or WebP does.",
+        )
     if kind not in ACCEPTED:
-        raise PhotoError(f"{kind} is not supported: send a JPEG, PNG or WebP photo.")
+        raise PhotoError(
+            f"{kind} 형식은 지원하지 않습니다. JPEG, PNG 또는 WebP 사진을 올려 주세요.",
+            f"{kind} is not supported: send a JPEG, PNG or WebP photo.",
+        )
     if kind == "JPEG" and jpeg_scans(data, limit=MAX_SCANS) > MAX_SCANS:
-        raise PhotoError(f"The photo is refused: it has more than {MAX_SCANS} scans, as no camera writes.")
+        raise PhotoError(
+            f"사진을 받을 수 없습니다: 스캔이 {MAX_SCANS}개를 넘는 JPEG입니다.",
+            f"The photo is refused: it has more than {MAX_SCANS} scans, as no camera writes.",
+        )
     return kind
 
 
@@ -87,14 +130,18 @@ def _refuse_by_header(size: tuple[int, int], max_pixels: int) -> None:
     width, height = size
     if width * height > max_pixels:
         raise PhotoError(
+            f"사진이 너무 큽니다: {width}×{height}픽셀이며 {max_pixels / 1e6:.0f}메가픽셀까지 받습니다.",
             f"The photo is enormous: {width}×{height} is {_megapixels(width * height)}, "
-            f"at most {_megapixels(max_pixels)} are taken."
+            f"at most {_megapixels(max_pixels)} are taken.",
         )
     if min(_fitted(size, WORKING_SIDE)) < MIN_SIDE:
-        raise PhotoError(f"The photo is too small or too narrow to show anything: {width}×{height} pixels.")
+        raise PhotoError(
+            f"사진이 너무 작거나 좁습니다: {width}×{height}픽셀.",
+            f"The photo is too small or too narrow to show anything: {width}×{height} pixels.",
+        )
 
 
-def _decoded(picture: Image.Image) -> Rgb:
+def _decoded(picture: Image.Image, backdrop: tuple[int, int, int]) -> Rgb:
     small = _fitted(picture.size, WORKING_SIDE)
     picture.draft(None, small)  # a JPEG can be decoded at a fraction of its size, and of the cost
     picture.load()
@@ -104,7 +151,7 @@ def _decoded(picture: Image.Image) -> Rgb:
         image = image.resize(small, Image.Resampling.LANCZOS, reducing_gap=3.0)
     if orientation in _UPRIGHT:
         image = image.transpose(_UPRIGHT[orientation])
-    return np.array(_in_srgb(_on_white(image), profile))
+    return np.array(_in_srgb(on_backdrop(image, backdrop), profile))
 
 
 def _plain(picture: Image.Image) -> Image.Image:
@@ -114,14 +161,6 @@ def _plain(picture: Image.Image) -> Image.Image:
     if picture.has_transparency_data:
         return picture.convert("RGBA")
     return picture if picture.mode in ("RGB", "CMYK", "L") else picture.convert("RGB")
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    if image.mode != "RGBA":
-        return image
-    white = Image.new("RGB", image.size, "white")
-    white.paste(image, mask=image.getchannel("A"))
-    return white
 
 
 def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:

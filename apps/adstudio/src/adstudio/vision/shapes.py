@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,9 +60,13 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a judge concluded: ``judge`` says who judged (``measured checks`` or a model's name)."""
+    """What a judge concluded: ``judge`` says who judged (``measured checks`` or a model's name).
+
+    ``trace``: which question a model was asked, and what it said, in words that JSON can hold.
+    """
 
     passed: bool
     judge: str
     reasons: tuple[str, ...]
     checks: tuple[Check, ...]
+    trace: Mapping[str, object] | None = None

@@ -1,4 +1,4 @@
-"""The photo's main subject by U²-Net-p, and the area where no text may go.
+"""The photo's main subject by U²-Net-p.
 
 Source: U²-Net (Qin et al. 2020, Apache-2.0). It marks the most salient thing whatever it is, which
 makes up for what a small detector does not know.
@@ -6,22 +6,19 @@ makes up for what a small detector does not know.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from adstudio.vision.errors import ModelError
-from adstudio.vision.masks import dilate
 from adstudio.vision.network import Network
-from adstudio.vision.shapes import Detected, Mask, Rgb
+from adstudio.vision.shapes import Rgb
 
 _SIDE = 320
 _MEAN = np.array((0.485, 0.456, 0.406), np.float32)  # ImageNet's
 _SPREAD = np.array((0.229, 0.224, 0.225), np.float32)
-_INSIDE = 0.4  # of the normalised map
-_BREATHING = 0.015  # of the photo's longer side: text needs some air around the subject
 
 
 class SubjectModel:
@@ -35,11 +32,11 @@ class SubjectModel:
         if taken != (1, 3, _SIDE, _SIDE) or given[:1] != [(1, 1, _SIDE, _SIDE)]:
             raise ModelError(f"{path}: not a U²-Net model, it takes {taken} and gives {given}")
 
-    def mask(self, photo: Rgb) -> Mask:
-        """True on the main subject. A photo of one flat colour has none."""
+    def map(self, photo: Rgb) -> NDArray[np.float32]:
+        """How much each pixel is the main subject's, 0 to 1. A photo of one flat colour has none."""
         height, width = photo.shape[:2]
         if photo.min() == photo.max():
-            return np.zeros((height, width), np.bool_)
+            return np.zeros((height, width), np.float32)
         stretched = Image.fromarray(photo).resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)
         pixels = np.asarray(stretched, np.float32)
         image = (pixels / max(float(pixels.max()), 1.0) - _MEAN) / _SPREAD
@@ -47,17 +44,4 @@ class SubjectModel:
         # The map is relative: the network says what stands out most, not how sure it is.
         low, high = float(salience.min()), float(salience.max())
         normal = Image.fromarray((salience - low) / max(high - low, 1e-6))
-        return np.asarray(normal.resize((width, height), Image.Resampling.BILINEAR)) > _INSIDE
-
-
-def forbidden_area(detected: Iterable[Detected], subject_mask: Mask, shape: tuple[int, int]) -> Mask:
-    """Where no text may go: every detected box, and the subject grown by a little air.
-
-    ``shape`` is the photo's (height, width) in pixels, and the mask's too; raises ``ValueError`` if not.
-    """
-    if subject_mask.shape != shape:
-        raise ValueError(f"the subject mask is {subject_mask.shape}, the photo {shape}")
-    area = dilate(subject_mask, round(max(shape) * _BREATHING))
-    for thing in detected:
-        area[thing.box.top : thing.box.bottom, thing.box.left : thing.box.right] = True
-    return area
+        return np.asarray(normal.resize((width, height), Image.Resampling.BILINEAR))

@@ -1,8 +1,7 @@
-"""A YOLO detector of the user's own: the ONNX file that ``ultralytics`` exports for v8 and v11.
+"""A YOLO detector of the user's own, as an ONNX file: of v5, v8, v11, and what shares a layout with one of them.
 
-The layout, from ``yolo export format=onnx`` (task ``detect``): input ``[1, 3, N, N]``, RGB from 0 to 1,
-letterboxed with grey; output ``[1, 4 + classes, anchors]``, each column centre x, centre y, width and
-height in input pixels and then the class probabilities. Class names are in the file's metadata.
+Input, as all of them export it (task ``detect``): ``[1, 3, N, N]``, RGB from 0 to 1, letterboxed with grey. Class
+names are in the file's metadata.
 """
 
 from __future__ import annotations
@@ -14,9 +13,11 @@ import numpy as np
 from PIL import Image
 
 from adstudio.vision.boxes import to_detected
+from adstudio.vision.coco import COCO_80
 from adstudio.vision.errors import ModelError
 from adstudio.vision.network import Network, Tensor
 from adstudio.vision.shapes import Detected, Rgb
+from adstudio.vision.yolo_layout import Layout, classes_of, decode, layout_of
 
 _GREY = 114 / 255
 _USUAL_SIDE = 640  # what ultralytics exports unless told; for files that leave the size free
@@ -38,17 +39,30 @@ class Yolo:
             raise ModelError(f"{path}: made for the task {task!r}, a detection model was expected")
         self._names = _names(self._network.metadata.get("names", ""))
         blank = np.full((1, 3, self._height, self._width), _GREY, np.float32)
-        _check_outputs(path, self._network.run(blank), len(self._names))
+        outputs = self._network.run(blank)
+        self._layout = _layout(path, outputs, self._height, self._width, len(self._names))
+        classes = classes_of(self._layout, outputs[0].shape)
+        if self._names and classes not in (None, len(self._names)):
+            raise ModelError(f"{path}: names {len(self._names)} classes but gives scores for {classes}")
+        if not self._names and classes == len(COCO_80):  # v5 before 6.2 wrote none, and was mostly trained on COCO
+            self._names = dict(enumerate(COCO_80))
+        scores = decode(self._layout, outputs[0])[1]
+        if not (np.isfinite(scores).all() and scores.min(initial=0) >= -0.01 and scores.max(initial=0) <= 1.01):
+            raise ModelError(f"{path}: its class scores are not probabilities from 0 to 1")
+
+    @property
+    def labels(self) -> frozenset[str]:
+        """What the file says that it knows; may be empty."""
+        return frozenset(self._names.values())
 
     def detect(self, photo: Rgb) -> list[Detected]:
         """Things in ``photo``, most certain first."""
         height, width = photo.shape[:2]
         image, scale, left, top = letterbox(photo, self._width, self._height)
-        rows = self._network.run(image)[0][0].T
-        centre, half = rows[:, :2] - (left, top), rows[:, 2:4] / 2
+        corners, scores = decode(self._layout, self._network.run(image)[0])
         return to_detected(
-            np.concatenate((centre - half, centre + half), axis=1) / scale,
-            rows[:, 4:],
+            (corners - np.array((left, top, left, top), np.float32)) / scale,
+            scores,
             self._name,
             width=width,
             height=height,
@@ -87,23 +101,18 @@ def _input_size(network: Network) -> tuple[int, int]:
     return height, width
 
 
-def _check_outputs(path: Path, outputs: list[Tensor], names: int) -> None:
-    """Raises ``ModelError`` unless the trial run gave one ``[1, 4 + classes, anchors]``."""
-    expected = "one output [1, 4 + classes, anchors] was expected"
+def _layout(path: Path, outputs: list[Tensor], height: int, width: int, names: int) -> Layout:
+    """Raises ``ModelError`` unless the trial run gave what some YOLO gives."""
     shapes = [list(output.shape) for output in outputs]
-    if len(outputs) != 1 or len(shapes[0]) != 3 or shapes[0][0] != 1:
-        raise ModelError(f"{path}: gives {shapes}, {expected} (an ultralytics v8 or v11 detection export)")
-    _, attributes, anchors = shapes[0]
-    if attributes < 5 or (anchors < attributes and attributes != 4 + names):
+    layout = layout_of(outputs[0].shape, height, width, names) if outputs else None
+    # v5 gives its three raw heads, [1, 3, rows, columns, …], beside the answer.
+    raw_heads = layout is Layout.V5 and all(len(shape) == 5 for shape in shapes[1:])
+    if layout is None or (len(outputs) != 1 and not raw_heads):
         raise ModelError(
-            f"{path}: gives {shapes[0]}, {expected}; one row an anchor is the layout of YOLOv5 or of an "
-            "export with NMS inside: export again from v8 or v11 with nms=False"
+            f"{path}: gives {shapes} for {height} by {width} pixels, one output was expected: "
+            "[1, 4 + classes, cells] (v8, v11), [1, 3 × cells, 5 + classes] (v5) or [1, most, 6] (end to end)"
         )
-    if names and attributes != 4 + names:
-        raise ModelError(f"{path}: names {names} classes but gives scores for {attributes - 4}")
-    scores = outputs[0][0, 4:]
-    if not (np.isfinite(scores).all() and scores.min() >= -0.01 and scores.max() <= 1.01):
-        raise ModelError(f"{path}: its class scores are not probabilities from 0 to 1")
+    return layout
 
 
 def _names(text: str) -> dict[int, str]:

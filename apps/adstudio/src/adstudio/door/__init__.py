@@ -1,0 +1,5 @@
+"""The way in and the way out: photo and copy come in, ads go out, each tenant's to nobody else."""
+
+from adstudio.door.routes import Door
+
+__all__ = ["Door"]

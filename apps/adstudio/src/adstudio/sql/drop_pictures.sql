@@ -1,0 +1,1 @@
+DELETE FROM public.ad_pictures WHERE job_id = $1 AND tenant_id = $2

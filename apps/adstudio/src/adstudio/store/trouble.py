@@ -1,0 +1,11 @@
+"""What can be wrong with a file store."""
+
+from __future__ import annotations
+
+
+class StoreAway(Exception):
+    """The store cannot be reached, is full, or refuses; the message holds no name, address or key of anybody."""
+
+
+class NotThere(Exception):
+    """The store answers, and has no such file."""

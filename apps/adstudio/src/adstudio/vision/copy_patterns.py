@@ -1,0 +1,98 @@
+"""The words by which an offer, a call to action, a legal line or a brand is known, in Korean and in English."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_AMOUNT = r"\d[\d,]*(?:\.\d+)?"
+_MONEY = (
+    rf"(?:[₩$€£¥]\s?{_AMOUNT}(?:\s?(?:million|만))?|{_AMOUNT}\s?(?:만\s?|천\s?|억\s?)?원"
+    rf"|USD\s?{_AMOUNT}|{_AMOUNT}\s?(?:USD|KRW))"
+)
+_PERCENT = rf"{_AMOUNT}\s?%"
+_BEFORE_KO = (
+    r"(?:지금|오늘|단|오직|최대|최저|최고|무려|전\s?품목|전\s?상품|매일|특가|연|월|회원가"
+    r"|정가|할인가|판매가|첫\s?구매|추가|약|무이자)"
+)
+_BEFORE_EN = r"(?:up to|from|only|just|now|save|starting at|as low as|extra|for)"
+_AFTER = (
+    r"(?:(?:\s?(?:할인|세일|적립|캐시백|쿠폰|페이백|증정|인하|OFF|off|Off|SALE|sale|discount|cashback|back)"
+    r"(?![가-힣A-Za-z])){1,2})"
+)
+OFFER: Final = re.compile(
+    rf"(?<![\w.])(?:{_BEFORE_KO}\s+|{_BEFORE_KO}(?=\d)|\b(?i:{_BEFORE_EN})\s+)*"
+    rf"(?:{_PERCENT}{_AFTER}?|{_MONEY}{_AFTER}?(?:\s?(?:부터|까지|대)|\s?~)?|\b[1-9]\+[1-9]\b(?:\s?행사|\s?증정)?|반값(?:\s?할인)?)"
+    r"(?![가-힣A-Za-z\d%])"
+)
+"""A price, a percentage, a 1+1, with the words that belong to it; not one that a sentence goes on from (``원에``)."""
+
+_UNTIED = {"get", "enjoy", "take", "over", "under", "above", "than", "of", "to", "spend"}
+
+_PHONE = r"(?:\d{2,4}-\d{3,4}-\d{4}|1[5-9]\d{2}-\d{4})"
+_DEED = (
+    r"(?:예약|예매|구매|주문|신청|문의|상담|다운로드|가입|시작|확인|체험|방문|참여|응모|등록|구독|쇼핑"
+    r"|설치|입장|접수|조회|비교)"
+)
+_POLITE = r"(?:하세요|하기|하러\s?가기|해\s?보세요|받기|하십시오)"
+_CALL_KO = (
+    rf"(?:(?:지금|바로|오늘|무료로?|무료)\s+){{0,2}}{_DEED}\s?{_POLITE}[.!]?"
+    rf"|(?:[가-힣]{{1,4}}\s)?{_DEED}\s?(?:☎|T\.|전화)?\s?{_PHONE}"
+    r"|(?:더\s?)?(?:자세히|알아)\s?보기|더\s?보기|더\s?알아보기|보러\s?가기|바로\s?가기"
+)
+_CALL_EN = (
+    r"(?i:(?:shop|buy|book|order|call|start|join|apply|subscribe|reserve|visit)\s(?:now|today|us|online)\b"
+    r"|learn more|see more|find out more|sign up(?: now)?|get started|try it free|download now|get yours)[.!]?"
+)
+_ADDRESS = r"(?:https?://\S+|www\.\S+|\b[\w-]+\.(?:co\.kr|com|net|kr|shop|store|io)(?:/\S*)?)(?![가-힣])"
+CALL: Final = re.compile(rf"(?:^|(?<=[\s.,!?]))(?:{_CALL_KO}|{_CALL_EN}|{_PHONE})\s*[▶→>]*\s*(?=$|[\s#.,!])")
+"""What the reader is asked to do; a telephone number with it."""
+
+ADDRESS: Final = re.compile(rf"(?:^|(?<=[\s▶→>:]))[▶→]?\s?{_ADDRESS}")
+"""A web address. It is set small: nobody can press it in a picture."""
+
+LEGAL: Final = re.compile(r"\s*(?:[*※]|(?:유의|주의)\s?사항|심의필|준법감시인|terms|conditions apply)", re.IGNORECASE)
+DIVIDER: Final = re.compile(r"\s+[—–|/·-]{1,2}\s+|\s*[|]\s*|\s+—|—\s+")
+DATED: Final = re.compile(
+    r"(?<!\S)(?:\d{1,2}[./]\d{1,2}(?:\s?[~-]\s?\d{1,2}(?:[./]\d{1,2})?)?|\d{1,2}월\s?\d{1,2}일)(?:\([월화수목금토일]\))?(?=\s|$)"
+)
+TAG: Final = re.compile(r"(?:#\w+\s?)+")
+
+
+def offers(text: str) -> list[re.Match[str]]:
+    """The offers in ``text``, less those that are a sentence's own words: ``100% cotton``, ``orders over $50``."""
+    return [match for match in OFFER.finditer(text) if _stands_alone(match)]
+
+
+def _stands_alone(match: re.Match[str]) -> bool:
+    before, after = match.string[: match.start()].split(), match.string[match.end() :].strip()
+    if before and before[-1].lower() in _UNTIED:
+        return False
+    bare = re.fullmatch(_PERCENT, match.group().strip())
+    return not (bare and (after[:1].isalpha() or match.group().startswith("100")))
+
+
+EDGES: Final = " ,~·|/—–-:▶→"
+"""What parts leave at their edges when they come apart: punctuation that only joined them."""
+
+_LATIN = re.compile(r"[A-Z][\w&'.+-]*")
+_SHOUTS = "SALE NEW HOT BEST EVENT OPEN GRAND SPECIAL BIG MEGA SUMMER WINTER SPRING AUTUMN BLACK FRIDAY"
+
+
+def leading_brand(parts: list[str]) -> tuple[str | None, list[str]]:
+    """A name of two or more Latin words, one of them all capitals, before a Korean headline."""
+    if not parts:
+        return None, parts
+    words = parts[0].split(" ")
+    count = next((i for i, word in enumerate(words) if not _LATIN.fullmatch(word)), len(words))
+    name, rest = words[:count], words[count:]
+    shouted = any(word.isupper() and len(word) >= 3 for word in name)
+    if (
+        len(name) < 2
+        or len(rest) < 2
+        or not shouted
+        or rest[0][0].isdigit()
+        or set(_SHOUTS.split()) & {word.upper() for word in name}
+    ):
+        return None, parts
+    return " ".join(name), [" ".join(rest), *parts[1:]]

@@ -1,0 +1,161 @@
+"""One string read as an ad: which part is the headline, the offer, the call to action.
+
+Line breaks are the author's word for it. Where there are none, a sentence's end, a comma, a dash or an emoji parts
+it. Prices and percents are the offer, a known invitation or an address is the call to action.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+from adstudio.vision.ad_copy import AdCopy, copy_of_fields
+from adstudio.vision.copy_patterns import ADDRESS, CALL, DATED, DIVIDER, EDGES, LEGAL, TAG, leading_brand, offers
+from adstudio.vision.copytext import has_hangul, tidy
+from adstudio.vision.emoji import clusters, is_emoji
+from adstudio.vision.errors import CopyError
+from adstudio.vision.line_breaks import penalty
+
+MOST_CHARACTERS: Final = 240
+"""Of a copy in one string; more is a text, not an ad."""
+
+_WHOLE: Final = {"ko": 13, "en": 24}  # characters: a phrase this short is one headline, whatever commas it has
+_HEADLINE: Final = {"ko": 26, "en": 44}  # and a longer part is a sentence, not a headline
+_SLOGAN_LINE: Final = {"ko": 9, "en": 16}  # two lines this short are one slogan
+_IDEAL: Final = {"ko": 12, "en": 22}  # where a headline had best end
+
+
+@dataclass
+class _Found:
+    offers: list[str] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
+    legal: list[str] = field(default_factory=list)
+    addresses: list[str] = field(default_factory=list)
+
+
+def read_copy(text: str) -> AdCopy:
+    """The roles of ``text``. Raises ``CopyError`` for one that is empty, too long or cannot be drawn."""
+    tidied = tidy(text)
+    if len(tidied) > MOST_CHARACTERS:
+        raise CopyError(
+            f"카피가 너무 깁니다: {len(tidied)}자이며 {MOST_CHARACTERS}자까지 넣을 수 있습니다.",
+            f"The copy is too long: it has {len(tidied)} characters, at most {MOST_CHARACTERS} can be set.",
+        )
+    language = "ko" if has_hangul(tidied) else "en"
+    found = _Found()
+    parts = _take_apart(tidied, language, found)
+    if not parts:  # something has to be the headline
+        source = next((one for one in (found.offers, found.calls, found.addresses, found.legal) if one), [""])
+        parts = [source.pop(0)]
+    brand, parts = leading_brand(parts)
+    headline, rest = _headline(parts, language, bool(found.offers))
+    return copy_of_fields(
+        headline=headline,
+        sub=_joined([*rest, *found.addresses], language),
+        offer="  ".join(found.offers),
+        cta=" ".join(found.calls),
+        brand=brand,
+        legal=" ".join(found.legal),
+    )
+
+
+def _take_apart(text: str, language: str, found: _Found) -> list[str]:
+    """What remains when offer, call and legal line have been taken out, in parts, in order."""
+    lines = text.split("\n")
+    parts: list[str] = []
+    for line in lines:
+        if LEGAL.match(line) and len(lines) > 1:
+            found.legal.append(line)
+            continue
+        pieces = _divided(line, language) if len(lines) == 1 else [line]
+        for piece in pieces:
+            parts += _without_call_and_offer(piece, found)
+    return parts
+
+
+def _divided(line: str, language: str) -> list[str]:
+    """A single line at the dividers that part a headline from the rest; short ones stay whole."""
+    strong = [match.span() for match in DIVIDER.finditer(line)] + _emoji_inside(line)
+    weak = [match.span() for match in re.finditer(r"(?<=[,.!?…])\s+", line)]
+    if len(line) <= _WHOLE[language] and not offers(line):
+        return [line]
+    for cuts in (strong, weak):
+        inner = [(a, b) for a, b in cuts if len(line[:a].strip()) >= 3 and len(line[b:].strip()) >= 3]
+        if inner:
+            a, b = min(inner, key=lambda cut: abs(cut[0] - min(_IDEAL[language], 0.45 * len(line))))
+            head, rest = line[:a].strip(), line[b:].strip()
+            return [head, *(_divided(rest, language) if cuts is strong else [rest])]
+    return [line]
+
+
+def _emoji_inside(line: str) -> list[tuple[int, int]]:
+    """After each emoji that stands between words: authors use them as full stops."""
+    spans, at = [], 0
+    pieces = clusters(line)
+    for i, piece in enumerate(pieces):
+        at += len(piece)
+        if is_emoji(piece) and i + 1 < len(pieces) and not is_emoji(pieces[i + 1]) and pieces[i + 1] == " ":
+            spans.append((at, at + 1))
+    return spans
+
+
+def _without_call_and_offer(part: str, found: _Found) -> list[str]:
+    """``part`` less its offer and call; what stood before and after an offer are two parts."""
+    if match := ADDRESS.search(part):
+        found.addresses.append(match.group().strip(" ▶→"))
+        part = f"{part[: match.start()]} {part[match.end() :]}"
+    if match := CALL.search(part):
+        found.calls.append(match.group().strip(" ▶→>·|"))
+        part = f"{part[: match.start()]}\n{part[match.end() :]}"
+    fragments: list[str] = []
+    for piece in part.split("\n"):
+        at = 0
+        for match in offers(piece):
+            fragments.append(piece[at : match.start()])
+            found.offers.append(match.group().strip())
+            at = match.end()
+        fragments.append(piece[at:])
+    whole = len(fragments) == 1  # nothing came out of it, so nothing dangles at its edges
+    tidied = (" ".join(fragment.split()).strip(None if whole else EDGES) for fragment in fragments)
+    return [fragment for fragment in tidied if fragment and not _only_signs(fragment)]
+
+
+def _only_signs(text: str) -> bool:
+    return not any(char.isalnum() for char in text) and not any(is_emoji(one) for one in clusters(text))
+
+
+def _headline(parts: list[str], language: str, has_offer: bool) -> tuple[str, list[str]]:
+    short = _SLOGAN_LINE[language]
+    if len(parts) == 2 and not has_offer and max(map(len, parts)) <= short:
+        return "\n".join(parts), []
+    if not parts:
+        return "", []
+    first, rest = parts[0], parts[1:]
+    if len(first) > _HEADLINE[language] or ((match := DATED.search(first)) and match.start() >= 4):
+        first, tail = _shortened(first, language)
+        rest = [tail, *rest] if tail else rest
+    if len(rest) > 0 and TAG.fullmatch(first) and not TAG.fullmatch(rest[0]):
+        first, rest = rest[0], [first, *rest[1:]]  # a hashtag is no headline where there are words
+    return (first.rstrip(",") if rest or has_offer else first), rest
+
+
+def _shortened(text: str, language: str) -> tuple[str, str]:
+    """A sentence as a headline and the rest: at its date, or at the best break near the ideal length."""
+    if (match := DATED.search(text)) and match.start() >= 4:
+        return text[: match.start()].strip(EDGES), text[match.start() :].strip()
+    words = text.split(" ")
+    best, cut = 1e9, 0
+    for i in range(1, len(words)):
+        length = len(" ".join(words[:i]))
+        cost = abs(length - _IDEAL[language]) * 0.35 + penalty(words[i - 1], words[i])
+        if cost < best and length >= 3:
+            best, cut = cost, i
+    return " ".join(words[:cut]) or text, " ".join(words[cut:]) if cut else ""
+
+
+def _joined(parts: list[str], language: str) -> str:
+    """The rest as one sub line; parts that were lines of their own stay so where all are short."""
+    if len(parts) > 1 and all(len(part) <= 2 * _IDEAL[language] for part in parts):
+        return "\n".join(parts)
+    return " ".join(parts)

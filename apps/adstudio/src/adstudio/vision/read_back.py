@@ -1,0 +1,35 @@
+"""Is what was read the same as what was meant? Pure comparisons of text."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+
+from adstudio.vision.emoji import without_emoji
+
+
+def letters(text: str) -> str:
+    """The letters and digits of ``text``, without case, width and anything between them."""
+    plain = unicodedata.normalize("NFKC", without_emoji(text)).casefold()
+    return "".join(character for character in plain if character.isalnum())
+
+
+def likeness(meant: str, readings: Iterable[str]) -> float:
+    """1 where some reading has the letters of ``meant``, down to 0: one less the edits over the longer text."""
+    wanted = letters(meant)
+    return max((_alike(wanted, letters(reading)) for reading in readings), default=0.0)
+
+
+def _alike(meant: str, read: str) -> float:
+    longer = max(len(meant), len(read))
+    return 1.0 - _edits(meant, read) / longer if longer else 1.0
+
+
+def _edits(a: str, b: str) -> int:
+    """Levenshtein's distance."""
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, start=1):
+        diagonal, row[0] = row[0], i
+        for j, y in enumerate(b, start=1):
+            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (x != y))
+    return row[-1]

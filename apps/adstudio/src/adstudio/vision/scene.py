@@ -1,0 +1,112 @@
+"""What the planner knows of a photo, at a size at which a look costs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from adstudio.vision.importance import SUBJECT, Weights, bounds, look_small
+from adstudio.vision.layout import Edge
+from adstudio.vision.masks import integral
+from adstudio.vision.palette import Hues, hues_of
+from adstudio.vision.shapes import Box, Rgb
+
+LOOK: Final = 640  # pixels of the longer side
+_RIM: Final = 0.03  # of the side: the strip along an edge that says whether it can be continued
+_SMOOTH: Final = 1.6  # grey levels a pixel, mean in the strip: more is texture, which smears when it is continued
+_ROUGH: Final = 6.0  # and what a hundredth of it may have
+_UNEVEN: Final = 7.0  # grey levels, spread along the edge beside a steady slope: more becomes stripes
+_LEAST_SUBJECT: Final = 0.004  # of the photo: a smaller one is noise of the map
+_ALL_SUBJECT: Final = 0.9
+
+Sums = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scene:
+    """``subject`` and ``faces`` are in pixels of ``photo``, which is the small one; ``full`` is the real one's size
+    (width, height). ``plain`` are the edges beyond which the photo can be continued."""
+
+    photo: Rgb
+    weights: Weights
+    faces: tuple[Box, ...]
+    subject: Box | None
+    plain: frozenset[Edge]
+    hues: Hues
+    full: tuple[int, int]
+    weight_sums: Sums
+    change_sums: Sums
+
+    @property
+    def width(self) -> int:
+        return int(self.photo.shape[1])
+
+    @property
+    def height(self) -> int:
+        return int(self.photo.shape[0])
+
+
+def look_at(photo: Rgb, weights: Weights, faces: Sequence[Box]) -> Scene:
+    """The scene of ``photo``; ``weights`` may be of any size with its proportions, ``faces`` are in its pixels."""
+    small = look_small(photo, LOOK)
+    height, width = small.shape[:2]
+    fitted = np.asarray(cv2.resize(weights, (width, height), interpolation=cv2.INTER_AREA), np.float32)
+    change = change_of(small)
+    factor = width / photo.shape[1]
+    scaled = tuple(Box(*(round(v * factor) for v in (face.left, face.top, face.right, face.bottom))) for face in faces)
+    return Scene(
+        photo=small,
+        weights=fitted,
+        faces=scaled,
+        subject=_subject(fitted),
+        plain=_plain(small, change, fitted),
+        hues=hues_of(small),
+        full=(photo.shape[1], photo.shape[0]),
+        weight_sums=integral(fitted),
+        change_sums=integral(change),
+    )
+
+
+def change_of(photo: Rgb) -> NDArray[np.float32]:
+    """How fast the grey changes at each pixel, in grey levels a pixel."""
+    grey = cv2.GaussianBlur(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 0.8)
+    across, down = (cv2.Sobel(grey, cv2.CV_32F, *axis, scale=0.125) for axis in ((1, 0), (0, 1)))
+    return np.asarray(cv2.magnitude(across, down), np.float32)
+
+
+def _subject(weights: Weights) -> Box | None:
+    inside = weights >= SUBJECT * 0.98
+    share = float(inside.mean())
+    return bounds(inside) if _LEAST_SUBJECT <= share <= _ALL_SUBJECT else None
+
+
+def _plain(photo: Rgb, change: NDArray[np.float32], weights: Weights) -> frozenset[Edge]:
+    height, width = change.shape
+    down, across = max(3, round(_RIM * height)), max(3, round(_RIM * width))
+    strips: dict[Edge, tuple[slice, slice]] = {
+        "top": (slice(0, down), slice(None)),
+        "bottom": (slice(height - down, None), slice(None)),
+        "left": (slice(None), slice(0, across)),
+        "right": (slice(None), slice(width - across, None)),
+    }
+    return frozenset(
+        edge
+        for edge, strip in strips.items()
+        if float(change[strip].mean()) < _SMOOTH
+        and float(np.quantile(change[strip], 0.99)) < _ROUGH
+        and float(weights[strip].max()) < SUBJECT / 2
+        and _unevenness(photo[strip], 0 if edge in ("top", "bottom") else 1) < _UNEVEN
+    )
+
+
+def _unevenness(strip: Rgb, across: int) -> float:
+    """How far the colour along a strip (``[along, channel]`` once averaged) strays from a steady slope."""
+    along = strip.astype(np.float32).mean(axis=across)
+    places = np.linspace(-1, 1, len(along))
+    slopes = np.polyfit(places, along, 1)
+    return float((along - (places[:, None] * slopes[0] + slopes[1])).std(axis=0).max())

@@ -1,0 +1,130 @@
+"""The master with a panel of one colour for the type and the photo beside, above or below it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from adstudio.vision.ad_copy import AdCopy
+from adstudio.vision.formats import Format
+from adstudio.vision.kit import Kit
+from adstudio.vision.layout import Layout, to_hex
+from adstudio.vision.palette import accent_on, ink_on, panel_of
+from adstudio.vision.placing import place
+from adstudio.vision.scene import Scene
+from adstudio.vision.shapes import Box
+from adstudio.vision.type_block import Block, Scale, set_block
+from adstudio.vision.windows import KEPT, MOST_ENLARGED, View, best_view, is_cut
+
+_PAD: Final = 0.07  # of the short side, around the type in its panel
+Side = Literal["left", "bottom", "top"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Division:
+    """Where the photo goes, and where in the rest the type may go."""
+
+    side: Side
+    pane: Box
+    room: Box
+
+
+def split(copy: AdCopy, scene: Scene, format_: Format, kit: Kit, backdrop: str | None = None) -> Iterator[Layout]:
+    """A layout for each division in which the copy fits, best first."""
+    found = []
+    settings: dict[tuple[int, int], Block | None] = {}
+    for division in _divisions(format_):
+        room = (division.room.width, division.room.height)
+        if room not in settings:
+            settings[room] = set_block(copy, kit.typeface(copy), Scale.of(format_), *room, kit.logo_ratio)
+        block = settings[room]
+        view = best_view(scene, division.pane.width / division.pane.height)
+        if block is None or view is None:
+            continue
+        factor = min(1.0, MOST_ENLARGED / view.enlarged(scene, division.pane.width))
+        if round(factor * format_.width) < format_.smallest:
+            continue
+        found.append(replace(_layout(division, block, view, scene, format_, kit), backdrop=backdrop).scaled(factor))
+    yield from sorted(found, key=lambda layout: -layout.score)
+
+
+def fits_beside(copy: AdCopy, format_: Format, kit: Kit) -> bool:
+    """Whether some panel of the format takes the copy, whatever the photo."""
+    rooms = {(one.room.width, one.room.height) for one in _divisions(format_)}
+    face = kit.typeface(copy)
+    return any(set_block(copy, face, Scale.of(format_), *room, kit.logo_ratio) for room in sorted(rooms, reverse=True))
+
+
+def _divisions(format_: Format) -> Iterator[_Division]:
+    width, height, short = format_.width, format_.height, format_.short
+    pad, safe = round(_PAD * short), format_.safe_box
+    if format_.lies:
+        shares = (0.5, 0.6, 0.68) if format_.is_strip else (0.4, 0.45, 0.5, 0.56)
+        for share in shares:
+            edge = round(width * share)
+            room = Box(safe.left, safe.top, edge - pad, safe.bottom)
+            yield _Division("left", Box(edge, 0, width, height), room)
+        return
+    if format_.safe[3] != format_.safe[2] and format_.safe[2] > 0.2:  # the interface covers the lower part
+        for share in (0.36, 0.4, 0.45, 0.5):
+            edge = round(height * share)
+            room = Box(safe.left, safe.top, safe.right, edge - pad)
+            for end in (height, round(height * 0.82)):
+                yield _Division("top", Box(0, edge, width, end), room)
+        return
+    for share in (0.3, 0.36, 0.42, 0.48, 0.54):
+        edge = round(height * (1 - share))
+        room = Box(safe.left, edge + round(pad * 0.8), safe.right, min(safe.bottom, height - round(pad * 0.8)))
+        yield _Division("bottom", Box(0, 0, width, edge), room)
+    for share in (0.46, 0.5):
+        edge = round(width * share)
+        room = Box(safe.left, safe.top, edge - pad, safe.bottom)
+        yield _Division("left", Box(edge, 0, width, height), room)
+
+
+def _layout(division: _Division, block: Block, view: View, scene: Scene, format_: Format, kit: Kit) -> Layout:
+    ground = panel_of(scene.hues, kit.colour)
+    ink, accent = ink_on(ground), accent_on(ground, scene.hues, kit.accent)
+    room = division.room
+    # In a story the type begins at the top of the safe part; elsewhere it stands in the middle of its panel.
+    top = room.top if division.side == "top" else room.top + (room.height - block.height) / 2
+    placed = place(block, room.left, top, block.width, "left")
+    filled = block.height / room.height
+    cut = is_cut(scene, view)
+    score = (
+        0.72 * block.size / format_.headline[1] / format_.short
+        - 0.12 * max(0.0, block.badness)
+        - 3.0 * max(0.0, KEPT - view.kept)
+        - 0.45 * cut
+        - 0.5 * max(0.0, 0.55 - filled)
+        - 0.15 * view.is_extended(scene)
+        + 0.5 * (division.pane.width * division.pane.height) / (format_.width * format_.height)
+    )
+    return Layout(
+        format=format_.name,
+        width=format_.width,
+        height=format_.height,
+        master="split",
+        pane=division.pane,
+        window=view.window(scene),
+        ground=to_hex(ground),
+        ink=to_hex(ink),
+        accent=to_hex(accent),
+        accent_ink=to_hex(ink_on(accent)),
+        align="left",
+        lines=placed.lines,
+        text_box=placed.box,
+        button=placed.button,
+        logo=placed.logo,
+        score=round(score, 4),
+        measures={
+            "occluded": 0.0,
+            "unrest": 0.0,
+            "size": round(block.size / format_.short, 4),
+            "kept": round(view.kept, 4),
+            "cut": float(cut),
+            "breaks": block.badness,
+            "filled": round(filled, 3),
+        },
+    )

@@ -1,0 +1,165 @@
+"""Which part of the photo is shown: windows of a wanted shape that keep the subject and every face."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from adstudio.vision.layout import Window
+from adstudio.vision.scene import Scene
+from adstudio.vision.shapes import Box
+
+KEPT: Final = 0.97  # of the weights: a window that keeps less cuts the subject
+MOST_ENLARGED: Final = 1.5  # pixels of the ad for one of the photo; more is visibly soft
+_NEARLY_ALL: Final = 0.992  # of the weights: what is lost is a rim of the map
+_AIR: Final = 0.03  # of the longer side, kept around the subject
+_TOUCHES: Final = 0.012  # of the side: a subject this near an edge was cut by the photographer already
+_STEPS: Final = 7  # places tried along each axis
+_SIZES: Final = (1.0, 0.82, 0.66, 1.3, 1.7, 2.2)  # of the largest window inside the photo; above 1 only on plain sides
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A window in pixels of the scene, and the share of the weights that it keeps (0 to 1)."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+    kept: float
+
+    @property
+    def right(self) -> float:
+        return self.left + self.width
+
+    @property
+    def bottom(self) -> float:
+        return self.top + self.height
+
+    def window(self, scene: Scene) -> Window:
+        """In shares of the photo, as it is stored."""
+        return Window(
+            round(self.left / scene.width, 5),
+            round(self.top / scene.height, 5),
+            round(self.right / scene.width, 5),
+            round(self.bottom / scene.height, 5),
+        )
+
+    def enlarged(self, scene: Scene, pane_width: float) -> float:
+        """How many pixels of a pane one of the real photo's takes."""
+        return pane_width / (self.width * scene.full[0] / scene.width)
+
+    def is_extended(self, scene: Scene) -> bool:
+        """Whether it reaches beyond the photo."""
+        return self.left < -0.5 or self.top < -0.5 or self.right > scene.width + 0.5 or self.bottom > scene.height + 0.5
+
+
+def views(scene: Scene, ratio: float, sizes: tuple[float, ...] = _SIZES) -> Iterator[View]:
+    """The windows of ``ratio`` (width over height) that cut no face, each with what it keeps."""
+    cover_width = min(scene.width, scene.height * ratio)
+    total = float(scene.weight_sums[-1, -1])
+    for size in sizes:
+        width, height = cover_width * size, cover_width * size / ratio
+        across, down = _anchors(scene, width, height)
+        for left in _starts(scene.width, width, "left" in scene.plain, "right" in scene.plain, across):
+            for top in _starts(scene.height, height, "top" in scene.plain, "bottom" in scene.plain, down):
+                if _cuts_a_face(scene, left, top, left + width, top + height):
+                    continue
+                kept = _sum(scene, left, top, left + width, top + height) / total if total > 1 else 1.0
+                yield View(left, top, width, height, min(1.0, kept))
+
+
+def best_view(scene: Scene, ratio: float) -> View | None:
+    """The window that keeps most of what matters, with the subject well inside and near the middle."""
+    found = list(views(scene, ratio, (1.0, 1.3, 1.7)))
+    whole = [view for view in found if not is_cut(scene, view)]
+    ranked = [view for view in whole if view.kept >= KEPT] or whole or found
+    return max(ranked, key=lambda view: _rank(scene, view), default=None)
+
+
+def is_cut(scene: Scene, view: View) -> bool:
+    """Whether an edge of the window runs through the subject that the photographer had left whole."""
+    subject = scene.subject
+    if subject is None or view.kept >= _NEARLY_ALL:
+        return False
+    touch_x, touch_y = _TOUCHES * scene.width, _TOUCHES * scene.height
+    air = _AIR * max(scene.width, scene.height) * 0.5
+    return (
+        (subject.left > touch_x and subject.left - min(air, subject.left) < view.left)
+        or (
+            subject.right < scene.width - touch_x and subject.right + min(air, scene.width - subject.right) > view.right
+        )
+        or (subject.top > touch_y and subject.top - min(air, subject.top) < view.top)
+        or (
+            subject.bottom < scene.height - touch_y
+            and subject.bottom + min(air, scene.height - subject.bottom) > view.bottom
+        )
+    )
+
+
+def _rank(scene: Scene, view: View) -> float:
+    middle = subject_middle(scene)
+    off = (
+        abs(view.left + view.width / 2 - middle[0]) / view.width
+        + abs(view.top + view.height / 2 - middle[1]) / view.height
+    )
+    size = view.width / scene.width * view.height / scene.height
+    return 4 * view.kept - 0.5 * off + 0.25 * min(1.0, size) - 0.45 * view.is_extended(scene)
+
+
+def subject_middle(scene: Scene) -> tuple[float, float]:
+    """The middle of the subject, or of the photo where there is none."""
+    box = scene.subject or Box(0, 0, scene.width, scene.height)
+    return (box.left + box.right) / 2, (box.top + box.bottom) / 2
+
+
+def _anchors(scene: Scene, width: float, height: float) -> tuple[list[float], list[float]]:
+    """Where a window begins that has the subject in its middle, or just inside one of its edges."""
+    box = scene.subject
+    if box is None:
+        return [], []
+    air = _AIR * max(scene.width, scene.height)
+    return (
+        [(box.left + box.right - width) / 2, box.left - air, box.right + air - width],
+        [(box.top + box.bottom - height) / 2, box.top - air, box.bottom + air - height],
+    )
+
+
+def _starts(length: int, side: float, plain_low: bool, plain_high: bool, anchors: list[float]) -> list[float]:
+    """Where a side may begin: inside the photo, or beyond a plain end of it; a grid, and the ``anchors`` within it."""
+    slack = length - side
+    low = min(0.0, slack) if plain_low else 0.0
+    high = max(0.0, slack) if plain_high else slack
+    if side > length + 0.5:
+        if not (plain_low or plain_high):
+            return []
+        low, high = (slack if plain_low else 0.0), (0.0 if plain_high else slack)
+    if high < low:
+        low, high = high, low
+    if high - low < 1:
+        return [low]
+    return sorted({*(float(v) for v in np.linspace(low, high, _STEPS)), *(v for v in anchors if low < v < high)})
+
+
+def _cuts_a_face(scene: Scene, left: float, top: float, right: float, bottom: float) -> bool:
+    return any(
+        face.left < left or face.right > right or face.top < top or face.bottom > bottom for face in scene.faces
+    ) and not _faces_touch(scene)
+
+
+def _faces_touch(scene: Scene) -> bool:
+    """Whether the photographer himself cut every face: then no window can keep one."""
+    return all(
+        face.left <= 1 or face.top <= 1 or face.right >= scene.width - 1 or face.bottom >= scene.height - 1
+        for face in scene.faces
+    )
+
+
+def _sum(scene: Scene, left: float, top: float, right: float, bottom: float) -> float:
+    x0, x1 = (min(max(round(v), 0), scene.width) for v in (left, right))
+    y0, y1 = (min(max(round(v), 0), scene.height) for v in (top, bottom))
+    sums = scene.weight_sums
+    return float(sums[y1, x1] - sums[y0, x1] - sums[y1, x0] + sums[y0, x0])

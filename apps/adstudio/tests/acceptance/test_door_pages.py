@@ -1,0 +1,138 @@
+"""The pages in a real browser: submit, watch, compare, decide, take away; in two languages, on desk and phone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zipfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from app_process import ASSETS, App, serving
+
+AXE = Path(__file__).parents[4] / "tests" / "browser" / "vendor" / "axe.min.js"
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium")
+
+
+@pytest.fixture(scope="module")
+def app(app_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    with serving(tmp_path_factory.mktemp("app"), app_database, PGBATON_POLL=0.1) as running:
+        yield running
+
+
+@asynccontextmanager
+async def person(locale: str = "en-GB", viewport: dict[str, int] = DESK, **options: Any) -> AsyncIterator[Any]:
+    """A page in a browser of their own; what it complains of fails the test."""
+    from playwright.async_api import async_playwright
+
+    async with async_playwright() as tool:
+        browser = await tool.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = await browser.new_page(locale=locale, viewport=viewport, **options)
+        complaints: list[str] = []
+        page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        yield page
+        await browser.close()
+        assert [said for said in complaints if "422" not in said] == []
+
+
+async def order(app: App, page: Any, copy: str) -> None:
+    await page.goto(f"{app.base_url}/ads")
+    await page.fill("#tenant", "acme")
+    await page.set_input_files("#photo", ASSETS / "photos" / "coffee.jpg")
+    await page.fill("#copy", copy)
+    for name in ("portrait", "story"):
+        await page.uncheck(f"input[value={name}]")
+    await page.click("#go")
+
+
+async def finished(page: Any) -> None:
+    await page.wait_for_selector(".tag.finished", timeout=60_000)
+
+
+async def fits(page: Any) -> None:
+    """Nothing sticks out at the side."""
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+async def test_a_person_submits_watches_compares_decides_and_takes_the_ad_away(app: App, tmp_path: Path) -> None:
+    async with person() as page:
+        await order(app, page, "Slow mornings start here\n20% off until Sunday")
+        await page.wait_for_url("**/ads/*-*")
+        await finished(page)  # without loading the page anew
+        assert await page.locator("figure img[src*='/pictures/square/']").count() >= 1
+        loaded = "[...document.querySelectorAll('.pictures img')].every(i => i.complete && i.naturalWidth > 300)"
+        await page.wait_for_function(loaded)
+        await page.click("summary >> nth=0")
+        assert await page.locator("table >> nth=0").is_visible()
+
+        await page.click("button[value=reject]")
+        await page.wait_for_selector("#fault:not([hidden])")
+        assert "say why" in await page.inner_text("#fault")
+        await page.fill("#reason", "The logo is too small")
+        await page.click("button[value=reject]")
+        await page.wait_for_selector(".head .tag.rejected")
+        assert "The logo is too small" in await page.inner_text("main")
+        await page.locator("input[name='chosen.square']").last.check()
+        await page.click("button[value=approve]")
+        await page.wait_for_selector(".head .tag.approved")
+        assert await page.locator("input[name='chosen.square']").last.is_checked()
+
+        async with page.expect_download() as waiting:
+            await page.click("text=Download every format")
+        await (await waiting.value).save_as(tmp_path / "ad.zip")
+        with zipfile.ZipFile(tmp_path / "ad.zip") as archive:
+            assert len(archive.namelist()) == 1
+
+
+async def test_a_refusal_is_told_on_the_form_and_what_was_typed_stays(app: App) -> None:
+    async with person("ko-KR") as page:
+        await order(app, page, "가나다 " * 90)
+        await page.wait_for_selector("#fault:not([hidden])")
+        assert "카피가 너무 깁니다" in await page.inner_text("#fault")
+        assert (await page.input_value("#copy")).startswith("가나다")
+        assert await page.is_enabled("#go")
+
+
+async def test_it_works_without_scripts(app: App) -> None:
+    async with person(java_script_enabled=False) as page:
+        await order(app, page, "No scripts needed")
+        await page.wait_for_url("**/ads/*-*")
+        for _ in range(60):
+            if await page.locator(".tag.finished").count():
+                break
+            await page.wait_for_timeout(500)
+            await page.reload()
+        await page.fill("#reason", "Fine")
+        await page.click("button[value=approve]")
+        assert await page.locator(".head .tag.approved").count() == 1
+
+
+@pytest.mark.parametrize("locale", ["ko-KR", "en-GB"])
+@pytest.mark.parametrize("viewport", [PHONE, DESK], ids=["phone", "desk"])
+async def test_every_page_fits_speaks_the_readers_language_and_is_accessible(
+    app: App, locale: str, viewport: dict[str, int]
+) -> None:
+    async with person(locale, viewport, bypass_csp=True) as page:
+        await order(app, page, "봄을 선물하세요\n50% 할인 ₩12,900" if locale == "ko-KR" else "A gift of spring")
+        await page.wait_for_url("**/ads/*-*")
+        await finished(page)
+        made = page.url
+        for address, word in (
+            (made, {"ko-KR": "승인", "en-GB": "Approve"}),
+            (f"{app.base_url}/ads", {"ko-KR": "광고 만들기", "en-GB": "Make the ad"}),
+            (f"{app.base_url}/ads/brand", {"ko-KR": "로고", "en-GB": "Logo"}),
+        ):
+            await page.goto(address)
+            assert word[locale] in await page.inner_text("main")
+            assert await page.get_attribute("html", "lang") == locale[:2]
+            await fits(page)
+            await page.add_script_tag(path=AXE)
+            found = await page.evaluate("axe.run().then(r => r.violations.map(v => v.id + ': ' + v.nodes[0].html))")
+            assert found == [], address

@@ -1,0 +1,209 @@
+"""Copy read by roles and broken into lines: what a client types becomes an ad, or is refused in one sentence."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adstudio.vision.ad_copy import LONGEST, copy_of_fields
+from adstudio.vision.copy_roles import MOST_CHARACTERS, read_copy
+from adstudio.vision.errors import CopyError
+from adstudio.vision.formats import FORMATS, chosen
+from adstudio.vision.line_breaks import ACCEPTABLE, badness_of, broken, penalty
+from adstudio.vision.room import check_room
+from adstudio.vision.type_block import LEGAL_LEAST, Scale, set_block
+from adstudio.vision.typefaces import PRETENDARD
+
+ROLES = [
+    ("50% 할인 ₩12,900", {"headline": "50% 할인", "offer": "₩12,900"}),
+    ("Beijing in 48 hours\nFlights from ₩189,000", {"headline": "Beijing in 48 hours", "sub": "Flights", "offer": "from ₩189,000"}),
+    ("SALE 최대 70% 이번 주말까지", {"headline": "SALE", "offer": "최대 70%", "sub": "이번 주말까지"}),
+    ("하루의 끝, 와인 한 잔\n지금 예약하세요", {"headline": "하루의 끝, 와인 한 잔", "cta": "지금 예약하세요"}),
+    ("우리들의 여름 룩, 지금 20% OFF", {"headline": "우리들의 여름 룩", "offer": "지금 20% OFF"}),
+    ("알로에 수딩젤 1+1", {"headline": "알로에 수딩젤", "offer": "1+1"}),
+    ("숨 쉬는 숲, 피톤치드 디퓨저 29,000원", {"headline": "숨 쉬는 숲", "sub": "피톤치드 디퓨저", "offer": "29,000원"}),
+    ("차곡차곡 모으는 도토리 적금, 연 4.5%", {"headline": "차곡차곡 모으는 도토리 적금", "offer": "연 4.5%"}),
+    ("HANEUL Outdoor 가을 신상 트레킹화 출시", {"headline": "가을 신상 트레킹화 출시", "brand": "HANEUL Outdoor"}),
+    ("Ride your own road. 시승 신청 1588-0000", {"headline": "Ride your own road.", "cta": "시승 신청 1588-0000"}),
+    ("인생샷은 여기서 🌅 제주 2박 3일 199,000원~", {"headline": "인생샷은 여기서 🌅", "sub": "제주 2박 3일", "offer": "199,000원~"}),
+    ("HALLOWEEN NIGHT 10.31 홍대", {"headline": "HALLOWEEN NIGHT", "sub": "10.31 홍대"}),
+    ("하루를 바꾸는\n작은 습관", {"headline": "하루를 바꾸는\n작은 습관"}),
+    ("쉼표, 하나.", {"headline": "쉼표, 하나."}),
+    ("자세히 보기 ▶ www.aquaplus.co.kr #수분크림", {"headline": "#수분크림", "sub": "www.aquaplus.co.kr", "cta": "자세히 보기"}),
+    ("Every dog deserves a window seat", {"headline": "Every dog deserves a window seat"}),
+    ("100% 유기농 녹차", {"headline": "100% 유기농 녹차"}),
+    ("Get 20% off your first order", {"headline": "Get 20% off your first order"}),
+    ("카페 라떼 4,500원에 만나보세요", {"headline": "카페 라떼 4,500원에 만나보세요"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "roles"), ROLES)
+def test_a_string_is_read_by_roles(text: str, roles: dict[str, str]) -> None:
+    assert read_copy(text).fields() == roles
+
+
+def test_a_sentence_is_no_headline() -> None:
+    copy = read_copy("도심에서 한 시간, 아이와 함께 걷기 좋은 계곡길을 소개합니다. 이번 주말 숲으로 떠나 보세요.")
+    assert copy.headline == "도심에서 한 시간"
+    assert copy.sub == "아이와 함께 걷기 좋은 계곡길을 소개합니다. 이번 주말 숲으로 떠나 보세요."
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "The copy is empty."),
+        (" \t\n\u200b\u3000 ", "The copy is empty."),
+        ("🌸🌸🌸", "The headline says nothing"),
+        ("…!?", "The copy is empty"),
+        ("ابدأ يومك", "Arabic letters, which run right to left"),
+        ("Say שלום", "Hebrew letters, which run right to left"),
+        ("ขอบคุณ", "cannot draw Thai letters"),
+        ("Reach for more, " * 125, "too long"),
+        ("가" * 2000, "too long"),
+    ],
+)
+def test_what_cannot_be_set_is_refused_in_a_sentence(text: str, says: str) -> None:
+    with pytest.raises(CopyError) as caught:
+        read_copy(text)
+    assert says in caught.value.told("en")
+    for told in (caught.value.ko, caught.value.en):
+        assert told.endswith(".")
+        assert "\n" not in told
+    assert re.search("[가-힣]", caught.value.ko)
+
+
+def test_a_field_that_is_too_long_is_named() -> None:
+    with pytest.raises(CopyError, match="call to action is too long: it has 59 characters"):
+        copy_of_fields("Hello", cta="buy " * 15)
+
+
+WORDS_KO = st.sampled_from(["봄", "여름", "우리", "집", "수분", "크림", "특가", "하루", "종일", "신상", "출시", "최대", "이번", "주말까지", "한", "잔", "두", "개", "걷기", "좋은", "바꾸는", "작은", "습관", "지금", "당신의", "계절"])  # fmt: skip
+WORDS_EN = st.sampled_from(
+    [
+        "Wake",
+        "up",
+        "slow",
+        "without",
+        "process",
+        "bloom",
+        "Small",
+        "is",
+        "bold",
+        "your",
+        "own",
+        "road",
+        "every",
+        "dog",
+        "a",
+        "the",
+        "NEW",
+        "SALE",
+    ]
+)
+PRICES = st.one_of(
+    st.integers(10, 99999).map(lambda n: f"₩{n * 100:,}"),
+    st.integers(10, 9999).map(lambda n: f"{n * 100:,}원"),
+    st.integers(1, 99).map(lambda n: f"{n}%"),
+    st.integers(1, 99).map(lambda n: f"최대 {n}% 할인"),
+    st.integers(1, 999).map(lambda n: f"${n}.99"),
+    st.sampled_from(["1+1", "연 4.5%", "20% OFF", "반값", "10.31", "7월 20일", "2박 3일"]),
+)
+ODD = st.sampled_from(
+    ["🌅", "🐶💛", "👨‍👩‍👧", "🇰🇷", "—", "·", "!", "www.ondo.co.kr", "#수분크림", "‘모두의자리’", "(한정)", "1588-0000", "지금 예약하세요", "AQUA+", "\n"]
+)  # fmt: skip
+TYPED = st.lists(st.one_of(WORDS_KO, WORDS_EN, PRICES, ODD), min_size=1, max_size=16).map(" ".join)
+ANYTHING = st.text(max_size=60)
+
+
+def letters(text: str) -> Counter[str]:
+    return Counter(char for char in text if char.isalnum())
+
+
+@settings(max_examples=2500, deadline=None)
+@given(TYPED)
+def test_nothing_that_was_typed_is_lost(text: str) -> None:
+    try:
+        copy = read_copy(text)
+    except CopyError:
+        return
+    assert letters(copy.whole) == letters(text)
+
+
+@settings(max_examples=1500, deadline=None)
+@given(st.one_of(TYPED, ANYTHING))
+def test_every_copy_is_set_or_refused_in_a_sentence(text: str) -> None:
+    formats = chosen(None)
+    try:
+        copy = read_copy(text)
+        check_room(copy, formats)
+    except CopyError as error:
+        refusal = error
+    else:
+        refusal = None
+    if refusal is not None:
+        assert refusal.ko.endswith(".")
+        assert refusal.en.endswith(".")
+        return
+    for format_ in formats:
+        safe, scale = format_.safe_box, Scale.of(format_)
+        block = set_block(copy, PRETENDARD, scale, safe.width, safe.height)
+        if block is None:
+            continue
+        assert block.width <= safe.width + 1
+        assert block.height <= safe.height
+        assert letters("".join(row.text for row in block.rows)) == letters(copy.whole)
+        assert min(row.size for row in block.rows) >= int(scale.least * LEGAL_LEAST) or copy.offer or copy.cta
+
+
+def test_every_price_up_to_a_hundred_thousand_is_set() -> None:
+    scale, room = Scale.of(FORMATS["square"]), FORMATS["square"].safe_box
+    for hundreds in range(10, 1000):
+        copy = read_copy(f"50% 할인 ₩{hundreds * 100:,}")
+        assert set_block(copy, PRETENDARD, scale, room.width, room.height) is not None
+
+
+TOGETHER = [
+    ("최대", "70%"), ("도보", "3분"), ("40%", "할인"), ("2박", "3일"), ("한", "잔"), ("할", "일은"), ("이번", "주말"),
+    ("창밖", "—"), ("놀러", "🐶"), ("3", "시간"), ("갈", "시간"), ("the", "road"), ("당신의", "계절"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "after"), TOGETHER)
+def test_what_is_said_in_one_breath_is_dear_to_part(before: str, after: str) -> None:
+    assert penalty(before, after) >= 0.7
+    assert penalty(before, after) > penalty("끝,", "와인")
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "lines"),
+    [
+        ("하루의 끝, 와인 한 잔", 5.0, ("하루의 끝,", "와인 한 잔")),
+        ("하늘은 넓고 할 일은 없다", 6.0, ("하늘은 넓고", "할 일은 없다")),
+        ("작은 씨앗이 만드는 큰 변화", 7.0, ("작은 씨앗이", "만드는 큰 변화")),
+        ("Wake up slow.", 8.0, ("Wake up slow.",)),
+        ("하루를 바꾸는\n작은 습관", 7.0, ("하루를 바꾸는", "작은 습관")),
+    ],
+)
+def test_lines_break_where_one_breathes(text: str, limit: float, lines: tuple[str, ...]) -> None:
+    found = broken(text, lambda part: PRETENDARD.width(part, "ExtraBold"), limit, 3)
+    assert found is not None
+    assert found.lines == lines
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [("SALE 최대", "70% 이번", "주말까지"), ("강남역 도보", "3분"), ("산책", "갈", "시간!"), ("오늘만", "— 특가")],
+)
+def test_bad_breaks_cost_more_than_is_acceptable(lines: tuple[str, ...]) -> None:
+    assert badness_of(" ".join(lines), lines) > ACCEPTABLE
+
+
+def test_a_copy_of_the_most_characters_is_taken_or_told_to_be_shorter() -> None:
+    text = ("가을 하늘 " * 60)[:MOST_CHARACTERS]
+    with pytest.raises(CopyError):
+        check_room(read_copy(text), chosen(None))
+    assert set(LONGEST) == {"headline", "sub", "offer", "cta", "brand", "legal"}

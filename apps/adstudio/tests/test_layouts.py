@@ -1,0 +1,181 @@
+"""Layouts: type keeps to the safe area and off what matters, crops keep faces, small photos are refused in words."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ads import detected, layouts, models, photo_of, scene_of
+
+from adstudio.vision.contrast import luminance, ratio
+from adstudio.vision.copy_roles import read_copy
+from adstudio.vision.errors import InputError
+from adstudio.vision.formats import FORMATS, chosen
+from adstudio.vision.full_bleed import MOST_OCCLUDED
+from adstudio.vision.importance import SUBJECT
+from adstudio.vision.kit import NO_KIT, read_kit
+from adstudio.vision.layout import LAYOUTS, Layout, from_hex
+from adstudio.vision.making import detect, plan_all
+from adstudio.vision.palette import INK, WHITE, accent_on, contrast, hues_of, panel_of
+from adstudio.vision.photo import encode_jpeg
+from adstudio.vision.planner import plan
+from adstudio.vision.scene import look_at
+from adstudio.vision.scrim import STRONGEST
+from adstudio.vision.shapes import Box
+from adstudio.vision.windows import best_view, is_cut, views
+
+PAIRS = [
+    ("figs.jpg", "50% 할인 ₩12,900"),
+    ("astronaut.jpg", "꿈은 더 멀리 간다"),
+    ("rocket.jpg", "Reach for more"),
+    ("serum.png", "수분 가득, 하루 종일\n아쿠아 세럼 30ml 1+1\n구매하기"),
+    ("coffee-bag.jpg", "아침을 깨우는 한 봉\n한옥커피 원두 200g ₩15,900"),
+    ("dogs.jpg", "산책 갈 시간! 반려견 하네스 최대 40% 할인"),
+]
+NAMES = ("square", "portrait", "story", "landscape")
+
+
+@pytest.fixture(scope="module", params=PAIRS, ids=[photo for photo, _ in PAIRS])
+def made(request: pytest.FixtureRequest) -> tuple[str, str, tuple[Layout, ...]]:
+    photo, copy = request.param
+    return photo, copy, layouts(photo, copy, *NAMES)
+
+
+def weights_under(layout: Layout, weights: np.ndarray, box: Box) -> np.ndarray:
+    """The weights of the photo that are shown under a box of the ad."""
+    height, width = weights.shape
+    window, pane = layout.window, layout.pane
+    xs = (np.arange(max(box.left, pane.left), min(box.right, pane.right)) - pane.left + 0.5) / pane.width
+    ys = (np.arange(max(box.top, pane.top), min(box.bottom, pane.bottom)) - pane.top + 0.5) / pane.height
+    columns = np.floor((window.left + xs * (window.right - window.left)) * width).astype(int)
+    rows = np.floor((window.top + ys * (window.bottom - window.top)) * height).astype(int)
+    return weights[rows[(rows >= 0) & (rows < height)]][:, columns[(columns >= 0) & (columns < width)]]
+
+
+def test_every_line_is_within_the_safe_area(made: tuple[str, str, tuple[Layout, ...]]) -> None:
+    for layout in made[2]:
+        safe = FORMATS[layout.format].safe_box
+        factor = layout.width / FORMATS[layout.format].width
+        for line in layout.lines:
+            assert line.x >= safe.left * factor - 2
+            assert line.x + line.width <= safe.right * factor + 2
+            assert line.y - 0.85 * line.size >= safe.top * factor - 2  # the ink of Hangul
+            assert line.y <= safe.bottom * factor + 2
+
+
+def test_type_lies_on_nothing_that_matters(made: tuple[str, str, tuple[Layout, ...]]) -> None:
+    photo, copy, planned = made
+    weights = detected(photo, copy).weights
+    for layout in planned:
+        under = weights_under(layout, weights, layout.text_box)
+        if under.size:
+            assert under.mean() <= 2 * MOST_OCCLUDED  # the clearance around it included, it is at most MOST_OCCLUDED
+            assert (under >= SUBJECT).mean() < 0.02
+
+
+def test_no_crop_runs_through_a_face() -> None:
+    face = detected("astronaut.jpg", "꿈은 더 멀리 간다").faces[0].box
+    for layout in layouts("astronaut.jpg", "꿈은 더 멀리 간다", *NAMES, "kakao_feed"):
+        assert layout.window.left * 512 <= face.left
+        assert layout.window.right * 512 >= face.right
+        assert layout.window.top * 512 <= face.top
+        assert layout.window.bottom * 512 >= face.bottom
+
+
+def test_the_bottle_that_the_copy_names_is_in_the_picture() -> None:
+    copy = "하루의 끝, 와인 한 잔\n지금 예약하세요"
+    for layout in layouts("wine.jpg", copy, "square", "portrait", "story")[::2]:
+        assert layout.window.top < 0.13  # the bottle's neck
+        assert layout.window.left < 0.38
+        assert layout.window.right > 0.52
+
+
+def test_the_choice_has_one_of_each_format_and_comes_back_from_json(made: tuple[str, str, tuple[Layout, ...]]) -> None:
+    assert {layout.format for layout in made[2]} == set(NAMES)
+    assert LAYOUTS.validate_json(LAYOUTS.dump_json(list(made[2]))) == list(made[2])
+
+
+def test_the_same_input_gives_the_same_layouts() -> None:
+    photo, copy = PAIRS[0]
+    assert layouts(photo, copy, *NAMES) == layouts(photo, copy, *NAMES)
+
+
+def test_a_tint_is_no_stronger_than_is_allowed_and_enough(made: tuple[str, str, tuple[Layout, ...]]) -> None:
+    for layout in made[2]:
+        ink, ground = (luminance(np.array(from_hex(colour))) for colour in (layout.ink, layout.ground))
+        assert float(ratio(ink, ground)) >= 4.5
+        assert layout.scrim is None or layout.scrim.strength <= STRONGEST
+
+
+def test_no_photo_is_enlarged_beyond_what_stays_crisp(made: tuple[str, str, tuple[Layout, ...]]) -> None:
+    photo, _, planned = made
+    width = photo_of(photo).shape[1]
+    for layout in planned:
+        shown = (layout.window.right - layout.window.left) * width
+        assert layout.pane.width / shown <= 1.51
+        assert layout.width >= FORMATS[layout.format].smallest
+
+
+def test_a_cut_out_stands_on_the_brands_colour() -> None:
+    kit = read_kit(name="Lumi", colour="#20344f", accent="#ffd166")
+    found = layouts("serum.png", "수분 가득, 하루 종일", "square", kit=kit)
+    assert {layout.backdrop for layout in found} == {"#20344f"}
+    assert found[0].accent == "#ffd166"
+
+
+def test_a_photo_too_small_for_every_format_is_refused_in_words() -> None:
+    small = np.random.default_rng(3).integers(0, 255, (133, 200, 3), np.uint8)
+    scene = look_at(small, np.zeros((133, 200), np.float32), [])
+    for format_ in chosen(None):
+        found = plan(read_copy("봄"), scene, format_, NO_KIT)
+        assert found.layouts == ()
+        assert found.reason is not None
+        assert "200×133" in found.reason.told("en")
+        assert "너무 작습니다" in found.reason.told("ko")
+
+
+def test_one_format_that_cannot_be_does_not_stop_the_others() -> None:
+    copy = read_copy("고양이도 반한 포근함")
+    file = encode_jpeg(np.ascontiguousarray(photo_of("chelsea.jpg")[60:235, 10:440]))
+    detector, subject, faces, _ = models()
+    seen = detect(file, copy, detector, subject, faces)  # type: ignore[arg-type]
+    planned = plan_all(file, seen, copy, chosen(["square", "kakao_board"]), NO_KIT)
+    assert {layout.format for layout in planned.layouts} == {"kakao_board"}
+    assert [format_.name for format_, _ in planned.refused] == ["square"]
+
+
+def test_a_format_that_there_is_not_is_refused_by_name() -> None:
+    with pytest.raises(InputError, match="hexagon"):
+        chosen(["square", "hexagon"])
+
+
+@pytest.mark.parametrize("name", ["kakao_board", "naver_board", "kakao_feed"])
+def test_strips_take_a_headline_and_an_offer(name: str) -> None:
+    found = layouts("figs.jpg", "무화과 특가 12,900원", name)
+    assert {line.role for line in found[0].lines} == {"headline", "offer"}
+
+
+def test_windows_keep_their_shape_and_stay_inside_a_busy_photo() -> None:
+    scene = scene_of("stream.jpg", "도심에서 한 시간")
+    for view in views(scene, 0.8):
+        assert view.width / view.height == pytest.approx(0.8)
+        assert view.left >= -0.5
+        assert view.bottom <= scene.height + 0.5
+        assert not view.is_extended(scene)
+
+
+def test_a_plain_ground_is_continued_where_the_subject_needs_room() -> None:
+    scene = scene_of("jar.jpg", "비움으로 채우다")
+    assert scene.plain == {"top", "bottom", "left", "right"}
+    assert any(view.is_extended(scene) and view.kept == 1.0 for view in views(scene, 1.91))
+    view = best_view(scene, 1.91)
+    assert view is not None
+    assert not is_cut(scene, view)
+
+
+@pytest.mark.parametrize("level", [0, 60, 120, 180, 255])
+def test_accents_and_inks_read_on_any_ground(level: int) -> None:
+    hues = hues_of(photo_of("brushes.jpg"))
+    ground = (level, level, level)
+    assert contrast(accent_on(ground, hues, None), ground) >= 4.5 or level == 120
+    assert max(contrast(ink, ground) for ink in (WHITE, INK)) >= 4.5 or level == 120
+    assert panel_of(hues, (1, 2, 3)) == (1, 2, 3)

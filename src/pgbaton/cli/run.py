@@ -1,0 +1,69 @@
+"""``pgbaton run``: a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Annotated
+
+import typer
+
+from pgbaton.cli.common import ConfigFile, DatabaseUrl, app
+from pgbaton.cli.metrics_server import watched_at
+from pgbaton.config import Settings, load_pipeline, load_settings
+from pgbaton.events import log_to_stderr
+from pgbaton.model import Pipeline
+from pgbaton.worker.engine import Engine
+
+
+@app.command()
+def run(
+    config: ConfigFile,
+    database_url: DatabaseUrl = None,
+    capacity: Annotated[int | None, typer.Option(help="Calls under way at once.")] = None,
+    drain_timeout: Annotated[float | None, typer.Option(help="Seconds that a shutdown waits for calls.")] = None,
+    log_language: Annotated[str | None, typer.Option(help="ko or en.")] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(envvar="PGBATON_METRICS", help="host:port of /metrics, /healthz and /readyz; none: not served."),
+    ] = None,
+) -> None:
+    """A worker: listen, claim, call stages. SIGTERM and SIGINT drain it."""
+    pipeline = load_pipeline(config)
+    given = {
+        "database_url": database_url,
+        "capacity": capacity,
+        "drain_timeout": drain_timeout,
+        "log_language": log_language,
+    }
+    settings = load_settings(config, given)
+    log_to_stderr(settings.log_format)
+    with asyncio.Runner(loop_factory=_quicker_loop()) as runner:
+        runner.run(_run(pipeline, settings, metrics))
+
+
+def _quicker_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's, where it is installed (the extra ``speed``)."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+async def _run(pipeline: Pipeline, settings: Settings, metrics: str | None) -> None:
+    engine, started = Engine(pipeline, settings), False
+
+    def ready() -> bool:
+        return started and engine.running and engine.listening is not False
+
+    loop = asyncio.get_running_loop()
+    for signalled in (signal.SIGTERM, signal.SIGINT):  # before it starts: it may hold a lease when it is told to end
+        loop.add_signal_handler(signalled, engine.stop)
+    with watched_at(metrics, ready) if metrics else nullcontext():
+        async with engine:
+            started = True
+            await engine.wait()

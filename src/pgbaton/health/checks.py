@@ -1,0 +1,127 @@
+"""What the database says beside the pipeline's counts: the trigger, locks, the connection, what must always hold."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import asyncpg
+
+from pgbaton import insights, sql
+from pgbaton.database import check_migrated, pooled
+from pgbaton.errors import AttachError, NotMigrated
+from pgbaton.health.finding import Finding, worst_first
+from pgbaton.health.rules import diagnose
+from pgbaton.install.attach import TRIGGERS, trigger_body_md5
+from pgbaton.table import table_of
+
+CLOCK_TOLERANCE = 5.0
+"""Seconds by which this machine's clock may differ from the database's before it is worth a word."""
+ROUND_TRIP = 3.0
+"""Seconds that a notification may take to come back."""
+
+
+async def examine(conn: asyncpg.Connection, *, invariants: bool = False) -> list[Finding]:
+    """Everything that is wrong with the engine's part of this database, worst first.
+
+    ``invariants``: also ask of the live data what must always hold; that reads the user's tables whole.
+    """
+    try:
+        await check_migrated(conn)
+    except NotMigrated as error:
+        return [Finding("not_migrated", "bad", {"error": str(error)})]
+    found = await checks(conn)
+    for row in await conn.fetch(sql.read("read/pipelines.sql")):
+        found += diagnose(await insights.overview(conn, row["name"]))
+        if invariants:
+            found += await invariant_checks(conn, row["name"])
+    found += await connection_checks(conn)
+    return worst_first(found)
+
+
+async def checks(conn: asyncpg.Connection, pipeline: str | None = None) -> list[Finding]:
+    """What keeps the jobs of a pipeline (``None``: of any) from moving, besides its own counts. A few bounded reads."""
+    found = [f async for f in _triggers(conn) if pipeline in (None, f.pipeline)]
+    for row in await conn.fetch(sql.read("read/ailments.sql"), pipeline):
+        found.append(Finding(row["code"], row["level"], json.loads(row["values"]), row["pipeline"]))
+    return found
+
+
+async def _triggers(conn: asyncpg.Connection) -> AsyncIterator[Finding]:
+    doubles: set[tuple[str, str, str]] = set()
+    expected: dict[str, str | None] = {}
+    for row in await conn.fetch(sql.read("read/triggers.sql"), list(TRIGGERS)):
+        values = {"trigger": row["trigger"], "table": row["job_table"]}
+        if row["enabled"] is None:
+            yield Finding("trigger_missing", "bad", values, row["pipeline"])
+        elif row["enabled"] not in ("O", "A"):
+            yield Finding("trigger_disabled", "bad", values, row["pipeline"])
+        elif not row["as_owner"] or row["body_md5"] != await _expected(conn, row["pipeline"], expected):
+            yield Finding("trigger_drifted", "warn", values, row["pipeline"])
+        doubles |= {(row["pipeline"], row["job_table"], name) for name in row["doubles"]}
+    for pipeline, table, name in sorted(doubles):
+        yield Finding("trigger_doubled", "warn", {"trigger": name, "table": table}, pipeline)
+
+
+async def _expected(conn: asyncpg.Connection, pipeline: str, known: dict[str, str | None]) -> str | None:
+    """The hash of the function that this version attaches."""
+    if pipeline not in known:
+        try:
+            table = await table_of(conn, pipeline)
+            routes = await conn.fetch(sql.read("install/routes.sql"), pipeline)
+            known[pipeline] = trigger_body_md5(replace(table, routes=tuple((r["step"], r["after"]) for r in routes)))
+        except AttachError:
+            known[pipeline] = None
+    return known[pipeline]
+
+
+async def connection_checks(conn: asyncpg.Connection) -> list[Finding]:
+    """What is wrong between this machine and the database."""
+    found: list[Finding] = []
+    before = time.time()
+    database = await conn.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8")
+    apart = max(before - database, database - time.time(), 0.0)
+    if apart > CLOCK_TOLERANCE:
+        found.append(Finding("clock_difference", "warn", {"apart": apart}))
+    if pooled(conn):
+        found.append(Finding("pooler_in_path", "warn"))
+    elif not await _hears_itself(conn):
+        found.append(Finding("listen_round_trip", "warn", {"seconds": ROUND_TRIP}))
+    return found
+
+
+async def _hears_itself(conn: asyncpg.Connection) -> bool:
+    heard, channel, word = asyncio.Event(), "pgbaton_doctor", secrets.token_hex(8)
+
+    def hear(_connection: object, _pid: int, _channel: str, payload: str) -> None:
+        if payload == word:
+            heard.set()
+
+    await conn.add_listener(channel, hear)
+    try:
+        await conn.execute("SELECT pg_notify($1, $2)", channel, word)
+        async with asyncio.timeout(ROUND_TRIP):
+            await heard.wait()
+    except TimeoutError:
+        return False
+    finally:
+        await conn.remove_listener(channel, hear)
+    return True
+
+
+async def invariant_checks(conn: asyncpg.Connection, pipeline: str) -> list[Finding]:
+    """What must always hold and does not, asked of the live data."""
+    table = await table_of(conn, pipeline)
+    return [
+        Finding(
+            "invariant_broken",
+            "bad",
+            {"count": row["broken"], "invariant": row["invariant"], "examples": ", ".join(row["examples"])},
+            pipeline,
+        )
+        for row in await conn.fetch(table.query("read/invariants"), pipeline)
+    ]

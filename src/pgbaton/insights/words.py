@@ -1,0 +1,39 @@
+"""Values in a sentence of two languages: durations and counts as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pgbaton.events import Language
+from pgbaton.insights.listing import CAP, shown_count
+
+Value = str | int | float | None
+Sentence = tuple[str, str]
+"""In Korean and in English, with ``{name}`` where a value goes."""
+
+_SECONDS = frozenset({"seconds", "since", "silent", "oldest", "work", "timeout", "age", "apart"})
+_COUNTS = frozenset({"before", "count", "waiting", "running"})
+
+
+def worded(sentence: Sentence, values: Mapping[str, Value], language: Language) -> str:
+    """The sentence with its values. They may hold text of others' making: escape the whole where that matters."""
+    words = {name: _word(name, value, language) for name, value in values.items()}
+    return sentence[0 if language == "ko" else 1].format_map(words)
+
+
+def _word(name: str, value: Value, language: Language) -> str:
+    if name in _SECONDS:
+        return in_words(float(value or 0), language)
+    if value is None:
+        return "없음" if language == "ko" else "nothing"
+    if name in _COUNTS and isinstance(value, int):
+        return shown_count(min(value, CAP + 1))
+    return str(value)
+
+
+def in_words(seconds: float, language: Language) -> str:
+    """``4 s``, ``12 min``, ``3 h``."""
+    for length, unit, korean in ((86400, "d", "일"), (3600, "h", "시간"), (60, "min", "분")):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f}{korean}" if language == "ko" else f"{seconds / length:.0f} {unit}"
+    return f"{max(seconds, 0):.0f}초" if language == "ko" else f"{max(seconds, 0):.0f} s"

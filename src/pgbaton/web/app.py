@@ -1,0 +1,62 @@
+"""The page alone: ``pgbaton web``."""
+
+from __future__ import annotations
+
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from starlette.requests import Request
+from starlette.responses import RedirectResponse
+
+from pgbaton.config import Settings
+from pgbaton.web.router import Dashboard, dashboard
+
+
+class WebSettings(BaseSettings):
+    """Tokens of the page: ``PGBATON_WEB_TOKEN`` for operators, ``PGBATON_WEB_VIEWER_TOKEN`` for viewers."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PGBATON_WEB_", extra="ignore", frozen=True, hide_input_in_errors=True, env_ignore_empty=True
+    )
+
+    token: SecretStr | None = None
+    viewer_token: SecretStr | None = None
+    title: str = Field(default="pgbaton", max_length=60)
+
+
+def create_app(settings: Settings, web: WebSettings, pipeline: str | None = None) -> tuple[FastAPI, Dashboard]:
+    """An application that is nothing but the page. Raises :class:`ConfigError` where no token is set."""
+    admin = dashboard(
+        settings,
+        pipeline=pipeline,
+        title=web.title,
+        token=web.token.get_secret_value() if web.token else None,
+        viewer_token=web.viewer_token.get_secret_value() if web.viewer_token else None,
+    )
+    app = FastAPI(title="pgbaton", openapi_url=None, docs_url=None, redoc_url=None)
+    app.include_router(admin, prefix="/pgbaton")
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @app.get("/")
+    async def root(request: Request) -> RedirectResponse:
+        return RedirectResponse(f"{request.scope.get('root_path', '')}/pgbaton/")
+
+    return app, admin
+
+
+class Server(uvicorn.Server):
+    """Uvicorn, but a signal also ends the streams of open pages: it would wait for them."""
+
+    def __init__(self, app: FastAPI, admin: Dashboard, host: str, port: int, root_path: str = "") -> None:
+        super().__init__(uvicorn.Config(app, host, port, root_path=root_path, access_log=False, log_level="warning"))
+        self._admin = admin
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._admin.close()
+        super().handle_exit(sig, frame)

@@ -1,0 +1,83 @@
+"""Where the page's data comes from: a small pool of its own, so that no reader keeps a stage waiting."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+
+from pgbaton import insights
+from pgbaton.config import Settings
+from pgbaton.database import check_migrated, connection, pooled
+from pgbaton.database import pool as pool_of
+from pgbaton.health import Finding, checks
+from pgbaton.table import JobTable, table_of
+from pgbaton.web.cached import Cached
+
+CONNECTIONS = 4
+
+
+class Source:
+    """Reads and acts on one pipeline (``None``: the only one that is attached). Opened by the first who asks: the page
+    comes up, and says what is wrong, while the database is away."""
+
+    def __init__(self, settings: Settings, pipeline: str | None) -> None:
+        self._settings = settings
+        self._pipeline = pipeline
+        self._opening = asyncio.Lock()
+        self._pool: asyncpg.Pool | None = None
+        self._table: JobTable | None = None
+        self.overview = Cached(self._read_overview)
+        self.checks = Cached(self._read_checks)
+        self.dead = Cached(self._read_dead)
+
+    def changed(self, *, at_once: bool = False) -> None:
+        """What is shared between viewers may be wrong by now."""
+        for shared in (self.overview, self.checks):
+            shared.changed(at_once=at_once)
+        self.dead.changed(at_once=at_once)
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[tuple[asyncpg.Connection, JobTable]]:
+        """A connection, and the pipeline's table. Raises :class:`PgbatonError` and what the driver raises."""
+        pool, table = await self._open()
+        async with pool.acquire(timeout=10) as conn:
+            try:
+                yield conn, table
+            except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
+                self._table = None  # attached anew, it seems: the next one looks
+                raise
+
+    async def close(self) -> None:
+        """Give all connections back; what still runs is cut."""
+        if self._pool is not None:
+            self._pool.terminate()
+            self._pool = None
+
+    async def _open(self) -> tuple[asyncpg.Pool, JobTable]:
+        async with self._opening:
+            if self._table is None:
+                dsn = self._settings.dsn()
+                async with connection(dsn) as conn:
+                    await check_migrated(conn)
+                    table = await table_of(conn, self._pipeline)
+                    through_pooler = pooled(conn)
+                if self._pool is None:
+                    self._pool = await pool_of(dsn, CONNECTIONS, through_pooler=through_pooler)
+                self._table = table
+            assert self._pool is not None
+            return self._pool, self._table
+
+    async def _read_overview(self) -> insights.Overview:
+        async with self.opened() as (conn, table):
+            return await insights.overview(conn, table.pipeline)
+
+    async def _read_checks(self) -> list[Finding]:
+        async with self.opened() as (conn, table):
+            return await checks(conn, table.pipeline)
+
+    async def _read_dead(self) -> insights.DeadGroups:
+        async with self.opened() as (conn, table):
+            return await insights.dead_groups(conn, table)

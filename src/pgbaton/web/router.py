@@ -1,0 +1,192 @@
+"""The page as a router of its own, for a host application's ``include_router``."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import APIRouter, Depends, HTTPException, Request
+from markupsafe import Markup
+from starlette.responses import RedirectResponse, Response
+
+from pgbaton.config import Settings
+from pgbaton.errors import ConfigError
+from pgbaton.events import EventLog, Language
+from pgbaton.web import actions, assets, login, pages, sse
+from pgbaton.web.access import SESSION_SECONDS, Identity, Role, Tokens, form_token, same_origin
+from pgbaton.web.broadcast import Broadcaster
+from pgbaton.web.context import SESSION_COOKIE, Site, View
+from pgbaton.web.data import Source
+from pgbaton.web.errors import problem, refused
+from pgbaton.web.forms import form_of, language_of
+from pgbaton.web.render import HEADERS
+
+log = logging.getLogger("pgbaton.web")
+
+Access = Callable[..., Any]
+"""A FastAPI dependency that returns an :class:`Identity`, or raises ``HTTPException``."""
+JobExtra = Callable[[View, str], Awaitable[Markup | str | None]]
+"""What a host application shows of a job: :class:`Markup` is taken as it is, text is escaped, ``None`` is nothing."""
+Screen = Callable[[View], Awaitable[Response]]
+
+SCREENS: dict[str, Screen] = {
+    "": pages.overview,
+    "jobs": pages.jobs,
+    "job": pages.job,
+    "dead": pages.dead,
+    "stages": pages.stages,
+    "workers": pages.workers,
+    "audit": pages.audit,
+    "live": sse.live,
+}
+
+
+class Dashboard(APIRouter):
+    """The page. Include it under a prefix of your choice: ``app.include_router(admin, prefix="/admin")``.
+
+    ``viewer`` is a dependency for routes of the host's own that only those may use who see this page.
+    """
+
+    def __init__(self, site: Site, access: Access | None) -> None:
+        super().__init__(lifespan=self._lifespan, include_in_schema=False)
+        self.site = site
+        self._access = access or self._by_token
+        for name, screen in SCREENS.items():
+            self._add(name, screen, "GET")
+        self._add("confirm", pages.confirm, "GET", acts=True)
+        self._add("act", actions.act, "POST", acts=True)
+        self._add("language", login.language, "GET", public=True)
+        if site.tokens is not None:
+            self._add("login", login.login_form, "GET", public=True)
+            self._add("login", login.login, "POST", public=True)
+            self._add("logout", login.logout, "POST")
+        self.add_api_route("/static/{version}/{name}", self._static, methods=["GET"])
+
+    async def viewer(self, request: Request) -> Identity:
+        """Who is signed in to this page. Raises ``HTTPException`` 401 where nobody is (with tokens only)."""
+        who = self._by_token(request)
+        if who is None:
+            raise HTTPException(401, "sign in to see this")
+        return who
+
+    def close(self) -> None:
+        """End the streams of open pages, so that a server that is told to stop need not wait for them."""
+        self.site.broadcaster.close()
+
+    @asynccontextmanager
+    async def _lifespan(self, _app: object) -> AsyncIterator[None]:
+        self.site.broadcaster.closed = False
+        telling = asyncio.create_task(self.site.broadcaster.run(), name="pgbaton page")
+        try:
+            yield
+        finally:
+            self.close()
+            ending = [telling, *self.site.under_way]
+            for task in ending:
+                task.cancel()
+            await asyncio.gather(*ending, return_exceptions=True)
+            await self.site.source.close()
+
+    def _by_token(self, request: Request) -> Identity | None:
+        tokens = self.site.tokens
+        role = tokens.read(request.cookies.get(SESSION_COOKIE, "")) if tokens else None
+        return Identity(f"web:{role}", role) if role else None
+
+    async def _static(self, version: str, name: str) -> Response:
+        return _with_headers(assets.answer(version, name))
+
+    def _add(self, name: str, screen: Screen, method: str, *, acts: bool = False, public: bool = False) -> None:
+        async def nobody() -> None:
+            return None
+
+        who_asks = nobody if public else self._access
+
+        async def endpoint(request: Request, who: Identity | None = Depends(who_asks)) -> Response:
+            return _with_headers(await self._answer(request, who, name, screen, acts=acts, public=public))
+
+        named = f"{self.site.name}:{name}" if method == "GET" else None
+        self.add_api_route(f"/{name}", endpoint, methods=[method], name=named, response_model=None)
+
+    async def _answer(
+        self, request: Request, who: Identity | None, name: str, screen: Screen, *, acts: bool, public: bool
+    ) -> Response:
+        view, fresh = await self._view(request, who, name)
+        refusal = self._refusal(view, who, acts=acts, public=public)
+        if refusal is not None:
+            return refusal
+        try:
+            answer = await screen(view)
+        except Exception as error:
+            answer = problem(view, error)
+        if fresh:
+            login.set_session(answer, view, fresh, SESSION_SECONDS)
+        return answer
+
+    async def _view(self, request: Request, who: Identity | None, name: str) -> tuple[View, str | None]:
+        """The look, and a session to hand out: the host's users get one too, for their forms' tokens."""
+        session, fresh = request.cookies.get(SESSION_COOKIE, "")[:300], None
+        if self.site.tokens is None and len(session) < 20:
+            session = fresh = secrets.token_urlsafe(24)
+        base = str(request.url_for(f"{self.site.name}:").path).rstrip("/")
+        token = form_token(self.site.secret, session, who) if who else ""
+        form = await form_of(request) if request.method == "POST" else {}
+        someone = who or Identity("", Role.VIEWER)
+        return View(self.site, request, name, someone, language_of(request), base, token, form), fresh
+
+    def _refusal(self, view: View, who: Identity | None, *, acts: bool, public: bool) -> Response | None:
+        posted = view.request.method == "POST"
+        if posted and not same_origin(view.request):
+            return refused(view, "fault.refused")
+        if public:
+            return None
+        if not isinstance(who, Identity):
+            if self.site.tokens is None:
+                return refused(view, "fault.refused")
+            if posted or view.page == "live" or view.request.headers.get("hx-request"):
+                return Response(status_code=401)
+            return RedirectResponse(view.url("login", back=view.here), 303)
+        if acts and not who.may_act:
+            return refused(view, "fault.viewer")
+        if posted and not secrets.compare_digest(view.asked("csrf").encode(), view.token.encode()):
+            return refused(view, "fault.form")
+        return None
+
+
+def dashboard(
+    settings: Settings,
+    *,
+    pipeline: str | None = None,
+    access: Access | None = None,
+    token: str | None = None,
+    viewer_token: str | None = None,
+    job_extra: JobExtra | None = None,
+    title: str = "pgbaton",
+    log_language: Language | None = None,
+) -> Dashboard:
+    """The page for one pipeline (``None``: the only one attached) of the database that ``settings`` name.
+
+    Who may see it: ``access``, the host's dependency that returns an :class:`Identity`; or else whoever knows
+    ``token`` (operators) or ``viewer_token`` (viewers). With neither it raises :class:`ConfigError`: nothing is
+    public. ``job_extra`` is asked for a block on each job's page.
+    """
+    if access is not None and (token or viewer_token):
+        raise ConfigError("the page takes access= or tokens, not both")
+    tokens = None if access is not None else Tokens(token, viewer_token)
+    source = Source(settings, pipeline)
+    events = EventLog(log_language or settings.log_language, log)
+    broadcaster = Broadcaster(settings.listen_dsn() or settings.dsn(), pipeline, source, events)
+    site = Site(source, broadcaster, tokens, job_extra, title)
+    if tokens is not None:
+        site.secret = tokens.secret
+    return Dashboard(site, access)
+
+
+def _with_headers(answer: Response) -> Response:
+    for name, value in HEADERS.items():
+        answer.headers.setdefault(name, value)
+    answer.headers.setdefault("Cache-Control", "no-store")
+    return answer

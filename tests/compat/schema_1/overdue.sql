@@ -1,8 +1,0 @@
--- $1 pipeline, $2 known stages, $3 ids after this one, $4 at most: stages that worked on past their deadline.
-SELECT d.id, d.job_key, d.stage, d.state, d.attempt, d.worker, {row}
-  FROM pgbaton.dispatches AS d
-  LEFT JOIN {table} AS j ON j.{key} = d.job_key::{key_type}
- WHERE d.pipeline = $1 AND d.stage = ANY ($2::text[]) AND d.state = 'running' AND d.worker IS NULL
-   AND d.deadline < clock_timestamp() AND d.id > $3
- ORDER BY d.id
- LIMIT $4
