@@ -78,7 +78,7 @@ lock: $(BIN)/uv ## bring constraints.txt up to date
 	$(BIN)/uv pip compile - --quiet --upgrade --group bench --universal --python-version 3.11 \
 		--no-annotate --no-header --no-emit-package pgbaton --output-file benchmarks/constraints.txt
 
-model: ## check the protocol's model (needs spin and gcc): make model [ARGS="broken-fence"]
+model: ## check the protocol's model (needs spin and gcc): make model [ARGS="broken-seen"]
 	models/check.sh $(ARGS)
 
 clean: ## remove the environment and what tools leave behind; not the demo's ads
