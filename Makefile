@@ -2,7 +2,7 @@
 # made from has changed: a fresh machine needs make and a Python of 3.11 or newer, nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo quality pictures screenshots operations test model chaos bench bench-scale check format schema lock clean
+.PHONY: help setup api demo quality pictures screenshots operations test model chaos bench bench-scale check format schema lock clean
 
 BIN     := .venv/bin
 STAMP   := .venv/.made
@@ -64,6 +64,9 @@ screenshots: $(STAMP) ## pictures of the page, into docs/images (needs Chromium)
 
 operations: $(STAMP) ## break a running app-yh in five ways and mend it from the page, with pictures (needs Chromium)
 	$(BIN)/python tests/browser/operations.py docs/images
+
+api: $(STAMP) ## after a change of a public docstring: write docs/api.md again
+	$(BIN)/python tools/write_api_page.py
 
 schema: $(STAMP) ## after a change of sql/tables, protocol.sql or the trigger: write db/init/02_… again
 	$(BIN)/python tools/write_init_sql.py

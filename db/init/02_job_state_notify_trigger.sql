@@ -194,7 +194,7 @@ $pgbaton$;
 DO $pgbaton$
 BEGIN
     -- Functions and views are code: they are replaced where they differ. The schema's comment says which are installed.
-    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol 3dab7ee6ababcff57f90b11d07f97470' THEN
+    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol 23264f69dccb09bcc0fb5e807a643761' THEN
         EXECUTE $protocol$
 -- The protocol: every function and view of the schema pgbaton, in the order of a dispatch's life.
 --
@@ -257,11 +257,12 @@ AS $fn$
 $fn$;
 
 -- How many calls of each stage this worker may claim now, the last stage first: jobs that are nearly done get done. Stages that
--- are paused, down, or unknown to the worker are left out.
+-- are paused, down, or unknown to the worker are left out, and those that it knows by another route than the database's.
 -- Where a stage has a limit, its row is locked until the claim commits, and running calls are counted after that: two
 -- workers never count the same free slot. A stage that was found down gets one probe: the statement that claims it closes
 -- the circuit to others until the probe is back (15 s at most).
-CREATE OR REPLACE FUNCTION pgbaton.room(for_pipeline text, for_worker bigint, known text[], since bigint[], how_many integer)
+CREATE OR REPLACE FUNCTION pgbaton.room(for_pipeline text, for_worker bigint, known text[], entries text[], since bigint[],
+                                        how_many integer)
 RETURNS TABLE (stage text, entry text, first_id bigint, may integer, limited boolean, probing boolean)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $fn$
@@ -274,8 +275,8 @@ BEGIN
     END IF;
     FOR s IN
         SELECT st.step, st.after, st.concurrency, st.strikes > 0 AS struck, k.since
-          FROM unnest(known, since) AS k (step, since)
-          JOIN pgbaton.stages st ON st.pipeline = for_pipeline AND st.step = k.step
+          FROM unnest(known, entries, since) AS k (step, entry, since)
+          JOIN pgbaton.stages st ON st.pipeline = for_pipeline AND st.step = k.step AND st.after = k.entry
           JOIN pgbaton.pipelines p ON p.name = st.pipeline
          WHERE st.routed AND st.paused_at IS NULL AND p.paused_at IS NULL
            AND (st.open_until IS NULL OR st.open_until <= clock_timestamp())
@@ -330,6 +331,7 @@ BEGIN
         UPDATE pgbaton.calls c SET worker = fresh
          WHERE c.pipeline = for_pipeline AND c.attempt = attempts[array_position(ids, c.id)]
            AND c.worker IN (SELECT w.id FROM pgbaton.workers w WHERE w.id = old OR w.instead_of = old)
+           AND c.due_at IS NULL AND c.deadline IS NULL
         RETURNING c.id, c.attempt
     )
     SELECT fresh, coalesce(array_agg(k.id), '{}'), coalesce(array_agg(k.attempt), '{}') FROM kept k;
@@ -345,6 +347,32 @@ AS $fn$
     SELECT left(regexp_replace(regexp_replace(left(coalesce(error, ''), 500),
                     '\m[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}\M|\m[0-9a-fA-F]{16,}\M', '…', 'g'),
                     '(?<!HTTP )\m[0-9]+([.,:][0-9]+)*', '…', 'g'), 200)
+$fn$;
+
+-- An id that every dispatch which was made before ``moment`` and has ended is at or below: ids follow the time, nearly; by
+-- halves, so that a search for what is old does not read what is new.
+CREATE OR REPLACE FUNCTION pgbaton.last_ended_before(moment timestamptz) RETURNS bigint
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $fn$
+DECLARE
+    low bigint;
+    high bigint;
+    middle bigint;
+    seen record;
+BEGIN
+    SELECT min(id) - 1, max(id) INTO low, high FROM pgbaton.history WHERE state IS NOT NULL;
+    WHILE low < high LOOP
+        middle := low + (high - low + 1) / 2;
+        SELECT id, created_at INTO seen FROM pgbaton.history
+         WHERE state IS NOT NULL AND id <= middle AND id > low ORDER BY id DESC LIMIT 1;
+        IF NOT FOUND OR seen.created_at < moment THEN
+            low := middle;
+        ELSE
+            high := seen.id - 1;
+        END IF;
+    END LOOP;
+    RETURN low + 1000;
+END
 $fn$;
 
 -- One row for each time that a job entered a routed state, from the commit that brought it there. A call whose row has
@@ -401,7 +429,7 @@ CREATE OR REPLACE VIEW pgbaton.attempts AS
      WHERE c.due_at IS NULL;
 
         $protocol$;
-        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol 3dab7ee6ababcff57f90b11d07f97470';
+        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol 23264f69dccb09bcc0fb5e807a643761';
     END IF;
 END
 $pgbaton$;
@@ -457,7 +485,17 @@ BEGIN
         RAISE insufficient_privilege USING MESSAGE =
             format('the role %s may not use the schema pgbaton, and the trigger runs with its rights', current_user);
     END IF;
-    IF (SELECT md5(prosrc) = '243c08cb92d01e2fdbfdd7f51417c052' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
+    -- A function or trigger of that name that is not the engine's is not replaced.
+    IF ours IS NOT NULL AND (SELECT prosrc NOT LIKE '%pgbaton.%' AND prosrc NOT LIKE '%job_state_changed%' FROM pg_proc WHERE oid = ours) THEN
+        RAISE duplicate_object USING MESSAGE = format('the function %s is not pgbaton''s: rename it', '"public"."notify_job_state_change"()');
+    END IF;
+    SELECT tgname INTO t FROM pg_trigger
+     WHERE tgrelid = job_table AND tgname IN ('job_state_change_trigger', 'job_state_insert_trigger') AND tgfoid IS DISTINCT FROM ours;
+    IF FOUND THEN
+        RAISE duplicate_object USING MESSAGE = format('the trigger %s on %s is not pgbaton''s: rename it, or drop it',
+                                                      t.tgname, '"public"."jobs"');
+    END IF;
+    IF (SELECT md5(prosrc) = '67a43139179a9732a2ee63be7f435c73' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
         EXECUTE $ddl$
 CREATE OR REPLACE FUNCTION "public"."notify_job_state_change"() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
@@ -499,10 +537,12 @@ BEGIN
             next_stage := '';
         END IF;
     END IF;
-    -- A worker that rewinds rows names them in pgbaton.quiet: for these, and no others, there is nothing to be done.
+    -- A worker that rewinds rows names them in pgbaton.quiet, each with the state that it writes: for these, and no others,
+    -- there is nothing to be done.
     IF next_stage IS NOT NULL
        AND (quiet IS NULL OR quiet OPERATOR(pg_catalog.=) ''
-            OR pg_catalog.jsonb_exists(quiet::pg_catalog.jsonb OPERATOR(pg_catalog.->) 'ad_creative', key) IS NOT TRUE)
+            OR (quiet::pg_catalog.jsonb OPERATOR(pg_catalog.->) 'ad_creative' OPERATOR(pg_catalog.->) key
+                OPERATOR(pg_catalog.=) pg_catalog.jsonb_build_array(step, status)) IS NOT TRUE)
     THEN
         INSERT INTO pgbaton.due (pipeline, stage, job_key, tenant, step, status)
         VALUES ('ad_creative', next_stage, key, NEW."tenant_id"::pg_catalog.text, step, status);
@@ -542,6 +582,7 @@ $fn$
             SELECT FROM pg_trigger
              WHERE tgrelid = job_table AND tgname = t.name AND tgfoid = '"public"."notify_job_state_change"()'::regprocedure
                AND tgtype = t.type AND tgenabled IN ('O', 'A') AND tgattr = ''
+               AND (tgqual IS NOT NULL) = (t.name = 'job_state_change_trigger')
                AND obj_description(oid, 'pg_trigger') = 'pgbaton ' || md5(t.definition))
         THEN
             EXECUTE format('CREATE OR REPLACE TRIGGER %s %s', t.name, t.definition);

@@ -11,11 +11,12 @@ from pydantic import AliasChoices, BaseModel
 from pydantic.fields import FieldInfo
 
 from adstudio.config import AppSettings
-from pgbaton.health import SENTENCES
 from pgbaton import Pipeline, Settings, Stage
 from pgbaton.events import Event
+from pgbaton.health import SENTENCES
 from pgbaton.model import Outcome, Row
 from pgbaton.outcome import Answer, Call, Job, Reply, Standing, Verb, decide, resolve
+from tools.write_api_page import api_page
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(str(path.relative_to(ROOT)) for pattern in ("*.md", "docs/**/*.md") for path in ROOT.glob(pattern))
@@ -244,3 +245,7 @@ def test_every_part_of_the_house_has_its_place_in_the_table() -> None:
 def test_every_target_of_make_is_told_to_contributors() -> None:
     targets = set(re.findall(r"^([a-z]+):.*## ", read("Makefile"), re.MULTILINE)) - {"help", "clean"}
     assert targets == set(re.findall(r"^make (\w+)", read("CONTRIBUTING.md"), re.MULTILINE))
+
+
+def test_the_page_of_the_public_api_is_made_from_the_docstrings_as_they_are() -> None:
+    assert read("docs/api.md") == api_page()

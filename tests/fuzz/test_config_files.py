@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pgbaton.install.attach import attach_sql
 from pgbaton.config import Settings, load_pipeline, load_settings
 from pgbaton.errors import ConfigError
+from pgbaton.install.attach import attach_sql
 from pgbaton.model import Pipeline
 
 SECRET = "hunter2-and-more"

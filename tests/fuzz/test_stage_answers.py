@@ -16,14 +16,14 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from line import two_stages
-from pgbaton.model import Dispatch, Row, State
+from pgbaton.model import Dispatch, Row
 from pgbaton.outcome import Answer, Reply, Verb, decide
 from pgbaton.worker.stage_client import StageClient
 from postgres import Cluster
 from stage_server import Call, Say, StageServer
 
 TIMEOUT = 1.0
-DISPATCH = Dispatch(7, "job-1", "cut", State.RUNNING, 1, 1, Row("acme", "made", "done"))
+DISPATCH = Dispatch(7, "job-1", "cut", 1, 3, Row("acme", "made", "done"))
 GOOD = (
     b"HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/problem+json\r\nRetry-After: 5\r\n"
     b'Content-Length: 50\r\n\r\n{"title": "Stage failed", "detail": "no photo", 1}'

@@ -15,13 +15,13 @@ import pytest
 
 from line import attached, line, two_stages
 from pgbaton import Pipeline, Stage, load_pipeline
+from pgbaton.errors import AttachError, LockNotHad
 from pgbaton.install import attach as attaching
 from pgbaton.install.attach import attach, detach, pipeline_sql
 from pgbaton.install.checks import check_attached
+from pgbaton.install.migrate import migrate
 from pgbaton.table import read_table
 from tools.write_init_sql import INIT, init_sql
-from pgbaton.errors import AttachError, LockNotHad
-from pgbaton.install.migrate import migrate
 
 ROOT = Path(__file__).parents[2]
 ADSTUDIO = ROOT / "apps/adstudio/src/adstudio"

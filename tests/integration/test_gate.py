@@ -10,9 +10,9 @@ import asyncpg
 
 from line import Ear, line, until
 from pgbaton.events import EventLog
+from pgbaton.model import WAKE_CHANNEL
 from pgbaton.worker.gate import FULL_TURNS, Gate
 from pgbaton.worker.periodic import Wake
-from pgbaton.model import WAKE_CHANNEL
 from stage_server import Call, Say, StageServer, work
 
 HELD = "SELECT count(*) = $1 FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ExclusiveLock' AND granted"

@@ -1,4 +1,4 @@
-"""The engine waits for no lock of a row: Postgres never has to end a transaction of a user's to break a deadlock."""
+"""Locks are taken in the order duties, call, job row, and none is waited for: no transaction is ever chosen to break a deadlock."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import random
 import asyncpg
 
 from line import Line, line
-from pgbaton import operate
+from pgbaton import insights, operate
 from pgbaton.errors import Refused
 from pgbaton.insights import JobFilter
-from pgbaton.table import table_of
 from stage_server import Call, Say, StageServer, work
 
 SECONDS = 6.0
@@ -65,7 +64,7 @@ async def _scatter(conn: asyncpg.Connection) -> None:
 
 
 async def _operate(conn: asyncpg.Connection) -> None:
-    table = await table_of(conn, None)
+    table = await insights.table_of(conn, None)
     everything = JobFilter("craft")
     await operate.act_on_matching(conn, table, everything, "retry", 10_001, who="m")
     await operate.reconcile(conn, table, create=True)
@@ -79,6 +78,6 @@ async def _operate(conn: asyncpg.Connection) -> None:
     await operate.resume_tenant(conn, table, "acme", who="m")
     await conn.execute(
         "UPDATE pgbaton.history SET ended_at = now() - interval '1 year' "
-        "WHERE ctid IN (SELECT ctid FROM pgbaton.history WHERE state IS NOT NULL LIMIT 50 FOR UPDATE SKIP LOCKED)"
+        "WHERE ctid = ANY (ARRAY(SELECT ctid FROM pgbaton.history LIMIT 50 FOR UPDATE SKIP LOCKED))"
     )
     await conn.fetch(table.query("worker/prune"), 3600.0)

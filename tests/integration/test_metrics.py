@@ -43,7 +43,7 @@ async def test_counts_waits_repeats_and_the_dead_are_reported(database: str) -> 
 async def test_pauses_circuits_and_the_oldest_wait_are_reported(database: str) -> None:
     async with line(database) as craft:
         await craft.add()
-        await craft.db.execute("UPDATE pgbaton.dispatches SET available_at = now() - interval '70 s'")
+        await craft.db.execute("UPDATE pgbaton.due SET created_at = now() - interval '70 s'")
         await craft.db.execute("UPDATE pgbaton.stages SET paused_at = now(), strikes = 1 WHERE step = 'cut'")
         async with craft.worker(metrics_every=0.05):
 

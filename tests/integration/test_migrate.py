@@ -1,4 +1,4 @@
-"""The engine's own schema: created once however many try, upgraded beside whoever is at work."""
+"""The engine's own schema: created once however many sessions try, upgraded beside workers that are at work."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-import schema_dump
 from line import line, until
 from pgbaton import sql
 from pgbaton.database import check_migrated
@@ -67,7 +66,7 @@ async def test_to_migrate_again_changes_nothing_at_all(db: asyncpg.Connection) -
     assert await traces(db) == before
 
 
-async def test_to_migrate_again_waits_for_nobody(db: asyncpg.Connection, empty_database: str) -> None:
+async def test_to_migrate_again_waits_for_no_transaction(db: asyncpg.Connection, empty_database: str) -> None:
     await migrate(db)
     busy = await asyncpg.connect(empty_database)
     async with busy.transaction():
@@ -93,72 +92,60 @@ async def test_beside_a_worker_at_work_nothing_stops_and_nothing_fails(
     assert [r.getMessage() for r in caplog.records if r.levelname != "INFO"] == []
 
 
+NEXT = (2, "next", "ALTER TABLE pgbaton.stages ADD COLUMN next integer; ALTER TABLE pgbaton.due ADD COLUMN next integer")
+
+
 async def test_an_upgrade_waits_for_open_transactions_and_aborts_none(
     empty_database: str, db: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A transaction that has read one table of ours and then wants another, while an upgrade wants both."""
-    oldest = sql.migrations()[:1]
-    with monkeypatch.context() as patch:
-        patch.setattr(sql, "migrations", lambda: oldest)
-        await migrate(db)
+    await migrate(db)
+    up_to(monkeypatch, *sql.migrations(), NEXT)
     user = await asyncpg.connect(empty_database)
     async with user.transaction():
         await user.execute("LOCK TABLE pgbaton.stages IN ROW SHARE MODE")
         upgrading = asyncio.create_task(migrated(empty_database))
         waits = "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND relation = 'pgbaton.stages'::regclass"
         await until(lambda: db.fetchval(waits), "the upgrade waits for the user")
-        for table in ("attempts", "dispatches", "workers"):
+        for table in ("due", "calls", "history", "workers"):
             await user.execute(f"LOCK TABLE pgbaton.{table} IN ROW EXCLUSIVE MODE")
-        await asyncio.sleep(1.5)  # longer than the database takes to look for deadlocks
         assert not upgrading.done()
     await upgrading
     await check_migrated(db)
     await user.close()
 
 
-async def test_each_version_upgrades_to_the_newest_with_the_work_in_it(
-    empty_database: str, db: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+async def test_an_upgrade_keeps_what_is_open_and_what_has_ended(
+    db: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was open before the upgrade is open after it, and the oldest schema becomes the same as a new one."""
-    everything = sql.migrations()
-    for version in range(1, len(everything)):
-        await db.execute("DROP SCHEMA IF EXISTS pgbaton CASCADE")
-        with monkeypatch.context() as old:
-            up_to(old, *everything[:version])
-            await migrate(db)
-        with pytest.raises(
-            NotMigrated, match=f"at version {version}, this engine needs {len(everything)}: run pgbaton"
-        ):
-            await check_migrated(db)
-        await db.execute(
-            "INSERT INTO pgbaton.dispatches (pipeline, job_key, stage) "
-            "SELECT 'p', n::text, 's' FROM generate_series(1, 3) AS n"
-        )
-        await migrate(db)
-        assert await db.fetchval("SELECT count(*) FROM pgbaton.dispatches WHERE state = 'available'") == 3
-        if await _is_like_the_wheels(db):
-            assert schema_dump.dump(empty_database) == schema_dump.SCHEMA.read_text()
-
-
-async def _is_like_the_wheels(db: asyncpg.Connection) -> bool:
-    """Another release's catalogue is dumped in other words."""
-    return int(await db.fetchval("SHOW server_version_num")) // 10000 == 18
-
-
-async def test_the_migrated_schema_is_the_one_that_was_written_down(
-    empty_database: str, db: asyncpg.Connection
-) -> None:
-    if not await _is_like_the_wheels(db):
-        pytest.skip("schema.sql was dumped from another release of Postgres")
     await migrate(db)
-    assert schema_dump.SCHEMA.read_text() == schema_dump.dump(empty_database), "refresh it: make schema"
+    await db.execute(
+        "INSERT INTO pgbaton.due (pipeline, stage, job_key) VALUES ('p', 's', 'k'); "
+        "INSERT INTO pgbaton.history (id, attempt, called, pipeline, job_key, stage, run, outcome, state, created_at) "
+        "VALUES (0, 1, true, 'p', 'k', 's', 0, 'completed', 'completed', now())"
+    )
+    before = await db.fetch("SELECT * FROM pgbaton.dispatches ORDER BY id")
+    up_to(monkeypatch, *sql.migrations(), NEXT)
+    with pytest.raises(NotMigrated, match="at version 1, this engine needs 2: run pgbaton"):
+        await check_migrated(db)
+    await migrate(db)
+    await check_migrated(db)
+    assert await db.fetch("SELECT * FROM pgbaton.dispatches ORDER BY id") == before
+    assert len(before) == 2
 
 
-async def test_the_schema_that_was_written_down_can_be_read_back(empty_database: str, db: asyncpg.Connection) -> None:
-    if not await _is_like_the_wheels(db):
-        pytest.skip("schema.sql was dumped from another release of Postgres")
-    await db.execute(f"SET check_function_bodies = off; {schema_dump.SCHEMA.read_text()}")
-    assert schema_dump.dump(empty_database) == schema_dump.SCHEMA.read_text()
+async def test_functions_and_views_are_replaced_where_they_differ_from_the_protocol(db: asyncpg.Connection) -> None:
+    await migrate(db)
+    installed = "SELECT md5(prosrc) FROM pg_proc WHERE proname = 'room' AND pronamespace = 'pgbaton'::regnamespace"
+    before = await db.fetchval(installed)
+    await db.execute(
+        "CREATE OR REPLACE FUNCTION pgbaton.parked() RETURNS timestamptz LANGUAGE sql IMMUTABLE PARALLEL SAFE "
+        "AS $$ SELECT now() $$; COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol of another release'"
+    )
+    await migrate(db)
+    assert await db.fetchval(installed) == before
+    assert await db.fetchval("SELECT pgbaton.parked() > now() + interval '1000 years'")
+    assert "pgbaton protocol" in await db.fetchval("SELECT obj_description('pgbaton'::regnamespace, 'pg_namespace')")
 
 
 async def test_a_migration_that_fails_leaves_nothing_and_the_session_usable(
@@ -203,7 +190,7 @@ async def test_a_role_that_may_not_is_told_so(db: asyncpg.Connection, empty_data
         await db.execute(f"RESET ROLE; DROP ROLE {role}")
 
 
-async def test_nobody_but_the_owner_may_call_the_engines_functions(db: asyncpg.Connection) -> None:
+async def test_no_role_but_the_owner_may_call_the_engines_functions(db: asyncpg.Connection) -> None:
     await migrate(db)
     for_all = await db.fetch(
         "SELECT p.oid::regprocedure::text AS name "
@@ -214,7 +201,7 @@ async def test_nobody_but_the_owner_may_call_the_engines_functions(db: asyncpg.C
 
 
 def test_migrations_are_numbered_without_a_gap_and_hold_no_transaction_statements() -> None:
-    folder = Path(str(files("pgbaton.sql").joinpath("migrations")))
+    folder = Path(str(files("pgbaton.sql").joinpath("tables")))
     names = sorted(f.name for f in folder.iterdir())
     assert all(re.fullmatch(r"\d{4}_[a-z0-9_]+\.sql", name) for name in names)
     assert [int(name[:4]) for name in names] == list(range(1, len(names) + 1))

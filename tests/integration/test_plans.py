@@ -9,26 +9,26 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import Any
 
 import asyncpg
 import pytest
 
 from line import attached, two_stages
-from pgbaton.table import read_table
+from pgbaton import Pipeline, Stage
 from pgbaton.database import STEADY_PLANS
-from pgbaton.model import Pipeline, State
-from pgbaton.outcome import Answer, Reply, decide
-from pgbaton.worker.store import Store
+from pgbaton.outcome import resolve
+from pgbaton.table import read_table
+from pgbaton.worker.store import Move, Store
+from store_bench import said
 
-MANY = 20_000
-LONG = {"dispatches", "attempts", "jobs"}
-"""Tables that may be long. The inbox, ``changes``, is not: of it only the first row is ever asked for."""
-MOST_BLOCKS = 300
+MANY = 100_000
+LONG = {"due", "calls", "history", "jobs"}
+"""Tables that may be long."""
+MOST_BLOCKS = 400
 """Of the server's memory, that a statement for one job may touch; all of a table would be thousands."""
-OK = Answer(Reply.ANSWERED, 200)
-FAILED = Answer(Reply.ANSWERED, 500, error="HTTP 500")
 
 EXPLAIN = {
     "auto_explain.log_min_duration": "0",
@@ -41,11 +41,17 @@ EXPLAIN = {
 
 FILL = f"""
 INSERT INTO jobs (current_step, status) SELECT 'made', 'done' FROM generate_series(1, {MANY});
-INSERT INTO pgbaton.dispatches (pipeline, job_key, tenant, stage, state, attempt, available_at, settled_at)
-SELECT 'craft', gen_random_uuid(), 'acme', 'cut', 'completed', 1, now() - interval '1 day', now() - interval '1 day'
-  FROM generate_series(1, {MANY});
-INSERT INTO pgbaton.attempts (dispatch_id, attempt, worker, finished_at, outcome)
-SELECT id, 1, 'me', now(), 'completed' FROM pgbaton.dispatches WHERE settled_at < now() - interval '1 hour';
+INSERT INTO pgbaton.calls (pipeline, job_key, id, stage, entry, tenant, run, attempt, worker, created_at, started_at, due_at,
+                           waits_for, deadline)
+SELECT 'craft', gen_random_uuid(), -n, 'cut', 'made', 'acme', -n, 1, 1, now(), now(),
+       CASE n % 2 WHEN 0 THEN now() + interval '1 hour' END, CASE n % 2 WHEN 0 THEN 'cut' END,
+       CASE n % 2 WHEN 1 THEN now() + interval '1 hour' END
+  FROM generate_series(1, {MANY // 5}) AS n;
+INSERT INTO pgbaton.history (id, attempt, called, pipeline, job_key, tenant, stage, run, worker, outcome, state, created_at,
+                             started_at, ended_at)
+SELECT -n, 1, true, 'craft', gen_random_uuid(), 'acme', 'cut', -n, 1, 'completed', 'completed', now() - interval '1 day',
+       now() - interval '1 day', now() - interval '1 day'
+  FROM generate_series(1, {MANY}) AS n;
 """
 
 
@@ -71,6 +77,8 @@ class Session:
                 continue  # the user's own
             blocks = plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"]
             for node in _nodes(plan["Plan"]):
+                if node.get("Actual Loops") == 0:
+                    continue
                 if node.get("Relation Name") in LONG and node["Node Type"] != "ModifyTable":
                     yield f"{node['Node Type']} on {node['Relation Name']}", node.get("Index Name", ""), blocks
                 elif node["Node Type"] == "Bitmap Index Scan":
@@ -96,50 +104,64 @@ async def session(dsn: str, settings: dict[str, str]) -> AsyncIterator[Session]:
 
 
 class Hop:
-    """What is done for one job: by whoever writes its row, and by a worker."""
+    """All that a writer and a worker do for one job, on every way that it can go."""
 
     def __init__(self, pipeline: Pipeline, writer: Session, store: Store, lease: int) -> None:
-        self._pipeline, self.writer, self._store, self._lease = pipeline, writer, store, lease
+        self._stages = {stage.step: stage for stage in pipeline.stages}
+        self.writer, self._store, self._lease = writer, store, lease
 
     async def write(self, job: str, step: str, status: str) -> None:
         await self.writer.conn.execute(
             "UPDATE jobs SET current_step = $2, status = $3 WHERE job_id = $1::text::uuid", job, step, status
         )
 
+    async def new(self) -> tuple[str, int]:
+        """A job at the end of the backlog; its key, and the id of its duty."""
+        job = await self.writer.conn.fetchval(
+            "INSERT INTO jobs (current_step, status) VALUES ('made', 'done') RETURNING job_id::text"
+        )
+        return job, await self.writer.conn.fetchval("SELECT max(id) FROM pgbaton.due WHERE job_key = $1", job)
+
+    async def settle(self, job: str, status: int) -> None:
+        (found,) = await self._store.look([job])
+        verdict = resolve(found, self._stages.__getitem__, said(status))
+        assert job in await self._store.settle([(verdict, said(status))], self._stages)
+
     async def take(self) -> None:
-        """Every way that a job can go, one after the other."""
-        new = "INSERT INTO jobs (current_step, status) VALUES ('made', 'done')"
-        store = self._store
-        for reach in (None, [60.0, 60.0]):
-            await self.writer.conn.execute(new)
-            await self.writer.conn.execute(new)
-            (good,) = await store.claim(self._lease, 1)
-            (bad,) = await store.claim(self._lease, 1)
-            await self.write(good.job_key, "cut", "running")
-            await store.look([good.id])
-            await self.write(good.job_key, "cut", "done")
-            _, (following,) = await store.turn(self._lease, 1, [(good, OK)], reach)
-            assert (following.job_key, following.stage) == (good.job_key, "glue")
-            decision = decide(self._pipeline.stage("glue"), following.row, FAILED)
-            assert await store.settle([(following, decision)]) == {following.id: State.RETRYABLE}
-            await self.write(bad.job_key, "cut", "running")
-            await self.write(bad.job_key, "cut", "failed")
-            await store.note([(bad, FAILED)])
-            await store.next_due()
-            await store.absorb(100)
-            await store.orphans(self._lease, {(good.id, 1)}, 0, 100)
-            await store.overdue(0, 100)
-            await self.write(bad.job_key, "elsewhere", "by hand")
-            await self.writer.conn.execute("DELETE FROM jobs WHERE job_id = $1::text::uuid", good.job_key)
-        async with self.writer.conn.transaction(isolation="serializable"):
-            await self.writer.conn.execute(new)
-        assert await self._store.absorb(100) == 1
+        store, lease = self._store, self._lease
+        good, since = await self.new()
+        (claimed,) = (await store.turn(lease, 1, since={"cut": since})).claimed
+        assert claimed.job_key == good
+        assert await store.prepare(lease, [Move(claimed, ("made", "done"), ("cut", "running"))]) == {good}
+        await self.write(good, "cut", "done")
+        (following,) = (await store.turn(lease, 1, [(claimed, said(200))])).claimed
+        assert (following.job_key, following.stage) == (good, "glue")
+        await self.settle(good, 500)
+        await self.writer.conn.execute(
+            "UPDATE pgbaton.calls SET due_at = now() WHERE pipeline = 'craft' AND job_key = $1", good
+        )
+        (again,) = (await store.claim_waiting(lease, 1)).claimed
+        assert (again.job_key, again.attempt) == (good, 2)
+        await self.write(good, "glue", "done")
+        assert (await store.turn(lease, 0, [(again, said(200))])).ended == {again.id}
+        await store.note([(again, said(200))])
+        bad, since = await self.new()
+        (claimed,) = (await store.turn(lease, 1, since={"cut": since})).claimed
+        await self.write(bad, "cut", "running")
+        await self.settle(bad, 202)
+        await self.write(bad, "elsewhere", "by hand")
+        assert (await store.turn(lease, 0)).others == {bad}
+        await self.settle(bad, 0)
+        assert len((await store.turn(lease, 8)).claimed) in (0, 8), "of the backlog, where there is one"
+        await store.next_due()
+        await store.prune(30 * 86400)
+        await self.writer.conn.execute("DELETE FROM jobs WHERE job_id = $1::text::uuid", good)
 
 
-@pytest.mark.parametrize(
-    "planned", ["while the tables were empty", "when they were full", "when one was left of many that a snapshot keeps"]
-)
-async def test_nothing_that_may_be_long_is_read_whole(database: str, planned: str) -> None:
+@pytest.mark.parametrize("planned", ["while the tables were empty", "when they were full"])
+async def test_what_a_worker_does_for_a_job_reads_few_blocks_whenever_it_was_planned(
+    database: str, planned: str
+) -> None:
     pipeline = two_stages(channel=None)
     async with (
         attached(database, pipeline) as db,
@@ -147,63 +169,69 @@ async def test_nothing_that_may_be_long_is_read_whole(database: str, planned: st
         session(database, STEADY_PLANS) as worker,
     ):
         store = Store(worker.conn, await read_table(worker.conn, pipeline), ["cut", "glue"])
-        hop = Hop(pipeline, writer, store, await store.register("me", 8, 3600))
-        async with AsyncExitStack() as snapshot:
-            if "snapshot" in planned:
-                reader = await snapshot.enter_async_context(db.acquire())
-                await snapshot.enter_async_context(reader.transaction(isolation="repeatable_read"))
-                await reader.fetchval("SELECT 1")
-            if planned != "while the tables were empty":
-                await db.execute(FILL)
-            if "snapshot" in planned:
-                await db.execute("UPDATE jobs SET status = 'by hand'")
-                await db.execute("INSERT INTO jobs (current_step, status) VALUES ('made', 'done')")
-                assert await db.fetchval("SELECT count(*) FROM ONLY pgbaton.dispatches") == 1
-            await db.execute("VACUUM ANALYZE")
-            await hop.take()  # a session's first statements read the catalogs
-            if planned == "while the tables were empty":
-                await db.execute(FILL)
-            writer.plans, worker.plans = [], []
-            await hop.take()
-            seen = {*writer.read(), *worker.read()}
+        lease, _ = await store.take_lease(None, "me", 8, 3600, [])
+        hop = Hop(pipeline, writer, store, lease)
+        if planned != "while the tables were empty":
+            await db.execute(FILL)
+        await db.execute("VACUUM ANALYZE")
+        await hop.take()  # a session's first statements read the catalogs
+        if planned == "while the tables were empty":
+            await db.execute(FILL)
+        writer.plans, worker.plans = [], []
+        await hop.take()
+        seen = {*writer.read(), *worker.read()}
     assert [node for node in seen if node[0].startswith("Seq Scan")] == []
-    # Under a snapshot a claim without a reach steps over all that was due; by the index, and not by the table.
-    most = MANY // 10 if "snapshot" in planned else MOST_BLOCKS
-    assert [node for node in seen if node[2] > most] == []
-    # The claim by what is due, the trigger by what is open.
-    assert {"dispatches_due", "dispatches_one_open", "attempts_pkey", "jobs_pkey"} <= {index for _, index, _ in seen}
+    assert [node for node in seen if node[2] > MOST_BLOCKS] == []
+    assert {"due_of_stage", "due_of_job", "calls_pkey", "calls_waiting", "history_attempts", "jobs_pkey"} <= {
+        index for _, index, _ in seen
+    }
 
 
-async def test_a_look_for_orphans_steps_over_nothing_that_the_living_have_claimed(database: str) -> None:
-    """Under an old snapshot vacuum cannot clear that away; only what is given to nobody alive is of interest."""
-    many = 4000
+async def test_a_claim_under_an_old_snapshot_steps_over_taken_duties_only_where_it_looks_at_everything(
+    database: str,
+) -> None:
+    """VACUUM may not clear away what the snapshot might see: a claim that begins where the last ones had come does not
+    step over it."""
     pipeline = two_stages(channel=None)
-    async with (
-        attached(database, pipeline) as db,
-        db.acquire() as reader,
-        session(database, {}) as worker,
-    ):
+    async with attached(database, pipeline) as db, db.acquire() as reader, session(database, STEADY_PLANS) as worker:
         store = Store(worker.conn, await read_table(worker.conn, pipeline), ["cut", "glue"])
-        me, dead = await store.register("me", many, 3600), await store.register("dead", 1, 3600)
+        lease, _ = await store.take_lease(None, "me", 8, 3600, [])
         async with reader.transaction(isolation="repeatable_read"):
             await reader.fetchval("SELECT 1")
             await db.execute(
-                "INSERT INTO jobs (current_step, status) SELECT 'made', 'done' FROM generate_series(1, $1)", many
+                "INSERT INTO pgbaton.due (pipeline, stage, job_key, step, status) "
+                "SELECT 'craft', 'cut', gen_random_uuid(), 'made', 'done' FROM generate_series(1, 20000)"
             )
-            assert len(await store.claim(me, many - 1)) == many - 1
-            (orphan,) = await store.claim(dead, 1)
-            await db.execute(
-                "UPDATE pgbaton.dispatches SET state = 'completed', worker = NULL, settled_at = now()"
-                " WHERE worker = $1",
-                me,
-            )
-            await db.execute("UPDATE pgbaton.workers SET expires_at = now() WHERE id = $1", dead)
-            await db.execute("VACUUM ANALYZE pgbaton.dispatches")
+            await db.execute("DELETE FROM pgbaton.due")
+            await db.execute("VACUUM ANALYZE pgbaton.due")
             touched = []
-            for held in (set[tuple[int, int]](), None):
+            for since in ({}, {"": 20_000, "cut": 20_000, "glue": 20_000}):
+                await db.execute("INSERT INTO jobs (current_step, status) VALUES ('made', 'done')")
                 worker.plans = []
-                assert [d.id for d in await store.orphans(me, held, 0, 10)] == [orphan.id]
-                touched.append(next(blocks for _, index, blocks in worker.read() if index == "dispatches_running"))
-        with_its_own, of_others = touched
-        assert with_its_own > many / 100, "nothing was left behind that could be stepped over"
-        assert of_others < 20
+                assert len((await store.turn(lease, 8, since=since)).claimed) == 1
+                touched.append(max(blocks for _, _, blocks in worker.read()))
+    everything, recent = touched
+    assert recent < MOST_BLOCKS
+    assert everything > 1.5 * recent, "nothing was left behind that could be stepped over"
+
+
+async def test_a_call_is_updated_in_place_from_hop_to_hop(database: str) -> None:
+    """HOT: no index is written. Of a stage without a limit; the index of slots is written for the others."""
+    steps = ["s0", "s1", "s2", "s3", "s4", "s5", "s6"]
+    stages = [Stage(step=step, after=after, path="/x") for after, step in pairwise(steps)]
+    pipeline = two_stages(channel=None, stages=stages)
+    async with attached(database, pipeline) as db, session(database, STEADY_PLANS) as worker:
+        store = Store(worker.conn, await read_table(worker.conn, pipeline), steps[1:])
+        lease, _ = await store.take_lease(None, "me", 8, 3600, [])
+        await db.execute("INSERT INTO jobs (current_step, status) SELECT 's0', 'done' FROM generate_series(1, 300)")
+        for step in steps[1:]:
+            claimed = 0
+            while brought := len((await store.turn(lease, 16)).claimed):
+                claimed += brought
+            assert claimed == 300
+            await db.execute("UPDATE jobs SET current_step = $1", step)
+        await worker.conn.execute("SELECT pg_stat_force_next_flush()")
+        await worker.conn.execute("SELECT 1")
+        counts = await db.fetchrow("SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'calls'")
+    assert counts["n_tup_upd"] >= 300 * (len(stages) - 1)
+    assert counts["n_tup_hot_upd"] >= 0.99 * counts["n_tup_upd"]

@@ -6,14 +6,13 @@ import asyncpg
 
 from journal_rows import kill
 from line import line
-from pgbaton import Pipeline, Stage, operate
+from pgbaton import Pipeline, Stage, insights, operate
 from pgbaton.install.attach import attach
-from pgbaton.table import table_of
 from stage_server import Call, Say, StageServer
 
 
 async def _missing(conn: asyncpg.Connection, *, create: bool) -> list[tuple[str, str]]:
-    return await operate.reconcile(conn, await table_of(conn, None), create=create)
+    return await operate.reconcile(conn, await insights.table_of(conn, None), create=create)
 
 
 async def test_rows_changed_while_the_trigger_was_off_get_their_dispatch(database: str) -> None:
@@ -60,6 +59,7 @@ async def test_a_dead_job_is_not_missing_anything(database: str) -> None:
     async with line(database) as craft, craft.db.acquire() as conn:
         job = await craft.add()
         await kill(conn, job, "cut")
+        await conn.execute("DELETE FROM pgbaton.due")
         assert await _missing(conn, create=True) == []
         assert await craft.states(job) == [("cut", "dead")]
 

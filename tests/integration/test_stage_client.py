@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from line import two_stages
-from pgbaton.model import Dispatch, Row, State
+from pgbaton.model import Dispatch, Row
 from pgbaton.outcome import Answer, Reply
 from pgbaton.worker import stage_client
 from pgbaton.worker.stage_client import StageClient, traceparent
@@ -33,9 +33,8 @@ def dispatch(**changes: Any) -> Dispatch:
         "id": 7,
         "job_key": "j-1",
         "stage": "cut",
-        "state": State.RUNNING,
         "attempt": 2,
-        "worker": 1,
+        "run": 3,
         "row": Row("acme", "made", "done"),
     }
     return Dispatch(**{**whole, **changes})

@@ -15,8 +15,8 @@ from adstudio.vision.importance import SUBJECT
 from adstudio.vision.kit import NO_KIT, read_kit
 from adstudio.vision.layout import LAYOUTS, Layout, from_hex
 from adstudio.vision.making import detect, plan_all
-from adstudio.vision.photo import encode_jpeg
 from adstudio.vision.palette import INK, WHITE, accent_on, contrast, hues_of, panel_of
+from adstudio.vision.photo import encode_jpeg
 from adstudio.vision.planner import plan
 from adstudio.vision.scene import look_at
 from adstudio.vision.scrim import STRONGEST

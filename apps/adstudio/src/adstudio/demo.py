@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.live import Live
 
 from adstudio.config import AppSettings
-from adstudio.demo_ads import STEPS, Ad, Made, own_ad, shipped_ads
+from adstudio.demo_ads import Ad, Made, own_ad, shipped_ads
 from adstudio.demo_report import print_result, progress
 from adstudio.gallery import write_gallery
 from adstudio.home import embedded_home, prepare
@@ -28,7 +28,7 @@ from adstudio.server import open_door, serve, stopped_by_signal
 from adstudio.vision.copytext import has_hangul
 from adstudio.vision.errors import Language
 from adstudio.vision.formats import FORMATS
-from pgbaton.database import connection
+from pgbaton import connection
 from pgbaton.errors import ConfigError
 from pgbaton.events import log_to
 
@@ -111,9 +111,7 @@ async def _feed(db: asyncpg.Connection, ads: Iterable[Ad]) -> None:
         fields = json.dumps(ad.fields, ensure_ascii=False) if ad.fields else None
         async with db.transaction():
             await db.execute(_sql("demo_add_job"), ad.job_id, TENANT)
-            await db.execute(
-                _sql("demo_add_inputs"), ad.job_id, TENANT, ad.photo, *copies, fields, list(ad.formats)
-            )
+            await db.execute(_sql("demo_add_inputs"), ad.job_id, TENANT, ad.photo, *copies, fields, list(ad.formats))
         await db.execute(_sql("demo_hand_over"), ad.job_id)
 
 

@@ -16,7 +16,7 @@ WITH room AS MATERIALIZED (
     SELECT f.*, j.tenant AS row_tenant, j.step, j.status, clock_timestamp() AS at,
            coalesce(j.present AND (j.step = f.now_entry AND j.status = 'done' OR j.step = f.stage AND j.status = 'failed')
                     AND f.next_id IS NULL
-                    AND NOT EXISTS (SELECT FROM pgbaton.due AS o WHERE o.job_key = f.job_key AND o.pipeline = $1)
+                    AND NOT EXISTS (SELECT FROM pgbaton.due AS o WHERE o.job_key = f.job_key AND o.pipeline = $1 OFFSET 0)
                     AND coalesce(j.tenant, '') <> ALL (ARRAY(
                         SELECT p.tenant FROM pgbaton.paused_tenants AS p
                          WHERE p.pipeline = $1 AND p.resumed_at IS NULL)), false) AS plain

@@ -5,7 +5,7 @@ WITH forgotten AS (
        AND NOT EXISTS (SELECT FROM pgbaton.calls AS c WHERE c.worker = w.id)
 ), old AS (
     SELECT h.ctid AS tid FROM pgbaton.history AS h
-     WHERE h.ended_at < clock_timestamp() - make_interval(secs => $1)
+     WHERE h.ended_at < statement_timestamp() - make_interval(secs => $1)
      ORDER BY h.ended_at
      LIMIT 1000
        FOR UPDATE SKIP LOCKED

@@ -34,7 +34,9 @@ WITH verdict AS MATERIALIZED (
             SELECT c.ctid AS tid, c.* FROM pgbaton.calls AS c
              WHERE c.pipeline = $1 AND c.job_key = v.key
                FOR UPDATE SKIP LOCKED) AS c ON true
-      LEFT JOIN pgbaton.calls AS was ON was.pipeline = $1 AND was.job_key = v.key
+      LEFT JOIN LATERAL (
+            SELECT c.ctid AS tid, c.id FROM pgbaton.calls AS c
+             WHERE c.pipeline = $1 AND c.job_key = v.key OFFSET 0) AS was ON true
       LEFT JOIN LATERAL (
             SELECT true AS locked FROM {table} AS j
              WHERE v.target_step IS NOT NULL AND j.{key} = v.key::{key_type}
@@ -45,7 +47,7 @@ WITH verdict AS MATERIALIZED (
                         WHERE o.job_key = v.key AND o.pipeline = $1 AND o.id <> ALL (v.duties))
        AND CASE WHEN v.call_id IS NULL
                 THEN was.id IS NULL
-                ELSE c.tid = was.ctid AND  -- not changed since this statement began, so that its parts all see it
+                ELSE c.tid = was.tid AND  -- not changed since this statement began, so that its parts all see it
                      c.id = v.call_id AND c.attempt = v.attempt AND c.worker IS NOT DISTINCT FROM v.worker
                      AND c.seen IS NOT DISTINCT FROM v.seen AND CASE WHEN c.due_at IS NOT NULL THEN 'waiting'
                                                                       WHEN c.deadline IS NOT NULL THEN 'left' ELSE 'held' END = v.standing END

@@ -116,7 +116,8 @@ def _without_call_and_offer(part: str, found: _Found) -> list[str]:
             found.offers.append(match.group().strip())
             at = match.end()
         fragments.append(piece[at:])
-    tidied = (" ".join(fragment.split()).strip(EDGES) for fragment in fragments)
+    whole = len(fragments) == 1  # nothing came out of it, so nothing dangles at its edges
+    tidied = (" ".join(fragment.split()).strip(None if whole else EDGES) for fragment in fragments)
     return [fragment for fragment in tidied if fragment and not _only_signs(fragment)]
 
 
@@ -131,7 +132,7 @@ def _headline(parts: list[str], language: str, has_offer: bool) -> tuple[str, li
     if not parts:
         return "", []
     first, rest = parts[0], parts[1:]
-    if len(first) > _HEADLINE[language] or (match := DATED.search(first)) and match.start() >= 4:
+    if len(first) > _HEADLINE[language] or ((match := DATED.search(first)) and match.start() >= 4):
         first, tail = _shortened(first, language)
         rest = [tail, *rest] if tail else rest
     if len(rest) > 0 and TAG.fullmatch(first) and not TAG.fullmatch(rest[0]):

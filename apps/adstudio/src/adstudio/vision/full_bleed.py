@@ -15,7 +15,7 @@ from adstudio.vision.layout import Alignment, Layout, Master, to_hex
 from adstudio.vision.palette import accent_on, ink_on
 from adstudio.vision.placing import Placed, place
 from adstudio.vision.scene import Scene, Sums
-from adstudio.vision.scrim import Tinted, lightest_tint, scrim_for
+from adstudio.vision.scrim import lightest_tint, scrim_for
 from adstudio.vision.shapes import Box, Rgb
 from adstudio.vision.type_block import Block, Scale, set_block
 from adstudio.vision.windows import KEPT, MOST_ENLARGED, View, is_cut, subject_middle, views
@@ -54,7 +54,9 @@ def full_bleed(
         for spot in _places(view, columns, scene, format_)
     ]
     found.sort(key=lambda spot: -spot.score)
-    layouts = [layout for spot in found[:_LOOKED_INTO] if (layout := _layout(spot, scene, format_, kit, master, backdrop))]
+    layouts = [
+        layout for spot in found[:_LOOKED_INTO] if (layout := _layout(spot, scene, format_, kit, master, backdrop))
+    ]
     yield from sorted(layouts, key=lambda layout: -layout.score)
 
 
@@ -77,7 +79,11 @@ def _places(view: View, columns: list[Block], scene: Scene, format_: Format) -> 
     scale = view.width / format_.width
     on_axis = abs(subject_middle(scene)[0] - view.left - view.width / 2) < _ON_AXIS * view.width
     for block in columns:
-        tops: set[float] = {safe.top, round(safe.top + (safe.height - block.height) / 2), round(safe.bottom - block.height)}
+        tops: set[float] = {
+            safe.top,
+            round(safe.top + (safe.height - block.height) / 2),
+            round(safe.bottom - block.height),
+        }
         for align, left, width in _alignments(block, safe, format_, on_axis):
             for top in sorted(tops):
                 placed = place(block, left, top, width, align)

@@ -19,9 +19,9 @@ from adstudio.vision.kit import Kit
 from adstudio.vision.layout import Layout, to_hex
 from adstudio.vision.named_things import named_in
 from adstudio.vision.ocr import Ocr
+from adstudio.vision.opened import opened
 from adstudio.vision.overlay import draw
 from adstudio.vision.palette import backdrop_of, hues_of
-from adstudio.vision.opened import opened
 from adstudio.vision.photo import encode_jpeg, has_cut_out, open_photo
 from adstudio.vision.planner import plan
 from adstudio.vision.scene import LOOK, look_at
@@ -81,9 +81,7 @@ def detect(file: bytes, copy: AdCopy, detector: Detector, subject: SubjectModel,
     )
 
 
-def plan_all(
-    file: bytes, detection: Detection, copy: AdCopy, formats: Sequence[Format], kit: Kit
-) -> Planned:
+def plan_all(file: bytes, detection: Detection, copy: AdCopy, formats: Sequence[Format], kit: Kit) -> Planned:
     """Layouts for every format that can be. Raises the first format's reason where none can, and ``PhotoError``."""
     backdrop = backdrop_for(file, kit)
     photo = opened(file, backdrop)
