@@ -14,6 +14,7 @@ MODULES = (
     "pgbaton.fastapi",
     "pgbaton.web",
     "pgbaton.insights",
+    "pgbaton.health",
     "pgbaton.operate",
     "pgbaton.embedded",
 )
