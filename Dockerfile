@@ -6,7 +6,7 @@ COPY constraints.txt ./
 RUN pip install --quiet --constraint constraints.txt uv && python -m venv --without-pip /opt/adstudio
 COPY . .
 RUN uv pip install --python /opt/adstudio/bin/python --constraint constraints.txt --compile-bytecode \
-    ".[fastapi]" ./apps/adstudio
+    ".[fastapi]" "./apps/adstudio[s3]"
 
 
 FROM python:3.12-slim

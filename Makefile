@@ -2,7 +2,7 @@
 # made from has changed: a fresh machine needs make and a Python of 3.11 or newer, nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo quality pictures screenshots operations test model chaos bench bench-scale check format schema lock clean
+.PHONY: help setup api demo quality pictures screenshots operations test model chaos bench bench-scale check format schema lock clean
 
 BIN     := .venv/bin
 STAMP   := .venv/.made
@@ -32,9 +32,8 @@ demo: $(STAMP) ## a finished ad from a photo: make demo [PHOTO=cup.jpg COPY="Wak
 quality: $(STAMP) ## make and judge the quality set: values, times, contact sheets: make quality [FOLDER=my-photos]
 	$(BIN)/adstudio quality $(or $(FOLDER),apps/adstudio/quality) --out build/quality
 
-pictures: $(STAMP) ## make the pictures of the README again: docs/images/ad-*.jpg
-	$(BIN)/adstudio demo --out build/pictures
-	for ad in build/pictures/*-ad.jpg; do cp "$$ad" "docs/images/ad-$$(basename "$$ad" -ad.jpg).jpg"; done
+pictures: $(STAMP) ## make the picture of the README again, docs/images/ads-set.jpg, from the golden images
+	$(BIN)/python apps/adstudio/quality/montage.py docs/images/ads-set.jpg
 
 test: $(STAMP) ## run the tests, against a real Postgres: make test [ARGS="-k claim -x"]
 	$(BIN)/pytest $(ARGS)
@@ -65,6 +64,9 @@ screenshots: $(STAMP) ## pictures of the page, into docs/images (needs Chromium)
 operations: $(STAMP) ## break a running app-yh in five ways and mend it from the page, with pictures (needs Chromium)
 	$(BIN)/python tests/browser/operations.py docs/images
 
+api: $(STAMP) ## after a change of a public docstring: write docs/api.md again
+	$(BIN)/python tools/write_api_page.py
+
 schema: $(STAMP) ## after a change of sql/tables, protocol.sql or the trigger: write db/init/02_… again
 	$(BIN)/python tools/write_init_sql.py
 
@@ -76,7 +78,7 @@ lock: $(BIN)/uv ## bring constraints.txt up to date
 	$(BIN)/uv pip compile - --quiet --upgrade --group bench --universal --python-version 3.11 \
 		--no-annotate --no-header --no-emit-package pgbaton --output-file benchmarks/constraints.txt
 
-model: ## check the protocol's model (needs spin and gcc): make model [ARGS="broken-fence"]
+model: ## check the protocol's model (needs spin and gcc): make model [ARGS="broken-seen"]
 	models/check.sh $(ARGS)
 
 clean: ## remove the environment and what tools leave behind; not the demo's ads

@@ -1,13 +1,14 @@
-/* The gate (src/pgbaton/gate.py, pgbaton.nobody_sleeps): who sleeps says so, and only then a writer notifies.
+/* The gate (worker/gate.py, and the advisory lock in trigger.sql): an engine that sleeps says so, and only then a writer
+ * notifies.
  *
- * Property 9: when nothing can happen any more, nothing that was committed waits while somebody who could claim it sleeps.
- * Nobody polls here, so a wake-up that is lost is lost for good.
+ * Property 9: when nothing can happen any more, nothing that was committed waits while an engine that could
+ * claim it sleeps. No engine polls here, so a wake-up that is lost is lost for good.
  *
  * Writers are transactions of any length that make one job due. An engine claims, asks for the gate when a claim came
  * back short, sleeps until something wakes it, withdraws a request that waited for long and asks again, opens the gate
- * when it has enough to do, and may die anywhere. A claim may look back only so far (reach.py), and what lagged behind in
- * its transaction is further back than that. Every step is one statement, or one thing that Postgres does in one
- * go; in between anything may happen.
+ * when it has enough to do, and may die anywhere. A claim may look back only so far (claim_window.py), and what lagged
+ * behind in its transaction is further back than that. Every step is one statement, or one thing that Postgres does in
+ * one go; in between anything may happen.
  */
 
 #ifndef WRITERS
@@ -19,7 +20,7 @@
 #define ROOM 2        /* what one claim takes at most */
 #define HOLDS(n, c) assert(!(CHECKED & (1 << n)) || (c))
 
-byte due;             /* committed, and claimed by nobody */
+byte due;             /* committed, and not claimed yet */
 byte late;            /* the same, and too far back for a claim that does not look at everything */
 byte sharing;         /* writers that hold the lock together */
 byte holder = 255;    /* the engine that holds it alone */
@@ -132,7 +133,7 @@ end_asleep:
     od
 }
 
-/* Death: its connections end, and with them its locks and requests. Not the last one: somebody is to be there. */
+/* Death: its connections end, and with them its locks and requests. Not the last one: an engine is to be there. */
 proctype Death() {
     if
     :: atomic {

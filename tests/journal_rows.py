@@ -19,7 +19,8 @@ async def kill(
         "     call AS (DELETE FROM pgbaton.calls WHERE job_key = $1 RETURNING *) "
         "INSERT INTO pgbaton.history (id, attempt, called, pipeline, job_key, tenant, stage, run, failures, worker, "
         "                             outcome, state, http_status, error, created_at, started_at) "
-        "SELECT max(id), $3, true, pipeline, job_key, max(tenant), $2, max(id), $3, 1, 'failed', 'dead', 500, $4, now(), now() "
+        "SELECT max(id), $3, true, pipeline, job_key, max(tenant), $2, max(id), $3, 1, 'failed', 'dead', 500, "
+        "$4, now(), now() "
         "  FROM (SELECT id, pipeline, job_key, tenant FROM gone WHERE stage <> '' "
         "         UNION ALL SELECT id, pipeline, job_key, tenant FROM call) AS open GROUP BY pipeline, job_key",
         job,
@@ -37,11 +38,14 @@ async def put_off(
     """The job's duty was called once, failed, and waits to be called again."""
     await db.execute(
         "WITH duty AS (DELETE FROM pgbaton.due WHERE job_key = $1 AND stage <> '' RETURNING *), "
-        "     attempt AS (INSERT INTO pgbaton.history (id, attempt, called, pipeline, job_key, tenant, stage, run, failures, "
+        "     attempt AS (INSERT INTO pgbaton.history (id, attempt, called, pipeline, job_key, tenant, stage, "
+        "run, failures, "
         "                                               worker, outcome, http_status, error, created_at, started_at) "
-        "                 SELECT id, 1, true, pipeline, job_key, tenant, stage, id, 1, 1, 'failed', 500, $3, created_at, now() "
+        "                 SELECT id, 1, true, pipeline, job_key, tenant, stage, id, 1, 1, 'failed', 500, $3, "
+        "created_at, now() "
         "                   FROM duty) "
-        "INSERT INTO pgbaton.calls (pipeline, job_key, id, stage, entry, tenant, run, attempt, failures, worker, created_at, "
+        "INSERT INTO pgbaton.calls (pipeline, job_key, id, stage, entry, tenant, run, attempt, failures, "
+        "worker, created_at, "
         "                           due_at, waits_for, outcome) "
         "SELECT pipeline, job_key, id, stage, step, tenant, id, 1, 1, 1, created_at, "
         "       clock_timestamp() + make_interval(secs => $2), stage, 'failed' FROM duty",

@@ -14,13 +14,15 @@ MODULES = (
     "pgbaton.fastapi",
     "pgbaton.web",
     "pgbaton.insights",
+    "pgbaton.health",
     "pgbaton.operate",
     "pgbaton.embedded",
 )
-"""What may be imported. All else, and every name with an underscore, may change at any time."""
+"""Public modules. All else, and every name with an underscore, may change at any time."""
 HEAD = """# The public API
 
-What may be imported, from the docstrings; made by `make api`. All other modules are the engine's own and may change at any time.
+The names that may be imported, from their docstrings; made by `make api`. All other modules are the engine's own
+and may change at any time.
 """
 
 
@@ -32,9 +34,7 @@ def api_page() -> str:
 def _module(name: str) -> str:
     module = importlib.import_module(name)
     names = getattr(module, "__all__", None) or [
-        n
-        for n, value in vars(module).items()
-        if not n.startswith("_") and getattr(value, "__module__", None) == name
+        n for n, value in vars(module).items() if not n.startswith("_") and getattr(value, "__module__", None) == name
     ]
     parts = [f"## `{name}`", _text(module)]
     for public in names:
@@ -62,7 +62,12 @@ def _signature(value: object) -> str:
         shown = str(inspect.signature(value))  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return ""
-    shown = re.sub(r"\bpgbaton(\.\w+)+\.(\w+)", r"\2", shown).replace("'", "").replace("(self, ", "(").replace("(self)", "()")
+    shown = (
+        re.sub(r"\bpgbaton(\.\w+)+\.(\w+)", r"\2", shown)
+        .replace("'", "")
+        .replace("(self, ", "(")
+        .replace("(self)", "()")
+    )
     return shown if len(shown) <= 200 else "(…)"
 
 

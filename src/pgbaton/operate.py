@@ -186,7 +186,9 @@ async def act_on_matching(
             break
         page = await list_jobs(conn, narrowed, before, left, timeout=SCAN_TIMEOUT)
         if page.too_wide:
-            raise Refused("too_wide", f"the filter finds too little among too much: narrow it ({done.count} jobs done)")
+            raise Refused(
+                "too_wide", f"too few matches among too many jobs: narrow the filter ({done.count} jobs done)"
+            )
         keys = [job.job_key for job in page.jobs]
         done = _sum(done, await _act(conn, table, action, keys, who, {"filter": filters.as_json()}))
         if page.next is None:

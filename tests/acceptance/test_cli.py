@@ -19,6 +19,7 @@ import asyncpg
 import httpx
 import pytest
 
+from journal_rows import kill, put_off
 from line import JOBS, Line, line, two_stages, until
 from pgbaton import Pipeline
 from pgbaton.install.attach import pipeline_sql
@@ -147,7 +148,7 @@ async def test_a_signal_drains_the_worker_and_it_ends_well(
             code, log = await ended(worker)
         assert code == 0
         assert await craft.states(job) == [("cut", "completed"), ("glue", "available")]
-        assert await craft.db.fetchval("SELECT count(*) FROM pgbaton.workers") == 0
+        assert await craft.db.fetchval("SELECT count(*) FROM pgbaton.workers WHERE ended_at IS NULL") == 0
         for said in ("리스너 연결", "파이프라인 단계 트리거", "파이프라인 단계 실행 성공", f"job_id={job}"):
             assert said in log
         assert "Traceback" not in log
@@ -163,7 +164,7 @@ async def test_a_worker_that_is_told_to_end_the_moment_it_has_a_lease_gives_it_b
             worker.send_signal(signal.SIGTERM)
             code, log = await ended(worker)
         assert code == 0, log
-        assert await conn.fetchval("SELECT count(*) FROM pgbaton.workers") == 0
+        assert await conn.fetchval("SELECT count(*) FROM pgbaton.workers WHERE ended_at IS NULL") == 0
 
 
 async def test_a_drain_that_runs_out_of_time_ends_well_too(database: str, tmp_path: Path) -> None:
@@ -237,29 +238,31 @@ async def _answers(http: httpx.AsyncClient, url: str) -> bool:
 # -- status, jobs ---------------------------------------------------------------------------------
 
 
+ENDED = """
+WITH duty AS (DELETE FROM pgbaton.due WHERE job_key = $1 RETURNING *)
+INSERT INTO pgbaton.history (id, attempt, called, pipeline, job_key, tenant, stage, run, worker, outcome,
+    state, created_at, started_at)
+SELECT id, 1, true, pipeline, job_key, tenant, stage, id, 1, $2, $2, created_at, now() FROM duty
+"""
+LEFT = """
+WITH duty AS (DELETE FROM pgbaton.due WHERE job_key = $1 RETURNING *)
+INSERT INTO pgbaton.calls (pipeline, job_key, id, stage, entry, tenant, run, attempt, worker, created_at,
+    started_at, deadline, outcome)
+SELECT pipeline, job_key, id, stage, step, tenant, id, 1, 1, created_at, now(), now() + interval '1 hour',
+    'accepted' FROM duty
+"""
+
+
 @asynccontextmanager
 async def a_busy_day(dsn: str) -> AsyncIterator[tuple[Line, dict[str, str]]]:
     """A line with a dispatch in every state, and which job is in which."""
     async with line(dsn) as craft:
         jobs = {state: await craft.add() for state in ("completed", "dead", "retryable", "cancelled", "running")}
-        for state, job in jobs.items():
-            await craft.db.execute(
-                "UPDATE pgbaton.dispatches SET state = $1::text, attempt = 1, "
-                "settled_at = CASE WHEN $1 IN ('completed', 'dead', 'cancelled') THEN now() END, "
-                "deadline = CASE $1 WHEN 'running' THEN now() + interval '1 hour' END, "
-                "available_at = available_at + CASE $1 WHEN 'retryable' THEN interval '1 hour' ELSE interval '0' END "
-                "WHERE job_key = $2",
-                state,
-                job,
-            )
-            await craft.db.execute(
-                "INSERT INTO pgbaton.attempts (dispatch_id, attempt, worker, outcome, http_status, error) "
-                "SELECT id, 1, 'w', $1, 500, 'HTTP 500 ' || $1 FROM pgbaton.dispatches WHERE job_key = $2",
-                state,
-                job,
-            )
-        failed = f"UPDATE jobs SET current_step = 'cut', status = 'failed' WHERE job_id = '{jobs['dead']}'"
-        await craft.db.execute(f"SET session_replication_role = replica; {failed}; RESET ALL")
+        await kill(craft.db, jobs["dead"], "cut", error="HTTP 500 dead", attempts=1)
+        await put_off(craft.db, jobs["retryable"], error="HTTP 500 retryable")
+        for state in ("completed", "cancelled"):
+            await craft.db.execute(ENDED, jobs[state], state)
+        await craft.db.execute(LEFT, jobs["running"])
         jobs["available"] = await craft.add("cut")
         yield craft, jobs
 
@@ -313,8 +316,9 @@ async def test_status_counts_by_stage_and_state_and_shows_the_workers(database: 
 async def test_status_says_where_it_stopped_counting(database: str) -> None:
     async with line(database) as craft:
         await craft.db.execute(
-            "INSERT INTO pgbaton.dispatches (pipeline, job_key, stage, state, settled_at) "
-            "SELECT 'craft', n, 'cut', CASE WHEN n > 10500 THEN 'completed' ELSE 'dead' END, now() "
+            "INSERT INTO pgbaton.history (id, attempt, called, pipeline, job_key, stage, run, outcome, state, "
+            "created_at) "
+            "SELECT n, 1, true, 'craft', n, 'cut', n, 'x', CASE WHEN n > 10500 THEN 'completed' ELSE 'dead' END, now() "
             "FROM generate_series(1, 31000) n"
         )
         table, as_json = await asyncio.gather(
@@ -328,7 +332,7 @@ async def test_status_says_where_it_stopped_counting(database: str) -> None:
 async def test_the_oldest_wait_is_that_of_what_is_due(database: str) -> None:
     async with line(database) as craft:
         await craft.add()
-        await craft.db.execute("UPDATE pgbaton.dispatches SET available_at = now() - interval '90 s'")
+        await craft.db.execute("UPDATE pgbaton.due SET created_at = now() - interval '90 s'")
         table, as_json = await asyncio.gather(
             pgbaton("status", dsn=database), pgbaton("status", "--json", dsn=database)
         )
@@ -358,7 +362,7 @@ async def test_jobs_are_listed_newest_first_and_filtered(database: str) -> None:
         (jobs[state], state) for state in ("available", "running", "cancelled", "retryable", "dead", "completed")
     ]
     assert len(table.out.splitlines()) == 7
-    assert re.search(rf"^{jobs['dead']} +acme +cut +dead +1 +dead +500 +HTTP 500 dead *$", table.out, re.M)
+    assert re.search(rf"^{jobs['dead']} +acme +cut +dead +1 +failed +500 +HTTP 500 dead *$", table.out, re.M)
     assert [row["state"] for row in json.loads(dead_or_cancelled.out)] == ["cancelled", "dead"]
     assert [row["state"] for row in json.loads(of_glue.out)] == ["available"]
     assert [row["error"] for row in json.loads(one.out)] == ["HTTP 500 dead"]
@@ -370,7 +374,7 @@ async def test_what_stages_and_users_wrote_cannot_disturb_the_tables(database: s
     hostile = "[red]x[/red] [/] [link=http://x]y[/link] \x1b[31m\n\ttwo \\[bold]"
     async with line(database) as craft:
         await craft.add()
-        await craft.db.execute("UPDATE pgbaton.dispatches SET tenant = $1", hostile)
+        await craft.db.execute("UPDATE pgbaton.due SET tenant = $1", hostile)
         await craft.db.execute(
             "INSERT INTO pgbaton.workers (pipeline, name, capacity, expires_at) VALUES ('craft', $1, 1, now())", hostile
         )
@@ -413,6 +417,19 @@ async def test_where_there_is_nothing_to_retry_the_exit_code_says_so(database: s
         assert all("name jobs, or say --all" in r.err for r in refused)
 
 
+async def test_an_option_that_is_given_twice_is_refused_and_a_dry_run_can_be_json(database: str) -> None:
+    async with a_busy_day(database) as (craft, jobs):
+        twice, unknown, dry = await asyncio.gather(
+            pgbaton("cancel", "--tenant", "acme", "--tenant=hanbit", dsn=database),
+            pgbaton("jobs", "--state", "foo", dsn=database),
+            pgbaton("retry", "--all", "--dry-run", "--json", dsn=database),
+        )
+        assert (twice.code, "--tenant is given twice" in twice.err) == (2, True)
+        assert unknown.code == 2
+        assert (dry.code, json.loads(dry.out)) == (0, {"would": "retry", "count": 2, "capped": False})
+        assert await craft.row(jobs["available"]) == ("cut", "done")
+
+
 async def test_what_is_paused_waits_until_it_is_resumed(database: str) -> None:
     async with line(database) as craft, craft.worker(poll=60):
         assert await pgbaton("pause", "--stage", "glue", dsn=database) == Done(0, "paused glue\n", "")
@@ -425,7 +442,7 @@ async def test_what_is_paused_waits_until_it_is_resumed(database: str) -> None:
         )
         assert again.code == 0
         assert other == Done(1, "", "pgbaton: the pipeline 'craft' has no stage 'dry'\n")
-        assert [f["remedy"] for f in json.loads(found.out) if f["name"] == "paused"] == [
+        assert [f["remedy"] for f in json.loads(found.out) if f["code"] == "paused_stage"] == [
             "pgbaton resume --pipeline craft --stage glue"
         ]
         assert await craft.states(job) == [("cut", "completed"), ("glue", "available")]
@@ -440,14 +457,14 @@ async def test_what_is_paused_waits_until_it_is_resumed(database: str) -> None:
 
 async def test_doctor_finds_what_is_wrong_and_names_the_remedy(database: str, tmp_path: Path) -> None:
     async with line(database) as craft:
-        well = await pgbaton("doctor", dsn=database)
-        assert well == Done(0, "nothing is wrong\n", "")
+        async with craft.worker():
+            assert await pgbaton("doctor", dsn=database) == Done(0, "nothing is wrong\n", "")
         await craft.add()
         await craft.db.execute("ALTER TABLE jobs DISABLE TRIGGER job_state_change_trigger")
         sick, as_json = await asyncio.gather(pgbaton("doctor", dsn=database), pgbaton("doctor", "--json", dsn=database))
         assert (sick.code, as_json.code) == (1, 1)
         assert "remedy: pgbaton attach --config FILE" in sick.out
-        found = {f["name"]: f["remedy"] for f in json.loads(as_json.out)}
+        found = {f["code"]: f["remedy"] for f in json.loads(as_json.out)}
         assert found["trigger_disabled"] == "pgbaton attach --config FILE"
         assert found["no_worker"] == "pgbaton run --config FILE"
         assert (await pgbaton("attach", "--config", toml(tmp_path, craft.pipeline), dsn=database)).code == 0

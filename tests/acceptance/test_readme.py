@@ -131,7 +131,7 @@ async def test_the_orders_of_the_quickstart_are_invoiced_shipped_and_retried(
     async def at(order: str, step: str, state: str) -> None:
         async def there() -> bool:
             # The backoff between attempts is not what this is about.
-            await db.execute("UPDATE pgbaton.dispatches SET available_at = now() WHERE state = 'retryable'")
+            await db.execute("UPDATE pgbaton.calls SET due_at = now() WHERE due_at IS NOT NULL")
             await db.execute("NOTIFY pgbaton_wake, 'orders'")
             row = await db.fetchrow(
                 "SELECT o.step, o.state, d.state AS dispatch FROM orders o LEFT JOIN pgbaton.dispatches d "

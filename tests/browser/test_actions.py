@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import asyncpg
+import httpx
+import pytest
 from house import OPERATOR, VIEWER
 
 from pgbaton.web.access import Role, Tokens
@@ -119,6 +122,26 @@ async def test_a_stage_a_tenant_and_the_pipeline_are_paused_and_resumed(person: 
     assert "web:operator" in await page.inner_text("#audit")
 
 
+@pytest.mark.parametrize(
+    "asked", ["state=foo", "age=abc", "stat=dead", "tenant=a&tenant=b", "state=dead&state=foo", "history=2"]
+)
+async def test_a_filter_that_is_not_understood_is_refused_and_never_widens_an_action(
+    base: str, db: asyncpg.Connection, asked: str
+) -> None:
+    before = await db.fetchval("SELECT count(*) FROM pgbaton.dispatches WHERE settled_at IS NULL")
+    async with httpx.AsyncClient(base_url=base, headers={"Origin": base.removesuffix("/pgbaton")}) as client:
+        await client.post("/login", data={"token": OPERATOR})
+        form = (await client.get("/confirm?action=cancel&state=available")).text
+        csrf = re.findall(r'name="csrf" value="(\w+)"', form)[0]
+        answers = [await client.get(f"/{page}?action=cancel&{asked}") for page in ("jobs", "confirm")]
+        posted = f"csrf={csrf}&action=cancel&scope=matching&expected=10001&{asked}"
+        kind = {"Content-Type": "application/x-www-form-urlencoded"}
+        answers.append(await client.post("/act", content=posted, headers=kind))
+    assert [(a.status_code, "not understood" in a.text) for a in answers] == [(422, True)] * 3
+    assert await db.fetchval("SELECT count(*) FROM pgbaton.dispatches WHERE settled_at IS NULL") == before
+    assert await audited(db) == []
+
+
 async def test_what_is_paused_is_resumed_from_the_overview(person: Any, db: asyncpg.Connection) -> None:
     page = await person()
     await page.click("li:has-text('vlm_judge is paused') >> text=Resume")
@@ -146,8 +169,8 @@ async def test_changes_appear_within_a_second_and_without_a_reload(person: Any, 
 async def test_what_a_reader_opened_stays_open(person: Any, db: asyncpg.Connection) -> None:
     key = await one(db, "dead", "overlay")
     await db.execute(
-        "UPDATE pgbaton.attempts SET error = repeat('long ', 100) "
-        "WHERE dispatch_id = (SELECT max(id) FROM pgbaton.dispatches WHERE job_key = $1)", key,
+        "UPDATE pgbaton.history SET error = repeat('long ', 100) "
+        "WHERE id = (SELECT max(id) FROM pgbaton.dispatches WHERE job_key = $1)", key,
     )  # fmt: skip
     page = await person("viewer", f"/job?key={key}")
     await page.click("summary >> nth=0")

@@ -31,8 +31,6 @@ def test_every_text_that_a_page_asks_for_is_there() -> None:
     for template in WEB.glob("templates/*.html"):
         for key in re.findall(r"\bt\('([a-z0-9_.]+)'\s*[,)]", template.read_text(encoding="utf-8")):
             assert key in MESSAGES, (template.name, key)
-    for code in re.findall(r'Finding\(\s*"\w+",\s*"(\w+)"', (WEB / "findings.py").read_text(encoding="utf-8")):
-        assert f"find.{code}" in MESSAGES
     assert {f"state.{s}" for s in State} | {f"outcome.{o}" for o in Outcome} <= set(MESSAGES)
 
 
@@ -71,4 +69,4 @@ def test_durations_have_two_figures(seconds: float | None, said: str) -> None:
 
 def test_korean_units_stand_at_the_number() -> None:
     assert duration("ko", 4.24) == "4.2초"
-    assert text("ko", "find.dead", stage="overlay", count="3") == "overlay 단계에서 3건이 실패해 멈췄습니다."
+    assert text("ko", "confirm.retry", count="3") == "3건을 재시도합니다."

@@ -39,8 +39,8 @@ async def faults(page: Any) -> list[str]:
 async def test_the_overview_says_what_is_wrong_and_shows_the_line(person: Any) -> None:
     page = await person()
     said = await text(page, "#findings")
-    assert "6 died at overlay" in said
-    assert "yolo_detect does not answer (tries in a row: 4)" in said
+    assert "overlay gave up on 6: " in said
+    assert "yolo_detect does not answer (4 tries in a row)" in said
     assert "Worker app-yh-3 has not renewed its lease" in said
     assert "vlm_judge is paused" in said
     names = [await item.inner_text() for item in await page.query_selector_all(".stage h3")]
@@ -113,7 +113,7 @@ async def test_pages_of_jobs_follow_each_other_without_a_gap(person: Any) -> Non
 async def test_a_job_shows_why_its_timeline_its_calls_and_its_row(person: Any, db: asyncpg.Connection) -> None:
     key = await db.fetchval(OVERLAY_DEAD)
     page = await person("viewer", f"/job?key={key}")
-    assert "dead at overlay after 5 attempts" in (await text(page, "#why")).lower()
+    assert "dead at overlay, attempts made: 5" in (await text(page, "#why")).lower()
     assert await page.locator(".gantt rect.failed").count() == 5
     assert await page.locator(".gantt rect.completed").count() == 3
     assert await page.locator("#calls tbody tr").count() == 8
@@ -167,7 +167,12 @@ async def test_a_hostile_id_in_the_address_does_no_harm(person: Any, base: str, 
 
     async with httpx.AsyncClient(base_url=base, headers={"Origin": base.removesuffix("/pgbaton")}) as client:
         await client.post("/login", data={"token": VIEWER})
-        for path in (f"/job?key={key}", f"/jobs?id={key}&tenant={key}&before={key}&age={key}", f"/confirm?key={key}"):
+        for path in (
+            f"/job?key={key}",
+            f"/jobs?id={key}&tenant={key}",
+            f"/jobs?before={key}&age={key}",
+            f"/confirm?action=cancel&key={key}",
+        ):
             answer = await client.get(path)
             assert answer.status_code in (200, 403, 404, 422), (path, answer.status_code)
             assert "x-evil" not in answer.headers
@@ -211,7 +216,7 @@ async def test_dark_is_dark_and_light_is_light(person: Any) -> None:
 async def test_the_reader_chooses_the_language(person: Any) -> None:
     page = await person("viewer", locale="ko-KR")
     assert await page.get_attribute("html", "lang") == "ko"
-    assert "실패해 멈췄습니다" in await text(page, "#findings")
+    assert "최종 실패했습니다" in await text(page, "#findings")
     await page.click("text=English")
     assert await page.get_attribute("html", "lang") == "en"
     await page.click("text=Stages")

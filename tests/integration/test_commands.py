@@ -52,9 +52,9 @@ async def test_a_dead_job_is_found_explained_retried_and_audited(database: str) 
         code, out, _ = await pgbaton(database, "dead")
         assert (code, "HTTP 500" in out, job in out) == (1, True, True)
         code, out, _ = await pgbaton(database, "explain", job)
-        assert (code, out) == (3, "dead at cut after 1 attempts: HTTP 500\n")
+        assert (code, out) == (3, "dead at cut, attempts made: 1. HTTP 500\n")
         code, out, _ = await pgbaton(database, "explain", job, PGBATON_LOG_LANGUAGE="ko")
-        assert (code, out) == (3, "cut 단계에서 1회 시도 후 포기: HTTP 500\n")
+        assert (code, out) == (3, "cut 단계에서 1회 시도 후 최종 실패했습니다: HTTP 500\n")
         code, out, _ = await pgbaton(database, "show", job)
         assert code == 0
         assert f"{job}: (cut, failed) acme" in out
@@ -86,7 +86,9 @@ async def test_a_tenant_is_paused_and_resumed(database: str) -> None:
     async with line(database) as craft:
         job = await craft.add()
         assert (await pgbaton(database, "pause", "--tenant", "acme"))[1] == "paused the tenant acme\n"
-        assert (await ask(database, "doctor"))[-1]["remedy"].endswith("--tenant acme")
+        assert [f["remedy"] for f in await ask(database, "doctor") if f["code"] == "paused_tenant"] == [
+            "pgbaton resume --pipeline craft --tenant acme"
+        ]
         code, out, _ = await pgbaton(database, "explain", job)
         assert (code, out) == (3, "the tenant acme is paused\n")
         assert (await pgbaton(database, "resume", "--tenant", "acme"))[1] == "resumed the tenant acme\n"

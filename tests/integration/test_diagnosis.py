@@ -13,9 +13,11 @@ from pgbaton.health import REMEDIES, SENTENCES, Finding, examine
 from pgbaton.install.attach import attach
 
 CALLED = (
-    "INSERT INTO pgbaton.workers (pipeline, name, capacity, expires_at) VALUES ('craft', 'w', 1, now() + interval '1 h');"
+    "INSERT INTO pgbaton.workers (pipeline, name, capacity, expires_at) VALUES ('craft', 'w', 1, "
+    "now() + interval '1 h');"
     "INSERT INTO pgbaton.calls (pipeline, job_key, id, stage, entry, run, attempt, worker, created_at, started_at) "
-    "SELECT 'craft', coalesce((SELECT job_key FROM pgbaton.due LIMIT 1), (SELECT job_id::text FROM jobs LIMIT 1), gen_random_uuid()::text), "
+    "SELECT 'craft', coalesce((SELECT job_key FROM pgbaton.due LIMIT 1), "
+    "(SELECT job_id::text FROM jobs LIMIT 1), gen_random_uuid()::text), "
     "       1, 'cut', 'made', 1, 1, (SELECT max(id) FROM pgbaton.workers), now(), now();"
     "DELETE FROM pgbaton.due;"
 )
@@ -66,13 +68,16 @@ async def test_nothing_is_wrong_with_a_healthy_line(database: str) -> None:
         ("UPDATE pgbaton.stages SET paused_at = now() WHERE step = 'cut'", "paused_stage"),
         ("UPDATE pgbaton.stages SET strikes = 3 WHERE step = 'cut'", "circuit_open"),
         (
-            "INSERT INTO pgbaton.due (pipeline, stage, job_key, created_at) VALUES ('craft', '', 'x', now() - interval '1 h')",
+            "INSERT INTO pgbaton.due (pipeline, stage, job_key, created_at) VALUES ('craft', '', 'x', "
+            "now() - interval '1 h')",
             "looks_wait",
         ),
         (
             "INSERT INTO pgbaton.workers (pipeline, name, capacity, renewed_at, expires_at) VALUES "
-            "('craft', 'lives', 1, now(), now() + interval '1 h'), ('craft', 'lost', 1, now() - interval '2 s', now() - interval '1 s');"
-            "INSERT INTO pgbaton.calls (pipeline, job_key, id, stage, entry, run, attempt, worker, created_at, started_at) "
+            "('craft', 'lives', 1, now(), now() + interval '1 h'), ('craft', 'lost', 1, now() - interval '2 s', "
+            "now() - interval '1 s');"
+            "INSERT INTO pgbaton.calls (pipeline, job_key, id, stage, entry, run, attempt, worker, created_at, "
+            "started_at) "
             "SELECT 'craft', 'x', 1, 'cut', 'made', 1, 1, id, now(), now() FROM pgbaton.workers WHERE name = 'lost'",
             "lost_worker",
         ),
@@ -98,12 +103,14 @@ async def test_damage_is_found(database: str, damage: str, finding: str) -> None
         "ALTER TABLE jobs DISABLE TRIGGER ALL; DELETE FROM pgbaton.due; DELETE FROM jobs;" + CALLED,
         CALLED + "UPDATE pgbaton.calls SET started_at = NULL",
         CALLED + "DELETE FROM pgbaton.workers",
-        CALLED
-        + "INSERT INTO pgbaton.history (id, attempt, called, pipeline, job_key, stage, run, outcome, state, created_at) "
+        CALLED + "INSERT INTO pgbaton.history (id, attempt, called, pipeline, job_key, stage, run, outcome, state, "
+        "created_at) "
         "SELECT id, 1, true, pipeline, job_key, stage, id, 'completed', 'completed', now() FROM pgbaton.calls",
         CALLED + "UPDATE pgbaton.calls SET due_at = now(), waits_for = 'cut'",
-        "INSERT INTO pgbaton.history (id, attempt, called, pipeline, job_key, stage, run, outcome, created_at, started_at, ended_at) "
-        "SELECT 1, a, true, 'craft', 'x', 'cut', 1, 'failed', now(), now(), now() + interval '1 s' FROM generate_series(1, 2) AS a",
+        "INSERT INTO pgbaton.history (id, attempt, called, pipeline, job_key, stage, run, outcome, created_at, "
+        "started_at, ended_at) "
+        "SELECT 1, a, true, 'craft', 'x', 'cut', 1, 'failed', now(), now(), "
+        "now() + interval '1 s' FROM generate_series(1, 2) AS a",
     ],
 )
 async def test_a_broken_invariant_is_found(database: str, damage: str) -> None:

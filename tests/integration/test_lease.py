@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from line import attached, two_stages
+import asyncio
+from typing import Any
+
+import pytest
+
+from line import attached, line, two_stages
 from pgbaton.table import read_table
-from pgbaton.worker.store import Store
+from pgbaton.worker.store import Store, Turn
 
 
 async def test_a_worker_that_did_not_hear_of_its_new_lease_keeps_its_calls_when_it_asks_again(database: str) -> None:
@@ -37,3 +42,35 @@ async def test_a_worker_that_goes_ends_the_lease_that_it_did_not_hear_of(databas
         await store.take_lease(first, "worker", 8, 60, [])
         await store.give_up_lease(first)
         assert await db.fetchval("SELECT count(*) FROM pgbaton.workers WHERE ended_at IS NULL") == 0
+
+
+async def test_a_worker_whose_lease_lapsed_while_it_claimed_calls_nothing_that_was_rescued(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn, renew = Store.turn, Store.renew
+    lapsed = asyncio.Event()
+
+    async def noticed(store: Store, *arguments: Any) -> bool:
+        renewed = await renew(store, *arguments)
+        if not renewed:
+            lapsed.set()
+        return renewed
+
+    async with line(database) as craft:
+
+        async def slow(store: Store, *arguments: Any, **named: Any) -> Turn:
+            found = await turn(store, *arguments, **named)
+            if found.claimed and not lapsed.is_set():
+                await craft.db.execute("UPDATE pgbaton.workers SET expires_at = clock_timestamp() - interval '1 s'")
+                await craft.db.execute(
+                    "UPDATE pgbaton.calls SET worker = NULL, due_at = clock_timestamp(), waits_for = stage"
+                )
+                await asyncio.wait_for(lapsed.wait(), 15)
+            return found
+
+        monkeypatch.setattr(Store, "turn", slow)
+        monkeypatch.setattr(Store, "renew", noticed)
+        async with craft.worker(lease=1):
+            job = await craft.add()
+            await craft.until_row(job, "glue", "done")
+        assert [(c.path, c.attempt) for c in craft.server.calls] == [("/cut", 2), ("/glue", 1)]

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import Any
 
 import asyncpg
@@ -217,7 +218,7 @@ async def test_a_claim_under_an_old_snapshot_steps_over_taken_duties_only_where_
 async def test_a_call_is_updated_in_place_from_hop_to_hop(database: str) -> None:
     """HOT: no index is written. Of a stage without a limit; the index of slots is written for the others."""
     steps = ["s0", "s1", "s2", "s3", "s4", "s5", "s6"]
-    stages = [Stage(step=step, after=after, path="/x") for after, step in zip(steps, steps[1:], strict=False)]
+    stages = [Stage(step=step, after=after, path="/x") for after, step in pairwise(steps)]
     pipeline = two_stages(channel=None, stages=stages)
     async with attached(database, pipeline) as db, session(database, STEADY_PLANS) as worker:
         store = Store(worker.conn, await read_table(worker.conn, pipeline), steps[1:])

@@ -1,6 +1,6 @@
 """Draws the product shots of the quality set: invented products, so that the set has packshots free to ship.
 
-    python apps/adstudio/quality/packshots.py apps/adstudio/src/adstudio/assets/photos
+python apps/adstudio/quality/packshots.py apps/adstudio/src/adstudio/assets/photos
 """
 
 from __future__ import annotations
@@ -48,10 +48,18 @@ def serum() -> Image.Image:
     picture = Image.new("RGBA", (900, SIZE))
     bottle = rounded(cylinder(420, 700, (196, 120, 62), 0.75), 46)
     paper = rounded(cylinder(420, 380, (250, 244, 235), 0.12), 4)
-    label(paper, [("LUMI", "Black", 96, 120), ("AQUA SERUM", "Bold", 36, 210), ("30 ml", "SemiBold", 32, 300)], (62, 44, 30))
+    label(
+        paper,
+        [("LUMI", "Black", 96, 120), ("AQUA SERUM", "Bold", 36, 210), ("30 ml", "SemiBold", 32, 300)],
+        (62, 44, 30),
+    )
     bottle.paste(paper, (0, 200), paper)
     picture.paste(bottle, (240, 620), bottle)
-    for part, width, height, y, colour in (("neck", 170, 70, 556, (210, 205, 198)), ("collar", 210, 120, 444, (36, 34, 34)), ("bulb", 130, 260, 196, (48, 46, 46))):
+    for part, width, height, y, colour in (
+        ("neck", 170, 70, 556, (210, 205, 198)),
+        ("collar", 210, 120, 444, (36, 34, 34)),
+        ("bulb", 130, 260, 196, (48, 46, 46)),
+    ):
         piece = rounded(cylinder(width, height, colour, 0.5), 60 if part == "bulb" else 12)
         picture.paste(piece, (450 - width // 2, y), piece)
     return picture
@@ -75,7 +83,11 @@ def can() -> Image.Image:
     """A drink can, cut out."""
     picture = Image.new("RGBA", (800, SIZE))
     body = rounded(cylinder(460, 880, (24, 92, 178), 0.6), 40)
-    label(body, [("ONDA", "Black", 128, 330), ("sparkling", "SemiBold", 50, 440), ("yuja · 355 ml", "SemiBold", 38, 760)], (255, 255, 255))
+    label(
+        body,
+        [("ONDA", "Black", 128, 330), ("sparkling", "SemiBold", 50, 440), ("yuja · 355 ml", "SemiBold", 38, 760)],
+        (255, 255, 255),
+    )
     ImageDraw.Draw(body).ellipse((150, 540, 310, 700), fill=(255, 206, 60))
     picture.paste(body, (170, 330), body)
     for width, height, y in ((420, 60, 285), (400, 40, 1190)):
@@ -95,7 +107,11 @@ def coffee_bag() -> Image.Image:
     ImageDraw.Draw(shadow).ellipse((300, 1425, 900, 1500), fill=170)
     picture.paste((6, 22, 20), mask=shadow.filter(ImageFilter.GaussianBlur(22)))
     bag = rounded(cylinder(520, 720, (206, 168, 118), 0.12), 18)
-    label(bag, [("HANOK", "Black", 96, 250), ("COFFEE", "Bold", 48, 330), ("house blend 200 g", "SemiBold", 34, 560)], (66, 40, 20))
+    label(
+        bag,
+        [("HANOK", "Black", 96, 250), ("COFFEE", "Bold", 48, 330), ("house blend 200 g", "SemiBold", 34, 560)],
+        (66, 40, 20),
+    )
     ImageDraw.Draw(bag).rectangle((0, 70, 520, 80), fill=(170, 132, 86))
     picture.paste(bag, (340, 740), bag)
     return picture

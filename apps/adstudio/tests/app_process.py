@@ -259,7 +259,7 @@ class Jobs:
 
     async def until_settled(self, jobs: list[str], seconds: float = 60) -> None:
         """Wait until nothing is to be done for ``jobs``; no retry is waited for."""
-        soon = "UPDATE pgbaton.dispatches SET available_at = clock_timestamp() WHERE state = 'retryable'"
+        soon = "UPDATE pgbaton.calls SET due_at = clock_timestamp() WHERE due_at < pgbaton.parked()"
         open_ = "SELECT count(*) FROM pgbaton.dispatches WHERE settled_at IS NULL AND job_key = ANY ($1)"
         end = time.monotonic() + seconds
         while left := await self.db.fetchval(open_, jobs):

@@ -12,10 +12,11 @@ from fastapi import HTTPException
 from starlette.requests import Request
 
 from adstudio.config import AppSettings
-from adstudio.door.ad import State, ad_of, state_of
+from adstudio.door.ad import State
 from adstudio.door.forgery import refuse_foreign_forms, refuse_other_sites
 from adstudio.door.order import language_of, read_order
 from adstudio.door.pages import steps_of
+from adstudio.door.rows import ad_of, state_of
 from adstudio.door.tenants import SESSION_COOKIE, SESSION_SECONDS, Tenants
 from adstudio.door.texts import TEXTS, preferred
 from adstudio.vision.errors import InputError

@@ -94,7 +94,9 @@ def on_photo(photo: str, text: str, left: int, top: int) -> Layout:
 
 
 def test_type_on_the_subject_is_found() -> None:
-    assert "occlusion" in failed(judged("figs.jpg", "50% 할인 ₩12,900", on_photo("figs.jpg", "50% 할인 ₩12,900", 300, 400)))
+    assert "occlusion" in failed(
+        judged("figs.jpg", "50% 할인 ₩12,900", on_photo("figs.jpg", "50% 할인 ₩12,900", 300, 400))
+    )
 
 
 def test_type_on_a_face_is_found() -> None:
@@ -169,7 +171,10 @@ def test_bad_breaks_are_found() -> None:
     text = "강남역 도보 3분"
     layout = chosen("stream.jpg", text)
     line = layout.lines[0]
-    broken_ = (replace(line, text="강남역 도보", width=int(line.width * 0.7)), replace(line, text="3분", y=line.y + line.size))
+    broken_ = (
+        replace(line, text="강남역 도보", width=int(line.width * 0.7)),
+        replace(line, text="3분", y=line.y + line.size),
+    )
     room = replace(layout, lines=broken_)
     assert "breaks" in failed(judged("stream.jpg", text, moved(room, 0, -line.size // 2)))
 
@@ -197,7 +202,9 @@ def test_a_picture_of_another_size_is_refused() -> None:
         )  # fmt: skip
 
 
-@pytest.mark.parametrize("text", ["고양이도 반한 포근함", "여름 휴가 얼리버드", "Reach for more", "한옥커피 원두 200g", "₩12,900"])
+@pytest.mark.parametrize(
+    "text", ["고양이도 반한 포근함", "여름 휴가 얼리버드", "Reach for more", "한옥커피 원두 200g", "₩12,900"]
+)
 def test_hangul_latin_and_prices_are_read_back(text: str) -> None:
     layout = chosen("figs.jpg", text)
     checks = {check.name: check.value for check in judged("figs.jpg", text, layout).checks}
@@ -207,7 +214,12 @@ def test_hangul_latin_and_prices_are_read_back(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("meant", "readings", "value"),
-    [("₩12,900", ("W12,900", "12900"), 1.0), ("할인", ("한인",), 0.5), ("SALE", ("",), 0.0), ("Wake up", ("WAKEUP",), 1.0)],
+    [
+        ("₩12,900", ("W12,900", "12900"), 1.0),
+        ("할인", ("한인",), 0.5),
+        ("SALE", ("",), 0.0),
+        ("Wake up", ("WAKEUP",), 1.0),
+    ],
 )
 def test_likeness_counts_letters(meant: str, readings: tuple[str, ...], value: float) -> None:
     assert likeness(meant, readings) == value

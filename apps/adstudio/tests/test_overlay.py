@@ -26,7 +26,9 @@ def png(image: Image.Image) -> bytes:
     return out.getvalue()
 
 
-@pytest.mark.parametrize(("photo", "copy"), [("figs.jpg", "50% 할인 ₩12,900"), ("peaks.jpg", "Walk above the clouds. Book now")])
+@pytest.mark.parametrize(
+    ("photo", "copy"), [("figs.jpg", "50% 할인 ₩12,900"), ("peaks.jpg", "Walk above the clouds. Book now")]
+)
 def test_nothing_but_the_block_of_type_changes(photo: str, copy: str) -> None:
     for layout in layouts(photo, copy, "square", "story"):
         picture = photo_of(photo)
@@ -43,7 +45,9 @@ def test_every_line_leaves_ink_where_it_was_planned() -> None:
     copy = "구름 위를 걷는 3일\n알프스 트레킹 1,290,000원부터\n자세히 보기"
     layout = layouts("peaks.jpg", copy, "square")[0]
     picture = photo_of("peaks.jpg")
-    inks = list(line_inks(ink_mask(draw(layout, picture, read_copy(copy), NO_KIT), without_type(layout, picture)), layout))
+    inks = list(
+        line_inks(ink_mask(draw(layout, picture, read_copy(copy), NO_KIT), without_type(layout, picture)), layout)
+    )
     assert {one.line.role for one in inks} == {"headline", "sub", "offer", "cta"}
     for one in inks:
         assert one.box is not None

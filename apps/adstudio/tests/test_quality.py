@@ -59,9 +59,9 @@ def test_a_sharp_subject_before_a_soft_background_is_sharp() -> None:
 @pytest.mark.parametrize(
     ("level", "names"),
     [
-        (0, {"brightness", "shadows", "sharpness"}),
-        (255, {"brightness", "highlights", "sharpness"}),
-        (128, {"sharpness"}),
+        (0, {"brightness", "shadows", "contrast", "sharpness"}),
+        (255, {"brightness", "highlights", "contrast", "sharpness"}),
+        (128, {"contrast", "sharpness"}),
     ],
 )
 def test_a_photo_of_nothing_fails(level: int, names: set[str]) -> None:

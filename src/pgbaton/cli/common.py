@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import getpass
 import json
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -13,6 +14,8 @@ import asyncpg
 import typer
 from rich.console import Console
 from rich.table import Table
+from typer.core import TyperCommand, TyperOption
+from typer.models import CommandFunctionType as CommandFunction
 
 from pgbaton.config import load_settings
 from pgbaton.database import check_migrated, connection
@@ -25,7 +28,25 @@ T = TypeVar("T")
 HELP = """The command ``pgbaton``. Exit codes: 0 well, 1 something is wrong (said on standard error) or there was
 nothing to do, 2 wrong usage."""
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=HELP)
+
+class _Once(TyperCommand):
+    """A command whose options, but for those that may be repeated, are refused where they are given twice: the last one
+    would win, and the others be dropped in silence."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        given = Counter(arg.partition("=")[0] for arg in args[: args.index("--") if "--" in args else None])
+        for option in self.params:
+            if isinstance(option, TyperOption) and not option.multiple and sum(given[name] for name in option.opts) > 1:
+                raise typer.BadParameter(f"{option.opts[0]} is given twice", ctx)
+        return super().parse_args(ctx, args)
+
+
+class _App(typer.Typer):
+    def command(self, name: str | None = None, **options: Any) -> Callable[[CommandFunction], CommandFunction]:
+        return super().command(name, **({"cls": _Once} | options))
+
+
+app = _App(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=HELP)
 out = Console(highlight=False, markup=False, emoji=False)
 
 ConfigFile = Annotated[Path, typer.Option("--config", help="The pipeline's TOML file.", show_default=False)]

@@ -91,7 +91,7 @@ def jobs(
     wanted = a_filter(pipeline, stage, state, tenant, older_than, error, job_prefix, job)
     page = with_database(database_url, lambda conn: insights.list_jobs(conn, wanted, before, limit, timeout=20))
     if page.too_wide:
-        _fail("that finds too little among too much: narrow it by state, tenant, stage or job")
+        _fail("search stopped: too few matches among too many jobs; narrow it by state, tenant, stage or job")
     if as_json:
         print_json([{k: v for k, v in asdict(row).items() if k != "age"} for row in page.jobs])
         return

@@ -53,7 +53,7 @@ def retry(
 ) -> None:
     """Give dead jobs another life, and let those that wait for a retry be due now. Exit code 1: there was none."""
     wanted = a_filter(None, stage, None, tenant, older_than, error, job_prefix)
-    done = _act("retry", job, all_jobs, wanted, dry_run, who, pipeline, database_url)
+    done = _act("retry", job, all_jobs, wanted, dry_run, who, pipeline, database_url, as_json)
     _say(done, "retried", "nothing to retry", as_json)
 
 
@@ -74,7 +74,7 @@ def cancel(
 ) -> None:
     """Stop jobs where they are: their rows go to (stage, cancelled). Exit code 1: there was none to stop."""
     wanted = a_filter(None, stage, None, tenant, older_than, error, job_prefix)
-    done = _act("cancel", job, all_jobs, wanted, dry_run, who, pipeline, database_url)
+    done = _act("cancel", job, all_jobs, wanted, dry_run, who, pipeline, database_url, as_json)
     _say(done, "cancelled", "nothing to cancel", as_json)
 
 
@@ -87,6 +87,7 @@ def _act(
     who: str | None,
     pipeline: str | None,
     database_url: str | None,
+    as_json: bool,
 ) -> Done:
     if bool(job) == (all_jobs or bool(wanted.as_json())):
         raise typer.BadParameter("name jobs, or say --all (with --stage: all of that stage; so with other filters)")
@@ -105,7 +106,10 @@ def _act(
     if came is None:
         print("pgbaton: counting takes too long: narrow the filter", file=sys.stderr)
         raise typer.Exit(1)
-    out.print(f"would {action} {shown_count(came)}")
+    if as_json:
+        print_json({"would": action, "count": min(came, CAP), "capped": came > CAP})
+    else:
+        out.print(f"would {action} {shown_count(came)}")
     raise typer.Exit(0 if came else 1)
 
 

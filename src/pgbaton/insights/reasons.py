@@ -27,7 +27,7 @@ class Explanation:
 
 
 SENTENCES: dict[str, Sentence] = {
-    "done": ("파이프라인이 끝났습니다", "done"),
+    "done": ("파이프라인이 완료되었습니다", "done"),
     "not_routed": (
         "({step}, {status}) 상태로는 어떤 단계도 호출되지 않습니다",
         "not in a routed state: nothing is called at ({step}, {status})",
@@ -35,67 +35,67 @@ SENTENCES: dict[str, Sentence] = {
     "cancelled": ("{stage} 단계에서 취소되었습니다", "cancelled at {stage}"),
     "gone": ("행이 삭제되었습니다", "its row is gone"),
     "dead": (
-        "{stage} 단계에서 {attempts}회 시도 후 포기: {error}",
-        "dead at {stage} after {attempts} attempts: {error}",
+        "{stage} 단계에서 {attempts}회 시도 후 최종 실패했습니다: {error}",
+        "dead at {stage}, attempts made: {attempts}. {error}",
     ),
     "moved_on": (
         "행이 ({step}, {status})(으)로 옮겨졌습니다. 다음에 워커가 확인할 때 {stage} 호출이 끝납니다",
         "its row was moved to ({step}, {status}): the call of {stage} ends when a worker next looks",
     ),
     "dispatch_missing": (
-        "{stage} 단계를 호출할 상태이지만 트리거가 변경을 보지 못했습니다 (pgbaton reconcile)",
+        "{stage} 단계를 호출할 상태이지만 트리거가 변경을 보지 못했습니다. pgbaton reconcile로 복구됩니다",
         "{stage} should be called, but no trigger saw the change: pgbaton reconcile creates what is missing",
     ),
     "stage_unrouted": (
         "{stage} 단계가 더 이상 파이프라인에 없습니다",
         "the stage {stage} is not in the pipeline any more",
     ),
-    "paused_pipeline": ("파이프라인이 일시 정지되었습니다", "the pipeline is paused"),
-    "paused_stage": ("{stage} 단계가 일시 정지되었습니다", "the stage {stage} is paused"),
-    "paused_tenant": ("테넌트 {tenant}가 일시 정지되었습니다", "the tenant {tenant} is paused"),
-    "no_worker": ("동작 중인 워커가 없습니다", "no worker is alive"),
+    "paused_pipeline": ("파이프라인이 일시정지되었습니다", "the pipeline is paused"),
+    "paused_stage": ("{stage} 단계가 일시정지되었습니다", "the stage {stage} is paused"),
+    "paused_tenant": ("일시정지된 테넌트: {tenant}", "the tenant {tenant} is paused"),
+    "no_worker": ("살아 있는 워커가 없습니다", "no worker is alive"),
     "retry_in": (
-        "{stage}: {error} 이후 {attempts}회 중 {attempt}회째 시도가 {seconds} 뒤에 시작됩니다",
+        "{stage} 단계의 {attempt}번째 시도(최대 {attempts}회)를 {seconds} 뒤에 시작합니다. 최근 오류: {error}",
         "{stage}: attempt {attempt} of {attempts} in {seconds} after {error}",
     ),
     "deferred": (
-        "{stage} 단계가 지금은 받을 수 없다고 답했습니다 ({error}), {seconds} 뒤에 다시 호출합니다",
-        "{stage} said not now ({error}): called again in {seconds}",
+        "{stage} 단계가 지금은 받을 수 없다고 응답했습니다({error}). {seconds} 뒤에 다시 호출합니다",
+        "{stage} asked to be called later ({error}): called again in {seconds}",
     ),
     "circuit_open": (
-        "{stage} 단계가 응답하지 않아 회로가 열렸습니다 ({strikes}회 연속), {seconds} 뒤에 다시 확인합니다",
-        "its circuit is open: nobody answers at {stage} ({strikes} times in a row), looked at again in {seconds}",
+        "{stage} 단계가 연속 {strikes}회 응답하지 않아 호출을 차단했습니다(서킷 열림). {seconds} 뒤에 다시 확인합니다",
+        "{stage} does not answer ({strikes} tries in a row), so its circuit is open; probed again in {seconds}",
     ),
     "circuit_probing": (
-        "{stage} 단계가 응답하지 않아 한 번에 하나씩만 확인합니다, 앞에 {before}건",
+        "{stage} 단계가 응답하지 않아 한 번에 한 건씩만 확인합니다. 앞에 {before}건 있습니다",
         "its circuit is half open: {stage} is tried with one call at a time, {before} before it",
     ),
     "waiting_slot": (
-        "{stage} 자리를 기다립니다 (동시 {limit}건까지), 앞에 {before}건",
+        "{stage} 단계의 빈자리를 기다립니다(동시 {limit}건까지). 앞에 {before}건 있습니다",
         "waiting for a slot of {stage} (at most {limit} at once), {before} before it",
     ),
     "waiting_turn": (
-        "{stage} 차례를 기다립니다, 앞에 {before}건",
+        "{stage} 호출 차례를 기다립니다. 앞에 {before}건 있습니다",
         "waiting for a worker to call {stage}, {before} before it",
     ),
     "calling": (
-        "{stage} 호출 중, {since} 경과, {seconds} 뒤 포기 (워커 {worker})",
-        "{stage} is being called by {worker} since {since}, given up in {seconds}",
+        "워커 {worker}이(가) {stage} 단계를 {since}째 호출 중입니다. {seconds} 뒤 제한 시간을 넘깁니다",
+        "{worker} has been calling {stage} for {since}; gives up in {seconds}",
     ),
     "working": (
-        "{stage} 단계가 작업 중, {since} 경과, {seconds} 뒤 포기",
-        "the stage {stage} works on it since {since}, given up in {seconds}",
+        "{stage} 단계가 {since}째 처리 중입니다. {seconds} 뒤 제한 시간을 넘깁니다",
+        "the stage {stage} has been working on it for {since}; given up in {seconds}",
     ),
     "overdue": (
-        "{stage} 단계의 제한 시간이 지났습니다, 곧 다시 처리됩니다",
+        "{stage} 단계의 제한 시간이 지났습니다. 곧 다시 처리됩니다",
         "{stage} is past its time and about to be given up",
     ),
     "lost_worker": (
-        "중단된 워커 {worker}가 가지고 있습니다, 몇 초 안에 회수됩니다",
+        "중단된 워커 {worker}이(가) 맡고 있습니다. 몇 초 안에 다른 워커가 회수합니다",
         "a worker that is lost ({worker}) holds it: rescued within seconds, by any worker",
     ),
     "lost_no_worker": (
-        "중단된 워커 {worker}가 가지고 있고, 회수할 워커가 없습니다",
+        "중단된 워커 {worker}이(가) 맡고 있고, 회수할 워커가 없습니다",
         "a worker that is lost ({worker}) holds it, and no worker is alive to rescue it",
     ),
 }

@@ -2,8 +2,9 @@
 
 Duties that were taken stay in the index until VACUUM, which an old snapshot keeps from its work; a claim that begins at
 the oldest entry steps over all of them. So a busy worker begins where its claims had come a moment ago. A duty of a
-transaction that lagged behind is found by the next look at everything. Worth a factor of 6 at the end of a minute under
-an old snapshot (docs/benchmarks.md); nothing without one.
+transaction that lagged behind is found by the next look at everything. Measured after a minute
+at full speed under one snapshot, 65,000 hops: 0.45 ms of Postgres a hop, and 1.1 ms without this, which grew with every
+hop; 0.4 at the start of both. Without a snapshot it is worth nothing.
 """
 
 from __future__ import annotations

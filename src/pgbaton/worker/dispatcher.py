@@ -225,7 +225,7 @@ class Dispatcher:
         """A dispatch from its claim to an answer that waits to be settled."""
         try:
             ready = await self._prepare(claimed)
-            if ready is not None:
+            if ready is not None and await self._may_call(ready):
                 self._in_flight.end([await self._call(ready)])
         except asyncio.CancelledError:
             self._in_flight.let_go(claimed)
@@ -273,6 +273,15 @@ class Dispatcher:
                 raise
             await self._resolver.refuse(dispatch, target, error)
             return False
+
+    async def _may_call(self, dispatch: Dispatch) -> bool:
+        """No call begins under a lease that may have lapsed, while the database was slow to answer the claim, say: the
+        attempt may be another worker's by now."""
+        if not self._lease.holds:
+            async with self._turning:
+                self._lease.doubt()
+                await self._lease.secure()
+        return dispatch in self._in_flight
 
     async def _call(self, dispatch: Dispatch) -> Ended:
         self._reports.calling(dispatch)

@@ -7,6 +7,7 @@ it may hold.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from time import monotonic
@@ -39,6 +40,7 @@ class Lease:
         self._until = 0.0
         self._doubtful = True
         self._draining = False
+        self._securing = asyncio.Lock()
 
     def __repr__(self) -> str:
         return f"<Lease {self.worker}{', in doubt' if self._doubtful else ''}>"
@@ -55,8 +57,11 @@ class Lease:
 
     async def secure(self) -> None:
         """Take a lease where there is none, or none to rely on."""
-        if not self._doubtful:
-            return
+        async with self._securing:
+            if self._doubtful:
+                await self._take()
+
+    async def _take(self) -> None:
         began, old = monotonic(), self.worker
         fresh, kept = await self._store.take_lease(
             old, worker_name(), self._capacity, self.seconds, self._in_flight.held

@@ -78,12 +78,17 @@ def demo(
 
 @app.command()
 def quality(
-    folder: Annotated[Path, typer.Argument(help="A folder with a set.toml, or with photos and a .txt of copy for each.")],
-    out: Annotated[Path, typer.Option(help="Where pictures, values and contact sheets are written.")] = Path("build/quality"),
+    folder: Annotated[
+        Path, typer.Argument(help="A folder with a set.toml, or with photos and a .txt of copy for each.")
+    ],
+    out: Annotated[Path, typer.Option(help="Where pictures, values and contact sheets are written.")] = Path(
+        "build/quality"
+    ),
+    keep: Annotated[bool, typer.Option(help="Let what is made be the folder's golden images.")] = False,
 ) -> None:
-    """Make and judge the ads of a folder without a database, and show the judge's values and the time each stage took."""
+    """Make and judge the ads of a folder without a database; show the judge's values and the time of each stage."""
     from rich.console import Console
 
     from adstudio.quality_run import run_quality
 
-    sys.exit(run_quality(folder, out, Console(highlight=False)))
+    sys.exit(run_quality(folder, out, Console(highlight=False), keep=keep))

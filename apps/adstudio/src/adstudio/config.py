@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pgbaton import Settings
 from pgbaton.config import PostgresUrl, load_settings, read_settings
@@ -26,11 +26,6 @@ def _prefix(value: str) -> str:
     """``yh/``, ``/yh`` and ``/yh/`` are one prefix; ``/`` is none."""
     inner = value.strip("/")
     return f"/{inner}" if inner else ""
-
-
-def _words(value: object) -> object:
-    """``cup, wine glass`` as its parts."""
-    return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
 
 
 HttpAddress = Annotated[str, AfterValidator(_http_address)]
@@ -66,14 +61,19 @@ class AppSettings(BaseSettings):
     vlm_model: str = "llava"
     vlm_api_key: SecretStr | None = None
     vlm_path: Path | None = None
-    vlm_timeout: float = Field(default=120, gt=0, le=3600)
+    vlm_timeout: float = Field(default=120, gt=0, le=540)  # a stage has 600
     yolo_model: Path | None = None
-    yolo_classes: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)] = ()
+    yolo_classes: str = ""
     yolo_threshold: float | None = Field(default=None, gt=0, lt=1)
     assets: str | None = Field(default=None, validation_alias="ADSTUDIO_ASSETS")
     ads_tokens: SecretStr | None = None
     pgbaton_web_token: SecretStr | None = None
     pgbaton_web_viewer_token: SecretStr | None = None
+
+    @property
+    def classes(self) -> list[str]:
+        """What of the detector counts, from ``yolo_classes``: ``cup, wine glass``; none: everything."""
+        return [name.strip() for name in self.yolo_classes.split(",") if name.strip()]
 
     @property
     def tenants(self) -> dict[str, str]:
@@ -124,6 +124,7 @@ def load() -> AppSettings:
     """The settings of this process. Raises :class:`ConfigError` naming the variable that is wrong."""
     settings = read_settings(AppSettings)
     settings.worker()  # what PGBATON_… says is wrong at once too, not when everything else is up
+    _ = settings.tenants
     return settings
 
 

@@ -28,7 +28,7 @@ from adstudio.server import open_door, serve, stopped_by_signal
 from adstudio.vision.copytext import has_hangul
 from adstudio.vision.errors import Language
 from adstudio.vision.formats import FORMATS
-from pgbaton.database import connection
+from pgbaton import connection
 from pgbaton.errors import ConfigError
 from pgbaton.events import log_to
 
@@ -88,6 +88,7 @@ async def _run(
             "port": doors[0].getsockname()[1],
             "stage_base_url": None,
             "enable_job_state_listener": True,
+            "assets": None,  # the page reads the pictures from the rows
         }
     )
     ended = asyncio.Event()
@@ -111,9 +112,7 @@ async def _feed(db: asyncpg.Connection, ads: Iterable[Ad]) -> None:
         fields = json.dumps(ad.fields, ensure_ascii=False) if ad.fields else None
         async with db.transaction():
             await db.execute(_sql("demo_add_job"), ad.job_id, TENANT)
-            await db.execute(
-                _sql("demo_add_inputs"), ad.job_id, TENANT, ad.photo, *copies, fields, list(ad.formats)
-            )
+            await db.execute(_sql("demo_add_inputs"), ad.job_id, TENANT, ad.photo, *copies, fields, list(ad.formats))
         await db.execute(_sql("demo_hand_over"), ad.job_id)
 
 

@@ -124,9 +124,7 @@ def write_gallery(folder: Path, ads: Iterable[Shown]) -> None:
                 verdict=_verdict(ad),
             )
         )
-    page = _PAGE.format(
-        title=_TITLE, lead=_LEAD, sections="\n".join(sections), fonts="{fonts}", count=f"{count} ads"
-    )
+    page = _PAGE.format(title=_TITLE, lead=_LEAD, sections="\n".join(sections), fonts="{fonts}", count=f"{count} ads")
     (folder / "index.html").write_text(page.replace("{fonts}", _fonts(page)), encoding="utf-8")
 
 

@@ -14,11 +14,9 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from adstudio.pipeline import ad_creative
-from pgbaton.database import connection
+from pgbaton import attach, connection, migrate
 from pgbaton.embedded import EmbeddedError, EmbeddedPostgres
 from pgbaton.errors import DatabaseError
-from pgbaton.install.attach import attach
-from pgbaton.install.migrate import migrate
 
 STAGES_ROLE = "adstudio"
 ADDRESS = "database-url"

@@ -19,7 +19,7 @@ from adstudio.middleware import BodyLimit, RootPath
 from adstudio.pipeline import ad_creative
 from adstudio.stages.telling import TellingStages, mark_caller, tell_callers
 from adstudio.studio import open_studio
-from pgbaton.database import connection
+from pgbaton import connection
 from pgbaton.fastapi import answer_with_problems, health, lifespan
 
 MOST_BODY = 64 * 1024

@@ -23,6 +23,7 @@ from adstudio.vision.errors import InputError
 from adstudio.vision.faces import FaceModel
 from adstudio.vision.formats import chosen
 from adstudio.vision.kit import Kit, read_kit
+from adstudio.vision.likeness import MOST_DIFFERENT, difference, thumbnail
 from adstudio.vision.making import Picture, chosen_of, detect, draw_all, judge_all, plan_all
 from adstudio.vision.ocr import Ocr
 from adstudio.vision.opened import opened
@@ -132,10 +133,11 @@ class _Clock:
         self._seconds[stage], self._last = round(now - self._last, 3), now
 
 
-def run_quality(folder: Path, out: Path, console: Console) -> int:
+def run_quality(folder: Path, out: Path, console: Console, *, keep: bool = False) -> int:
     """Make everything in ``folder``, write pictures, values and contact sheets to ``out``; returns the exit code.
 
-    Raises :class:`ConfigError`.
+    ``keep``: what was made becomes the folder's golden images; otherwise it is compared with them. Raises
+    :class:`ConfigError`.
     """
     entries = read_folder(folder)
     if not entries:
@@ -146,12 +148,33 @@ def run_quality(folder: Path, out: Path, console: Console) -> int:
         maker.make(entry)
         for picture in chosen_of(entry.pictures):
             (out / f"{entry.name}-{picture.layout.format}.jpg").write_bytes(picture.jpeg)
+    drifted = _compare(entries, folder / "golden", keep=keep)
     (out / "values.csv").write_text(_values(entries), encoding="utf-8")
     sheets = contact_sheets(list(_cells(entries)))
     for number, sheet in enumerate(sheets, start=1):
         (out / f"sheet-{number}.jpg").write_bytes(sheet)
     _print(entries, out, len(sheets), console)
-    return 0 if all(picture.verdict and picture.verdict.passed for e in entries for picture in chosen_of(e.pictures)) else 1
+    for name in drifted:
+        console.print(f"{name}: looks other than its golden image", markup=False)
+    return (
+        0
+        if all(picture.verdict and picture.verdict.passed for e in entries for picture in chosen_of(e.pictures))
+        else 1
+    )
+
+
+def _compare(entries: list[Entry], golden: Path, *, keep: bool) -> list[str]:
+    """The ads that look other than their golden images; with ``keep`` they become the golden images."""
+    drifted = []
+    for entry in entries:
+        for picture in chosen_of(entry.pictures):
+            kept = golden / f"{entry.name}-{picture.layout.format}.jpg"
+            if keep:
+                golden.mkdir(exist_ok=True)
+                kept.write_bytes(thumbnail(picture.jpeg))
+            elif kept.is_file() and difference(thumbnail(picture.jpeg), kept.read_bytes()) > MOST_DIFFERENT:
+                drifted.append(kept.stem)
+    return drifted
 
 
 def _cells(entries: list[Entry]) -> Iterator[tuple[str, bytes, bool]]:
@@ -173,12 +196,16 @@ def _values(entries: list[Entry]) -> str:
                 where = (entry.name, picture.layout.format, picture.layout.master)
                 writer.writerow([*where, check.name, check.value, check.limit, check.unit, check.passed, check.reason])
         if entry.refusals:
-            writer.writerow([entry.name, "", "", "refused", "", "", "", False, json.dumps(entry.refusals, ensure_ascii=False)])
+            writer.writerow(
+                [entry.name, "", "", "refused", "", "", "", False, json.dumps(entry.refusals, ensure_ascii=False)]
+            )
     return out.getvalue()
 
 
 def _print(entries: list[Entry], out: Path, sheets: int, console: Console) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold", title="CPU seconds in each stage", title_justify="left")
+    table = Table(
+        box=None, pad_edge=False, header_style="bold", title="CPU seconds in each stage", title_justify="left"
+    )
     for column in ("ad", *STAGES, "all", "formats", "verdict"):
         table.add_column(column, justify="right" if column in (*STAGES, "all") else "left", no_wrap=True)
     for entry in entries:
@@ -199,7 +226,8 @@ def _print(entries: list[Entry], out: Path, sheets: int, console: Console) -> No
     passed = sum(one.verdict is not None and one.verdict.passed for one in made)
     seconds = sorted(sum(entry.seconds.values()) for entry in entries)
     console.print(
-        f"\n{len(entries)} pairs, {len(made)} ads, {passed} passed; CPU a pair: median {seconds[len(seconds) // 2]:.2f} s, "
-        f"most {seconds[-1]:.2f} s\n{sheets} contact sheets and values.csv in {out}",
+        f"\n{len(entries)} pairs, {len(made)} ads, {passed} passed; CPU a pair: "
+        f"median {seconds[len(seconds) // 2]:.2f} s, most {seconds[-1]:.2f} s\n"
+        f"{sheets} contact sheets and values.csv in {out}",
         markup=False,
     )

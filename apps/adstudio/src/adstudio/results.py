@@ -44,7 +44,7 @@ TABLES = (
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What an ad is made of, as it is stored: the photo's file, the copy, the formats wanted, the tenant's brand kit."""
+    """What an ad is made of, as it is stored: the photo's file, the copy, the formats, the tenant's brand kit."""
 
     photo: Kept
     text: str

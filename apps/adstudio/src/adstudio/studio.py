@@ -54,7 +54,7 @@ def open_studio(settings: AppSettings) -> Studio:
     """
     cv2.setNumThreads(1)  # the threads are ours: a stage has one
     return Studio(
-        load_detector(settings.yolo_model, classes=settings.yolo_classes, threshold=settings.yolo_threshold),
+        load_detector(settings.yolo_model, classes=settings.classes, threshold=settings.yolo_threshold),
         SubjectModel(ASSETS / "models" / "u2netp.onnx"),
         FaceModel(ASSETS / "models" / "face_detection_full_range.tflite"),
         Ocr(),

@@ -157,9 +157,7 @@ async def test_what_is_only_odd_becomes_an_ad(fed: dict[str, str], jobs: Jobs, n
         assert (image.format, image.mode) == ("JPEG", "RGB")
 
 
-async def test_a_photo_that_lies_on_its_side_makes_an_ad_that_stands(
-    fed: dict[str, str], jobs: Jobs
-) -> None:
+async def test_a_photo_that_lies_on_its_side_makes_an_ad_that_stands(fed: dict[str, str], jobs: Jobs) -> None:
     query = "SELECT image FROM ad_pictures WHERE job_id = $1 AND format = 'square' AND place = 0"
     lying, standing = [
         np.asarray(Image.open(io.BytesIO(await jobs.db.fetchval(query, fed[name]))).convert("L"), np.float32)

@@ -1,4 +1,4 @@
-"""`adstudio demo` as a stranger runs it: four ads, a page to look at, and nothing left behind."""
+"""`adstudio demo` as a stranger runs it: six ads, a page to look at, and nothing left behind."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from app_process import STEPS, photo, processes, start, walkable_folder
 from PIL import Image
 from rich.cells import cell_len
 
-SHIPPED = ["coffee", "chelsea", "rocket", "astronaut"]
+from adstudio import demo_ads
+from adstudio.vision.formats import DEFAULT
+
+SHIPPED = {name: formats for name, _, _, formats in demo_ads.SHIPPED}
 
 
 class Page(HTMLParser):
@@ -57,33 +60,35 @@ def demo(folder: Path, *arguments: str | Path, **variables: object) -> subproces
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, error = process.communicate(timeout=100)
+    out, error = process.communicate(timeout=200)
     return process.returncode, out, error
 
 
-def check_page(folder: Path, names: list[str]) -> Page:
+def check_page(folder: Path, ads: dict[str, tuple[str, ...]]) -> Page:
     page = Page((folder / "index.html").read_text(encoding="utf-8"))
-    assert len(page.pictures) == 2 * len(names)
-    for name, before, after in zip(names, page.pictures[::2], page.pictures[1::2], strict=True):
-        assert (before.split(".")[0], after) == (f"{name}-before", f"{name}-ad.jpg")
-        with Image.open(folder / before) as photo_, Image.open(folder / after) as ad:
-            assert (ad.format, ad.size) == ("JPEG", photo_.size)
+    pictures = [source for source in page.pictures if not source.startswith("data:")]
+    expected = [f"{name}-{kind}" for name, formats in ads.items() for kind in ("photo", *formats)]
+    assert [source.split(".")[0] for source in pictures] == expected
+    for source in pictures:
+        with Image.open(folder / source) as picture:
+            assert picture.width >= 450
+    assert "@font-face" in page.words  # its letters come with it
     return page
 
 
-def test_four_ads_and_a_page_come_of_it_and_nothing_is_left(folder: Path) -> None:
+def test_six_ads_and_a_page_come_of_it_and_nothing_is_left(folder: Path) -> None:
     code, out, error = ended(demo(folder, PYTHONIOENCODING="ascii"))
     assert (code, error) == (0, ""), out + error
     check_page(folder / "out", SHIPPED)
     for name in SHIPPED:
         line = next(line for line in out.splitlines() if line.startswith(name))
         assert re.fullmatch(rf"{name} +(\d+\.\d\d +){{5}}passed *", line)
-    assert "4 of 4 ads made in " in out
+    assert "6 of 6 ads made in " in out
     assert (folder / "out" / "index.html").as_uri() in out
     assert all(cell_len(line) <= 80 for line in out.splitlines() if "file://" not in line)
     assert "?" in out.splitlines()[0]  # the terminal knows no dots in a row
     log = (folder / "out" / "demo.log").read_text(encoding="utf-8")
-    assert log.count("파이프라인 단계 트리거 event=stage_triggered") == 4 * len(STEPS)
+    assert log.count("파이프라인 단계 트리거 event=stage_triggered") == 6 * len(STEPS)
     assert "Traceback" not in log
 
 
@@ -95,14 +100,14 @@ async def test_a_photo_of_the_users_own_in_a_database_of_the_users_own(folder: P
     making = demo(folder, "--photo", own, "--copy", copy, "--out", folder / "ads", DATABASE_URL=empty_database)
     code, out, error = await asyncio.to_thread(ended, making)
     assert (code, error) == (0, ""), out + error
-    page = check_page(folder / "ads", [*SHIPPED, "우리-로켓-한"])
+    page = check_page(folder / "ads", SHIPPED | {"우리-로켓-한": DEFAULT})
     assert copy in page.words
-    assert page.tags.count("b") == 5  # the verdicts'; the copy's is none
+    assert page.tags.count("b") == 7  # the verdicts'; the copy's is none
     assert all(cell_len(line) <= 80 for line in out.splitlines() if "file://" not in line)
     assert not (folder / "out").exists()
     db = await asyncpg.connect(empty_database)
     rows = await db.fetch("SELECT tenant_id, current_step, status FROM jobs")
-    assert [tuple(row) for row in rows] == 5 * [("demo", "vlm_judge", "done")]
+    assert [tuple(row) for row in rows] == 7 * [("demo", "vlm_judge", "done")]
     assert await db.fetchval("SELECT count(*) FROM pg_roles WHERE rolname = 'adstudio'") == 0  # roles are the cluster's
     await db.close()
 
@@ -126,8 +131,8 @@ def test_a_photo_or_copy_of_no_use_is_refused_at_once(folder: Path) -> None:
     cases: list[tuple[str, bytes | None, str, str]] = [
         ("missing", None, "Hello", r"--photo: .*missing: no such file or directory"),
         ("short", photo("rocket")[:9000], "Hello", r"--photo: .*short: The photo is damaged or cut short: .*"),
-        ("blank", photo("rocket"), " ", r"--copy: the copy is empty"),
-        ("hebrew", photo("rocket"), "שלום", r"--copy: the copy has Hebrew letters, which run right to left; .*"),
+        ("blank", photo("rocket"), " ", r"--copy: The copy is empty\."),
+        ("hebrew", photo("rocket"), "שלום", r"--copy: The copy has Hebrew letters, which run right to left; .*"),
     ]
     started = []
     for name, file, copy, says in cases:

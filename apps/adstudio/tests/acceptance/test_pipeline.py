@@ -12,6 +12,9 @@ import pytest
 from app_process import PATHS, STEPS, App, Jobs, photo
 from PIL import Image
 
+from adstudio.vision.copytext import has_hangul
+from adstudio.vision.formats import DEFAULT
+from adstudio.vision.measured import NOTE
 from pgbaton.events import Event
 
 ADS = {
@@ -50,38 +53,40 @@ async def test_a_photo_and_a_line_become_an_ad_that_its_judge_passes(
     made: dict[str, asyncpg.Record], name: str
 ) -> None:
     ad = made[name]
-    assert (ad["passed"], ad["judge"]) == (True, "measured checks")
-    assert all(check["passed"] for check in json.loads(ad["checks"]))
-    assert json.loads(ad["reasons"]) == ["Only the pixels were measured: no vision model looked at the picture."]
-    assert "".join("".join(json.loads(ad["setting"])["lines"]).split()) == "".join(ADS[name].split())
+    assert (ad["passed"], ad["judge"]) == (True, "measured checks"), ad["reasons"]
+    checks = json.loads(ad["checks"])
+    assert all(check["passed"] for check in checks)
+    assert {check["name"].split(": ")[0] for check in checks} == set(DEFAULT)
+    (reason,) = json.loads(ad["reasons"])
+    assert reason == NOTE["ko" if has_hangul(ADS[name]) else "en"]
+    lines = json.loads(ad["setting"])["lines"]
+    assert "".join("".join(line["text"] for line in lines).split()) == "".join(ADS[name].split())
 
 
 @pytest.mark.parametrize("name", ADS)
-async def test_the_lettering_covers_not_one_pixel_of_what_must_stay_free(
-    made: dict[str, asyncpg.Record], name: str
+async def test_every_format_has_a_picture_of_its_size_and_a_verdict(
+    made: dict[str, asyncpg.Record], jobs: Jobs, name: str
 ) -> None:
-    ad = made[name]
-    before, after, forbidden = pixels(ad["photo"]), pixels(ad["image"]), pixels(ad["forbidden"])
-    assert before.shape[:2] == after.shape[:2] == forbidden.shape
-    assert 0.005 < forbidden.mean() < 0.9
-    box = json.loads(ad["setting"])["text_box"]
-    assert box["right"] - box["left"] > 50
-    assert not forbidden[box["top"] : box["bottom"], box["left"] : box["right"]].any()
-    # And what the picture itself shows: away from the planned box nothing has changed but by JPEG's rounding.
-    changed = abs(before.astype(int) - after).max(axis=2) > 60
-    assert changed.any()
-    assert not (changed & forbidden).any()
+    query = "SELECT * FROM ad_pictures WHERE job_id = $1 AND place = 0 ORDER BY ordinal"
+    pictures = await jobs.db.fetch(query, made[name]["job_id"])
+    assert tuple(picture["format"] for picture in pictures) == DEFAULT
+    for picture in pictures:
+        layout = json.loads(picture["layout"])
+        assert pixels(picture["image"]).shape == (layout["height"], layout["width"], 3)
+        assert picture["passed"] is True
+        assert len(json.loads(picture["checks"])) == 15
+    assert pictures[0]["image"] == made[name]["image"]
 
 
-async def test_the_lettering_lies_in_a_box_that_the_planner_proposed(made: dict[str, asyncpg.Record]) -> None:
+async def test_the_face_is_stored_and_weighs_most(made: dict[str, asyncpg.Record], jobs: Jobs) -> None:
+    assert pixels(made["astronaut"]["forbidden"]).max() == 255
+    found = await jobs.db.fetchval("SELECT found FROM ad_detections WHERE job_id = $1", made["astronaut"]["job_id"])
+    assert [thing["label"] for thing in json.loads(found)].count("face") == 1
+
+
+async def test_the_picture_is_one_that_the_planner_laid_out(made: dict[str, asyncpg.Record]) -> None:
     for ad in made.values():
-        text = json.loads(ad["setting"])["text_box"]
-        boxes = [proposal["box"] for proposal in json.loads(ad["proposals"])]
-        assert any(
-            box["left"] <= text["left"] < text["right"] <= box["right"]
-            and box["top"] <= text["top"] < text["bottom"] <= box["bottom"]
-            for box in boxes
-        )
+        assert json.loads(ad["setting"]) in json.loads(ad["proposals"])
 
 
 async def test_each_stage_was_called_once(made: dict[str, asyncpg.Record], jobs: Jobs) -> None:

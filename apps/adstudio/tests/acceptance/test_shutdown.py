@@ -37,7 +37,7 @@ async def test_a_signal_ends_it_in_order_and_jobs_go_on_where_they_were_when_it_
         for job in added:  # what was under way was finished first, and nobody has anything in hand
             assert (await jobs.at(job))[1] == "done"
             assert all(state != "running" for _, state, _ in await jobs.dispatches(job))
-        assert await jobs.db.fetchval("SELECT count(*) FROM pgbaton.workers") == 0
+        assert await jobs.db.fetchval("SELECT count(*) FROM pgbaton.workers WHERE ended_at IS NULL") == 0
         sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
         end = time.monotonic() + 5
         while await jobs.db.fetchval(sessions) > 1:  # ours
@@ -145,11 +145,11 @@ async def test_without_a_database_url_it_has_a_postgres_of_its_own_that_survives
             assert await jobs.at(first) == ("vlm_judge", "done")
             assert await jobs.db.fetchval("SELECT length(image) FROM ad_overlays WHERE job_id = $1", first) > 10_000
             # A call that was cut off with its stage at work is given up at its deadline, ten minutes after it began.
-            await jobs.db.execute("UPDATE pgbaton.dispatches SET deadline = now() WHERE deadline IS NOT NULL")
+            await jobs.db.execute("UPDATE pgbaton.calls SET deadline = now() WHERE deadline IS NOT NULL")
             end = time.monotonic() + 40
             while await jobs.at(second) != ("vlm_judge", "done"):
                 assert time.monotonic() < end, await jobs.dispatches(second)
-                await jobs.db.execute("UPDATE pgbaton.dispatches SET deadline = now() WHERE deadline IS NOT NULL")
+                await jobs.db.execute("UPDATE pgbaton.calls SET deadline = now() WHERE deadline IS NOT NULL")
                 await jobs.until_settled([], 1)
                 await asyncio.sleep(0.1)
 

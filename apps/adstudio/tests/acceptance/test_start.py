@@ -91,6 +91,8 @@ CASES = {
         r"environment: VLM_PATH: .*VLM_URL names another model: set one of the two.*",
         {"VLM_PATH": "/nowhere/llava", "VLM_URL": "http://127.0.0.1:1/v1"},
     ),
+    "tokens that name nobody": Case(r"ADS_TOKENS: must be tenant=token, .*", {"ADS_TOKENS": "a-secret-without-a-name"}),
+    "a token that is short": Case(r"ADS_TOKENS: the token of acme is too short: .*", {"ADS_TOKENS": "acme=short"}),
     "a file store that cannot be": Case(
         r"ADSTUDIO_ASSETS: /dev/null/x: not a directory", {"ADSTUDIO_ASSETS": "/dev/null/x"}
     ),
@@ -102,6 +104,7 @@ NEED_A_DATABASE = (
     "a class that the model does not know",
     "a vision model that is missing",
     "a file store that cannot be",
+    "a token that is short",
 )
 
 

@@ -100,7 +100,7 @@ async def test_a_model_that_is_away_puts_the_job_off_and_costs_none_of_its_tries
     model.behave(how)
     job = await jobs.add(photo("rocket"), COPY)
     note = await until_noted(jobs, job)
-    sentence = f"비전 모델의 답을 기다리고 있습니다. 곧 자동으로 다시 진행됩니다. ({says})"
+    sentence = "비전 모델의 답을 기다리고 있습니다. 곧 자동으로 다시 진행됩니다."
     assert (note["step"], note["sentence"], note["final"]) == ("vlm_analyze", sentence, False)
     assert await jobs.at(job) == ("img_gen", "done")
     model.behave("well")
@@ -108,7 +108,7 @@ async def test_a_model_that_is_away_puts_the_job_off_and_costs_none_of_its_tries
     await jobs.until(job, "vlm_judge", "done")
     told = await jobs.db.fetch(ATTEMPTS, job)
     assert (told[0]["outcome"], told[0]["http_status"]) == ("deferred", 503)
-    assert told[0]["error"] == f"HTTP 503 Stage put off: {sentence}"
+    assert told[0]["error"] == f"HTTP 503 Stage put off: {sentence} ({says})"
     assert "failed" not in {attempt["outcome"] for attempt in told}
     assert [(stage, state) for stage, state, _ in await jobs.dispatches(job)] == [(s, "completed") for s in STEPS]
     assert "sk-very-secret" not in app.log

@@ -53,7 +53,7 @@ async def _checked(desk: Desk, form: Form, tenant: str) -> tuple[Order, bytes]:
     photo = await desk.studio.compute(open_photo, file)
     formats = chosen(order.formats)
     check_size(photo.shape[1], photo.shape[0], formats)
-    kit = read_kit(**await desk.query(ledger.brand, tenant))
+    kit = await desk.studio.compute(read_kit, **await desk.query(ledger.brand, tenant))
     await desk.studio.compute(check_room, order.copy, formats, kit)
     return order, file
 

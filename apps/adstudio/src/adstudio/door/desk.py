@@ -19,6 +19,7 @@ from adstudio.door.upload import Uploads
 from adstudio.studio import Studio
 from adstudio.vision.errors import Language
 from pgbaton.fastapi import Stages
+from pgbaton.web.access import LoginThrottle
 
 T = TypeVar("T")
 
@@ -35,6 +36,7 @@ class Desk:
     title: str
     language: Language
     uploads: Uploads = field(default_factory=Uploads)
+    brake: LoginThrottle = field(default_factory=LoginThrottle)
 
     async def query(self, work: Callable[..., Awaitable[T]], *args: object) -> T:
         """Run one of the ledger's functions on a connection of the stages' pool."""
@@ -52,7 +54,10 @@ class Desk:
         """The answer; at an open door the browser keeps whose ads it asks for, so that pages know whose to show."""
         if self.tenants.open:
             kept = tenant.encode().hex()
-            answer.set_cookie(TENANT_COOKIE, kept, path=base_of(request), httponly=True, samesite="strict")
+            secure = request.url.scheme == "https"
+            answer.set_cookie(
+                TENANT_COOKIE, kept, path=base_of(request), secure=secure, httponly=True, samesite="strict"
+            )
         return answer
 
     def language_for(self, request: Request) -> Language:

@@ -13,12 +13,9 @@ from adstudio.door.render import page
 from adstudio.door.tenants import SESSION_COOKIE, SESSION_SECONDS
 from adstudio.door.texts import LANGUAGES
 from adstudio.door.upload import read_form
-from pgbaton.web.access import LoginThrottle
 
 YEAR = 365 * 86400
 MOST_BODY, SECONDS = 16 * 1024, 30  # of a form with a token
-
-_brake = LoginThrottle()
 
 
 async def form(desk: Desk, request: Request) -> Response:
@@ -32,11 +29,11 @@ async def sign_in(desk: Desk, request: Request) -> Response:
     address = request.client.host if request.client else ""
     texts = (await read_form(request, MOST_BODY, SECONDS)).texts
     back = _back(request, texts.get("back", ""))
-    if _brake.wait(address) > 0:
+    if desk.brake.wait(address) > 0:
         return page(desk, request, "sign_in.html", 429, fault="token.slow", back=back)
     tenant = desk.tenants.of_token(texts.get("token", "").strip())
     if tenant is None:
-        _brake.failed(address)
+        desk.brake.failed(address)
         return page(desk, request, "sign_in.html", 401, fault="token.wrong", back=back)
     answer = RedirectResponse(back, 303)
     _set(answer, request, SESSION_COOKIE, desk.tenants.begin(tenant), SESSION_SECONDS)

@@ -12,8 +12,9 @@ from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 
 import asyncpg
 
-from adstudio.door.ad import Ad, ad_of
+from adstudio.door.ad import Ad
 from adstudio.door.order import Order
+from adstudio.door.rows import ad_of
 from adstudio.store import Kept
 
 MOST_LISTED = 60

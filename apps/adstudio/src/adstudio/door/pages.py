@@ -8,11 +8,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from adstudio.door import ledger
-from adstudio.door.ad import STEPS, Ad, State, copy_of, state_of
+from adstudio.door.ad import STEPS, Ad, State
 from adstudio.door.desk import Desk, base_of, remembered, wants_page
 from adstudio.door.leaving import job_of
 from adstudio.door.order import ROLES
 from adstudio.door.render import page
+from adstudio.door.rows import copy_of, state_of
 from adstudio.vision.formats import DEFAULT, FORMATS
 
 

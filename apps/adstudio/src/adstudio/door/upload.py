@@ -20,7 +20,7 @@ MOST_BODY = MAX_BYTES + 1024 * 1024
 MOST_FIELDS, MOST_FIELD = 40, 64 * 1024
 SECONDS = 300
 """For a whole upload: the largest photo over a line of 0.7 Mbit/s."""
-AT_ONCE = 16
+AT_ONCE = 8
 """Uploads under way; each may have a photo in memory for a moment."""
 
 

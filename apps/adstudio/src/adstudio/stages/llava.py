@@ -75,7 +75,9 @@ def _of_all(chosen: list[Picture], language: Language) -> Verdict:
     """The job's verdict: every format's choice must pass. Checks and reasons say of which format they are."""
     verdicts = [(FORMATS[one.layout.format], one.verdict) for one in chosen if one.verdict is not None]
     checks = [
-        replace(check, name=f"{format_.name}: {check.name}") for format_, verdict in verdicts for check in verdict.checks
+        replace(check, name=f"{format_.name}: {check.name}")
+        for format_, verdict in verdicts
+        for check in verdict.checks
     ]
     reasons = [
         f"{format_.label(language)}: {check.reason}"
@@ -83,9 +85,7 @@ def _of_all(chosen: list[Picture], language: Language) -> Verdict:
         for check in verdict.checks
         if not check.passed
     ]
-    return Verdict(
-        passed=not reasons, judge=JUDGE, reasons=(*reasons, NOTE[language]), checks=tuple(checks)
-    )
+    return Verdict(passed=not reasons, judge=JUDGE, reasons=(*reasons, NOTE[language]), checks=tuple(checks))
 
 
 def _both(measured: Verdict, model: Verdict) -> Verdict:

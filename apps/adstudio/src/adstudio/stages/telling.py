@@ -61,7 +61,7 @@ class TellingStages(Stages):
                 except (VisionAway, StoreAway) as error:
                     told = await self._give_back(turn, _away(error), None, final=False)
                     wait = getattr(error, "retry_after", None) or RETRY_AFTER
-                    raise PutOff(told, wait) from error
+                    raise PutOff(f"{told} ({error})", wait) from error  # the cause is for operators
 
             at_its_path(telling)
             return work
@@ -113,14 +113,14 @@ def _trace(error: InputError) -> Mapping[str, object] | None:
 
 
 def _away(error: VisionAway | StoreAway) -> Callable[[Language], str]:
-    """Clients are told what they wait for; what is wrong with it is for operators, in brackets."""
+    """What a client is told to be waiting for."""
     ko, en = (
-        ("비전 모델의 답을 기다리고 있습니다", "This waits for the vision model")
+        ("비전 모델의 답을", "the vision model")
         if isinstance(error, VisionAway)
-        else ("파일 저장소를 기다리고 있습니다", "This waits for the file store")
+        else ("파일 저장소를", "the file store")
     )
     return lambda language: (
-        f"{ko}. 곧 자동으로 다시 진행됩니다. ({error})"
+        f"{ko} 기다리고 있습니다. 곧 자동으로 다시 진행됩니다."
         if language == "ko"
-        else f"{en} and goes on by itself. ({error})"
+        else f"This waits for {en} and goes on by itself."
     )

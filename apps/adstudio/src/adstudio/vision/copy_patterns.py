@@ -6,12 +6,19 @@ import re
 from typing import Final
 
 _AMOUNT = r"\d[\d,]*(?:\.\d+)?"
-_MONEY = rf"(?:[₩$€£¥]\s?{_AMOUNT}(?:\s?(?:million|만))?|{_AMOUNT}\s?(?:만\s?|천\s?|억\s?)?원|USD\s?{_AMOUNT}|{_AMOUNT}\s?(?:USD|KRW))"
+_MONEY = (
+    rf"(?:[₩$€£¥]\s?{_AMOUNT}(?:\s?(?:million|만))?|{_AMOUNT}\s?(?:만\s?|천\s?|억\s?)?원"
+    rf"|USD\s?{_AMOUNT}|{_AMOUNT}\s?(?:USD|KRW))"
+)
 _PERCENT = rf"{_AMOUNT}\s?%"
-_BEFORE_KO = r"(?:지금|오늘|단|오직|최대|최저|최고|무려|전\s?품목|전\s?상품|매일|특가|연|월|회원가|정가|할인가|판매가|첫\s?구매|추가|약|무이자)"
+_BEFORE_KO = (
+    r"(?:지금|오늘|단|오직|최대|최저|최고|무려|전\s?품목|전\s?상품|매일|특가|연|월|회원가"
+    r"|정가|할인가|판매가|첫\s?구매|추가|약|무이자)"
+)
 _BEFORE_EN = r"(?:up to|from|only|just|now|save|starting at|as low as|extra|for)"
 _AFTER = (
-    r"(?:(?:\s?(?:할인|세일|적립|캐시백|쿠폰|페이백|증정|인하|OFF|off|Off|SALE|sale|discount|cashback|back)(?![가-힣A-Za-z])){1,2})"
+    r"(?:(?:\s?(?:할인|세일|적립|캐시백|쿠폰|페이백|증정|인하|OFF|off|Off|SALE|sale|discount|cashback|back)"
+    r"(?![가-힣A-Za-z])){1,2})"
 )
 OFFER: Final = re.compile(
     rf"(?<![\w.])(?:{_BEFORE_KO}\s+|{_BEFORE_KO}(?=\d)|\b(?i:{_BEFORE_EN})\s+)*"
@@ -20,11 +27,12 @@ OFFER: Final = re.compile(
 )
 """A price, a percentage, a 1+1, with the words that belong to it; not one that a sentence goes on from (``원에``)."""
 
-_UNTIED = frozenset(["get", "enjoy", "take", "over", "under", "above", "than", "of", "to", "spend"])
+_UNTIED = {"get", "enjoy", "take", "over", "under", "above", "than", "of", "to", "spend"}
 
 _PHONE = r"(?:\d{2,4}-\d{3,4}-\d{4}|1[5-9]\d{2}-\d{4})"
 _DEED = (
-    r"(?:예약|예매|구매|주문|신청|문의|상담|다운로드|가입|시작|확인|체험|방문|참여|응모|등록|구독|쇼핑|설치|입장|접수|조회|비교)"
+    r"(?:예약|예매|구매|주문|신청|문의|상담|다운로드|가입|시작|확인|체험|방문|참여|응모|등록|구독|쇼핑"
+    r"|설치|입장|접수|조회|비교)"
 )
 _POLITE = r"(?:하세요|하기|하러\s?가기|해\s?보세요|받기|하십시오)"
 _CALL_KO = (
@@ -37,9 +45,7 @@ _CALL_EN = (
     r"|learn more|see more|find out more|sign up(?: now)?|get started|try it free|download now|get yours)[.!]?"
 )
 _ADDRESS = r"(?:https?://\S+|www\.\S+|\b[\w-]+\.(?:co\.kr|com|net|kr|shop|store|io)(?:/\S*)?)(?![가-힣])"
-CALL: Final = re.compile(
-    rf"(?:^|(?<=[\s.,!?]))(?:{_CALL_KO}|{_CALL_EN}|{_PHONE})\s*[▶→>]*\s*(?=$|[\s#.,!])"
-)
+CALL: Final = re.compile(rf"(?:^|(?<=[\s.,!?]))(?:{_CALL_KO}|{_CALL_EN}|{_PHONE})\s*[▶→>]*\s*(?=$|[\s#.,!])")
 """What the reader is asked to do; a telephone number with it."""
 
 ADDRESS: Final = re.compile(rf"(?:^|(?<=[\s▶→>:]))[▶→]?\s?{_ADDRESS}")
@@ -70,7 +76,7 @@ EDGES: Final = " ,~·|/—–-:▶→"
 """What parts leave at their edges when they come apart: punctuation that only joined them."""
 
 _LATIN = re.compile(r"[A-Z][\w&'.+-]*")
-_NO_BRAND = frozenset(["SALE", "NEW", "HOT", "BEST", "EVENT", "OPEN", "GRAND", "SPECIAL", "BIG", "MEGA", "SUMMER", "WINTER", "SPRING", "AUTUMN", "BLACK", "FRIDAY"])
+_SHOUTS = "SALE NEW HOT BEST EVENT OPEN GRAND SPECIAL BIG MEGA SUMMER WINTER SPRING AUTUMN BLACK FRIDAY"
 
 
 def leading_brand(parts: list[str]) -> tuple[str | None, list[str]]:
@@ -81,6 +87,12 @@ def leading_brand(parts: list[str]) -> tuple[str | None, list[str]]:
     count = next((i for i, word in enumerate(words) if not _LATIN.fullmatch(word)), len(words))
     name, rest = words[:count], words[count:]
     shouted = any(word.isupper() and len(word) >= 3 for word in name)
-    if len(name) < 2 or len(rest) < 2 or not shouted or rest[0][0].isdigit() or _NO_BRAND & {word.upper() for word in name}:
+    if (
+        len(name) < 2
+        or len(rest) < 2
+        or not shouted
+        or rest[0][0].isdigit()
+        or set(_SHOUTS.split()) & {word.upper() for word in name}
+    ):
         return None, parts
     return " ".join(name), [" ".join(rest), *parts[1:]]

@@ -116,7 +116,8 @@ def _without_call_and_offer(part: str, found: _Found) -> list[str]:
             found.offers.append(match.group().strip())
             at = match.end()
         fragments.append(piece[at:])
-    tidied = (" ".join(fragment.split()).strip(EDGES) for fragment in fragments)
+    whole = len(fragments) == 1  # nothing came out of it, so nothing dangles at its edges
+    tidied = (" ".join(fragment.split()).strip(None if whole else EDGES) for fragment in fragments)
     return [fragment for fragment in tidied if fragment and not _only_signs(fragment)]
 
 

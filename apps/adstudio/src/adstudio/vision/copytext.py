@@ -77,7 +77,11 @@ def says_something(text: str) -> bool:
 
 
 def _draws_nothing(char: str) -> bool:
-    return unicodedata.category(char) in ("Cc", "Cf", "Cs") and char not in _KEPT and not "\U000e0020" <= char <= "\U000e007f"
+    return (
+        unicodedata.category(char) in ("Cc", "Cf", "Cs")
+        and char not in _KEPT
+        and not "\U000e0020" <= char <= "\U000e007f"
+    )
 
 
 def _scripts(letters: Iterable[str]) -> tuple[str, str]:

@@ -20,7 +20,10 @@ WIDTH = 1.14
 
 _FONT = "assets/fonts/NotoColorEmoji.ttf"
 _SELECTOR = "\ufe0f"
-_PICTURE = r"[\U0001F000-\U0001FAFF\u2300-\u23ff\u25aa-\u27bf\u2934-\u2935\u2b05-\u2b55\u3030\u303d\u3297\u3299\u203c\u2049\u2139]"
+_PICTURE = (
+    r"[\U0001F000-\U0001FAFF\u2300-\u23ff\u25aa-\u27bf\u2934-\u2935\u2b05-\u2b55"
+    r"\u3030\u303d\u3297\u3299\u203c\u2049\u2139]"
+)
 _EMOJI = re.compile(
     r"[\U0001F1E6-\U0001F1FF]{2}"  # a flag
     rf"|[0-9#*]{_SELECTOR}?\u20e3"  # a keycap

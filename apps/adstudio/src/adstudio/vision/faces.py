@@ -47,7 +47,9 @@ class FaceModel:
         height, width = photo.shape[:2]
         scale = _SIDE / max(height, width)
         square = np.zeros((_SIDE, _SIDE, 3), np.uint8)
-        small = cv2.resize(photo, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=cv2.INTER_AREA)
+        small = cv2.resize(
+            photo, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=cv2.INTER_AREA
+        )
         square[: small.shape[0], : small.shape[1]] = small
         first, second = self._run(square)
         logits, numbers = (first, second) if first.shape[-1] == 1 else (second, first)

@@ -14,7 +14,7 @@ from adstudio.vision.kit import Kit
 from adstudio.vision.layout import Alignment, Layout, Master, to_hex
 from adstudio.vision.palette import accent_on, ink_on
 from adstudio.vision.placing import Placed, place
-from adstudio.vision.scene import Scene, Sums
+from adstudio.vision.scene import Scene, Sums, change_of
 from adstudio.vision.scrim import lightest_tint, scrim_for
 from adstudio.vision.shapes import Box, Rgb
 from adstudio.vision.type_block import Block, Scale, set_block
@@ -22,6 +22,8 @@ from adstudio.vision.windows import KEPT, MOST_ENLARGED, View, is_cut, subject_m
 
 MOST_OCCLUDED: Final = 0.012  # mean weight under the block and its clearance
 MOST_UNREST: Final = 2.2  # grey levels a view pixel under the block
+MOST_BUSY: Final = 2.8  # the same in the busiest of it: a stalk or a mast that crosses the type
+_BUSIEST: Final = 0.97
 MOST_SPREAD: Final = 52.0  # grey levels, standard deviation under the block: more is light and shade at once
 _CLEARANCE: Final = 0.35  # ems of the headline around the block
 _VIEWED: Final = 360  # pixels, the short side of a phone's view: unrest is what such a view shows
@@ -54,7 +56,9 @@ def full_bleed(
         for spot in _places(view, columns, scene, format_)
     ]
     found.sort(key=lambda spot: -spot.score)
-    layouts = [layout for spot in found[:_LOOKED_INTO] if (layout := _layout(spot, scene, format_, kit, master, backdrop))]
+    layouts = [
+        layout for spot in found[:_LOOKED_INTO] if (layout := _layout(spot, scene, format_, kit, master, backdrop))
+    ]
     yield from sorted(layouts, key=lambda layout: -layout.score)
 
 
@@ -77,7 +81,11 @@ def _places(view: View, columns: list[Block], scene: Scene, format_: Format) -> 
     scale = view.width / format_.width
     on_axis = abs(subject_middle(scene)[0] - view.left - view.width / 2) < _ON_AXIS * view.width
     for block in columns:
-        tops: set[float] = {safe.top, round(safe.top + (safe.height - block.height) / 2), round(safe.bottom - block.height)}
+        tops: set[float] = {
+            safe.top,
+            round(safe.top + (safe.height - block.height) / 2),
+            round(safe.bottom - block.height),
+        }
         for align, left, width in _alignments(block, safe, format_, on_axis):
             for top in sorted(tops):
                 placed = place(block, left, top, width, align)
@@ -133,7 +141,9 @@ def _layout(
         return None
     spread = float((ground.reshape(-1, 3) @ np.array((0.299, 0.587, 0.114))).std())
     tinted = lightest_tint(ground, spot.unrest, scene.hues)
-    if tinted is None or spread > MOST_SPREAD:
+    seen = spot.view.width / _VIEWED * format_.short / format_.width
+    busiest = float(np.quantile(change_of(np.ascontiguousarray(ground)), _BUSIEST)) * seen
+    if tinted is None or spread > MOST_SPREAD or busiest > MOST_BUSY:
         return None
     mean = ground.reshape(-1, 3).mean(axis=0)
     behind = mean + (tinted.tint - mean) * tinted.strength
@@ -166,6 +176,7 @@ def _layout(
             "breaks": spot.block.badness,
             "tint": tinted.strength,
             "spread": round(spread, 2),
+            "busiest": round(busiest, 2),
         },
     )
     enlarged = spot.view.enlarged(scene, format_.width)

@@ -53,7 +53,9 @@ def judge_ad(ad: Rgb, layout: Layout, photo: Rgb, copy: AdCopy, second: SecondLo
     bare = without_type(layout, photo)
     ink = ink_mask(ad, bare)
     case = _Case(ad, bare, ink, tuple(line_inks(ink, layout)), layout, FORMATS[layout.format], copy, copy.language)
-    return conclude([*_placed(case, photo, second), *_legible(case), *_composed(case), *_read(case, ocr)], case.language)
+    return conclude(
+        [*_placed(case, photo, second), *_legible(case), *_composed(case), *_read(case, ocr)], case.language
+    )
 
 
 def _placed(case: _Case, photo: Rgb, second: SecondLook) -> Iterator[Check]:
@@ -92,7 +94,10 @@ def _faces(case: _Case, second: SecondLook) -> Check:
     covered = cut = 0
     for face in second.faces_in(case.layout):
         inside = Box(
-            max(face.left, pane.left), max(face.top, pane.top), min(face.right, pane.right), min(face.bottom, pane.bottom)
+            max(face.left, pane.left),
+            max(face.top, pane.top),
+            min(face.right, pane.right),
+            min(face.bottom, pane.bottom),
         )
         covered += int(case.ink[inside.top : inside.bottom, inside.left : inside.right].sum()) if inside.area else 0
         # A face that was cut in the photo itself, at the photo's edge, was cut by the photographer.
@@ -108,7 +113,7 @@ def _legible(case: _Case) -> Iterator[Check]:
     under = change_of(small)[
         round(box.top * view) : round(box.bottom * view) + 1, round(box.left * view) : round(box.right * view) + 1
     ]
-    yield ad_checks.readability(float(under.mean()) if under.size else 99.0, language)
+    yield ad_checks.readability(float(np.quantile(under, ad_checks.BUSIEST)) if under.size else 99.0, language)
     worst = (99.0, ad_checks.MIN_CONTRAST, "")
     for one in case.lines:
         if not letters(one.line.text):
@@ -171,7 +176,9 @@ def _ragged(case: _Case) -> float:
         places = [(one.box.left + one.box.right) / 2 for one in found if one.box]
     else:
         # Letters have side bearings that grow with their size: an eighth of an em at most.
-        places = [max(0.0, abs(one.box.left - one.line.x) - 0.13 * one.line.size) + one.line.x for one in found if one.box]
+        places = [
+            max(0.0, abs(one.box.left - one.line.x) - 0.13 * one.line.size) + one.line.x for one in found if one.box
+        ]
     return max(places) - min(places) if places else float(case.layout.width)
 
 
@@ -179,7 +186,10 @@ def _read(case: _Case, ocr: Ocr) -> Iterator[Check]:
     language = case.language
     read = [one.line for one in case.lines if letters(one.line.text)]
     read = sorted(read, key=lambda line: -line.size)[: _READ_MOST + 3]
-    full = [(likeness(line.text, _reading(case.ad, line_region(line, *case.ad.shape[:2]), ocr, language)), line) for line in read]
+    full = [
+        (likeness(line.text, _reading(case.ad, line_region(line, *case.ad.shape[:2]), ocr, language)), line)
+        for line in read
+    ]
     worst = min(full, key=lambda found: found[0])
     mean = _weighted(full)
     yield ad_checks.read_back(min(mean, worst[0] + 0.35), worst[1].text, language)

@@ -10,13 +10,18 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import combinations
+from itertools import combinations, pairwise
 from math import inf
 from statistics import pstdev
 from typing import Final
 
 from adstudio.vision.copytext import has_hangul
 from adstudio.vision.emoji import is_emoji
+
+
+def _words(*lines: str) -> frozenset[str]:
+    return frozenset(" ".join(lines).split())
+
 
 Measure = Callable[[str], float]
 """The width of a text in ems."""
@@ -26,15 +31,16 @@ ACCEPTABLE: Final = 2.0
 
 _OWN_LINE_DIVIDED: Final = 1.5
 _MOST_WORDS: Final = 14  # of a text whose every division is tried; longer ones are set as running text
-_BINDS_NEXT: Final = frozenset(
-    ["한", "두", "세", "네", "첫", "이", "그", "저", "각", "새", "이번", "지난", "다음", "최대", "연", "월", "단", "오직", "최저", "약", "더", "안", "못", "잘", "꼭", "딱", "참", "온", "매", "전", "총", "제", "내", "네", "우리", "모든", "어느", "어떤"]
-    + ["a", "an", "the", "of", "to", "in", "on", "at", "for", "with", "by", "from", "and", "or", "no", "is", "are", "be", "it's"]
+_BINDS_NEXT: Final = _words(
+    "한 두 세 네 첫 이 그 저 각 새 이번 지난 다음 최대 연 월 단 오직 최저 약 더 안 못 잘 꼭 딱 참 온 매 전 총 제 내",
+    "네 우리 모든 어느 어떤 a an the of to in on at for with by from and or no is are be it's",
 )
-_BOUND: Final = frozenset(
-    ["수", "것", "때", "뿐", "만큼", "줄", "중", "곳", "잔", "개", "봉", "권", "명", "분", "시간", "할인", "OFF", "룩", "동안", "이상", "이하", "미만", "원", "년", "월", "일", "주", "박", "층", "평", "대", "회", "번", "가지", "채", "즈음", "무렵", "전", "후", "날", "듯", "데", "적", "척", "세일", "적립", "증정"]
+_BOUND: Final = _words(
+    "수 것 때 뿐 만큼 줄 중 곳 잔 개 봉 권 명 분 시간 할인 OFF 룩 동안 이상 이하 미만 원 년 월 일 주 박 층 평 대 회",
+    "번 가지 채 즈음 무렵 전 후 날 듯 데 적 척 세일 적립 증정",
 )
-_LEANS: Final = frozenset(("your", "our", "my", "his", "her", "their", "every", "only"))
-_COMPLETES: Final = frozenset(["없는", "없이", "있는", "같은", "위한", "좋은", "되는", "하는", "하지", "않는", "아닌", "보다", "처럼", "없다", "있다", "하다", "되어"])
+_LEANS: Final = _words("your our my his her their every only")
+_COMPLETES: Final = _words("없는 없이 있는 같은 위한 좋은 되는 하는 하지 않는 아닌 보다 처럼 없다 있다 하다 되어")
 _NUMBER: Final = re.compile(r"[\d.,₩$€+]+%?")
 _ADNOMINAL: Final = re.compile(r"[가-힣]*[은는을운한할올쉬인된던긴린진친킨힌른든]$")
 
@@ -154,7 +160,7 @@ def _running(text: str, measure: Measure, limit: float, most: int) -> Broken | N
     if cost[-1] == inf or len(begin[-1]) - 1 > most:
         return None
     edges = begin[-1]
-    return Broken(tuple(" ".join(words[a:b]) for a, b in zip(edges, edges[1:], strict=False)), 0.0)
+    return Broken(tuple(" ".join(words[a:b]) for a, b in pairwise(edges)), 0.0)
 
 
 def badness_of(text: str, lines: Sequence[str]) -> float:
@@ -162,7 +168,7 @@ def badness_of(text: str, lines: Sequence[str]) -> float:
     own = {line.strip() for line in text.split("\n")}
     cost = _shape(lines) if not set(lines) <= own else 0.0
     ends = {line.split(" ")[-1] for line in own}
-    for before, after in zip(lines, lines[1:], strict=False):
+    for before, after in pairwise(lines):
         if before.split(" ")[-1] not in ends:
             cost += penalty(before.split(" ")[-1], after.split(" ")[0])
     return cost + (3.0 if " ".join(lines) != " ".join(text.split()) else 0.0)

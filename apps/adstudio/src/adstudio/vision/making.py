@@ -81,9 +81,7 @@ def detect(file: bytes, copy: AdCopy, detector: Detector, subject: SubjectModel,
     )
 
 
-def plan_all(
-    file: bytes, detection: Detection, copy: AdCopy, formats: Sequence[Format], kit: Kit
-) -> Planned:
+def plan_all(file: bytes, detection: Detection, copy: AdCopy, formats: Sequence[Format], kit: Kit) -> Planned:
     """Layouts for every format that can be. Raises the first format's reason where none can, and ``PhotoError``."""
     backdrop = backdrop_for(file, kit)
     photo = opened(file, backdrop)

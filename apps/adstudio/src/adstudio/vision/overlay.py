@@ -79,7 +79,7 @@ def pane_of(layout: Layout, photo: Rgb) -> Rgb:
 
 
 def _continued(shown: Rgb, beyond: tuple[int, int, int, int], pane: Box) -> Rgb:
-    """``shown`` with its edges repeated outwards, smoothed so that no pixel draws a streak, and as grainy as a photo."""
+    """``shown`` with its edges repeated outwards, smoothed so that no pixel draws a streak, and a photo's grain."""
     full = cv2.copyMakeBorder(shown, *beyond, cv2.BORDER_REPLICATE)
     height, width = full.shape[:2]
     top, bottom, left, right = beyond

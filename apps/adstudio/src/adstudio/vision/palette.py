@@ -83,7 +83,7 @@ def tint_of(hues: Hues, *, dark: bool) -> Channels:
 
 
 def accent_on(ground: Channels, hues: Hues, brand: Channels | None) -> Channels:
-    """The offer's colour: the brand's accent, the photo's second colour, or a warm yellow or red; 4.5 to 1 on ``ground``."""
+    """The offer's colour: the brand's, the photo's second, or a warm yellow or red; 4.5 to 1 on ``ground``."""
     if brand is not None and contrast(brand, ground) >= READABLE:
         return brand
     on_dark = contrast(WHITE, ground) > contrast(INK, ground)
@@ -96,7 +96,9 @@ def accent_on(ground: Channels, hues: Hues, brand: Channels | None) -> Channels:
 
 def _readable(hue: float, ground: Channels, *, on_dark: bool) -> Channels:
     """The most colourful shade of ``hue`` with contrast enough on ``ground``; else the ink."""
-    shades = [(0.78, 1.0), (0.66, 1.0), (0.52, 1.0), (0.36, 1.0)] if on_dark else [(0.9, v / 100) for v in range(78, 30, -6)]
+    shades = (
+        [(0.78, 1.0), (0.66, 1.0), (0.52, 1.0), (0.36, 1.0)] if on_dark else [(0.9, v / 100) for v in range(78, 30, -6)]
+    )
     for saturation, value in shades:
         colour = _hsv(hue, saturation, value)
         if contrast(colour, ground) >= READABLE:
@@ -105,7 +107,7 @@ def _readable(hue: float, ground: Channels, *, on_dark: bool) -> Channels:
 
 
 def backdrop_of(hues: Hues, subject_light: float, brand: Channels | None) -> Channels:
-    """What a cut-out stands on: the brand's colour, or a shade of its own hue that sets it off. ``subject_light``: 0 to 1."""
+    """What a cut-out stands on: the brand's colour, or a shade that sets it off. ``subject_light``: 0 to 1."""
     if brand is not None:
         return brand
     colourful = hues.vivid >= _DULL

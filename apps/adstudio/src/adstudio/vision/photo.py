@@ -132,7 +132,7 @@ def _refuse_by_header(size: tuple[int, int], max_pixels: int) -> None:
         raise PhotoError(
             f"사진이 너무 큽니다: {width}×{height}픽셀이며 {max_pixels / 1e6:.0f}메가픽셀까지 받습니다.",
             f"The photo is enormous: {width}×{height} is {_megapixels(width * height)}, "
-            f"at most {_megapixels(max_pixels)} are taken."
+            f"at most {_megapixels(max_pixels)} are taken.",
         )
     if min(_fitted(size, WORKING_SIDE)) < MIN_SIDE:
         raise PhotoError(

@@ -1,4 +1,4 @@
-"""The layouts of an ad in one format, ranked: the photo from edge to edge where its calm part takes the type, else a panel."""
+"""The layouts of an ad in one format, ranked: type on the photo where its calm part takes it, else on a panel."""
 
 from __future__ import annotations
 

@@ -20,7 +20,8 @@ MIN_SHARPNESS: Final = 0.04  # the sharp photos have 0.6 to 2.2, blurred by 2 px
 MIN_BRIGHTNESS: Final = 0.06  # mean luma, 0 to 1
 MAX_BRIGHTNESS: Final = 0.985
 MAX_CLIPPED: Final = 0.93  # share of the pixels; a packshot on white is clipped over most of its area
-FLAT: Final = 0.05  # standard deviation of luma under which a photo is called flat; the shipped ones have 0.12 to 0.30
+MIN_CONTRAST: Final = 0.02  # standard deviation of luma; the shipped photos have 0.12 to 0.30
+FLAT: Final = 0.05  # the same: under that a photo is called flat, which is a style (a white product on white has 0.043)
 
 _LUMA: Final = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
 _MEASURING_SIDE: Final = 512  # pixels; sharpness is a matter of the size at which an ad is seen
@@ -98,12 +99,16 @@ def _clipped(name: str, share: float, ko: str, en: str, language: Language) -> C
 
 
 def _contrast(luma: Luma, language: Language) -> Check:
-    """Noted, never failed: high key and low key are styles."""
+    """A flat photo is only noted, for high key and low key are styles; one of nothing but haze fails."""
     value = float(luma.std())
-    flat = value < FLAT
+    passed = value >= MIN_CONTRAST
+    if value >= FLAT:
+        ko, en = f"사진의 명암 차이는 {value:.2f}입니다.", f"The photo's contrast is {value:.2f}."
+    elif passed:
+        ko, en = f"참고: 사진의 명암 차이가 작습니다({value:.3f}).", f"Note: the photo is flat ({value:.3f})."
+    else:
+        ko = f"사진에 명암 차이가 거의 없습니다({value:.3f})."
+        en = f"The photo shows next to nothing: its contrast is {value:.3f}, at least {MIN_CONTRAST} is needed."
     return check(
-        "contrast", value, 0.0, f"standard deviation of luma; under {FLAT} is flat, which is only noted", language,
-        f"참고: 사진의 명암 차이가 작습니다({value:.3f})." if flat else f"사진의 명암 차이는 {value:.2f}입니다.",
-        f"Note: the photo is flat ({value:.3f})." if flat else f"The photo's contrast is {value:.2f}.",
-        passed=True,
-    )  # fmt: skip
+        "contrast", value, MIN_CONTRAST, "standard deviation of luma, at least", language, ko, en, passed=passed
+    )

@@ -58,9 +58,7 @@ def look_at(photo: Rgb, weights: Weights, faces: Sequence[Box]) -> Scene:
     fitted = np.asarray(cv2.resize(weights, (width, height), interpolation=cv2.INTER_AREA), np.float32)
     change = change_of(small)
     factor = width / photo.shape[1]
-    scaled = tuple(
-        Box(*(round(v * factor) for v in (face.left, face.top, face.right, face.bottom))) for face in faces
-    )
+    scaled = tuple(Box(*(round(v * factor) for v in (face.left, face.top, face.right, face.bottom))) for face in faces)
     return Scene(
         photo=small,
         weights=fitted,

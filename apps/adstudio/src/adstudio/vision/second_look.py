@@ -1,7 +1,8 @@
 """What the judge sees in a photo for itself: faces, things, and a subject map that the planner did not use.
 
-The map is made when type lies on the photo. It joins two that go about it differently: U²-Net on the mirrored photo, whose errors are others than on the photo
-as it is, and the distance of each colour from the photo's mean (Achanta et al. 2009), which no network has learnt.
+The map is made when type lies on the photo, or nothing else is known of it. It joins two that go about it differently:
+U²-Net on the mirrored photo, whose errors are others than on the photo as it is, and the distance of each colour from
+the photo's mean (Achanta et al. 2009), which no network has learnt.
 """
 
 from __future__ import annotations
@@ -59,11 +60,14 @@ class SecondLook:
         return float(part.sum()) / max(1.0, self._pixels(layout, box)) if part.size else 0.0
 
     def kept(self, layout: Layout) -> float:
-        """The share of the things that the layout shows, 0 to 1; where no thing and no face is known, of the subject."""
+        """The share of the things that the layout shows, 0 to 1; of the subject where no thing is known."""
         height, width = self.small.shape[:2]
         window = layout.window
         view = Box(
-            round(window.left * width), round(window.top * height), round(window.right * width), round(window.bottom * height)
+            round(window.left * width),
+            round(window.top * height),
+            round(window.right * width),
+            round(window.bottom * height),
         )
         total = sum(thing.area for thing in self.things)
         seen = sum(intersection(thing, view) for thing in self.things) / total if total else 1.0
@@ -110,9 +114,7 @@ def look_again(photo: Rgb, copy: AdCopy, detector: Detector, subject: SubjectMod
     """The judge's own view of ``photo``, looked at mirrored."""
     small = look_small(photo, _LOOK)
     width = small.shape[1]
-    seen = [
-        (thing, _mirrored(thing.box, width)) for thing in detector.detect(np.ascontiguousarray(small[:, ::-1]))
-    ]
+    seen = [(thing, _mirrored(thing.box, width)) for thing in detector.detect(np.ascontiguousarray(small[:, ::-1]))]
     named = named_in(copy.whole)
     spoken_of = tuple(box for thing, box in seen if thing.label in named and thing.score >= _NAMED_SURE)
     sure = tuple(box for thing, box in seen if thing.score >= _SURE)

@@ -17,7 +17,14 @@ from adstudio.vision.typefaces import Typeface, Weight
 
 Role = Literal["logo", "brand", "headline", "sub", "offer", "cta", "legal"]
 
-LEADING: Final[dict[Role, float]] = {"brand": 1.2, "headline": 1.2, "sub": 1.36, "offer": 1.16, "cta": 2.15, "legal": 1.3}
+LEADING: Final[dict[Role, float]] = {
+    "brand": 1.2,
+    "headline": 1.2,
+    "sub": 1.36,
+    "offer": 1.16,
+    "cta": 2.15,
+    "legal": 1.3,
+}
 """Ems from line to line; the button's is its height."""
 
 _WEIGHT: Final[dict[Role, Weight]] = {
@@ -181,9 +188,7 @@ def _small(role: Role, text: str, face: Typeface, size: int, width: float) -> li
     return [(role, line, size) for line in found.lines] if found else [(role, text, size)]
 
 
-def _stack(
-    rows: list[tuple[Role, str, int]], face: Typeface, headline: int, logo_ratio: float | None
-) -> Iterator[Row]:
+def _stack(rows: list[tuple[Role, str, int]], face: Typeface, headline: int, logo_ratio: float | None) -> Iterator[Row]:
     top = 0.0
     if logo_ratio is not None:
         high = _LOGO * headline * min(1.0, 4.0 / logo_ratio)

@@ -48,7 +48,8 @@ class Typeface:
 
 
 PRETENDARD = Typeface(
-    "Pretendard", {weight: _FOLDER / f"Pretendard-{weight}.otf" for weight in ("SemiBold", "Bold", "ExtraBold", "Black")}
+    "Pretendard",
+    {weight: _FOLDER / f"Pretendard-{weight}.otf" for weight in ("SemiBold", "Bold", "ExtraBold", "Black")},
 )
 
 

@@ -89,15 +89,23 @@ def is_cut(scene: Scene, view: View) -> bool:
     air = _AIR * max(scene.width, scene.height) * 0.5
     return (
         (subject.left > touch_x and subject.left - min(air, subject.left) < view.left)
-        or (subject.right < scene.width - touch_x and subject.right + min(air, scene.width - subject.right) > view.right)
+        or (
+            subject.right < scene.width - touch_x and subject.right + min(air, scene.width - subject.right) > view.right
+        )
         or (subject.top > touch_y and subject.top - min(air, subject.top) < view.top)
-        or (subject.bottom < scene.height - touch_y and subject.bottom + min(air, scene.height - subject.bottom) > view.bottom)
+        or (
+            subject.bottom < scene.height - touch_y
+            and subject.bottom + min(air, scene.height - subject.bottom) > view.bottom
+        )
     )
 
 
 def _rank(scene: Scene, view: View) -> float:
     middle = subject_middle(scene)
-    off = abs(view.left + view.width / 2 - middle[0]) / view.width + abs(view.top + view.height / 2 - middle[1]) / view.height
+    off = (
+        abs(view.left + view.width / 2 - middle[0]) / view.width
+        + abs(view.top + view.height / 2 - middle[1]) / view.height
+    )
     size = view.width / scene.width * view.height / scene.height
     return 4 * view.kept - 0.5 * off + 0.25 * min(1.0, size) - 0.45 * view.is_extended(scene)
 
