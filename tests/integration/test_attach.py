@@ -274,7 +274,10 @@ async def test_many_writers_neither_fail_nor_keep_a_pipeline_from_being_attached
         ({"table": "jobz"}, "pipeline.table: there is no table 'public.jobz' in this database"),
         ({"table": "shop.jobs"}, "pipeline.table: there is no table 'shop.jobs' in this database"),
         ({"table": "Jobs"}, "pipeline.table: there is no table 'public.Jobs' in this database"),
-        ({"table": "a_view"}, "pipeline.table: 'public.a_view' is a view, and triggers see its changes only on the table beneath"),
+        (
+            {"table": "a_view"},
+            "pipeline.table: 'public.a_view' is a view, and triggers see its changes only on the table beneath",
+        ),
         ({"step": "Current_Step"}, "pipeline.step: the table 'public.jobs' has no column 'Current_Step' (did you mean"),
         ({"status": "state"}, "pipeline.status: the table 'public.jobs' has no column 'state' (it has current_step,"),
         ({"tenant": "customer"}, "pipeline.tenant: the table 'public.jobs' has no column 'customer'"),
