@@ -289,7 +289,7 @@ async def test_many_writers_neither_fail_nor_keep_a_pipeline_from_being_attached
         ({"key": "shouted"}, "pipeline.key: the column 'shouted' of 'public.jobs' is not unique by itself"),
     ],
 )
-async def test_what_does_not_fit_is_said_in_a_sentence_and_nothing_was_changed(
+async def test_a_pipeline_that_does_not_fit_its_table_is_refused_in_a_sentence_and_nothing_was_changed(
     database: str, changes: dict[str, str], sentence: str
 ) -> None:
     async with asyncpg.create_pool(database, min_size=1) as db:
@@ -444,7 +444,7 @@ OURS = "notify_job_state_change('updated_at')"
         "ALTER FUNCTION notify_job_state_change() SET role = 'postgres'",
     ],
 )
-async def test_what_has_drifted_is_mended(database: str, drift: str) -> None:
+async def test_a_trigger_that_has_drifted_is_mended(database: str, drift: str) -> None:
     async with attached(database) as db:
         await db.execute("CREATE FUNCTION suppress() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
         tidy = (

@@ -56,7 +56,7 @@ async def test_without_a_channel_the_engines_own_signal_wakes_it(database: str) 
         await craft.until_row(job, "glue", "done", 5)
 
 
-async def test_what_lagged_behind_in_its_transaction_is_called_while_there_is_much_to_do(database: str) -> None:
+async def test_a_job_that_lagged_behind_in_its_transaction_is_called_while_there_is_much_to_do(database: str) -> None:
     async with line(database, channel=None) as craft, craft.db.acquire() as late:
         transaction = late.transaction()
         await transaction.start()
@@ -357,7 +357,7 @@ async def test_a_worker_that_died_is_noticed_and_its_dispatch_called_again(datab
         assert (await craft.attempts())[0]["outcome"] == "lost"
 
 
-async def test_what_a_claim_took_though_its_reply_was_lost_goes_back(database: str) -> None:
+async def test_a_call_that_was_claimed_though_the_answer_to_the_claim_was_lost_goes_back(database: str) -> None:
     async with line(database, channel=None) as craft, craft.worker(poll=0.2):
         worker = await craft.db.fetchval("SELECT id FROM pgbaton.workers")
         job = await craft.add("made", "running")

@@ -88,7 +88,7 @@ def count(metrics: str, name: str, **labels: str) -> float:
     return 0
 
 
-async def test_what_a_worker_does_is_counted(database: str) -> None:
+async def test_the_calls_of_a_worker_are_counted(database: str) -> None:
     async def fail_once(server: StageServer, call: Call) -> Say:
         return Say(429, {"retry-after": "0"}) if call.attempt == 1 else await work(server, call)
 

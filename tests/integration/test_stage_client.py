@@ -171,7 +171,7 @@ async def test_a_closed_port_is_a_refusal() -> None:
     assert answer == Answer(Reply.REFUSED, error="no connection to the stage")
 
 
-async def test_a_name_that_nobody_knows_is_a_refusal() -> None:
+async def test_a_host_name_that_does_not_resolve_is_a_refusal() -> None:
     assert (await call("http://no-such-host.invalid")).reply is Reply.REFUSED
 
 
@@ -180,7 +180,7 @@ async def test_a_port_that_takes_no_connection_in_time_was_never_reached(monkeyp
     with socket.socket() as full, contextlib.ExitStack() as waiting:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
-        for _ in range(4):  # nobody accepts: the queue is full, and the next one is left without an answer
+        for _ in range(4):  # the server accepts none: the queue is full, and the next one is left without an answer
             one = waiting.enter_context(socket.socket())
             one.setblocking(False)
             one.connect_ex(full.getsockname())
@@ -262,7 +262,7 @@ async def test_an_answer_cut_short_is_no_answer(cut_short: bytes) -> None:
     ],
     ids=lambda raw: str(raw[:40]),
 )
-async def test_what_is_not_http_never_raises_and_never_counts_as_an_answer(garbage: bytes) -> None:
+async def test_bytes_that_are_not_http_never_raise_and_never_count_as_an_answer(garbage: bytes) -> None:
     answer = await answer_to(say(garbage))
     assert answer.reply in (Reply.GARBLED, Reply.LOST)
     assert answer.status is None
@@ -331,7 +331,7 @@ async def test_headers_that_are_no_text_are_passed_over() -> None:
     assert (await answer_to(say(head))).reply in (Reply.GARBLED, Reply.LOST)
 
 
-async def test_what_is_no_problem_is_not_quoted() -> None:
+async def test_a_body_that_is_no_problem_is_not_quoted() -> None:
     assert (await answer_to(problem(b'{"title": "secret"}', b"application/json"))).error == "HTTP 422"
     assert (await answer_to(problem(b"<h1>secret</h1>", b"text/html"))).error == "HTTP 422"
 
