@@ -223,6 +223,8 @@ class _Desk:
     async def settle(self, verdicts: Sequence[Verdict]) -> set[str]:
         """Write verdicts; returns the jobs of those that were written."""
         written = await self.store.settle([(verdict, None) for verdict in verdicts], self.stages)
+        # It has set the path that triggers of the user's table expect; the statements that follow have the engine's.
+        await self.conn.execute("SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)")
         return {key for key, result in written.items() if result.written}
 
     async def audit(
