@@ -32,9 +32,8 @@ demo: $(STAMP) ## a finished ad from a photo: make demo [PHOTO=cup.jpg COPY="Wak
 quality: $(STAMP) ## make and judge the quality set: values, times, contact sheets: make quality [FOLDER=my-photos]
 	$(BIN)/adstudio quality $(or $(FOLDER),apps/adstudio/quality) --out build/quality
 
-pictures: $(STAMP) ## make the pictures of the README again: docs/images/ad-*.jpg
-	$(BIN)/adstudio demo --out build/pictures
-	for ad in build/pictures/*-ad.jpg; do cp "$$ad" "docs/images/ad-$$(basename "$$ad" -ad.jpg).jpg"; done
+pictures: $(STAMP) ## make the picture of the README again, docs/images/ads-set.jpg, from the golden images
+	$(BIN)/python apps/adstudio/quality/montage.py docs/images/ads-set.jpg
 
 test: $(STAMP) ## run the tests, against a real Postgres: make test [ARGS="-k claim -x"]
 	$(BIN)/pytest $(ARGS)

@@ -6,6 +6,7 @@ makes up for what a small detector does not know.
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ class SubjectModel:
     def __init__(self, path: Path, *, threads: int = 1) -> None:
         """Loads ``path``; raises ``ModelError`` when it is not a U²-Net of 320 by 320 pixels."""
         self._network = Network(path, threads=threads)
+        self._turn = threading.Lock()  # a run needs 300 MB: two at once would be most of what the server takes
         # As declared: a trial run would double the time that the application takes to start.
         taken, given = self._network.input_shape, self._network.output_shapes
         if taken != (1, 3, _SIDE, _SIDE) or given[:1] != [(1, 1, _SIDE, _SIDE)]:
@@ -40,7 +42,8 @@ class SubjectModel:
         stretched = Image.fromarray(photo).resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)
         pixels = np.asarray(stretched, np.float32)
         image = (pixels / max(float(pixels.max()), 1.0) - _MEAN) / _SPREAD
-        salience = self._network.run(np.ascontiguousarray(image.transpose(2, 0, 1)[None]))[0][0, 0]
+        with self._turn:
+            salience = self._network.run(np.ascontiguousarray(image.transpose(2, 0, 1)[None]))[0][0, 0]
         # The map is relative: the network says what stands out most, not how sure it is.
         low, high = float(salience.min()), float(salience.max())
         normal = Image.fromarray((salience - low) / max(high - low, 1e-6))
