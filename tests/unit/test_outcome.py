@@ -17,23 +17,17 @@ from pgbaton.outcome import (
     NOT_NOW_PATIENCE,
     RETRY_AFTER_CAP,
     Answer,
-    Call,
     Decision,
-    Duty,
-    Job,
     Place,
     Reply,
-    Standing,
     Verb,
-    Verdict,
     decide,
     decide_claimed,
     decide_lost,
     decide_overdue,
     place,
-    refused,
-    resolve,
 )
+from pgbaton.verdict import Call, Duty, Job, Standing, Verdict, refused, resolve
 
 
 def stage(advance: Advance = Advance.STAGE) -> Stage:
