@@ -407,7 +407,7 @@ async def test_a_drain_that_runs_out_of_time_gives_its_dispatch_back_unburned(da
         async with craft.worker(drain_timeout=0.2):
             await craft.server.called.wait()
         dispatch = (await craft.dispatches(job))[0]
-        assert (dispatch["state"], dispatch["failures"], dispatch["worker"]) == ("retryable", 0, None)
+        assert (dispatch["state"], dispatch["failures"], dispatch["worker"]) == ("available", 0, None)
         assert (await craft.attempts())[0]["outcome"] == "released"
 
 
