@@ -43,6 +43,7 @@ flaw-prepare    1 0 2       caught short   FLAW_PREPARE,ENGINE
 flaw-keeps      1 0 2       caught short   FLAW_KEEPS
 flaw-standing   2 0 2       caught short   FLAW_STANDING
 flaw-waits      1 1 5       caught cycles  FLAW_WAITS,ENGINE
+flaw-lost       2 0 8       caught short   FLAW_LOST
 gate            2 0 9       holds  all
 gate-one        1 0 9       holds  all     ENGINES=1,WRITERS=3
 gate-hurries    1 0 9       caught short   BROKEN_ONCE_MORE

@@ -112,13 +112,13 @@ bool called;                /* ghost: the stage was sent the call in this attemp
 bool uncounted;             /* ghost: a stage's failure is in the row and was counted by no worker */
 bool credit[2];             /* ghost: the job entered the stage's state and no effect was committed since */
 
-byte x_i, x_n, x_at, x_verb, x_back, x_new, x_mark, x_stage, x_failed, x_end, x_how, x_put;     /* scratch: all 0 between two steps */
+byte x_i, x_n, x_at, x_verb, x_back, x_new, x_mark, x_stage, x_end, x_how, x_put;     /* scratch: all 0 between two steps */
 
 #define PASSED(id_) ((passed >> (id_)) & 1)
 #define ROOM_FOR_NOTES (notes < NOTES)
 
 inline scratch() {
-    x_i = 0; x_n = 0; x_at = 0; x_verb = 0; x_back = 0; x_new = 0; x_mark = 0; x_stage = 0; x_failed = 0;
+    x_i = 0; x_n = 0; x_at = 0; x_verb = 0; x_back = 0; x_new = 0; x_mark = 0; x_stage = 0;
     x_end = 0; x_how = 0; x_put = 0
 }
 
@@ -232,6 +232,17 @@ inline of_answer(at_, answer_) {
     fi
 }
 
+/* Sets x_n: the row came to (stage, failed) in this attempt; a failure from before it is counted already. */
+inline failed_meanwhile() {
+    x_n = (c_seen != 0);
+    for (x_i : 0 .. NOTES - 1) {
+        if :: x_i < notes && note_at[x_i] == FAILED(c_stage) -> x_n = 1 :: else fi
+    }
+#ifdef FLAW_LOST
+    x_n = 1
+#endif
+}
+
 /* Sets x_verb. at_: the row as it was read; live_: its worker has its lease; late_: beyond its deadline. */
 inline of_call(at_, live_, late_, answer_) {
     evidence(c_stage, c_id);
@@ -258,11 +269,14 @@ inline of_call(at_, live_, late_, answer_) {
                 if
                 :: answer_ == SILENCE && live_ -> x_verb = KEEP
                 :: answer_ == GIVEN_BACK || (answer_ == SILENCE && !live_) ->
-#ifdef ENGINE
-                    x_verb = RELEASE
-#else
-                    if :: at_ == BEGUN(c_stage) -> x_verb = WAIT :: else -> x_verb = RELEASE fi
+                    failed_meanwhile();
+                    if
+                    :: at_ == FAILED(c_stage) && x_n -> x_verb = FAIL
+#ifndef ENGINE
+                    :: at_ == BEGUN(c_stage) -> x_verb = WAIT
 #endif
+                    :: else -> x_verb = RELEASE
+                    fi
                 :: else -> of_answer(at_, answer_)
                 fi
             fi
@@ -325,6 +339,7 @@ inline settle(at_, late_) {
     :: x_verb == CANCEL -> x_end = CANCELLED
     :: x_verb == ADVANCE -> x_end = COMPLETED; x_new = 0; mark_passed(c_stage)
     :: else ->
+        if :: x_verb == KILL && x_new && c_standing != WAITING -> x_verb = FAIL :: else fi;     /* it is called again */
         if
         :: x_verb == FAIL ->
             HOLDS(8, late_ || called || uncounted);
@@ -334,9 +349,8 @@ inline settle(at_, late_) {
         fi;
         if
         :: x_new && c_standing == WAITING -> x_end = CANCELLED
-        :: x_new && x_verb > WAIT -> x_end = CANCELLED; x_failed = 1
         :: else ->
-            if :: x_verb == KEEP || x_verb == WAIT -> DROP :: else fi;
+            if :: x_verb == KEEP || x_verb == WAIT -> DROP :: else -> x_new = 0 fi;
             if :: x_verb == KILL || (x_verb == FAIL && c_failures + 1 >= LIMIT) -> x_end = DEAD :: else fi
         fi
     fi;
@@ -344,7 +358,7 @@ inline settle(at_, late_) {
     :: (x_end || x_verb == NO_CALL) && x_new ->
         if
 #ifndef ENGINE
-        :: at_ == BEGUN(x_stage) && !x_failed -> x_how = 1
+        :: at_ == BEGUN(x_stage) -> x_how = 1
 #endif
         :: at_ == ENTRY(x_stage) && x_new != c_next -> x_how = 2
         :: else -> x_how = 3; if :: at_ == BEGUN(x_stage) -> x_put = ENTRY(x_stage) + 1 :: else fi
@@ -446,6 +460,13 @@ inline forget(s_) {
     s_.live = 0; s_.late = 0
 }
 
+/* A duty whose row is at running though no stage works there. */
+#ifdef ENGINE
+#define TAKES_BACK true
+#else
+#define TAKES_BACK false
+#endif
+
 /* settle.sql: written only if all is as it was read and, where the row is to be written, that is, too. done_: whether. */
 inline settle_as_read(s_, answer_, done_) {
     done_ = 0;
@@ -454,12 +475,14 @@ inline settle_as_read(s_, answer_, done_) {
         HOLDS(2, answer_ == SILENCE || c_standing == HELD);
         find_newest(s_.at);
         if
-        :: c_standing == NONE -> x_verb = NO_CALL; x_back = x_new && s_.at == BEGUN(x_stage)
+        :: c_standing == NONE -> x_verb = NO_CALL; x_back = TAKES_BACK && x_new && s_.at == BEGUN(x_stage)
         :: else ->
             of_call(s_.at, s_.live, s_.late, answer_);
             x_back = (x_verb == ADVANCE || (x_verb > WAIT && s_.at == BEGUN(c_stage))
-                      || ((x_verb == KILL || x_verb == FAIL && c_failures + 1 >= LIMIT) && !x_new && s_.at != FAILED(c_stage))
-                      || (x_new && s_.at == BEGUN(x_stage) && x_verb != KEEP && x_verb != WAIT))
+                      || (x_verb == KILL && !x_new && s_.at != FAILED(c_stage))
+                      || ((x_verb == KILL || x_verb == FAIL) && c_failures + 1 >= LIMIT && s_.at != FAILED(c_stage))
+                      || (TAKES_BACK && x_new && s_.at == BEGUN(x_stage)
+                          && (c_standing == WAITING || x_verb == CANCEL || x_verb == COMPLETE)))
         fi;
         if
         :: !x_back || row == s_.at ->

@@ -306,7 +306,7 @@ async def test_rows_that_are_copied_in_are_seen(database: str) -> None:
         "SELECT * FROM jobs FOR UPDATE",
     ],
 )
-async def test_what_changes_neither_step_nor_status_is_no_event(database: str, statement: str) -> None:
+async def test_a_change_of_neither_step_nor_status_is_no_event(database: str, statement: str) -> None:
     async with attached(database) as db, Ear.on(database, "job_state_changed", "pgbaton_wake") as ear:
         for at in (("made", "done"), ("cut", "running"), ("draft", None)):
             await db.execute("DELETE FROM jobs")
@@ -364,7 +364,7 @@ async def test_a_merge_is_seen(database: str) -> None:
         assert await left(db) == [("cut", "made", "done"), ("glue", "cut", "done")]
 
 
-async def test_what_a_before_trigger_makes_of_the_row_is_what_counts(database: str) -> None:
+async def test_the_row_counts_as_a_before_trigger_of_the_users_leaves_it(database: str) -> None:
     async with attached(database) as db:
         await db.execute("""
             CREATE FUNCTION finish() RETURNS trigger LANGUAGE plpgsql AS

@@ -379,10 +379,10 @@ class Model:
             return self.take_up(Plan(outcome, f"{verb}d" if verb == "complete" else "cancelled"), job, seen, newest)
         if verb == "advance":
             return Plan(outcome, "completed", target=(stage, "done"), loud=True)
-        if newest and verb not in ("keep", "wait", "park"):
-            return self.take_up(Plan(outcome, "cancelled"), job, seen, newest, failed=True)
         if newest and job.call.standing == "waiting":
             return self.take_up(Plan("superseded", "cancelled"), job, seen, newest)
+        if newest and verb == "kill":  # the row was put back meanwhile: it is called again
+            verb = "fail"
         begun = seen.row == (stage, "running")
         back = ENTRY[stage] if begun else None
         failures = job.call.dispatch.failures
@@ -422,6 +422,8 @@ class Model:
             said = after_call(stage, row, answer, keeps_state=keeps_state)
             return "fail failed" if said.startswith("defer") and call.dispatch.old else said
         if given_back or not seen.alive:
+            if row == (stage, "failed") and (call.taken or any(note.entered == row for note in job.notes)):
+                return "fail failed"  # in this attempt: one that failed before it is counted already
             if begun and keeps_state:
                 return "wait unknown"
             return "release released" if given_back else "release lost"
@@ -433,13 +435,13 @@ class Model:
         due = [d for d in job.duties if at_its_stage(d.stage, row) and (d.id or 0) > since]
         return due[-1] if due else None
 
-    def take_up(self, plan: Plan, job: Job, seen: Seen, newest: Dispatch | None, *, failed: bool = False) -> Plan:
+    def take_up(self, plan: Plan, job: Job, seen: Seen, newest: Dispatch | None) -> Plan:
         """The duty is the job's next call: left for a turn to claim, or as its row asks."""
         if newest is None:
             return plan
         begun = seen.row == (newest.stage, "running")
         plan.next, plan.as_, plan.parked = newest, "waiting", seen.paused
-        if begun and self.keeps_state[newest.stage] and not failed:
+        if begun and self.keeps_state[newest.stage]:
             plan.as_, plan.parked = "left", False
         elif seen.row == ENTRY[newest.stage] and not seen.paused and not (job.call and newest is job.call.kept):
             plan.as_, plan.parked = "note", False
