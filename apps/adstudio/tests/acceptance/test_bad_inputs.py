@@ -179,7 +179,9 @@ async def test_nothing_of_all_this_is_a_fault_of_the_programs(fed: dict[str, str
     assert app.get("/readyz").status == 200
 
 
-async def test_a_photo_of_which_too_little_is_left_for_the_format_is_refused_by_the_planner(app: App, jobs: Jobs) -> None:
+async def test_a_photo_of_which_too_little_is_left_for_the_format_is_refused_by_the_planner(
+    app: App, jobs: Jobs
+) -> None:
     job = await jobs.add(filled(), "Made to go further than anyone has gone before")
     await jobs.until_settled([job], 30)
     assert await jobs.at(job) == ("planner", "failed")
