@@ -88,7 +88,7 @@ async def _run(
             "port": doors[0].getsockname()[1],
             "stage_base_url": None,
             "enable_job_state_listener": True,
-            "assets": None,  # the page is made of what is in the rows
+            "assets": None,  # the page reads the pictures from the rows
         }
     )
     ended = asyncio.Event()
