@@ -318,7 +318,7 @@ made done     | left          | 11 cut                       |         | keep un
 made done     | held          | 11 cut                       | 202     | wait accepted · left · next 11
 cut running   | held          | 11 cut                       | 200     | wait accepted · left · next 11
 made done     | held          | 11 cut                       | 500     | fail failed · waiting · counts · 11 cancelled
-made done     | held          | 11 cut                       | 400     | fail rejected · waiting · counts · 11 cancelled
+made done     | held          | 11 cut                       | 400     | kill rejected · dead → cut failed · 11 cancelled
 made done     | held          | 11 cut                       | 429     | defer deferred · waiting · 11 cancelled
 made done     | held          | 11 cut                       | 200     | fail breach · waiting · counts · 11 cancelled
 made done     | held last     | 11 cut                       | 500     | fail failed · dead · counts → cut failed · 11 cancelled
