@@ -155,7 +155,7 @@ async def until(true: Callable[[], Awaitable[bool]], what: str, seconds: float =
 
 @asynccontextmanager
 async def line(dsn: str, behave: Behaviour = work, *, prepare: bool = True, **changes: Any) -> AsyncIterator[Line]:
-    """The line on a database that has the jobs table; ``prepare`` false: somebody else migrates and attaches."""
+    """The line on a database that has the jobs table; ``prepare`` false: the test migrates and attaches."""
     async with StageServer(dsn, {"/cut": "cut", "/glue": "glue"}, behave) as server:
         pipeline = two_stages(server.base_url, **changes)
         async with asyncpg.create_pool(dsn, min_size=1, max_size=8) as db:

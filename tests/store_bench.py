@@ -12,8 +12,9 @@ import asyncpg
 from line import attached, two_stages
 from pgbaton import Pipeline
 from pgbaton.model import Dispatch, Stage
-from pgbaton.outcome import Answer, Job, Reply, Verdict, resolve
+from pgbaton.outcome import Answer, Reply
 from pgbaton.table import JobTable, read_table
+from pgbaton.verdict import Job, Verdict, resolve
 from pgbaton.worker.store import Store, Turn
 
 LEVELS = ["read_committed", "repeatable_read", "serializable"]

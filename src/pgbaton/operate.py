@@ -1,4 +1,4 @@
-"""The operators' writes. Each looks at jobs as a worker does, decides them (:mod:`pgbaton.outcome`), and writes the
+"""The operators' writes. Each looks at jobs as a worker does, decides them (:mod:`pgbaton.verdict`), and writes the
 verdicts in one transaction with one row of ``pgbaton.audit``; many jobs go in bounded batches. What changed nothing is
 not audited.
 
@@ -16,13 +16,14 @@ from typing import Any, Literal
 
 import asyncpg
 
-from pgbaton import outcome, sql
+from pgbaton import sql
+from pgbaton import verdict as deciding
 from pgbaton.database import refusal_words
 from pgbaton.errors import ConfigError, DatabaseError, Refused
 from pgbaton.insights.listing import CAP, JobFilter, count_jobs, list_jobs
 from pgbaton.model import OPEN, Stage, State
-from pgbaton.outcome import Job, Verdict, Working
 from pgbaton.table import JobTable
+from pgbaton.verdict import Job, Verdict, Working
 from pgbaton.worker.store import RECONCILE_PAGE, Store
 
 BATCH = 500
@@ -90,7 +91,7 @@ async def _rerun(desk: _Desk, job_key: str, step: str, force: bool, who: str) ->
     for _ in range(TRIES):
         job = await _look(desk.store, job_key)
         try:
-            verdict = outcome.rerun(job, stage, desk.stages.__getitem__, force=force)
+            verdict = deciding.rerun(job, stage, desk.stages.__getitem__, force=force)
         except Working:
             raise Refused(
                 "running", f"a stage is at work on {job_key!r}: wait for it, cancel it, or force the rerun"
@@ -223,6 +224,8 @@ class _Desk:
     async def settle(self, verdicts: Sequence[Verdict]) -> set[str]:
         """Write verdicts; returns the jobs of those that were written."""
         written = await self.store.settle([(verdict, None) for verdict in verdicts], self.stages)
+        # It has set the path that triggers of the user's table expect; the statements that follow have the engine's.
+        await self.conn.execute("SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)")
         return {key for key, result in written.items() if result.written}
 
     async def audit(
@@ -241,9 +244,9 @@ async def _desk(conn: asyncpg.Connection, table: JobTable) -> _Desk:
     return _Desk(store, conn, table.pipeline, await store.stages())
 
 
-_DECIDED: dict[Action, Callable[[Job, outcome.Stages], Verdict | None]] = {
-    "retry": outcome.retried,
-    "cancel": outcome.cancelled,
+_DECIDED: dict[Action, Callable[[Job, deciding.Stages], Verdict | None]] = {
+    "retry": deciding.retried,
+    "cancel": deciding.cancelled,
 }
 
 

@@ -15,7 +15,8 @@ from pgbaton import Pipeline, Settings, Stage
 from pgbaton.events import Event
 from pgbaton.health import SENTENCES
 from pgbaton.model import Outcome, Row
-from pgbaton.outcome import Answer, Call, Job, Reply, Standing, Verb, decide, resolve
+from pgbaton.outcome import Answer, Reply, Verb, decide
+from pgbaton.verdict import Call, Job, Standing, resolve
 from tools.write_api_page import api_page
 
 ROOT = Path(__file__).parents[2]

@@ -27,7 +27,7 @@ from chaos.journal import Journal
 from chaos.processes import INJECTED
 from pgbaton import cli
 from pgbaton.model import Dispatch
-from pgbaton.outcome import Job, Verdict
+from pgbaton.verdict import Job, Verdict
 from pgbaton.worker.stage_client import StageClient
 from pgbaton.worker.store import Move, Store
 

@@ -170,7 +170,7 @@ environment_text = st.text(st.characters(exclude_characters="\0", exclude_catego
 
 
 @given(st.dictionaries(st.sampled_from(VARIABLES), environment_text | secrets | st.integers().map(str), max_size=4))
-def test_what_the_environment_says_is_taken_or_refused_by_the_variables_name(variables: dict[str, str]) -> None:
+def test_a_variable_of_the_environment_is_taken_or_refused_by_its_name(variables: dict[str, str]) -> None:
     with mock.patch.dict(os.environ, variables):
         try:
             taken = load_settings()

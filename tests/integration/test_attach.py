@@ -274,7 +274,10 @@ async def test_many_writers_neither_fail_nor_keep_a_pipeline_from_being_attached
         ({"table": "jobz"}, "pipeline.table: there is no table 'public.jobz' in this database"),
         ({"table": "shop.jobs"}, "pipeline.table: there is no table 'shop.jobs' in this database"),
         ({"table": "Jobs"}, "pipeline.table: there is no table 'public.Jobs' in this database"),
-        ({"table": "a_view"}, "pipeline.table: there is no table 'public.a_view' in this database"),
+        (
+            {"table": "a_view"},
+            "pipeline.table: 'public.a_view' is a view, and triggers see its changes only on the table beneath",
+        ),
         ({"step": "Current_Step"}, "pipeline.step: the table 'public.jobs' has no column 'Current_Step' (did you mean"),
         ({"status": "state"}, "pipeline.status: the table 'public.jobs' has no column 'state' (it has current_step,"),
         ({"tenant": "customer"}, "pipeline.tenant: the table 'public.jobs' has no column 'customer'"),
@@ -286,7 +289,7 @@ async def test_many_writers_neither_fail_nor_keep_a_pipeline_from_being_attached
         ({"key": "shouted"}, "pipeline.key: the column 'shouted' of 'public.jobs' is not unique by itself"),
     ],
 )
-async def test_what_does_not_fit_is_said_in_a_sentence_and_nothing_was_changed(
+async def test_a_pipeline_that_does_not_fit_its_table_is_refused_in_a_sentence_and_nothing_was_changed(
     database: str, changes: dict[str, str], sentence: str
 ) -> None:
     async with asyncpg.create_pool(database, min_size=1) as db:
@@ -426,25 +429,22 @@ OURS = "notify_job_state_change('updated_at')"
         "ALTER TABLE jobs DISABLE TRIGGER job_state_change_trigger",
         "ALTER TABLE jobs DISABLE TRIGGER ALL",
         "ALTER TABLE jobs ENABLE REPLICA TRIGGER job_state_change_trigger",
-        "ALTER TABLE jobs DISABLE TRIGGER job_state_truncate_trigger",
+        "ALTER TABLE jobs DISABLE TRIGGER job_state_insert_trigger",
         "DROP TRIGGER job_state_change_trigger ON jobs",
-        "DROP TRIGGER job_state_truncate_trigger ON jobs",
+        "DROP TRIGGER job_state_insert_trigger ON jobs",
         "DROP FUNCTION notify_job_state_change() CASCADE",
         CHANGE.format("UPDATE", "", OURS),
         CHANGE.format("INSERT OR DELETE OR UPDATE OF current_step, status", "", OURS),
         CHANGE.format("INSERT OR UPDATE", "WHEN (NEW.status = 'done')", OURS),
         CHANGE.format("INSERT OR UPDATE OR DELETE", "", "notify_job_state_change()"),
         CHANGE.format("INSERT OR UPDATE OR DELETE", "", "notify_job_state_change('note')"),
-        CHANGE.format("INSERT OR UPDATE OR DELETE", "", "suppress()"),
-        "CREATE OR REPLACE FUNCTION notify_job_state_change() RETURNS trigger LANGUAGE plpgsql "
-        "AS 'BEGIN RETURN NEW; END'",
         "ALTER FUNCTION notify_job_state_change() SECURITY INVOKER",
         "ALTER FUNCTION notify_job_state_change() RESET search_path",
         "ALTER FUNCTION notify_job_state_change() SET search_path = public",
         "ALTER FUNCTION notify_job_state_change() SET role = 'postgres'",
     ],
 )
-async def test_what_has_drifted_is_mended(database: str, drift: str) -> None:
+async def test_a_trigger_that_has_drifted_is_mended(database: str, drift: str) -> None:
     async with attached(database) as db:
         await db.execute("CREATE FUNCTION suppress() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
         tidy = (
@@ -461,8 +461,30 @@ async def test_what_has_drifted_is_mended(database: str, drift: str) -> None:
         assert (await db.fetchval(tidy), await db.fetchval(whole)) == wanted
         await add(db)
         await db.execute("UPDATE jobs SET current_step = 'cut'")
-        await db.execute("TRUNCATE jobs")
-        assert await dispatches(db) == [("cut", "completed"), ("glue", "cancelled")]
+        assert await dispatches(db) == [("cut", "completed"), ("glue", "available")]
+
+
+@pytest.mark.parametrize(
+    ("change", "whose"),
+    [
+        (CHANGE.format("INSERT OR UPDATE OR DELETE", "", "suppress()"), "the trigger job_state_change_trigger"),
+        (
+            "CREATE OR REPLACE FUNCTION notify_job_state_change() RETURNS trigger LANGUAGE plpgsql "
+            "AS 'BEGIN RETURN NEW; END'",
+            "the function",
+        ),
+    ],
+)
+async def test_a_trigger_or_function_of_the_users_under_our_name_is_not_replaced(
+    database: str, change: str, whose: str
+) -> None:
+    async with attached(database) as db:
+        await db.execute("CREATE FUNCTION suppress() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
+        await db.execute(change)
+        before = await traces(db)
+        with pytest.raises(AttachError, match=f"{whose} .* is not pgbaton's"):
+            await again(db)
+        assert await traces(db) == before
 
 
 async def test_a_trigger_that_also_fires_in_replicas_is_left_so(database: str) -> None:

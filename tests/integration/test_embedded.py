@@ -68,7 +68,7 @@ def test_it_starts_on_a_low_port_of_the_loopback_only(folder: Path) -> None:
     assert "stopped" in repr(server)
 
 
-def test_nobody_gets_in_without_the_password(folder: Path) -> None:
+def test_no_session_is_let_in_without_the_password(folder: Path) -> None:
     with EmbeddedPostgres(folder, durable=False) as server:
         wrong = server.dsn().replace("@", "x@")
         with pytest.raises(asyncpg.InvalidPasswordError):
@@ -154,7 +154,7 @@ def test_two_at_once_on_one_folder_are_refused(folder: Path) -> None:
         assert server.running
 
 
-def test_a_server_that_somebody_else_started_is_refused(folder: Path) -> None:
+def test_a_server_that_another_process_started_is_refused(folder: Path) -> None:
     with EmbeddedPostgres(folder, durable=False):
         pass
     port = (folder / "port").read_text()
@@ -277,13 +277,13 @@ def test_a_start_killed_at_any_moment_can_be_repeated(folder: Path) -> None:
 
 
 @as_root
-def test_root_runs_the_server_as_nobody(folder: Path) -> None:
+def test_root_runs_the_server_as_the_user_nobody(folder: Path) -> None:
     with EmbeddedPostgres(folder, durable=False) as server:
         assert Path(f"/proc/{server.pid}").stat().st_uid == pwd.getpwnam("nobody").pw_uid
 
 
 @as_root
-def test_a_durable_cluster_out_of_nobodys_reach_is_refused_and_no_mode_is_changed(tmp_path: Path) -> None:
+def test_a_durable_cluster_that_the_user_nobody_cannot_reach_is_refused_and_no_mode_is_changed(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     tmp_path.chmod(0o700)
@@ -293,7 +293,7 @@ def test_a_durable_cluster_out_of_nobodys_reach_is_refused_and_no_mode_is_change
 
 
 @as_root
-def test_a_throw_away_cluster_out_of_nobodys_reach_moves_and_is_found_again(tmp_path: Path) -> None:
+def test_a_throw_away_cluster_that_the_user_nobody_cannot_reach_moves_and_is_found_again(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     server = EmbeddedPostgres(tmp_path / "data", durable=False)
     try:
@@ -309,7 +309,7 @@ def test_a_throw_away_cluster_out_of_nobodys_reach_moves_and_is_found_again(tmp_
 
 
 @as_root
-def test_binaries_out_of_nobodys_reach_are_copied(
+def test_binaries_that_the_user_nobody_cannot_reach_are_copied(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wheel = host.wheel()

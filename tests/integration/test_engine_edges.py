@@ -1,4 +1,4 @@
-"""A worker between a stage, a row and a person who moves it meanwhile: whatever they do, it comes to an end."""
+"""A worker between a stage, a row and a person who moves it meanwhile: whatever they do, the job comes to an end."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def test_a_row_that_is_rewound_while_its_stage_works_is_worked_on_once_mor
         assert len(craft.server.calls) == 3
 
 
-async def test_what_a_stage_says_in_signs_that_postgres_cannot_keep_does_not_stop_the_others(database: str) -> None:
+async def test_an_answer_in_signs_that_postgres_cannot_keep_does_not_stop_other_jobs(database: str) -> None:
     async def speak(server: StageServer, call: Call) -> Say:
         kind = {"content-type": "application/problem+json"}
         return Say(422, kind, b'{"title": "\\ud800\\u0000 \\udfff"}')
@@ -56,7 +56,7 @@ async def test_headers_that_are_no_text_do_not_make_a_worker_call_again_and_agai
         assert len(craft.server.calls) <= 3
 
 
-async def test_a_row_that_somebody_holds_keeps_nobody_else_waiting(database: str) -> None:
+async def test_a_locked_row_keeps_no_other_job_waiting(database: str) -> None:
     async def fail(server: StageServer, call: Call) -> Say:
         return Say(500) if call.path == "/cut" and call.attempt == 1 else await work(server, call)
 

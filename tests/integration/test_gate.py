@@ -51,8 +51,10 @@ async def test_a_sleeping_worker_is_woken_at_once_where_nothing_is_published(dat
             await craft.until_row(job, "glue", "done", 10)
 
 
-async def test_what_a_writer_makes_who_began_before_the_worker_fell_asleep_is_found_when_he_ends(database: str) -> None:
-    """He shares the gate, so he notifies nobody; the worker is not asleep before he has committed."""
+async def test_a_duty_of_a_writer_that_began_before_the_worker_fell_asleep_is_found_when_it_commits(
+    database: str,
+) -> None:
+    """The writer shares the gate, so it sends no NOTIFY; the worker is not asleep before that commit."""
     async with line(database, channel=None) as craft, Ear.on(database, WAKE_CHANNEL) as ear:
         writer = await asyncpg.connect(database)
         transaction = writer.transaction()
@@ -86,7 +88,7 @@ async def test_a_worker_opens_the_gate_only_when_it_has_had_enough_to_do_for_a_w
         await asleep(one, wake)
 
 
-async def test_a_worker_whose_hands_are_full_lets_nobody_notify_it(database: str) -> None:
+async def test_a_worker_without_a_free_slot_opens_the_gate(database: str) -> None:
     answering = asyncio.Event()
 
     async def wait(server: StageServer, call: Call) -> Say:

@@ -148,7 +148,7 @@ async def test_an_engine_beside_the_stages_moves_a_job_through_the_guard(databas
         assert await g.db.fetchval("SELECT count(*) FROM pgbaton.attempts") == 2
 
 
-async def test_without_a_tenant_column_nobody_is_asked_for_one(database: str) -> None:
+async def test_without_a_tenant_column_no_caller_is_asked_for_one(database: str) -> None:
     async with guarded(database, tenant=None) as g:
         assert (await g.call(await g.add(tenant="x"), None)).status == 200
         assert (await g.call(await g.add(tenant="x"), "anybody")).status == 200
@@ -182,11 +182,11 @@ async def test_another_tenants_job_cannot_be_told_from_one_that_is_not_there(dat
     async with guarded(database) as g:
         theirs = await g.add(tenant="umbrella")
         before = await g.rows()
-        others, nobodys = await g.call(theirs), await g.call(str(uuid.uuid4()))
+        others, unknown = await g.call(theirs), await g.call(str(uuid.uuid4()))
         assert is_problem(others, 404, "Unknown job")
-        assert others.text == nobodys.text
+        assert others.text == unknown.text
         done = await g.add("cut", "done", tenant="umbrella")
-        assert (await g.call(done)).text == nobodys.text, "a 409 would tell that the job is there"
+        assert (await g.call(done)).text == unknown.text, "a 409 would tell that the job is there"
         assert before == [row for row in await g.rows() if str(row["job_id"]) != done]
 
 
@@ -227,7 +227,7 @@ async def test_a_body_that_does_not_fit_is_refused(database: str) -> None:
             assert len(reply.text) < 2000
 
 
-async def test_what_is_sent_beside_the_two_keys_is_ignored(database: str) -> None:
+async def test_keys_beside_the_two_are_ignored(database: str) -> None:
     async with guarded(database) as g:
         body = {"job_id": await g.add(), "tenant_id": "acme", "hello": [1, 2]}
         assert (await g.site.post("/cut", body)).status == 200

@@ -88,7 +88,7 @@ def count(metrics: str, name: str, **labels: str) -> float:
     return 0
 
 
-async def test_what_a_worker_does_is_counted(database: str) -> None:
+async def test_the_calls_of_a_worker_are_counted(database: str) -> None:
     async def fail_once(server: StageServer, call: Call) -> Say:
         return Say(429, {"retry-after": "0"}) if call.attempt == 1 else await work(server, call)
 
@@ -127,7 +127,10 @@ async def test_rescues_and_reconnections_are_counted(database: str) -> None:
     name = "counted_there"
     async with line(database, name=name) as craft:
         await craft.add()
-        await craft.db.execute("UPDATE pgbaton.dispatches SET state = 'running', worker = 999, attempt = 1")
+        store = await craft.store()
+        lost, _ = await store.take_lease(None, "lost", 1, 60, [])
+        assert len((await store.turn(lost, 1)).claimed) == 1
+        await store.give_up_lease(lost)
         async with asked(craft, database, engine=True) as site:
             await until(lambda: _listening(site), "the listener connected")
             await craft.db.execute(

@@ -19,7 +19,6 @@ from pgbaton.insights.bounded import at_most
 from pgbaton.insights.reasons import SENTENCES
 from pgbaton.install.attach import attach
 from pgbaton.table import table_of
-from pgbaton.worker.store import Store
 from stage_server import Call, Say, StageServer
 
 LAPSED = "UPDATE pgbaton.workers SET renewed_at = now() - interval '2 s', expires_at = now() - interval '1 s'"
@@ -46,7 +45,7 @@ async def test_a_job_that_waits_is_explained_by_what_keeps_it_most(database: str
         jobs = [await craft.add() for _ in range(4)]
         last = jobs[-1]
         assert (await _why(craft, conn, last)).code == "no_worker"
-        store = Store(craft.db, await table_of(conn, None), ["cut", "glue"])
+        store = await craft.store()
         worker, _ = await store.take_lease(None, "w", 1, 60, ())
         assert (await _why(craft, conn, last)).sentence() == "waiting for a worker to call cut, 3 before it"
         await store.turn(worker, 1)

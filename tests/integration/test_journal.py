@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pgbaton.model import Outcome, State
-from pgbaton.outcome import Standing
+from pgbaton.verdict import Standing
 from pgbaton.worker.store import Move
 from store_bench import bench, quickly, said
 

@@ -92,7 +92,11 @@ async def test_beside_a_worker_at_work_nothing_stops_and_nothing_fails(
     assert [r.getMessage() for r in caplog.records if r.levelname != "INFO"] == []
 
 
-NEXT = (2, "next", "ALTER TABLE pgbaton.stages ADD COLUMN next integer; ALTER TABLE pgbaton.due ADD COLUMN next integer")
+NEXT = (
+    2,
+    "next",
+    "ALTER TABLE pgbaton.stages ADD COLUMN next integer; ALTER TABLE pgbaton.due ADD COLUMN next integer",
+)
 
 
 async def test_an_upgrade_waits_for_open_transactions_and_aborts_none(

@@ -17,7 +17,6 @@ from pgbaton.insights import JobFilter
 from pgbaton.install.attach import attach
 from pgbaton.model import OPEN
 from pgbaton.table import JobTable, table_of
-from pgbaton.worker.store import Store
 from stage_server import Call, Say, StageServer, work
 
 
@@ -243,7 +242,7 @@ async def test_a_job_that_a_stage_works_on_is_only_rerun_by_force(database: str)
 async def test_a_forced_rerun_of_a_claimed_job_whose_row_has_not_moved_dispatches_it_anew(database: str) -> None:
     async with desk(database) as d:
         job = await d.craft.add()
-        store = Store(d.craft.db, d.table, ["cut"])
+        store = await d.craft.store()
         worker, _ = await store.take_lease(None, "w", 1, 60, ())
         await store.turn(worker, 1)
         assert (await operate.rerun(d.conn, d.table, job, "cut", who="m", force=True)).count == 1
@@ -352,7 +351,7 @@ async def test_a_worker_parks_a_paused_tenants_duties_that_the_pause_left(databa
             await until(lambda: d.conn.fetchval(parked), "all of them are parked")
             glued = "SELECT count(*) = 1 FROM jobs WHERE (tenant_id, current_step, status) = ('b', 'glue', 'done')"
             await until(lambda: d.conn.fetchval(glued), "the other tenant's job is done")
-        assert await Store(d.craft.db, d.table, ["cut"]).next_due() is None, "what is parked is not waited for"
+        assert await (await d.craft.store()).next_due() is None, "what is parked is not waited for"
 
 
 async def test_a_resume_that_was_broken_off_is_finished_by_a_worker(database: str) -> None:

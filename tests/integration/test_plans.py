@@ -19,8 +19,8 @@ import pytest
 from line import attached, two_stages
 from pgbaton import Pipeline, Stage
 from pgbaton.database import STEADY_PLANS
-from pgbaton.outcome import resolve
 from pgbaton.table import read_table
+from pgbaton.verdict import resolve
 from pgbaton.worker.store import Move, Store
 from store_bench import said
 
@@ -159,7 +159,7 @@ class Hop:
 
 
 @pytest.mark.parametrize("planned", ["while the tables were empty", "when they were full"])
-async def test_what_a_worker_does_for_a_job_reads_few_blocks_whenever_it_was_planned(
+async def test_a_workers_statements_for_a_job_read_few_blocks_whenever_they_were_planned(
     database: str, planned: str
 ) -> None:
     pipeline = two_stages(channel=None)

@@ -1,4 +1,4 @@
-"""The log: what operators grep and programs read, and that nobody's data can break a line of it."""
+"""The log: what operators grep and programs read, and that no value can break a line of it."""
 
 from __future__ import annotations
 

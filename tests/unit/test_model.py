@@ -112,7 +112,7 @@ def test_a_missing_key_of_a_stage_is_missed(key: str) -> None:
     assert (f"stages.0.{key}", "Field required") in faults(refused.value)
 
 
-def test_a_key_that_nobody_knows_is_refused() -> None:
+def test_an_unknown_key_is_refused() -> None:
     for wrong in ({"colour": "red"}, {"Name": "x"}, {"stage": [CUT]}):
         with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
             craft(**wrong)
@@ -144,7 +144,7 @@ def test_every_fault_is_told_at_once() -> None:
         {"base_url": "http://[::1]:8011"},
     ],
 )
-def test_what_is_odd_but_possible_is_taken_as_it_is(changes: dict[str, Any]) -> None:
+def test_an_odd_but_possible_value_is_taken_as_it_is(changes: dict[str, Any]) -> None:
     made = craft(**changes)
     assert {key: getattr(made, key) for key in changes} == changes
 
@@ -228,7 +228,7 @@ def test_a_pipeline_cannot_be_changed_and_equal_ones_are_equal() -> None:
         made.stages[0].attempts = 1  # type: ignore[misc]
 
 
-def test_what_is_left_out_has_the_contracts_defaults() -> None:
+def test_a_value_that_is_left_out_has_the_contracts_default() -> None:
     stage = craft().stage("cut")
     assert (stage.timeout, stage.attempts, stage.concurrency, stage.advance) == (600, 5, None, Advance.STAGE)
     assert (craft().tenant, craft().channel) == (None, None)

@@ -17,22 +17,17 @@ from pgbaton.outcome import (
     NOT_NOW_PATIENCE,
     RETRY_AFTER_CAP,
     Answer,
-    Call,
     Decision,
-    Duty,
-    Job,
     Place,
     Reply,
-    Standing,
     Verb,
-    Verdict,
     decide,
     decide_claimed,
     decide_lost,
     decide_overdue,
     place,
-    resolve,
 )
+from pgbaton.verdict import Call, Duty, Job, Standing, Verdict, refused, resolve
 
 
 def stage(advance: Advance = Advance.STAGE) -> Stage:
@@ -419,9 +414,9 @@ made done     |               | 11 cut                       |         | - · st
 cut running   |               | 11 cut                       |         | - · waiting 11 → made done
 cut running   | held          |                              | 200     | advance completed · completed → cut done
 made done     | held          |                              | 204     | advance completed · completed → cut done
-made done     | held          | 11 cut                       | 200     | advance completed · completed → cut done · 11 cancelled
-made done     | held next 11  |                              | 200     | advance completed · completed → cut done · 11 cancelled
-cut running   | held next 11  |                              | 200     | advance completed · completed → cut done · 11 cancelled
+made done     | held          | 11 cut                       | 200     | advance completed · completed → cut done · 11 completed
+made done     | held next 11  |                              | 200     | advance completed · completed → cut done · 11 completed
+cut running   | held next 11  |                              | 200     | advance completed · completed → cut done · 11 completed
 cut running   | held          |                              | 202     | wait accepted · left
 cut running   | held          |                              | 500     | fail failed · waiting · counts → made done
 cut running   | held          |                              | lost    | fail failed · waiting · counts → made done
@@ -429,7 +424,7 @@ cut running   | held          |                              | 503     | defer d
 cut running   | held last     |                              | 500     | fail failed · dead · counts → cut failed
 cut running   | lost          |                              |         | release lost · waiting → made done
 cut running   | held          |                              | back    | release released · waiting → made done
-cut running   | waiting       |                              |         | keep unknown · waiting
+cut running   | waiting       |                              |         | release lost · waiting → made done
 archived done | held          | 11 (archived done)           | 200     | cancel superseded · cancelled
 """
 
@@ -529,6 +524,16 @@ def test_only_an_advance_by_the_engine_leaves_a_duty_and_its_rewinds_leave_none(
         for line in lines_of(table):
             verdict = resolved(advance, *line.values[:4])
             assert verdict.quiet == (verdict.decision is None or verdict.decision.verb is not Verb.ADVANCE)
+
+
+def test_a_row_that_the_table_refuses_makes_its_dispatch_dead_and_is_left_as_it_is() -> None:
+    rewound = resolved(Advance.STAGE, "cut running", "held", "11 cut", "500")
+    verdict = refused(rewound, "the check says no")
+    assert told(verdict) == "kill refused · dead · 11 cancelled"
+    assert verdict.decision is not None
+    assert verdict.decision.error == "the table refuses ('made', 'done'): the check says no"
+    begun = resolved(Advance.ENGINE, "cut running", "", "11 cut", "")
+    assert told(refused(begun, "the check says no")) == "- · 11 dead"
 
 
 def test_a_stage_that_says_not_now_for_a_day_is_failing() -> None:

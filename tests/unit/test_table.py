@@ -73,7 +73,7 @@ def test_the_contracts_table_has_the_contracts_function_and_others_their_own() -
         assert len(function(table).split(".")[1].strip('"').encode()) <= 63
 
 
-def test_what_looks_like_a_part_inside_a_name_is_not_replaced() -> None:
+def test_a_name_that_looks_like_a_part_is_not_replaced() -> None:
     assert sql.render("{a} {b}", {"a": "{b}", "b": "{a}"}) == "{b} {a}"
     assert '"{key}"' in attach_sql(two_stages(table="{key}"))
 

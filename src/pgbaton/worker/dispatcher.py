@@ -17,7 +17,8 @@ from pgbaton.backoff import Backoff
 from pgbaton.database import is_refusal, report
 from pgbaton.events import EventLog
 from pgbaton.model import RUNNING, Dispatch, Outcome, Pipeline, State
-from pgbaton.outcome import Standing, Verb, decide_claimed
+from pgbaton.outcome import Verb, decide_claimed
+from pgbaton.verdict import Standing
 from pgbaton.worker import tracing
 from pgbaton.worker.claim_window import ClaimWindow
 from pgbaton.worker.gate import Gate, NoGate

@@ -6,7 +6,8 @@ from functools import cache
 
 from pgbaton.events import Event, EventLog
 from pgbaton.model import Dispatch, Outcome, State
-from pgbaton.outcome import Answer, Call, Decision, Job, Verb, Verdict
+from pgbaton.outcome import Answer, Decision, Verb
+from pgbaton.verdict import Call, Job, Verdict
 from pgbaton.worker import telemetry
 
 

@@ -10,7 +10,8 @@ import asyncpg
 
 from pgbaton.database import is_refusal, refusal_words
 from pgbaton.model import DONE, Dispatch, Outcome, Stage, State
-from pgbaton.outcome import Answer, Job, Standing, Verb, Verdict, refused, resolve
+from pgbaton.outcome import Answer, Verb
+from pgbaton.verdict import Job, Standing, Verdict, refused, resolve
 from pgbaton.worker.in_flight import Attempt, Ended, InFlight
 from pgbaton.worker.lease import Lease
 from pgbaton.worker.reports import Reports

@@ -16,8 +16,9 @@ import asyncpg
 
 from pgbaton.errors import LeaseLost
 from pgbaton.model import Advance, Dispatch, Outcome, Row, Stage, State
-from pgbaton.outcome import BEGUN_ELSEWHERE, Answer, Call, Duty, Job, Standing, Verb, Verdict
+from pgbaton.outcome import BEGUN_ELSEWHERE, Answer, Verb
 from pgbaton.table import JobTable
+from pgbaton.verdict import Call, Duty, Job, Standing, Verdict
 
 RECONCILE_PAGE = 1000
 """Rows of the user's table that one look for missing duties reads."""

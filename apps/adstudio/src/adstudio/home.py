@@ -58,7 +58,10 @@ async def prepare(database_url: str) -> None:
     """
     async with connection(database_url) as conn:
         try:
-            await conn.execute(_sql("schema"))
+            async with conn.transaction():
+                # The engine's connections have no schema of users in their search_path.
+                await conn.execute("SET LOCAL search_path = public")
+                await conn.execute(_sql("schema"))
         except asyncpg.PostgresError as error:
             raise DatabaseError(f"the application's tables cannot be made: {error}") from None
         try:

@@ -14,6 +14,7 @@ from typing import ParamSpec, TypeVar
 
 import cv2
 
+from adstudio.allocation import give_back_large_blocks
 from adstudio.config import AppSettings
 from adstudio.store import Shelf, open_shelf
 from adstudio.vision.detector import Detector, load_detector
@@ -52,6 +53,7 @@ def open_studio(settings: AppSettings) -> Studio:
     Raises :class:`~adstudio.vision.errors.ModelError` where a file is missing or foreign, and
     :class:`~pgbaton.errors.ConfigError` where the store is.
     """
+    give_back_large_blocks()
     cv2.setNumThreads(1)  # the threads are ours: a stage has one
     return Studio(
         load_detector(settings.yolo_model, classes=settings.classes, threshold=settings.yolo_threshold),

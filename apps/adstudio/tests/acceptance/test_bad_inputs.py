@@ -179,13 +179,15 @@ async def test_nothing_of_all_this_is_a_fault_of_the_programs(fed: dict[str, str
     assert app.get("/readyz").status == 200
 
 
-async def test_a_photo_that_its_subject_fills_is_refused_by_the_planner(app: App, jobs: Jobs) -> None:
+async def test_a_photo_of_which_too_little_is_left_for_the_format_is_refused_by_the_planner(
+    app: App, jobs: Jobs
+) -> None:
     job = await jobs.add(filled(), "Made to go further than anyone has gone before")
     await jobs.until_settled([job], 30)
     assert await jobs.at(job) == ("planner", "failed")
     error = """SELECT error FROM pgbaton.attempts t JOIN pgbaton.dispatches d ON d.id = t.dispatch_id
                 WHERE job_key = $1 AND outcome = 'rejected' AND error IS NOT NULL"""
-    assert "There is no room" in await jobs.db.fetchval(error, job)
+    assert "The photo is too small for Square 1:1" in await jobs.db.fetchval(error, job)
 
 
 async def test_a_job_without_inputs_dies_and_lives_again_once_they_are_there(

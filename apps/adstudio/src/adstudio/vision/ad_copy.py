@@ -78,7 +78,7 @@ def copy_of_fields(
             )
         raise CopyError("카피가 비어 있습니다.", "The copy is empty.")
     for role, most in LONGEST.items():
-        check_drawable(copy[role], PRETENDARD.covered, emoji.PICTURES)  # type: ignore[arg-type]
+        check_drawable(copy[role], PRETENDARD.covered, emoji.PICTURES)
         if len(copy[role]) > most:
             name = _NAMES_EN.get(role, role)
             raise CopyError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from adstudio.vision.emoji import clusters, is_emoji
 from adstudio.vision.errors import CopyError
@@ -43,7 +43,7 @@ def has_hangul(text: str) -> bool:
     return bool(_HANGUL.search(text))
 
 
-def check_drawable(text: str, covered: frozenset[int], emoji: frozenset[str]) -> None:
+def check_drawable(text: str, covered: Container[int], emoji: Container[str]) -> None:
     """Raises ``CopyError`` where a character of ``text`` could not be drawn: nothing is left out silently.
 
     ``covered``: the typeface's code points; ``emoji``: the sequences of which there is a picture.

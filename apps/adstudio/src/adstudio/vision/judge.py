@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Final
@@ -205,7 +205,7 @@ def _read(case: _Case, ocr: Ocr) -> Iterator[Check]:
     yield ad_checks.read_back(_weighted(loud), least[1].text, language, small=True)
 
 
-def _reading(picture: Rgb, box: Box, ocr: Ocr, language: Language) -> tuple[str, ...]:
+def _reading(picture: Rgb, box: Box, ocr: Ocr, language: Language) -> Iterable[str]:
     region = picture[box.top : box.bottom, box.left : box.right]
     return ocr.line(np.ascontiguousarray(region), language) if region.size else ()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import tempfile
 import threading
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
@@ -33,22 +34,23 @@ class Ocr:
         self._lock = threading.Lock()
         self._engines: dict[Language, PyTessBaseAPI] = {}
 
-    def line(self, region: Rgb, language: Language) -> tuple[str, ...]:
-        """What one line of type in ``region`` may say: read as it is, and read in black on white."""
+    def line(self, region: Rgb, language: Language) -> Iterator[str]:
+        """What one line of type in ``region`` may say: read as it is, and, when asked on, in black on white."""
         grey = cv2.cvtColor(region, cv2.COLOR_RGB2GRAY)
         factor = _LINE / max(1, grey.shape[0])
         width = max(1, round(grey.shape[1] * factor))
         sized = cv2.resize(grey, (width, _LINE), interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC)
+        yield self._read(_upright(np.asarray(sized, np.uint8)), language)
         _, parted = cv2.threshold(sized, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-        with self._lock:
-            return tuple(self._read(_upright(np.asarray(one, np.uint8)), language) for one in (sized, parted))
+        yield self._read(_upright(np.asarray(parted, np.uint8)), language)
 
     def _read(self, line: NDArray[np.uint8], language: Language) -> str:
-        engine = self._engines.get(language)
-        if engine is None:
-            engine = self._engines[language] = _load(("kor", "eng") if language == "ko" else ("eng",))
-        engine.SetImage(Image.fromarray(line))
-        return str(engine.GetUTF8Text()).strip()
+        with self._lock:
+            engine = self._engines.get(language)
+            if engine is None:
+                engine = self._engines[language] = _load(("kor", "eng") if language == "ko" else ("eng",))
+            engine.SetImage(Image.fromarray(line))
+            return str(engine.GetUTF8Text()).strip()
 
 
 def _upright(line: NDArray[np.uint8]) -> NDArray[np.uint8]:

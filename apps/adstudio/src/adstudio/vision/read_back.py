@@ -16,8 +16,12 @@ def letters(text: str) -> str:
 
 def likeness(meant: str, readings: Iterable[str]) -> float:
     """1 where some reading has the letters of ``meant``, down to 0: one less the edits over the longer text."""
-    wanted = letters(meant)
-    return max((_alike(wanted, letters(reading)) for reading in readings), default=0.0)
+    wanted, best = letters(meant), 0.0
+    for reading in readings:  # no further than needed: each one costs
+        best = max(best, _alike(wanted, letters(reading)))
+        if best == 1.0:
+            break
+    return best
 
 
 def _alike(meant: str, read: str) -> float:
