@@ -10,8 +10,9 @@ import asyncpg
 
 from line import attached, two_stages
 from pgbaton.errors import LeaseLost
-from pgbaton.outcome import Answer, Reply, resolve
+from pgbaton.outcome import Answer, Reply
 from pgbaton.table import read_table
+from pgbaton.verdict import resolve
 from pgbaton.worker.store import Store
 
 JOBS = [f"00000000-0000-4000-8000-{n:012d}" for n in range(4)]
