@@ -35,8 +35,11 @@ quality: $(STAMP) ## make and judge the quality set: values, times, contact shee
 pictures: $(STAMP) ## make the picture of the README again, docs/images/ads-set.jpg, from the golden images
 	$(BIN)/python apps/adstudio/quality/montage.py docs/images/ads-set.jpg
 
-test: $(STAMP) ## run the tests, against a real Postgres: make test [ARGS="-k claim -x"]
-	$(BIN)/pytest $(ARGS)
+# Tests wait more than they compute: twice as many processes as cores, each with a server of its own, a file in one of them.
+JOBS ?= 4
+
+test: $(STAMP) ## run the tests, against a real Postgres: make test [ARGS="-k claim -x" JOBS=1]
+	$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
 chaos: $(STAMP) ## attack everything for ten minutes: make chaos [SEED=7 FAULTS=worker_killed,disk_full REPORT=chaos.md]
 	@PYTHONPATH=tests $(BIN)/python -m chaos $${CHAOS_SEED:+--seed "$$CHAOS_SEED"} \

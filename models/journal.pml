@@ -72,6 +72,7 @@
 #define DEFER 7
 #define RELEASE 8
 #define NO_CALL 9           /* duties only */
+#define BREACH 10           /* KILL, but where the row was put back meanwhile */
 
 /* The writer of a row (ghost). */
 #define BY_STAGE 0
@@ -224,7 +225,7 @@ inline of_answer(at_, answer_) {
 #ifdef ENGINE
         :: answer_ == OK -> x_verb = ADVANCE
 #else
-        :: answer_ == OK -> x_verb = KILL
+        :: answer_ == OK -> x_verb = BREACH
 #endif
         :: answer_ == E400 -> x_verb = KILL
         :: answer_ == E500 || answer_ == LOST -> x_verb = FAIL
@@ -339,7 +340,11 @@ inline settle(at_, late_) {
     :: x_verb == CANCEL -> x_end = CANCELLED
     :: x_verb == ADVANCE -> x_end = COMPLETED; x_new = 0; mark_passed(c_stage)
     :: else ->
-        if :: x_verb == KILL && x_new && c_standing != WAITING -> x_verb = FAIL :: else fi;     /* it is called again */
+        if
+        :: x_verb == BREACH && x_new && c_standing != WAITING -> x_verb = FAIL      /* it is called again */
+        :: x_verb == BREACH && !(x_new && c_standing != WAITING) -> x_verb = KILL
+        :: else
+        fi;
         if
         :: x_verb == FAIL ->
             HOLDS(8, late_ || called || uncounted);
@@ -479,8 +484,8 @@ inline settle_as_read(s_, answer_, done_) {
         :: else ->
             of_call(s_.at, s_.live, s_.late, answer_);
             x_back = (x_verb == ADVANCE || (x_verb > WAIT && s_.at == BEGUN(c_stage))
-                      || (x_verb == KILL && !x_new && s_.at != FAILED(c_stage))
-                      || ((x_verb == KILL || x_verb == FAIL) && c_failures + 1 >= LIMIT && s_.at != FAILED(c_stage))
+                      || ((x_verb == KILL || x_verb == BREACH && !x_new) && s_.at != FAILED(c_stage))
+                      || ((x_verb == KILL || x_verb == BREACH || x_verb == FAIL) && c_failures + 1 >= LIMIT && s_.at != FAILED(c_stage))
                       || (TAKES_BACK && x_new && s_.at == BEGUN(x_stage)
                           && (c_standing == WAITING || x_verb == CANCEL || x_verb == COMPLETE)))
         fi;

@@ -381,7 +381,7 @@ class Model:
             return Plan(outcome, "completed", target=(stage, "done"), loud=True)
         if newest and job.call.standing == "waiting":
             return self.take_up(Plan("superseded", "cancelled"), job, seen, newest)
-        if newest and verb == "kill":  # the row was put back meanwhile: it is called again
+        if newest and outcome == "breach":  # the row was put back meanwhile: it is called again
             verb = "fail"
         begun = seen.row == (stage, "running")
         back = ENTRY[stage] if begun else None
