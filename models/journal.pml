@@ -376,6 +376,7 @@ inline settle(at_, late_) {
     if
     :: x_end ->
         end_dispatch(c_id, x_end);
+        if :: x_end == DEAD && x_verb == FAIL -> owed = 0 :: else fi;   /* its attempts are used up */
         if
         :: x_verb == ADVANCE -> x_put = DONE(c_stage) + 1
         :: x_end == DEAD && at_ != FAILED(c_stage) -> x_put = FAILED(c_stage) + 1
