@@ -147,8 +147,8 @@ def resolve(job: Job, stages: Stages, answer: Answer | None = None, *, given_bac
     if newest is not None and call.standing is Standing.WAITING:
         return _ended(job, call, SUPERSEDED, newest, stages)
     if newest is not None and decision.outcome is Outcome.BREACH:
-        # The row was put back meanwhile: that it has not moved is no breach, and it is called again. A rejection stands:
-        # a stage that puts its own row back and rejects the job would reject it again.
+        # The row was put back meanwhile, so that it has not moved is no breach: the stage is called again. A rejection
+        # stands: a stage that puts its own row back and rejects the job would reject it again.
         decision = replace(decision, verb=Verb.FAIL)
     return _standing(job, call, decision, newest, stages)
 
