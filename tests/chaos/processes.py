@@ -26,7 +26,7 @@ _FINDS_US = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.e
 BLUNDERS = ("Traceback", "never retrieved", "never awaited")
 INJECTED = "cannot switch to state 12"
 """Of an error that the suite itself makes a driver raise."""
-EXCUSED = ("cannot switch to state", "has no attribute '_get_timeout'", "asyncpg.pool")
+EXCUSED = ("InternalClientError", "has no attribute '_get_timeout'", "asyncpg.pool")
 """What a worker reports with its traceback, as it should: errors that the driver raises outside its own tree, injected
 or where the suite terminates a connection that is just being used; and how the driver's pool tells of lost ones."""
 

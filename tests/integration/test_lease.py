@@ -10,6 +10,7 @@ import pytest
 from line import attached, line, two_stages
 from pgbaton.table import read_table
 from pgbaton.worker.store import Store, Turn
+from stage_server import Call, Say, StageServer, work
 
 
 async def test_a_worker_that_did_not_hear_of_its_new_lease_keeps_its_calls_when_it_asks_again(database: str) -> None:
@@ -74,3 +75,43 @@ async def test_a_worker_whose_lease_lapsed_while_it_claimed_calls_nothing_that_w
             job = await craft.add()
             await craft.until_row(job, "glue", "done")
         assert [(c.path, c.attempt) for c in craft.server.calls] == [("/cut", 2), ("/glue", 1)]
+
+
+async def test_a_worker_settles_an_answer_that_it_looked_at_while_its_lease_was_replaced(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn, note, look, take_lease = Store.turn, Store.note, Store.look, Store.take_lease
+    taken, looked = asyncio.Event(), asyncio.Event()
+
+    async def failing(server: StageServer, call: Call) -> Say:
+        return Say(500) if call.path == "/cut" and call.attempt == 1 else await work(server, call)
+
+    async def noting(store: Store, *arguments: Any) -> Any:
+        monkeypatch.setattr(Store, "turn", broken)
+        await asyncio.wait_for(taken.wait(), 15)
+        return await note(store, *arguments)
+
+    async def broken(store: Store, *arguments: Any, **named: Any) -> Turn:
+        monkeypatch.setattr(Store, "turn", turn)
+        raise ConnectionError("the reply is lost")
+
+    async def taking(store: Store, *arguments: Any) -> Any:
+        found = await take_lease(store, *arguments)
+        if arguments[0] is not None and not looked.is_set():
+            taken.set()
+            await asyncio.wait_for(looked.wait(), 15)
+        return found
+
+    async def looking(store: Store, *arguments: Any) -> Any:
+        found = await look(store, *arguments)
+        if taken.is_set():
+            asyncio.get_running_loop().call_later(0.1, looked.set)
+        return found
+
+    async with line(database, failing) as craft:
+        for name, patched in (("note", noting), ("look", looking), ("take_lease", taking)):
+            monkeypatch.setattr(Store, name, patched)
+        async with craft.worker():
+            job = await craft.add()
+            await craft.until_row(job, "glue", "done")
+        assert [(c.path, c.attempt) for c in craft.server.calls] == [("/cut", 1), ("/cut", 2), ("/glue", 1)]

@@ -126,6 +126,9 @@ class Resolver:
         decided: dict[str, tuple[Verdict, Answer | None]] = {}
         for job in jobs:
             call = ended.get(job.key)
+            if call is not None and self._is_under_another_lease(job, call):
+                found.again.append(ended.pop(job.key))
+                continue
             if call is not None and not self._is_held(job, call):
                 # Another worker's by now; or the verdict was written, and the answer to that was lost.
                 outcome = Outcome.ACCEPTED if self._is_mine(job, call) else Outcome.SUPERSEDED
@@ -172,6 +175,18 @@ class Resolver:
         there = job.call
         return (
             there is not None and (there.id, there.attempt) == call.dispatch.name and there.worker == self._lease.worker
+        )
+
+    def _is_under_another_lease(self, job: Job, call: Ended) -> bool:
+        """Whether this worker's lease is just being replaced: the attempt is in its hands, and the row names the lease
+        before this one, or the one that it has yet to hear of."""
+        there = job.call
+        return (
+            there is not None
+            and (there.id, there.attempt) == call.dispatch.name
+            and there.standing is Standing.HELD
+            and there.worker != self._lease.worker
+            and call.dispatch in self._in_flight
         )
 
     def _is_held(self, job: Job, call: Ended) -> bool:
