@@ -52,6 +52,11 @@ class Answer:
     def ok(self) -> bool:
         return self.status is not None and 200 <= self.status < 300
 
+    @property
+    def down(self) -> bool:
+        """Whether it says that the stage does not answer at all, for other jobs either."""
+        return self.reply is Reply.REFUSED or self.status == 503
+
 
 class Verb(StrEnum):
     """An act on a call, and on its row."""
@@ -144,11 +149,10 @@ def _decide_unmoved(stage: Stage, row: Row | None, answer: Answer) -> Decision:
     """The row is where it was when the stage was called (``running`` only if the engine wrote it)."""
     status = answer.status
     if answer.reply is Reply.REFUSED or status in _NOT_NOW:
-        down = answer.reply is Reply.REFUSED or status == 503
-        delay = DOWN_DELAY if down else None  # the circuit decides when the stage is called again
+        delay = DOWN_DELAY if answer.down else None  # the circuit decides when the stage is called again
         if answer.retry_after is not None:
             delay = min(answer.retry_after, RETRY_AFTER_CAP)
-        return Decision(Verb.DEFER, Outcome.DEFERRED, answer.error, delay, down)
+        return Decision(Verb.DEFER, Outcome.DEFERRED, answer.error, delay, answer.down)
     if status == 202:
         return Decision(Verb.WAIT, Outcome.ACCEPTED)
     if answer.ok:

@@ -134,6 +134,9 @@ class Dispatcher:
         """One turn; returns for how many seconds there is nothing to do, unless the wake flag is set."""
         await self._lease.secure()
         ended = self._in_flight.take_ended()
+        if down := [call for call in ended if call.answer.down]:
+            await self._resolve(down, ())  # before more is claimed: their stage's circuit may open
+            ended = [call for call in ended if not call.answer.down]
         room = 0 if self._draining or not self._lease.holds else self._in_flight.room
         if not ended and not room:
             self._gate.open()  # nothing that is written concerns this worker until a call of its own has ended
