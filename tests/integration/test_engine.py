@@ -289,12 +289,12 @@ async def test_answers_are_kept_as_far_as_the_setting_lets_them(
     async with line(database, once_bad) as craft, craft.worker(keep_answers=keep):
         job = await craft.add()
         await craft.until_state(job, "cut", "completed")
-        await until(lambda: _two_noted(craft), "both answers noted")
+        await until(lambda: _two_noted(craft), "both answers of the stage noted")
         assert [a["answer"] for a in (await craft.attempts())[:2]] == kept
 
 
 async def _two_noted(craft) -> bool:
-    return await craft.db.fetchval("SELECT count(http_status) >= 2 FROM pgbaton.attempts")
+    return await craft.db.fetchval("SELECT count(http_status) = 2 FROM pgbaton.attempts WHERE dispatch_id = 1")
 
 
 async def test_a_redirect_is_not_followed(database: str) -> None:

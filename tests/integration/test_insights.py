@@ -19,7 +19,7 @@ from pgbaton.insights.bounded import at_most
 from pgbaton.insights.reasons import SENTENCES
 from pgbaton.install.attach import attach
 from pgbaton.table import table_of
-from stage_server import Call, Say, StageServer
+from stage_server import Call, Say, StageServer, work
 
 LAPSED = "UPDATE pgbaton.workers SET renewed_at = now() - interval '2 s', expires_at = now() - interval '1 s'"
 
@@ -403,3 +403,18 @@ async def test_the_overview_tells_circuits_workers_and_speed(database: str) -> N
         assert cut.wait.p95 >= (cut.wait.p50 or 0)
         assert [(w.capacity, w.alive) for w in seen.workers] == [(3, True)]
         assert sum(m.completed for m in seen.minutes) == 10
+
+
+async def test_a_stage_whose_sample_holds_no_first_attempt_has_no_wait_to_tell(database: str) -> None:
+    async def fails_at_first(server: StageServer, call: Call) -> Say:
+        return Say(500) if call.attempt == 1 else await work(server, call)
+
+    async with line(database, fails_at_first) as craft, craft.worker():
+        job = await craft.add("cut", "done")
+        await craft.until_state(job, "glue", "retryable")
+        await craft.make_due()
+        await craft.until_settled()
+        async with craft.db.acquire() as conn:
+            seen = await insights.overview(conn, "craft")
+    [glue] = [stage for stage in seen.stages if stage.stage == "glue"]
+    assert (glue.sample, glue.wait.p50, glue.work.p50 is not None) == (1, None, True)

@@ -248,6 +248,11 @@ class Jobs:
         query = "SELECT stage, state, attempt FROM pgbaton.dispatches WHERE job_key = $1 ORDER BY id"
         return [tuple(row) for row in await self.db.fetch(query, job)]
 
+    async def called(self, job: str) -> list[tuple[str, str, int]]:
+        """Those that were called. A stage that puts its row back before it says "not now" leaves a duty each time, which
+        comes to nothing: the same dispatch is called again."""
+        return [dispatch for dispatch in await self.dispatches(job) if dispatch[2] > 0]
+
     async def until_tried(self, job: str, seconds: float = 15) -> None:
         """Wait until a first attempt at a stage has ended without success."""
         query = """SELECT count(*) FROM pgbaton.attempts t JOIN pgbaton.dispatches d ON d.id = t.dispatch_id

@@ -175,10 +175,15 @@ def _stage(row: asyncpg.Record, running: UnderWay, times: dict[str, Any] | None,
         running=running.capped(row["pipeline"], row["stage"]),
         circuit=Circuit(state, row["strikes"], row["open_until"] if state == "open" else None),
         per_minute=float(per_minute),
-        wait=Quantiles(*times["wait"]) if times else Quantiles(None, None),
-        work=Quantiles(*times["work"]) if times else Quantiles(None, None),
+        wait=_quantiles(times["wait"] if times else None),
+        work=_quantiles(times["work"] if times else None),
         sample=times["sample"] if times else 0,
     )
+
+
+def _quantiles(seconds: list[float] | None) -> Quantiles:
+    """None: there was no first attempt among the samples, or no sample."""
+    return Quantiles(*seconds) if seconds else Quantiles(None, None)
 
 
 def _minutes(now: datetime, counted: list[dict[str, int]]) -> tuple[Minute, ...]:

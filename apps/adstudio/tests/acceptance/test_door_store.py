@@ -90,7 +90,7 @@ async def test_a_store_that_is_away_refuses_at_the_door_holds_jobs_up_and_loses_
     await jobs.until_settled([job], 60)
     ad = await asyncio.to_thread(until, app, job, "finished")
     await asyncio.to_thread(shows, app, ad)
-    assert all(state == "completed" for _, state, _ in await jobs.dispatches(job))
+    assert all(state == "completed" for _, state, _ in await jobs.called(job))
 
 
 async def test_a_photo_that_vanished_from_the_store_is_waited_for_not_failed(

@@ -110,7 +110,7 @@ async def test_a_model_that_is_away_puts_the_job_off_and_costs_none_of_its_tries
     assert (told[0]["outcome"], told[0]["http_status"]) == ("deferred", 503)
     assert told[0]["error"] == f"HTTP 503 Stage put off: {sentence} ({says})"
     assert "failed" not in {attempt["outcome"] for attempt in told}
-    assert [(stage, state) for stage, state, _ in await jobs.dispatches(job)] == [(s, "completed") for s in STEPS]
+    assert [(stage, state) for stage, state, _ in await jobs.called(job)] == [(s, "completed") for s in STEPS]
     assert "sk-very-secret" not in app.log
     assert "Traceback" not in app.log
 
@@ -124,7 +124,7 @@ async def test_a_model_that_answers_nonsense_is_asked_twice_and_the_job_says_so_
     job = await jobs.add(photo("rocket"), "Reach for more")
     await jobs.until_settled([job], 30)
     assert await jobs.at(job) == ("vlm_analyze", "failed")
-    assert await jobs.dispatches(job) == [("vlm_analyze", "dead", 1)]
+    assert await jobs.called(job) == [("vlm_analyze", "dead", 1)]
     assert len(model.questions) == 2
     [told] = await jobs.db.fetch(ATTEMPTS, job)
     assert (told["outcome"], told["http_status"]) == ("rejected", 422)
