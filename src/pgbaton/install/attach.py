@@ -89,10 +89,18 @@ def _cases(subject: str, routes: Iterable[tuple[str, str]], pair: Callable[[str,
 
 
 def _changed(table: JobTable) -> str:
-    """When an UPDATE concerns the engine: the step, the status or the key is another. Kept by Postgres as an
-    expression, so that it follows a column that is renamed."""
+    """When an UPDATE concerns the engine: the step, the status or the key is another; where nothing is published, only
+    if a status is one that stages write. Postgres keeps it as an expression, so that it follows a column that is
+    renamed, and a change that does not concern the engine costs no call of the function."""
     columns = (quoted(name) for name in (table.step, table.status, table.key))
-    return " OR ".join(f"OLD.{c} IS DISTINCT FROM NEW.{c}" for c in columns)
+    changed = " OR ".join(f"OLD.{c} IS DISTINCT FROM NEW.{c}" for c in columns)
+    if table.channel is not None:
+        return changed
+    status = quoted(table.status)
+    return (
+        f"({changed}) AND (NEW.{status}::pg_catalog.text = 'done' "
+        f"OR OLD.{status}::pg_catalog.text IN ('done', 'running', 'failed'))"
+    )
 
 
 def trigger_body_md5(table: JobTable) -> str:
