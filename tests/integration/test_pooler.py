@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import shutil
@@ -12,10 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
 
 from line import line, until
 from pgbaton.database import connection, pooled
+from pgbaton.fastapi import Stages, Turn
 
 BOUNCER = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 pytestmark = pytest.mark.skipif(BOUNCER is None, reason="pgbouncer is not installed")
@@ -90,3 +93,27 @@ async def test_with_a_direct_address_for_listening_it_is_woken_at_once(database:
 
 async def _heard(craft) -> bool:
     return await craft.db.fetchval("SELECT count(*) > 0 FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
+
+
+async def test_stages_behind_the_guard_work_through_a_pooler_and_find_their_own_tables(
+    database: str, through_pooler: str
+) -> None:
+    async with line(database) as craft:
+        stages = Stages(craft.pipeline)
+        jobs = [await craft.add() for _ in range(20)]
+
+        async def look(db: asyncpg.Connection, turn: Turn) -> None:
+            assert await db.fetchval("SELECT status FROM jobs WHERE job_id = $1", turn.job["job_id"]) == "running"
+
+        async def write_down(db: asyncpg.Connection, turn: Turn) -> None:
+            await db.execute("UPDATE jobs SET note = $2 WHERE job_id = $1", turn.job["job_id"], "cut")
+
+        async def cut(job: str) -> None:
+            async with stages.turn("cut", job, "acme") as turn:
+                await turn.read(look)
+                turn.save(write_down)
+
+        async with stages.opened(through_pooler):
+            await asyncio.gather(*(cut(job) for job in jobs))
+        done = "SELECT count(*) FROM jobs WHERE (current_step, status, note) = ('cut', 'done', 'cut')"
+        assert await craft.db.fetchval(done) == 20
