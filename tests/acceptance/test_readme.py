@@ -181,5 +181,5 @@ def test_every_command_in_the_readme_exists(readme: str, environment: dict[str, 
     listed = [row for row in text.splitlines() if row.startswith("| `pgbaton ")]
     named = {name.removeprefix("pgbaton ") for row in listed for name in re.findall(r"`([^`-]+)`", row.split("|")[1])}
     helped = subprocess.run(["pgbaton", "--help"], env=environment, capture_output=True, text=True, check=True)
-    exist = set(re.findall(r"^[│|] ([a-z]+) {2,}", helped.stdout, re.MULTILINE))
+    exist = set(re.findall(r"^ {2}([a-z]+) {2,}", helped.stdout.partition("Commands:")[2], re.MULTILINE))
     assert named == exist
