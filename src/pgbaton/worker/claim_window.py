@@ -44,8 +44,10 @@ class ClaimWindow:
         return self._everything
 
     def next(self, *, busy: bool = True) -> Mapping[str, int]:
-        """The id to begin at, by stage; a stage that is missing: at the first. ``busy``: many calls are under way. A worker
-        with few looks at everything, as long as that is cheap: it need not look again before it sleeps."""
+        """The id to begin at, by stage; a stage that is missing: at the first. ``busy``: many calls are under way.
+
+        A worker with few looks at everything, as long as that is cheap: it need not look again before it sleeps.
+        """
         self._began = monotonic()
         if self._began > self._moved + LAG:
             self._since, self._newest, self._moved = self._newest, dict(self._newest), self._began
