@@ -41,6 +41,9 @@ _BOUND: Final = _words(
 )
 _LEANS: Final = _words("your our my his her their every only")
 _COMPLETES: Final = _words("없는 없이 있는 같은 위한 좋은 되는 하는 하지 않는 아닌 보다 처럼 없다 있다 하다 되어")
+_COUNTED: Final = re.compile(r"\d[\d,.]*[가-힣]{1,2}")
+_CASED: Final = re.compile(r"[가-힣]+[이가을를에]")
+_PREDICATE: Final = re.compile(r"[가-힣]{0,2}[다요죠자라까]")  # a short verb that ends the sentence
 _NUMBER: Final = re.compile(r"[\d.,₩$€+]+%?")
 _ADNOMINAL: Final = re.compile(r"[가-힣]*[은는을운한할올쉬인된던긴린진친킨힌른든]$")
 
@@ -59,6 +62,14 @@ def penalty(before: str, after: str) -> float:
         cost += 3.0
     if next_ in _BOUND:
         cost += 2.5
+    if before == bare and _COUNTED.fullmatch(bare):
+        cost += 1.0
+    if before == bare and _CASED.fullmatch(bare) and _PREDICATE.fullmatch(next_):
+        cost += 1.6
+    if bare.endswith(("와", "과")) and next_.startswith("함께"):
+        cost += 1.5
+    if before == bare and len(bare) > 2 and bare.endswith("면"):
+        cost -= 0.6  # a condition ends where one breathes
     if before == bare and bare.endswith("의") and len(bare) > 1:
         cost += 1.5
     if bare.lower() in _LEANS:
