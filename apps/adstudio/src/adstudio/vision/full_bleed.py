@@ -22,7 +22,7 @@ from adstudio.vision.windows import KEPT, MOST_ENLARGED, View, beyond, crowding,
 
 MOST_OCCLUDED: Final = 0.012  # mean weight under the block and its clearance
 MOST_UNREST: Final = 5.0  # grey levels a view pixel under the block, before the tint; more stays busy under any
-_BUSIEST: Final = 0.97
+BUSIEST: Final = 0.95  # the share of a line's ground that is calmer than what is measured
 _CLEARANCE: Final = 0.35  # ems of the headline around the block
 _VIEWED: Final = 360  # pixels, the short side of a phone's view: unrest is what such a view shows
 _SUBJECT_LARGE: Final = 0.2  # of the picture: a subject that is larger gains nothing more
@@ -80,7 +80,7 @@ def _places(view: View, columns: list[Block], scene: Scene, format_: Format) -> 
     taste = (
         0.5 * min(1.0, _subject_share(scene, view) / _SUBJECT_LARGE)
         - 0.12 * view.is_extended(scene)
-        - 0.5 * beyond(scene, view)
+        - 0.9 * beyond(scene, view)
         + 0.25 * min(1.0, view.width * view.height / (scene.width * scene.height))
         - 0.3 * crowding(scene, view)
     )
@@ -109,7 +109,7 @@ def _places(view: View, columns: list[Block], scene: Scene, format_: Format) -> 
                     - 0.12 * max(0.0, block.badness)
                     + _height_bonus(top, tops, format_)
                     + taste
-                    - 0.3 * _imbalance(scene, view, placed.box, format_)
+                    - 0.6 * _imbalance(scene, view, placed.box, align, format_)
                     - (0.5 if left > safe.left and align == "left" else 0.0)
                 )
                 yield _Place(view, block, placed, align, occluded, unrest, score)
@@ -122,14 +122,15 @@ def _height_bonus(top: float, tops: set[float], format_: Format) -> float:
     return 0.1 if top == min(tops) else 0.06 if top == max(tops) else 0.0
 
 
-def _imbalance(scene: Scene, view: View, box: Box, format_: Format) -> float:
+def _imbalance(scene: Scene, view: View, box: Box, align: Alignment, format_: Format) -> float:
     """How far the subject is from where it balances the type, in shares of the width: the middle of what the type
     leaves free beside it, or of the whole under it."""
     if scene.subject is None:
         return 0.0
     middle = (subject_middle(scene)[0] - view.left) / view.width
     if not format_.lies:
-        return abs(middle - 0.5)
+        # Under type in the middle it stands in the middle, under type at the left a little to the right of it.
+        return abs(middle - 0.5) if align == "centre" else max(0.0, abs(middle - 0.62) - 0.1)
     if box.left + box.right < format_.width:
         return abs(middle - (box.right / format_.width + 1) / 2)
     return abs(middle - box.left / format_.width / 2)
@@ -158,7 +159,7 @@ def _layout(
         return None
     spread = float((ground.reshape(-1, 3) @ np.array((0.299, 0.587, 0.114))).std())
     seen = spot.view.width / _VIEWED * format_.short / format_.width
-    busiest = float(np.quantile(change_of(np.ascontiguousarray(ground)), _BUSIEST)) * seen
+    busiest = _busiest(spot.placed, ground) * seen
     tinted = lightest_tint(ground, Unrest(spot.unrest, busiest, spread), scene.hues)
     if tinted is None:
         return None
@@ -209,6 +210,21 @@ def _mean(sums: Sums, box: Box, air: float, view: View, scale: float) -> float:
     c, d = (min(max(round(v), 0), height) for v in (y0, y1))
     total = float(sums[d, b] - sums[c, b] - sums[d, a] + sums[c, a])
     return total / max(1.0, box.width * box.height * scale * scale)
+
+
+def _busiest(placed: Placed, ground: Rgb) -> float:
+    """The change in the busiest of the ground under the block, or under one of its lines: what crosses a single line
+    is little of the whole block."""
+    change = change_of(np.ascontiguousarray(ground))
+    found = [float(np.quantile(change, BUSIEST))]
+    scale = ground.shape[0] / placed.box.height
+    for line in placed.lines:
+        top = round((line.y - 0.8 * line.size - placed.box.top) * scale)
+        left = round((line.x - placed.box.left) * scale)
+        part = change[max(0, top) : top + max(2, round(line.size * scale)), max(0, left) : left + max(2, round(line.width * scale))]
+        if part.size:
+            found.append(float(np.quantile(part, BUSIEST)))
+    return max(found)
 
 
 def _ground(scene: Scene, view: View, box: Box, scale: float) -> Rgb:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from adstudio.vision.contrast import luminance, ratio
 from adstudio.vision.layout import Edge, Scrim, to_hex
-from adstudio.vision.palette import INK, WHITE, Channels, Hues, tint_of
+from adstudio.vision.palette import INK, WHITE, Channels, Hues, deepened, tint_of
 from adstudio.vision.shapes import Box
 
 STRONGEST: Final = 0.62  # more hides the photo that the ad is about
@@ -20,7 +20,8 @@ _STRENGTHS: Final = (0.0, 0.14, 0.24, 0.34, 0.44, 0.53, STRONGEST)
 CALM: Final = 2.2  # grey levels a view pixel, mean behind the type once it is tinted
 BUSY: Final = 2.7  # the same in the busiest of it: a stalk or a mast that crosses the type; the judge's limit is 3
 MIXED: Final = 50.0  # grey levels, standard deviation behind the type: more is light and shade at once
-_PALE: Final = 0.42  # relative luminance, mean: type on a paler ground is black as a matter of course
+_MID: Final = 0.36  # and on a darker one it is not: black on the blue of a sky is legible and dull
+_PALE: Final = 0.5  # relative luminance, mean: type on a paler ground is black as a matter of course
 _MOST_VEILED: Final = 0.24  # a veil of white that is stronger looks like fog
 _DULL: Final = 0.36
 _FADE: Final = 0.24  # of the side
@@ -55,8 +56,11 @@ def lightest_tint(ground: NDArray[np.uint8], unrest: Unrest, hues: Hues) -> Tint
     if len(pixels) > 4000:
         pixels = pixels[:: len(pixels) // 4000]
     found = []
+    light = float(luminance(pixels).mean())
     for ink in (WHITE, INK):
-        tint = tint_of(hues, dark=ink == WHITE)
+        if ink == INK and light < _MID:
+            continue
+        tint = deepened(pixels.mean(axis=0)) if ink == WHITE else tint_of(hues)
         for strength in _STRENGTHS:
             if not unrest.is_calm_under(strength) or (ink == INK and strength > _MOST_VEILED):
                 continue
@@ -66,7 +70,7 @@ def lightest_tint(ground: NDArray[np.uint8], unrest: Unrest, hues: Hues) -> Tint
                 found.append(Tinted(ink, tint, strength))
                 break
     # White type on a dark tint hurts a photo less than a veil of white, and is livelier on colours that are not pale.
-    pale = float(luminance(pixels).mean()) > _PALE
+    pale = light > _PALE
     return min(found, key=lambda one: one.strength + (0.0 if one.ink == WHITE or pale else _DULL), default=None)
 
 

@@ -48,7 +48,7 @@ _LOGO: Final = 1.0  # height of a logo, of the headline's size
 _SUB_LINES, _HEADLINE_LINES = 4, 3
 _STATEMENT, _STATEMENT_LINES = 40, 4  # characters from which a headline is a whole sentence, and its lines
 _WORD: Final = 3  # characters: a headline this short alone is set larger,
-_WORD_LARGER: Final = 1.9  # times, or it is lost in the ad
+_WORD_LARGER: Final = 2.2  # times, or it is lost in the ad
 
 
 @dataclass(frozen=True, slots=True)

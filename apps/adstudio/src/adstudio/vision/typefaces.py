@@ -9,15 +9,18 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from fontTools.ttLib import TTFont, TTLibError
-from PIL import ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
 from adstudio.vision import emoji
 from adstudio.vision.errors import BrandError, FontError
+from adstudio.vision.shapes import Rgb
 
 Weight = Literal["SemiBold", "Bold", "ExtraBold", "Black"]
 
 _MEASURED_AT = 200  # pixels: large enough that rounding to pixels does not matter
+_PLAIN_SIZE = 72  # pixels: as large as a headline
 _FOLDER = Path(str(files("adstudio") / "assets" / "fonts"))
 
 
@@ -51,6 +54,16 @@ PRETENDARD = Typeface(
     "Pretendard",
     {weight: _FOLDER / f"Pretendard-{weight}.otf" for weight in ("SemiBold", "Bold", "ExtraBold", "Black")},
 )
+
+
+def in_black(text: str, weight: Weight) -> Rgb:
+    """``text`` in Pretendard, black on white, without its emoji: the easiest that it can be to read."""
+    font = PRETENDARD.font(weight, _PLAIN_SIZE)
+    drawn = emoji.without_emoji(text)
+    air = _PLAIN_SIZE // 6
+    image = Image.new("RGB", (max(1, round(font.getlength(drawn))) + 2 * air, round(1.3 * _PLAIN_SIZE)), "white")
+    ImageDraw.Draw(image).text((air, round(0.98 * _PLAIN_SIZE)), drawn, fill="black", font=font, anchor="ls")
+    return np.asarray(image)
 
 
 def brand_typeface(name: str, file: bytes) -> Typeface:

@@ -18,6 +18,7 @@ _NEARLY_ALL: Final = 0.992  # of the weights: what is lost is a rim of the map
 _AIR: Final = 0.03  # of the longer side, kept around the subject
 _TOUCHES: Final = 0.012  # of the side: a subject this near an edge was cut by the photographer already
 _ROOM: Final = 0.06  # of the window's short side, that the subject wants between itself and an edge
+_SHIFTED: Final = 0.2  # of the side, by which a window wider than a photo with plain ends may be shifted
 _STEPS: Final = 7  # places tried along each axis
 _SIZES: Final = (1.0, 0.82, 0.66, 1.3, 1.7, 2.2)  # of the largest window inside the photo; above 1 only on plain sides
 
@@ -167,6 +168,8 @@ def _starts(length: int, side: float, plain_low: bool, plain_high: bool, anchors
         if not (plain_low or plain_high):
             return []
         low, high = (slack if plain_low else 0.0), (0.0 if plain_high else slack)
+        if plain_low and plain_high:  # then one end may be cut where the other is continued: the subject beside type
+            low, high = slack - _SHIFTED * length, _SHIFTED * length
     if high < low:
         low, high = high, low
     if high - low < 1:
