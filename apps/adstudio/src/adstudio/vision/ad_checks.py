@@ -13,7 +13,7 @@ from adstudio.vision.measured import check
 from adstudio.vision.shapes import Check
 
 MOST_OCCLUDED: Final = 0.12  # mean of the judge's own map under the type
-MOST_UNREST: Final = 3.0  # grey levels a view pixel, in the busiest of the ground under the type, tint included
+MOST_UNREST: Final = 2.5  # grey levels a view pixel, in the busiest of the ground under the type, tint included
 BUSIEST: Final = 0.97  # calm ground has 0 to 1.5 at this quantile, a stalk or a mast under the type 5 to 11
 BUSIEST_OF_LINE: Final = 0.95  # the same under each single line: a stalk through one is little of the block
 MIN_CONTRAST: Final = 4.5  # WCAG 2.2, 1.4.3

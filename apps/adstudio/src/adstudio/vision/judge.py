@@ -229,8 +229,8 @@ def _read_as(line: Line, picture: Rgb, box: Box, ocr: Ocr, language: Language, l
     region = np.ascontiguousarray(picture[box.top : box.bottom, box.left : box.right])
     if not region.size:
         return 0.0
-    readings = list(ocr.line(region, language))
-    found = likeness(line.text, readings)
+    readings: list[str] = []
+    found = likeness(line.text, (readings.append(one) or one for one in ocr.line(region, language)))
     if found >= least or not PRETENDARD.can_set(line.text):
         return found
     plain = list(ocr.line(in_black(line.text, line.weight), language))

@@ -22,6 +22,7 @@ _DULL: Final = 0.07  # mean saturation times value, under which a photo has no c
 _SUN: Final = 0.125  # the hue of a warm yellow: the accent where the photo has no second colour
 _RED: Final = 0.985
 _DARK: Final = 0.4  # mean grey under which a photo is dark over all
+_MIDDLING: Final = 1.9  # contrast with white, above which a ground is no pale one: colours dark enough for it look black
 _VERMILION: Final = 0.015
 _BROWN: Final = (0.03, 0.19)  # hues whose shades are brown or mustard once they are dark enough for a pale ground
 _APART: Final = 0.09  # of the hue circle: closer hues are not told apart at a glance
@@ -108,6 +109,8 @@ def accent_on(ground: Channels, hues: Hues, brand: Channels | None) -> Channels:
     if on_dark:
         warm = hues.second is not None and (hues.second < 0.19 or hues.second > 0.94)
         return _readable(hues.second if warm and hues.second is not None else _SUN, ground, on_dark=True)
+    if contrast(WHITE, ground) > _MIDDLING:
+        return INK
     hue = hues.hue if hues.vivid >= _DULL and hues.saturation > 0.3 else _RED
     hue = _VERMILION if _BROWN[0] < hue < _BROWN[1] else hue
     return _readable(hue, ground, on_dark=False)

@@ -18,12 +18,11 @@ WANTED: Final = 5.2  # WCAG's 4.5 and something for the judge's own measure
 _WORST: Final = 0.03  # of the ground behind the type may have less contrast
 _STRENGTHS: Final = (0.0, 0.14, 0.24, 0.34, 0.44, 0.53, STRONGEST)
 CALM: Final = 2.2  # grey levels a view pixel, mean behind the type once it is tinted
-BUSY: Final = 2.7  # the same in the busiest of it: a stalk or a mast that crosses the type; the judge's limit is 3
+BUSY: Final = 2.0  # the same in the busiest of it: a stalk or a mast that crosses the type; the judge's limit is 2.5
 MIXED: Final = 50.0  # grey levels, standard deviation behind the type: more is light and shade at once
-_MID: Final = 0.36  # and on a darker one it is not: black on the blue of a sky is legible and dull
 _PALE: Final = 0.5  # relative luminance, mean: type on a paler ground is black as a matter of course
 _MOST_VEILED: Final = 0.24  # a veil of white that is stronger looks like fog
-_DULL: Final = 0.36
+_DULL: Final = 0.36  # of strength, that black on a ground that is not pale has to save to be chosen
 _FADE: Final = 0.24  # of the side
 
 
@@ -58,8 +57,6 @@ def lightest_tint(ground: NDArray[np.uint8], unrest: Unrest, hues: Hues) -> Tint
     found = []
     light = float(luminance(pixels).mean())
     for ink in (WHITE, INK):
-        if ink == INK and light < _MID:
-            continue
         tint = deepened(pixels.mean(axis=0)) if ink == WHITE else tint_of(hues)
         for strength in _STRENGTHS:
             if not unrest.is_calm_under(strength) or (ink == INK and strength > _MOST_VEILED):
@@ -70,8 +67,8 @@ def lightest_tint(ground: NDArray[np.uint8], unrest: Unrest, hues: Hues) -> Tint
                 found.append(Tinted(ink, tint, strength))
                 break
     # White type on a dark tint hurts a photo less than a veil of white, and is livelier on colours that are not pale.
-    pale = light > _PALE
-    return min(found, key=lambda one: one.strength + (0.0 if one.ink == WHITE or pale else _DULL), default=None)
+    dull = 0.0 if light > _PALE else _DULL
+    return min(found, key=lambda one: one.strength + (dull if one.ink == INK else 0.0), default=None)
 
 
 def scrim_for(box: Box, width: int, height: int, tinted: Tinted) -> Scrim | None:
