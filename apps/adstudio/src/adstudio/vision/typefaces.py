@@ -20,6 +20,7 @@ from adstudio.vision.shapes import Rgb
 Weight = Literal["SemiBold", "Bold", "ExtraBold", "Black"]
 
 _MEASURED_AT = 200  # pixels: large enough that rounding to pixels does not matter
+_OPEN = 12  # fonts kept open, a megabyte each: the sizes of one ad; opening one takes a millisecond
 _PLAIN_SIZE = 72  # pixels: as large as a headline
 _FOLDER = Path(str(files("adstudio") / "assets" / "fonts"))
 
@@ -90,7 +91,7 @@ def _covered(file: bytes | Path) -> frozenset[int]:
         raise FontError(f"{_named(file)}: not a font that can be read ({error})") from error
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=_OPEN)
 def _cut(file: bytes | Path, size: int) -> ImageFont.FreeTypeFont:
     try:
         # The basic layout: it kerns, needs no shaping library, and sets the same on every machine.
