@@ -20,6 +20,7 @@ from pgbaton import sql
 from pgbaton import verdict as deciding
 from pgbaton.database import refusal_words
 from pgbaton.errors import ConfigError, DatabaseError, Refused
+from pgbaton.insights.bounded import TIMEOUT, TooWide, at_most
 from pgbaton.insights.listing import CAP, JobFilter, count_jobs, list_jobs
 from pgbaton.model import OPEN, Stage, State
 from pgbaton.table import JobTable
@@ -154,6 +155,20 @@ async def resume_tenant(conn: asyncpg.Connection, table: JobTable, tenant: str, 
     while (made := await store.unpark(PARK_BATCH)) > 0:
         due += made
     return Done("resume", int(changed), seen=due)
+
+
+async def has_tenant(conn: asyncpg.Connection, table: JobTable, tenant: str) -> bool | None:
+    """Whether any job has this tenant, or it is known as paused; ``None`` where looking takes too long (a large table
+    without an index on it).
+
+    Raises :class:`ConfigError` where the pipeline has no tenants.
+    """
+    _check_tenant(table, tenant)
+    try:
+        async with at_most(conn, TIMEOUT):
+            return bool(await conn.fetchval(table.query("operate/has_tenant"), table.pipeline, tenant))
+    except TooWide:
+        return None
 
 
 _APPLIES: dict[Action, tuple[str, ...]] = {
