@@ -37,6 +37,8 @@ from pgbaton.model import State
 NEEDS_SOMEBODY = 3
 """The exit code of ``explain`` where a job does not go on by itself, though it should."""
 REMEDY: dict[Language, str] = {"ko": "조치", "en": "remedy"}
+CAUSE: dict[Language, str] = {"ko": "원인", "en": "cause"}
+CHECKED: dict[Language, str] = {"ko": "확인한 항목", "en": "checked"}
 WELL: dict[Language, str] = {"ko": "문제가 없습니다", "en": "nothing is wrong"}
 AT_REST = frozenset({"done", "not_routed", "cancelled", "gone"})
 
@@ -201,18 +203,21 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Look for what keeps jobs from moving; each finding with its remedy. Exit code 1: something was found."""
-    found = with_database(database_url, lambda conn: health.examine(conn, invariants=invariants), migrated=False)
+    looked = with_database(database_url, lambda conn: health.examine(conn, invariants=invariants), migrated=False)
     language = load_settings().log_language
+    found = health.of_all(looked)
     if as_json:
         print_json([f.as_json(language) for f in found])
     else:
-        several = len({f.pipeline for f in found if f.pipeline}) > 1
         for f in found:
-            of = f"{f.pipeline}: " if several and f.pipeline else ""
-            out.print(plain(f"{f.code}: {of}{f.sentence(language)}"))
-            out.print(plain(f"  {REMEDY[language]}: {f.remedy(language)}"))
+            of = f"{f.pipeline}: " if len(looked) > 1 and f.pipeline else ""
+            out.print(plain(f"{f.code}: {of}{f.sentence(language)}"), soft_wrap=True)
+            out.print(plain(f"  {CAUSE[language]}: {f.cause(language)}"), soft_wrap=True)
+            out.print(plain(f"  {REMEDY[language]}: {f.remedy(language)}"), soft_wrap=True)
+            out.print(plain(f"  {f.link}"), soft_wrap=True)
         if not found:
-            out.print(WELL[language])
+            checked = ", ".join(dict.fromkeys(c.name for h in looked for c in h.checks))
+            out.print(f"{WELL[language]} ({CHECKED[language]}: {checked})", soft_wrap=True)
     if found:
         raise typer.Exit(1)
 
