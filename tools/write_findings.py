@@ -1,5 +1,7 @@
-"""Write the index of findings into docs/operations.md and docs/operations.ko.md, from the words of the code: `make api`.
-A test compares them."""
+"""Write the index of findings into docs/operations.md and docs/operations.ko.md, from the code's words: `make api`.
+
+A test compares them.
+"""
 
 from __future__ import annotations
 
