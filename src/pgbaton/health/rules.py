@@ -27,8 +27,10 @@ USUAL_SAMPLE = 20
 """Calls that it takes to know what is usual."""
 SILENT = 10.0
 """Times its usual p95 that a call may run before it counts as silent."""
-SILENT_LEAST = 10.0
+SILENT_LEAST = 5.0
 """Seconds that it must have run besides."""
+SILENT_UNKNOWN = 30.0
+"""Seconds that a call may run of which nobody knows yet what is usual, or a tenth of its timeout."""
 LOST_LEAST = 4.0
 """Seconds after which a lost answer is worth a word: most stages that were cut off have ended by then."""
 
@@ -96,7 +98,8 @@ def _of_stage(seen: Overview, s: StageOverview) -> Iterator[Found]:
     down = s.circuit.state != "closed" and s.circuit.strikes >= TRIES
     still = s.paused or seen.paused
     if down:
-        yield "circuit_open", "bad", of | {"strikes": s.circuit.strikes}
+        said = s.put_off_error or s.retry_error or "-"
+        yield "circuit_open", "bad", of | {"strikes": s.circuit.strikes, "error": said}
     if not s.routed:
         if count := s.waiting + s.running + s.retrying + s.parked:
             yield "stage_unrouted", "bad", of | {"count": count}
@@ -137,6 +140,12 @@ def _of_calls(s: StageOverview, usual: Usual | None) -> Iterator[Found]:
             },
         )
     if usual is None:
+        over = max(SILENT_UNKNOWN, s.timeout / 10)
+        endless = [a for a in s.ages if not a.lost and a.oldest > over]
+        if endless:
+            count, oldest = sum(a.count for a in endless), max(a.oldest for a in endless)
+            until = max(a.until for a in endless)
+            yield "no_end", "warn", of | {"count": count, "age": oldest, "seconds": until, "over": over}
         return
     over = max(SILENT_LEAST, SILENT * usual.p95)
     silent = [a for a in s.ages if not a.lost and a.oldest > over]

@@ -41,15 +41,15 @@ class Failure:
 def with_shares(found: Iterable[Finding], failures: Sequence[Failure], living: int) -> list[Finding]:
     """Findings about failures, with what those are made of. ``living``: workers; of a single one nothing is said."""
     return [
-        replace(f, shares=tuple(_shares([x for x in failures if x.stage == f.values.get("stage")], f.code, living)))
+        replace(f, shares=tuple(_shares(f, [x for x in failures if x.stage == f.values.get("stage")], living)))
         if f.code in MADE_OF_FAILURES
         else f
         for f in found
     ]
 
 
-def _shares(failures: list[Failure], code: str, living: int) -> Iterator[Share]:
-    put_off = code in ("not_now", "circuit_open")
+def _shares(f: Finding, failures: list[Failure], living: int) -> Iterator[Share]:
+    put_off = f.code in ("not_now", "circuit_open")
     alike = [x for x in failures if (x.outcome == "deferred") is put_off]
     if len(alike) < FEWEST:
         return
@@ -63,7 +63,8 @@ def _shares(failures: list[Failure], code: str, living: int) -> Iterator[Share]:
             yield Share("version", version[0], version[1])
     if several and (tenant := _most(x.tenant for x in alike)):
         yield Share("tenant", tenant[0], tenant[1])
-    if error := _most(x.error for x in alike):
+    error = _most(x.error for x in alike)
+    if error and error[0] != f.values.get("error"):
         yield Share("error", error[0], error[1])
 
 

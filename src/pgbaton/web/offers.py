@@ -27,7 +27,7 @@ def offer(found: Finding) -> Offer:
     match found.code:
         case "no_worker" | "lost_worker" | "lost_over" | "workers_differ" | "stage_unknown":
             return Offer(page="workers")
-        case "lost_answers" | "silent":
+        case "lost_answers" | "silent" | "no_end":
             stalled = {"scope": "stage", "over": str(int(float(found.values.get("over") or 0)))} | of
             return Offer(of | {"state": "running"}, action="recall", target=stalled)
         case "suspect":

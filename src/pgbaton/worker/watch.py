@@ -16,7 +16,7 @@ from pgbaton.events import Event, EventLog
 from pgbaton.health import Steady, look, record
 from pgbaton.health.census import merged
 from pgbaton.health.steady import HOLD
-from pgbaton.insights.bounded import at_most
+from pgbaton.insights.bounded import TooWide, at_most
 from pgbaton.table import JobTable
 from pgbaton.worker.periodic import every
 from pgbaton.worker.store import Store
@@ -74,8 +74,11 @@ class Watch:
                 return
             census = await store.census()
             began = monotonic()
-            async with at_most(conn, PATIENCE):
-                page = await store.census_page(census.after, CENSUS_PAGE)
+            try:
+                async with at_most(conn, PATIENCE):
+                    page = await store.census_page(census.after, CENSUS_PAGE)
+            except TooWide:  # a lock is held: that the census is stale will be said
+                return
             took = monotonic() - began
             if page.missing and self._reconciles:
                 for job, stage in await Store(conn, self._table, ()).reconcile(page.missing):

@@ -49,8 +49,9 @@ WORDS: dict[str, Words] = {
     ),
     "circuit_open": Words(
         (
-            "{stage} 단계가 응답하지 않습니다(연속 {strikes}회). 응답하면 자동으로 다시 호출합니다.",
-            "{stage} does not answer ({strikes} tries in a row). It is called again automatically once it answers.",
+            "{stage} 단계가 응답하지 않습니다(연속 {strikes}회): {error}. 응답하면 자동으로 다시 호출합니다.",
+            "{stage} does not answer ({strikes} tries in a row): {error}. It is called again automatically once "
+            "it answers.",
         ),
         (
             "연결이 거부되거나, 게이트웨이가 502·503으로 답하거나, 로그인 페이지로 돌려보냅니다. 모든 작업이 "
@@ -220,6 +221,20 @@ WORDS: dict[str, Words] = {
         (
             "격리하세요: pgbaton quarantine {job}",
             "set it aside: pgbaton quarantine {job}",
+        ),
+    ),
+    "no_end": Words(
+        (
+            "{stage} 단계의 호출 {count}건이 최대 {age}째 끝나지 않았습니다. {seconds} 뒤까지 기다립니다.",
+            "{count} calls of {stage} have not ended for up to {age}; they are held for {seconds} more.",
+        ),
+        (
+            "아직 호출이 적어 평소에 얼마나 걸리는지 알 수 없습니다. 오래 걸리는 단계이거나, 멈춘 것입니다.",
+            "Too few calls have ended to know what is usual: the stage takes long, or it hangs.",
+        ),
+        (
+            "{stage} 서버를 확인하세요. 처리하고 있지 않다면: pgbaton recall --stage {stage}",
+            "see to the server of {stage}; if it does not work on them: pgbaton recall --stage {stage}",
         ),
     ),
 }
