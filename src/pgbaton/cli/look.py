@@ -41,6 +41,8 @@ TOO_WIDE: Sentence = (
 TOO_LONG: Sentence = ("시간이 너무 오래 걸립니다", "that took too long")
 MORE: Sentence = ("(다음 페이지: --before {next})", "(the next page: --before {next})")
 REMEDY: Sentence = ("조치", "remedy")
+CAUSE: Sentence = ("원인", "cause")
+CHECKED: Sentence = ("확인한 항목", "checked")
 WELL: Sentence = ("문제가 없습니다", "nothing is wrong")
 PAUSED: Sentence = ("일시정지", "paused")
 NO_ROUTE: Sentence = ("경로 없음", "no route")
@@ -262,22 +264,25 @@ def doctor(
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """What keeps jobs from moving, each with its remedy.
+    """What keeps jobs from moving, each with its cause and its remedy.
 
     Exit code 1: something was found.
     """
     from pgbaton import health
 
-    found = with_database(database_url, lambda conn: health.examine(conn, invariants=invariants), migrated=False)
+    looked = with_database(database_url, lambda conn: health.examine(conn, invariants=invariants), migrated=False)
+    found = health.of_all(looked)
     if as_json:
         print_json([f.as_json(language()) for f in found])
     else:
-        several = len({f.pipeline for f in found if f.pipeline}) > 1
         for f in found:
-            of = f"{f.pipeline}: " if several and f.pipeline else ""
+            of = f"{f.pipeline}: " if len(looked) > 1 and f.pipeline else ""
             print(plain(f"{f.code}: {of}{f.sentence(language())}"))
+            print(plain(f"  {told(CAUSE)}: {f.cause(language())}"))
             print(plain(f"  {told(REMEDY)}: {f.remedy(language())}"))
+            print(plain(f"  {f.link}"))
         if not found:
-            tell(WELL)
+            checked = ", ".join(dict.fromkeys(c.name for h in looked for c in h.checks))
+            print(f"{told(WELL)} ({told(CHECKED)}: {checked})")
     if found:
         raise typer.Exit(1)
