@@ -28,10 +28,12 @@ CREATE TABLE pgbaton.pipelines (
     tenant_column text,
     step_column   text NOT NULL,
     status_column text NOT NULL,
+    statuses      jsonb NOT NULL,
     channel       text,
     paused_at     timestamptz,
     attached_at   timestamptz NOT NULL DEFAULT now()
 );
+COMMENT ON COLUMN pgbaton.pipelines.statuses IS 'the table''s words, by what they mean to the engine; it writes the first';
 COMMENT ON COLUMN pgbaton.pipelines.channel IS 'every change is published there; null: workers are woken by pgbaton_wake only';
 
 CREATE TABLE pgbaton.stages (
@@ -444,15 +446,17 @@ BEGIN;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_catalog.pg_advisory_xact_lock(7239450211);
 
-INSERT INTO pgbaton.pipelines AS p (name, job_table, key_column, tenant_column, step_column, status_column, channel)
-VALUES ('ad_creative', '"public"."jobs"'::regclass, 'job_id', 'tenant_id', 'current_step', 'status', 'job_state_changed')
+INSERT INTO pgbaton.pipelines AS p (name, job_table, key_column, tenant_column, step_column, status_column, statuses, channel)
+VALUES ('ad_creative', '"public"."jobs"'::regclass, 'job_id', 'tenant_id', 'current_step', 'status', '{"running": ["running"], "done": ["done"], "failed": ["failed"], "cancelled": ["cancelled"]}'::jsonb,
+        'job_state_changed')
 ON CONFLICT (name) DO UPDATE
    SET job_table = EXCLUDED.job_table, key_column = EXCLUDED.key_column, tenant_column = EXCLUDED.tenant_column,
-       step_column = EXCLUDED.step_column, status_column = EXCLUDED.status_column, channel = EXCLUDED.channel,
+       step_column = EXCLUDED.step_column, status_column = EXCLUDED.status_column, statuses = EXCLUDED.statuses,
+       channel = EXCLUDED.channel,
        attached_at = now()
- WHERE (p.job_table, p.key_column, p.tenant_column, p.step_column, p.status_column, p.channel)
+ WHERE (p.job_table, p.key_column, p.tenant_column, p.step_column, p.status_column, p.statuses, p.channel)
        IS DISTINCT FROM (EXCLUDED.job_table, EXCLUDED.key_column, EXCLUDED.tenant_column, EXCLUDED.step_column,
-                         EXCLUDED.status_column, EXCLUDED.channel);
+                         EXCLUDED.status_column, EXCLUDED.statuses, EXCLUDED.channel);
 
 -- Routes that go or change step aside first: one state has one route at any moment.
 UPDATE pgbaton.stages SET routed = false
@@ -498,7 +502,7 @@ BEGIN
         RAISE duplicate_object USING MESSAGE = format('the trigger %s on %s is not pgbaton''s: rename it, or drop it',
                                                       t.tgname, '"public"."jobs"');
     END IF;
-    IF (SELECT md5(prosrc) = '67a43139179a9732a2ee63be7f435c73' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
+    IF (SELECT md5(prosrc) = '1309fc8405d1f3b2a249c45d1a830fc4' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
         EXECUTE $ddl$
 CREATE OR REPLACE FUNCTION "public"."notify_job_state_change"() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
@@ -563,7 +567,7 @@ BEGIN
         IF TG_NARGS OPERATOR(pg_catalog.>) 0 THEN
             changed_at := NEW.updated_at;
         END IF;
-        PERFORM pg_catalog.pg_notify('job_state_changed', pgbaton.event_payload(key, step, status, NEW."tenant_id"::pg_catalog.text, changed_at));
+        PERFORM pg_catalog.pg_notify('job_state_changed', pgbaton.event_payload(key, step, NEW."status"::pg_catalog.text, NEW."tenant_id"::pg_catalog.text, changed_at));
     END IF;
     RETURN NULL;
 END

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -9,7 +10,7 @@ import asyncpg
 
 from pgbaton import sql
 from pgbaton.errors import AttachError, ConfigError, DatabaseError
-from pgbaton.model import Pipeline
+from pgbaton.model import CANCELLED, DONE, FAILED, RUNNING, Pipeline, Statuses
 
 
 def quoted(name: str) -> str:
@@ -25,11 +26,25 @@ def literal(value: str | None) -> str:
     return f"'{doubled}'" if "\\" not in doubled else "E'" + doubled.replace("\\", "\\\\") + "'"
 
 
+def meaning(words: Statuses, text: str) -> str:
+    """The SQL of what a status means to the engine; ``text`` is the SQL of the table's own word. Operators are
+    qualified: this stands in the trigger, too."""
+    if words.plain:
+        return text
+    meant = {word: name for name, all_of_it in words.by_meaning.items() for word in all_of_it}
+    # A word of the table that only reads like one of the engine's must not be taken for it.
+    strangers = {word: f'"{word}"' for word in (RUNNING, DONE, FAILED, CANCELLED) if word not in meant}
+    cases = (
+        f"WHEN {text} OPERATOR(pg_catalog.=) {literal(a)} THEN {literal(b)}" for a, b in (meant | strangers).items()
+    )
+    return f"CASE {' '.join(cases)} ELSE {text} END"
+
+
 @dataclass(frozen=True)
 class JobTable:
     """The names of a pipeline's table, ready for a statement; types as ``format_type`` spells them. ``channel``: where
-    its trigger publishes every change, if it does; ``routes``: its stages in order, as (step, after), for the trigger's
-    text."""
+    its trigger publishes every change, if it does; ``words``: what its statuses mean; ``routes``: its stages in order,
+    as (step, after), for the trigger's text."""
 
     pipeline: str
     schema: str
@@ -43,6 +58,7 @@ class JobTable:
     status_type: str = "text"
     has_updated_at: bool = False
     channel: str | None = None
+    words: Statuses = field(default_factory=Statuses)
     routes: tuple[tuple[str, str], ...] = ()
     _rendered: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
@@ -59,6 +75,7 @@ class JobTable:
             pipeline.step,
             pipeline.status,
             channel=pipeline.channel,
+            words=pipeline.statuses,
             routes=tuple((stage.step, stage.after) for stage in pipeline.in_order),
         )
 
@@ -69,11 +86,13 @@ class JobTable:
 
     def parts(self) -> dict[str, str]:
         """The named parts that a query file may use. ``{row}``: the columns that a worker reads of a job's row,
-        ``j``."""
+        ``j``. ``{put_status}``: give it the status that ``s.target_status`` means."""
         key, step, status = quoted(self.key), quoted(self.step), quoted(self.status)
         tenant = "NULL::text" if self.tenant is None else f"j.{quoted(self.tenant)}::text"
         # The engine's names are compared byte by byte, so the user's are, too, in spite of a column's collation.
-        step_text, status_text = f'j.{step}::text COLLATE "C"', f'j.{status}::text COLLATE "C"'
+        step_text, word = f'j.{step}::text COLLATE "C"', f'j.{status}::text COLLATE "C"'
+        status_text = word if self.words.plain else f'({meaning(self.words, word)}) COLLATE "C"'
+        here = f"{tenant} AS tenant, {step_text} AS step, {status_text} AS status, {word} AS word"
         return {
             "table": self.qualified,
             "key": key,
@@ -84,11 +103,22 @@ class JobTable:
             "status_text": status_text,
             "key_type": self.key_type,
             "step_type": self.step_type,
-            "status_type": self.status_type,
+            "put_status": f"{status} = {self._written('s.target_status')}::{self.status_type}",
             "touch": ", updated_at = clock_timestamp()" if self.has_updated_at else "",
             "updated_at": "j.updated_at::timestamptz" if self.has_updated_at else "NULL::timestamptz",
-            "row": f"j.{key} IS NOT NULL AS present, {tenant} AS tenant, {step_text} AS step, {status_text} AS status",
+            "row": f"j.{key} IS NOT NULL AS present, {here}",
         }
+
+    def _written(self, status: str) -> str:
+        """The SQL of the table's word for ``status``, an SQL expression of what it is to mean."""
+        if self.words.plain:
+            return status
+        cases = (
+            f"WHEN {literal(name)} THEN {literal(words[0])}"
+            for name, words in self.words.by_meaning.items()
+            if words != (name,)
+        )
+        return f"(CASE {status} {' '.join(cases)} ELSE {status} END)"
 
     def query(self, name: str) -> str:
         """The statement ``{name}.sql`` (``worker/turn``) for this table."""
@@ -166,5 +196,6 @@ async def table_of(conn: asyncpg.Connection, pipeline: str | None) -> JobTable:
         r["step_column"],
         r["status_column"],
         channel=r["channel"],
+        words=Statuses.model_validate(json.loads(r["statuses"])),
     )
     return await with_types(conn, table)

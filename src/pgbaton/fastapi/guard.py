@@ -145,5 +145,6 @@ class Stages:
         raise JobRefused(
             409,
             "Job not ready",
-            f"the job is at ({row['step']}, {row['status']}); {stage.step} needs ({stage.after}, {DONE})",
+            f"the job is at ({row['step']}, {row['word']}); "
+            f"{stage.step} needs ({stage.after}, {self.pipeline.statuses.word(DONE)})",
         )

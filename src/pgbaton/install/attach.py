@@ -4,6 +4,7 @@ differs."""
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable
 
 import asyncpg
@@ -12,8 +13,8 @@ from pgbaton import sql
 from pgbaton.errors import AttachError, LockNotHad
 from pgbaton.install.fits import check_fits
 from pgbaton.install.migrate import LOCK, migrate_sql
-from pgbaton.model import Pipeline
-from pgbaton.table import JobTable, literal, quoted, read_table
+from pgbaton.model import DONE, FAILED, RUNNING, Pipeline
+from pgbaton.table import JobTable, literal, meaning, quoted, read_table
 
 TRIGGERS = ("job_state_change_trigger", "job_state_insert_trigger")
 LOCK_TIMEOUT = "3s"
@@ -53,6 +54,7 @@ def attach_sql(pipeline: Pipeline) -> str:
         "tenant_literal": literal(pipeline.tenant),
         "step_literal": literal(pipeline.step),
         "status_literal": literal(pipeline.status),
+        "statuses": f"{literal(json.dumps(pipeline.statuses.by_meaning, ensure_ascii=False))}::jsonb",
         "channel": literal(pipeline.channel),
         "stage_rows": ",\n       ".join(stages),
         "stage_routes": ", ".join(routes),
@@ -71,7 +73,12 @@ def attach_sql(pipeline: Pipeline) -> str:
 
 def _trigger_body(table: JobTable) -> str:
     tenant = "NULL" if table.tenant is None else f"NEW.{quoted(table.tenant)}::pg_catalog.text"
+    new, old = (f"{row}.{quoted(table.status)}::pg_catalog.text" for row in ("NEW", "OLD"))
     names = {
+        "new_word": new,
+        "new_status": meaning(table.words, new),
+        "old_status": old if table.words.plain else f"({meaning(table.words, old)})",
+        "and_moved": _and_moved(table, meaning(table.words, old)),
         "pipeline": literal(table.pipeline),
         "channel": literal(table.channel),
         "new_tenant": tenant,
@@ -81,6 +88,21 @@ def _trigger_body(table: JobTable) -> str:
         "stages": ", ".join(literal(step) for step, _ in table.routes),
     }
     return sql.render(sql.read("trigger.sql"), table.parts() | names)
+
+
+def _and_moved(table: JobTable, old_status: str) -> str:
+    """Where several words mean one status: a change from one to another of them is no change to the engine."""
+    if table.words.plain:
+        return ""
+    same = " AND ".join(
+        f"{was} OPERATOR(pg_catalog.=) {now}"
+        for was, now in (
+            (f"OLD.{quoted(table.step)}::pg_catalog.text", "step"),
+            (f"({old_status})", "status"),
+            (f"OLD.{quoted(table.key)}::pg_catalog.text", "key"),
+        )
+    )
+    return f"\n       AND (TG_OP OPERATOR(pg_catalog.=) 'INSERT' OR ({same}) IS NOT TRUE)"
 
 
 def _cases(subject: str, routes: Iterable[tuple[str, str]], pair: Callable[[str, str], tuple[str, str]]) -> str:
@@ -97,10 +119,13 @@ def _changed(table: JobTable) -> str:
     if table.channel is not None:
         return changed
     status = quoted(table.status)
-    return (
-        f"({changed}) AND (NEW.{status}::pg_catalog.text = 'done' "
-        f"OR OLD.{status}::pg_catalog.text IN ('done', 'running', 'failed'))"
-    )
+    words = table.words.by_meaning
+    done, stages = _listed(words[DONE]), _listed(word for name in (DONE, RUNNING, FAILED) for word in words[name])
+    return f"({changed}) AND (NEW.{status}::pg_catalog.text IN ({done}) OR OLD.{status}::pg_catalog.text IN ({stages}))"
+
+
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(literal(word) for word in words)
 
 
 def trigger_body_md5(table: JobTable) -> str:
