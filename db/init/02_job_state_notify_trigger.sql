@@ -24,7 +24,7 @@ BEGIN
 CREATE TABLE pgbaton.pipelines (
     name          text PRIMARY KEY,
     job_table     regclass NOT NULL UNIQUE,
-    key_column    text NOT NULL,
+    key_columns   text[] NOT NULL,
     tenant_column text,
     step_column   text NOT NULL,
     status_column text NOT NULL,
@@ -196,7 +196,7 @@ $pgbaton$;
 DO $pgbaton$
 BEGIN
     -- Functions and views are code: they are replaced where they differ. The schema's comment says which are installed.
-    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol e0e77f53781bedf5e3ae4fda399e870a' THEN
+    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol 74cf9b09a2fb094fbb5b59f727a5d7ec' THEN
         EXECUTE $protocol$
 -- The protocol: every function and view of the schema pgbaton, in the order of a dispatch's life.
 --
@@ -245,6 +245,24 @@ BEGIN
     END LOOP;
     RETURN '{' || kept || '}';
 END
+$fn$;
+
+-- A part of a key of several columns, in one spelling whatever the session's time zone and date style are. No SET: they are
+-- expanded where they are called.
+CREATE OR REPLACE FUNCTION pgbaton.key_part(part anyelement) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $fn$ SELECT part::pg_catalog.text $fn$;
+CREATE OR REPLACE FUNCTION pgbaton.key_part(part date) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $fn$ SELECT pg_catalog.to_jsonb(part) OPERATOR(pg_catalog.#>>) '{}' $fn$;
+CREATE OR REPLACE FUNCTION pgbaton.key_part(part timestamp) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $fn$ SELECT pg_catalog.to_jsonb(part) OPERATOR(pg_catalog.#>>) '{}' $fn$;
+CREATE OR REPLACE FUNCTION pgbaton.key_part(part timestamptz) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $fn$
+    SELECT (pg_catalog.to_jsonb(pg_catalog.timezone('UTC', part)) OPERATOR(pg_catalog.#>>) '{}')
+           OPERATOR(pg_catalog.||) CASE WHEN pg_catalog.isfinite(part) THEN 'Z' ELSE '' END
 $fn$;
 
 -- 2. -- The claim -----------------------------------------------------------------------------------------------------
@@ -434,7 +452,7 @@ CREATE OR REPLACE VIEW pgbaton.attempts AS
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pgbaton FROM PUBLIC;
 
         $protocol$;
-        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol e0e77f53781bedf5e3ae4fda399e870a';
+        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol 74cf9b09a2fb094fbb5b59f727a5d7ec';
     END IF;
 END
 $pgbaton$;
@@ -446,16 +464,16 @@ BEGIN;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_catalog.pg_advisory_xact_lock(7239450211);
 
-INSERT INTO pgbaton.pipelines AS p (name, job_table, key_column, tenant_column, step_column, status_column, statuses, channel)
-VALUES ('ad_creative', '"public"."jobs"'::regclass, 'job_id', 'tenant_id', 'current_step', 'status', '{"running": ["running"], "done": ["done"], "failed": ["failed"], "cancelled": ["cancelled"]}'::jsonb,
+INSERT INTO pgbaton.pipelines AS p (name, job_table, key_columns, tenant_column, step_column, status_column, statuses, channel)
+VALUES ('ad_creative', '"public"."jobs"'::regclass, ARRAY['job_id'], 'tenant_id', 'current_step', 'status', '{"running": ["running"], "done": ["done"], "failed": ["failed"], "cancelled": ["cancelled"]}'::jsonb,
         'job_state_changed')
 ON CONFLICT (name) DO UPDATE
-   SET job_table = EXCLUDED.job_table, key_column = EXCLUDED.key_column, tenant_column = EXCLUDED.tenant_column,
+   SET job_table = EXCLUDED.job_table, key_columns = EXCLUDED.key_columns, tenant_column = EXCLUDED.tenant_column,
        step_column = EXCLUDED.step_column, status_column = EXCLUDED.status_column, statuses = EXCLUDED.statuses,
        channel = EXCLUDED.channel,
        attached_at = now()
- WHERE (p.job_table, p.key_column, p.tenant_column, p.step_column, p.status_column, p.statuses, p.channel)
-       IS DISTINCT FROM (EXCLUDED.job_table, EXCLUDED.key_column, EXCLUDED.tenant_column, EXCLUDED.step_column,
+ WHERE (p.job_table, p.key_columns, p.tenant_column, p.step_column, p.status_column, p.statuses, p.channel)
+       IS DISTINCT FROM (EXCLUDED.job_table, EXCLUDED.key_columns, EXCLUDED.tenant_column, EXCLUDED.step_column,
                          EXCLUDED.status_column, EXCLUDED.statuses, EXCLUDED.channel);
 
 -- Routes that go or change step aside first: one state has one route at any moment.

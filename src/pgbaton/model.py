@@ -12,7 +12,16 @@ from hashlib import blake2b
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    model_validator,
+)
 
 DONE, RUNNING, FAILED, CANCELLED = "done", "running", "failed", "cancelled"
 """What a row's status means to the engine, whatever the word is that the table has for it."""
@@ -65,6 +74,14 @@ def _check_identifier(value: str) -> str:
     if not value or len(value.encode()) > 63 or _CONTROL.search(value) or '"' in value:
         raise ValueError("must be a column or channel name of 1 to 63 bytes without quotes or control characters")
     return value
+
+
+def _check_key(value: Any) -> str | tuple[str, ...]:
+    columns = value if isinstance(value, list | tuple) else [value]
+    if not 1 <= len(columns) <= 8 or not all(isinstance(column, str) for column in columns):
+        raise ValueError("must be a column name, or a list of at most 8 of them")
+    names = tuple(_check_identifier(column) for column in columns)
+    return names if len(names) > 1 else names[0]
 
 
 def _check_table(value: str) -> str:
@@ -194,7 +211,7 @@ class Stage(_Frozen):
 class Pipeline(_Frozen):
     """A table of jobs, its columns, and the stages that its rows go through.
 
-    ``table`` is ``name`` or ``schema.name``; names are taken as they are, and always quoted.
+    ``table`` is ``name`` or ``schema.name``, ``key`` a column or several; names are taken as they are, and quoted.
     ``statuses``: the table's own words, where they are not running, done and failed.
     ``channel``: publish every change there as JSON; absent: nothing is published.
     Raises pydantic's ``ValidationError`` on anything that cannot work.
@@ -202,7 +219,7 @@ class Pipeline(_Frozen):
 
     name: Annotated[str, AfterValidator(_check_name)]
     table: Annotated[str, AfterValidator(_check_table)]
-    key: Identifier
+    key: Annotated[str | tuple[str, ...], PlainValidator(_check_key)]
     tenant: Identifier | None = None
     step: Identifier
     status: Identifier
@@ -213,7 +230,9 @@ class Pipeline(_Frozen):
 
     @model_validator(mode="after")
     def _routes_make_sense(self) -> Self:
-        columns = [c for c in (self.key, self.tenant, self.step, self.status) if c is not None]
+        columns = [*self.keys, self.step, self.status]
+        if self.tenant is not None and not (len(self.keys) > 1 and self.tenant in self.keys):
+            columns.append(self.tenant)
         _refuse_repeated(columns, "the column {} is named twice")
         _refuse_repeated((s.step for s in self.stages), "the step {} is performed by two stages")
         _refuse_repeated((s.after for s in self.stages), "two routes lead from the state ({}, done)")
@@ -228,6 +247,11 @@ class Pipeline(_Frozen):
                 why = "it follows itself" if at in seen else f"no stage performs {at!r}"
                 raise ValueError(f"the stage {stage.step!r} is unreachable: {why}")
         return self
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The columns of the key."""
+        return (self.key,) if isinstance(self.key, str) else self.key
 
     def stage(self, step: str) -> Stage:
         """The stage that performs ``step``; raises ``KeyError`` where there is none."""

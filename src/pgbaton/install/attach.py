@@ -14,7 +14,8 @@ from pgbaton.errors import AttachError, LockNotHad
 from pgbaton.install.fits import check_fits
 from pgbaton.install.migrate import LOCK, migrate_sql
 from pgbaton.model import DONE, FAILED, RUNNING, Pipeline
-from pgbaton.table import JobTable, literal, meaning, quoted, read_table
+from pgbaton.sql import literal, quoted
+from pgbaton.table import JobTable, meaning, read_table
 
 TRIGGERS = ("job_state_change_trigger", "job_state_insert_trigger")
 LOCK_TIMEOUT = "3s"
@@ -50,7 +51,7 @@ def attach_sql(pipeline: Pipeline) -> str:
         "pipeline": name,
         "table": table.qualified,
         "table_literal": literal(table.qualified),
-        "key_literal": literal(pipeline.key),
+        "keys": f"ARRAY[{_listed(pipeline.keys)}]",
         "tenant_literal": literal(pipeline.tenant),
         "step_literal": literal(pipeline.step),
         "status_literal": literal(pipeline.status),
@@ -75,6 +76,9 @@ def _trigger_body(table: JobTable) -> str:
     tenant = "NULL" if table.tenant is None else f"NEW.{quoted(table.tenant)}::pg_catalog.text"
     new, old = (f"{row}.{quoted(table.status)}::pg_catalog.text" for row in ("NEW", "OLD"))
     names = {
+        "new_key": table.key.text("NEW"),
+        "new_key_size": table.key.size("NEW").replace(table.key.text("NEW"), "key"),
+        "key_is_null": "key IS NULL" if len(table.key.columns) == 1 else f"({table.key.present('NEW')}) IS NOT TRUE",
         "new_word": new,
         "new_status": meaning(table.words, new),
         "old_status": old if table.words.plain else f"({meaning(table.words, old)})",
@@ -99,7 +103,7 @@ def _and_moved(table: JobTable, old_status: str) -> str:
         for was, now in (
             (f"OLD.{quoted(table.step)}::pg_catalog.text", "step"),
             (f"({old_status})", "status"),
-            (f"OLD.{quoted(table.key)}::pg_catalog.text", "key"),
+            (table.key.text("OLD"), "key"),
         )
     )
     return f"\n       AND (TG_OP OPERATOR(pg_catalog.=) 'INSERT' OR ({same}) IS NOT TRUE)"
@@ -114,7 +118,7 @@ def _changed(table: JobTable) -> str:
     """When an UPDATE concerns the engine: the step, the status or the key is another; where nothing is published, only
     if a status is one that stages write. Postgres keeps it as an expression, so that it follows a column that is
     renamed, and a change that does not concern the engine costs no call of the function."""
-    columns = (quoted(name) for name in (table.step, table.status, table.key))
+    columns = (quoted(name) for name in (table.step, table.status, *table.key.columns))
     changed = " OR ".join(f"OLD.{c} IS DISTINCT FROM NEW.{c}" for c in columns)
     if table.channel is not None:
         return changed

@@ -4,16 +4,16 @@
 -- its jobs needs no right on the schema pgbaton; it has no search_path of its own, which would cost each row more than
 -- the rest together, so every name is qualified, operators too.
 DECLARE
-    key pg_catalog.text := NEW.{key}::pg_catalog.text;
+    key pg_catalog.text := {new_key};
     step pg_catalog.text := NEW.{step}::pg_catalog.text;
     status pg_catalog.text := {new_status};
     quiet pg_catalog.text := pg_catalog.current_setting('pgbaton.quiet', true);
     next_stage pg_catalog.text;
     changed_at pg_catalog.timestamptz;
 BEGIN
-    IF key IS NULL THEN
+    IF {key_is_null} THEN
         RETURN NULL;
-    ELSIF pg_catalog.pg_column_size(NEW.{key}) OPERATOR(pg_catalog.>) 2640 THEN
+    ELSIF {new_key_size} OPERATOR(pg_catalog.>) 2640 THEN
         -- The user's own index on the key holds a little more than ours, which may not make this transaction fail.
         RAISE WARNING 'pgbaton leaves a job alone whose key is too long for an index: %', pg_catalog.left(key, 60);
         RETURN NULL;
