@@ -100,7 +100,7 @@ async def test_a_group_of_the_dead_is_retried_and_no_other(database: str) -> Non
             ("cut", "HTTP 500 disk … is full", 3),
             ("cut", "HTTP 502 net", 1),
         ]
-        wanted = JobFilter("craft", stage="cut", error_group=groups[0].error)
+        wanted = JobFilter("craft", stages=("cut",), error_group=groups[0].error)
         assert await operate.count_matching(d.conn, wanted, "retry") == 3
         done = await operate.act_on_matching(d.conn, d.table, wanted, "retry", 3, who="mina")
         assert sorted(done.jobs) == sorted(disk)
@@ -128,7 +128,7 @@ async def test_many_jobs_are_cancelled_in_bounded_batches(database: str, monkeyp
         await d.conn.execute(
             "UPDATE pgbaton.due SET tenant = 'other' WHERE job_key = (SELECT min(job_key) FROM pgbaton.due)"
         )
-        wanted = JobFilter("craft", tenant="acme")
+        wanted = JobFilter("craft", tenants=("acme",))
         assert await operate.count_matching(d.conn, wanted, "cancel") == 34
         done = await operate.act_on_matching(d.conn, d.table, wanted, "cancel", 10_001, who="m")
         assert done.count == 34
@@ -286,7 +286,7 @@ async def test_jobs_of_a_stage_that_left_the_pipeline_are_seen_and_freed(databas
         renamed = two_stages(d.craft.server.base_url)
         stages = [renamed.stages[0], renamed.stages[1].model_copy(update={"step": "paste"})]
         await attach(d.conn, renamed.model_copy(update={"stages": tuple(stages)}))
-        listed = await insights.list_jobs(d.conn, JobFilter("craft", stage="glue", states=OPEN))
+        listed = await insights.list_jobs(d.conn, JobFilter("craft", stages=("glue",), states=OPEN))
         assert {j.job_key for j in listed.jobs} == {waits, stops}
         said = await insights.explain(d.conn, d.table, waits)
         assert said is not None
@@ -402,5 +402,5 @@ async def test_a_tenant_too_long_for_an_index_does_not_abort_the_users_transacti
         await d.conn.execute("ALTER TABLE jobs ALTER tenant_id TYPE text")
         tenant = "".join(chr(0xAC00 + n) for n in range(4000))  # does not compress
         await d.conn.execute("INSERT INTO jobs (tenant_id, current_step, status) VALUES ($1, 'made', 'done')", tenant)
-        found = await insights.list_jobs(d.conn, JobFilter("craft", tenant=tenant))
+        found = await insights.list_jobs(d.conn, JobFilter("craft", tenants=(tenant,)))
         assert [j.tenant for j in found.jobs] == [tenant]

@@ -108,13 +108,13 @@ def a_filter(
     """The filter that the options ask for."""
     return JobFilter(
         pipeline=pipeline,
-        stage=stage,
+        stages=(stage,) if stage else (),
         states=tuple(s.value for s in state or ()),
-        tenant=tenant,
-        older_than=older_than,
-        error=error,
-        job_prefix=job_prefix,
-        job=job,
+        tenants=(tenant,) if tenant else (),
+        until=older_than,
+        error=error or None,
+        job_prefix=job_prefix or None,
+        jobs=(job,) if job else (),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Annotated
 
 import asyncpg
@@ -93,7 +94,7 @@ def _act(
         raise typer.BadParameter("name jobs, or say --all (with --stage: all of that stage; so with other filters)")
 
     async def work(conn: asyncpg.Connection, table: JobTable) -> Done | int | None:
-        matching = JobFilter(**(wanted.as_json() | {"pipeline": table.pipeline}))
+        matching = replace(wanted, pipeline=table.pipeline)
         if dry_run:
             return len(job) if job else await operate.count_matching(conn, matching, action)
         if job:
