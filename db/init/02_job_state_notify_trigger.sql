@@ -173,18 +173,47 @@ CREATE TABLE pgbaton.paused_tenants (
 );
 COMMENT ON COLUMN pgbaton.paused_tenants.resumed_at IS 'set: not paused any more; the row stays until everything that was parked is due again';
 
+-- What operators did. An act on many jobs is one row, and its jobs are in audit_jobs: written in batches, each of which
+-- moves the row on in its own transaction, so that what the row says is true whenever its runner dies.
 CREATE TABLE pgbaton.audit (
-    id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    at       timestamptz NOT NULL DEFAULT clock_timestamp(),
-    who      text NOT NULL,
-    action   text NOT NULL,
-    pipeline text NOT NULL,
-    stage    text,
-    tenant   text,
-    job_key  text,
-    jobs     integer NOT NULL DEFAULT 0,
-    detail   jsonb NOT NULL DEFAULT '{}'
+    id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at         timestamptz NOT NULL DEFAULT clock_timestamp(),
+    who        text NOT NULL,
+    action     text NOT NULL,
+    pipeline   text NOT NULL,
+    stage      text,
+    tenant     text,
+    job_key    text,
+    jobs       integer NOT NULL DEFAULT 0,
+    detail     jsonb NOT NULL DEFAULT '{}',
+    reason     text,
+    state      text CHECK (state IN ('running', 'done', 'aborted', 'broken')),
+    total      integer,
+    seen       integer NOT NULL DEFAULT 0,
+    reached    text,
+    runner     text,
+    renewed_at timestamptz,
+    ended_at   timestamptz,
+    undoes     bigint,
+    error      text
 );
+CREATE INDEX audit_lately ON pgbaton.audit (at);
+CREATE UNIQUE INDEX audit_undone_once ON pgbaton.audit (undoes) WHERE undoes IS NOT NULL AND state <> 'aborted';
+COMMENT ON COLUMN pgbaton.audit.jobs IS 'how many were changed';
+COMMENT ON COLUMN pgbaton.audit.state IS 'of an act on many jobs; null: done at once';
+COMMENT ON COLUMN pgbaton.audit.total IS 'how many jobs a person agreed to; null: all of them, more than were counted';
+COMMENT ON COLUMN pgbaton.audit.seen IS 'how many were looked at';
+COMMENT ON COLUMN pgbaton.audit.reached IS 'where the next batch begins: behind this dispatch, or (of an undo) this key';
+COMMENT ON COLUMN pgbaton.audit.runner IS 'the one that may write the next batch; another one that takes over writes its own name';
+COMMENT ON COLUMN pgbaton.audit.undoes IS 'the act that this one takes back';
+
+CREATE TABLE pgbaton.audit_jobs (
+    act     bigint NOT NULL REFERENCES pgbaton.audit (id) ON DELETE CASCADE,
+    job_key text COLLATE "C" NOT NULL,
+    stage   text,
+    PRIMARY KEY (act, job_key)
+);
+COMMENT ON TABLE pgbaton.audit_jobs IS 'the jobs that an act on many changed, and the stage at which; pruned with the history';
 
         $migration$;
         INSERT INTO pgbaton.migrations (version, name) VALUES (1, 'tables');

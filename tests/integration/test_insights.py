@@ -353,7 +353,9 @@ async def _plan(conn: asyncpg.Connection, wanted: JobFilter) -> str:
     """How a page of dispatches is read: in order, by an index, and no further than it is shown."""
     query = f"EXPLAIN {insights.listing._query('list_jobs', wanted)}"
     async with at_most(conn, 5):
-        plan = "\n".join(r[0] for r in await conn.fetch(query, *await insights.listing.arguments(conn, wanted, None, 51)))
+        plan = "\n".join(
+            r[0] for r in await conn.fetch(query, *await insights.listing.arguments(conn, wanted, None, 51))
+        )
     assert "Seq Scan on history" not in plan
     assert "Seq Scan on due" not in plan
     return plan

@@ -3,53 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
-import asyncpg
 import pytest
 
-from journal_rows import kill, put_off
+from desk import Desk, desk
+from journal_rows import put_off
 from line import Line, line, two_stages, until
 from pgbaton import insights, operate
 from pgbaton.errors import ConfigError, DatabaseError, Refused
 from pgbaton.insights import JobFilter
 from pgbaton.install.attach import attach
 from pgbaton.model import OPEN
-from pgbaton.table import JobTable, table_of
+from pgbaton.table import table_of
 from stage_server import Call, Say, StageServer, work
-
-
-class Desk:
-    """An operator's connection to a line."""
-
-    def __init__(self, craft: Line, conn: asyncpg.Connection, table: JobTable) -> None:
-        self.craft, self.conn, self.table = craft, conn, table
-
-    async def audited(self) -> list[tuple[str, str, int]]:
-        page = await insights.audit(self.conn, "craft")
-        return [(e.who, e.action, e.jobs) for e in page.entries]
-
-    async def kill(self, step: str = "made", *, tenant: str = "acme", error: str = "HTTP 500 boom") -> str:
-        """A job that died at the stage behind ``step``."""
-        job = str(
-            await self.conn.fetchval(
-                "INSERT INTO jobs (current_step, status, tenant_id) VALUES ($1, 'done', $2) RETURNING job_id",
-                step,
-                tenant,
-            )
-        )
-        stage = {"made": "cut", "cut": "glue"}[step]
-        await kill(self.conn, job, stage, error=error)
-        assert await self.craft.states(job) == [(stage, "dead")]
-        return job
-
-
-@asynccontextmanager
-async def desk(dsn: str, *behave: object, **changes: object) -> AsyncIterator[Desk]:
-    async with line(dsn, *behave, **changes) as craft, craft.db.acquire() as conn:
-        yield Desk(craft, conn, await table_of(conn, None))
-
 
 # -- retry -----------------------------------------------------------------------------------------------
 
@@ -132,7 +98,7 @@ async def test_many_jobs_are_cancelled_in_bounded_batches(database: str, monkeyp
         assert await operate.count_matching(d.conn, wanted, "cancel") == 34
         done = await operate.act_on_matching(d.conn, d.table, wanted, "cancel", 10_001, who="m")
         assert done.count == 34
-        assert [n for _, _, n in await d.audited()] == [4, 10, 10, 10]
+        assert [n for _, _, n in await d.audited()] == [34]
         assert (
             await d.conn.fetchval("SELECT count(*) FROM jobs WHERE (current_step, status) = ('cut', 'cancelled')") == 34
         )

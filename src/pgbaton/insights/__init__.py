@@ -16,8 +16,9 @@ from pgbaton.insights.counts import (
 )
 from pgbaton.insights.dead import DeadGroup, DeadGroups, dead_groups
 from pgbaton.insights.detail import AttemptSeen, DispatchSeen, JobDetail, RowSeen, Segment, explain, job
-from pgbaton.insights.ledger import AuditEntry, AuditPage, audit
-from pgbaton.insights.listing import CAP, JobFilter, JobPage, ListedJob, list_jobs, shown_count
+from pgbaton.insights.ledger import AuditEntry, AuditFilter, AuditPage, act, act_jobs, audit
+from pgbaton.insights.listing import CAP, JobFilter, JobPage, ListedJob, Preview, list_jobs, shown_count
+from pgbaton.insights.moments import Moment, moment_of
 from pgbaton.insights.reasons import Explanation, sentence
 from pgbaton.insights.status import (
     StageCounts,
@@ -31,6 +32,7 @@ __all__ = [
     "CAP",
     "AttemptSeen",
     "AuditEntry",
+    "AuditFilter",
     "AuditPage",
     "Circuit",
     "DeadGroup",
@@ -42,8 +44,10 @@ __all__ = [
     "JobPage",
     "ListedJob",
     "Minute",
+    "Moment",
     "Overview",
     "PausedTenant",
+    "Preview",
     "Quantiles",
     "RowSeen",
     "Segment",
@@ -51,11 +55,14 @@ __all__ = [
     "StageOverview",
     "Status",
     "WorkerSeen",
+    "act",
+    "act_jobs",
     "audit",
     "dead_groups",
     "explain",
     "job",
     "list_jobs",
+    "moment_of",
     "overview",
     "sentence",
     "shown_count",

@@ -13,7 +13,7 @@ import asyncpg
 from pgbaton import sql
 from pgbaton.errors import ConfigError
 from pgbaton.insights.bounded import TooWide, at_most
-from pgbaton.insights.moments import LONGEST_AGO, Moment
+from pgbaton.insights.moments import LONGEST_AGO, Moment, at_or_ago
 from pgbaton.model import State
 
 CAP = 10_000
@@ -153,7 +153,9 @@ async def count_jobs(conn: asyncpg.Connection, filters: JobFilter, *, timeout: f
     """How many dispatches match, up to 10,001; ``None`` where that takes longer than ``timeout`` seconds."""
     try:
         async with at_most(conn, timeout):
-            return int(await conn.fetchval(_query("count_jobs", filters), *await arguments(conn, filters, None, CAP + 1)))
+            return int(
+                await conn.fetchval(_query("count_jobs", filters), *await arguments(conn, filters, None, CAP + 1))
+            )
     except TooWide:
         return None
 
@@ -186,8 +188,8 @@ async def arguments(
 ) -> tuple[Any, ...]:
     """The filter as ``read/matching.sql`` takes it. ``least``: no id below it. Asks the database where in the history
     a time begins, for the search must not go on behind it."""
-    since_at, since_ago = _moment(filters.since)
-    until_at, until_ago = _moment(filters.until)
+    since_at, since_ago = at_or_ago(filters.since)
+    until_at, until_ago = at_or_ago(filters.until)
     if filters.since is not None:
         first = await conn.fetchval(sql.read("read/first_since.sql"), since_at, since_ago)
         least = max(first or 0, least or 0)
@@ -209,11 +211,6 @@ async def arguments(
         since_at,
         since_ago,
     )
-
-
-def _moment(moment: Moment | None) -> tuple[datetime | None, float | None]:
-    """A time, or so many seconds ago."""
-    return (moment, None) if isinstance(moment, datetime) else (None, moment)
 
 
 def plain(text: str) -> str:

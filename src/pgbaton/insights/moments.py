@@ -35,3 +35,8 @@ def moment_of(text: str) -> Moment:
         else:
             return at
     raise ConfigError(f"{text!r} is no time: write 10m, 2h, 7d, or 2026-11-28 03:00 (UTC, or with +09:00 behind it)")
+
+
+def at_or_ago(moment: Moment | None) -> tuple[datetime | None, float | None]:
+    """The two parameters of a statement that a moment is given in: a time, or so many seconds ago."""
+    return (moment, None) if isinstance(moment, datetime) else (None, moment)

@@ -19,7 +19,7 @@ from pgbaton.web.data import Source
 
 SESSION_COOKIE, LANGUAGE_COOKIE = "pgbaton_session", "pgbaton_language"
 LONGEST_VALUE = 1000
-MOST_VALUES = 20
+MOST_VALUES = 100
 
 
 @dataclass

@@ -16,7 +16,6 @@ from pgbaton.web.render import page
 PAGE = 50
 LOOK_BACK = insights.CAP
 """Failed calls that a search for an error reads at a time."""
-AGES = (300, 3600, 6 * 3600, 86400, 7 * 86400)
 
 
 async def overview(view: View) -> Response:
@@ -36,7 +35,7 @@ async def jobs(view: View) -> Response:
         found = await insights.list_jobs(conn, filters, before, PAGE, look_back=LOOK_BACK)
     return page(
         view, "jobs.html", found=found, filters=filters, asked=asked_of(view), before=before, stages=stages,
-        states=list(State), ages=AGES, look_back=f"{LOOK_BACK:,}",
+        states=list(State), look_back=f"{LOOK_BACK:,}",
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from starlette.responses import RedirectResponse, Response
 from pgbaton.config import Settings
 from pgbaton.errors import ConfigError
 from pgbaton.events import EventLog, Language
-from pgbaton.web import actions, assets, login, pages, sse
+from pgbaton.web import actions, assets, exporting, login, pages, sse
 from pgbaton.web.access import SESSION_SECONDS, Identity, Role, Tokens, form_token, same_origin
 from pgbaton.web.broadcast import Broadcaster
 from pgbaton.web.context import SESSION_COOKIE, Site, View
@@ -36,6 +36,7 @@ Screen = Callable[[View], Awaitable[Response]]
 SCREENS: dict[str, Screen] = {
     "": pages.overview,
     "jobs": pages.jobs,
+    "export": exporting.export,
     "job": pages.job,
     "dead": pages.dead,
     "stages": pages.stages,
