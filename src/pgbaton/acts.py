@@ -61,10 +61,10 @@ async def begin(
         raise Refused("undone", f"the act {undoes} was undone already") from None
 
 
-async def take(conn: asyncpg.Connection, act: int) -> Act:
+async def take(conn: asyncpg.Connection, pipeline: str, act: int) -> Act:
     """Carry it on from now. Raises :class:`Refused` (``over``) where it has ended."""
     runner = secrets.token_hex(8)
-    row = await conn.fetchrow(sql.read("operate/act_take.sql"), act, runner)
+    row = await conn.fetchrow(sql.read("operate/act_take.sql"), act, runner, pipeline)
     if row is None:
         raise Refused("over", f"the act {act} has ended, or there is none")
     return Act(act, runner, **(dict(row) | {"detail": json.loads(row["detail"])}))

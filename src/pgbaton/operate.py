@@ -237,7 +237,7 @@ async def carry_on(conn: asyncpg.Connection, table: JobTable, act: int) -> Done:
     Raises :class:`Refused`: ``over`` where it has ended; ``too_wide`` where finding a batch takes too long (what came
     before is done, and the act can be carried on). Whatever else breaks it off is written into its row, too.
     """
-    held = await acts.take(conn, act)
+    held = await acts.take(conn, table.pipeline, act)
     try:
         done = await _carry_on(conn, table, held)
     except BaseException as error:

@@ -123,7 +123,21 @@ async def test_a_stage_a_tenant_and_the_pipeline_are_paused_and_resumed(person: 
 
 
 @pytest.mark.parametrize(
-    "asked", ["state=foo", "age=abc", "stat=dead", "tenant=a&tenant=b", "state=dead&state=foo", "history=2"]
+    "asked",
+    [
+        "state=foo",
+        "age=300",
+        "from=abc",
+        "to=99999999999",
+        "from=2026-13-45",
+        "from=1h&from=2h",
+        "stat=dead",
+        "error=a&error=b",
+        "state=dead&state=foo",
+        "history=2",
+        "before=-1",
+        "id=" + "x" * 1000,
+    ],
 )
 async def test_a_filter_that_is_not_understood_is_refused_and_never_widens_an_action(
     base: str, db: asyncpg.Connection, asked: str

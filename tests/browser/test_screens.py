@@ -73,13 +73,13 @@ async def test_a_search_for_an_error_says_how_far_back_it_went_and_goes_on_from_
 @pytest.mark.looks
 async def test_filters_combine_and_stay_in_the_address(person: Any, db: asyncpg.Connection) -> None:
     page = await person("viewer", "/jobs")
-    await page.select_option("#f-stage", "overlay")
+    await page.check("#filters label:has-text('overlay')")
     await page.check("#f-dead")
-    await page.select_option("#f-age", "300")
+    await page.fill("#f-to", "5m")
     await page.fill("#f-error", "READTIMEOUT")
     await page.click("#f-go")
     asked = parse_qs(urlsplit(page.url).query)
-    assert asked == {"stage": ["overlay"], "state": ["dead"], "age": ["300"], "error": ["READTIMEOUT"]}
+    assert asked == {"stage": ["overlay"], "state": ["dead"], "to": ["5m"], "error": ["READTIMEOUT"]}
     rows = await page.locator("#jobs tbody tr").all_inner_texts()
     assert rows
     assert all("overlay" in row and "dead" in row and "ReadTimeout" in row for row in rows)
@@ -170,7 +170,7 @@ async def test_a_hostile_id_in_the_address_does_no_harm(person: Any, base: str, 
         for path in (
             f"/job?key={key}",
             f"/jobs?id={key}&tenant={key}",
-            f"/jobs?before={key}&age={key}",
+            f"/jobs?before={key}&from={key}",
             f"/confirm?action=cancel&key={key}",
         ):
             answer = await client.get(path)

@@ -82,7 +82,7 @@ class View:
     @property
     def here(self) -> str:
         """This address again, without what was said once."""
-        pairs = [(k, v) for k, v in self.request.query_params.multi_items() if k not in ("said", "n")]
+        pairs = [(k, v) for k, v in self.request.query_params.multi_items() if k not in ("said", "n", "record")]
         return f"{self.base}/{self.page}" + (f"?{urlencode(pairs)}" if pairs else "")
 
     def back(self, default: str) -> str:

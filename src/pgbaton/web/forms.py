@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from pgbaton.errors import ConfigError
 from pgbaton.events import Language
-from pgbaton.insights import JobFilter
+from pgbaton.insights import AuditFilter, JobFilter
 from pgbaton.insights.moments import Moment, moment_of
 from pgbaton.model import State
 from pgbaton.web.context import LANGUAGE_COOKIE, LONGEST_VALUE, MOST_VALUES, View
@@ -24,7 +24,10 @@ SEVERAL = frozenset({"stage", "state", "tenant"})
 LIST_NAMES = (*FILTER_NAMES, "before", "as")
 CONFIRM_NAMES = (*FILTER_NAMES, "action", "key", "back")
 ACT_NAMES = (*CONFIRM_NAMES, "csrf", "scope", "expected", "typed", "reason", "step", "force", "act", "do")
-SAID_NAMES = ("said", "n")
+AUDIT_NAMES = ("from", "to", "who", "action", "before")
+AUDITED = ("retry", "cancel", "rerun", "pause", "resume")
+"""The actions that the audit is filtered by."""
+SAID_NAMES = ("said", "n", "record")
 
 
 class Unfit(ValueError):
@@ -62,9 +65,19 @@ def filter_of(view: View, pipeline: str, names: Iterable[str] = LIST_NAMES) -> J
         until=moment(view, "to"),
         error=view.asked("error") or None,
         error_group=view.asked("group") or None,
+        jobs=_given(view, "key") if "key" in names else (),
         job_prefix=view.asked("id") or None,
         latest=not view.asked("history"),
     )
+
+
+def audit_filter_of(view: View) -> AuditFilter:
+    """As :func:`filter_of`, of the audit."""
+    known_only(view, AUDIT_NAMES, several=("action",))
+    actions = _given(view, "action")
+    if not set(actions) <= set(AUDITED):
+        raise Unfit("action")
+    return AuditFilter(_given(view, "who"), actions, moment(view, "from"), moment(view, "to"))
 
 
 def moment(view: View, name: str) -> Moment | None:
@@ -88,8 +101,8 @@ def number_of(view: View, name: str) -> int | None:
 
 
 def asked_of(view: View) -> dict[str, list[str]]:
-    """The filter as the address spells it, without what is empty."""
-    asked = {name: [v for v in view.all_asked(name) if v] for name in FILTER_NAMES}
+    """The filter as the address spells it, without what is empty; the jobs that were picked belong to it."""
+    asked = {name: [v for v in view.all_asked(name) if v] for name in (*FILTER_NAMES, "key")}
     return {name: values for name, values in asked.items() if values}
 
 

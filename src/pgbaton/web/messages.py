@@ -219,6 +219,8 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "audit.did": ("작업 내용", "Action"),
     "audit.to": ("대상", "To"),
     "audit.jobs": ("작업 수", "Jobs"),
+    "audit.reason": ("사유", "Reason"),
+    "jobs.older_acts": ("이전 기록", "Older"),
     "audit.detail": ("상세", "Detail"),
     # actions
     "do.retry": ("재시도", "Retry"),
@@ -243,7 +245,47 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "act.pause_tenant": ("테넌트 일시정지", "pause tenant"),
     "act.resume_tenant": ("테넌트 재개", "resume tenant"),
     "actions": ("조치", "Actions"),
+    # an act on many jobs
+    "record": ("일괄 조치 #{id}", "Act {id}"),
+    "record.none": ("해당 일괄 조치가 없습니다.", "There is no such act."),
+    "record.see": ("자세히 보기", "See the record"),
+    "record.running": ("진행 중", "under way"),
+    "record.done": ("완료", "done"),
+    "record.aborted": ("중단됨", "aborted"),
+    "record.broken": ("도중에 멈춤", "broken off"),
+    "record.is_broken": (
+        "{seen}건을 확인한 뒤 멈췄습니다. 그때까지의 변경은 유효하며, 이어서 진행하거나 중단할 수 있습니다.",
+        "It broke off after {seen} jobs. What it did stays done; carry it on from there, or end it.",
+    ),
+    "record.progress": ("진행 상황", "Progress"),
+    "record.so_far": (
+        "{total}건 중 {seen}건을 확인하고 {jobs}건을 변경했습니다.",
+        "Looked at {seen} of {total}, changed {jobs}.",
+    ),
+    "record.open_end": ("{seen}건을 확인하고 {jobs}건을 변경했습니다.", "Looked at {seen}, changed {jobs}."),
+    "record.abort": ("중단", "Abort"),
+    "record.carry_on": ("이어서 진행", "Carry on"),
+    "record.undo": ("취소 되돌리기", "Undo"),
+    "record.undo_means": (
+        "취소된 단계부터 다시 호출합니다. 그 뒤에 이미 진행된 작업은 그대로 둡니다.",
+        "The jobs are called again where they were cancelled; those that have gone on since stay as they are.",
+    ),
+    "record.undoes": ("일괄 조치 #{id} 되돌리기", "Takes back act {id}"),
+    "record.undone": ("되돌린 조치", "Taken back by"),
+    "record.aborted_by": ("중단한 사람", "Aborted by"),
+    "record.jobs": ("변경된 작업", "Its jobs"),
+    "record.no_jobs": ("변경된 작업이 없습니다.", "It has changed no job."),
+    "record.more": ("더 보기", "More"),
     # confirmation
+    "confirm.picked": ("선택한 작업", "Selected"),
+    "confirm.jobs": ("{count}건", "{count} jobs"),
+    "confirm.by_stage": ("단계와 상태별", "By stage and state"),
+    "confirm.by_tenant": ("테넌트별", "By tenant"),
+    "confirm.reason": ("사유 (감사 기록에 남습니다)", "Reason (kept in the audit)"),
+    "confirm.typed": (
+        "전체 작업에 적용됩니다. 확인을 위해 건수 {count}을(를) 입력하세요.",
+        "This means every job. Type the number to confirm: {count}",
+    ),
     "confirm.title": ("확인", "Are you sure?"),
     "confirm.retry": ("{count}건을 재시도합니다.", "Jobs to retry: {count}."),
     "confirm.cancel": (
@@ -270,6 +312,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "said.rerun": ("재실행합니다.", "It runs again."),
     "said.pause": ("일시정지했습니다.", "Paused."),
     "said.resume": ("재개했습니다.", "Resumed."),
+    "said.abort": ("중단했습니다. 그때까지의 변경은 유효합니다.", "Aborted. What it did stays done."),
     "said.going": (
         "처리 중입니다. 진행 상황은 감사 기록에 나옵니다.",
         "It is under way; the audit shows how far it has come.",
@@ -292,6 +335,10 @@ MESSAGES: dict[str, tuple[str, str]] = {
         "요청에 알 수 없는 값이 있어 아무것도 하지 않았습니다.",
         "A value of the request is not understood, so nothing was done.",
     ),
+    "fault.typed": (
+        "입력한 건수가 다릅니다. 아무것도 하지 않았습니다.",
+        "The number that was typed is another one, so nothing was done.",
+    ),
     "fault.again": ("다시 시도", "Try again"),
     "refused.unknown_stage": ("해당 단계가 없습니다.", "No stage performs that step."),
     "refused.unknown_job": ("해당 작업이 없습니다.", "There is no such job."),
@@ -306,6 +353,12 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "refused.too_wide": (
         "검색 범위가 너무 넓어 중단했습니다. 그때까지의 작업은 처리되었습니다. 조건을 좁혀 주세요.",
         "Search stopped: too few matches among too many jobs; what came before is done. Narrow the filter.",
+    ),
+    "refused.over": ("이미 끝난 일괄 조치입니다.", "That act has ended."),
+    "refused.undone": ("이미 되돌린 일괄 조치입니다.", "That act was undone already."),
+    "refused.not_undoable": (
+        "되돌릴 수 없습니다. 끝난 일괄 취소만 되돌릴 수 있습니다.",
+        "That cannot be undone: only an act that cancelled jobs, and has ended.",
     ),
     # units
     "unit.ms": ("{n} ms", "{n} ms"),

@@ -9,7 +9,8 @@ from pgbaton.health import diagnose, worst_first
 from pgbaton.model import State
 from pgbaton.web import charts
 from pgbaton.web.context import View
-from pgbaton.web.forms import Unfit, asked_of, filter_of, number_of
+from pgbaton.web.errors import Told
+from pgbaton.web.forms import AUDITED, CONFIRM_NAMES, Unfit, asked_of, audit_filter_of, filter_of, known_only, number_of
 from pgbaton.web.offers import offer
 from pgbaton.web.render import page
 
@@ -20,6 +21,7 @@ LOOK_BACK = insights.CAP
 
 async def overview(view: View) -> Response:
     """The pipeline at a glance, and what is wrong."""
+    known_only(view, ())
     seen = await view.site.source.overview.get()
     checked = await view.site.source.checks.get()
     found = [(finding, offer(finding)) for finding in worst_first([*checked, *diagnose(seen)])]
@@ -41,6 +43,7 @@ async def jobs(view: View) -> Response:
 
 async def job(view: View) -> Response:
     """One job, and why it is where it is."""
+    known_only(view, ("key",))
     key = view.asked("key")
     stages = [s.stage for s in (await view.site.source.overview.get()).stages if s.routed]
     async with view.site.source.opened() as (conn, table):
@@ -56,39 +59,62 @@ async def job(view: View) -> Response:
 
 async def dead(view: View) -> Response:
     """What died, grouped by stage and error."""
+    known_only(view, ())
     return page(view, "dead.html", found=await view.site.source.dead.get())
 
 
 async def workers(view: View) -> Response:
     """Who calls."""
+    known_only(view, ())
     return page(view, "workers.html", seen=await view.site.source.overview.get())
 
 
 async def stages(view: View) -> Response:
     """What is called, and what is paused."""
+    known_only(view, ())
     return page(view, "stages.html", seen=await view.site.source.overview.get())
 
 
 async def audit(view: View) -> Response:
     """Who did what."""
-    before = number_of(view, "before")
+    filters, before = audit_filter_of(view), number_of(view, "before")
+    seen = await view.site.source.overview.get()
     async with view.site.source.opened() as (conn, table):
-        found = await insights.audit(conn, table.pipeline, before, PAGE)
-    return page(view, "audit.html", found=found, before=before)
+        found = await insights.audit(conn, table.pipeline, before, PAGE, filters)
+    asked = {name: view.all_asked(name) for name in ("from", "to", "who", "action")}
+    return page(
+        view, "audit.html", found=found, before=before, filters=filters, seen=seen, actions=AUDITED,
+        asked={name: [v for v in given if v] for name, given in asked.items()},
+    )  # fmt: skip
+
+
+async def record(view: View) -> Response:
+    """One act on many jobs: how far it has come, and its jobs."""
+    known_only(view, ("id", "after"))
+    id = number_of(view, "id")
+    async with view.site.source.opened() as (conn, table):
+        entry = await insights.act(conn, table.pipeline, id) if id is not None else None
+        if entry is None or entry.state is None:
+            raise Told("record.none", 404)
+        jobs = await insights.act_jobs(conn, entry.id, view.asked("after") or None, PAGE)
+    return page(view, "record.html", entry=entry, jobs=jobs, more=len(jobs) == PAGE)
 
 
 async def confirm(view: View) -> Response:
-    """How many it would be, before anything is done."""
+    """How many it would be and where they are, before anything is done."""
     action: operate.Action
     match view.asked("action"):
         case "cancel" | "retry" as action:
             pass
-        case unknown:
-            raise Unfit(unknown)
-    key = view.asked("key")
-    count: int | None = 1
+        case _:
+            raise Unfit("action")
     async with view.site.source.opened() as (conn, table):
-        filters = filter_of(view, table.pipeline)
-        if not key:
-            count = await operate.count_matching(conn, filters, action)
-    return page(view, "confirm.html", action=action, key=key, count=count, asked=asked_of(view))
+        filters = filter_of(view, table.pipeline, CONFIRM_NAMES)
+        one = len(filters.jobs) == 1
+        preview = None if one else await operate.preview_matching(conn, filters, action)
+    asked = asked_of(view)
+    picked = len(asked.pop("key", ()))
+    return page(
+        view, "confirm.html", action=action, key=filters.jobs[0] if one else None, preview=preview, asked=asked,
+        filters=filters, picked=picked, cap=insights.CAP,
+    )  # fmt: skip

@@ -52,6 +52,7 @@ def _environment() -> Environment:
     )
     made.filters["bounded"] = bounded
     made.filters["time"] = time_tag
+    made.filters["with_values"] = lambda one, other: one | other
     return made
 
 

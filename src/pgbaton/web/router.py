@@ -42,6 +42,7 @@ SCREENS: dict[str, Screen] = {
     "stages": pages.stages,
     "workers": pages.workers,
     "audit": pages.audit,
+    "record": pages.record,
     "live": sse.live,
 }
 

@@ -6,6 +6,6 @@ SELECT grouping(stage, state, tenant) AS kind, stage, state, tenant, count(*) AS
         SELECT calls.stage, calls.state, calls.tenant FROM ({calls}) AS calls
         UNION ALL
         SELECT ended.stage, ended.state, ended.tenant FROM ({ended}) AS ended) AS matching
-         LIMIT $12) AS some
+         LIMIT $12) AS found
  GROUP BY GROUPING SETS ((stage, state), (tenant), ())
  ORDER BY kind, count(*) DESC, stage, state, tenant
