@@ -215,6 +215,29 @@ CREATE TABLE pgbaton.audit_jobs (
 );
 COMMENT ON TABLE pgbaton.audit_jobs IS 'the jobs that an act on many changed, and the stage at which; pruned with the history';
 
+-- What came of the dispatches of an hour, for the plots: rolled up once by a worker when the hour is over, kept for 13 weeks. Of the
+-- whole pipeline (all), of the 50 tenants that had most of it (one), and of the others together (rest).
+CREATE TABLE pgbaton.throughput (
+    pipeline  text COLLATE "C" NOT NULL REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
+    hour      timestamptz NOT NULL,
+    kind      text COLLATE "C" NOT NULL CHECK (kind IN ('all', 'one', 'rest')),
+    tenant    text NOT NULL,
+    stage     text COLLATE "C" NOT NULL,
+    completed integer NOT NULL,
+    dead      integer NOT NULL,
+    waits     jsonb NOT NULL,
+    works     jsonb NOT NULL,
+    PRIMARY KEY (pipeline, kind, hour, tenant, stage)
+);
+CREATE INDEX throughput_of_tenant ON pgbaton.throughput (pipeline, tenant, hour) WHERE kind = 'one';
+COMMENT ON COLUMN pgbaton.throughput.waits IS 'how many first attempts waited how long, by half powers of two of a millisecond: {"12": 3} is three of 64 to 90 ms';
+COMMENT ON COLUMN pgbaton.throughput.works IS 'likewise, how long the completed calls took';
+
+CREATE TABLE pgbaton.throughput_to (
+    pipeline  text COLLATE "C" PRIMARY KEY REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
+    rolled_to timestamptz NOT NULL
+);
+
         $migration$;
         INSERT INTO pgbaton.migrations (version, name) VALUES (1, 'tables');
     END IF;

@@ -26,14 +26,18 @@ from pgbaton.insights.status import (
     WorkerSeen,
     status,
 )
+from pgbaton.insights.tenant import TenantAtStage, tenant_standing
+from pgbaton.insights.trends import SPANS, Bin, Trend, Trends, trends
 from pgbaton.table import table_of
 
 __all__ = [
     "CAP",
+    "SPANS",
     "AttemptSeen",
     "AuditEntry",
     "AuditFilter",
     "AuditPage",
+    "Bin",
     "Circuit",
     "DeadGroup",
     "DeadGroups",
@@ -54,6 +58,9 @@ __all__ = [
     "StageCounts",
     "StageOverview",
     "Status",
+    "TenantAtStage",
+    "Trend",
+    "Trends",
     "WorkerSeen",
     "act",
     "act_jobs",
@@ -68,4 +75,6 @@ __all__ = [
     "shown_count",
     "status",
     "table_of",
+    "tenant_standing",
+    "trends",
 ]

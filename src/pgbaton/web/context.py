@@ -38,10 +38,18 @@ class Site:
     name: str = field(default_factory=lambda: f"pgbaton_{secrets.token_hex(4)}")
 
 
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """What a page says of trouble, whatever it shows: how much there is that keeps jobs from moving, and the worst."""
+
+    count: int
+    worst: str
+
+
 @dataclass(frozen=True)
 class View:
     """One request by one person. ``base``: the path that the page is mounted at, without a slash at its end.
-    ``page``: which one, as in its address. ``form``: what was posted."""
+    ``page``: which one, as in its address. ``form``: what was posted. ``alarm``: ``None`` where it is not known."""
 
     site: Site
     request: Request
@@ -51,6 +59,7 @@ class View:
     base: str
     token: str
     form: dict[str, list[str]] = field(default_factory=dict)
+    alarm: Alarm | None = None
 
     def url(self, page: str = "", **values: object) -> str:
         """The address of a page; what is empty is left out."""

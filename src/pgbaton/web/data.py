@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import asyncpg
 
@@ -13,10 +14,13 @@ from pgbaton.config import Settings
 from pgbaton.database import check_migrated, connection, pooled
 from pgbaton.database import pool as pool_of
 from pgbaton.health import Finding, checks
+from pgbaton.insights import SPANS
 from pgbaton.table import JobTable, table_of
 from pgbaton.web.cached import Cached
 
 CONNECTIONS = 4
+TRENDS_YOUNGEST = 10.0
+"""Seconds between two looks at the plots: a bin of them is an hour at least."""
 
 
 class Source:
@@ -32,6 +36,7 @@ class Source:
         self.overview = Cached(self._read_overview)
         self.checks = Cached(self._read_checks)
         self.dead = Cached(self._read_dead)
+        self.trends = {span: Cached(partial(self._read_trends, span), youngest=TRENDS_YOUNGEST) for span in SPANS}
 
     def changed(self, *, at_once: bool = False) -> None:
         """What is shared between viewers may be wrong by now."""
@@ -77,6 +82,10 @@ class Source:
     async def _read_checks(self) -> list[Finding]:
         async with self.opened() as (conn, table):
             return await checks(conn, table.pipeline)
+
+    async def _read_trends(self, span: str) -> insights.Trends:
+        async with self.opened() as (conn, table):
+            return await insights.trends(conn, table.pipeline, span)
 
     async def _read_dead(self) -> insights.DeadGroups:
         async with self.opened() as (conn, table):

@@ -26,9 +26,9 @@ class Told(Exception):
         self.message, self.status, self.detail = message, status, detail
 
 
-def refused(view: View, message: str) -> Response:
-    """That may not be."""
-    return page(view, "problem.html", 403, message=message, detail="", title="", code=403)
+def refused(view: View, message: str, status: int = 403) -> Response:
+    """That may not be, or is not there."""
+    return page(view, "problem.html", status, message=message, detail="", title="", code=status)
 
 
 def problem(view: View, error: Exception) -> Response:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from starlette.responses import Response
 
 from pgbaton import insights, operate
-from pgbaton.health import diagnose, worst_first
+from pgbaton.health import Finding, diagnose, worst_first
+from pgbaton.insights.tenant import COUNTED
 from pgbaton.model import State
-from pgbaton.web import charts
-from pgbaton.web.context import View
+from pgbaton.web import charts, plots
+from pgbaton.web.context import Alarm, View
 from pgbaton.web.errors import Told
 from pgbaton.web.forms import AUDITED, CONFIRM_NAMES, Unfit, asked_of, audit_filter_of, filter_of, known_only, number_of
 from pgbaton.web.offers import offer
@@ -19,12 +22,26 @@ LOOK_BACK = insights.CAP
 """Failed calls that a search for an error reads at a time."""
 
 
+async def findings(view: View) -> list[Finding]:
+    """What is wrong, worst first; shared by all who ask within a second."""
+    source = view.site.source
+    return worst_first([*await source.checks.get(), *diagnose(await source.overview.get())])
+
+
+async def with_alarm(view: View) -> View:
+    """The view with what its title and icon tell. Where that cannot be read they tell nothing."""
+    try:
+        bad = [finding for finding in await findings(view) if finding.level == "bad"]
+    except Exception:
+        return view
+    return replace(view, alarm=Alarm(len(bad), bad[0].sentence(view.language) if bad else ""))
+
+
 async def overview(view: View) -> Response:
     """The pipeline at a glance, and what is wrong."""
     known_only(view, ())
     seen = await view.site.source.overview.get()
-    checked = await view.site.source.checks.get()
-    found = [(finding, offer(finding)) for finding in worst_first([*checked, *diagnose(seen)])]
+    found = [(finding, offer(finding)) for finding in await findings(view)]
     return page(view, "overview.html", seen=seen, found=found, spark=charts.last_hour(view, seen))
 
 
@@ -73,6 +90,37 @@ async def stages(view: View) -> Response:
     """What is called, and what is paused."""
     known_only(view, ())
     return page(view, "stages.html", seen=await view.site.source.overview.get())
+
+
+async def trends(view: View) -> Response:
+    """Throughput and waits over time."""
+    known_only(view, ("span",))
+    span = _span(view)
+    found = await view.site.source.trends[span].get()
+    return page(view, "trends.html", found=found, span=span, spans=insights.SPANS, plots=plots)
+
+
+async def tenant(view: View) -> Response:
+    """One tenant: its share of the queue, when its last job is called, its throughput."""
+    known_only(view, ("name", "span"))
+    span, name = _span(view), view.asked("name")
+    seen = await view.site.source.overview.get()
+    pace = {stage.stage: stage.per_minute for stage in seen.stages}
+    async with view.site.source.opened() as (conn, table):
+        standing = await insights.tenant_standing(conn, table.pipeline, name, pace)
+        found = await insights.trends(conn, table.pipeline, span, name)
+    paused = next((one for one in seen.tenants if one.tenant == name), None)
+    return page(
+        view, "tenant.html", name=name, seen=seen, paused=paused, standing=standing, found=found, span=span,
+        spans=insights.SPANS, plots=plots, cap=insights.CAP, counted=COUNTED,
+    )  # fmt: skip
+
+
+def _span(view: View) -> str:
+    span = view.asked("span") or "day"
+    if span not in insights.SPANS:
+        raise Unfit("span")
+    return span
 
 
 async def audit(view: View) -> Response:
