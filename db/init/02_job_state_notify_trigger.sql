@@ -197,7 +197,7 @@ CREATE TABLE pgbaton.audit (
     undoes     bigint,
     error      text
 );
-CREATE INDEX audit_lately ON pgbaton.audit (at);
+CREATE INDEX audit_of_job ON pgbaton.audit (job_key) WHERE job_key IS NOT NULL;
 CREATE UNIQUE INDEX audit_undone_once ON pgbaton.audit (undoes) WHERE undoes IS NOT NULL AND state <> 'aborted';
 COMMENT ON COLUMN pgbaton.audit.jobs IS 'how many were changed';
 COMMENT ON COLUMN pgbaton.audit.state IS 'of an act on many jobs; null: done at once';
@@ -213,6 +213,7 @@ CREATE TABLE pgbaton.audit_jobs (
     stage   text,
     PRIMARY KEY (act, job_key)
 );
+CREATE INDEX audit_jobs_of_job ON pgbaton.audit_jobs (job_key);
 COMMENT ON TABLE pgbaton.audit_jobs IS 'the jobs that an act on many changed, and the stage at which; pruned with the history';
 
 -- What came of the dispatches of an hour, for the plots: rolled up once by a worker when the hour is over, kept for 13 weeks. Of the

@@ -5,6 +5,7 @@ show them with :func:`shown_count`), samples are bounded, and what may still be 
 so (``too_wide``) instead of keeping a person waiting. Times are the database's clock; durations are in seconds.
 """
 
+from pgbaton.insights.changes import Change, changes
 from pgbaton.insights.counts import (
     Circuit,
     Minute,
@@ -38,6 +39,7 @@ __all__ = [
     "AuditFilter",
     "AuditPage",
     "Bin",
+    "Change",
     "Circuit",
     "DeadGroup",
     "DeadGroups",
@@ -65,6 +67,7 @@ __all__ = [
     "act",
     "act_jobs",
     "audit",
+    "changes",
     "dead_groups",
     "explain",
     "job",

@@ -165,6 +165,14 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "job.step": ("단계", "Step"),
     "job.status": ("상태", "Status"),
     "job.updated": ("변경 시각", "Updated"),
+    "job.changes": ("행을 바꾼 것", "What changed the row"),
+    "job.no_changes": ("기록된 변경이 없습니다.", "The journal knows of no change."),
+    "job.sent": ("단계에 보낸 요청", "What its stages are sent"),
+    "job.sent.how": (
+        "키와 본문은 모든 시도에서 같습니다. 단계의 응답은 위 호출 표에 있습니다.",
+        "The key and the body are the same in every attempt. What a stage answered is in the table of calls above.",
+    ),
+    "job.trace": ("추적 ID", "Trace id"),
     "job.timeline": ("진행 과정", "Timeline"),
     "job.timeline.alt": (
         "호출 대상 {count}건과 각 시도. 아래 표에 같은 내용이 있습니다.",

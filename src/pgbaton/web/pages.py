@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 from starlette.responses import Response
@@ -62,16 +63,29 @@ async def job(view: View) -> Response:
     """One job, and why it is where it is."""
     known_only(view, ("key",))
     key = view.asked("key")
-    stages = [s.stage for s in (await view.site.source.overview.get()).stages if s.routed]
+    line = (await view.site.source.overview.get()).stages
+    stages = [s.stage for s in line if s.routed]
     async with view.site.source.opened() as (conn, table):
         seen = await insights.job(conn, table, key)
+        changed = await insights.changes(conn, seen, {s.stage: s.after for s in line}) if seen else ()
     if seen is None:
         return page(view, "problem.html", 404, title=key, message="job.none", detail="", code=404)
     extra = await view.site.job_extra(view, key) if view.site.job_extra else None
     last = seen.dispatches[-1] if seen.dispatches else None
     return page(
-        view, "job.html", job=seen, last=last, stages=stages, chart=charts.timeline(view, seen), extra=extra
+        view, "job.html", job=seen, last=last, stages=stages, chart=charts.timeline(view, seen), extra=extra,
+        changed=changed, sent=_sent(seen),
     )  # fmt: skip
+
+
+def _sent(seen: insights.JobDetail) -> list[tuple[insights.DispatchSeen, str, str]]:
+    """What each call of a stage carries, as far as it is known: the key and the body, which are the same in every
+    attempt (the newest five dispatches)."""
+    tenant = seen.row.tenant if seen.row else None
+    body = json.dumps({"job_id": seen.key, "tenant_id": tenant}, ensure_ascii=False)
+    made = (int(d.created_at.timestamp() * 1_000_000 + 0.5) for d in seen.dispatches)
+    keys = [f"{seen.pipeline}-{d.id}-{at:x}" for d, at in zip(seen.dispatches, made, strict=True)]
+    return [(d, key, body) for d, key in zip(seen.dispatches, keys, strict=True) if d.attempt][:-6:-1]
 
 
 async def dead(view: View) -> Response:
