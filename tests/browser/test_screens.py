@@ -14,7 +14,17 @@ from scene import HOSTILE, add_hostile
 from pgbaton.web import pages
 
 AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text(encoding="utf-8")
-SCREENS = ("/", "/jobs", "/dead", "/stages", "/workers", "/audit", "/confirm?action=retry&state=dead")
+SCREENS = (
+    "/",
+    "/jobs?from=7d&tenant=acme",
+    "/dead",
+    "/trends",
+    "/tenant?name=acme",
+    "/stages",
+    "/workers",
+    "/audit",
+    "/confirm?action=retry&state=dead",
+)
 OVERLAY_DEAD = (
     "SELECT job_key FROM pgbaton.dispatches WHERE state = 'dead' AND stage = 'overlay' ORDER BY id DESC LIMIT 1"
 )
