@@ -165,7 +165,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "job.step": ("단계", "Step"),
     "job.status": ("상태", "Status"),
     "job.updated": ("변경 시각", "Updated"),
-    "job.changes": ("행을 바꾼 것", "What changed the row"),
+    "job.changes": ("행 변경 이력", "What changed the row"),
     "job.no_changes": ("기록된 변경이 없습니다.", "The journal knows of no change."),
     "job.sent": ("단계에 보낸 요청", "What its stages are sent"),
     "job.sent.how": (
