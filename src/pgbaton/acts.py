@@ -92,3 +92,8 @@ async def end(conn: asyncpg.Connection, act: Act, state: str, error: str | None 
 async def abort(conn: asyncpg.Connection, pipeline: str, act: int, *, who: str) -> bool:
     """End it where it is: what was done stays done. False where it had ended. Waits for the batch that is under way."""
     return bool(await conn.fetchval(sql.read("operate/act_abort.sql"), pipeline, act, who))
+
+
+async def forget(conn: asyncpg.Connection, act: int) -> None:
+    """What changed nothing is not kept."""
+    await conn.execute(sql.read("operate/act_forget.sql"), act)

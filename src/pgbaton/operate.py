@@ -188,9 +188,14 @@ async def act_on_matching(
     who: str,
     reason: str = "",
 ) -> Done:
-    """:func:`begin` and :func:`carry_on` in one."""
+    """:func:`begin` and :func:`carry_on` in one; what changed nothing leaves no record."""
     act = await begin(conn, table, filters, action, expected, who=who, reason=reason)
-    return Done(action, 0) if act is None else await carry_on(conn, table, act)
+    if act is None:
+        return Done(action, 0)
+    done = await carry_on(conn, table, act)
+    if not done.count:
+        await acts.forget(conn, act)
+    return done
 
 
 async def begin(
