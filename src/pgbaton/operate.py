@@ -11,7 +11,7 @@ import asyncio
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import asyncpg
@@ -21,6 +21,7 @@ from pgbaton import verdict as deciding
 from pgbaton.database import refusal_words
 from pgbaton.errors import ConfigError, DatabaseError, Refused
 from pgbaton.events import describe
+from pgbaton.insights.bounded import TIMEOUT, TooWide, at_most
 from pgbaton.insights.listing import CAP, JobFilter, Preview, count_jobs, list_jobs, preview_jobs
 from pgbaton.model import CANCELLED, OPEN, Stage, State
 from pgbaton.table import JobTable
@@ -41,6 +42,8 @@ LAST_WORD = 2.0
 
 Action = Literal["retry", "cancel"]
 """What can be done to everything that matches a filter."""
+Act = Literal["retry", "cancel", "recall", "quarantine", "move"]
+"""What is done to jobs by their keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,55 @@ async def cancel(conn: asyncpg.Connection, table: JobTable, job_keys: Sequence[s
     Raises :class:`DatabaseError` where the status column cannot hold ``cancelled``.
     """
     return await _in_batches(conn, table, "cancel", job_keys, who)
+
+
+async def quarantine(conn: asyncpg.Connection, table: JobTable, job_keys: Sequence[str], *, who: str) -> Done:
+    """Set these jobs aside: their rows go to (stage, ``quarantined``), which nothing is routed from and no retry finds.
+    :func:`rerun` frees one. Raises :class:`DatabaseError` where the status column cannot hold that word."""
+    return await _in_batches(conn, table, "quarantine", job_keys, who)
+
+
+async def recall(conn: asyncpg.Connection, table: JobTable, stage: str, *, who: str, over: float = 0.0) -> Done:
+    """Call again now the calls of ``stage`` that do not end: those whose answer was lost, or (``over`` above 0) those
+    that were left to the stage more than so many seconds ago. Each is written only if it still stands as it was seen,
+    so one that ends meanwhile is left alone; no attempt is used up.
+
+    Raises :class:`Refused` where there is no such stage.
+    """
+    if stage not in (await _desk(conn, table)).stages:
+        raise Refused("unknown_stage", f"no stage performs {stage!r}")
+    done, before = Done("recall", 0), -1
+    while done.count != before:  # what could not be written comes again; a round that wrote nothing is the last
+        before = done.count
+        rows = await conn.fetch(sql.read("operate/stalled.sql"), table.pipeline, stage, over, BATCH)
+        by = _By(_person(who), "recall", {"over": over} if over else {})
+        done = _sum(done, await _at_once(conn, table, deciding.recalled, [r["job_key"] for r in rows], by))
+    return done
+
+
+async def move_rows(
+    conn: asyncpg.Connection, table: JobTable, source: tuple[str, str], target: tuple[str, str], *, who: str
+) -> Done:
+    """Put every row at ``source`` of which the journal holds nothing to ``target``: rows that were edited by hand and
+    lead nowhere. Reads the table whole, page by page. Raises :class:`Refused` where ``target`` is no state of the
+    pipeline."""
+    stages = (await _desk(conn, table)).stages
+    if target[0] not in stages and target not in {stage.entry for stage in stages.values()}:
+        raise Refused("unknown_stage", f"no stage performs {target[0]!r}")
+
+    def decide(job: Job, _stages: deciding.Stages) -> Verdict | None:
+        return deciding.moved(job, source, target)
+
+    by = _By(_person(who), "move", {"from": source, "to": target})
+    done, after = Done("move", 0), None
+    while True:
+        row = await conn.fetchrow(table.query("operate/rows_at"), table.pipeline, after, RECONCILE_PAGE, *source)
+        for start in range(0, len(row["keys"]), BATCH):
+            keys = row["keys"][start : start + BATCH]
+            done = _sum(done, await _at_once(conn, table, decide, keys, by))
+        if row["looked_at"] < RECONCILE_PAGE:
+            return done
+        after = row["last"]
 
 
 async def rerun(
@@ -157,6 +209,20 @@ async def resume_tenant(conn: asyncpg.Connection, table: JobTable, tenant: str, 
     while (made := await store.unpark(PARK_BATCH)) > 0:
         due += made
     return Done("resume", int(changed), seen=due)
+
+
+async def has_tenant(conn: asyncpg.Connection, table: JobTable, tenant: str) -> bool | None:
+    """Whether any job has this tenant, or it is known as paused; ``None`` where looking takes too long (a large table
+    without an index on it).
+
+    Raises :class:`ConfigError` where the pipeline has no tenants.
+    """
+    _check_tenant(table, tenant)
+    try:
+        async with at_most(conn, TIMEOUT):
+            return bool(await conn.fetchval(table.query("operate/has_tenant"), table.pipeline, tenant))
+    except TooWide:
+        return None
 
 
 _APPLIES: dict[Action, tuple[str, ...]] = {
@@ -310,12 +376,17 @@ def _for_action(filters: JobFilter, action: Action) -> JobFilter | None:
     return replace(filters, states=states, latest=True) if states else None
 
 
-async def _in_batches(conn: asyncpg.Connection, table: JobTable, action: Action, keys: Sequence[str], who: str) -> Done:
+async def _in_batches(conn: asyncpg.Connection, table: JobTable, action: Act, keys: Sequence[str], who: str) -> Done:
     done = Done(action, 0)
     for start in range(0, len(keys), BATCH):
-        one = await _act(conn, table, _DECIDED[action], keys[start : start + BATCH], _By(_person(who), action))
-        assert one is not None
-        done = _sum(done, one)
+        by = _By(_person(who), action)
+        done = _sum(done, await _at_once(conn, table, _DECIDED[action], keys[start : start + BATCH], by))
+    return done
+
+
+async def _at_once(conn: asyncpg.Connection, table: JobTable, decide: Decide, keys: Sequence[str], by: _By) -> Done:
+    done = await _act(conn, table, decide, keys, by)
+    assert done is not None
     return done
 
 
@@ -325,6 +396,7 @@ class _By:
 
     who: str
     action: str
+    detail: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,9 +447,11 @@ async def _desk(conn: asyncpg.Connection, table: JobTable) -> _Desk:
 
 
 Decide = Callable[[Job, deciding.Stages], Verdict | None]
-_DECIDED: dict[Action, Decide] = {
+_DECIDED: dict[Act, Decide] = {
     "retry": deciding.retried,
     "cancel": deciding.cancelled,
+    "recall": deciding.recalled,
+    "quarantine": deciding.quarantined,
 }
 
 
@@ -395,7 +469,7 @@ async def _act(
         async with conn.transaction(isolation="read_committed"):
             if isinstance(of, _Batched) and not await acts.hold(conn, of.act):
                 return None
-            left = await _known(conn, table.pipeline, keys)
+            left = list(keys) if of.action == "move" else await _known(conn, table.pipeline, keys)
             for _ in range(TRIES):
                 jobs = await desk.store.look(left)
                 decided = {job.key: decide(job, desk.stages.__getitem__) for job in jobs}
@@ -409,8 +483,8 @@ async def _act(
             if isinstance(of, _Batched):
                 await acts.advance(conn, of.act, changed, len(keys), of.reached, last=of.last)
             elif changed:
-                await desk.audit(of.who, of.action, list(changed), {})
-            if changed and of.action == "retry":
+                await desk.audit(of.who, of.action, list(changed), of.detail)
+            if changed and of.action in ("retry", "recall"):
                 await desk.wake()
     return Done(of.action, len(changed), tuple(changed)[:KEYS_KEPT], len(keys))
 
@@ -449,9 +523,11 @@ async def _set_paused(conn: asyncpg.Connection, pipeline: str, stage: str | None
     return Done("pause" if paused else "resume", int(row["changed"]))
 
 
-async def reconcile(conn: asyncpg.Connection, table: JobTable, *, create: bool) -> list[tuple[str, str]]:
+async def reconcile(
+    conn: asyncpg.Connection, table: JobTable, *, create: bool, who: str | None = None
+) -> list[tuple[str, str]]:
     """Jobs in a routed state that nothing waits for, as (job, stage); ``create`` gives each its duty (and returns
-    those)."""
+    those). ``who``: the person that asked, for the audit."""
     store = Store(conn, table, ())
     found: list[tuple[str, str]] = []
     after: str | None = None
@@ -460,6 +536,8 @@ async def reconcile(conn: asyncpg.Connection, table: JobTable, *, create: bool) 
         if page.missing:
             found += await store.reconcile([job for job, _ in page.missing]) if create else page.missing
         if page.last is None:
+            if create and found and who is not None:
+                await (await _desk(conn, table)).audit(_person(who), "reconcile", [job for job, _ in found], {})
             return found
         after = page.last
 

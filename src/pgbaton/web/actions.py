@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from functools import partial
 from urllib.parse import urlencode
 
+import asyncpg
 from starlette.responses import RedirectResponse, Response
 
 from pgbaton import acts, operate
 from pgbaton.errors import ConfigError
 from pgbaton.events import describe
 from pgbaton.insights import CAP
+from pgbaton.model import RUNNING
 from pgbaton.operate import Done
+from pgbaton.table import JobTable
 from pgbaton.web.context import Site, View
 from pgbaton.web.errors import Told
 from pgbaton.web.forms import ACT_NAMES, SEVERAL, Unfit, filter_of, known_only, number_of
+from pgbaton.worker.store import Store
 
 log = logging.getLogger("pgbaton.web")
 
@@ -37,7 +42,7 @@ async def act(view: View) -> Response:
             return _back(view, {"said": "nothing"})
         doing = asyncio.create_task(_carry_on(view, record))
     else:
-        doing = asyncio.create_task(_job(view, action) if view.asked("key") else _pausing(view, action, scope))
+        doing = asyncio.create_task(_job(view, action) if view.asked("key") else _many(view, action, scope))
     view.site.under_way.add(doing)
     doing.add_done_callback(partial(_ended, view.site, action))
     await asyncio.wait([doing], timeout=PATIENCE)
@@ -129,6 +134,8 @@ async def _job(view: View, action: str) -> Done:
                 return await operate.retry(conn, table, [key], who=who)
             case "cancel":
                 return await operate.cancel(conn, table, [key], who=who)
+            case "quarantine":
+                return await operate.quarantine(conn, table, [key], who=who)
             case "rerun":
                 match view.asked("force"):
                     case "" | "yes" as force:
@@ -137,10 +144,18 @@ async def _job(view: View, action: str) -> Done:
     raise Unfit("action")
 
 
-async def _pausing(view: View, action: str, scope: str) -> Done:
+async def _many(view: View, action: str, scope: str) -> Done:
     who = view.who.name
     async with view.site.source.opened() as (conn, table):
         match action, scope:
+            case "recall", "stage":
+                over = number_of(view, "over") or 0
+                return await operate.recall(conn, table, _one(view, "stage"), who=who, over=over)
+            case "reconcile", "pipeline":
+                return Done("reconcile", len(await operate.reconcile(conn, table, create=True, who=who)))
+            case "move", "rows":
+                source, target = await _from_to(view, conn, table)
+                return await operate.move_rows(conn, table, source, target, who=who)
             case "pause", "pipeline":
                 return await operate.pause(conn, table.pipeline, who=who)
             case "resume", "pipeline":
@@ -154,6 +169,26 @@ async def _pausing(view: View, action: str, scope: str) -> Done:
             case "resume", "tenant":
                 return await operate.resume_tenant(conn, table, _one(view, "tenant"), who=who)
     raise Unfit("action")
+
+
+async def _from_to(view: View, conn: asyncpg.Connection, table: JobTable) -> tuple[tuple[str, str], tuple[str, str]]:
+    """From where to where rows are moved: as the form says, or, of a stage, its running rows to its entry."""
+    if stage := view.asked("stage"):
+        stages = await Store(conn, table, ()).stages()
+        if stage not in stages:
+            raise Unfit("stage")
+        return (stage, RUNNING), stages[stage].entry
+    return _state(view, "from"), _state(view, "to")
+
+
+def _state(view: View, name: str) -> tuple[str, str]:
+    try:
+        step, status = json.loads(_one(view, name))
+    except ValueError:
+        raise Unfit(name) from None
+    if not isinstance(step, str) or not isinstance(status, str):
+        raise Unfit(name)
+    return step, status
 
 
 def _one(view: View, name: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from starlette.responses import Response
 
 from pgbaton import insights, operate
-from pgbaton.health import Finding, diagnose, worst_first
+from pgbaton.health import WORDS
 from pgbaton.insights.tenant import COUNTED
 from pgbaton.model import State
 from pgbaton.web import charts, plots
@@ -23,16 +23,10 @@ LOOK_BACK = insights.CAP
 """Failed calls that a search for an error reads at a time."""
 
 
-async def findings(view: View) -> list[Finding]:
-    """What is wrong, worst first; shared by all who ask within a second."""
-    source = view.site.source
-    return worst_first([*await source.checks.get(), *diagnose(await source.overview.get())])
-
-
 async def with_alarm(view: View) -> View:
     """The view with what its title and icon tell. Where that cannot be read they tell nothing."""
     try:
-        bad = [finding for finding in await findings(view) if finding.level == "bad"]
+        bad = [f for f in (await view.site.source.health.get()).findings if f.level == "bad"]
     except Exception:
         return view
     return replace(view, alarm=Alarm(len(bad), bad[0].sentence(view.language) if bad else ""))
@@ -42,8 +36,9 @@ async def overview(view: View) -> Response:
     """The pipeline at a glance, and what is wrong."""
     known_only(view, ())
     seen = await view.site.source.overview.get()
-    found = [(finding, offer(finding)) for finding in await findings(view)]
-    return page(view, "overview.html", seen=seen, found=found, spark=charts.last_hour(view, seen))
+    health = await view.site.source.health.get()
+    found = [(finding, offer(finding)) for finding in health.findings]
+    return page(view, "overview.html", seen=seen, health=health, found=found, spark=charts.last_hour(view, seen))
 
 
 async def jobs(view: View) -> Response:
@@ -160,6 +155,14 @@ async def record(view: View) -> Response:
             raise Told("record.none", 404)
         jobs = await insights.act_jobs(conn, entry.id, view.asked("after") or None, PAGE)
     return page(view, "record.html", entry=entry, jobs=jobs, more=len(jobs) == PAGE)
+
+
+async def help_page(view: View) -> Response:
+    """Every sentence of a finding: what it comes from, and what mends it."""
+    known_only(view, ())
+    which = 0 if view.language == "ko" else 1
+    words = [(code, *(text[which] for text in said)) for code, said in WORDS.items()]
+    return page(view, "help.html", words=words)
 
 
 async def confirm(view: View) -> Response:
