@@ -368,7 +368,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "confirm.by_tenant": ("테넌트별", "By tenant"),
     "confirm.reason": ("사유 (감사 기록에 남습니다)", "Reason (kept in the audit)"),
     "confirm.typed": (
-        "전체 작업에 적용됩니다. 확인을 위해 건수 {count}을(를) 입력하세요.",
+        "전체 작업에 적용됩니다. 확인을 위해 건수를 그대로 입력하세요: {count}",
         "This means every job. Type the number to confirm: {count}",
     ),
     "confirm.title": ("확인", "Are you sure?"),
