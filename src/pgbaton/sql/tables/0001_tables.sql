@@ -4,14 +4,16 @@
 CREATE TABLE pgbaton.pipelines (
     name          text PRIMARY KEY,
     job_table     regclass NOT NULL UNIQUE,
-    key_column    text NOT NULL,
+    key_columns   text[] NOT NULL,
     tenant_column text,
     step_column   text NOT NULL,
     status_column text NOT NULL,
+    statuses      jsonb NOT NULL,
     channel       text,
     paused_at     timestamptz,
     attached_at   timestamptz NOT NULL DEFAULT now()
 );
+COMMENT ON COLUMN pgbaton.pipelines.statuses IS 'the table''s words, by what they mean to the engine; it writes the first';
 COMMENT ON COLUMN pgbaton.pipelines.channel IS 'every change is published there; null: workers are woken by pgbaton_wake only';
 
 CREATE TABLE pgbaton.stages (
