@@ -213,7 +213,9 @@ async def test_a_lie_on_the_channel_is_told_as_hearsay(database: str, caplog: py
     async with another_role(database) as mallory, line(database) as craft, craft.worker() as engine:
         await until(lambda: _listening(engine), "the worker listens")
         pid = mallory.get_server_pid()
-        lie = '{"job_id": "7\\n2026-01-01 ERROR pgbaton event=worker_fault \\u001b[31m", "status": "' + "x" * 7000 + '"}'
+        lie = (
+            '{"job_id": "7\\n2026-01-01 ERROR pgbaton event=worker_fault \\u001b[31m", "status": "' + "x" * 7000 + '"}'
+        )
         await mallory.execute("SELECT pg_notify('job_state_changed', $1)", lie)
         await until(lambda: _said(caplog, f"notified_by={pid}"), "the line")
         assert await craft.db.fetchval("SELECT count(*) FROM pgbaton.due") == 0
