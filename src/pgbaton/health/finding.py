@@ -47,6 +47,10 @@ class Finding:
 _HIDES = {
     "read_only": {"no_worker", "lost_worker", "lost_over", "behind", "full", "looks_wait"},
     "locked": {"behind", "full", "looks_wait"},
+    "column_renamed": {"trigger_drifted", "behind", "looks_wait"},
+    "column_dropped": {"trigger_drifted", "behind", "looks_wait"},
+    "table_renamed": {"trigger_drifted", "behind", "looks_wait"},
+    "table_gone": {"trigger_missing", "no_worker"},
 }
 """What is only a consequence of a cause that is known."""
 
@@ -158,6 +162,19 @@ SENTENCES: dict[str, Sentence] = {
         "알림이 {seconds} 안에 돌아오지 않았습니다.",
         "A notification did not come back within {seconds}.",
     ),
+    "column_renamed": (
+        "{table} 테이블의 열 {column}의 이름이 {now}(으)로 바뀌어, 작업의 변화를 보지도 호출하지도 못합니다.",
+        "The column {column} of {table} is called {now} now: changes of jobs are not seen, and nothing is called.",
+    ),
+    "column_dropped": (
+        "{table} 테이블에 열 {column}이(가) 없어, 작업의 변화를 보지도 호출하지도 못합니다.",
+        "The table {table} has no column {column} any more: changes of jobs are not seen, and nothing is called.",
+    ),
+    "table_renamed": (
+        "{table} 테이블의 이름이 {now}(으)로 바뀌어 아무 작업도 호출되지 않습니다.",
+        "The table {table} is called {now} now: nothing is called.",
+    ),
+    "table_gone": ("{table} 테이블이 삭제되었습니다.", "The table {table} was dropped."),
     "invariant_broken": (
         "{count}건의 작업에서 지켜지지 않습니다: {invariant} ({examples})",
         "Not true for {count} jobs: {invariant} ({examples})",
@@ -238,6 +255,22 @@ REMEDIES: dict[str, Sentence] = {
     "listen_round_trip": (
         "중간의 풀러나 프록시, 그리고 알림 대기열을 확인하세요",
         "look for a pooler or proxy in the path, and at the notification queue",
+    ),
+    "column_renamed": (
+        "설정 파일의 열 이름 {column}을(를) {now}(으)로 고치고 pgbaton attach한 뒤 워커를 다시 시작하세요",
+        "write {now} for {column} in the pipeline's file, then pgbaton attach, and start the workers again",
+    ),
+    "column_dropped": (
+        "열을 되돌리거나 설정 파일에 다른 열을 쓰고 pgbaton attach하세요",
+        "bring the column back, or name another one in the pipeline's file, then pgbaton attach",
+    ),
+    "table_renamed": (
+        "설정 파일의 table을 {now}(으)로 고치고 pgbaton attach한 뒤 워커를 다시 시작하세요",
+        'write table = "{now}" in the pipeline\'s file, then pgbaton attach, and start the workers again',
+    ),
+    "table_gone": (
+        "테이블이 다시 생기지 않는다면 pgbaton detach하세요",
+        "if it does not come back: pgbaton detach",
     ),
     "invariant_broken": (
         "빠진 호출은 pgbaton reconcile이 만들고, 나머지는 워커가 행을 보고 정리합니다",
