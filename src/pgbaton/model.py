@@ -23,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-DONE, RUNNING, FAILED, CANCELLED = "done", "running", "failed", "cancelled"
+DONE, RUNNING, FAILED, CANCELLED, QUARANTINED = "done", "running", "failed", "cancelled", "quarantined"
 """What a row's status means to the engine, whatever the word is that the table has for it."""
 WAKE_CHANNEL = "pgbaton_wake"
 
@@ -159,6 +159,7 @@ class Statuses(_Frozen):
     done: Words = Field(default=(DONE,), min_length=1)
     failed: Words = Field(default=(FAILED,), min_length=1)
     cancelled: Words = Field(default=(CANCELLED,), min_length=1)
+    quarantined: Words = Field(default=(QUARANTINED,), min_length=1)
     waiting: Words = ()
 
     @model_validator(mode="after")

@@ -12,7 +12,7 @@ import asyncpg
 from pgbaton import sql
 from pgbaton.errors import AttachError, ConfigError, DatabaseError
 from pgbaton.key import Key
-from pgbaton.model import CANCELLED, DONE, FAILED, RUNNING, Pipeline, Statuses
+from pgbaton.model import CANCELLED, DONE, FAILED, QUARANTINED, RUNNING, Pipeline, Statuses
 from pgbaton.sql import literal, quoted
 
 
@@ -23,7 +23,7 @@ def meaning(words: Statuses, text: str) -> str:
         return text
     meant = {word: name for name, all_of_it in words.by_meaning.items() for word in all_of_it}
     # A word of the table that only reads like one of the engine's must not be taken for it.
-    strangers = {word: f'"{word}"' for word in (RUNNING, DONE, FAILED, CANCELLED) if word not in meant}
+    strangers = {word: f'"{word}"' for word in (RUNNING, DONE, FAILED, CANCELLED, QUARANTINED) if word not in meant}
     cases = (
         f"WHEN {text} OPERATOR(pg_catalog.=) {literal(a)} THEN {literal(b)}" for a, b in (meant | strangers).items()
     )

@@ -33,7 +33,7 @@ CHANGES = {
 
 async def codes(craft: Line) -> set[str]:
     async with craft.db.acquire() as conn:
-        return {f.code for f in await health.examine(conn, invariants=True)}
+        return {f.code for f in health.of_all(await health.examine(conn, invariants=True))}
 
 
 @pytest.mark.parametrize("channel", ["job_state_changed", None])
@@ -58,7 +58,8 @@ async def test_no_users_transaction_fails_by_a_name_that_changed_and_attach_take
                 assert (await craft.states())[2:] == []
         async with craft.db.acquire() as conn:
             await attach(conn, now)
-            assert not {f.code for f in await health.examine(conn)} & {code, "trigger_drifted", "trigger_missing"}
+            found = {f.code for f in health.of_all(await health.examine(conn))}
+            assert not found & {code, "trigger_drifted", "trigger_missing"}
             table = await read_table(conn, now)
             await operate.reconcile(conn, table, create=True)
         craft.pipeline = now
@@ -136,7 +137,7 @@ async def test_the_jobs_of_a_renamed_step_are_seen_and_moved(database: str) -> N
         )
         async with craft.db.acquire() as conn:
             await attach(conn, renamed)
-            found = {f.code: f for f in await health.examine(conn)}
+            found = {f.code: f for f in health.of_all(await health.examine(conn))}
             assert found["stage_unrouted"].values == {"stage": "cut", "count": 1}
             table = await read_table(conn, renamed)
             assert await operate.reconcile(conn, table, create=True) == [(waits, "carve")]
