@@ -1,7 +1,7 @@
 -- The schema of pgbaton, then the routes and the trigger of the pipeline ad_creative.
 -- For plain psql. Safe to run again, and beside running workers. Printed by `pgbaton sql`.
 BEGIN;
-SELECT pg_catalog.pg_advisory_xact_lock(7239450211);
+SET LOCAL search_path = pg_catalog, pg_temp;  -- nothing is looked up where other roles may create things
 DO $pgbaton$
 BEGIN
     IF to_regnamespace('pgbaton') IS NULL THEN
@@ -12,8 +12,11 @@ BEGIN
             applied_at timestamptz NOT NULL DEFAULT now()
         );
     END IF;
+EXCEPTION WHEN unique_violation OR duplicate_schema THEN
+    NULL;  -- another migrate, for which this one has waited, has made it
 END
 $pgbaton$;
+LOCK TABLE pgbaton.migrations IN SHARE UPDATE EXCLUSIVE MODE;
 DO $pgbaton$
 BEGIN
     IF NOT EXISTS (SELECT FROM pgbaton.migrations WHERE version = 1) THEN
@@ -587,7 +590,8 @@ COMMIT;
 -- Safe to run again: each part changes only what differs.
 BEGIN;
 SET LOCAL lock_timeout = '3s';
-SELECT pg_catalog.pg_advisory_xact_lock(7239450211);
+SET LOCAL search_path = pg_catalog, pg_temp;
+LOCK TABLE pgbaton.migrations IN SHARE UPDATE EXCLUSIVE MODE;
 
 INSERT INTO pgbaton.pipelines AS p (name, job_table, key_columns, tenant_column, step_column, status_column, statuses, channel)
 VALUES ('ad_creative', '"public"."jobs"'::regclass, ARRAY['job_id'], 'tenant_id', 'current_step', 'status', '{"running": ["running"], "done": ["done"], "failed": ["failed"], "cancelled": ["cancelled"], "quarantined": ["quarantined"]}'::jsonb,
