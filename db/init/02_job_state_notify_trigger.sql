@@ -24,14 +24,16 @@ BEGIN
 CREATE TABLE pgbaton.pipelines (
     name          text PRIMARY KEY,
     job_table     regclass NOT NULL UNIQUE,
-    key_column    text NOT NULL,
+    key_columns   text[] NOT NULL,
     tenant_column text,
     step_column   text NOT NULL,
     status_column text NOT NULL,
+    statuses      jsonb NOT NULL,
     channel       text,
     paused_at     timestamptz,
     attached_at   timestamptz NOT NULL DEFAULT now()
 );
+COMMENT ON COLUMN pgbaton.pipelines.statuses IS 'the table''s words, by what they mean to the engine; it writes the first';
 COMMENT ON COLUMN pgbaton.pipelines.channel IS 'every change is published there; null: workers are woken by pgbaton_wake only';
 
 CREATE TABLE pgbaton.stages (
@@ -65,8 +67,12 @@ CREATE TABLE pgbaton.workers (
     expires_at timestamptz NOT NULL,
     draining   boolean NOT NULL DEFAULT false,
     instead_of bigint,
-    ended_at   timestamptz
+    ended_at   timestamptz,
+    version    text,
+    base_url   text,
+    routes     jsonb
 );
+COMMENT ON COLUMN pgbaton.workers.routes IS 'with version and base_url: what the worker runs with, [[step, after, path], ...]; null: it has not said';
 COMMENT ON TABLE pgbaton.workers IS 'leases; a row is kept as long as the history that names it';
 COMMENT ON COLUMN pgbaton.workers.instead_of IS 'the lease that this one took the place of';
 COMMENT ON COLUMN pgbaton.workers.ended_at IS 'the worker left, or took a new lease: it claims nothing under this one any more';
@@ -186,6 +192,72 @@ CREATE TABLE pgbaton.audit (
     detail   jsonb NOT NULL DEFAULT '{}'
 );
 
+-- What workers watch besides their work; see docs/operations.md. A task is done by one worker at a time.
+CREATE TABLE pgbaton.watches (
+    pipeline text COLLATE "C" NOT NULL REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
+    task     text COLLATE "C" NOT NULL,
+    until    timestamptz NOT NULL,
+    PRIMARY KEY (pipeline, task)
+);
+COMMENT ON COLUMN pgbaton.watches.until IS 'until then no other worker begins it';
+
+-- Where the census of the user's table is (next_key, so_far), and what the last whole one found.
+CREATE TABLE pgbaton.census (
+    pipeline text COLLATE "C" PRIMARY KEY REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
+    began_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    next_key text,
+    so_far   jsonb NOT NULL DEFAULT '[]',
+    seen     bigint NOT NULL DEFAULT 0,
+    whole_began_at timestamptz,
+    whole_ended_at timestamptz,
+    whole_seen     bigint,
+    whole          jsonb
+);
+
+-- A stage's usual: one row for an hour in which it was called, written once by a worker, kept for 30 days.
+CREATE TABLE pgbaton.hours (
+    pipeline text COLLATE "C" NOT NULL REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
+    stage    text COLLATE "C" NOT NULL,
+    hour     timestamptz NOT NULL,
+    calls    integer NOT NULL,
+    failed   integer NOT NULL,
+    p50      float8,
+    p95      float8,
+    wait_p50 float8,
+    wait_p95 float8,
+    PRIMARY KEY (pipeline, stage, hour)
+);
+COMMENT ON COLUMN pgbaton.hours.p50 IS 'with p95: seconds of the calls that were completed; wait: seconds due until called';
+
+-- Findings, from their appearance to their end: an incident's timeline, and what the webhook has yet to tell.
+CREATE TABLE pgbaton.findings (
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    pipeline    text COLLATE "C" NOT NULL,
+    code        text COLLATE "C" NOT NULL,
+    subject     text COLLATE "C" NOT NULL,
+    finding     jsonb NOT NULL,
+    appeared_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    seen_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    ended_at    timestamptz,
+    tell_at     timestamptz,
+    tries       integer NOT NULL DEFAULT 0
+);
+CREATE UNIQUE INDEX findings_open ON pgbaton.findings (pipeline, code, subject) WHERE ended_at IS NULL;
+CREATE INDEX findings_lately ON pgbaton.findings (pipeline, appeared_at);
+CREATE INDEX findings_untold ON pgbaton.findings (tell_at) WHERE tell_at IS NOT NULL;
+COMMENT ON COLUMN pgbaton.findings.tell_at IS 'when the webhook is to be told (again); null: it was, or none is set';
+
+-- When workers of another version, address or set of routes began, or the routes in the database changed.
+CREATE TABLE pgbaton.deployments (
+    id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    pipeline text COLLATE "C" NOT NULL,
+    at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    what     text NOT NULL CHECK (what IN ('version', 'base_url', 'routes')),
+    was      text,
+    is_now   text NOT NULL
+);
+CREATE INDEX deployments_of ON pgbaton.deployments (pipeline, what, id);
+
         $migration$;
         INSERT INTO pgbaton.migrations (version, name) VALUES (1, 'tables');
     END IF;
@@ -194,7 +266,7 @@ $pgbaton$;
 DO $pgbaton$
 BEGIN
     -- Functions and views are code: they are replaced where they differ. The schema's comment says which are installed.
-    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol e0e77f53781bedf5e3ae4fda399e870a' THEN
+    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol 74cf9b09a2fb094fbb5b59f727a5d7ec' THEN
         EXECUTE $protocol$
 -- The protocol: every function and view of the schema pgbaton, in the order of a dispatch's life.
 --
@@ -243,6 +315,24 @@ BEGIN
     END LOOP;
     RETURN '{' || kept || '}';
 END
+$fn$;
+
+-- A part of a key of several columns, in one spelling whatever the session's time zone and date style are. No SET: they are
+-- expanded where they are called.
+CREATE OR REPLACE FUNCTION pgbaton.key_part(part anyelement) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $fn$ SELECT part::pg_catalog.text $fn$;
+CREATE OR REPLACE FUNCTION pgbaton.key_part(part date) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $fn$ SELECT pg_catalog.to_jsonb(part) OPERATOR(pg_catalog.#>>) '{}' $fn$;
+CREATE OR REPLACE FUNCTION pgbaton.key_part(part timestamp) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $fn$ SELECT pg_catalog.to_jsonb(part) OPERATOR(pg_catalog.#>>) '{}' $fn$;
+CREATE OR REPLACE FUNCTION pgbaton.key_part(part timestamptz) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $fn$
+    SELECT (pg_catalog.to_jsonb(pg_catalog.timezone('UTC', part)) OPERATOR(pg_catalog.#>>) '{}')
+           OPERATOR(pg_catalog.||) CASE WHEN pg_catalog.isfinite(part) THEN 'Z' ELSE '' END
 $fn$;
 
 -- 2. -- The claim -----------------------------------------------------------------------------------------------------
@@ -432,7 +522,7 @@ CREATE OR REPLACE VIEW pgbaton.attempts AS
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pgbaton FROM PUBLIC;
 
         $protocol$;
-        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol e0e77f53781bedf5e3ae4fda399e870a';
+        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol 74cf9b09a2fb094fbb5b59f727a5d7ec';
     END IF;
 END
 $pgbaton$;
@@ -444,15 +534,17 @@ BEGIN;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_catalog.pg_advisory_xact_lock(7239450211);
 
-INSERT INTO pgbaton.pipelines AS p (name, job_table, key_column, tenant_column, step_column, status_column, channel)
-VALUES ('ad_creative', '"public"."jobs"'::regclass, 'job_id', 'tenant_id', 'current_step', 'status', 'job_state_changed')
+INSERT INTO pgbaton.pipelines AS p (name, job_table, key_columns, tenant_column, step_column, status_column, statuses, channel)
+VALUES ('ad_creative', '"public"."jobs"'::regclass, ARRAY['job_id'], 'tenant_id', 'current_step', 'status', '{"running": ["running"], "done": ["done"], "failed": ["failed"], "cancelled": ["cancelled"], "quarantined": ["quarantined"]}'::jsonb,
+        'job_state_changed')
 ON CONFLICT (name) DO UPDATE
-   SET job_table = EXCLUDED.job_table, key_column = EXCLUDED.key_column, tenant_column = EXCLUDED.tenant_column,
-       step_column = EXCLUDED.step_column, status_column = EXCLUDED.status_column, channel = EXCLUDED.channel,
+   SET job_table = EXCLUDED.job_table, key_columns = EXCLUDED.key_columns, tenant_column = EXCLUDED.tenant_column,
+       step_column = EXCLUDED.step_column, status_column = EXCLUDED.status_column, statuses = EXCLUDED.statuses,
+       channel = EXCLUDED.channel,
        attached_at = now()
- WHERE (p.job_table, p.key_column, p.tenant_column, p.step_column, p.status_column, p.channel)
-       IS DISTINCT FROM (EXCLUDED.job_table, EXCLUDED.key_column, EXCLUDED.tenant_column, EXCLUDED.step_column,
-                         EXCLUDED.status_column, EXCLUDED.channel);
+ WHERE (p.job_table, p.key_columns, p.tenant_column, p.step_column, p.status_column, p.statuses, p.channel)
+       IS DISTINCT FROM (EXCLUDED.job_table, EXCLUDED.key_columns, EXCLUDED.tenant_column, EXCLUDED.step_column,
+                         EXCLUDED.status_column, EXCLUDED.statuses, EXCLUDED.channel);
 
 -- Routes that go or change step aside first: one state has one route at any moment.
 UPDATE pgbaton.stages SET routed = false
@@ -498,7 +590,7 @@ BEGIN
         RAISE duplicate_object USING MESSAGE = format('the trigger %s on %s is not pgbaton''s: rename it, or drop it',
                                                       t.tgname, '"public"."jobs"');
     END IF;
-    IF (SELECT md5(prosrc) = '67a43139179a9732a2ee63be7f435c73' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
+    IF (SELECT md5(prosrc) = '9928b86457c6365b648e414d08dab35d' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
         EXECUTE $ddl$
 CREATE OR REPLACE FUNCTION "public"."notify_job_state_change"() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
@@ -508,13 +600,43 @@ AS $fn$
 -- its jobs needs no right on the schema pgbaton; it has no search_path of its own, which would cost each row more than
 -- the rest together, so every name is qualified, operators too.
 DECLARE
-    key pg_catalog.text := NEW."job_id"::pg_catalog.text;
-    step pg_catalog.text := NEW."current_step"::pg_catalog.text;
+    key pg_catalog.text;
+    step pg_catalog.text;
     status pg_catalog.text := NEW."status"::pg_catalog.text;
-    quiet pg_catalog.text := pg_catalog.current_setting('pgbaton.quiet', true);
+    quiet pg_catalog.text;
     next_stage pg_catalog.text;
     changed_at pg_catalog.timestamptz;
 BEGIN
+    -- No WHEN clause tells this before the call: Postgres reads such a clause again for each statement, which cost a writer
+    -- 20 microseconds, and the call costs it 5.
+    IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
+        IF (NEW."status"::pg_catalog.text OPERATOR(pg_catalog.=) OLD."status"::pg_catalog.text COLLATE pg_catalog."C" OR NEW."status"::pg_catalog.text IS NULL AND OLD."status"::pg_catalog.text COLLATE pg_catalog."C" IS NULL) AND (NEW."current_step"::pg_catalog.text OPERATOR(pg_catalog.=) OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OR NEW."current_step"::pg_catalog.text IS NULL AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" IS NULL) AND (NEW."job_id"::pg_catalog.text OPERATOR(pg_catalog.=) OLD."job_id"::pg_catalog.text COLLATE pg_catalog."C" OR NEW."job_id"::pg_catalog.text IS NULL AND OLD."job_id"::pg_catalog.text COLLATE pg_catalog."C" IS NULL) OR false THEN
+            RETURN NULL;
+        END IF;
+    END IF;
+    step := NEW."current_step"::pg_catalog.text;
+    IF status OPERATOR(pg_catalog.=) 'done' THEN
+        next_stage := CASE WHEN step OPERATOR(pg_catalog.=) 'img_gen' THEN 'vlm_analyze' WHEN step OPERATOR(pg_catalog.=) 'vlm_analyze' THEN 'yolo_detect' WHEN step OPERATOR(pg_catalog.=) 'yolo_detect' THEN 'planner' WHEN step OPERATOR(pg_catalog.=) 'planner' THEN 'overlay' WHEN step OPERATOR(pg_catalog.=) 'overlay' THEN 'vlm_judge' END;
+    END IF;
+    IF next_stage IS NULL AND TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
+        -- A dispatch may be open where the row was at the entry of a stage, or in its hands. That it has begun, or begins
+        -- again, is nothing to look at; all else is.
+        IF OLD."status"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) 'done'
+               AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) ANY (ARRAY['img_gen', 'vlm_analyze', 'yolo_detect', 'planner', 'overlay'])
+               AND (status OPERATOR(pg_catalog.=) 'running'
+                    AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) CASE WHEN step OPERATOR(pg_catalog.=) 'vlm_analyze' THEN 'img_gen' WHEN step OPERATOR(pg_catalog.=) 'yolo_detect' THEN 'vlm_analyze' WHEN step OPERATOR(pg_catalog.=) 'planner' THEN 'yolo_detect' WHEN step OPERATOR(pg_catalog.=) 'overlay' THEN 'planner' WHEN step OPERATOR(pg_catalog.=) 'vlm_judge' THEN 'overlay' END) IS NOT TRUE
+           OR OLD."status"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) ANY (ARRAY['running', 'failed'])
+               AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) ANY (ARRAY['vlm_analyze', 'yolo_detect', 'planner', 'overlay', 'vlm_judge'])
+               AND (status OPERATOR(pg_catalog.=) 'running' AND step OPERATOR(pg_catalog.=) OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C")
+                   IS NOT TRUE
+        THEN
+            next_stage := '';
+        END IF;
+    END IF;
+    IF next_stage IS NULL AND 'job_state_changed' IS NULL THEN
+        RETURN NULL;
+    END IF;
+    key := NEW."job_id"::pg_catalog.text;
     IF key IS NULL THEN
         RETURN NULL;
     ELSIF pg_catalog.pg_column_size(NEW."job_id") OPERATOR(pg_catalog.>) 2640 THEN
@@ -522,24 +644,7 @@ BEGIN
         RAISE WARNING 'pgbaton leaves a job alone whose key is too long for an index: %', pg_catalog.left(key, 60);
         RETURN NULL;
     END IF;
-    IF status OPERATOR(pg_catalog.=) 'done' THEN
-        next_stage := CASE WHEN step OPERATOR(pg_catalog.=) 'img_gen' THEN 'vlm_analyze' WHEN step OPERATOR(pg_catalog.=) 'vlm_analyze' THEN 'yolo_detect' WHEN step OPERATOR(pg_catalog.=) 'yolo_detect' THEN 'planner' WHEN step OPERATOR(pg_catalog.=) 'planner' THEN 'overlay' WHEN step OPERATOR(pg_catalog.=) 'overlay' THEN 'vlm_judge' END;
-    END IF;
-    IF next_stage IS NULL AND TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
-        -- A dispatch may be open where the row was at the entry of a stage, or in its hands. That it has begun, or begins
-        -- again, is nothing to look at; all else is.
-        IF OLD."status"::pg_catalog.text OPERATOR(pg_catalog.=) 'done'
-               AND OLD."current_step"::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY['img_gen', 'vlm_analyze', 'yolo_detect', 'planner', 'overlay'])
-               AND (status OPERATOR(pg_catalog.=) 'running'
-                    AND OLD."current_step"::pg_catalog.text OPERATOR(pg_catalog.=) CASE WHEN step OPERATOR(pg_catalog.=) 'vlm_analyze' THEN 'img_gen' WHEN step OPERATOR(pg_catalog.=) 'yolo_detect' THEN 'vlm_analyze' WHEN step OPERATOR(pg_catalog.=) 'planner' THEN 'yolo_detect' WHEN step OPERATOR(pg_catalog.=) 'overlay' THEN 'planner' WHEN step OPERATOR(pg_catalog.=) 'vlm_judge' THEN 'overlay' END) IS NOT TRUE
-           OR OLD."status"::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY['running', 'failed'])
-               AND OLD."current_step"::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY['vlm_analyze', 'yolo_detect', 'planner', 'overlay', 'vlm_judge'])
-               AND (status OPERATOR(pg_catalog.=) 'running' AND step OPERATOR(pg_catalog.=) OLD."current_step"::pg_catalog.text)
-                   IS NOT TRUE
-        THEN
-            next_stage := '';
-        END IF;
-    END IF;
+    quiet := pg_catalog.current_setting('pgbaton.quiet', true);
     -- A worker that rewinds rows names them in pgbaton.quiet, each with the state that it writes: for these, and no others,
     -- there is nothing to be done.
     IF next_stage IS NOT NULL
@@ -563,7 +668,7 @@ BEGIN
         IF TG_NARGS OPERATOR(pg_catalog.>) 0 THEN
             changed_at := NEW.updated_at;
         END IF;
-        PERFORM pg_catalog.pg_notify('job_state_changed', pgbaton.event_payload(key, step, status, NEW."tenant_id"::pg_catalog.text, changed_at));
+        PERFORM pg_catalog.pg_notify('job_state_changed', pgbaton.event_payload(key, step, NEW."status"::pg_catalog.text, NEW."tenant_id"::pg_catalog.text, changed_at));
     END IF;
     RETURN NULL;
 END
@@ -572,11 +677,10 @@ $fn$
         REVOKE ALL ON FUNCTION "public"."notify_job_state_change"() FROM PUBLIC;
     END IF;
 
-    -- The trigger of updates compares in its WHEN clause: a change of other columns costs no call of the function.
     FOR t IN
         SELECT * FROM (VALUES
             ('job_state_change_trigger', 17, $ddl$AFTER UPDATE ON "public"."jobs" FOR EACH ROW
-                WHEN (OLD."current_step" IS DISTINCT FROM NEW."current_step" OR OLD."status" IS DISTINCT FROM NEW."status" OR OLD."job_id" IS DISTINCT FROM NEW."job_id") EXECUTE FUNCTION "public"."notify_job_state_change"$ddl$),
+                EXECUTE FUNCTION "public"."notify_job_state_change"$ddl$),
             ('job_state_insert_trigger', 5, $ddl$AFTER INSERT ON "public"."jobs" FOR EACH ROW
                 EXECUTE FUNCTION "public"."notify_job_state_change"$ddl$)) AS v (name, type, definition)
     LOOP
@@ -585,7 +689,7 @@ $fn$
             SELECT FROM pg_trigger
              WHERE tgrelid = job_table AND tgname = t.name AND tgfoid = '"public"."notify_job_state_change"()'::regprocedure
                AND tgtype = t.type AND tgenabled IN ('O', 'A') AND tgattr = ''
-               AND (tgqual IS NOT NULL) = (t.name = 'job_state_change_trigger')
+               AND tgqual IS NULL
                AND obj_description(oid, 'pg_trigger') = 'pgbaton ' || md5(t.definition))
         THEN
             EXECUTE format('CREATE OR REPLACE TRIGGER %s %s', t.name, t.definition);

@@ -4,6 +4,7 @@ differs."""
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable
 
 import asyncpg
@@ -12,8 +13,9 @@ from pgbaton import sql
 from pgbaton.errors import AttachError, LockNotHad
 from pgbaton.install.fits import check_fits
 from pgbaton.install.migrate import LOCK, migrate_sql
-from pgbaton.model import Pipeline
-from pgbaton.table import JobTable, literal, quoted, read_table
+from pgbaton.model import DONE, FAILED, RUNNING, Pipeline
+from pgbaton.sql import literal, quoted
+from pgbaton.table import JobTable, meaning, read_table
 
 TRIGGERS = ("job_state_change_trigger", "job_state_insert_trigger")
 LOCK_TIMEOUT = "3s"
@@ -49,10 +51,11 @@ def attach_sql(pipeline: Pipeline) -> str:
         "pipeline": name,
         "table": table.qualified,
         "table_literal": literal(table.qualified),
-        "key_literal": literal(pipeline.key),
+        "keys": f"ARRAY[{_listed(pipeline.keys)}]",
         "tenant_literal": literal(pipeline.tenant),
         "step_literal": literal(pipeline.step),
         "status_literal": literal(pipeline.status),
+        "statuses": f"{literal(json.dumps(pipeline.statuses.by_meaning, ensure_ascii=False))}::jsonb",
         "channel": literal(pipeline.channel),
         "stage_rows": ",\n       ".join(stages),
         "stage_routes": ", ".join(routes),
@@ -61,7 +64,6 @@ def attach_sql(pipeline: Pipeline) -> str:
         "function_literal": literal(f"{function}()"),
         "tag": _free_tag(table.qualified + function + _trigger_body(table)),
         "body": _trigger_body(table),
-        "changed": _changed(table),
         "body_md5": trigger_body_md5(table),
         "lock": LOCK,
         "lock_timeout": LOCK_TIMEOUT,
@@ -71,7 +73,18 @@ def attach_sql(pipeline: Pipeline) -> str:
 
 def _trigger_body(table: JobTable) -> str:
     tenant = "NULL" if table.tenant is None else f"NEW.{quoted(table.tenant)}::pg_catalog.text"
+    old_status = meaning(table.words, _old(table.status))
     names = {
+        "new_key": table.key.text("NEW"),
+        "new_key_size": table.key.size("NEW").replace(table.key.text("NEW"), "key"),
+        "key_is_null": "key IS NULL" if len(table.key.columns) == 1 else f"({table.key.present('NEW')}) IS NOT TRUE",
+        "new_word": _new(table.status),
+        "new_status": meaning(table.words, _new(table.status)),
+        "old_step": _old(table.step),
+        "old_status": old_status if table.words.plain else f"({old_status})",
+        "unchanged": _unchanged(table),
+        "foreign": _foreign(table),
+        "and_moved": _and_moved(table),
         "pipeline": literal(table.pipeline),
         "channel": literal(table.channel),
         "new_tenant": tenant,
@@ -83,24 +96,53 @@ def _trigger_body(table: JobTable) -> str:
     return sql.render(sql.read("trigger.sql"), table.parts() | names)
 
 
+def _and_moved(table: JobTable) -> str:
+    """A change that is published, from one word to another of the same meaning, is no change of the job."""
+    if table.words.plain or table.channel is None:
+        return ""
+    pairs = [("step", _old(table.step)), ("status", f"({meaning(table.words, _old(table.status))})")]
+    pairs += [(_new(c), _old(c)) for c in table.key.columns]
+    same = " AND ".join(f"{new} OPERATOR(pg_catalog.=) {old}" for new, old in pairs)
+    return f"\n       AND (TG_OP OPERATOR(pg_catalog.=) 'INSERT' OR ({same}) IS NOT TRUE)"
+
+
 def _cases(subject: str, routes: Iterable[tuple[str, str]], pair: Callable[[str, str], tuple[str, str]]) -> str:
     pairs = (pair(step, after) for step, after in routes)
     return " ".join(f"WHEN {subject} OPERATOR(pg_catalog.=) {literal(a)} THEN {literal(b)}" for a, b in pairs)
 
 
-def _changed(table: JobTable) -> str:
-    """When an UPDATE concerns the engine: the step, the status or the key is another; where nothing is published, only
-    if a status is one that stages write. Postgres keeps it as an expression, so that it follows a column that is
-    renamed, and a change that does not concern the engine costs no call of the function."""
-    columns = (quoted(name) for name in (table.step, table.status, table.key))
-    changed = " OR ".join(f"OLD.{c} IS DISTINCT FROM NEW.{c}" for c in columns)
-    if table.channel is not None:
-        return changed
-    status = quoted(table.status)
-    return (
-        f"({changed}) AND (NEW.{status}::pg_catalog.text = 'done' "
-        f"OR OLD.{status}::pg_catalog.text IN ('done', 'running', 'failed'))"
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(literal(word) for word in words)
+
+
+def _old(column: str) -> str:
+    """A column's value before the UPDATE, as text compared byte by byte, whatever its type and collation."""
+    return f'OLD.{quoted(column)}::pg_catalog.text COLLATE pg_catalog."C"'
+
+
+def _new(column: str) -> str:
+    return f"NEW.{quoted(column)}::pg_catalog.text"
+
+
+def _unchanged(table: JobTable) -> str:
+    """Whether an UPDATE left status, step and key as they were; the one that changes most often is compared first.
+    Where words are published, another word of the same meaning is a change."""
+    status = (_new(table.status), _old(table.status))
+    if not table.words.plain and table.channel is None:
+        status = ("status", f"({meaning(table.words, _old(table.status))})")
+    pairs = [status, *((_new(c), _old(c)) for c in (table.step, *table.key.columns))]
+    return " AND ".join(
+        f"({new} OPERATOR(pg_catalog.=) {old} OR {new} IS NULL AND {old} IS NULL)" for new, old in pairs
     )
+
+
+def _foreign(table: JobTable) -> str:
+    """Whether neither status is one that stages write, and nothing is published."""
+    if table.channel is not None:
+        return "false"
+    old = meaning(table.words, _old(table.status))
+    words = " AND ".join(f"({old}) OPERATOR(pg_catalog.<>) {literal(word)}" for word in (DONE, RUNNING, FAILED))
+    return f"status OPERATOR(pg_catalog.<>) {literal(DONE)} AND {words}"
 
 
 def trigger_body_md5(table: JobTable) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -24,6 +24,8 @@ RECONCILE_PAGE = 1000
 """Rows of the user's table that one look for missing duties reads."""
 
 Answered = tuple[Dispatch, Answer]
+Late = Mapping[tuple[int, int], tuple[Outcome, State | None]]
+"""How attempts ended, by dispatch id and attempt."""
 
 
 class Session(Protocol):
@@ -35,6 +37,7 @@ class Session(Protocol):
 @dataclass(frozen=True, slots=True)
 class Turn:
     """What a claim brought. ``claimed``: calls of this worker now. ``ended``: the dispatches that were completed by it.
+    ``late``: how the attempts ended that had ended before their answers were brought, by dispatch id and attempt.
     ``others``: jobs that are to be looked at. ``newest``: the newest id that was dealt with, by stage (``""``: looks).
     ``found``: how many duties and looks there were."""
 
@@ -43,6 +46,7 @@ class Turn:
     others: frozenset[str]
     newest: Mapping[str, int]
     found: int
+    late: Late = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,8 @@ class Store:
             *_columns(answers),
             self._entries,
         )
+        late = _late(row for row in rows if row["outcome"] is not None)
+        rows = [row for row in rows if row["outcome"] is None]
         newest: dict[str, int] = {}
         for row in rows:
             if row["plain"]:
@@ -114,7 +120,7 @@ class Store:
         claimed = tuple(_dispatch(row, 1) for row in rows if row["plain"] and row["stage"])
         ended = frozenset(row["ended_id"] for row in rows if row["plain"] and row["ended_id"])
         others = frozenset(row["job_key"] for row in rows if not row["plain"])
-        return Turn(claimed, ended, others, newest, len(rows))
+        return Turn(claimed, ended, others, newest, len(rows), late)
 
     async def claim_waiting(self, worker: int | None, limit: int) -> Turn:
         """Take calls that wait and are due; raises as :meth:`turn`."""
@@ -134,17 +140,17 @@ class Store:
                 raise LeaseLost(str(error)) from None
             raise
 
-    async def note(self, answers: Sequence[Answered]) -> dict[tuple[int, int], tuple[Outcome, State | None]]:
+    async def note(self, answers: Sequence[Answered]) -> Late:
         """Keep answers to attempts that have ended already; returns how each of those ended."""
-        rows = await self._fetch("worker/note", *_columns(answers))
-        return {
-            (row["id"], row["attempt"]): (Outcome(row["outcome"]), State(row["state"]) if row["state"] else None)
-            for row in rows
-        }
+        return _late(await self._fetch("worker/note", *_columns(answers)))
 
     async def look(self, job_keys: Collection[str]) -> list[Job]:
         """All that there is of these jobs, each as one snapshot shows it."""
         return [_job(row) for row in await self._fetch("worker/look", self._pipeline, list(job_keys))]
+
+    def shown(self, state: tuple[str, str]) -> tuple[str, str]:
+        """A (step, status) of the engine's, in the words that it writes into the table."""
+        return state[0], self._table.words.word(state[1]) or ""
 
     async def stages(self) -> dict[str, Stage]:
         """The stages as the database has them, those that left the pipeline included; they have no path."""
@@ -226,6 +232,10 @@ class Store:
         rows = await self._fetch("worker/take_lease", self._pipeline, old, name, capacity, lease, ids, attempts)
         return rows[0]["worker"], set(zip(rows[0]["kept_ids"], rows[0]["kept_attempts"], strict=True))
 
+    async def describe(self, worker: int, version: str, base_url: str, routes: Sequence[tuple[str, str, str]]) -> None:
+        """Say what this worker runs with: its routes as (step, after, path)."""
+        await self._fetch("worker/describe", worker, version, base_url, json.dumps(routes))
+
     async def renew(self, worker: int, lease: float, draining: bool) -> bool:
         """Renew the lease; False where it has lapsed: another must be taken."""
         return bool(await self._fetch("worker/renew", worker, lease, draining))
@@ -248,6 +258,13 @@ def _columns(answers: Sequence[Answered]) -> tuple[list[Any], ...]:
     )
 
 
+def _late(rows: Iterable[asyncpg.Record]) -> Late:
+    return {
+        (row["id"], row["attempt"]): (Outcome(row["outcome"]), State(row["state"]) if row["state"] else None)
+        for row in rows
+    }
+
+
 def _dispatch(row: asyncpg.Record, attempt: int) -> Dispatch:
     return Dispatch(
         row["id"],
@@ -267,7 +284,7 @@ def _job(row: asyncpg.Record) -> Job:
         Duty(i, s, step, status, datetime.fromisoformat(at))
         for i, s, step, status, at in json.loads(row["duties"] or "[]")
     )
-    here = Row(row["tenant"], row["step"], row["status"]) if row["present"] else None
+    here = Row(row["tenant"], row["step"], row["status"], row["word"]) if row["present"] else None
     return Job(row["job_key"], here, None if row["id"] is None else _call(row), duties, row["paused"])
 
 
