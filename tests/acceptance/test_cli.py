@@ -351,11 +351,11 @@ async def test_where_there_is_nothing_to_retry_the_exit_code_says_so(database: s
 async def test_an_option_that_is_given_twice_is_refused_and_a_dry_run_can_be_json(database: str) -> None:
     async with a_busy_day(database) as (craft, jobs):
         twice, unknown, dry = await asyncio.gather(
-            pgbaton("cancel", "--tenant", "acme", "--tenant=hanbit", dsn=database),
+            pgbaton("cancel", "--error", "acme", "--error=hanbit", dsn=database),
             pgbaton("jobs", "--state", "foo", dsn=database),
             pgbaton("retry", "--all", "--dry-run", "--json", dsn=database),
         )
-        assert (twice.code, "--tenant is given twice" in twice.err) == (2, True)
+        assert (twice.code, "--error is given twice" in twice.err) == (2, True)
         assert unknown.code == 2
         assert (dry.code, json.loads(dry.out)) == (0, {"would": "retry", "count": 2, "capped": False})
         assert await craft.row(jobs["available"]) == ("cut", "done")

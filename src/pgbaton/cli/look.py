@@ -15,9 +15,11 @@ from pgbaton.cli.common import (
     OlderThan,
     Output,
     PipelineName,
-    StageName,
+    Since,
+    StageNames,
     States,
-    TenantName,
+    TenantNames,
+    Until,
     a_filter,
     app,
     output_of,
@@ -140,7 +142,7 @@ JOBS = [
 
 @app.command(
     examples=[
-        "pgbaton jobs --state dead --tenant acme",
+        "pgbaton jobs --state dead --tenant acme --tenant hanbit --since yesterday",
         "pgbaton jobs --state available --older-than 10m",
         "pgbaton jobs --error 'HTTP 502' -o csv > bad-gateway.csv",
     ]
@@ -149,10 +151,14 @@ def jobs(
     database_url: DatabaseUrl = None,
     pipeline: PipelineName = None,
     state: States = None,
-    stage: StageName = None,
-    tenant: TenantName = None,
-    job: Annotated[str | None, typer.Option("--job", help="Only this job.")] = None,
+    stage: StageNames = None,
+    tenant: TenantNames = None,
+    job: Annotated[
+        list[str] | None, typer.Option("--job", metavar="JOB", help="Only this job; may be repeated.")
+    ] = None,
     job_prefix: KeyPrefix = None,
+    since: Since = None,
+    until: Until = None,
     older_than: OlderThan = None,
     error: ErrorPart = None,
     before: Annotated[int | None, typer.Option("--before", help="Only ids below this one: the next page.")] = None,
@@ -167,7 +173,7 @@ def jobs(
     from pgbaton import insights
 
     form = output_of(output, as_json)
-    wanted = a_filter(pipeline, stage, state, tenant, older_than, error, job_prefix, job)
+    wanted = a_filter(pipeline, stage, state, tenant, since, until, older_than, error, job_prefix, job)
     page = with_database(database_url, lambda conn: insights.list_jobs(conn, wanted, before, limit, timeout=20))
     if page.too_wide:
         fail(TOO_WIDE)
@@ -232,9 +238,15 @@ AUDIT = [
 ]
 
 
-@app.command(examples=["pgbaton audit", "pgbaton audit --limit 1000 -o csv > audit.csv"])
+@app.command(
+    examples=["pgbaton audit", "pgbaton audit --since 03:00 --who kim", "pgbaton audit --limit 1000 -o csv > audit.csv"]
+)
 def audit(
     pipeline: PipelineName = None,
+    since: Since = None,
+    until: Until = None,
+    who: Annotated[list[str] | None, typer.Option("--who", help="Only theirs; may be repeated.")] = None,
+    action: Annotated[list[str] | None, typer.Option("--action", help="Only such; may be repeated.")] = None,
     before: Annotated[int | None, typer.Option("--before", help="Only ids below this one: the next page.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=10_000)] = 50,
     database_url: DatabaseUrl = None,
@@ -243,9 +255,11 @@ def audit(
 ) -> None:
     """Who did what, newest first."""
     from pgbaton import insights
+    from pgbaton.insights.ledger import AuditFilter
 
     form = output_of(output, as_json)
-    page = with_database(database_url, lambda conn: insights.audit(conn, pipeline, before, limit))
+    wanted = AuditFilter(tuple(who or ()), tuple(action or ()), since, until)
+    page = with_database(database_url, lambda conn: insights.audit(conn, pipeline, before, limit, wanted))
     if form is Format.JSON:
         print_json([asdict(entry) for entry in page.entries])
         return
