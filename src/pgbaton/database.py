@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from pgbaton import sql
-from pgbaton.errors import DatabaseError, LeaseLost, NotMigrated
+from pgbaton.errors import DatabaseError, LeaseLost, NotAtHome, NotMigrated
 from pgbaton.events import Event, EventLog, describe
 
 OLDEST_POSTGRES = 140000
@@ -294,6 +294,8 @@ def report(log: EventLog, loop: str, error: Exception) -> None:
     fault."""
     if isinstance(error, LeaseLost):
         log.warning(Event.LEASE_LOST, loop=loop)
+    elif isinstance(error, NotAtHome):
+        log.error(Event.NOT_AT_HOME, loop=loop)
     elif isinstance(error, _CONNECTION_LOST):
         log.warning(Event.DATABASE_AWAY, loop=loop, error=describe(error))
     elif isinstance(error, asyncpg.PostgresError):

@@ -100,7 +100,7 @@ async def _rerun(desk: _Desk, job_key: str, step: str, force: bool, who: str) ->
             return Done("rerun", 0, (), 1)
         if await desk.settle([verdict]):
             # No change of the row, so no trigger: the duty is left by the row as it is.
-            if verdict.target is not None or await desk.store.reconcile([job_key]):
+            if verdict.target is not None or await desk.store.reconcile([job_key], past=True):
                 was = {"was_step": job.row and job.row.step, "was_status": job.row and job.row.status, "force": force}
                 await desk.audit(who, "rerun", [job_key], was, stage=step)
                 return Done("rerun", 1, (job_key,), 1)

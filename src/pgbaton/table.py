@@ -10,6 +10,7 @@ import asyncpg
 from pgbaton import sql
 from pgbaton.errors import AttachError, ConfigError, DatabaseError
 from pgbaton.model import Pipeline
+from pgbaton.rollout import Rollout
 
 
 def quoted(name: str) -> str:
@@ -29,7 +30,7 @@ def literal(value: str | None) -> str:
 class JobTable:
     """The names of a pipeline's table, ready for a statement; types as ``format_type`` spells them. ``channel``: where
     its trigger publishes every change, if it does; ``routes``: its stages in order, as (step, after), for the trigger's
-    text."""
+    text; ``rollout``: shadow mode, where it is in that."""
 
     pipeline: str
     schema: str
@@ -44,6 +45,7 @@ class JobTable:
     has_updated_at: bool = False
     channel: str | None = None
     routes: tuple[tuple[str, str], ...] = ()
+    rollout: Rollout | None = None
     _rendered: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -166,5 +168,6 @@ async def table_of(conn: asyncpg.Connection, pipeline: str | None) -> JobTable:
         r["step_column"],
         r["status_column"],
         channel=r["channel"],
+        rollout=Rollout.of(r["rollout"]),
     )
     return await with_types(conn, table)

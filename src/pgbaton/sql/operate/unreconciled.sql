@@ -1,7 +1,7 @@
 -- $1 pipeline, $2 keys after this one (null: from the first), $3 rows to look at: the last key looked at, and those
--- of the rows that are in a routed state though there is neither a duty nor a call for it.
+-- of the rows that are in a routed state though there is neither a duty nor a call for it. $4: rows of the past, too.
 WITH page AS MATERIALIZED (
-    SELECT j.{key} AS key, {step_text} AS step, {status_text} AS status
+    SELECT j.{key} AS key, {tenant} AS tenant, {step_text} AS step, {status_text} AS status
       FROM {table} AS j
      WHERE $2::text IS NULL OR j.{key} > $2::text::{key_type}
      ORDER BY j.{key}
@@ -19,3 +19,4 @@ SELECT (SELECT key::text FROM page ORDER BY key DESC LIMIT 1) AS last,
                     WHERE d.job_key = p.key::text AND d.pipeline = $1 AND d.stage = s.step)
    AND NOT EXISTS (SELECT FROM pgbaton.calls AS c
                     WHERE c.pipeline = $1 AND c.job_key = p.key::text AND c.stage = s.step)
+   AND pgbaton.is_live($1, p.key::text, p.tenant) AND ($4 OR NOT pgbaton.left_alone($1, p.key::text, p.step))

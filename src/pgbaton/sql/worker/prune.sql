@@ -3,6 +3,10 @@ WITH forgotten AS (
     DELETE FROM pgbaton.workers AS w
      WHERE coalesce(w.ended_at, w.expires_at) < clock_timestamp() - make_interval(secs => greatest($1, 3600))
        AND NOT EXISTS (SELECT FROM pgbaton.calls AS c WHERE c.worker = w.id)
+), unshadowed AS (
+    DELETE FROM pgbaton.shadow AS s
+     WHERE s.created_at < statement_timestamp() - make_interval(secs => $1)
+       AND s.id = ANY (ARRAY(SELECT id FROM pgbaton.shadow ORDER BY id LIMIT 1000))
 ), old AS (
     SELECT h.ctid AS tid FROM pgbaton.history AS h
      WHERE h.ended_at < statement_timestamp() - make_interval(secs => $1)
