@@ -98,6 +98,9 @@ async def _rerun(desk: _Desk, job_key: str, step: str, force: bool, who: str) ->
             ) from None
         if verdict is None:
             return Done("rerun", 0, (), 1)
+        tenant = job.row.tenant if job.row else None
+        if not await desk.conn.fetchval("SELECT pgbaton.is_live($1, $2, $3)", desk.pipeline, job_key, tenant):
+            raise Refused("shadow", f"{job_key!r} is in shadow mode: it would be recorded, and not called")
         if await desk.settle([verdict]):
             # No change of the row, so no trigger: the duty is left by the row as it is.
             if verdict.target is not None or await desk.store.reconcile([job_key], past=True):

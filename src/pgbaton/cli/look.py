@@ -38,7 +38,7 @@ NEEDS_SOMEBODY = 3
 """The exit code of ``explain`` where a job does not go on by itself, though it should."""
 REMEDY: dict[Language, str] = {"ko": "조치", "en": "remedy"}
 WELL: dict[Language, str] = {"ko": "문제가 없습니다", "en": "nothing is wrong"}
-AT_REST = frozenset({"done", "not_routed", "cancelled", "gone"})
+AT_REST = frozenset({"left_alone", "shadow", "done", "not_routed", "cancelled", "gone"})
 
 JobKey = Annotated[str, typer.Argument(help="The job's key.", show_default=False)]
 

@@ -14,6 +14,7 @@ import asyncpg
 from pgbaton import insights, sql
 from pgbaton.database import check_migrated, pooled
 from pgbaton.errors import AttachError, NotMigrated
+from pgbaton.health.adoption import adoption_checks, unowned_checks
 from pgbaton.health.finding import Finding, worst_first
 from pgbaton.health.rules import diagnose
 from pgbaton.install.attach import TRIGGERS, trigger_body_md5
@@ -37,6 +38,7 @@ async def examine(conn: asyncpg.Connection, *, invariants: bool = False) -> list
     found = await checks(conn)
     for row in await conn.fetch(sql.read("read/pipelines.sql")):
         found += diagnose(await insights.overview(conn, row["name"]))
+        found += await unowned_checks(conn, row["name"])
         if invariants:
             found += await invariant_checks(conn, row["name"])
     found += await connection_checks(conn)
@@ -48,7 +50,7 @@ async def checks(conn: asyncpg.Connection, pipeline: str | None = None) -> list[
     found = [f async for f in _triggers(conn) if pipeline in (None, f.pipeline)]
     for row in await conn.fetch(sql.read("read/ailments.sql"), pipeline):
         found.append(Finding(row["code"], row["level"], json.loads(row["values"]), row["pipeline"]))
-    return found
+    return found + await adoption_checks(conn, pipeline)
 
 
 async def _triggers(conn: asyncpg.Connection) -> AsyncIterator[Finding]:

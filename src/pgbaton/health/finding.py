@@ -45,6 +45,7 @@ class Finding:
 
 
 _HIDES = {
+    "not_at_home": {"no_worker", "behind", "full", "looks_wait"},
     "read_only": {"no_worker", "lost_worker", "lost_over", "behind", "full", "looks_wait"},
     "locked": {"behind", "full", "looks_wait"},
 }
@@ -79,6 +80,30 @@ SENTENCES: dict[str, Sentence] = {
     "trigger_doubled": (
         "{table} 테이블의 트리거 {trigger}이(가) 같은 변화를 한 번 더 알립니다.",
         "The trigger {trigger} on {table} publishes or dispatches the same changes a second time.",
+    ),
+    "not_at_home": (
+        "파이프라인을 attach한 데이터베이스가 아닙니다(복원된 사본일 수 있습니다). 아무 작업도 호출하지 않습니다.",
+        "This database is not the one that the pipeline was attached in, perhaps a copy of it: nothing is called here.",
+    ),
+    "past_undecided": (
+        "attach 전부터 호출 대상 상태에 있던 행을 어떻게 할지 정하지 않았습니다. "
+        "정할 때까지 누락된 호출을 만들지 않습니다.",
+        "Nobody has said what becomes of the rows that were in routed states before; until then nothing is reconciled.",
+    ),
+    "past_unfinished": (
+        "attach 전부터 있던 행의 처리({mode})가 끝나지 않았습니다. 지금까지 {rows}건. "
+        "끝날 때까지 누락된 호출을 만들지 않습니다.",
+        "The walk over rows of the past ({mode}) has not ended, {rows} so far; until then nothing is reconciled.",
+    ),
+    "shadow": (
+        "섀도 모드입니다. 작업의 {share}%만 호출합니다(전부 호출하는 테넌트: {tenants}). "
+        "나머지는 기록만 합니다. 기록 {count}건.",
+        "Shadow mode: {share} % of the jobs are called (all of the tenants: {tenants}), of the rest it is recorded; "
+        "{count} records.",
+    ),
+    "unowned_running": (
+        "{stage} 단계에서 {count}건이 {from} 이후로 계속 처리 중인데, 이 엔진이 호출한 작업이 아닙니다.",
+        "{count} rows are running at {stage}, the oldest since {from}, and the engine has no dispatch for them.",
     ),
     "no_worker": (
         "살아 있는 워커가 없어 아무 작업도 호출되지 않습니다.",
@@ -176,6 +201,23 @@ REMEDIES: dict[str, Sentence] = {
     "trigger_disabled": _ATTACH,
     "trigger_drifted": _ATTACH,
     "trigger_doubled": ('DROP TRIGGER "{trigger}" ON {table}', 'DROP TRIGGER "{trigger}" ON {table}'),
+    "not_at_home": (
+        "이 데이터베이스가 맞다면 pgbaton attach --config FILE --here",
+        "if it is the home now: pgbaton attach --config FILE --here",
+    ),
+    "past_undecided": (
+        "pgbaton attach --config FILE에 --from now 또는 --backfill을 주세요",
+        "pgbaton attach --config FILE, with --from now or --backfill",
+    ),
+    "past_unfinished": ("이어서 하려면 pgbaton attach --config FILE", "to go on with it: pgbaton attach --config FILE"),
+    "shadow": (
+        "pgbaton shadow로 비교하고 pgbaton live로 호출 범위를 늘리세요",
+        "compare with pgbaton shadow, then widen it with pgbaton live",
+    ),
+    "unowned_running": (
+        "pgbaton takeover --stage {stage} --older-than {older} --dry-run으로 확인한 뒤 넘겨받으세요",
+        "look with pgbaton takeover --stage {stage} --older-than {older} --dry-run, then take them over",
+    ),
     "no_worker": ("pgbaton run --config FILE", "pgbaton run --config FILE"),
     "lost_worker": (
         "할 일이 없습니다. 살아 있는 워커가 몇 초 안에 회수합니다",

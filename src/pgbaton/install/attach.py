@@ -14,7 +14,7 @@ from typing import Literal
 import asyncpg
 
 from pgbaton import sql
-from pgbaton.errors import AttachError, LockNotHad, NotAtHome, PastRows
+from pgbaton.errors import AttachError, NotAtHome, PastRows
 from pgbaton.install.fits import check_fits
 from pgbaton.install.migrate import LOCK, migrate_sql
 from pgbaton.install.past import RATE, Progress, walk

@@ -1,5 +1,5 @@
-"""Rows of the past: those that stood in a state when it became routed. A walk along the table's key leaves them alone or
-gives them their duty, a page in a transaction, so that it goes on where it was after a crash.
+"""Rows of the past: those that stood in a state when it became routed. A walk along the table's key leaves them alone
+or gives them their duty, a page in a transaction, so that it goes on where it was after a crash.
 
 While a walk has not ended nothing is reconciled (``pgbaton.left_alone``). A row that moves leaves its duty by the
 trigger, whatever the walk does.
@@ -22,6 +22,8 @@ from pgbaton.table import JobTable
 
 PAGE = 1000
 """Rows of the table that one transaction of a walk looks at."""
+BURST = 0.2
+"""Seconds' worth of a backfill's rate that one transaction of it makes."""
 RATE = 100.0
 """Jobs a second that a backfill calls, where nobody says: what is older is called first, so all at once would keep what
 comes in meanwhile waiting."""
@@ -45,7 +47,7 @@ async def walk(conn: asyncpg.Connection, table: JobTable, rate: float = RATE) ->
     began, made = time.monotonic(), 0
     while True:
         async with conn.transaction(isolation="read_committed"):
-            progress, created = await _page(conn, table, max(1, min(PAGE, int(rate))))
+            progress, created = await _page(conn, table, max(1, min(PAGE, int(rate * BURST))))
         if progress is None:
             return
         yield progress

@@ -132,9 +132,8 @@ def plan_of(
     rollout: Rollout | None,
     lock: tuple[float, float],
 ) -> Plan:
-    """The plan. ``settings``: as the pipeline has them; ``function``: the trigger's; ``rows``: how many of the table are in which (step, status), and
-    how many of them have a duty or call;
-    ``lock``: seconds of one try, and of all."""
+    """The plan. ``settings``: as the pipeline has them; ``function``: the trigger's. ``rows``: how many of the table
+    are in which (step, status), and how many of them have a duty or call. ``lock``: seconds of one try, and of all."""
     changes = tuple(_changes(pipeline, settings, function, has, rollout))
     before = {s.after for s in has.stages if s.routed}
     fate: Fate = "recorded" if rollout and past is None else "asked"
@@ -212,11 +211,18 @@ def _stages(pipeline: Pipeline, has: Installed) -> Iterator[StagePlan]:
 
 
 def _states(
-    pipeline: Pipeline, before: set[str], rows: Mapping[tuple[str, str], tuple[int, int]], fate: Fate, *, undecided: bool
+    pipeline: Pipeline,
+    before: set[str],
+    rows: Mapping[tuple[str, str], tuple[int, int]],
+    fate: Fate,
+    *,
+    undecided: bool,
 ) -> Iterator[StateRows]:
     for stage in pipeline.in_order:
         new = stage.after not in before or undecided
-        yield StateRows(stage.after, DONE, *rows.get((stage.after, DONE), (0, 0)), stage.step, new, fate if new else "goes_on")
+        yield StateRows(
+            stage.after, DONE, *rows.get((stage.after, DONE), (0, 0)), stage.step, new, fate if new else "goes_on"
+        )
         for status in (RUNNING, FAILED):
-            if here := rows.get((stage.step, status)):
-                yield StateRows(stage.step, status, *here, None, False, "not_called")
+            if there := rows.get((stage.step, status)):
+                yield StateRows(stage.step, status, *there, None, False, "not_called")

@@ -30,9 +30,7 @@ async def installed_settings(conn: asyncpg.Connection, pipeline: Pipeline, parts
     return await conn.fetchrow(sql.render(sql.read("install/installed.sql"), parts), pipeline.name)
 
 
-async def installed(
-    conn: asyncpg.Connection, row: asyncpg.Record, parts: Mapping[str, str]
-) -> Installed:
+async def installed(conn: asyncpg.Connection, row: asyncpg.Record, parts: Mapping[str, str]) -> Installed:
     """With functions and triggers. ``parts``: as the pipeline is to be attached."""
     wanted = sql.render(sql.read("install/wanted_triggers.sql"), parts)
     query = sql.render(sql.read("install/installed_code.sql"), {**parts, "wanted_triggers": wanted})
@@ -52,8 +50,8 @@ async def installed(
 async def rows_by_state(
     conn: asyncpg.Connection, pipeline: Pipeline, parts: Mapping[str, str], patience: float
 ) -> dict[tuple[str, str], tuple[int, int]]:
-    """How many rows of the user's table are in which state of the pipeline's steps, and how many of those have a duty or
-    a call. Waits ``patience`` seconds for a table that is locked as a whole."""
+    """How many rows of the user's table are in which state of the pipeline's steps, and how many of those have a duty
+    or a call. Waits ``patience`` seconds for a table that is locked as a whole."""
     steps = list(dict.fromkeys(step for stage in pipeline.in_order for step in (stage.after, stage.step)))
     async with conn.transaction():
         await conn.execute(f"SET LOCAL lock_timeout = {round(patience * 1000)}")
