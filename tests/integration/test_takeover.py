@@ -94,8 +94,9 @@ async def test_a_table_that_refuses_the_state_says_so(database: str) -> None:
 
 
 async def test_a_table_that_does_not_tell_since_when_is_not_asked_for_that(database: str) -> None:
-    async with left_behind(database) as (_, conn, _, before):
+    async with left_behind(database) as (craft, conn, _, before):
         await conn.execute("ALTER TABLE jobs DROP COLUMN updated_at")
+        await attach(conn, craft.pipeline)
         table = await insights.table_of(conn, None)
         for asking in (unowned(conn, table, None, before), take_over(conn, table, None, before, who="kim")):
             with pytest.raises(ConfigError, match="no column updated_at"):

@@ -90,8 +90,8 @@ def attach(
         print_json(plan.as_json() | {"dry_run": dry_run, "past": None if walked is None else asdict(walked)})
     elif not dry_run:
         _say_walked(walked)
-        done = "attached" if plan.changes else "nothing changed:"
-        out.print(f"{done} {pipeline.name} to {pipeline.table}: {_drawn(pipeline)}")
+        done = f"attached {pipeline.name}" if plan.changes else f"nothing changed: {pipeline.name} is attached"
+        out.print(f"{done} to {pipeline.table}: {_drawn(pipeline)}")
 
 
 def _ask(plan: Plan) -> Decided:

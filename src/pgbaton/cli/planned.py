@@ -46,7 +46,8 @@ def plan_lines(plan: Plan, *, dry: bool) -> Iterator[str]:
     for stage in plan.stages:
         if stage.change != "kept":
             was = f", in place of {stage.was}" if stage.was else ""
-            yield f"stage {stage.step}: {stage.change}{was}, {stage.open:,} open dispatches"
+            inside = f", {stage.open:,} open dispatches" if stage.open else ""
+            yield f"stage {stage.step}: {stage.change}{was}{inside}"
             if stage.change in ("removed", "renamed") and stage.open:
                 yield f"  they wait until {stage.was or stage.step} comes back: rerun or cancel them"
     if plan.rollout is not None:
