@@ -6,6 +6,7 @@ import sys
 from dataclasses import asdict
 from typing import Annotated, NoReturn
 
+import asyncpg
 import typer
 
 from pgbaton import health, insights
@@ -45,14 +46,19 @@ JobKey = Annotated[str, typer.Argument(help="The job's key.", show_default=False
 
 @app.command()
 def status(database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
-    """Counts by stage and state (settled ones of the last day), workers, the oldest wait.
+    """Counts by stage and state (settled ones of the last day), workers, the oldest wait; shadow mode, where it is on.
 
     Counting stops: 10,000+ is more than that. Of what was completed the newest 20,000 are counted, and then + means
     at least.
     """
-    seen = with_database(database_url, insights.status)
+
+    async def work(conn: asyncpg.Connection) -> tuple[insights.Status, list[health.Finding]]:
+        return await insights.status(conn), await health.adoption_checks(conn, None)
+
+    seen, notes = with_database(database_url, work)
+    language = load_settings().log_language
     if as_json:
-        print_json(seen.as_json())
+        print_json(seen.as_json() | {"notes": [f.as_json(language) for f in notes]})
         return
     states = [s.value for s in State]
     table = new_table("pipeline", "stage", *states, "oldest wait")
@@ -70,6 +76,8 @@ def status(database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
         calls = f"{w.calls}/{w.capacity}"
         table.add_row(plain(w.name), w.pipeline, str(w.id), calls, f"{in_seconds(w.silent)} ago", state)
     out.print(table if seen.workers else "no workers")
+    for f in notes:
+        out.print(plain(f"{f.pipeline}: {f.sentence(language)}"), soft_wrap=True)
 
 
 @app.command()

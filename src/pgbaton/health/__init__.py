@@ -4,6 +4,7 @@
 code of a finding that also explains where a job is, is the code of that explanation.
 """
 
+from pgbaton.health.adoption import adoption_checks
 from pgbaton.health.checks import checks, connection_checks, examine, invariant_checks
 from pgbaton.health.finding import REMEDIES, SENTENCES, Finding, Level, worst_first
 from pgbaton.health.rules import LATELY, diagnose
@@ -14,6 +15,7 @@ __all__ = [
     "SENTENCES",
     "Finding",
     "Level",
+    "adoption_checks",
     "checks",
     "connection_checks",
     "diagnose",
