@@ -11,9 +11,9 @@ from pathlib import Path
 
 import asyncpg
 
+from acceptance.test_cli import pgbaton, toml
 from line import two_stages
 from pgbaton.install.migrate import migrate
-from acceptance.test_cli import pgbaton, toml
 
 
 async def with_history(dsn: str, tmp_path: Path) -> str:

@@ -20,7 +20,7 @@ from pgbaton.install.migrate import LOCK, migrate_sql
 from pgbaton.install.past import RATE, Progress, walk
 from pgbaton.install.plan import Plan, newly_routed, plan_of
 from pgbaton.install.survey import busy, installed, installed_settings, rows_by_state
-from pgbaton.model import Pipeline
+from pgbaton.model import DONE, FAILED, RUNNING, Pipeline
 from pgbaton.rollout import Rollout
 from pgbaton.table import JobTable, literal, quoted, read_table
 
@@ -110,7 +110,6 @@ def attach_parts(pipeline: Pipeline, table: JobTable) -> dict[str, str]:
         "function_literal": literal(f"{function}()"),
         "tag": _free_tag(table.qualified + function + _trigger_body(table)),
         "body": _trigger_body(table),
-        "changed": _changed(table),
         "body_md5": trigger_body_md5(table),
     }
 
@@ -121,6 +120,10 @@ def _trigger_body(table: JobTable) -> str:
         "pipeline": literal(table.pipeline),
         "channel": literal(table.channel),
         "new_tenant": tenant,
+        "old_step": _old(table.step),
+        "old_status": _old(table.status),
+        "unchanged": _unchanged(table),
+        "foreign": _foreign(table),
         "routes": _cases("step", table.routes, lambda step, after: (after, step)),
         "entry_of": _cases("step", table.routes, lambda step, after: (step, after)),
         "entries": ", ".join(literal(after) for _, after in table.routes),
@@ -145,19 +148,27 @@ def _cases(subject: str, routes: Iterable[tuple[str, str]], pair: Callable[[str,
     return " ".join(f"WHEN {subject} OPERATOR(pg_catalog.=) {literal(a)} THEN {literal(b)}" for a, b in pairs)
 
 
-def _changed(table: JobTable) -> str:
-    """When an UPDATE concerns the engine: the step, the status or the key is another; where nothing is published, only
-    if a status is one that stages write. Postgres keeps it as an expression, so that it follows a column that is
-    renamed, and a change that does not concern the engine costs no call of the function."""
-    columns = (quoted(name) for name in (table.step, table.status, table.key))
-    changed = " OR ".join(f"OLD.{c} IS DISTINCT FROM NEW.{c}" for c in columns)
-    if table.channel is not None:
-        return changed
-    status = quoted(table.status)
-    return (
-        f"({changed}) AND (NEW.{status}::pg_catalog.text = 'done' "
-        f"OR OLD.{status}::pg_catalog.text IN ('done', 'running', 'failed'))"
+def _old(column: str) -> str:
+    """A column's value before the UPDATE, as text compared byte by byte, whatever its type and collation."""
+    return f'OLD.{quoted(column)}::pg_catalog.text COLLATE pg_catalog."C"'
+
+
+def _unchanged(table: JobTable) -> str:
+    """Whether an UPDATE left status, step and key as they were; the one that changes most often is compared first."""
+    pairs = ((f"NEW.{quoted(c)}", _old(c)) for c in (table.status, table.step, table.key))
+    return " AND ".join(
+        f"({new}::pg_catalog.text OPERATOR(pg_catalog.=) {old} OR {new} IS NULL AND {old} IS NULL)"
+        for new, old in pairs
     )
+
+
+def _foreign(table: JobTable) -> str:
+    """Whether neither status is one that stages write, and nothing is published."""
+    if table.channel is not None:
+        return "false"
+    old = _old(table.status)
+    words = " AND ".join(f"{old} OPERATOR(pg_catalog.<>) {literal(word)}" for word in (DONE, RUNNING, FAILED))
+    return f"status OPERATOR(pg_catalog.<>) {literal(DONE)} AND {words}"
 
 
 def trigger_body_md5(table: JobTable) -> str:
