@@ -67,8 +67,9 @@ screenshots: $(STAMP) ## pictures of the page, into docs/images (needs Chromium)
 operations: $(STAMP) ## break a running app-yh in five ways and mend it from the page, with pictures (needs Chromium)
 	$(BIN)/python tests/browser/operations.py docs/images
 
-api: $(STAMP) ## after a change of a public docstring: write docs/api.md again
+api: $(STAMP) ## after a change of a public docstring or a finding: write docs/api.md and the index of findings again
 	$(BIN)/python tools/write_api_page.py
+	$(BIN)/python tools/write_findings.py
 
 schema: $(STAMP) ## after a change of sql/tables, protocol.sql or the trigger: write db/init/02_… again
 	$(BIN)/python tools/write_init_sql.py

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
-DONE, RUNNING, FAILED, CANCELLED = "done", "running", "failed", "cancelled"
+DONE, RUNNING, FAILED, CANCELLED, QUARANTINED = "done", "running", "failed", "cancelled", "quarantined"
 WAKE_CHANNEL = "pgbaton_wake"
 
 

@@ -20,6 +20,7 @@ from pgbaton import sql
 from pgbaton import verdict as deciding
 from pgbaton.database import refusal_words
 from pgbaton.errors import ConfigError, DatabaseError, Refused
+from pgbaton.insights.bounded import TIMEOUT, TooWide, at_most
 from pgbaton.insights.listing import CAP, JobFilter, count_jobs, list_jobs
 from pgbaton.model import OPEN, Stage, State
 from pgbaton.table import JobTable
@@ -38,6 +39,8 @@ BETWEEN_TRIES = 0.02
 
 Action = Literal["retry", "cancel"]
 """What can be done to everything that matches a filter."""
+Act = Literal["retry", "cancel", "recall", "quarantine", "move"]
+"""What is done to jobs by their keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,51 @@ async def cancel(conn: asyncpg.Connection, table: JobTable, job_keys: Sequence[s
     Raises :class:`DatabaseError` where the status column cannot hold ``cancelled``.
     """
     return await _in_batches(conn, table, "cancel", job_keys, who)
+
+
+async def quarantine(conn: asyncpg.Connection, table: JobTable, job_keys: Sequence[str], *, who: str) -> Done:
+    """Set these jobs aside: their rows go to (stage, ``quarantined``), which nothing is routed from and no retry finds.
+    :func:`rerun` frees one. Raises :class:`DatabaseError` where the status column cannot hold that word."""
+    return await _in_batches(conn, table, "quarantine", job_keys, who)
+
+
+async def recall(conn: asyncpg.Connection, table: JobTable, stage: str, *, who: str, over: float = 0.0) -> Done:
+    """Call again now the calls of ``stage`` that do not end: those whose answer was lost, or (``over`` above 0) those
+    that were left to the stage more than so many seconds ago. Each is written only if it still stands as it was seen,
+    so one that ends meanwhile is left alone; no attempt is used up.
+
+    Raises :class:`Refused` where there is no such stage.
+    """
+    if stage not in (await _desk(conn, table)).stages:
+        raise Refused("unknown_stage", f"no stage performs {stage!r}")
+    done, before = Done("recall", 0), -1
+    while done.count != before:  # what could not be written comes again; a round that wrote nothing is the last
+        before = done.count
+        rows = await conn.fetch(sql.read("operate/stalled.sql"), table.pipeline, stage, over, BATCH)
+        detail = {"over": over} if over else {}
+        done = _sum(done, await _act(conn, table, "recall", [r["job_key"] for r in rows], who, detail))
+    return done
+
+
+async def move_rows(
+    conn: asyncpg.Connection, table: JobTable, source: tuple[str, str], target: tuple[str, str], *, who: str
+) -> Done:
+    """Put every row at ``source`` of which the journal holds nothing to ``target``: rows that were edited by hand and
+    lead nowhere. Reads the table whole, page by page. Raises :class:`Refused` where ``target`` is no state of the
+    pipeline."""
+    stages = (await _desk(conn, table)).stages
+    if target[0] not in stages and target not in {stage.entry for stage in stages.values()}:
+        raise Refused("unknown_stage", f"no stage performs {target[0]!r}")
+    done, after = Done("move", 0), None
+    while True:
+        row = await conn.fetchrow(table.query("operate/rows_at"), table.pipeline, after, RECONCILE_PAGE, *source)
+        for start in range(0, len(row["keys"]), BATCH):
+            keys = row["keys"][start : start + BATCH]
+            moved = await _act(conn, table, "move", keys, who, {"from": source, "to": target})
+            done = _sum(done, moved)
+        if row["looked_at"] < RECONCILE_PAGE:
+            return done
+        after = row["last"]
 
 
 async def rerun(
@@ -159,6 +207,20 @@ async def resume_tenant(conn: asyncpg.Connection, table: JobTable, tenant: str, 
     return Done("resume", int(changed), seen=due)
 
 
+async def has_tenant(conn: asyncpg.Connection, table: JobTable, tenant: str) -> bool | None:
+    """Whether any job has this tenant, or it is known as paused; ``None`` where looking takes too long (a large table
+    without an index on it).
+
+    Raises :class:`ConfigError` where the pipeline has no tenants.
+    """
+    _check_tenant(table, tenant)
+    try:
+        async with at_most(conn, TIMEOUT):
+            return bool(await conn.fetchval(table.query("operate/has_tenant"), table.pipeline, tenant))
+    except TooWide:
+        return None
+
+
 _APPLIES: dict[Action, tuple[str, ...]] = {
     "retry": (State.DEAD, State.RETRYABLE),
     "cancel": OPEN,
@@ -208,7 +270,7 @@ def _for_action(filters: JobFilter, action: Action) -> JobFilter | None:
     return replace(filters, states=states, latest=True) if states else None
 
 
-async def _in_batches(conn: asyncpg.Connection, table: JobTable, action: Action, keys: Sequence[str], who: str) -> Done:
+async def _in_batches(conn: asyncpg.Connection, table: JobTable, action: Act, keys: Sequence[str], who: str) -> Done:
     done = Done(action, 0)
     for start in range(0, len(keys), BATCH):
         done = _sum(done, await _act(conn, table, action, keys[start : start + BATCH], who, {}))
@@ -238,7 +300,7 @@ class _Desk:
         one = keys[0] if len(keys) == 1 else None
         said = json.dumps(detail, ensure_ascii=False)
         await self.conn.execute(sql.read("operate/audit.sql"), who, action, self.pipeline, stage, one, len(keys), said)
-        if action == "retry":  # what waits is due now, which no trigger has told
+        if action in ("retry", "recall"):  # what waits is due now, which no trigger has told
             await self.conn.execute("SELECT pg_notify('pgbaton_wake', $1)", self.pipeline)
 
 
@@ -247,24 +309,33 @@ async def _desk(conn: asyncpg.Connection, table: JobTable) -> _Desk:
     return _Desk(store, conn, table.pipeline, await store.stages())
 
 
-_DECIDED: dict[Action, Callable[[Job, deciding.Stages], Verdict | None]] = {
+_DECIDED: dict[Act, Callable[[Job, deciding.Stages], Verdict | None]] = {
     "retry": deciding.retried,
     "cancel": deciding.cancelled,
+    "recall": deciding.recalled,
+    "quarantine": deciding.quarantined,
 }
 
 
 async def _act(
-    conn: asyncpg.Connection, table: JobTable, action: Action, keys: Sequence[str], who: str, detail: dict[str, Any]
+    conn: asyncpg.Connection, table: JobTable, action: Act, keys: Sequence[str], who: str, detail: dict[str, Any]
 ) -> Done:
     """One batch, in one transaction."""
     desk = await _desk(conn, table)
     changed: list[str] = []
+    source, target = detail.get("from"), detail.get("to")
+
+    def decide(job: Job) -> Verdict | None:
+        if action == "move" and source and target:
+            return deciding.moved(job, source, target)
+        return _DECIDED[action](job, desk.stages.__getitem__)
+
     with _refusals_named(table, action):
         async with conn.transaction(isolation="read_committed"):
-            left = await _known(conn, table.pipeline, keys)
+            left = list(keys) if action == "move" else await _known(conn, table.pipeline, keys)
             for _ in range(TRIES):
                 jobs = await desk.store.look(left)
-                decided = {job.key: _DECIDED[action](job, desk.stages.__getitem__) for job in jobs}
+                decided = {job.key: decide(job) for job in jobs}
                 verdicts = {key: verdict for key, verdict in decided.items() if verdict is not None}
                 written = await desk.settle(list(verdicts.values())) if verdicts else set()
                 changed += [key for key in left if key in written]
@@ -304,9 +375,11 @@ async def _set_paused(conn: asyncpg.Connection, pipeline: str, stage: str | None
     return Done("pause" if paused else "resume", int(row["changed"]))
 
 
-async def reconcile(conn: asyncpg.Connection, table: JobTable, *, create: bool) -> list[tuple[str, str]]:
+async def reconcile(
+    conn: asyncpg.Connection, table: JobTable, *, create: bool, who: str | None = None
+) -> list[tuple[str, str]]:
     """Jobs in a routed state that nothing waits for, as (job, stage); ``create`` gives each its duty (and returns
-    those)."""
+    those). ``who``: the person that asked, for the audit."""
     store = Store(conn, table, ())
     found: list[tuple[str, str]] = []
     after: str | None = None
@@ -315,6 +388,8 @@ async def reconcile(conn: asyncpg.Connection, table: JobTable, *, create: bool) 
         if page.missing:
             found += await store.reconcile([job for job, _ in page.missing]) if create else page.missing
         if page.last is None:
+            if create and found and who is not None:
+                await (await _desk(conn, table)).audit(_person(who), "reconcile", [job for job, _ in found], {})
             return found
         after = page.last
 

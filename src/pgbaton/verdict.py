@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import Enum
 
 from pgbaton.backoff import full_jitter
-from pgbaton.model import CANCELLED, DONE, FAILED, Advance, Outcome, Row, Stage, State
+from pgbaton.model import CANCELLED, DONE, FAILED, QUARANTINED, Advance, Outcome, Row, Stage, State
 from pgbaton.outcome import (
     BEGUN_ELSEWHERE,
     NOT_NOW_CAP,
@@ -322,6 +322,41 @@ def cancelled(job: Job, stages: Stages) -> Verdict | None:
     """Stop what is open: the row goes to (stage, cancelled), where no route begins. None: nothing is open."""
     verdict, stage = _stopped(job, stages)
     return None if stage is None else replace(verdict, target=(stage, CANCELLED))
+
+
+def quarantined(job: Job, stages: Stages) -> Verdict | None:
+    """Set the job aside: its row goes to (stage, quarantined), where no route begins and no retry finds it. None: it is
+    neither open nor dead."""
+    verdict, stage = _stopped(job, stages)
+    if stage is not None:
+        return replace(verdict, target=(stage, QUARANTINED))
+    row = job.row
+    if job.call is not None or row is None or row.step is None or row.status != FAILED:
+        return None
+    try:
+        stages(row.step)
+    except KeyError:
+        return None
+    return replace(verdict, target=(row.step, QUARANTINED))
+
+
+def recalled(job: Job, stages: Stages) -> Verdict | None:
+    """Call again now what was left to a stage and does not end; no attempt is used up. None: nothing is left to one.
+    A stage that works on after all runs beside its successor, and the first to commit ``done`` wins."""
+    call = job.call
+    if call is None or call.standing is not Standing.LEFT:
+        return None
+    if _of_call(job, call, stages, None, False).verb is not Verb.KEEP:
+        return None
+    again = Decision(Verb.RELEASE, Outcome.RELEASED, "an operator had it called again")
+    return _standing(job, call, again, _newest(job, stages), stages)
+
+
+def moved(job: Job, source: tuple[str, str], target: tuple[str, str]) -> Verdict | None:
+    """Put a row of which the journal holds nothing from one state to another. None: it is not there, or a job again."""
+    if job.call is not None or job.duties or job.row is None or job.row.at != source:
+        return None
+    return Verdict(job, None, target=target, quiet=False)
 
 
 def rerun(job: Job, stage: Stage, stages: Stages, *, force: bool) -> Verdict | None:

@@ -11,7 +11,7 @@ from line import line
 from pgbaton import Engine, insights
 from pgbaton.embedded import host
 from pgbaton.errors import NotAtHome
-from pgbaton.health import examine
+from pgbaton.health import examine, of_all
 from pgbaton.install.attach import attach
 from postgres import Cluster
 
@@ -39,7 +39,7 @@ async def test_workers_refuse_a_copy_until_attach_says_that_it_is_the_home(datab
                     pass
             async with asyncpg.create_pool(copy, min_size=1, max_size=4) as db, db.acquire() as conn:
                 craft.db = db
-                assert "not_at_home" in {f.code for f in await examine(conn)}
+                assert "not_at_home" in {f.code for f in of_all(await examine(conn))}
                 said = await insights.explain(conn, await insights.table_of(conn, None), job)
                 assert said is not None
                 assert (said.code, said.moves) == ("not_at_home", False)
@@ -47,7 +47,7 @@ async def test_workers_refuse_a_copy_until_attach_says_that_it_is_the_home(datab
                     await attach(conn, craft.pipeline)
                 assert craft.server.calls == []
                 await attach(conn, craft.pipeline, here=True)
-                assert "not_at_home" not in {f.code for f in await examine(conn)}
+                assert "not_at_home" not in {f.code for f in of_all(await examine(conn))}
                 async with craft.worker():
                     # The row is of the copy, the stage writes to the original: that it was called is all there is to see.
                     while not craft.server.calls:

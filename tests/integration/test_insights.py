@@ -21,7 +21,7 @@ from pgbaton.install.attach import attach
 from pgbaton.table import table_of
 from stage_server import Call, Say, StageServer, work
 
-LAPSED = "UPDATE pgbaton.workers SET renewed_at = now() - interval '2 s', expires_at = now() - interval '1 s'"
+LAPSED = "UPDATE pgbaton.workers SET renewed_at = now() - interval '2 s', expires_at = now() - interval '1.99 s'"
 
 
 @asynccontextmanager

@@ -9,15 +9,15 @@ from datetime import datetime, timedelta
 import asyncpg
 import pytest
 
-from line import Line, line
+from line import Line, line, until
 from pgbaton import insights
+from pgbaton.adopt import take_over
 from pgbaton.errors import ConfigError, DatabaseError
-from pgbaton.health import examine
+from pgbaton.health import examine, of_all
 from pgbaton.insights.unowned import unowned
 from pgbaton.install.attach import attach
 from pgbaton.rollout import Rollout
 from pgbaton.table import JobTable
-from pgbaton.takeover import take_over
 
 
 @asynccontextmanager
@@ -32,10 +32,14 @@ async def left_behind(database: str) -> AsyncIterator[tuple[Line, asyncpg.Connec
 
 
 async def test_they_are_found_by_the_doctor_and_shown_by_stage(database: str) -> None:
-    async with left_behind(database) as (_, conn, table, before):
-        (found,) = [f for f in await examine(conn) if f.code == "unowned_running"]
-        assert (found.values["stage"], found.values["count"]) == ("cut", 37)
-        assert "pgbaton takeover --stage cut" in found.remedy()
+    async with left_behind(database) as (craft, conn, table, before):
+        async with craft.worker():
+
+            async def found() -> bool:
+                codes = {f.code: f for f in of_all(await examine(conn))}
+                return "rows_unheld" in codes and "pgbaton takeover --stage cut" in codes["rows_unheld"].remedy()
+
+            await until(found, "the census found them")
         shown = await unowned(conn, table, None, before)
         assert shown is not None
         assert [(u.stage, u.rows, len(u.jobs)) for u in shown] == [("cut", 37, 10)]
@@ -74,7 +78,7 @@ async def test_a_row_that_is_held_or_has_moved_on_is_left_as_it_is(database: str
 
 
 async def test_many_go_in_batches(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pgbaton.takeover.BATCH", 10)
+    monkeypatch.setattr("pgbaton.adopt.BATCH", 10)
     async with left_behind(database) as (_, conn, table, before):
         assert (await take_over(conn, table, None, before, who="kim")).count == 37
         assert [r[0] for r in await conn.fetch("SELECT jobs FROM pgbaton.audit ORDER BY id")] == [10, 10, 10, 7]

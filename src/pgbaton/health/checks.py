@@ -11,12 +11,11 @@ from dataclasses import replace
 
 import asyncpg
 
-from pgbaton import insights, sql
-from pgbaton.database import check_migrated, pooled
-from pgbaton.errors import AttachError, NotMigrated
-from pgbaton.health.adoption import adoption_checks, unowned_checks
-from pgbaton.health.finding import Finding, worst_first
-from pgbaton.health.rules import diagnose
+from pgbaton import sql
+from pgbaton.database import pooled
+from pgbaton.errors import AttachError
+from pgbaton.health.adoption import adoption_checks
+from pgbaton.health.finding import Finding
 from pgbaton.install.attach import TRIGGERS, trigger_body_md5
 from pgbaton.table import table_of
 
@@ -24,25 +23,6 @@ CLOCK_TOLERANCE = 5.0
 """Seconds by which this machine's clock may differ from the database's before it is worth a word."""
 ROUND_TRIP = 3.0
 """Seconds that a notification may take to come back."""
-
-
-async def examine(conn: asyncpg.Connection, *, invariants: bool = False) -> list[Finding]:
-    """Everything that is wrong with the engine's part of this database, worst first.
-
-    ``invariants``: also ask of the live data what must always hold; that reads the user's tables whole.
-    """
-    try:
-        await check_migrated(conn)
-    except NotMigrated as error:
-        return [Finding("not_migrated", "bad", {"error": str(error)})]
-    found = await checks(conn)
-    for row in await conn.fetch(sql.read("read/pipelines.sql")):
-        found += diagnose(await insights.overview(conn, row["name"]))
-        found += await unowned_checks(conn, row["name"])
-        if invariants:
-            found += await invariant_checks(conn, row["name"])
-    found += await connection_checks(conn)
-    return worst_first(found)
 
 
 async def checks(conn: asyncpg.Connection, pipeline: str | None = None) -> list[Finding]:
@@ -81,19 +61,23 @@ async def _expected(conn: asyncpg.Connection, pipeline: str, known: dict[str, st
     return known[pipeline]
 
 
-async def connection_checks(conn: asyncpg.Connection) -> list[Finding]:
-    """What is wrong between this machine and the database."""
-    found: list[Finding] = []
+async def clock_checks(conn: asyncpg.Connection) -> list[Finding]:
+    """Whether this machine's clock is the database's."""
     before = time.time()
     database = await conn.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8")
     apart = max(before - database, database - time.time(), 0.0)
     if apart > CLOCK_TOLERANCE:
-        found.append(Finding("clock_difference", "warn", {"apart": apart}))
+        return [Finding("clock_difference", "warn", {"apart": apart})]
+    return []
+
+
+async def hears_itself(conn: asyncpg.Connection) -> list[Finding]:
+    """Whether a notification comes back over this connection."""
     if pooled(conn):
-        found.append(Finding("pooler_in_path", "warn"))
-    elif not await _hears_itself(conn):
-        found.append(Finding("listen_round_trip", "warn", {"seconds": ROUND_TRIP}))
-    return found
+        return [Finding("pooler_in_path", "warn")]
+    if not await _hears_itself(conn):
+        return [Finding("listen_round_trip", "warn", {"seconds": ROUND_TRIP})]
+    return []
 
 
 async def _hears_itself(conn: asyncpg.Connection) -> bool:

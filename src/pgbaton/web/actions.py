@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from functools import partial
 
+import asyncpg
 from starlette.responses import RedirectResponse, Response
 
 from pgbaton import operate
 from pgbaton.errors import ConfigError
 from pgbaton.events import describe
+from pgbaton.model import RUNNING
 from pgbaton.operate import Done
+from pgbaton.table import JobTable
 from pgbaton.web.context import Site, View
 from pgbaton.web.forms import Unfit, filter_of, number_of
+from pgbaton.worker.store import Store
 
 log = logging.getLogger("pgbaton.web")
 
@@ -54,6 +59,8 @@ async def _job(view: View, action: str, who: str) -> Done:
                 return await operate.retry(conn, table, [key], who=who)
             case "cancel":
                 return await operate.cancel(conn, table, [key], who=who)
+            case "quarantine":
+                return await operate.quarantine(conn, table, [key], who=who)
             case "rerun":
                 force = view.asked("force") == "yes"
                 return await operate.rerun(conn, table, key, view.asked("step"), who=who, force=force)
@@ -70,6 +77,14 @@ async def _many(view: View, action: str, who: str) -> Done:
                     raise Unfit("expected")
                 filters = filter_of(view, table.pipeline)
                 return await operate.act_on_matching(conn, table, filters, what, expected, who=who)
+            case "recall", "stage":
+                over = number_of(view, "over") or 0
+                return await operate.recall(conn, table, _given(view, "stage"), who=who, over=over)
+            case "reconcile", "pipeline":
+                return Done("reconcile", len(await operate.reconcile(conn, table, create=True, who=who)))
+            case "move", "rows":
+                source, target = await _from_to(view, conn, table)
+                return await operate.move_rows(conn, table, source, target, who=who)
             case "pause", "pipeline":
                 return await operate.pause(conn, table.pipeline, who=who)
             case "resume", "pipeline":
@@ -83,6 +98,26 @@ async def _many(view: View, action: str, who: str) -> Done:
             case "resume", "tenant":
                 return await operate.resume_tenant(conn, table, _given(view, "tenant"), who=who)
     raise Unfit(action)
+
+
+async def _from_to(view: View, conn: asyncpg.Connection, table: JobTable) -> tuple[tuple[str, str], tuple[str, str]]:
+    """From where to where rows are moved: as the form says, or, of a stage, its running rows to its entry."""
+    if stage := view.asked("stage"):
+        stages = await Store(conn, table, ()).stages()
+        if stage not in stages:
+            raise Unfit("stage")
+        return (stage, RUNNING), stages[stage].entry
+    return _state(view, "from"), _state(view, "to")
+
+
+def _state(view: View, name: str) -> tuple[str, str]:
+    try:
+        step, status = json.loads(_given(view, name))
+    except ValueError:
+        raise Unfit(name) from None
+    if not isinstance(step, str) or not isinstance(status, str):
+        raise Unfit(name)
+    return step, status
 
 
 def _given(view: View, name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from pgbaton import insights, operate
-from pgbaton.health import diagnose, worst_first
+from pgbaton.health import WORDS
 from pgbaton.model import State
 from pgbaton.web import charts
 from pgbaton.web.context import View
@@ -22,9 +22,9 @@ AGES = (300, 3600, 6 * 3600, 86400, 7 * 86400)
 async def overview(view: View) -> Response:
     """The pipeline at a glance, and what is wrong."""
     seen = await view.site.source.overview.get()
-    checked = await view.site.source.checks.get()
-    found = [(finding, offer(finding)) for finding in worst_first([*checked, *diagnose(seen)])]
-    return page(view, "overview.html", seen=seen, found=found, spark=charts.last_hour(view, seen))
+    health = await view.site.source.health.get()
+    found = [(finding, offer(finding)) for finding in health.findings]
+    return page(view, "overview.html", seen=seen, health=health, found=found, spark=charts.last_hour(view, seen))
 
 
 async def jobs(view: View) -> Response:
@@ -76,6 +76,13 @@ async def audit(view: View) -> Response:
     async with view.site.source.opened() as (conn, table):
         found = await insights.audit(conn, table.pipeline, before, PAGE)
     return page(view, "audit.html", found=found, before=before)
+
+
+async def help_page(view: View) -> Response:
+    """Every sentence of a finding: what it comes from, and what mends it."""
+    which = 0 if view.language == "ko" else 1
+    words = [(code, *(text[which] for text in said)) for code, said in WORDS.items()]
+    return page(view, "help.html", words=words)
 
 
 async def confirm(view: View) -> Response:

@@ -97,6 +97,10 @@ def page(view: View, template: str, status: int = 200, **values: Any) -> Respons
         """What mends it, in words."""
         return bounded(found.remedy(language))
 
+    def made_of(found: Finding) -> str:
+        """What a finding is made of, in words."""
+        return bounded(found.made_of(language))
+
     html = (
         _environment()
         .get_template(template)
@@ -106,6 +110,7 @@ def page(view: View, template: str, status: int = 200, **values: Any) -> Respons
             known=known,
             sentence=sentence,
             remedy=remedy,
+            made_of=made_of,
             num=shown_count,
             dur=lambda seconds: duration(language, seconds),
             asset=lambda name: f"{view.base}/static/{assets.VERSION}/{name}",

@@ -41,6 +41,7 @@ SCREENS: dict[str, Screen] = {
     "stages": pages.stages,
     "workers": pages.workers,
     "audit": pages.audit,
+    "help": pages.help_page,
     "live": sse.live,
 }
 

@@ -234,6 +234,10 @@ class Store:
             raise
         return rows[0]["worker"], set(zip(rows[0]["kept_ids"], rows[0]["kept_attempts"], strict=True))
 
+    async def describe(self, worker: int, version: str, base_url: str, routes: Sequence[tuple[str, str, str]]) -> None:
+        """Say what this worker runs with: its routes as (step, after, path)."""
+        await self._fetch("worker/describe", worker, version, base_url, json.dumps(routes))
+
     async def renew(self, worker: int, lease: float, draining: bool) -> bool:
         """Renew the lease; False where it has lapsed: another must be taken."""
         return bool(await self._fetch("worker/renew", worker, lease, draining))

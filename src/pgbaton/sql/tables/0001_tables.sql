@@ -50,8 +50,12 @@ CREATE TABLE pgbaton.workers (
     expires_at timestamptz NOT NULL,
     draining   boolean NOT NULL DEFAULT false,
     instead_of bigint,
-    ended_at   timestamptz
+    ended_at   timestamptz,
+    version    text,
+    base_url   text,
+    routes     jsonb
 );
+COMMENT ON COLUMN pgbaton.workers.routes IS 'with version and base_url: what the worker runs with, [[step, after, path], ...]; null: it has not said';
 COMMENT ON TABLE pgbaton.workers IS 'leases; a row is kept as long as the history that names it';
 COMMENT ON COLUMN pgbaton.workers.instead_of IS 'the lease that this one took the place of';
 COMMENT ON COLUMN pgbaton.workers.ended_at IS 'the worker left, or took a new lease: it claims nothing under this one any more';
@@ -205,3 +209,69 @@ CREATE TABLE pgbaton.shadow (
     created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE INDEX shadow_of_job ON pgbaton.shadow (job_key, pipeline, id);
+
+-- What workers watch besides their work; see docs/operations.md. A task is done by one worker at a time.
+CREATE TABLE pgbaton.watches (
+    pipeline text COLLATE "C" NOT NULL REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
+    task     text COLLATE "C" NOT NULL,
+    until    timestamptz NOT NULL,
+    PRIMARY KEY (pipeline, task)
+);
+COMMENT ON COLUMN pgbaton.watches.until IS 'until then no other worker begins it';
+
+-- Where the census of the user's table is (next_key, so_far), and what the last whole one found.
+CREATE TABLE pgbaton.census (
+    pipeline text COLLATE "C" PRIMARY KEY REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
+    began_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    next_key text,
+    so_far   jsonb NOT NULL DEFAULT '[]',
+    seen     bigint NOT NULL DEFAULT 0,
+    whole_began_at timestamptz,
+    whole_ended_at timestamptz,
+    whole_seen     bigint,
+    whole          jsonb
+);
+
+-- A stage's usual: one row for an hour in which it was called, written once by a worker, kept for 30 days.
+CREATE TABLE pgbaton.hours (
+    pipeline text COLLATE "C" NOT NULL REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
+    stage    text COLLATE "C" NOT NULL,
+    hour     timestamptz NOT NULL,
+    calls    integer NOT NULL,
+    failed   integer NOT NULL,
+    p50      float8,
+    p95      float8,
+    wait_p50 float8,
+    wait_p95 float8,
+    PRIMARY KEY (pipeline, stage, hour)
+);
+COMMENT ON COLUMN pgbaton.hours.p50 IS 'with p95: seconds of the calls that were completed; wait: seconds due until called';
+
+-- Findings, from their appearance to their end: an incident's timeline, and what the webhook has yet to tell.
+CREATE TABLE pgbaton.findings (
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    pipeline    text COLLATE "C" NOT NULL,
+    code        text COLLATE "C" NOT NULL,
+    subject     text COLLATE "C" NOT NULL,
+    finding     jsonb NOT NULL,
+    appeared_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    seen_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    ended_at    timestamptz,
+    tell_at     timestamptz,
+    tries       integer NOT NULL DEFAULT 0
+);
+CREATE UNIQUE INDEX findings_open ON pgbaton.findings (pipeline, code, subject) WHERE ended_at IS NULL;
+CREATE INDEX findings_lately ON pgbaton.findings (pipeline, appeared_at);
+CREATE INDEX findings_untold ON pgbaton.findings (tell_at) WHERE tell_at IS NOT NULL;
+COMMENT ON COLUMN pgbaton.findings.tell_at IS 'when the webhook is to be told (again); null: it was, or none is set';
+
+-- When workers of another version, address or set of routes began, or the routes in the database changed.
+CREATE TABLE pgbaton.deployments (
+    id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    pipeline text COLLATE "C" NOT NULL,
+    at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    what     text NOT NULL CHECK (what IN ('version', 'base_url', 'routes')),
+    was      text,
+    is_now   text NOT NULL
+);
+CREATE INDEX deployments_of ON pgbaton.deployments (pipeline, what, id);

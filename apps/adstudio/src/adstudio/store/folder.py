@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from uuid import uuid4
 
@@ -43,6 +44,25 @@ class Folder:
             if not self._root.is_dir():
                 raise StoreAway("the folder is not there") from None
             raise NotThere from None
+        except OSError as error:
+            raise StoreAway(_told(error)) from None
+
+    async def names(self) -> AsyncIterator[list[str]]:
+        """Every key, folder by folder. Raises :class:`StoreAway`."""
+        try:
+            folders = await asyncio.to_thread(lambda: [one for one in self._root.iterdir() if one.name != _UNFINISHED])
+            for folder in folders:
+                yield await asyncio.to_thread(
+                    lambda folder=folder: [f"{folder.name}/{file.name}" for file in folder.iterdir()]
+                )
+        except OSError as error:
+            raise StoreAway(_told(error)) from None
+
+    async def remove(self, keys: Sequence[str]) -> None:
+        """What is not there any more is as good as removed. Raises :class:`StoreAway`."""
+        try:
+            for key in keys:
+                await asyncio.to_thread((self._root / key).unlink, missing_ok=True)
         except OSError as error:
             raise StoreAway(_told(error)) from None
 

@@ -1,4 +1,5 @@
-"""Take over rows that another system began and has not ended: back to their stage's entry state, to be called.
+"""Adopt a table that another system works on: go live out of shadow mode; take over rows that the other one began and
+has not ended, back to their stage's entry state, to be called.
 
 Guarded as all of the operators' writes: a row that is held, has moved, was changed since, or has got a dispatch is left
 as it is.
@@ -6,15 +7,49 @@ as it is.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
 import asyncpg
 
+from pgbaton import sql
 from pgbaton import verdict as deciding
-from pgbaton.errors import ConfigError
+from pgbaton.errors import AttachError, ConfigError
+from pgbaton.install.attach import Decided, attach, planned
+from pgbaton.install.past import Progress
+from pgbaton.model import Pipeline
 from pgbaton.operate import BATCH, KEYS_KEPT, Done, _Desk, _desk, _person, _refusals_named
+from pgbaton.rollout import Rollout
 from pgbaton.table import JobTable
+
+
+async def go_live(
+    conn: asyncpg.Connection,
+    pipeline: Pipeline,
+    rollout: Rollout | None,
+    past: Decided,
+    rate: float,
+    *,
+    who: str,
+    told: Callable[[Progress], None] | None = None,
+) -> bool:
+    """Call the jobs that ``rollout`` says (None: all) and record the others; returns whether that is new.
+
+    ``past``, ``rate``, ``told``: as of :func:`pgbaton.attach`, of jobs that stand in a routed state and are called from
+    now on. Raises as that, and :class:`AttachError` where the pipeline is not attached.
+    """
+    plan = await planned(conn, pipeline, past=past, rollout=rollout, counting=False)
+    if plan.home == "none":
+        raise AttachError(f"the pipeline {pipeline.name!r} is not attached: run pgbaton attach --shadow")
+    await attach(conn, pipeline, past=past, rate=rate, rollout=rollout, told=told)
+    if not plan.changes:
+        return False
+    detail = {"share": 100.0 if rollout is None else rollout.share, "tenants": list(rollout.tenants) if rollout else []}
+    said = json.dumps(detail, ensure_ascii=False)
+    await conn.execute(sql.read("operate/audit.sql"), _person(who), "live", pipeline.name, None, None, 0, said)
+    return True
 
 
 async def take_over(
