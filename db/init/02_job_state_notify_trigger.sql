@@ -24,10 +24,11 @@ BEGIN
 CREATE TABLE pgbaton.pipelines (
     name          text PRIMARY KEY,
     job_table     regclass NOT NULL UNIQUE,
-    key_column    text NOT NULL,
+    key_columns   text[] NOT NULL,
     tenant_column text,
     step_column   text NOT NULL,
     status_column text NOT NULL,
+    statuses      jsonb NOT NULL,
     channel       text,
     paused_at     timestamptz,
     attached_at   timestamptz NOT NULL DEFAULT now(),
@@ -35,6 +36,7 @@ CREATE TABLE pgbaton.pipelines (
     home_database oid,
     rollout       jsonb
 );
+COMMENT ON COLUMN pgbaton.pipelines.statuses IS 'the table''s words, by what they mean to the engine; it writes the first';
 COMMENT ON COLUMN pgbaton.pipelines.home_database IS 'with home_system, the server''s system identifier (null: not told): where it was attached. Workers claim nowhere else';
 COMMENT ON COLUMN pgbaton.pipelines.rollout IS 'shadow mode: {share: percent of the jobs that are called, tenants: those called besides, urls: by stage}; null: all are called';
 COMMENT ON COLUMN pgbaton.pipelines.channel IS 'every change is published there; null: workers are woken by pgbaton_wake only';
@@ -304,7 +306,7 @@ $pgbaton$;
 DO $pgbaton$
 BEGIN
     -- Functions and views are code: they are replaced where they differ. The schema's comment says which are installed.
-    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol bce4c3dc78895861ac079e599d33d6f6' THEN
+    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol 4ff4ed136414e9f7c005705de40f51ed' THEN
         EXECUTE $protocol$
 -- The protocol: every function and view of the schema pgbaton, in the order of a dispatch's life.
 --
@@ -355,6 +357,24 @@ BEGIN
     END LOOP;
     RETURN '{' || kept || '}';
 END
+$fn$;
+
+-- A part of a key of several columns, in one spelling whatever the session's time zone and date style are. No SET: they are
+-- expanded where they are called.
+CREATE OR REPLACE FUNCTION pgbaton.key_part(part anyelement) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $fn$ SELECT part::pg_catalog.text $fn$;
+CREATE OR REPLACE FUNCTION pgbaton.key_part(part date) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $fn$ SELECT pg_catalog.to_jsonb(part) OPERATOR(pg_catalog.#>>) '{}' $fn$;
+CREATE OR REPLACE FUNCTION pgbaton.key_part(part timestamp) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $fn$ SELECT pg_catalog.to_jsonb(part) OPERATOR(pg_catalog.#>>) '{}' $fn$;
+CREATE OR REPLACE FUNCTION pgbaton.key_part(part timestamptz) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $fn$
+    SELECT (pg_catalog.to_jsonb(pg_catalog.timezone('UTC', part)) OPERATOR(pg_catalog.#>>) '{}')
+           OPERATOR(pg_catalog.||) CASE WHEN pg_catalog.isfinite(part) THEN 'Z' ELSE '' END
 $fn$;
 
 -- 2. -- The claim -----------------------------------------------------------------------------------------------------
@@ -596,7 +616,7 @@ CREATE OR REPLACE VIEW pgbaton.attempts AS
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pgbaton FROM PUBLIC;
 
         $protocol$;
-        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol bce4c3dc78895861ac079e599d33d6f6';
+        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol 4ff4ed136414e9f7c005705de40f51ed';
     END IF;
 END
 $pgbaton$;
@@ -622,20 +642,22 @@ SELECT 'ad_creative', 'ask'
  WHERE EXISTS (SELECT FROM "public"."jobs" AS j
                 WHERE j."status"::text COLLATE "C" = 'done' AND j."current_step"::text COLLATE "C" IN ('img_gen', 'vlm_analyze', 'yolo_detect', 'planner', 'overlay')
                   AND j."current_step"::text COLLATE "C" NOT IN (SELECT s.after FROM pgbaton.stages AS s WHERE s.pipeline = 'ad_creative' AND s.routed)
-                  AND NOT EXISTS (SELECT FROM pgbaton.due AS d WHERE d.job_key = j."job_id"::text AND d.pipeline = 'ad_creative')
-                  AND NOT EXISTS (SELECT FROM pgbaton.calls AS c WHERE c.pipeline = 'ad_creative' AND c.job_key = j."job_id"::text))
+                  AND NOT EXISTS (SELECT FROM pgbaton.due AS d WHERE d.job_key = (j."job_id"::pg_catalog.text) COLLATE "C" AND d.pipeline = 'ad_creative')
+                  AND NOT EXISTS (SELECT FROM pgbaton.calls AS c WHERE c.pipeline = 'ad_creative' AND c.job_key = (j."job_id"::pg_catalog.text) COLLATE "C"))
 ON CONFLICT (pipeline) DO UPDATE
    SET mode = 'ask', after_key = NULL, looked_at = 0, rows = '{}', started_at = clock_timestamp(), ended_at = NULL;
 
-INSERT INTO pgbaton.pipelines AS p (name, job_table, key_column, tenant_column, step_column, status_column, channel)
-VALUES ('ad_creative', '"public"."jobs"'::regclass, 'job_id', 'tenant_id', 'current_step', 'status', 'job_state_changed')
+INSERT INTO pgbaton.pipelines AS p (name, job_table, key_columns, tenant_column, step_column, status_column, statuses, channel)
+VALUES ('ad_creative', '"public"."jobs"'::regclass, ARRAY['job_id'], 'tenant_id', 'current_step', 'status', '{"running": ["running"], "done": ["done"], "failed": ["failed"], "cancelled": ["cancelled"], "quarantined": ["quarantined"]}'::jsonb,
+        'job_state_changed')
 ON CONFLICT (name) DO UPDATE
-   SET job_table = EXCLUDED.job_table, key_column = EXCLUDED.key_column, tenant_column = EXCLUDED.tenant_column,
-       step_column = EXCLUDED.step_column, status_column = EXCLUDED.status_column, channel = EXCLUDED.channel,
+   SET job_table = EXCLUDED.job_table, key_columns = EXCLUDED.key_columns, tenant_column = EXCLUDED.tenant_column,
+       step_column = EXCLUDED.step_column, status_column = EXCLUDED.status_column, statuses = EXCLUDED.statuses,
+       channel = EXCLUDED.channel,
        attached_at = now()
- WHERE (p.job_table, p.key_column, p.tenant_column, p.step_column, p.status_column, p.channel)
-       IS DISTINCT FROM (EXCLUDED.job_table, EXCLUDED.key_column, EXCLUDED.tenant_column, EXCLUDED.step_column,
-                         EXCLUDED.status_column, EXCLUDED.channel);
+ WHERE (p.job_table, p.key_columns, p.tenant_column, p.step_column, p.status_column, p.statuses, p.channel)
+       IS DISTINCT FROM (EXCLUDED.job_table, EXCLUDED.key_columns, EXCLUDED.tenant_column, EXCLUDED.step_column,
+                         EXCLUDED.status_column, EXCLUDED.statuses, EXCLUDED.channel);
 
 -- Routes that go or change step aside first: one state has one route at any moment.
 UPDATE pgbaton.stages SET routed = false
@@ -680,7 +702,7 @@ BEGIN
         RAISE duplicate_object USING MESSAGE = format('the trigger %s on %s is not pgbaton''s: rename it, or drop it',
                                                       t.tgname, '"public"."jobs"');
     END IF;
-    IF (SELECT md5(prosrc) = '54823d93a64204047288a8554f8e9bd5' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
+    IF (SELECT md5(prosrc) = '9928b86457c6365b648e414d08dab35d' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
         EXECUTE $ddl$
 CREATE OR REPLACE FUNCTION "public"."notify_job_state_change"() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
@@ -700,7 +722,7 @@ BEGIN
     -- No WHEN clause tells this before the call: Postgres reads such a clause again for each statement, which cost a writer
     -- 20 microseconds, and the call costs it 5.
     IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
-        IF (NEW."status"::pg_catalog.text OPERATOR(pg_catalog.=) OLD."status"::pg_catalog.text COLLATE pg_catalog."C" OR NEW."status" IS NULL AND OLD."status"::pg_catalog.text COLLATE pg_catalog."C" IS NULL) AND (NEW."current_step"::pg_catalog.text OPERATOR(pg_catalog.=) OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OR NEW."current_step" IS NULL AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" IS NULL) AND (NEW."job_id"::pg_catalog.text OPERATOR(pg_catalog.=) OLD."job_id"::pg_catalog.text COLLATE pg_catalog."C" OR NEW."job_id" IS NULL AND OLD."job_id"::pg_catalog.text COLLATE pg_catalog."C" IS NULL) OR false THEN
+        IF (NEW."status"::pg_catalog.text OPERATOR(pg_catalog.=) OLD."status"::pg_catalog.text COLLATE pg_catalog."C" OR NEW."status"::pg_catalog.text IS NULL AND OLD."status"::pg_catalog.text COLLATE pg_catalog."C" IS NULL) AND (NEW."current_step"::pg_catalog.text OPERATOR(pg_catalog.=) OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OR NEW."current_step"::pg_catalog.text IS NULL AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" IS NULL) AND (NEW."job_id"::pg_catalog.text OPERATOR(pg_catalog.=) OLD."job_id"::pg_catalog.text COLLATE pg_catalog."C" OR NEW."job_id"::pg_catalog.text IS NULL AND OLD."job_id"::pg_catalog.text COLLATE pg_catalog."C" IS NULL) OR false THEN
             RETURN NULL;
         END IF;
     END IF;
@@ -758,7 +780,7 @@ BEGIN
         IF TG_NARGS OPERATOR(pg_catalog.>) 0 THEN
             changed_at := NEW.updated_at;
         END IF;
-        PERFORM pg_catalog.pg_notify('job_state_changed', pgbaton.event_payload(key, step, status, NEW."tenant_id"::pg_catalog.text, changed_at));
+        PERFORM pg_catalog.pg_notify('job_state_changed', pgbaton.event_payload(key, step, NEW."status"::pg_catalog.text, NEW."tenant_id"::pg_catalog.text, changed_at));
     END IF;
     RETURN NULL;
 END

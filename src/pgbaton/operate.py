@@ -128,7 +128,7 @@ async def rerun(
     routed = [r["step"] for r in await conn.fetch(sql.read("install/routes.sql"), table.pipeline)]
     if step not in routed:
         raise Refused("unknown_stage", f"no stage performs {step!r}; there are: {', '.join(routed)}")
-    desk = await _desk(conn, table)
+    desk, job_key = await _desk(conn, table), table.key.typed(job_key)
     with _refusals_named(table, "rerun"):
         async with conn.transaction(isolation="read_committed"):
             return await _rerun(desk, job_key, step, force, _person(who))
@@ -152,7 +152,7 @@ async def _rerun(desk: _Desk, job_key: str, step: str, force: bool, who: str) ->
         if await desk.settle([verdict]):
             # No change of the row, so no trigger: the duty is left by the row as it is.
             if verdict.target is not None or await desk.store.reconcile([job_key], past=True):
-                was = {"was_step": job.row and job.row.step, "was_status": job.row and job.row.status, "force": force}
+                was = {"was_step": job.row and job.row.step, "was_status": job.row and job.row.shown[1], "force": force}
                 await desk.audit(who, "rerun", [job_key], was, stage=step)
                 return Done("rerun", 1, (job_key,), 1)
             break
@@ -271,6 +271,7 @@ def _for_action(filters: JobFilter, action: Action) -> JobFilter | None:
 
 
 async def _in_batches(conn: asyncpg.Connection, table: JobTable, action: Act, keys: Sequence[str], who: str) -> Done:
+    keys = [table.key.typed(key) for key in keys]
     done = Done(action, 0)
     for start in range(0, len(keys), BATCH):
         done = _sum(done, await _act(conn, table, action, keys[start : start + BATCH], who, {}))

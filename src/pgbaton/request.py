@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from pgbaton.key import Key
 from pgbaton.model import Dispatch
 
 
@@ -15,6 +16,6 @@ def headers_of(pipeline: str, dispatch: Dispatch) -> dict[str, str]:
     }
 
 
-def body_of(dispatch: Dispatch) -> bytes:
+def body_of(dispatch: Dispatch, key: Key) -> bytes:
     """The body, as JSON."""
-    return json.dumps({"job_id": dispatch.job_key, "tenant_id": dispatch.row.tenant}).encode()
+    return json.dumps({"job_id": key.in_body(dispatch.job_key), "tenant_id": dispatch.row.tenant}).encode()

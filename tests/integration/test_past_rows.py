@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import asyncpg
 import pytest
 
-from line import Line, line, until
+from line import Line, line, two_stages, until
 from pgbaton import Pipeline, insights, operate
+from pgbaton.adopt import take_over
 from pgbaton.errors import PastRows
 from pgbaton.install import past as walking
 from pgbaton.install.attach import attach, attach_sql, detach, pipeline_sql, planned
@@ -294,3 +296,38 @@ async def test_detach_forgets_rows_of_the_past(database: str) -> None:
             assert await conn.fetchval(f"SELECT count(*) FROM pgbaton.{table}") == 0
         with pytest.raises(PastRows, match="50 rows"):
             await attach_to(craft)
+
+
+async def test_a_table_with_a_key_of_two_columns_and_words_of_its_own_has_a_past_too(database: str) -> None:
+    pipeline = two_stages(
+        table="orders",
+        key=["region", "number"],
+        tenant=None,
+        step="stage",
+        status="state",
+        channel=None,
+        statuses={"done": ["completed", "ready"], "running": "processing", "failed": "error"},
+    )
+    async with asyncpg.create_pool(database, min_size=1, max_size=4) as db, db.acquire() as conn:
+        await conn.execute("""
+            CREATE TABLE orders (region text, number bigint, stage text, state text, updated_at timestamptz DEFAULT now(),
+                                 PRIMARY KEY (region, number));
+            INSERT INTO orders SELECT 'kr', n, 'made', (ARRAY['completed', 'ready'])[1 + n % 2] FROM generate_series(1, 8) AS n;
+            INSERT INTO orders VALUES ('kr', 99, 'cut', 'processing', now() - interval '2 h');
+        """)
+        plan = await planned(conn, pipeline)
+        assert [(s.step, s.status, s.rows) for s in plan.states if s.rows] == [
+            ("made", "done", 8),
+            ("cut", "running", 1),
+        ]
+        with pytest.raises(PastRows, match="8 rows"):
+            await attach(conn, pipeline)
+        await attach(conn, pipeline, past="now")
+        assert (await planned(conn, pipeline)).changes == ()
+        table = await insights.table_of(conn, None)
+        assert await operate.reconcile(conn, table, create=True) == []
+        await attach(conn, pipeline, past="backfill", rate=1000)
+        assert await conn.fetchval("SELECT count(DISTINCT job_key) FROM pgbaton.due") == 8
+        assert (await take_over(conn, table, "cut", None, who="kim")).jobs == ('["kr", "99"]',)
+        row = await conn.fetchrow("SELECT stage, state FROM orders WHERE number = 99")
+        assert tuple(row) == ("made", "completed")

@@ -64,10 +64,10 @@ async def recorded(
             rows = await conn.fetch(table.query("read/shadow"), table.pipeline, stage, before, limit)
     except TooWide:
         raise DatabaseError(f"comparing took longer than {PATIENCE:g} s: ask for fewer (--limit)") from None
-    return [_recorded(table.pipeline, row) for row in rows]
+    return [_recorded(table, row) for row in rows]
 
 
-def _recorded(pipeline: str, row: asyncpg.Record) -> Recorded:
+def _recorded(table: JobTable, row: asyncpg.Record) -> Recorded:
     made = round(row["created_at"].timestamp() * 1_000_000)
     dispatch = Dispatch(row["id"], row["job_key"], row["stage"], 1, row["id"], Row(row["tenant"], None, None), made)
     return Recorded(
@@ -76,8 +76,8 @@ def _recorded(pipeline: str, row: asyncpg.Record) -> Recorded:
         row["job_key"],
         row["created_at"],
         row["url"],
-        headers_of(pipeline, dispatch) | {"content-type": "application/json"},
-        json.loads(body_of(dispatch)),
+        headers_of(table.pipeline, dispatch) | {"content-type": "application/json"},
+        json.loads(body_of(dispatch, table.key)),
         row["became"],
         row["seconds"],
     )

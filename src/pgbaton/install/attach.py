@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import random
 import time
 from collections.abc import Callable, Iterable
@@ -22,7 +23,8 @@ from pgbaton.install.plan import Plan, newly_routed, plan_of
 from pgbaton.install.survey import busy, installed, installed_settings, rows_by_state
 from pgbaton.model import DONE, FAILED, RUNNING, Pipeline
 from pgbaton.rollout import Rollout
-from pgbaton.table import JobTable, literal, quoted, read_table
+from pgbaton.sql import literal, quoted
+from pgbaton.table import JobTable, meaning, read_table
 
 TRIGGERS = ("job_state_change_trigger", "job_state_insert_trigger")
 LOCK_TIMEOUT = "3s"
@@ -97,10 +99,11 @@ def attach_parts(pipeline: Pipeline, table: JobTable) -> dict[str, str]:
     return table.parts() | {
         "pipeline": name,
         "table_literal": literal(table.qualified),
-        "key_literal": literal(pipeline.key),
+        "keys": f"ARRAY[{_listed(pipeline.keys)}]",
         "tenant_literal": literal(pipeline.tenant),
         "step_literal": literal(pipeline.step),
         "status_literal": literal(pipeline.status),
+        "statuses": f"{literal(json.dumps(pipeline.statuses.by_meaning, ensure_ascii=False))}::jsonb",
         "channel": literal(pipeline.channel),
         "stage_rows": ",\n       ".join(stages),
         "stage_routes": ", ".join(routes),
@@ -116,14 +119,21 @@ def attach_parts(pipeline: Pipeline, table: JobTable) -> dict[str, str]:
 
 def _trigger_body(table: JobTable) -> str:
     tenant = "NULL" if table.tenant is None else f"NEW.{quoted(table.tenant)}::pg_catalog.text"
+    old_status = meaning(table.words, _old(table.status))
     names = {
+        "new_key": table.key.text("NEW"),
+        "new_key_size": table.key.size("NEW").replace(table.key.text("NEW"), "key"),
+        "key_is_null": "key IS NULL" if len(table.key.columns) == 1 else f"({table.key.present('NEW')}) IS NOT TRUE",
+        "new_word": _new(table.status),
+        "new_status": meaning(table.words, _new(table.status)),
+        "old_step": _old(table.step),
+        "old_status": old_status if table.words.plain else f"({old_status})",
+        "unchanged": _unchanged(table),
+        "foreign": _foreign(table),
+        "and_moved": _and_moved(table),
         "pipeline": literal(table.pipeline),
         "channel": literal(table.channel),
         "new_tenant": tenant,
-        "old_step": _old(table.step),
-        "old_status": _old(table.status),
-        "unchanged": _unchanged(table),
-        "foreign": _foreign(table),
         "routes": _cases("step", table.routes, lambda step, after: (after, step)),
         "entry_of": _cases("step", table.routes, lambda step, after: (step, after)),
         "entries": ", ".join(literal(after) for _, after in table.routes),
@@ -143,9 +153,23 @@ def _trigger_body(table: JobTable) -> str:
     return sql.render(sql.read("trigger.sql"), table.parts() | names)
 
 
+def _and_moved(table: JobTable) -> str:
+    """A change that is published, from one word to another of the same meaning, is no change of the job."""
+    if table.words.plain or table.channel is None:
+        return ""
+    pairs = [("step", _old(table.step)), ("status", f"({meaning(table.words, _old(table.status))})")]
+    pairs += [(_new(c), _old(c)) for c in table.key.columns]
+    same = " AND ".join(f"{new} OPERATOR(pg_catalog.=) {old}" for new, old in pairs)
+    return f"\n       AND (TG_OP OPERATOR(pg_catalog.=) 'INSERT' OR ({same}) IS NOT TRUE)"
+
+
 def _cases(subject: str, routes: Iterable[tuple[str, str]], pair: Callable[[str, str], tuple[str, str]]) -> str:
     pairs = (pair(step, after) for step, after in routes)
     return " ".join(f"WHEN {subject} OPERATOR(pg_catalog.=) {literal(a)} THEN {literal(b)}" for a, b in pairs)
+
+
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(literal(word) for word in words)
 
 
 def _old(column: str) -> str:
@@ -153,12 +177,19 @@ def _old(column: str) -> str:
     return f'OLD.{quoted(column)}::pg_catalog.text COLLATE pg_catalog."C"'
 
 
+def _new(column: str) -> str:
+    return f"NEW.{quoted(column)}::pg_catalog.text"
+
+
 def _unchanged(table: JobTable) -> str:
-    """Whether an UPDATE left status, step and key as they were; the one that changes most often is compared first."""
-    pairs = ((f"NEW.{quoted(c)}", _old(c)) for c in (table.status, table.step, table.key))
+    """Whether an UPDATE left status, step and key as they were; the one that changes most often is compared first.
+    Where words are published, another word of the same meaning is a change."""
+    status = (_new(table.status), _old(table.status))
+    if not table.words.plain and table.channel is None:
+        status = ("status", f"({meaning(table.words, _old(table.status))})")
+    pairs = [status, *((_new(c), _old(c)) for c in (table.step, *table.key.columns))]
     return " AND ".join(
-        f"({new}::pg_catalog.text OPERATOR(pg_catalog.=) {old} OR {new} IS NULL AND {old} IS NULL)"
-        for new, old in pairs
+        f"({new} OPERATOR(pg_catalog.=) {old} OR {new} IS NULL AND {old} IS NULL)" for new, old in pairs
     )
 
 
@@ -166,8 +197,8 @@ def _foreign(table: JobTable) -> str:
     """Whether neither status is one that stages write, and nothing is published."""
     if table.channel is not None:
         return "false"
-    old = _old(table.status)
-    words = " AND ".join(f"{old} OPERATOR(pg_catalog.<>) {literal(word)}" for word in (DONE, RUNNING, FAILED))
+    old = meaning(table.words, _old(table.status))
+    words = " AND ".join(f"({old}) OPERATOR(pg_catalog.<>) {literal(word)}" for word in (DONE, RUNNING, FAILED))
     return f"status OPERATOR(pg_catalog.<>) {literal(DONE)} AND {words}"
 
 
@@ -219,11 +250,12 @@ async def planned(
     has = await installed(conn, row, parts)
     settings = {
         "table": row["table"],
-        "key": pipeline.key,
+        "key": list(pipeline.keys),
         "tenant": pipeline.tenant,
         "step": pipeline.step,
         "status": pipeline.status,
         "channel": pipeline.channel,
+        "statuses": {meant: list(words) for meant, words in pipeline.statuses.by_meaning.items()},
     }
     lock = (float(LOCK_TRY.removesuffix("ms")) / 1000, LOCK_PATIENCE)
     rows = await rows_by_state(conn, pipeline, parts, LOCK_PATIENCE) if counting or newly_routed(pipeline, has) else {}

@@ -39,7 +39,7 @@ class Installed:
     ``adopting``: the mode of a walk over rows of the past that has not ended. ``left``: rows that are left alone.
     ``function`` and ``triggers``: whether each is as this version makes it (None: not there)."""
 
-    settings: Mapping[str, str | None] | None
+    settings: Mapping[str, object] | None
     stages: tuple[InstalledStage, ...]
     home: Literal["none", "here", "elsewhere"]
     rollout: Rollout | None
@@ -123,7 +123,7 @@ class Plan:
 
 def plan_of(
     pipeline: Pipeline,
-    settings: Mapping[str, str | None],
+    settings: Mapping[str, object],
     function: str,
     has: Installed,
     rows: Mapping[tuple[str, str], tuple[int, int]],
@@ -165,7 +165,7 @@ def newly_routed(pipeline: Pipeline, has: Installed) -> bool:
 
 
 def _changes(
-    pipeline: Pipeline, settings: Mapping[str, str | None], function: str, has: Installed, rollout: Rollout | None
+    pipeline: Pipeline, settings: Mapping[str, object], function: str, has: Installed, rollout: Rollout | None
 ) -> Iterator[Change]:
     if has.settings is None:
         yield Change("pipeline", pipeline.name, "install")

@@ -6,7 +6,7 @@
 DECLARE
     key pg_catalog.text;
     step pg_catalog.text;
-    status pg_catalog.text := NEW.{status}::pg_catalog.text;
+    status pg_catalog.text := {new_status};
     quiet pg_catalog.text;
     next_stage pg_catalog.text;
     changed_at pg_catalog.timestamptz;
@@ -19,10 +19,10 @@ BEGIN
         END IF;
     END IF;
     step := NEW.{step}::pg_catalog.text;
-    IF status OPERATOR(pg_catalog.=) 'done' THEN
+    IF status OPERATOR(pg_catalog.=) 'done'{and_moved} THEN
         next_stage := CASE {routes} END;
     END IF;
-    IF next_stage IS NULL AND TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
+    IF next_stage IS NULL AND TG_OP OPERATOR(pg_catalog.=) 'UPDATE'{and_moved} THEN
         -- A dispatch may be open where the row was at the entry of a stage, or in its hands. That it has begun, or begins
         -- again, is nothing to look at; all else is.
         IF {old_status} OPERATOR(pg_catalog.=) 'done'
@@ -40,10 +40,10 @@ BEGIN
     IF next_stage IS NULL AND {channel} IS NULL THEN
         RETURN NULL;
     END IF;
-    key := NEW.{key}::pg_catalog.text;
-    IF key IS NULL THEN
+    key := {new_key};
+    IF {key_is_null} THEN
         RETURN NULL;
-    ELSIF pg_catalog.pg_column_size(NEW.{key}) OPERATOR(pg_catalog.>) 2640 THEN
+    ELSIF {new_key_size} OPERATOR(pg_catalog.>) 2640 THEN
         -- The user's own index on the key holds a little more than ours, which may not make this transaction fail.
         RAISE WARNING 'pgbaton leaves a job alone whose key is too long for an index: %', pg_catalog.left(key, 60);
         RETURN NULL;
@@ -72,7 +72,7 @@ BEGIN
         IF TG_NARGS OPERATOR(pg_catalog.>) 0 THEN
             changed_at := NEW.updated_at;
         END IF;
-        PERFORM pg_catalog.pg_notify({channel}, pgbaton.event_payload(key, step, status, {new_tenant}, changed_at));
+        PERFORM pg_catalog.pg_notify({channel}, pgbaton.event_payload(key, step, {new_word}, {new_tenant}, changed_at));
     END IF;
     RETURN NULL;
 END

@@ -18,6 +18,7 @@ from pyreqwest.exceptions import (
 from pyreqwest.response import Response
 
 from pgbaton.backoff import retry_after_seconds
+from pgbaton.key import Key
 from pgbaton.model import Dispatch, Pipeline
 from pgbaton.outcome import Answer, Reply
 from pgbaton.request import body_of, headers_of
@@ -42,6 +43,7 @@ class StageClient:
 
     def __init__(self, pipeline: Pipeline, keep_answers: Kept = "failures") -> None:
         self._pipeline = pipeline
+        self._key = Key(pipeline.keys)
         self._keep_answers = keep_answers
         self._client: Client
 
@@ -76,7 +78,7 @@ class StageClient:
                 headers_of(self._pipeline.name, dispatch)
                 | {"traceparent": trace or traceparent(self._pipeline.name, dispatch)}
             )
-            .body_bytes(body_of(dispatch))
+            .body_bytes(body_of(dispatch, self._key))
             .build_streamed()
         )
         status = None

@@ -4,15 +4,17 @@ BEGIN;
 SET LOCAL lock_timeout = '{lock_timeout}';
 SELECT pg_catalog.pg_advisory_xact_lock({lock});
 {adopting}
-INSERT INTO pgbaton.pipelines AS p (name, job_table, key_column, tenant_column, step_column, status_column, channel)
-VALUES ({pipeline}, {table_literal}::regclass, {key_literal}, {tenant_literal}, {step_literal}, {status_literal}, {channel})
+INSERT INTO pgbaton.pipelines AS p (name, job_table, key_columns, tenant_column, step_column, status_column, statuses, channel)
+VALUES ({pipeline}, {table_literal}::regclass, {keys}, {tenant_literal}, {step_literal}, {status_literal}, {statuses},
+        {channel})
 ON CONFLICT (name) DO UPDATE
-   SET job_table = EXCLUDED.job_table, key_column = EXCLUDED.key_column, tenant_column = EXCLUDED.tenant_column,
-       step_column = EXCLUDED.step_column, status_column = EXCLUDED.status_column, channel = EXCLUDED.channel,
+   SET job_table = EXCLUDED.job_table, key_columns = EXCLUDED.key_columns, tenant_column = EXCLUDED.tenant_column,
+       step_column = EXCLUDED.step_column, status_column = EXCLUDED.status_column, statuses = EXCLUDED.statuses,
+       channel = EXCLUDED.channel,
        attached_at = now()
- WHERE (p.job_table, p.key_column, p.tenant_column, p.step_column, p.status_column, p.channel)
-       IS DISTINCT FROM (EXCLUDED.job_table, EXCLUDED.key_column, EXCLUDED.tenant_column, EXCLUDED.step_column,
-                         EXCLUDED.status_column, EXCLUDED.channel);
+ WHERE (p.job_table, p.key_columns, p.tenant_column, p.step_column, p.status_column, p.statuses, p.channel)
+       IS DISTINCT FROM (EXCLUDED.job_table, EXCLUDED.key_columns, EXCLUDED.tenant_column, EXCLUDED.step_column,
+                         EXCLUDED.status_column, EXCLUDED.statuses, EXCLUDED.channel);
 
 -- Routes that go or change step aside first: one state has one route at any moment.
 UPDATE pgbaton.stages SET routed = false

@@ -1,7 +1,7 @@
 -- $1 pipeline: what the database has of it, as JSON: its settings, its stages with their open dispatches, its walk over rows
 -- of the past, where it was attached.
-SELECT (SELECT json_build_object('table', p.job_table::oid::text, 'key', p.key_column, 'tenant', p.tenant_column, 'step', p.step_column,
-                                 'status', p.status_column, 'channel', p.channel)
+SELECT (SELECT json_build_object('table', p.job_table::oid::text, 'key', p.key_columns, 'tenant', p.tenant_column, 'step', p.step_column,
+                                 'status', p.status_column, 'channel', p.channel, 'statuses', p.statuses)
           FROM pgbaton.pipelines AS p WHERE p.name = $1)::text AS settings,
        {table_literal}::regclass::oid::text AS table,
        (SELECT CASE WHEN p.home_database IS NULL THEN 'none' WHEN pgbaton.at_home(p) THEN 'here' ELSE 'elsewhere' END

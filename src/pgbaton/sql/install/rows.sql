@@ -3,6 +3,6 @@ SELECT {step_text} AS step, {status_text} AS status, count(*) AS rows, count(k.j
   FROM {table} AS j
   LEFT JOIN (SELECT d.job_key FROM pgbaton.due AS d WHERE d.pipeline = $1
               UNION
-             SELECT c.job_key FROM pgbaton.calls AS c WHERE c.pipeline = $1) AS k ON k.job_key = j.{key}::text COLLATE "C"
+             SELECT c.job_key FROM pgbaton.calls AS c WHERE c.pipeline = $1) AS k ON k.job_key = ({job_key}) COLLATE "C"
  WHERE {step_text} = ANY ($2::text[]) AND {status_text} IN ('done', 'running', 'failed')
  GROUP BY 1, 2

@@ -8,7 +8,7 @@ SELECT s.id, s.stage, s.job_key, s.tenant, s.step, s.url, s.created_at,
             WHEN j.step = s.step AND j.status = 'done' THEN 'waits'
             ELSE 'elsewhere' END AS became
   FROM pgbaton.shadow AS s
-  LEFT JOIN LATERAL (SELECT {row} FROM {table} AS j WHERE j.{key} = s.job_key::{key_type} OFFSET 0) AS j ON true
+  LEFT JOIN LATERAL (SELECT {row} FROM {table} AS j WHERE {job_is(s.job_key)} OFFSET 0) AS j ON true
  CROSS JOIN LATERAL (
         -- From (stage, done) on: the record of the next stage, or a duty or call of a job that is called by now.
         SELECT least((SELECT n.created_at FROM pgbaton.shadow AS n

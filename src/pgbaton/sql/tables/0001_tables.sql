@@ -4,10 +4,11 @@
 CREATE TABLE pgbaton.pipelines (
     name          text PRIMARY KEY,
     job_table     regclass NOT NULL UNIQUE,
-    key_column    text NOT NULL,
+    key_columns   text[] NOT NULL,
     tenant_column text,
     step_column   text NOT NULL,
     status_column text NOT NULL,
+    statuses      jsonb NOT NULL,
     channel       text,
     paused_at     timestamptz,
     attached_at   timestamptz NOT NULL DEFAULT now(),
@@ -15,6 +16,7 @@ CREATE TABLE pgbaton.pipelines (
     home_database oid,
     rollout       jsonb
 );
+COMMENT ON COLUMN pgbaton.pipelines.statuses IS 'the table''s words, by what they mean to the engine; it writes the first';
 COMMENT ON COLUMN pgbaton.pipelines.home_database IS 'with home_system, the server''s system identifier (null: not told): where it was attached. Workers claim nowhere else';
 COMMENT ON COLUMN pgbaton.pipelines.rollout IS 'shadow mode: {share: percent of the jobs that are called, tenants: those called besides, urls: by stage}; null: all are called';
 COMMENT ON COLUMN pgbaton.pipelines.channel IS 'every change is published there; null: workers are woken by pgbaton_wake only';
