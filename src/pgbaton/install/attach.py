@@ -17,6 +17,7 @@ import asyncpg
 from pgbaton import sql
 from pgbaton.errors import AttachError, NotAtHome, PastRows
 from pgbaton.install.fits import check_fits
+from pgbaton.install.holders import holders
 from pgbaton.install.migrate import LOCK, migrate_sql
 from pgbaton.install.past import RATE, Progress, walk
 from pgbaton.install.plan import Plan, newly_routed, plan_of
@@ -105,6 +106,8 @@ def attach_parts(pipeline: Pipeline, table: JobTable) -> dict[str, str]:
         "status_literal": literal(pipeline.status),
         "statuses": f"{literal(json.dumps(pipeline.statuses.by_meaning, ensure_ascii=False))}::jsonb",
         "channel": literal(pipeline.channel),
+        "table_name": literal(f"{table.schema}.{table.name}"),
+        "column_names": _listed(c for _, c in table.columns),
         "stage_rows": ",\n       ".join(stages),
         "stage_routes": ", ".join(routes),
         "entries": ", ".join(literal(s.after) for s in pipeline.in_order),
@@ -120,15 +123,19 @@ def attach_parts(pipeline: Pipeline, table: JobTable) -> dict[str, str]:
 def _trigger_body(table: JobTable) -> str:
     tenant = "NULL" if table.tenant is None else f"NEW.{quoted(table.tenant)}::pg_catalog.text"
     old_status = meaning(table.words, _old(table.status))
+    new_status = meaning(table.words, _new(table.status))
+    read = ", ".join((table.key.text("NEW"), _new(table.step), new_status, tenant, _new(table.status)))
     names = {
         "new_key": table.key.text("NEW"),
         "new_key_size": table.key.size("NEW").replace(table.key.text("NEW"), "key"),
         "key_is_null": "key IS NULL" if len(table.key.columns) == 1 else f"({table.key.present('NEW')}) IS NOT TRUE",
         "new_word": _new(table.status),
-        "new_status": meaning(table.words, _new(table.status)),
+        "new_status": new_status,
         "old_step": _old(table.step),
         "old_status": old_status if table.words.plain else f"({old_status})",
         "unchanged": _unchanged(table),
+        "compared_anew": literal(f"SELECT {_unchanged(table)} FROM (SELECT ($1).*) AS new, (SELECT ($2).*) AS old"),  # noqa: S608
+        "read_anew": literal(f"SELECT {read} FROM (SELECT ($1).*) AS new"),  # noqa: S608
         "foreign": _foreign(table),
         "and_moved": _and_moved(table),
         "pipeline": literal(table.pipeline),
@@ -145,7 +152,7 @@ def _trigger_body(table: JobTable) -> str:
         live = [f"pgbaton.share_of(key) OPERATOR(pg_catalog.<) {table.rollout.share!r}::pg_catalog.float8"]
         if table.rollout.tenants:
             among = ", ".join(literal(tenant) for tenant in table.rollout.tenants)
-            live.append(f"{tenant} OPERATOR(pg_catalog.=) ANY (ARRAY[{among}])")
+            live.append(f"tenant OPERATOR(pg_catalog.=) ANY (ARRAY[{among}])")
         urls = table.rollout.urls.items()
         names |= {"live": " OR ".join(live), "urls": _cases("next_stage", urls, lambda step, url: (step, url))}
         names["unless_shadow"] = sql.render(sql.read("install/unless_shadow.sql"), names).rstrip(" ")
@@ -186,7 +193,7 @@ def _unchanged(table: JobTable) -> str:
     Where words are published, another word of the same meaning is a change."""
     status = (_new(table.status), _old(table.status))
     if not table.words.plain and table.channel is None:
-        status = ("status", f"({meaning(table.words, _old(table.status))})")
+        status = (f"({meaning(table.words, status[0])})", f"({meaning(table.words, status[1])})")
     pairs = [status, *((_new(c), _old(c)) for c in (table.step, *table.key.columns))]
     return " AND ".join(
         f"({new} OPERATOR(pg_catalog.=) {old} OR {new} IS NULL AND {old} IS NULL)" for new, old in pairs
@@ -340,7 +347,7 @@ async def run_script(conn: asyncpg.Connection, script: str, pipeline: Pipeline) 
             return await _run(conn, script, pipeline)
         except asyncpg.LockNotAvailableError:
             if time.monotonic() > end:
-                raise busy(pipeline, LOCK_PATIENCE) from None
+                raise busy(pipeline, LOCK_PATIENCE, await holders(conn, JobTable.of(pipeline).qualified)) from None
         await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311
         pause = min(2 * pause, LOCK_PAUSE_CAP)
 

@@ -9,6 +9,7 @@ import asyncpg
 
 from pgbaton import sql
 from pgbaton.errors import AttachError, LockNotHad
+from pgbaton.install.holders import holders
 from pgbaton.install.plan import Installed, InstalledStage
 from pgbaton.model import Pipeline
 from pgbaton.rollout import Rollout
@@ -17,11 +18,11 @@ COUNT_TIMEOUT = "300s"
 """How long counting the table's rows may take; 5 million take about a second."""
 
 
-def busy(pipeline: Pipeline, seconds: float) -> LockNotHad:
-    """The error that says that the table's lock was not had in ``seconds``."""
+def busy(pipeline: Pipeline, seconds: float, holders: str) -> LockNotHad:
+    """The error that says that the table's lock was not had in ``seconds``, and for whom."""
     return LockNotHad(
-        f"the table {pipeline.table!r} was busy for {seconds:g} s: a long transaction or a dump holds it. "
-        "Nothing was changed; try again when it has ended"
+        f"the table {pipeline.table!r} was busy for {seconds:g} s: {holders}. "
+        "Nothing was changed; try again when that has ended"
     )
 
 
@@ -53,18 +54,19 @@ async def rows_by_state(
     """How many rows of the user's table are in which state of the pipeline's steps, and how many of those have a duty
     or a call. Waits ``patience`` seconds for a table that is locked as a whole."""
     steps = list(dict.fromkeys(step for stage in pipeline.in_order for step in (stage.after, stage.step)))
-    async with conn.transaction():
-        await conn.execute(f"SET LOCAL lock_timeout = {round(patience * 1000)}")
-        await conn.execute(f"SET LOCAL statement_timeout = '{COUNT_TIMEOUT}'")
-        try:
-            counted = await conn.fetch(sql.render(sql.read("install/rows.sql"), parts), pipeline.name, steps)
-        except asyncpg.QueryCanceledError:
-            raise AttachError(
-                f"counting the rows of {pipeline.table!r} takes longer than {COUNT_TIMEOUT}: "
-                f"an index on ({pipeline.step}, {pipeline.status}) helps"
-            ) from None
-        except asyncpg.LockNotAvailableError:
-            raise busy(pipeline, patience) from None
-        except asyncpg.InsufficientPrivilegeError as error:
-            raise AttachError(f"no right to attach to {pipeline.table!r}: {error}") from None
+    query = sql.render(sql.read("install/rows.sql"), parts)
+    try:
+        async with conn.transaction():
+            await conn.execute(f"SET LOCAL lock_timeout = {round(patience * 1000)}")
+            await conn.execute(f"SET LOCAL statement_timeout = '{COUNT_TIMEOUT}'")
+            counted = await conn.fetch(query, pipeline.name, steps)
+    except asyncpg.QueryCanceledError:
+        raise AttachError(
+            f"counting the rows of {pipeline.table!r} takes longer than {COUNT_TIMEOUT}: "
+            f"an index on ({pipeline.step}, {pipeline.status}) helps"
+        ) from None
+    except asyncpg.LockNotAvailableError:
+        raise busy(pipeline, patience, await holders(conn, parts["table"])) from None
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise AttachError(f"no right to attach to {pipeline.table!r}: {error}") from None
     return {(r["step"], r["status"]): (r["rows"], r["known"]) for r in counted}

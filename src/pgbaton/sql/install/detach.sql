@@ -1,6 +1,7 @@
 BEGIN;
 SET LOCAL lock_timeout = '{lock_timeout}';
-SELECT pg_catalog.pg_advisory_xact_lock({lock});
+SET LOCAL search_path = pg_catalog, pg_temp;
+{lock};
 -- First the table's lock, so that no turn is under way that holds a stage and waits for the table; then the stages.
 DO $pgbaton{tag}$
 BEGIN

@@ -1,6 +1,7 @@
 BEGIN;
 SET LOCAL lock_timeout = '{lock_timeout}';
-SELECT pg_catalog.pg_advisory_xact_lock({lock});
+SET LOCAL search_path = pg_catalog, pg_temp;
+{lock};
 -- Open dispatches end: no worker comes to them any more. Those whose row has passed (stage, done) are completed, as the view
 -- shows them; the rest is cancelled.
 WITH due AS (
