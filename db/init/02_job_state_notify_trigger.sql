@@ -35,10 +35,15 @@ CREATE TABLE pgbaton.pipelines (
     channel       text,
     paused_at     timestamptz,
     known         jsonb,
-    attached_at   timestamptz NOT NULL DEFAULT now()
+    attached_at   timestamptz NOT NULL DEFAULT now(),
+    home_system   bigint,
+    home_database oid,
+    rollout       jsonb
 );
 COMMENT ON COLUMN pgbaton.pipelines.statuses IS 'the table''s words, by what they mean to the engine; it writes the first';
 COMMENT ON COLUMN pgbaton.pipelines.known IS 'the table as it was attached: {table: its name, columns: {name: number}}; so a name that changes is recognised';
+COMMENT ON COLUMN pgbaton.pipelines.home_database IS 'with home_system, the server''s system identifier (null: not told): where it was attached. Workers claim nowhere else';
+COMMENT ON COLUMN pgbaton.pipelines.rollout IS 'shadow mode: {share: percent of the jobs that are called, tenants: those called besides, urls: by stage}; null: all are called';
 COMMENT ON COLUMN pgbaton.pipelines.channel IS 'every change is published there; null: workers are woken by pgbaton_wake only';
 
 CREATE TABLE pgbaton.stages (
@@ -250,6 +255,41 @@ CREATE TABLE pgbaton.throughput_to (
     rolled_to timestamptz NOT NULL
 );
 
+-- What becomes of the rows that stood in a routed state when that state became routed: a walk along the table's key.
+CREATE TABLE pgbaton.adoptions (
+    pipeline   text COLLATE "C" PRIMARY KEY,
+    mode       text NOT NULL CHECK (mode IN ('ask', 'now', 'backfill')),
+    after_key  text,
+    looked_at  bigint NOT NULL DEFAULT 0,
+    rows       jsonb NOT NULL DEFAULT '{}',
+    started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    ended_at   timestamptz
+);
+COMMENT ON COLUMN pgbaton.adoptions.mode IS 'ask: nobody has said yet; now: they are left alone; backfill: they are called. Until it has ended nothing is reconciled';
+COMMENT ON COLUMN pgbaton.adoptions.after_key IS 'the walk goes on behind this key';
+COMMENT ON COLUMN pgbaton.adoptions.rows IS 'how many were left alone, or called, by stage';
+
+-- Rows of the past: they stood in (step, done) when that became a routed state, and are left alone until they move.
+CREATE TABLE pgbaton.past (
+    pipeline text COLLATE "C" NOT NULL,
+    job_key  text COLLATE "C" NOT NULL,
+    step     text COLLATE "C" NOT NULL,
+    PRIMARY KEY (pipeline, job_key)
+);
+
+-- Shadow mode: calls that would have been made. Triggers insert in place of a duty; prune deletes.
+CREATE TABLE pgbaton.shadow (
+    id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    pipeline   text COLLATE "C" NOT NULL,
+    stage      text COLLATE "C" NOT NULL,
+    job_key    text COLLATE "C" NOT NULL,
+    tenant     text,
+    step       text COLLATE "C" NOT NULL,
+    url        text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX shadow_of_job ON pgbaton.shadow (job_key, pipeline, id);
+
 -- What workers watch besides their work; see docs/operations.md. A task is done by one worker at a time.
 CREATE TABLE pgbaton.watches (
     pipeline text COLLATE "C" NOT NULL REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
@@ -324,7 +364,7 @@ $pgbaton$;
 DO $pgbaton$
 BEGIN
     -- Functions and views are code: they are replaced where they differ. The schema's comment says which are installed.
-    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol 74cf9b09a2fb094fbb5b59f727a5d7ec' THEN
+    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol 4ff4ed136414e9f7c005705de40f51ed' THEN
         EXECUTE $protocol$
 -- The protocol: every function and view of the schema pgbaton, in the order of a dispatch's life.
 --
@@ -340,6 +380,8 @@ BEGIN
 --      alone knows the rules) and writes (worker/settle.sql), as long as nothing that it saw has changed.
 --   5  An attempt that ended is a row of pgbaton.history. A job that is to be called again waits in pgbaton.calls.
 --   6  A worker that is lost lets its lease lapse; any worker looks at what it held, and decides by the row.
+--   7  Rows that were there before their state was routed are left alone or called, as a person says (`pgbaton attach`). In
+--      shadow mode the trigger records what would be called. A database that the pipeline was not attached in gives no lease.
 --
 -- Locks: duties, then the call, then the job's row; a statement that meets a lock skips that job and comes back to it.
 -- Times are the database's clock. Names are qualified: the search_path of a session changes nothing here.
@@ -469,6 +511,9 @@ AS $fn$
 DECLARE
     fresh bigint;
 BEGIN
+    IF NOT (SELECT pgbaton.at_home(p) FROM pgbaton.pipelines p WHERE p.name = for_pipeline) THEN
+        RAISE EXCEPTION 'the pipeline % was not attached in this database', for_pipeline USING ERRCODE = 'PB002';
+    END IF;
     UPDATE pgbaton.workers w SET ended_at = clock_timestamp()
      WHERE (w.id = old OR w.instead_of = old) AND w.ended_at IS NULL;
     INSERT INTO pgbaton.workers (pipeline, name, capacity, expires_at, instead_of)
@@ -484,6 +529,55 @@ BEGIN
     )
     SELECT fresh, coalesce(array_agg(k.id), '{}'), coalesce(array_agg(k.attempt), '{}') FROM kept k;
 END
+$fn$;
+
+-- 7. -- Adoption ------------------------------------------------------------------------------------------------------
+
+-- The server's system identifier, which its standbys share and a restored copy does not; null where the role may not ask.
+CREATE OR REPLACE FUNCTION pgbaton.this_system() RETURNS bigint
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $fn$
+BEGIN
+    RETURN (SELECT c.system_identifier FROM pg_control_system() AS c);
+EXCEPTION WHEN insufficient_privilege OR feature_not_supported THEN
+    RETURN NULL;
+END
+$fn$;
+
+CREATE OR REPLACE FUNCTION pgbaton.this_database() RETURNS oid
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $fn$ SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database() $fn$;
+
+-- Whether this is the database that the pipeline was attached in: a copy of it must not call the stages of the original.
+CREATE OR REPLACE FUNCTION pgbaton.at_home(p pgbaton.pipelines) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT p.home_database IS NULL
+        OR p.home_database = pgbaton.this_database() AND coalesce(p.home_system = pgbaton.this_system(), true)
+$fn$;
+
+-- A place from 0 to 100, below 100, for each job key; the same on every server and in every version.
+CREATE OR REPLACE FUNCTION pgbaton.share_of(job_key text) RETURNS float8
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $fn$ SELECT ('x' || left(md5(job_key), 8))::bit(32)::bigint * 100.0::float8 / 4294967296 $fn$;
+
+-- Whether a job is called; where not, the trigger records it in pgbaton.shadow. trigger.sql has the same rule.
+CREATE OR REPLACE FUNCTION pgbaton.is_live(for_pipeline text, job_key text, tenant text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT coalesce((SELECT pgbaton.share_of(job_key) < (p.rollout ->> 'share')::float8
+                         OR coalesce(p.rollout -> 'tenants' ? tenant, false)
+                       FROM pgbaton.pipelines AS p WHERE p.name = for_pipeline AND p.rollout IS NOT NULL), true)
+$fn$;
+
+-- Whether nothing is done about a row in (step, done) that no trigger saw: it stands there since before, or that is not
+-- known yet.
+CREATE OR REPLACE FUNCTION pgbaton.left_alone(for_pipeline text, key text, at_step text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT EXISTS (SELECT FROM pgbaton.past AS p
+                    WHERE p.pipeline = for_pipeline AND p.job_key = key AND p.step = at_step)
+        OR EXISTS (SELECT FROM pgbaton.adoptions AS a WHERE a.pipeline = for_pipeline AND a.ended_at IS NULL)
 $fn$;
 
 -- For people ----------------------------------------------------------------------------------------------------------
@@ -580,7 +674,7 @@ CREATE OR REPLACE VIEW pgbaton.attempts AS
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pgbaton FROM PUBLIC;
 
         $protocol$;
-        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol 74cf9b09a2fb094fbb5b59f727a5d7ec';
+        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol 4ff4ed136414e9f7c005705de40f51ed';
     END IF;
 END
 $pgbaton$;
@@ -592,6 +686,25 @@ BEGIN;
 SET LOCAL lock_timeout = '3s';
 SET LOCAL search_path = pg_catalog, pg_temp;
 LOCK TABLE pgbaton.migrations IN SHARE UPDATE EXCLUSIVE MODE;
+DO $pgbaton_0$
+BEGIN
+    -- The trigger's text says which jobs are called: it may not be replaced by one that was written for another share.
+    IF (SELECT p.rollout IS DISTINCT FROM NULL::jsonb FROM pgbaton.pipelines AS p WHERE p.name = 'ad_creative') THEN
+        RAISE EXCEPTION USING ERRCODE = 'PB003', MESSAGE =
+            format('the pipeline %s is in shadow mode, or its share has just changed: run pgbaton attach', 'ad_creative');
+    END IF;
+END
+$pgbaton_0$;
+-- Rows that stand in a state that becomes routed now: nothing is done about them until a person says what (`pgbaton attach`).
+INSERT INTO pgbaton.adoptions (pipeline, mode)
+SELECT 'ad_creative', 'ask'
+ WHERE EXISTS (SELECT FROM "public"."jobs" AS j
+                WHERE j."status"::text COLLATE "C" = 'done' AND j."current_step"::text COLLATE "C" IN ('img_gen', 'vlm_analyze', 'yolo_detect', 'planner', 'overlay')
+                  AND j."current_step"::text COLLATE "C" NOT IN (SELECT s.after FROM pgbaton.stages AS s WHERE s.pipeline = 'ad_creative' AND s.routed)
+                  AND NOT EXISTS (SELECT FROM pgbaton.due AS d WHERE d.job_key = (j."job_id"::pg_catalog.text) COLLATE "C" AND d.pipeline = 'ad_creative')
+                  AND NOT EXISTS (SELECT FROM pgbaton.calls AS c WHERE c.pipeline = 'ad_creative' AND c.job_key = (j."job_id"::pg_catalog.text) COLLATE "C"))
+ON CONFLICT (pipeline) DO UPDATE
+   SET mode = 'ask', after_key = NULL, looked_at = 0, rows = '{}', started_at = clock_timestamp(), ended_at = NULL;
 
 INSERT INTO pgbaton.pipelines AS p (name, job_table, key_columns, tenant_column, step_column, status_column, statuses, channel)
 VALUES ('ad_creative', '"public"."jobs"'::regclass, ARRAY['job_id'], 'tenant_id', 'current_step', 'status', '{"running": ["running"], "done": ["done"], "failed": ["failed"], "cancelled": ["cancelled"], "quarantined": ["quarantined"]}'::jsonb,
@@ -628,16 +741,15 @@ ON CONFLICT (pipeline, step) DO UPDATE
  WHERE (s.after, s.position, s.timeout, s.attempts, s.concurrency, s.advance, s.routed)
        IS DISTINCT FROM (EXCLUDED.after, EXCLUDED.position, EXCLUDED.timeout, EXCLUDED.attempts,
                          EXCLUDED.concurrency, EXCLUDED.advance, true);
+UPDATE pgbaton.pipelines AS p SET home_system = pgbaton.this_system(), home_database = pgbaton.this_database()
+ WHERE p.name = 'ad_creative' AND (p.home_database IS NULL OR false AND NOT pgbaton.at_home(p));
+UPDATE pgbaton.pipelines AS p SET rollout = NULL::jsonb
+ WHERE p.name = 'ad_creative' AND p.rollout IS DISTINCT FROM NULL::jsonb;
 
 DO $pgbaton_0$
 DECLARE
     ours constant oid := to_regprocedure('"public"."notify_job_state_change"()');
     job_table constant regclass := '"public"."jobs"';
-    -- updated_at is published where the column exists; its name is handed to the trigger as an argument.
-    touch constant text := (
-        SELECT attname FROM pg_attribute
-         WHERE attrelid = job_table AND attname = 'updated_at' AND NOT attisdropped
-           AND atttypid IN ('timestamptz'::regtype, 'timestamp'::regtype));
     t record;
     before regprocedure;
 BEGIN
@@ -783,20 +895,29 @@ $fn_0$
     SELECT g.tgfoid INTO before FROM pg_trigger AS g
      WHERE g.tgrelid = job_table AND g.tgname = 'job_state_insert_trigger' AND g.tgfoid IS DISTINCT FROM '"public"."notify_job_state_change"()'::regprocedure;
     FOR t IN
-        SELECT * FROM (VALUES
-            ('job_state_change_trigger', 17, $ddl_0$AFTER UPDATE ON "public"."jobs" FOR EACH ROW
+-- The triggers of a pipeline: as attach makes them, whether there is one of that name, and whether it is the same.
+            SELECT w.name, w.definition,
+                   EXISTS (SELECT FROM pg_trigger AS g
+                            WHERE g.tgrelid = '"public"."jobs"'::regclass AND g.tgname = w.name) AS there,
+                   EXISTS (SELECT FROM pg_trigger AS g
+                            WHERE g.tgrelid = '"public"."jobs"'::regclass AND g.tgname = w.name
+                              AND g.tgfoid = to_regprocedure('"public"."notify_job_state_change"()')
+                              AND g.tgtype = w.type AND g.tgenabled IN ('O', 'A') AND g.tgattr = ''
+                              AND g.tgqual IS NULL
+                              AND obj_description(g.oid, 'pg_trigger') = 'pgbaton ' || md5(w.definition)) AS same
+              FROM (SELECT v.name, v.type, format('%s(%s)', v.definition, coalesce((
+                           -- updated_at is published where the column exists; its name is handed to the trigger.
+                           SELECT quote_literal(a.attname) FROM pg_attribute AS a
+                            WHERE a.attrelid = '"public"."jobs"'::regclass AND a.attname = 'updated_at'
+                              AND NOT a.attisdropped AND a.atttypid IN ('timestamptz'::regtype, 'timestamp'::regtype)), '')) AS definition
+                      FROM (VALUES
+                            ('job_state_change_trigger', 17, $ddl_0$AFTER UPDATE ON "public"."jobs" FOR EACH ROW
                 EXECUTE FUNCTION "public"."notify_job_state_change"$ddl_0$),
-            ('job_state_insert_trigger', 5, $ddl_0$AFTER INSERT ON "public"."jobs" FOR EACH ROW
-                EXECUTE FUNCTION "public"."notify_job_state_change"$ddl_0$)) AS v (name, type, definition)
+                            ('job_state_insert_trigger', 5, $ddl_0$AFTER INSERT ON "public"."jobs" FOR EACH ROW
+                EXECUTE FUNCTION "public"."notify_job_state_change"$ddl_0$)) AS v (name, type, definition)) AS w
+
     LOOP
-        t.definition := format('%s(%s)', t.definition, coalesce(quote_literal(touch), ''));
-        IF NOT EXISTS (
-            SELECT FROM pg_trigger
-             WHERE tgrelid = job_table AND tgname = t.name AND tgfoid = '"public"."notify_job_state_change"()'::regprocedure
-               AND tgtype = t.type AND tgenabled IN ('O', 'A') AND tgattr = ''
-               AND tgqual IS NULL
-               AND obj_description(oid, 'pg_trigger') = 'pgbaton ' || md5(t.definition))
-        THEN
+        IF NOT t.same THEN
             EXECUTE format('CREATE OR REPLACE TRIGGER %s %s', t.name, t.definition);
             EXECUTE format('ALTER TABLE %s ENABLE TRIGGER %s', '"public"."jobs"', t.name);
             EXECUTE format('COMMENT ON TRIGGER %s ON %s IS %L', t.name, '"public"."jobs"', 'pgbaton ' || md5(t.definition));

@@ -59,6 +59,11 @@ class Event(Enum):
         "database not reachable, trying again",
     )
 
+    NOT_AT_HOME = (
+        "not_at_home",
+        "attach한 데이터베이스가 아님(복원된 사본일 수 있음), 호출하지 않음 (맞다면 pgbaton attach --here)",
+        "not the database that the pipeline was attached in, perhaps a copy: nothing is called (pgbaton attach --here)",
+    )
     LEASE_LOST = ("lease_lost", "워커 리스 만료, 새 리스 획득", "the worker's lease lapsed, taking another")
     STATEMENT_REFUSED = (
         "statement_refused",

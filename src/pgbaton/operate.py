@@ -153,9 +153,12 @@ async def _rerun(desk: _Desk, job_key: str, step: str, force: bool, who: str) ->
             ) from None
         if verdict is None:
             return Done("rerun", 0, (), 1)
+        tenant = job.row.tenant if job.row else None
+        if not await desk.conn.fetchval("SELECT pgbaton.is_live($1, $2, $3)", desk.pipeline, job_key, tenant):
+            raise Refused("shadow", f"{job_key!r} is in shadow mode: it would be recorded, and not called")
         if await desk.settle([verdict]):
             # No change of the row, so no trigger: the duty is left by the row as it is.
-            if verdict.target is not None or await desk.store.reconcile([job_key]):
+            if verdict.target is not None or await desk.store.reconcile([job_key], past=True):
                 was = {"was_step": job.row and job.row.step, "was_status": job.row and job.row.shown[1], "force": force}
                 await desk.audit(who, "rerun", [job_key], was, stage=step)
                 return Done("rerun", 1, (job_key,), 1)

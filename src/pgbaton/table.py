@@ -13,6 +13,7 @@ from pgbaton import sql
 from pgbaton.errors import AttachError, ConfigError, DatabaseError
 from pgbaton.key import Key
 from pgbaton.model import CANCELLED, DONE, FAILED, QUARANTINED, RUNNING, Pipeline, Statuses
+from pgbaton.rollout import Rollout
 from pgbaton.sql import literal, quoted
 
 
@@ -41,7 +42,7 @@ class Session(Protocol):
 class JobTable:
     """The names of a pipeline's table, ready for a statement; types as ``format_type`` spells them. ``channel``: where
     its trigger publishes every change, if it does; ``words``: what its statuses mean; ``routes``: its stages in order,
-    as (step, after), for the trigger's text."""
+    as (step, after), for the trigger's text; ``rollout``: shadow mode, where it is in that."""
 
     pipeline: str
     schema: str
@@ -56,6 +57,7 @@ class JobTable:
     channel: str | None = None
     words: Statuses = field(default_factory=Statuses)
     routes: tuple[tuple[str, str], ...] = ()
+    rollout: Rollout | None = None
     _rendered: dict[str, str] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -216,5 +218,6 @@ async def table_of(conn: asyncpg.Connection, pipeline: str | None) -> JobTable:
         r["status_column"],
         channel=r["channel"],
         words=Statuses.model_validate(json.loads(r["statuses"])),
+        rollout=Rollout.of(r["rollout"]),
     )
     return await with_types(conn, table)

@@ -31,6 +31,9 @@ from pgbaton.cli.tables import Column, Format, plain, print_json, print_rows
 from pgbaton.cli.when import short
 
 if TYPE_CHECKING:
+    import asyncpg
+
+    from pgbaton.health import Finding
     from pgbaton.insights import StageCounts, Status, WorkerSeen
 
 NO_WORKERS: Sentence = ("워커가 없습니다", "no workers")
@@ -65,12 +68,15 @@ def status(database_url: DatabaseUrl = None, output: Output = None, as_json: AsJ
     Of what is settled, the last day's. Counting stops: 10,000+ is more than that. Of what was completed the newest
     20,000 are counted, and then + means at least. With -o csv: the stages.
     """
-    from pgbaton import insights
+    from pgbaton import health, insights
+
+    async def work(conn: asyncpg.Connection) -> tuple[Status, list[Finding]]:
+        return await insights.status(conn), await health.adoption_checks(conn, None)
 
     form = output_of(output, as_json)
-    seen = with_database(database_url, insights.status)
+    seen, notes = with_database(database_url, work)
     if form is Format.JSON:
-        print_json(seen.as_json())
+        print_json(seen.as_json() | {"notes": [f.as_json(language()) for f in notes]})
         return
     several = len({s.pipeline for s in seen.stages}) > 1
     print_rows(_stage_columns(several), [_stage_row(seen, s, form) for s in seen.stages], form, language())
@@ -81,6 +87,8 @@ def status(database_url: DatabaseUrl = None, output: Output = None, as_json: AsJ
         print_rows(WORKERS, [_worker_row(w) for w in seen.workers], form, language())
     else:
         tell(NO_WORKERS)
+    for f in notes:
+        print(plain(f"{f.pipeline}: {f.sentence(language())}"))
 
 
 def _stage_columns(several: bool) -> list[Column]:

@@ -5,6 +5,7 @@ metrics and the webhook.
 everything was looked at. The code of a finding that also explains where a job is, is the code of that explanation.
 """
 
+from pgbaton.health.adoption import adoption_checks
 from pgbaton.health.checks import checks
 from pgbaton.health.finding import Check, Finding, Health, Level, Share, worst_first
 from pgbaton.health.look import examine, look, of_all
@@ -22,6 +23,7 @@ __all__ = [
     "Level",
     "Share",
     "Steady",
+    "adoption_checks",
     "checks",
     "diagnose",
     "examine",

@@ -14,6 +14,7 @@ import asyncpg
 from pgbaton import sql
 from pgbaton.database import pooled
 from pgbaton.errors import AttachError
+from pgbaton.health.adoption import adoption_checks
 from pgbaton.health.finding import Finding
 from pgbaton.install.attach import TRIGGERS, trigger_body_md5
 from pgbaton.table import table_of
@@ -30,7 +31,7 @@ async def checks(conn: asyncpg.Connection, pipeline: str | None = None) -> list[
     found += [f async for f in _triggers(conn) if pipeline in (None, f.pipeline)]
     for row in await conn.fetch(sql.read("read/ailments.sql"), pipeline):
         found.append(Finding(row["code"], row["level"], json.loads(row["values"]), row["pipeline"]))
-    return found
+    return found + await adoption_checks(conn, pipeline)
 
 
 async def changes(conn: asyncpg.Connection) -> list[Finding]:

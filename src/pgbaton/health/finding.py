@@ -136,6 +136,7 @@ class Health:
 
 
 _HIDES = {
+    "not_at_home": {"no_worker", "behind", "full", "looks_wait", "unchecked", "silent"},
     "read_only": {"no_worker", "lost_worker", "lost_over", "behind", "full", "looks_wait", "unchecked", "locked"},
     "locked": {"behind", "full", "looks_wait", "unchecked", "silent"},
     "column_renamed": {"trigger_drifted", "behind", "looks_wait", "unchecked"},

@@ -51,6 +51,20 @@ SENTENCES: dict[str, Sentence] = {
         "{stage} 단계를 호출할 상태이지만 트리거가 변경을 보지 못했습니다. pgbaton reconcile로 복구됩니다",
         "{stage} should be called, but no trigger saw the change: pgbaton reconcile creates what is missing",
     ),
+    "left_alone": (
+        "({step}, {status})에 attach 전부터 있던 행이라 움직일 때까지 호출하지 않습니다. "
+        "호출하려면 pgbaton attach --backfill 또는 pgbaton rerun을 쓰세요",
+        "it has stood at ({step}, {status}) since before that was attached, and is left alone until it moves: "
+        "pgbaton rerun calls it, pgbaton attach --backfill all such",
+    ),
+    "shadow": (
+        "섀도 모드라 {stage} 호출을 기록만 하고 호출하지 않습니다",
+        "in shadow mode: that {stage} would be called is recorded, and it is not called",
+    ),
+    "not_at_home": (
+        "attach한 데이터베이스가 아니라서(복원된 사본일 수 있음) 아무것도 호출하지 않습니다",
+        "this database is not the one that was attached, perhaps a copy of it: nothing is called",
+    ),
     "stage_unrouted": (
         "{stage} 단계가 더 이상 파이프라인에 없습니다",
         "the stage {stage} is not in the pipeline any more",
@@ -127,6 +141,10 @@ def reason(f: Mapping[str, Any]) -> Explanation:
 def _settled(f: Mapping[str, Any]) -> Explanation:
     """No dispatch is open."""
     if f["routed_to"] is not None:
+        if not f["live"]:
+            return Explanation("shadow", False, {"stage": f["routed_to"]})
+        if f["left_alone"]:
+            return Explanation("left_alone", False, {"step": f["step"], "status": f["status"]})
         return Explanation("dispatch_missing", False, {"stage": f["routed_to"]})
     at_stage = f["step"] == f["stage"]
     if f["state"] == "dead" and at_stage and f["status"] == "failed":
@@ -164,6 +182,7 @@ def _waiting(f: Mapping[str, Any]) -> Explanation:
         ("paused_pipeline", f["pipeline_paused"]),
         ("paused_stage", f["stage_paused"]),
         ("paused_tenant", f["tenant_paused"]),
+        ("not_at_home", not f["at_home"]),
         ("no_worker", not f["any_worker"]),
     ):
         if keeps:

@@ -93,7 +93,7 @@ END;
             OR (quiet::pg_catalog.jsonb OPERATOR(pg_catalog.->) {pipeline} OPERATOR(pg_catalog.->) key
                 OPERATOR(pg_catalog.=) pg_catalog.jsonb_build_array(step, status)) IS NOT TRUE)
     THEN
-        INSERT INTO pgbaton.due (pipeline, stage, job_key, tenant, step, status)
+        {unless_shadow}INSERT INTO pgbaton.due (pipeline, stage, job_key, tenant, step, status)
         VALUES ({pipeline}, next_stage, key, tenant, step, status);
         -- A worker that sleeps, or is about to, holds this lock or waits for it; where it can be shared until this commit,
         -- all workers are awake and none can fall asleep before it. A full queue would abort this transaction; workers
@@ -103,7 +103,7 @@ END;
            AND pg_catalog.pg_notification_queue_usage() OPERATOR(pg_catalog.<) 0.9
         THEN
             PERFORM pg_catalog.pg_notify('pgbaton_wake', {pipeline});
-        END IF;
+        END IF;{end_unless}
     END IF;
     IF {channel} IS NOT NULL AND pg_catalog.pg_notification_queue_usage() OPERATOR(pg_catalog.<) 0.9 THEN
         PERFORM pg_catalog.pg_notify({channel}, pgbaton.event_payload(key, step, word, tenant, changed_at));

@@ -107,7 +107,7 @@ class Resolver:
             # No trigger saw the row come there, or its route is another now: it may ask for a duty.
             stranded = [key for key in written if _may_be_stranded(decided[key][0])]
             if stranded:
-                await self._store.reconcile(stranded)
+                await self._store.reconcile(stranded, past=True)
             keys = decided.keys() - written.keys()
         found.again += ended.values()
         return found

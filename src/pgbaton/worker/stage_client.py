@@ -21,6 +21,7 @@ from pgbaton.backoff import retry_after_seconds
 from pgbaton.key import Key
 from pgbaton.model import Dispatch, Pipeline
 from pgbaton.outcome import Answer, Reply
+from pgbaton.request import body_of, headers_of
 from pgbaton.worker.tracing import traceparent
 
 CONNECT_TIMEOUT = timedelta(seconds=10)
@@ -74,15 +75,10 @@ class StageClient:
             self._client.post(self._pipeline.base_url + stage.path)
             .timeout(timedelta(seconds=stage.timeout))
             .headers(
-                {
-                    "idempotency-key": dispatch.idempotency_key(self._pipeline.name),
-                    "x-pgbaton-attempt": str(dispatch.attempt),
-                    "traceparent": trace or traceparent(self._pipeline.name, dispatch),
-                }
+                headers_of(self._pipeline.name, dispatch)
+                | {"traceparent": trace or traceparent(self._pipeline.name, dispatch)}
             )
-            .body_bytes(
-                json.dumps({"job_id": self._key.in_body(dispatch.job_key), "tenant_id": dispatch.row.tenant}).encode()
-            )
+            .body_bytes(body_of(dispatch, self._key))
             .build_streamed()
         )
         status = None

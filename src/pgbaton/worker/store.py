@@ -15,7 +15,7 @@ from typing import Any
 import asyncpg
 
 from pgbaton.database import is_stale
-from pgbaton.errors import LeaseLost
+from pgbaton.errors import LeaseLost, NotAtHome
 from pgbaton.model import Advance, Dispatch, Outcome, Row, Stage, State
 from pgbaton.outcome import BEGUN_ELSEWHERE, Answer, Verb
 from pgbaton.table import JobTable, Session, with_types
@@ -201,13 +201,14 @@ class Store:
     async def unreconciled(self, after: str | None, limit: int) -> Page:
         """Look at ``limit`` rows of the user's table behind the key ``after``, for routed ones that nothing waits
         for."""
-        row = (await self._fetch("operate/unreconciled", self._pipeline, after, limit))[0]
+        row = (await self._fetch("operate/unreconciled", self._pipeline, after, limit, False))[0]
         missing = tuple(zip(row["keys"], row["steps"], strict=True))
         return Page(row["last"] if row["looked_at"] == limit else None, missing)
 
-    async def reconcile(self, job_keys: Collection[str]) -> list[tuple[str, str]]:
-        """Leave the duties that these jobs' rows ask for and lack; returns (job, stage) of each."""
-        rows = await self._fetch("operate/reconcile", self._pipeline, list(job_keys))
+    async def reconcile(self, job_keys: Collection[str], *, past: bool = False) -> list[tuple[str, str]]:
+        """Leave the duties that these jobs' rows ask for and lack; returns (job, stage) of each. ``past``: of rows that
+        are left alone, too."""
+        rows = await self._fetch("operate/reconcile", self._pipeline, list(job_keys), past)
         return [(row["job_key"], row["stage"]) for row in rows]
 
     async def unpark(self, limit: int) -> int:
@@ -230,9 +231,14 @@ class Store:
         self, old: int | None, name: str, capacity: int, lease: float, held: Collection[tuple[int, int]]
     ) -> tuple[int, set[tuple[int, int]]]:
         """A lease of ``lease`` seconds in place of ``old``; returns its id, and those of the ``held`` attempts that are
-        still this worker's."""
+        still this worker's. Raises :class:`NotAtHome` in a copy of the pipeline's database."""
         ids, attempts = [i for i, _ in held], [a for _, a in held]
-        rows = await self._fetch("worker/take_lease", self._pipeline, old, name, capacity, lease, ids, attempts)
+        try:
+            rows = await self._fetch("worker/take_lease", self._pipeline, old, name, capacity, lease, ids, attempts)
+        except asyncpg.PostgresError as error:
+            if error.sqlstate == "PB002":
+                raise NotAtHome(str(error)) from None
+            raise
         return rows[0]["worker"], set(zip(rows[0]["kept_ids"], rows[0]["kept_attempts"], strict=True))
 
     async def describe(self, worker: int, version: str, base_url: str, routes: Sequence[tuple[str, str, str]]) -> None:

@@ -4,7 +4,7 @@ BEGIN;
 SET LOCAL lock_timeout = '{lock_timeout}';
 SET LOCAL search_path = pg_catalog, pg_temp;
 {lock};
-
+{adopting}
 INSERT INTO pgbaton.pipelines AS p (name, job_table, key_columns, tenant_column, step_column, status_column, statuses, channel)
 VALUES ({pipeline}, {table_literal}::regclass, {keys}, {tenant_literal}, {step_literal}, {status_literal}, {statuses},
         {channel})
@@ -36,16 +36,11 @@ ON CONFLICT (pipeline, step) DO UPDATE
  WHERE (s.after, s.position, s.timeout, s.attempts, s.concurrency, s.advance, s.routed)
        IS DISTINCT FROM (EXCLUDED.after, EXCLUDED.position, EXCLUDED.timeout, EXCLUDED.attempts,
                          EXCLUDED.concurrency, EXCLUDED.advance, true);
-
+{placing}
 DO $pgbaton{tag}$
 DECLARE
     ours constant oid := to_regprocedure({function_literal});
     job_table constant regclass := {table_literal};
-    -- updated_at is published where the column exists; its name is handed to the trigger as an argument.
-    touch constant text := (
-        SELECT attname FROM pg_attribute
-         WHERE attrelid = job_table AND attname = 'updated_at' AND NOT attisdropped
-           AND atttypid IN ('timestamptz'::regtype, 'timestamp'::regtype));
     t record;
     before regprocedure;
 BEGIN
@@ -79,20 +74,9 @@ AS $fn{tag}${body}$fn{tag}$
     SELECT g.tgfoid INTO before FROM pg_trigger AS g
      WHERE g.tgrelid = job_table AND g.tgname = 'job_state_insert_trigger' AND g.tgfoid IS DISTINCT FROM {function_literal}::regprocedure;
     FOR t IN
-        SELECT * FROM (VALUES
-            ('job_state_change_trigger', 17, $ddl{tag}$AFTER UPDATE ON {table} FOR EACH ROW
-                EXECUTE FUNCTION {function}$ddl{tag}$),
-            ('job_state_insert_trigger', 5, $ddl{tag}$AFTER INSERT ON {table} FOR EACH ROW
-                EXECUTE FUNCTION {function}$ddl{tag}$)) AS v (name, type, definition)
+{wanted_triggers}
     LOOP
-        t.definition := format('%s(%s)', t.definition, coalesce(quote_literal(touch), ''));
-        IF NOT EXISTS (
-            SELECT FROM pg_trigger
-             WHERE tgrelid = job_table AND tgname = t.name AND tgfoid = {function_literal}::regprocedure
-               AND tgtype = t.type AND tgenabled IN ('O', 'A') AND tgattr = ''
-               AND tgqual IS NULL
-               AND obj_description(oid, 'pg_trigger') = 'pgbaton ' || md5(t.definition))
-        THEN
+        IF NOT t.same THEN
             EXECUTE format('CREATE OR REPLACE TRIGGER %s %s', t.name, t.definition);
             EXECUTE format('ALTER TABLE %s ENABLE TRIGGER %s', {table_literal}, t.name);
             EXECUTE format('COMMENT ON TRIGGER %s ON %s IS %L', t.name, {table_literal}, 'pgbaton ' || md5(t.definition));

@@ -1,5 +1,5 @@
 -- $1 pipeline, $2 job keys: leave the duties that are missing, by the rows as they are now, each under its lock. A row that
--- somebody holds is left for the next time.
+-- somebody holds is left for the next time. $3: rows of the past, too.
 WITH job AS MATERIALIZED (
     SELECT {job_key} AS job_key, {tenant} AS tenant, {step_text} AS step
       FROM unnest($2::text[]) AS k (key)
@@ -15,7 +15,10 @@ WITH job AS MATERIALIZED (
                         WHERE d.job_key = job.job_key AND d.pipeline = $1 AND d.stage = s.step)
        AND NOT EXISTS (SELECT FROM pgbaton.calls AS c
                         WHERE c.pipeline = $1 AND c.job_key = job.job_key AND c.stage = s.step)
+       AND pgbaton.is_live($1, job.job_key, job.tenant) AND ($3 OR NOT pgbaton.left_alone($1, job.job_key, job.step))
     RETURNING job_key, stage
+), taken_up AS (
+    DELETE FROM pgbaton.past AS p WHERE p.pipeline = $1 AND p.job_key = ANY (ARRAY(SELECT job_key FROM created))
 ), woken AS (
     SELECT pg_notify('pgbaton_wake', $1) WHERE EXISTS (SELECT FROM created)
 )

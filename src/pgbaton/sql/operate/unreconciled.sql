@@ -1,7 +1,7 @@
 -- $1 pipeline, $2 keys after this one (null: from the first), $3 rows to look at: the last key looked at, and those
--- of the rows that are in a routed state though there is neither a duty nor a call for it.
+-- of the rows that are in a routed state though there is neither a duty nor a call for it. $4: rows of the past, too.
 WITH page AS MATERIALIZED (
-    SELECT row_number() OVER (ORDER BY {walk}) AS nth, {job_key} AS key, {present} AND {key_fits} AS fits, {step_text} AS step, {status_text} AS status
+    SELECT row_number() OVER (ORDER BY {walk}) AS nth, {job_key} AS key, {tenant} AS tenant, {present} AND {key_fits} AS fits, {step_text} AS step, {status_text} AS status
       FROM {table} AS j
      WHERE $2::text IS NULL OR {behind($2::text)}
      ORDER BY {walk}
@@ -19,3 +19,4 @@ SELECT (SELECT key FROM page ORDER BY nth DESC LIMIT 1) AS last,
                     WHERE d.job_key = p.key AND d.pipeline = $1 AND d.stage = s.step)
    AND NOT EXISTS (SELECT FROM pgbaton.calls AS c
                     WHERE c.pipeline = $1 AND c.job_key = p.key AND c.stage = s.step)
+   AND pgbaton.is_live($1, p.key, p.tenant) AND ($4 OR NOT pgbaton.left_alone($1, p.key, p.step))

@@ -12,10 +12,15 @@ CREATE TABLE pgbaton.pipelines (
     channel       text,
     paused_at     timestamptz,
     known         jsonb,
-    attached_at   timestamptz NOT NULL DEFAULT now()
+    attached_at   timestamptz NOT NULL DEFAULT now(),
+    home_system   bigint,
+    home_database oid,
+    rollout       jsonb
 );
 COMMENT ON COLUMN pgbaton.pipelines.statuses IS 'the table''s words, by what they mean to the engine; it writes the first';
 COMMENT ON COLUMN pgbaton.pipelines.known IS 'the table as it was attached: {table: its name, columns: {name: number}}; so a name that changes is recognised';
+COMMENT ON COLUMN pgbaton.pipelines.home_database IS 'with home_system, the server''s system identifier (null: not told): where it was attached. Workers claim nowhere else';
+COMMENT ON COLUMN pgbaton.pipelines.rollout IS 'shadow mode: {share: percent of the jobs that are called, tenants: those called besides, urls: by stage}; null: all are called';
 COMMENT ON COLUMN pgbaton.pipelines.channel IS 'every change is published there; null: workers are woken by pgbaton_wake only';
 
 CREATE TABLE pgbaton.stages (
@@ -226,6 +231,41 @@ CREATE TABLE pgbaton.throughput_to (
     pipeline  text COLLATE "C" PRIMARY KEY REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
     rolled_to timestamptz NOT NULL
 );
+
+-- What becomes of the rows that stood in a routed state when that state became routed: a walk along the table's key.
+CREATE TABLE pgbaton.adoptions (
+    pipeline   text COLLATE "C" PRIMARY KEY,
+    mode       text NOT NULL CHECK (mode IN ('ask', 'now', 'backfill')),
+    after_key  text,
+    looked_at  bigint NOT NULL DEFAULT 0,
+    rows       jsonb NOT NULL DEFAULT '{}',
+    started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    ended_at   timestamptz
+);
+COMMENT ON COLUMN pgbaton.adoptions.mode IS 'ask: nobody has said yet; now: they are left alone; backfill: they are called. Until it has ended nothing is reconciled';
+COMMENT ON COLUMN pgbaton.adoptions.after_key IS 'the walk goes on behind this key';
+COMMENT ON COLUMN pgbaton.adoptions.rows IS 'how many were left alone, or called, by stage';
+
+-- Rows of the past: they stood in (step, done) when that became a routed state, and are left alone until they move.
+CREATE TABLE pgbaton.past (
+    pipeline text COLLATE "C" NOT NULL,
+    job_key  text COLLATE "C" NOT NULL,
+    step     text COLLATE "C" NOT NULL,
+    PRIMARY KEY (pipeline, job_key)
+);
+
+-- Shadow mode: calls that would have been made. Triggers insert in place of a duty; prune deletes.
+CREATE TABLE pgbaton.shadow (
+    id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    pipeline   text COLLATE "C" NOT NULL,
+    stage      text COLLATE "C" NOT NULL,
+    job_key    text COLLATE "C" NOT NULL,
+    tenant     text,
+    step       text COLLATE "C" NOT NULL,
+    url        text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX shadow_of_job ON pgbaton.shadow (job_key, pipeline, id);
 
 -- What workers watch besides their work; see docs/operations.md. A task is done by one worker at a time.
 CREATE TABLE pgbaton.watches (

@@ -4,6 +4,10 @@ WITH forgotten AS (
     DELETE FROM pgbaton.workers AS w
      WHERE coalesce(w.ended_at, w.expires_at) < clock_timestamp() - make_interval(secs => greatest($1, 3600))
        AND NOT EXISTS (SELECT FROM pgbaton.calls AS c WHERE c.worker = w.id)
+), unshadowed AS (
+    DELETE FROM pgbaton.shadow AS s
+     WHERE s.created_at < statement_timestamp() - make_interval(secs => $1)
+       AND s.id = ANY (ARRAY(SELECT id FROM pgbaton.shadow ORDER BY id LIMIT 1000))
 ), acts AS (
     DELETE FROM pgbaton.audit_jobs AS j
      WHERE j.ctid = ANY (ARRAY(
