@@ -207,10 +207,7 @@ def _read(case: _Case, ocr: Ocr) -> Iterator[Check]:
         if line.role in ("headline", "offer"):
             box = _where(case, line)
             box = Box(*(round(v * factor) for v in (box.left, box.top, box.right, box.bottom)))
-            value = _read_as(line, seen, box, ocr, language, ad_checks.LEAST_READ_SMALL)
-            if value < ad_checks.LEAST_READ_SMALL and _is_beyond(ocr, line, language):
-                value = next(found for found, one in full if one is line)
-            loud.append((value, line))
+            loud.append((_read_as(line, seen, box, ocr, language, ad_checks.LEAST_READ_SMALL), line))
     least = min(loud, key=lambda found: found[0])
     yield ad_checks.read_back(_weighted(loud), least[1].text, language, small=True)
 
@@ -249,11 +246,6 @@ def _read_as(line: Line, picture: Rgb, box: Box, ocr: Ocr, language: Language, l
     if likeness(line.text, plain) >= least:
         return found
     return max(found, *(likeness(one, readings) for one in plain))
-
-
-def _is_beyond(ocr: Ocr, line: Line, language: Language) -> bool:
-    """Whether the reader cannot read the line's words at any size in black on white: then it says nothing of an ad."""
-    return likeness(line.text, ocr.line(in_black(line.text, line.weight, PLAIN_SIZE), language)) < ad_checks.LEAST_READ
 
 
 def _weighted(found: list[tuple[float, Line]]) -> float:
