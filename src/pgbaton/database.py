@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from pgbaton import sql
-from pgbaton.errors import DatabaseError, LeaseLost, NotMigrated
+from pgbaton.errors import AttachError, DatabaseError, LeaseLost, NotMigrated
 from pgbaton.events import Event, EventLog, describe, words_of
 
 OLDEST_POSTGRES = 140000
@@ -286,7 +286,23 @@ _TRANSIENT = (
 def is_refusal(error: asyncpg.PostgresError) -> bool:
     """Whether the user's table refuses a row (a constraint, a type's limits, a trigger that raises), rather than the
     server a statement, or for now."""
-    return not isinstance(error, (*_CONNECTION_LOST, *_TRANSIENT))
+    return not isinstance(error, (*_CONNECTION_LOST, *_TRANSIENT)) and not is_stale(error)
+
+
+_NO_LONGER_FITS = (
+    asyncpg.UndefinedColumnError,
+    asyncpg.UndefinedTableError,
+    asyncpg.UndefinedFunctionError,  # no operator for these types
+    asyncpg.DatatypeMismatchError,
+    asyncpg.InvalidSchemaNameError,
+    asyncpg.FeatureNotSupportedError,  # "cached plan must not change result type"
+)
+
+
+def is_stale(error: asyncpg.PostgresError) -> bool:
+    """Whether the statement does not fit the user's table any more: a column or the table has another name or type. The
+    same error from inside a function has a context, and is that function's."""
+    return isinstance(error, _NO_LONGER_FITS) and not error.context
 
 
 def refusal_words(error: asyncpg.PostgresError) -> str:
@@ -300,6 +316,8 @@ def report(log: EventLog, loop: str, error: Exception) -> None:
     fault."""
     if isinstance(error, LeaseLost):
         log.warning(Event.LEASE_LOST, loop=loop)
+    elif isinstance(error, AttachError):
+        log.error(Event.TABLE_CHANGED, loop=loop, error=str(error))
     elif isinstance(error, _CONNECTION_LOST):
         log.warning(Event.DATABASE_AWAY, loop=loop, error=describe(error))
     elif isinstance(error, asyncpg.PostgresError):

@@ -65,6 +65,11 @@ class Event(Enum):
         "데이터베이스가 문장을 거부함",
         "the database refuses a statement",
     )
+    TABLE_CHANGED = (
+        "table_changed",
+        "테이블이 attach할 때와 다름, 아무 작업도 호출하지 않음",
+        "the table is not as it was attached, nothing is called",
+    )
     WORKER_FAULT = ("worker_fault", "워커 내부 오류", "a fault in the worker")
 
     def __init__(self, event: str, korean: str, english: str) -> None:

@@ -12,6 +12,7 @@ import asyncpg
 from pgbaton import sql
 from pgbaton.errors import AttachError, LockNotHad
 from pgbaton.install.fits import check_fits
+from pgbaton.install.holders import holders
 from pgbaton.install.migrate import LOCK, migrate_sql
 from pgbaton.model import DONE, FAILED, RUNNING, Pipeline
 from pgbaton.sql import literal, quoted
@@ -57,6 +58,8 @@ def attach_sql(pipeline: Pipeline) -> str:
         "status_literal": literal(pipeline.status),
         "statuses": f"{literal(json.dumps(pipeline.statuses.by_meaning, ensure_ascii=False))}::jsonb",
         "channel": literal(pipeline.channel),
+        "table_name": literal(f"{table.schema}.{table.name}"),
+        "column_names": _listed(c for _, c in table.columns),
         "stage_rows": ",\n       ".join(stages),
         "stage_routes": ", ".join(routes),
         "function": function,
@@ -74,15 +77,19 @@ def attach_sql(pipeline: Pipeline) -> str:
 def _trigger_body(table: JobTable) -> str:
     tenant = "NULL" if table.tenant is None else f"NEW.{quoted(table.tenant)}::pg_catalog.text"
     old_status = meaning(table.words, _old(table.status))
+    new_status = meaning(table.words, _new(table.status))
+    read = ", ".join((table.key.text("NEW"), _new(table.step), new_status, tenant, _new(table.status)))
     names = {
         "new_key": table.key.text("NEW"),
         "new_key_size": table.key.size("NEW").replace(table.key.text("NEW"), "key"),
         "key_is_null": "key IS NULL" if len(table.key.columns) == 1 else f"({table.key.present('NEW')}) IS NOT TRUE",
         "new_word": _new(table.status),
-        "new_status": meaning(table.words, _new(table.status)),
+        "new_status": new_status,
         "old_step": _old(table.step),
         "old_status": old_status if table.words.plain else f"({old_status})",
         "unchanged": _unchanged(table),
+        "compared_anew": literal(f"SELECT {_unchanged(table)} FROM (SELECT ($1).*) AS new, (SELECT ($2).*) AS old"),  # noqa: S608
+        "read_anew": literal(f"SELECT {read} FROM (SELECT ($1).*) AS new"),  # noqa: S608
         "foreign": _foreign(table),
         "and_moved": _and_moved(table),
         "pipeline": literal(table.pipeline),
@@ -129,7 +136,7 @@ def _unchanged(table: JobTable) -> str:
     Where words are published, another word of the same meaning is a change."""
     status = (_new(table.status), _old(table.status))
     if not table.words.plain and table.channel is None:
-        status = ("status", f"({meaning(table.words, _old(table.status))})")
+        status = (f"({meaning(table.words, status[0])})", f"({meaning(table.words, status[1])})")
     pairs = [status, *((_new(c), _old(c)) for c in (table.step, *table.key.columns))]
     return " AND ".join(
         f"({new} OPERATOR(pg_catalog.=) {old} OR {new} IS NULL AND {old} IS NULL)" for new, old in pairs
@@ -200,9 +207,11 @@ async def _run(conn: asyncpg.Connection, script: str, pipeline: Pipeline) -> Non
     try:
         await conn.execute(script)
     except asyncpg.LockNotAvailableError:
+        await conn.execute("ROLLBACK")
+        table = JobTable.of(pipeline).qualified
         raise LockNotHad(
-            f"the table {pipeline.table!r} was busy for {LOCK_TIMEOUT}: a long transaction or a dump holds it. "
-            "Nothing was changed; try again when it has ended"
+            f"the table {pipeline.table!r} was busy for {LOCK_TIMEOUT}: {await holders(conn, table)}. "
+            "Nothing was changed; try again when that has ended"
         ) from None
     except asyncpg.InsufficientPrivilegeError as error:
         raise AttachError(f"no right to attach to {pipeline.table!r}: {error}") from None

@@ -10,14 +10,15 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 import asyncpg
 
+from pgbaton.database import is_stale
 from pgbaton.errors import LeaseLost
 from pgbaton.model import Advance, Dispatch, Outcome, Row, Stage, State
 from pgbaton.outcome import BEGUN_ELSEWHERE, Answer, Verb
-from pgbaton.table import JobTable
+from pgbaton.table import JobTable, Session, with_types
 from pgbaton.verdict import Call, Duty, Job, Standing, Verdict
 
 RECONCILE_PAGE = 1000
@@ -26,12 +27,6 @@ RECONCILE_PAGE = 1000
 Answered = tuple[Dispatch, Answer]
 Late = Mapping[tuple[int, int], tuple[Outcome, State | None]]
 """How attempts ended, by dispatch id and attempt."""
-
-
-class Session(Protocol):
-    """What statements are sent through: a pool, or one connection."""
-
-    async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +248,16 @@ class Store:
         await self._fetch("worker/give_up_lease", worker)
 
     async def _fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:
-        return list(await self._session.fetch(self._table.query(query), *arguments))
+        try:
+            return list(await self._session.fetch(self._table.query(query), *arguments))
+        except asyncpg.PostgresError as error:
+            if not is_stale(error):
+                raise
+            now = await with_types(self._session, self._table)  # says it where a column is gone
+            if now == self._table:
+                raise
+            self._table = now
+            return list(await self._session.fetch(now.query(query), *arguments))
 
 
 def _columns(answers: Sequence[Answered]) -> tuple[list[Any], ...]:

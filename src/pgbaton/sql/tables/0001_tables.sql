@@ -11,9 +11,11 @@ CREATE TABLE pgbaton.pipelines (
     statuses      jsonb NOT NULL,
     channel       text,
     paused_at     timestamptz,
+    known         jsonb,
     attached_at   timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON COLUMN pgbaton.pipelines.statuses IS 'the table''s words, by what they mean to the engine; it writes the first';
+COMMENT ON COLUMN pgbaton.pipelines.known IS 'the table as it was attached: {table: its name, columns: {name: number}}; so a name that changes is recognised';
 COMMENT ON COLUMN pgbaton.pipelines.channel IS 'every change is published there; null: workers are woken by pgbaton_wake only';
 
 CREATE TABLE pgbaton.stages (
