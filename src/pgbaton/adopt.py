@@ -16,11 +16,11 @@ import asyncpg
 
 from pgbaton import sql
 from pgbaton import verdict as deciding
+from pgbaton.desk import BATCH, KEYS_KEPT, Desk, Done, open_desk, person, refusals_named
 from pgbaton.errors import AttachError, ConfigError
 from pgbaton.install.attach import Decided, attach, planned
 from pgbaton.install.past import Progress
 from pgbaton.model import Pipeline
-from pgbaton.operate import BATCH, KEYS_KEPT, Done, _Desk, _desk, _person, _refusals_named
 from pgbaton.rollout import Rollout
 from pgbaton.table import JobTable
 
@@ -48,7 +48,7 @@ async def go_live(
         return False
     detail = {"share": 100.0 if rollout is None else rollout.share, "tenants": list(rollout.tenants) if rollout else []}
     said = json.dumps(detail, ensure_ascii=False)
-    await conn.execute(sql.read("operate/audit.sql"), _person(who), "live", pipeline.name, None, None, 0, said)
+    await conn.execute(sql.read("operate/audit.sql"), person(who), "live", pipeline.name, None, None, 0, said)
     return True
 
 
@@ -65,10 +65,10 @@ async def take_over(
         raise ConfigError(
             f"the table {table.qualified} has no column updated_at: it does not tell since when rows are so"
         )
-    desk = await _desk(conn, table)
+    desk = await open_desk(conn, table)
     done, after = Done("takeover", 0), None
     while True:
-        with _refusals_named(table, "takeover"):
+        with refusals_named(table, "takeover"):
             async with conn.transaction(isolation="read_committed"):
                 held = await conn.fetch(
                     table.query("operate/hold_unowned"), table.pipeline, stage, before, after, BATCH
@@ -77,7 +77,7 @@ async def take_over(
                 changed = await _back(desk, keys)
                 if changed:
                     detail = {"stage": stage, "before": before and before.isoformat()}
-                    await desk.audit(_person(who), "takeover", changed, detail, stage=stage)
+                    await desk.audit(person(who), "takeover", changed, detail, stage=stage)
         done = replace(
             done,
             count=done.count + len(changed),
@@ -89,7 +89,7 @@ async def take_over(
         after = keys[-1]
 
 
-async def _back(desk: _Desk, keys: list[str]) -> list[str]:
+async def _back(desk: Desk, keys: list[str]) -> list[str]:
     """Write what brings these jobs to their entry states; returns those that were written."""
     verdicts = []
     for job in await desk.store.look(keys):

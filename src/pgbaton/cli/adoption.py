@@ -32,11 +32,11 @@ from pgbaton.cli.when import moment, short
 if TYPE_CHECKING:
     import asyncpg
 
+    from pgbaton.desk import Done
     from pgbaton.insights.shadow import Recorded
     from pgbaton.insights.unowned import Unowned
     from pgbaton.install.attach import Decided
     from pgbaton.install.past import Progress
-    from pgbaton.operate import Done
     from pgbaton.table import JobTable
 
 NOTHING_RECORDED: Sentence = ("기록이 없습니다", "nothing was recorded")
@@ -215,8 +215,8 @@ def takeover(
     and never ended, are put back to where the stage is called. Exit code 1: there was none.
     """
     from pgbaton.adopt import take_over
+    from pgbaton.desk import Done as Acted
     from pgbaton.insights.unowned import unowned
-    from pgbaton.operate import Done as Acted
 
     form = output_of(output, as_json)
     if [before is not None, older_than is not None, all_rows].count(True) != 1:

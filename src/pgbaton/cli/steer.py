@@ -37,8 +37,8 @@ from pgbaton.cli.tables import plain, print_json
 if TYPE_CHECKING:
     import asyncpg
 
+    from pgbaton.desk import Action, Done
     from pgbaton.insights import JobFilter
-    from pgbaton.operate import Action, Done
     from pgbaton.table import JobTable
 
 RETRIED: Sentence = ("재시도:", "retried:")
@@ -168,7 +168,8 @@ def _act(
     database_url: str | None,
     as_json: bool,
 ) -> Done:
-    from pgbaton import operate
+    from pgbaton import bulk, operate
+    from pgbaton.desk import Done
     from pgbaton.insights import CAP, shown_count
 
     narrows = wanted.narrows
@@ -181,19 +182,19 @@ def _act(
     async def work(conn: asyncpg.Connection, table: JobTable) -> Done | int | None:
         matching = replace(wanted, pipeline=table.pipeline)
         if dry_run:
-            return len(job) if job else await operate.count_matching(conn, matching, action)
+            return len(job) if job else await bulk.count_matching(conn, matching, action)
         if job:
             return await {"retry": operate.retry, "cancel": operate.cancel}[action](conn, table, job, who=person(who))
         expected = CAP + 1
         if not narrows and not yes:  # everything
-            counted = await operate.count_matching(conn, matching, action)
+            counted = await bulk.count_matching(conn, matching, action)
             expected = CAP + 1 if counted is None else counted
             if expected:
                 agreed(expected, EVERY[action], yes=yes)
-        return await operate.act_on_matching(conn, table, matching, action, expected, who=person(who), reason=reason)
+        return await bulk.act_on_matching(conn, table, matching, action, expected, who=person(who), reason=reason)
 
     came = with_table(database_url, pipeline, work)
-    if isinstance(came, operate.Done):
+    if isinstance(came, Done):
         return came
     if came is None:
         fail(TOO_LONG)

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from starlette.responses import Response
 
-from pgbaton import insights, operate
+from pgbaton import bulk, insights
+from pgbaton.desk import Action
 from pgbaton.health import WORDS
 from pgbaton.insights.tenant import COUNTED
 from pgbaton.model import State
@@ -167,7 +168,7 @@ async def help_page(view: View) -> Response:
 
 async def confirm(view: View) -> Response:
     """How many it would be and where they are, before anything is done."""
-    action: operate.Action
+    action: Action
     match view.asked("action"):
         case "cancel" | "retry" as action:
             pass
@@ -176,7 +177,7 @@ async def confirm(view: View) -> Response:
     async with view.site.source.opened() as (conn, table):
         filters = filter_of(view, table.pipeline, CONFIRM_NAMES)
         one = len(filters.jobs) == 1
-        preview = None if one else await operate.preview_matching(conn, filters, action)
+        preview = None if one else await bulk.preview_matching(conn, filters, action)
     asked = asked_of(view)
     picked = len(asked.pop("key", ()))
     return page(

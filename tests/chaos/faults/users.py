@@ -11,7 +11,7 @@ import asyncpg
 from chaos.faults.fault import fault, only_feed
 from chaos.plan import LINE
 from chaos.scene import Scene
-from pgbaton import insights, operate
+from pgbaton import bulk, insights
 from pgbaton.insights import CAP, JobFilter
 
 SOME = "SELECT job_id::text FROM jobs WHERE status <> 'archived' ORDER BY md5(job_id::text || $1) LIMIT $2"
@@ -227,9 +227,7 @@ async def operators_retry(scene: Scene) -> None:
         async with scene.session("oracle") as db:
             table = await insights.table_of(db, None)
             while not stop.is_set():
-                await operate.act_on_matching(
-                    db, table, JobFilter(table.pipeline), "retry", CAP + 1, who="the operator"
-                )
+                await bulk.act_on_matching(db, table, JobFilter(table.pipeline), "retry", CAP + 1, who="the operator")
                 await asyncio.sleep(0.01)
 
     async def move() -> None:
