@@ -1,7 +1,7 @@
 -- The schema of pgbaton, then the routes and the trigger of the pipeline ad_creative.
 -- For plain psql. Safe to run again, and beside running workers. Printed by `pgbaton sql`.
 BEGIN;
-SELECT pg_catalog.pg_advisory_xact_lock(7239450211);
+SET LOCAL search_path = pg_catalog, pg_temp;  -- nothing is looked up where other roles may create things
 DO $pgbaton$
 BEGIN
     IF to_regnamespace('pgbaton') IS NULL THEN
@@ -12,8 +12,11 @@ BEGIN
             applied_at timestamptz NOT NULL DEFAULT now()
         );
     END IF;
+EXCEPTION WHEN unique_violation OR duplicate_schema THEN
+    NULL;  -- another migrate, for which this one has waited, has made it
 END
 $pgbaton$;
+LOCK TABLE pgbaton.migrations IN SHARE UPDATE EXCLUSIVE MODE;
 DO $pgbaton$
 BEGIN
     IF NOT EXISTS (SELECT FROM pgbaton.migrations WHERE version = 1) THEN
@@ -181,17 +184,70 @@ CREATE TABLE pgbaton.paused_tenants (
 );
 COMMENT ON COLUMN pgbaton.paused_tenants.resumed_at IS 'set: not paused any more; the row stays until everything that was parked is due again';
 
+-- What operators did. An act on many jobs is one row, and its jobs are in audit_jobs: written in batches, each of which
+-- moves the row on in its own transaction, so that what the row says is true whenever its runner dies.
 CREATE TABLE pgbaton.audit (
-    id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    at       timestamptz NOT NULL DEFAULT clock_timestamp(),
-    who      text NOT NULL,
-    action   text NOT NULL,
-    pipeline text NOT NULL,
-    stage    text,
-    tenant   text,
-    job_key  text,
-    jobs     integer NOT NULL DEFAULT 0,
-    detail   jsonb NOT NULL DEFAULT '{}'
+    id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at         timestamptz NOT NULL DEFAULT clock_timestamp(),
+    who        text NOT NULL,
+    action     text NOT NULL,
+    pipeline   text NOT NULL,
+    stage      text,
+    tenant     text,
+    job_key    text,
+    jobs       integer NOT NULL DEFAULT 0,
+    detail     jsonb NOT NULL DEFAULT '{}',
+    reason     text,
+    state      text CHECK (state IN ('running', 'done', 'aborted', 'broken')),
+    total      integer,
+    seen       integer NOT NULL DEFAULT 0,
+    reached    text,
+    runner     text,
+    renewed_at timestamptz,
+    ended_at   timestamptz,
+    undoes     bigint,
+    error      text
+);
+CREATE INDEX audit_of_job ON pgbaton.audit (job_key) WHERE job_key IS NOT NULL;
+CREATE UNIQUE INDEX audit_undone_once ON pgbaton.audit (undoes) WHERE undoes IS NOT NULL AND state <> 'aborted';
+COMMENT ON COLUMN pgbaton.audit.jobs IS 'how many were changed';
+COMMENT ON COLUMN pgbaton.audit.state IS 'of an act on many jobs; null: done at once';
+COMMENT ON COLUMN pgbaton.audit.total IS 'how many jobs a person agreed to; null: all of them, more than were counted';
+COMMENT ON COLUMN pgbaton.audit.seen IS 'how many were looked at';
+COMMENT ON COLUMN pgbaton.audit.reached IS 'where the next batch begins: behind this dispatch, or (of an undo) this key';
+COMMENT ON COLUMN pgbaton.audit.runner IS 'the one that may write the next batch; another one that takes over writes its own name';
+COMMENT ON COLUMN pgbaton.audit.undoes IS 'the act that this one takes back';
+
+CREATE TABLE pgbaton.audit_jobs (
+    act     bigint NOT NULL REFERENCES pgbaton.audit (id) ON DELETE CASCADE,
+    job_key text COLLATE "C" NOT NULL,
+    stage   text,
+    PRIMARY KEY (act, job_key)
+);
+CREATE INDEX audit_jobs_of_job ON pgbaton.audit_jobs (job_key);
+COMMENT ON TABLE pgbaton.audit_jobs IS 'the jobs that an act on many changed, and the stage at which; pruned with the history';
+
+-- What came of the dispatches of an hour, for the plots: rolled up once by a worker when the hour is over, kept for 13 weeks. Of the
+-- whole pipeline (all), of the 50 tenants that had most of it (one), and of the others together (rest).
+CREATE TABLE pgbaton.throughput (
+    pipeline  text COLLATE "C" NOT NULL REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
+    hour      timestamptz NOT NULL,
+    kind      text COLLATE "C" NOT NULL CHECK (kind IN ('all', 'one', 'rest')),
+    tenant    text NOT NULL,
+    stage     text COLLATE "C" NOT NULL,
+    completed integer NOT NULL,
+    dead      integer NOT NULL,
+    waits     jsonb NOT NULL,
+    works     jsonb NOT NULL,
+    PRIMARY KEY (pipeline, kind, hour, tenant, stage)
+);
+CREATE INDEX throughput_of_tenant ON pgbaton.throughput (pipeline, tenant, hour) WHERE kind = 'one';
+COMMENT ON COLUMN pgbaton.throughput.waits IS 'how many first attempts waited how long, by half powers of two of a millisecond: {"12": 3} is three of 64 to 90 ms';
+COMMENT ON COLUMN pgbaton.throughput.works IS 'likewise, how long the completed calls took';
+
+CREATE TABLE pgbaton.throughput_to (
+    pipeline  text COLLATE "C" PRIMARY KEY REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
+    rolled_to timestamptz NOT NULL
 );
 
 -- What workers watch besides their work; see docs/operations.md. A task is done by one worker at a time.
@@ -534,7 +590,8 @@ COMMIT;
 -- Safe to run again: each part changes only what differs.
 BEGIN;
 SET LOCAL lock_timeout = '3s';
-SELECT pg_catalog.pg_advisory_xact_lock(7239450211);
+SET LOCAL search_path = pg_catalog, pg_temp;
+LOCK TABLE pgbaton.migrations IN SHARE UPDATE EXCLUSIVE MODE;
 
 INSERT INTO pgbaton.pipelines AS p (name, job_table, key_columns, tenant_column, step_column, status_column, statuses, channel)
 VALUES ('ad_creative', '"public"."jobs"'::regclass, ARRAY['job_id'], 'tenant_id', 'current_step', 'status', '{"running": ["running"], "done": ["done"], "failed": ["failed"], "cancelled": ["cancelled"], "quarantined": ["quarantined"]}'::jsonb,

@@ -372,6 +372,17 @@ def rerun(job: Job, stage: Stage, stages: Stages, *, force: bool) -> Verdict | N
     return replace(verdict, target=None if there else stage.entry, quiet=False)
 
 
+def brought_back(job: Job, stage: str | None, stages: Stages) -> Verdict | None:
+    """Put a job that was cancelled at ``stage`` back to its entry. None: it has gone on since, or the stage is gone."""
+    try:
+        known = stages(stage) if stage is not None else None
+    except KeyError:
+        known = None
+    if known is None or job.row is None or job.row.at != (stage, CANCELLED) or job.call or _newest(job, stages):
+        return None
+    return rerun(job, known, stages, force=False)
+
+
 def _stopped(job: Job, stages: Stages) -> tuple[Verdict, str | None]:
     """The job with all that is open of it at its end, and the stage that it was open for."""
     call = job.call

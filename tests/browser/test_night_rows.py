@@ -91,7 +91,7 @@ async def test_a_session_that_locks_the_table_is_named(cluster: Any, template: s
                 await holder.execute("LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE")
                 at.oracle.clear()  # it would wait for the lock itself
                 adding = asyncio.create_task(add(at, 1))
-                await at.says(re.compile(rf"Session {pid} \(.*\) holds a lock on jobs"), 12)
+                await at.says(re.compile(rf"Session {pid} \(.*\) holds a lock on public.jobs"), 12)
             await adding
             at.oracle.set()
         await at.well()

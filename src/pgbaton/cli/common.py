@@ -232,13 +232,13 @@ def a_filter(
 
     return JobFilter(
         pipeline=pipeline,
-        stage=stage,
+        stages=(stage,) if stage else (),
         states=tuple(state or ()),
-        tenant=tenant,
-        older_than=older_than,
-        error=error,
-        job_prefix=job_prefix,
-        job=job,
+        tenants=(tenant,) if tenant else (),
+        until=older_than,
+        error=error or None,
+        job_prefix=job_prefix or None,
+        jobs=(job,) if job else (),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -152,14 +153,14 @@ def _act(
     as_json: bool,
 ) -> Done:
     from pgbaton import operate
-    from pgbaton.insights import CAP, JobFilter, shown_count
+    from pgbaton.insights import CAP, shown_count
 
     narrows = bool(wanted.as_json())
     if bool(job) == (all_jobs or narrows):
         raise typer.BadParameter(told(NAME_JOBS))
 
     async def work(conn: asyncpg.Connection, table: JobTable) -> Done | int | None:
-        matching = JobFilter(**(wanted.as_json() | {"pipeline": table.pipeline}))
+        matching = replace(wanted, pipeline=table.pipeline)
         if dry_run:
             return len(job) if job else await operate.count_matching(conn, matching, action)
         if job:

@@ -12,6 +12,7 @@ import asyncpg
 from pgbaton import sql
 from pgbaton.errors import AttachError, LockNotHad
 from pgbaton.install.fits import check_fits
+from pgbaton.install.holders import holders
 from pgbaton.install.migrate import LOCK, migrate_sql
 from pgbaton.model import DONE, FAILED, RUNNING, Pipeline
 from pgbaton.sql import literal, quoted
@@ -206,9 +207,11 @@ async def _run(conn: asyncpg.Connection, script: str, pipeline: Pipeline) -> Non
     try:
         await conn.execute(script)
     except asyncpg.LockNotAvailableError:
+        await conn.execute("ROLLBACK")
+        table = JobTable.of(pipeline).qualified
         raise LockNotHad(
-            f"the table {pipeline.table!r} was busy for {LOCK_TIMEOUT}: a long transaction or a dump holds it. "
-            "Nothing was changed; try again when it has ended"
+            f"the table {pipeline.table!r} was busy for {LOCK_TIMEOUT}: {await holders(conn, table)}. "
+            "Nothing was changed; try again when that has ended"
         ) from None
     except asyncpg.InsufficientPrivilegeError as error:
         raise AttachError(f"no right to attach to {pipeline.table!r}: {error}") from None

@@ -218,6 +218,14 @@ class Store:
         """Forget what ended more than ``retention`` seconds ago; returns how many rows (at most 1,000)."""
         return int((await self._fetch("worker/prune", retention))[0]["count"])
 
+    async def roll_up(self) -> bool:
+        """Count an hour that is over into ``pgbaton.throughput``; whether there may be another."""
+        return bool((await self._fetch("worker/roll_up", self._pipeline))[0]["more"])
+
+    async def begin_roll_up(self) -> None:
+        """Let :meth:`roll_up` begin with the first hour of the history, if it has not begun."""
+        await self._fetch("worker/roll_up_begin", self._pipeline)
+
     async def take_lease(
         self, old: int | None, name: str, capacity: int, lease: float, held: Collection[tuple[int, int]]
     ) -> tuple[int, set[tuple[int, int]]]:

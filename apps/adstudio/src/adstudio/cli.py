@@ -81,7 +81,7 @@ def sweep(
     days: Annotated[int, typer.Option(min=2, help="How old a file is at least.")] = 7,
     remove: Annotated[bool, typer.Option(help="Remove them; without this they are only counted.")] = False,
 ) -> None:
-    """Count, or remove, stored pictures that no row of DATABASE_URL names. Run it daily where ADSTUDIO_ASSETS is set."""
+    """Count, or remove, stored pictures that no row of DATABASE_URL names. For daily use with ADSTUDIO_ASSETS."""
     settings = config.load()
     if settings.database_url is None or settings.assets is None:
         raise ConfigError("nothing to sweep: set DATABASE_URL and ADSTUDIO_ASSETS")

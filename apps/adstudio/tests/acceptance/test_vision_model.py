@@ -73,10 +73,14 @@ async def test_one_format_that_the_model_refuses_is_refused_and_the_page_says_wh
     row = await jobs.db.fetchrow("SELECT * FROM ad_judgements WHERE job_id = $1", job)
     assert row["passed"] is False
     assert json.loads(row["reasons"])[0] == "Feed 4:5: The model says that the ad cannot be published."
-    pictures = await jobs.db.fetch("SELECT format, passed, reasons FROM ad_pictures WHERE job_id = $1 AND place = 0", job)
+    pictures = await jobs.db.fetch(
+        "SELECT format, passed, reasons FROM ad_pictures WHERE job_id = $1 AND place = 0", job
+    )
     assert {one["format"]: one["passed"] for one in pictures} == {"square": True, "portrait": False, "story": True}
     trace = json.loads(row["trace"])
-    assert {name: one["prompt"] for name, one in trace.items()} == dict.fromkeys(("square", "portrait", "story"), "ad-1")
+    assert {name: one["prompt"] for name, one in trace.items()} == dict.fromkeys(
+        ("square", "portrait", "story"), "ad-1"
+    )
 
 
 async def test_what_the_model_refuses_is_not_passed_and_its_words_are_kept(

@@ -2,7 +2,8 @@
 -- Safe to run again: each part changes only what differs.
 BEGIN;
 SET LOCAL lock_timeout = '{lock_timeout}';
-SELECT pg_catalog.pg_advisory_xact_lock({lock});
+SET LOCAL search_path = pg_catalog, pg_temp;
+{lock};
 
 INSERT INTO pgbaton.pipelines AS p (name, job_table, key_columns, tenant_column, step_column, status_column, statuses, channel)
 VALUES ({pipeline}, {table_literal}::regclass, {keys}, {tenant_literal}, {step_literal}, {status_literal}, {statuses},

@@ -23,7 +23,6 @@ from adstudio.vision.vlm import VisionAway, VisionModel
 from adstudio.vision.vlm_verdict import vlm_judge, vlm_validate
 from pgbaton.fastapi import Stages, Turn
 
-
 _MOST_ASKING: Final = 560.0
 """Seconds that all questions about one ad may take together; the stage has 600."""
 

@@ -65,7 +65,6 @@ class Bucket:
         except (BaseError, OSError) as error:
             raise StoreAway(_told(error)) from None
 
-
     async def names(self) -> AsyncIterator[list[str]]:
         """Every key, some hundreds at a time. Raises :class:`StoreAway`."""
         try:

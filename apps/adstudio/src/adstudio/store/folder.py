@@ -52,9 +52,7 @@ class Folder:
         try:
             folders = await asyncio.to_thread(lambda: [one for one in self._root.iterdir() if one.name != _UNFINISHED])
             for folder in folders:
-                yield await asyncio.to_thread(
-                    lambda folder=folder: [f"{folder.name}/{file.name}" for file in folder.iterdir()]
-                )
+                yield await asyncio.to_thread(_files_in, folder)
         except OSError as error:
             raise StoreAway(_told(error)) from None
 
@@ -80,6 +78,10 @@ class Folder:
             unfinished.unlink(missing_ok=True)
         for folder in (place.parent, *([self._root] if fresh else [])):
             _bring_to_disk(folder)
+
+
+def _files_in(folder: Path) -> list[str]:
+    return [f"{folder.name}/{file.name}" for file in folder.iterdir()]
 
 
 def _bring_to_disk(folder: Path) -> None:

@@ -34,7 +34,7 @@ def day_of(key: str) -> date | None:
     """The day on which the file was written; None for a name that was not made here."""
     match = _KEY.fullmatch(key)
     try:
-        return datetime.strptime(match[1], "%Y%m%d").date() if match else None  # noqa: DTZ007
+        return datetime.strptime(match[1], "%Y%m%d").date() if match else None
     except ValueError:
         return None
 

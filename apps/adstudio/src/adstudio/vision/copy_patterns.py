@@ -68,7 +68,8 @@ _ENDING = re.compile(r"하세요|해\s?보세요|하십시오")
 _PROMPT = re.compile(r"(?:지금|바로|오늘|무료)")
 _CALL_LINE: Final = re.compile(
     rf"(?:[가-힣]{{1,4}}\s)?{_DEED}"
-    r"|(?i:shop|buy|book|order|download|try|get|start|join|subscribe|reserve|visit|discover|explore|see)\b[\w' ]{2,18}[.!]?"
+    r"|(?i:shop|buy|book|order|download|try|get|start|join|subscribe|reserve|visit|discover|explore|see)"
+    r"\b[\w' ]{2,18}[.!]?"
 )
 """What asks only where it is the last line of several: ``알림 신청``, ``Download free``."""
 

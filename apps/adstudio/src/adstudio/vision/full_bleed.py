@@ -221,7 +221,10 @@ def _busiest(placed: Placed, ground: Rgb) -> float:
     for line in placed.lines:
         top = round((line.y - 0.8 * line.size - placed.box.top) * scale)
         left = round((line.x - placed.box.left) * scale)
-        part = change[max(0, top) : top + max(2, round(line.size * scale)), max(0, left) : left + max(2, round(line.width * scale))]
+        part = change[
+            max(0, top) : top + max(2, round(line.size * scale)),
+            max(0, left) : left + max(2, round(line.width * scale)),
+        ]
         if part.size:
             found.append(float(np.quantile(part, BUSIEST)))
     return max(found)

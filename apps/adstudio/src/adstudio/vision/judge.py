@@ -26,7 +26,7 @@ from adstudio.vision.read_back import letters, likeness
 from adstudio.vision.scene import change_of
 from adstudio.vision.second_look import SecondLook
 from adstudio.vision.shapes import Box, Check, Mask, Rgb, Verdict
-from adstudio.vision.typefaces import PRETENDARD, in_black
+from adstudio.vision.typefaces import PLAIN_SIZE, PRETENDARD, in_black
 
 _READ_MOST: Final = 4  # lines of small type that are read; the others are set like them
 _VIEW: Final = 360
@@ -117,7 +117,9 @@ def _legible(case: _Case) -> Iterator[Check]:
     busiest = [float(np.quantile(under, ad_checks.BUSIEST))] if under.size else [99.0]
     for line in case.layout.lines:
         part = under[
-            max(0, round((line.y - 0.8 * line.size - box.top) * view)) : round((line.y + 0.2 * line.size - box.top) * view),
+            max(0, round((line.y - 0.8 * line.size - box.top) * view)) : round(
+                (line.y + 0.2 * line.size - box.top) * view
+            ),
             max(0, round((line.x - box.left) * view)) : round((line.x + line.width - box.left) * view),
         ]
         busiest += [float(np.quantile(part, ad_checks.BUSIEST_OF_LINE))] if part.size else []
@@ -194,9 +196,7 @@ def _read(case: _Case, ocr: Ocr) -> Iterator[Check]:
     language = case.language
     read = [one.line for one in case.lines if letters(one.line.text)]
     read = sorted(read, key=lambda line: -line.size)[: _READ_MOST + 3]
-    full = [
-        (_read_as(line, case.ad, _where(case, line), ocr, language, ad_checks.LEAST_READ), line) for line in read
-    ]
+    full = [(_read_as(line, case.ad, _where(case, line), ocr, language, ad_checks.LEAST_READ), line) for line in read]
     worst = min(full, key=lambda found: found[0])
     mean = _weighted(full)
     yield ad_checks.read_back(min(mean, worst[0] + 0.35), worst[1].text, language)
@@ -220,7 +220,9 @@ def _where(case: _Case, line: Line) -> Box:
         return line_region(line, *case.ad.shape[:2])
     air = round(0.16 * line.size)
     height, width = case.ad.shape[:2]
-    return Box(max(0, box.left - air), max(0, box.top - air), min(width, box.right + air), min(height, box.bottom + air))
+    return Box(
+        max(0, box.left - air), max(0, box.top - air), min(width, box.right + air), min(height, box.bottom + air)
+    )
 
 
 def _read_as(line: Line, picture: Rgb, box: Box, ocr: Ocr, language: Language, least: float) -> float:
@@ -230,10 +232,17 @@ def _read_as(line: Line, picture: Rgb, box: Box, ocr: Ocr, language: Language, l
     if not region.size:
         return 0.0
     readings: list[str] = []
-    found = likeness(line.text, (readings.append(one) or one for one in ocr.line(region, language)))
+
+    def heard() -> Iterator[str]:
+        for one in ocr.line(region, language):
+            readings.append(one)
+            yield one
+
+    found = likeness(line.text, heard())
     if found >= least or not PRETENDARD.can_set(line.text):
         return found
-    plain = list(ocr.line(in_black(line.text, line.weight), language))
+    seen = max(12, round(region.shape[0] / 1.3))
+    plain = [one for size in (PLAIN_SIZE, seen) for one in ocr.line(in_black(line.text, line.weight, size), language)]
     if likeness(line.text, plain) >= least:
         return found
     return max(found, *(likeness(one, readings) for one in plain))

@@ -38,7 +38,7 @@ class Ocr:
     def line(self, region: Rgb, language: Language) -> Iterator[str]:
         """What one line of type in ``region`` may say: read as it is, and, when asked on, in black on white and
         smaller."""
-        grey = cv2.cvtColor(region, cv2.COLOR_RGB2GRAY)
+        grey = np.asarray(cv2.cvtColor(region, cv2.COLOR_RGB2GRAY), np.uint8)
         sized = _sized(grey, _LINE)
         yield self._read(_upright(sized), language)
         _, parted = cv2.threshold(sized, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)

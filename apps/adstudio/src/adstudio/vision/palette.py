@@ -22,7 +22,9 @@ _DULL: Final = 0.07  # mean saturation times value, under which a photo has no c
 _SUN: Final = 0.125  # the hue of a warm yellow: the accent where the photo has no second colour
 _RED: Final = 0.985
 _DARK: Final = 0.45  # mean grey under which a photo is dark over all
-_MIDDLING: Final = 1.9  # contrast with white, above which a ground is no pale one: colours dark enough for it look black
+_MIDDLING: Final = (
+    1.9  # contrast with white, above which a ground is no pale one: colours dark enough for it look black
+)
 _VERMILION: Final = 0.015
 _BROWN: Final = (0.03, 0.19)  # hues whose shades are brown or mustard once they are dark enough for a pale ground
 _APART: Final = 0.09  # of the hue circle: closer hues are not told apart at a glance

@@ -8,7 +8,6 @@ from typing import Final
 
 from adstudio.vision.emoji import without_emoji
 
-
 _WELL_READ: Final = 0.9  # a reading this like is not tried again
 
 

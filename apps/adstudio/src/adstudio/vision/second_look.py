@@ -116,7 +116,10 @@ def look_again(photo: Rgb, copy: AdCopy, detector: Detector, subject: SubjectMod
     """The judge's own view of ``photo``, looked at mirrored."""
     small = look_small(photo, _LOOK)
     width = small.shape[1]
-    seen = [(thing, _shown(thing, _mirrored(thing.box, width))) for thing in detector.detect(np.ascontiguousarray(small[:, ::-1]))]
+    seen = [
+        (thing, _shown(thing, _mirrored(thing.box, width)))
+        for thing in detector.detect(np.ascontiguousarray(small[:, ::-1]))
+    ]
     named = named_in(copy.whole)
     spoken_of = tuple(box for thing, box in seen if thing.label in named and thing.score >= _NAMED_SURE)
     sure = tuple(box for thing, box in seen if thing.score >= _SURE)

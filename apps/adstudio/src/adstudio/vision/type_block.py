@@ -128,7 +128,14 @@ def _worth(block: Block, scale: Scale) -> float:
 def _at(
     copy: AdCopy, face: Typeface, scale: Scale, size: int, width: float, height: float, logo_ratio: float | None
 ) -> Block | None:
-    headline = _lines(copy.headline, face, "headline", size, width, _STATEMENT_LINES if len(copy.headline) > _STATEMENT else _HEADLINE_LINES)
+    headline = _lines(
+        copy.headline,
+        face,
+        "headline",
+        size,
+        width,
+        _STATEMENT_LINES if len(copy.headline) > _STATEMENT else _HEADLINE_LINES,
+    )
     if headline is None:
         return None
     rows: list[tuple[Role, str, int]] = []

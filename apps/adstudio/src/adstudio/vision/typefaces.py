@@ -21,7 +21,7 @@ Weight = Literal["SemiBold", "Bold", "ExtraBold", "Black"]
 
 _MEASURED_AT = 200  # pixels: large enough that rounding to pixels does not matter
 _OPEN = 12  # fonts kept open, a megabyte each: the sizes of one ad; opening one takes a millisecond
-_PLAIN_SIZE = 72  # pixels: as large as a headline
+PLAIN_SIZE = 72  # pixels: as large as a headline
 _FOLDER = Path(str(files("adstudio") / "assets" / "fonts"))
 
 
@@ -57,13 +57,13 @@ PRETENDARD = Typeface(
 )
 
 
-def in_black(text: str, weight: Weight) -> Rgb:
+def in_black(text: str, weight: Weight, size: int) -> Rgb:
     """``text`` in Pretendard, black on white, without its emoji: the easiest that it can be to read."""
-    font = PRETENDARD.font(weight, _PLAIN_SIZE)
+    font = PRETENDARD.font(weight, size)
     drawn = emoji.without_emoji(text)
-    air = _PLAIN_SIZE // 6
-    image = Image.new("RGB", (max(1, round(font.getlength(drawn))) + 2 * air, round(1.3 * _PLAIN_SIZE)), "white")
-    ImageDraw.Draw(image).text((air, round(0.98 * _PLAIN_SIZE)), drawn, fill="black", font=font, anchor="ls")
+    air = size // 6
+    image = Image.new("RGB", (max(1, round(font.getlength(drawn))) + 2 * air, round(1.3 * size)), "white")
+    ImageDraw.Draw(image).text((air, round(0.98 * size)), drawn, fill="black", font=font, anchor="ls")
     return np.asarray(image)
 
 

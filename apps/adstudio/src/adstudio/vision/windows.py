@@ -133,11 +133,7 @@ def _rank(scene: Scene, view: View) -> float:
     )
     size = view.width / scene.width * view.height / scene.height
     return (
-        4 * view.kept
-        - 0.5 * off
-        + 0.25 * min(1.0, size)
-        - 0.45 * view.is_extended(scene)
-        - 0.3 * crowding(scene, view)
+        4 * view.kept - 0.5 * off + 0.25 * min(1.0, size) - 0.45 * view.is_extended(scene) - 0.3 * crowding(scene, view)
     )
 
 
