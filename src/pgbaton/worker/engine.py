@@ -109,15 +109,15 @@ class Engine:
             through_pooler = pooled(conn)
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._stop_cutting)
-            pool = await stack.enter_async_context(pool_of(dsn, 1, through_pooler=through_pooler))
+            pool = await _opened(stack, pool_of(dsn, 1, through_pooler=through_pooler))
             turns, rest = [
-                await stack.enter_async_context(pool_of(dsn, size, through_pooler=through_pooler, steady_plans=True))
+                await _opened(stack, pool_of(dsn, size, through_pooler=through_pooler, steady_plans=True))
                 for size in (1, 2)
             ]
             # A lease that cannot be renewed over one connection is tried over another before it lapses.
             patience = max(1.0, self._settings.lease / 3)
-            lease_pool = await stack.enter_async_context(
-                pool_of(dsn, 1, through_pooler=through_pooler, query_timeout=patience, steady_plans=True)
+            lease_pool = await _opened(
+                stack, pool_of(dsn, 1, through_pooler=through_pooler, query_timeout=patience, steady_plans=True)
             )
             self._pools = (pool, turns, rest, lease_pool)
             client = await stack.enter_async_context(StageClient(self._pipeline, self._settings.keep_answers))
@@ -244,3 +244,15 @@ class Engine:
         except Exception as error:
             report(self._log, "leave", error)
         await calling
+
+
+async def _opened(stack: contextlib.AsyncExitStack, pool: asyncpg.Pool) -> asyncpg.Pool:
+    """A pool that is closed with ``stack``; a connection that does not answer any more is no fault of the worker's."""
+    await pool
+
+    async def close() -> None:
+        with contextlib.suppress(TimeoutError, OSError, asyncpg.InterfaceError, asyncpg.PostgresError):
+            await pool.close()  # what it cannot close it terminates
+
+    stack.push_async_callback(close)
+    return pool

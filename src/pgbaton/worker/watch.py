@@ -30,7 +30,7 @@ CENSUS_SHARE = 0.05
 CENSUS_EVERY = 3.0
 """Seconds between two looks where the table is one page."""
 PATIENCE = 2.0
-"""Seconds that a page may take; a lock on the table is not waited for longer."""
+"""Seconds that a page may take, and that a connection is waited for; a lock on the table is not waited for longer."""
 HOURS_EVERY = 60.0
 """Seconds."""
 HOUR_SAMPLE = 20_000
@@ -68,7 +68,7 @@ class Watch:
 
     async def census(self) -> None:
         """Look at the next page of the user's table beside the journal."""
-        async with self._pool.acquire() as conn:
+        async with self._pool.acquire(timeout=PATIENCE) as conn:
             store = WatchStore(conn, self._table)
             if not await store.may("census", CENSUS_EVERY):
                 return
@@ -89,7 +89,7 @@ class Watch:
 
     async def hours(self) -> None:
         """Write how long the calls of the hours that are over took."""
-        async with self._pool.acquire() as conn:
+        async with self._pool.acquire(timeout=PATIENCE) as conn:
             store = WatchStore(conn, self._table)
             if await store.may("hours", HOURS_EVERY - 1):
                 async with at_most(conn, PATIENCE):
@@ -97,7 +97,7 @@ class Watch:
 
     async def look(self) -> None:
         """Look at the health, and write down what appeared, what ended and what was deployed."""
-        async with self._pool.acquire() as conn:
+        async with self._pool.acquire(timeout=PATIENCE) as conn:
             store = WatchStore(conn, self._table)
             if not await store.may("look", self._look_every * 0.9):
                 return
