@@ -120,10 +120,10 @@ class Verdict:
     voids: tuple[Void, ...] = ()
 
 
-def refused(verdict: Verdict, words: str) -> Verdict:
-    """In place of a verdict whose row the user's table refuses: the dispatch is dead, with the database's words, and
-    the row is left as it is. That concerns this job alone."""
-    decision = Decision(Verb.KILL, Outcome.REFUSED, f"the table refuses {verdict.target}: {words}")
+def refused(verdict: Verdict, words: str, state: tuple[str, str] | None = None) -> Verdict:
+    """In place of a verdict whose row the user's table refuses: the dispatch is dead, with the database's ``words``,
+    and the row is left as it is. That concerns this job alone. ``state``: what is refused, in the table's words."""
+    decision = Decision(Verb.KILL, Outcome.REFUSED, f"the table refuses {state or verdict.target}: {words}")
     voids = _voids(verdict.job, None)
     if verdict.job.call is None:
         return Verdict(verdict.job, None, voids=tuple(replace(v, state=State.DEAD) for v in voids))
@@ -370,6 +370,17 @@ def rerun(job: Job, stage: Stage, stages: Stages, *, force: bool) -> Verdict | N
         return None
     there = job.row is not None and job.row.at == stage.entry
     return replace(verdict, target=None if there else stage.entry, quiet=False)
+
+
+def brought_back(job: Job, stage: str | None, stages: Stages) -> Verdict | None:
+    """Put a job that was cancelled at ``stage`` back to its entry. None: it has gone on since, or the stage is gone."""
+    try:
+        known = stages(stage) if stage is not None else None
+    except KeyError:
+        known = None
+    if known is None or job.row is None or job.row.at != (stage, CANCELLED) or job.call or _newest(job, stages):
+        return None
+    return rerun(job, known, stages, force=False)
 
 
 def _stopped(job: Job, stages: Stages) -> tuple[Verdict, str | None]:

@@ -26,10 +26,17 @@ ROUND_TRIP = 3.0
 
 async def checks(conn: asyncpg.Connection, pipeline: str | None = None) -> list[Finding]:
     """What keeps the jobs of a pipeline (``None``: of any) from moving, besides its own counts. A few bounded reads."""
-    found = [f async for f in _triggers(conn) if pipeline in (None, f.pipeline)]
+    found = [f for f in await changes(conn) if pipeline in (None, f.pipeline)]
+    found += [f async for f in _triggers(conn) if pipeline in (None, f.pipeline)]
     for row in await conn.fetch(sql.read("read/ailments.sql"), pipeline):
         found.append(Finding(row["code"], row["level"], json.loads(row["values"]), row["pipeline"]))
     return found
+
+
+async def changes(conn: asyncpg.Connection) -> list[Finding]:
+    """What is not as it was when the pipelines were attached: their tables' and columns' names."""
+    rows = await conn.fetch(sql.read("read/changed.sql"))
+    return [Finding(row["code"], "bad", json.loads(row["values"]), row["pipeline"]) for row in rows]
 
 
 async def _triggers(conn: asyncpg.Connection) -> AsyncIterator[Finding]:
@@ -100,7 +107,10 @@ async def _hears_itself(conn: asyncpg.Connection) -> bool:
 
 async def invariant_checks(conn: asyncpg.Connection, pipeline: str) -> list[Finding]:
     """What must always hold and does not, asked of the live data."""
-    table = await table_of(conn, pipeline)
+    try:
+        table = await table_of(conn, pipeline)
+    except AttachError:
+        return []  # the table was changed, and that is a finding
     return [
         Finding(
             "invariant_broken",

@@ -138,6 +138,10 @@ class Health:
 _HIDES = {
     "read_only": {"no_worker", "lost_worker", "lost_over", "behind", "full", "looks_wait", "unchecked", "locked"},
     "locked": {"behind", "full", "looks_wait", "unchecked", "silent"},
+    "column_renamed": {"trigger_drifted", "behind", "looks_wait", "unchecked"},
+    "column_dropped": {"trigger_drifted", "behind", "looks_wait", "unchecked"},
+    "table_renamed": {"trigger_drifted", "behind", "looks_wait", "unchecked"},
+    "table_gone": {"trigger_missing", "no_worker", "unchecked"},
     "no_worker": {"unchecked", "behind", "full", "stage_unknown"},
     "stage_unknown": {"behind"},
     "lost_answers": {"full", "silent"},

@@ -19,7 +19,7 @@ from pgbaton.database import check_migrated
 from pgbaton.errors import DatabaseError, NotMigrated
 from pgbaton.events import describe
 from pgbaton.health import census, shares, workers
-from pgbaton.health.checks import checks, clock_checks, hears_itself, invariant_checks
+from pgbaton.health.checks import changes, checks, clock_checks, hears_itself, invariant_checks
 from pgbaton.health.finding import LEVELS, Check, Finding, Health, Level, Share, worst_first
 from pgbaton.health.rules import Usual, diagnose
 from pgbaton.insights import Overview
@@ -167,4 +167,6 @@ async def examine(conn: asyncpg.Connection, *, invariants: bool = False) -> list
     if not names:
         return [Health("", datetime.now(UTC), tuple(worst_first([*await checks(conn), *heard])), ())]
     looked = [await look(conn, name, invariants=invariants) for name in names]
+    gone = [f for f in await changes(conn) if f.code == "table_gone"]  # there is nothing of it to look at
+    looked += [Health(f.pipeline or "", datetime.now(UTC), (f,), ()) for f in gone]
     return [replace(h, findings=tuple(worst_first([*h.findings, *heard]))) for h in looked]

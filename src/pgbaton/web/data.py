@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import asyncpg
 
@@ -14,10 +15,13 @@ from pgbaton.config import Settings
 from pgbaton.database import check_migrated, connection, pooled
 from pgbaton.database import pool as pool_of
 from pgbaton.health import Health, Steady, look
+from pgbaton.insights import SPANS
 from pgbaton.table import JobTable, table_of
 from pgbaton.web.cached import Cached
 
 CONNECTIONS = 4
+TRENDS_YOUNGEST = 10.0
+"""Seconds between two looks at the plots: a bin of them is an hour at least."""
 
 
 class Source:
@@ -35,6 +39,7 @@ class Source:
         self._steady = Steady()
         self._acted = False
         self.dead = Cached(self._read_dead)
+        self.trends = {span: Cached(partial(self._read_trends, span), youngest=TRENDS_YOUNGEST) for span in SPANS}
 
     def changed(self, *, at_once: bool = False) -> None:
         """What is shared between viewers may be wrong by now."""
@@ -84,6 +89,10 @@ class Source:
         async with self.opened() as (conn, table):
             looked = await look(conn, table.pipeline, seen)
         return self._steady.told(looked, time.monotonic(), acted=acted)
+
+    async def _read_trends(self, span: str) -> insights.Trends:
+        async with self.opened() as (conn, table):
+            return await insights.trends(conn, table.pipeline, span)
 
     async def _read_dead(self) -> insights.DeadGroups:
         async with self.opened() as (conn, table):

@@ -4,14 +4,18 @@
 CREATE TABLE pgbaton.pipelines (
     name          text PRIMARY KEY,
     job_table     regclass NOT NULL UNIQUE,
-    key_column    text NOT NULL,
+    key_columns   text[] NOT NULL,
     tenant_column text,
     step_column   text NOT NULL,
     status_column text NOT NULL,
+    statuses      jsonb NOT NULL,
     channel       text,
     paused_at     timestamptz,
+    known         jsonb,
     attached_at   timestamptz NOT NULL DEFAULT now()
 );
+COMMENT ON COLUMN pgbaton.pipelines.statuses IS 'the table''s words, by what they mean to the engine; it writes the first';
+COMMENT ON COLUMN pgbaton.pipelines.known IS 'the table as it was attached: {table: its name, columns: {name: number}}; so a name that changes is recognised';
 COMMENT ON COLUMN pgbaton.pipelines.channel IS 'every change is published there; null: workers are woken by pgbaton_wake only';
 
 CREATE TABLE pgbaton.stages (
@@ -157,17 +161,70 @@ CREATE TABLE pgbaton.paused_tenants (
 );
 COMMENT ON COLUMN pgbaton.paused_tenants.resumed_at IS 'set: not paused any more; the row stays until everything that was parked is due again';
 
+-- What operators did. An act on many jobs is one row, and its jobs are in audit_jobs: written in batches, each of which
+-- moves the row on in its own transaction, so that what the row says is true whenever its runner dies.
 CREATE TABLE pgbaton.audit (
-    id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    at       timestamptz NOT NULL DEFAULT clock_timestamp(),
-    who      text NOT NULL,
-    action   text NOT NULL,
-    pipeline text NOT NULL,
-    stage    text,
-    tenant   text,
-    job_key  text,
-    jobs     integer NOT NULL DEFAULT 0,
-    detail   jsonb NOT NULL DEFAULT '{}'
+    id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at         timestamptz NOT NULL DEFAULT clock_timestamp(),
+    who        text NOT NULL,
+    action     text NOT NULL,
+    pipeline   text NOT NULL,
+    stage      text,
+    tenant     text,
+    job_key    text,
+    jobs       integer NOT NULL DEFAULT 0,
+    detail     jsonb NOT NULL DEFAULT '{}',
+    reason     text,
+    state      text CHECK (state IN ('running', 'done', 'aborted', 'broken')),
+    total      integer,
+    seen       integer NOT NULL DEFAULT 0,
+    reached    text,
+    runner     text,
+    renewed_at timestamptz,
+    ended_at   timestamptz,
+    undoes     bigint,
+    error      text
+);
+CREATE INDEX audit_of_job ON pgbaton.audit (job_key) WHERE job_key IS NOT NULL;
+CREATE UNIQUE INDEX audit_undone_once ON pgbaton.audit (undoes) WHERE undoes IS NOT NULL AND state <> 'aborted';
+COMMENT ON COLUMN pgbaton.audit.jobs IS 'how many were changed';
+COMMENT ON COLUMN pgbaton.audit.state IS 'of an act on many jobs; null: done at once';
+COMMENT ON COLUMN pgbaton.audit.total IS 'how many jobs a person agreed to; null: all of them, more than were counted';
+COMMENT ON COLUMN pgbaton.audit.seen IS 'how many were looked at';
+COMMENT ON COLUMN pgbaton.audit.reached IS 'where the next batch begins: behind this dispatch, or (of an undo) this key';
+COMMENT ON COLUMN pgbaton.audit.runner IS 'the one that may write the next batch; another one that takes over writes its own name';
+COMMENT ON COLUMN pgbaton.audit.undoes IS 'the act that this one takes back';
+
+CREATE TABLE pgbaton.audit_jobs (
+    act     bigint NOT NULL REFERENCES pgbaton.audit (id) ON DELETE CASCADE,
+    job_key text COLLATE "C" NOT NULL,
+    stage   text,
+    PRIMARY KEY (act, job_key)
+);
+CREATE INDEX audit_jobs_of_job ON pgbaton.audit_jobs (job_key);
+COMMENT ON TABLE pgbaton.audit_jobs IS 'the jobs that an act on many changed, and the stage at which; pruned with the history';
+
+-- What came of the dispatches of an hour, for the plots: rolled up once by a worker when the hour is over, kept for 13 weeks. Of the
+-- whole pipeline (all), of the 50 tenants that had most of it (one), and of the others together (rest).
+CREATE TABLE pgbaton.throughput (
+    pipeline  text COLLATE "C" NOT NULL REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
+    hour      timestamptz NOT NULL,
+    kind      text COLLATE "C" NOT NULL CHECK (kind IN ('all', 'one', 'rest')),
+    tenant    text NOT NULL,
+    stage     text COLLATE "C" NOT NULL,
+    completed integer NOT NULL,
+    dead      integer NOT NULL,
+    waits     jsonb NOT NULL,
+    works     jsonb NOT NULL,
+    PRIMARY KEY (pipeline, kind, hour, tenant, stage)
+);
+CREATE INDEX throughput_of_tenant ON pgbaton.throughput (pipeline, tenant, hour) WHERE kind = 'one';
+COMMENT ON COLUMN pgbaton.throughput.waits IS 'how many first attempts waited how long, by half powers of two of a millisecond: {"12": 3} is three of 64 to 90 ms';
+COMMENT ON COLUMN pgbaton.throughput.works IS 'likewise, how long the completed calls took';
+
+CREATE TABLE pgbaton.throughput_to (
+    pipeline  text COLLATE "C" PRIMARY KEY REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
+    rolled_to timestamptz NOT NULL
 );
 
 -- What workers watch besides their work; see docs/operations.md. A task is done by one worker at a time.
