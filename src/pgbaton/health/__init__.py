@@ -7,6 +7,7 @@ everything was looked at. The code of a finding that also explains where a job i
 
 from pgbaton.health.checks import checks
 from pgbaton.health.finding import Check, Finding, Health, Level, Share, worst_first
+from pgbaton.health.incident import Happened, happened, report
 from pgbaton.health.look import examine, look, of_all
 from pgbaton.health.record import record
 from pgbaton.health.rules import LATELY, diagnose
@@ -18,6 +19,7 @@ __all__ = [
     "WORDS",
     "Check",
     "Finding",
+    "Happened",
     "Health",
     "Level",
     "Share",
@@ -25,8 +27,10 @@ __all__ = [
     "checks",
     "diagnose",
     "examine",
+    "happened",
     "look",
     "of_all",
     "record",
+    "report",
     "worst_first",
 ]

@@ -32,6 +32,7 @@ from pgbaton.worker.stage_client import StageClient
 from pgbaton.worker.store import Store
 from pgbaton.worker.upkeep import Upkeep
 from pgbaton.worker.watch import Watch
+from pgbaton.worker.webhook import Webhook
 
 VERSION = version("pgbaton")
 POLL_UNHEARD = 1.0
@@ -196,7 +197,12 @@ class Engine:
             reconcile_every=settings.reconcile_every,
         )
         reconciles = settings.reconcile_every > 0
-        watch = Watch(pool, table, log, look_every=settings.watch_every, reconciles=reconciles)
+        webhook = None
+        if settings.webhook_url is not None:
+            secret = settings.webhook_secret.get_secret_value() if settings.webhook_secret else None
+            url, form = settings.webhook_url.get_secret_value(), settings.webhook_format
+            webhook = Webhook(url, secret, form, settings.log_language, log)
+        watch = Watch(pool, table, log, look_every=settings.watch_every, reconciles=reconciles, webhook=webhook)
         await lease.secure()
         stopped = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
