@@ -44,8 +44,8 @@ class Webhook:
         return f"<Webhook {self._form}>"
 
     async def tell(self, row: dict[str, Any]) -> float | None:
-        """Tell of a finding (a row of ``watch/tell_take.sql``). Returns the seconds until it is to be tried again; None:
-        it was told, or is given up."""
+        """Tell of a finding (a row of ``watch/tell_take.sql``). Returns the seconds until it is to be tried again;
+        None: it was told, or is given up."""
         event = "ended" if row["ended_at"] else "appeared"
         body = json.dumps(self._body(row, event), ensure_ascii=False).encode()
         answered = await self._post(body, {"x-pgbaton-id": f"{row['id']}-{event}", **self.signature(body, time.time())})
