@@ -137,6 +137,10 @@ class Impatient(asyncpg.Connection):
         with self._ended_when_late():
             return await super().fetchval(query, *args, **options)
 
+    async def execute(self, query: str, *args: Any, **options: Any) -> str:
+        with self._ended_when_late():  # a transaction begins and ends by it, too
+            return str(await super().execute(query, *args, **options))
+
     @contextmanager
     def _ended_when_late(self) -> Iterator[None]:
         try:

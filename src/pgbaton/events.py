@@ -31,6 +31,7 @@ class Event(Enum):
         "pipeline stage not called, the row moved on",
     )
     DISPATCH_RESCUED = ("dispatch_rescued", "중단된 호출 회수", "dispatch rescued")
+    WEBHOOK_FAILED = ("webhook_failed", "웹훅 전송 포기", "webhook given up")
     DISPATCH_MISSING = ("dispatch_missing", "누락된 호출 생성", "missing dispatch created")
     ROW_REFUSED = (
         "row_refused",

@@ -8,6 +8,7 @@ everything was looked at. The code of a finding that also explains where a job i
 from pgbaton.health.adoption import adoption_checks
 from pgbaton.health.checks import checks
 from pgbaton.health.finding import Check, Finding, Health, Level, Share, worst_first
+from pgbaton.health.incident import Happened, happened, report
 from pgbaton.health.look import examine, look, of_all
 from pgbaton.health.record import record
 from pgbaton.health.rules import LATELY, diagnose
@@ -19,6 +20,7 @@ __all__ = [
     "WORDS",
     "Check",
     "Finding",
+    "Happened",
     "Health",
     "Level",
     "Share",
@@ -27,8 +29,10 @@ __all__ = [
     "checks",
     "diagnose",
     "examine",
+    "happened",
     "look",
     "of_all",
     "record",
+    "report",
     "worst_first",
 ]

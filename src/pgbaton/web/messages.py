@@ -127,6 +127,10 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "help.why": ("원인", "Comes from"),
     "help.mends": ("조치", "What to do"),
     "help.code": ("코드", "Code"),
+    "incident": ("사건 기록", "Incident"),
+    "incident.timeline": ("발생한 일 (최신순)", "What happened, newest first"),
+    "incident.none": ("기록된 일이 없습니다.", "Nothing was recorded."),
+    "incident.report": ("복사할 보고서", "A report to copy"),
     "see_page": ("보기", "Show"),
     "see": ("보기", "Show jobs"),
     # jobs

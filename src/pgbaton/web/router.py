@@ -45,6 +45,7 @@ SCREENS: dict[str, Screen] = {
     "tenant": pages.tenant,
     "audit": pages.audit,
     "record": pages.record,
+    "incident": pages.incident,
     "help": pages.help_page,
     "live": sse.live,
 }
