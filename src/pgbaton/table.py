@@ -9,7 +9,8 @@ import asyncpg
 
 from pgbaton import sql
 from pgbaton.errors import AttachError, ConfigError, DatabaseError
-from pgbaton.model import Pipeline
+from pgbaton.condition import Condition, read
+from pgbaton.model import Pipeline, Stage
 
 
 def quoted(name: str) -> str:
@@ -25,11 +26,43 @@ def literal(value: str | None) -> str:
     return f"'{doubled}'" if "\\" not in doubled else "E'" + doubled.replace("\\", "\\\\") + "'"
 
 
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """Where a row comes to a stage or passage, ``node``: at (``step``, ``status``), if it fits ``condition``."""
+
+    node: str
+    step: str
+    status: str
+    condition: Condition | None = None
+    calls: bool = True
+
+    @classmethod
+    def of(cls, stage: Stage) -> Self:
+        said = None if stage.condition is None else read(stage.condition)
+        return cls(stage.step, *stage.entry, said, stage.kind == "call")
+
+
+def fitting(condition: Condition | None, row: str) -> str:
+    """``condition`` in SQL, about the columns of ``row`` (``NEW``, or an alias); constants take their column's type."""
+    if condition is None:
+        return "true"
+    parts = []
+    for c in condition:
+        column = f"{row}.{quoted(c.column)}"
+        if c.constants:
+            sign = "=" if c.sign == "in" else c.sign
+            ways = " OR ".join(f"{column} OPERATOR(pg_catalog.{sign}) {literal(constant)}" for constant in c.constants)
+            parts.append(f"({ways})")
+        else:
+            parts.append(f"{column} {c.sign.upper()}")
+    return " AND ".join(parts)
+
+
 @dataclass(frozen=True)
 class JobTable:
     """The names of a pipeline's table, ready for a statement; types as ``format_type`` spells them. ``channel``: where
-    its trigger publishes every change, if it does; ``routes``: its stages in order, as (step, after), for the trigger's
-    text."""
+    its trigger publishes every change, if it does; ``routes``: where rows come to its stages and passages, in the order
+    in which those of one state are tried. ``parent``: the pipeline whose children its rows are, and their column."""
 
     pipeline: str
     schema: str
@@ -43,7 +76,8 @@ class JobTable:
     status_type: str = "text"
     has_updated_at: bool = False
     channel: str | None = None
-    routes: tuple[tuple[str, str], ...] = ()
+    routes: tuple[Entrance, ...] = ()
+    parent: tuple[str, str] | None = None
     _rendered: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -59,7 +93,8 @@ class JobTable:
             pipeline.step,
             pipeline.status,
             channel=pipeline.channel,
-            routes=tuple((stage.step, stage.after) for stage in pipeline.in_order),
+            routes=tuple(Entrance.of(stage) for stage in pipeline.in_order),
+            parent=(pipeline.parent.pipeline, pipeline.parent.key) if pipeline.parent else None,
         )
 
     @property
@@ -87,8 +122,18 @@ class JobTable:
             "status_type": self.status_type,
             "touch": ", updated_at = clock_timestamp()" if self.has_updated_at else "",
             "updated_at": "j.updated_at::timestamptz" if self.has_updated_at else "NULL::timestamptz",
+            "routed_to": self._routed_to(step_text, status_text),
             "row": f"j.{key} IS NOT NULL AS present, {tenant} AS tenant, {step_text} AS step, {status_text} AS status",
         }
+
+    def _routed_to(self, step: str, status: str) -> str:
+        """The stage or passage that the state of ``j`` leads to, by its columns as they are now; null: none."""
+        cases = " ".join(
+            f"WHEN {step} = {literal(r.step)} AND {status} = {literal(r.status)} AND {fitting(r.condition, 'j')} "
+            f"THEN {literal(r.node)}"
+            for r in self.routes
+        )
+        return f"(CASE {cases} END)" if cases else "NULL::text"
 
     def query(self, name: str) -> str:
         """The statement ``{name}.sql`` (``worker/turn``) for this table."""
@@ -166,5 +211,10 @@ async def table_of(conn: asyncpg.Connection, pipeline: str | None) -> JobTable:
         r["step_column"],
         r["status_column"],
         channel=r["channel"],
+        routes=tuple(
+            Entrance(e["step"], e["after"], e["status"], read(e["condition"]) if e["condition"] else None, e["calls"])
+            for e in await conn.fetch(sql.read("install/routes.sql"), name)
+        ),
+        parent=(r["parent"], r["parent_key"]) if r["parent"] else None,
     )
     return await with_types(conn, table)

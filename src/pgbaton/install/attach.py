@@ -4,16 +4,19 @@ differs."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+import json
+from collections import defaultdict
+from collections.abc import Iterable
 
 import asyncpg
 
 from pgbaton import sql
 from pgbaton.errors import AttachError, LockNotHad
 from pgbaton.install.fits import check_fits
+from pgbaton.install.graph_fits import check_graph
 from pgbaton.install.migrate import LOCK, migrate_sql
-from pgbaton.model import Pipeline
-from pgbaton.table import JobTable, literal, quoted, read_table
+from pgbaton.model import DONE, FAILED, RUNNING, Passage, Pipeline, Stage
+from pgbaton.table import Entrance, JobTable, fitting, literal, quoted, read_table
 
 TRIGGERS = ("job_state_change_trigger", "job_state_insert_trigger")
 LOCK_TIMEOUT = "3s"
@@ -39,12 +42,11 @@ def attach_sql(pipeline: Pipeline) -> str:
     table = JobTable.of(pipeline)
     name = literal(pipeline.name)
     function = trigger_function(table)
-    stages = (
-        f"({name}, {literal(s.step)}, {literal(s.after)}, {position}, interval '{s.timeout:f} s', {s.attempts}, "
-        f"{s.concurrency or 'NULL'}, {literal(s.advance.value)})"
-        for position, s in enumerate(pipeline.in_order, 1)
+    stages = (_stage_row(name, position, s) for position, s in enumerate(pipeline.in_order, 1))
+    routes = (
+        f"({literal(s.step)}, {literal(s.entry[0])}, {literal(s.entry[1])}, {literal(s.condition)})"
+        for s in pipeline.nodes
     )
-    routes = (f"({literal(s.step)}, {literal(s.after)})" for s in pipeline.stages)
     parts = {
         "pipeline": name,
         "table": table.qualified,
@@ -54,6 +56,9 @@ def attach_sql(pipeline: Pipeline) -> str:
         "step_literal": literal(pipeline.step),
         "status_literal": literal(pipeline.status),
         "channel": literal(pipeline.channel),
+        "parent": literal(table.parent[0] if table.parent else None),
+        "parent_key": literal(table.parent[1] if table.parent else None),
+        "conditions": ", ".join(("true", *(fitting(r.condition, "new") for r in table.routes if r.condition))),
         "stage_rows": ",\n       ".join(stages),
         "stage_routes": ", ".join(routes),
         "function": function,
@@ -75,17 +80,69 @@ def _trigger_body(table: JobTable) -> str:
         "pipeline": literal(table.pipeline),
         "channel": literal(table.channel),
         "new_tenant": tenant,
-        "routes": _cases("step", table.routes, lambda step, after: (after, step)),
-        "entry_of": _cases("step", table.routes, lambda step, after: (step, after)),
-        "entries": ", ".join(literal(after) for _, after in table.routes),
-        "stages": ", ".join(literal(step) for step, _ in table.routes),
+        "routed": _among("status", _statuses(table)),
+        "routes": _routes(table),
+        "left_an_entry": "\n           OR ".join(_left_an_entry(table, status) for status in _statuses(table)),
+        "stages": ", ".join(literal(r.node) for r in table.routes if r.calls),
+        "parent": _parent(table),
     }
     return sql.render(sql.read("trigger.sql"), table.parts() | names)
 
 
-def _cases(subject: str, routes: Iterable[tuple[str, str]], pair: Callable[[str, str], tuple[str, str]]) -> str:
-    pairs = (pair(step, after) for step, after in routes)
-    return " ".join(f"WHEN {subject} OPERATOR(pg_catalog.=) {literal(a)} THEN {literal(b)}" for a, b in pairs)
+def _stage_row(pipeline: str, position: int, s: Stage) -> str:
+    detail = literal(json.dumps(s.detail, ensure_ascii=False)) if isinstance(s, Passage) else "NULL"
+    return (
+        f"({pipeline}, {literal(s.step)}, {literal(s.entry[0])}, {literal(s.entry[1])}, {literal(s.condition)}, "
+        f"{literal(s.kind.value)}, {detail}::jsonb, {position}, interval '{s.timeout:f} s', {s.attempts}, "
+        f"{s.concurrency or 'NULL'}::integer, {literal(s.advance.value)})"
+    )
+
+
+def _statuses(table: JobTable) -> list[str]:
+    """The statuses that routes lead from."""
+    return list(dict.fromkeys(r.status for r in table.routes))
+
+
+def _equal(a: str, b: str) -> str:
+    return f"{a} OPERATOR(pg_catalog.=) {literal(b)}"
+
+
+def _among(subject: str, values: Iterable[str]) -> str:
+    values = list(values)
+    if len(values) == 1:
+        return _equal(subject, values[0])
+    return f"{subject} OPERATOR(pg_catalog.=) ANY (ARRAY[{', '.join(map(literal, values))}])"
+
+
+def _routes(table: JobTable) -> str:
+    """The first route of the row's state that its columns fit."""
+    one_status = len(_statuses(table)) == 1
+    cases = []
+    for r in table.routes:
+        parts = [_equal("step", r.step)]
+        parts += [] if one_status else [_equal("status", r.status)]
+        parts += [fitting(r.condition, "NEW")] if r.condition else []
+        cases.append(f"WHEN {' AND '.join(parts)} THEN {literal(r.node)}")
+    return " ".join(cases)
+
+
+def _left_an_entry(table: JobTable, status: str) -> str:
+    """Whether the row was at an entry with this status, and has not begun the stage that is called from there."""
+    here = [r for r in table.routes if r.status == status]
+    step = f"OLD.{quoted(table.step)}::pg_catalog.text"
+    calls = " ".join(f"WHEN {_equal('step', r.node)} THEN {literal(r.step)}" for r in here if r.calls)
+    begun = (
+        f" AND ({_equal('status', RUNNING)} AND {step} OPERATOR(pg_catalog.=) CASE {calls} END) IS NOT TRUE" if calls else ""
+    )
+    left = _equal(f"OLD.{quoted(table.status)}::pg_catalog.text", status)
+    return f"{left} AND {_among(step, dict.fromkeys(r.step for r in here))}{begun}"
+
+
+def _parent(table: JobTable) -> str:
+    if table.parent is None:
+        return ""
+    names = {"parent_pipeline": literal(table.parent[0]), "parent_key": quoted(table.parent[1])}
+    return sql.render(sql.read("trigger_parent.sql"), names)
 
 
 def _changed(table: JobTable) -> str:
@@ -94,13 +151,19 @@ def _changed(table: JobTable) -> str:
     renamed, and a change that does not concern the engine costs no call of the function."""
     columns = (quoted(name) for name in (table.step, table.status, table.key))
     changed = " OR ".join(f"OLD.{c} IS DISTINCT FROM NEW.{c}" for c in columns)
-    if table.channel is not None:
-        return changed
+    if table.channel is not None or table.parent is not None:
+        return changed  # a child's end may have any status
     status = quoted(table.status)
+    routed = _statuses(table)
+    old = dict.fromkeys((*routed, DONE, RUNNING, FAILED))
     return (
-        f"({changed}) AND (NEW.{status}::pg_catalog.text = 'done' "
-        f"OR OLD.{status}::pg_catalog.text IN ('done', 'running', 'failed'))"
+        f"({changed}) AND (NEW.{status}::pg_catalog.text IN ({_listed(routed)}) "
+        f"OR OLD.{status}::pg_catalog.text IN ({_listed(old)}))"
     )
+
+
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(literal(word) for word in words)
 
 
 def trigger_body_md5(table: JobTable) -> str:
@@ -125,6 +188,7 @@ async def attach(conn: asyncpg.Connection, pipeline: Pipeline) -> None:
     """
     table = await read_table(conn, pipeline)
     await check_fits(conn, pipeline, table)
+    await check_graph(conn, pipeline, table)
     try:
         attached = await conn.fetchrow(sql.read("install/attached.sql"), pipeline.name, table.qualified)
     except asyncpg.InsufficientPrivilegeError as error:

@@ -16,8 +16,9 @@ async def check_attached(conn: asyncpg.Connection, pipeline: Pipeline, table: Jo
     attached = await conn.fetchrow(sql.read("install/attached.sql"), pipeline.name, table.qualified)
     if not attached["here"]:
         raise AttachError(f"the pipeline {pipeline.name!r} is not attached to {pipeline.table!r}: run pgbaton attach")
-    routes = {(r["step"], r["after"]) for r in await conn.fetch(sql.read("install/routes.sql"), pipeline.name)}
-    missing = [s.step for s in pipeline.stages if (s.step, s.after) not in routes]
+    found = await conn.fetch(sql.read("install/routes.sql"), pipeline.name)
+    routes = {(r["step"], (r["after"], r["status"]), r["condition"]) for r in found}
+    missing = [s.step for s in pipeline.nodes if (s.step, s.entry, s.condition) not in routes]
     if missing:
         raise AttachError(f"the routes of {', '.join(missing)} are not in the database: run pgbaton attach")
 

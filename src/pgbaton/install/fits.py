@@ -7,7 +7,7 @@ import asyncpg
 
 from pgbaton import sql
 from pgbaton.errors import AttachError
-from pgbaton.model import DONE, FAILED, RUNNING, Pipeline
+from pgbaton.model import DONE, FAILED, RUNNING, Passage, Pipeline, Stage
 from pgbaton.table import JobTable, columns_of, quoted
 
 
@@ -15,10 +15,10 @@ async def check_fits(conn: asyncpg.Connection, pipeline: Pipeline, table: JobTab
     """Raise :class:`AttachError` where a column is generated, or its type, length or a simple CHECK refuses a step or
     one of ``running``, ``done``, ``failed``."""
     columns = await columns_of(conn, table)
-    steps = dict.fromkeys(step for stage in pipeline.stages for step in (stage.after, stage.step))
+    states = [state for node in pipeline.nodes for state in _states(node)]
     for role, name, words in (
-        ("step", table.step, tuple(steps)),
-        ("status", table.status, (RUNNING, DONE, FAILED)),
+        ("step", table.step, tuple(dict.fromkeys(step for step, _ in states))),
+        ("status", table.status, tuple(dict.fromkeys((RUNNING, DONE, FAILED, *(status for _, status in states))))),
     ):
         column = columns[name]
         where = f"pipeline.{role}: the column {name!r}"
@@ -36,6 +36,13 @@ async def check_fits(conn: asyncpg.Connection, pipeline: Pipeline, table: JobTab
             for check in column["checks"]:
                 if await _refuses(conn, name, column["type"], check, word):
                     raise AttachError(f"{where} refuses {word!r}: {check}")
+
+
+def _states(node: Stage) -> list[tuple[str, str]]:
+    """The states of a row that this stage or passage asks for, or brings about."""
+    if not isinstance(node, Passage):
+        return [node.entry, (node.step, DONE)]
+    return [node.entry, *(state for state in (node.to, node.then, *node.choices.values()) if state)]
 
 
 async def _refuses(conn: asyncpg.Connection, name: str, kind: str, check: str, word: str) -> bool:

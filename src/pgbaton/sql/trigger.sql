@@ -18,16 +18,13 @@ BEGIN
         RAISE WARNING 'pgbaton leaves a job alone whose key is too long for an index: %', pg_catalog.left(key, 60);
         RETURN NULL;
     END IF;
-    IF status OPERATOR(pg_catalog.=) 'done' THEN
+    IF {routed} THEN
         next_stage := CASE {routes} END;
     END IF;
     IF next_stage IS NULL AND TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
         -- A dispatch may be open where the row was at the entry of a stage, or in its hands. That it has begun, or begins
         -- again, is nothing to look at; all else is.
-        IF OLD.{status}::pg_catalog.text OPERATOR(pg_catalog.=) 'done'
-               AND OLD.{step}::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY[{entries}])
-               AND (status OPERATOR(pg_catalog.=) 'running'
-                    AND OLD.{step}::pg_catalog.text OPERATOR(pg_catalog.=) CASE {entry_of} END) IS NOT TRUE
+        IF {left_an_entry}
            OR OLD.{status}::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY['running', 'failed'])
                AND OLD.{step}::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY[{stages}])
                AND (status OPERATOR(pg_catalog.=) 'running' AND step OPERATOR(pg_catalog.=) OLD.{step}::pg_catalog.text)
@@ -55,7 +52,7 @@ BEGIN
             PERFORM pg_catalog.pg_notify('pgbaton_wake', {pipeline});
         END IF;
     END IF;
-    IF {channel} IS NOT NULL AND pg_catalog.pg_notification_queue_usage() OPERATOR(pg_catalog.<) 0.9 THEN
+{parent}    IF {channel} IS NOT NULL AND pg_catalog.pg_notification_queue_usage() OPERATOR(pg_catalog.<) 0.9 THEN
         IF TG_NARGS OPERATOR(pg_catalog.>) 0 THEN
             changed_at := NEW.updated_at;
         END IF;

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import asyncpg
 
 from pgbaton.errors import LeaseLost
-from pgbaton.model import Advance, Dispatch, Outcome, Row, Stage, State
+from pgbaton.model import Advance, Dispatch, Kind, Outcome, Passage, Row, Stage, State
 from pgbaton.outcome import BEGUN_ELSEWHERE, Answer, Verb
 from pgbaton.table import JobTable
 from pgbaton.verdict import Call, Duty, Job, Standing, Verdict
@@ -80,9 +80,10 @@ class Store:
         self._session = session
         self._table = table
         self._pipeline = table.pipeline
-        entries = dict(table.routes)
+        entries = {entrance.node: entrance for entrance in table.routes}
         self.steps = [step for step in steps if step in entries]
-        self._entries = [entries[step] for step in self.steps]
+        self._entries = [entries[step].step for step in self.steps]
+        self._entry_statuses = [entries[step].status for step in self.steps]
 
     async def turn(
         self,
@@ -105,7 +106,7 @@ class Store:
             *(self._pipeline, worker, self.steps, [since.get(step, 0) for step in self.steps], limit),
             *(calling, since.get("", 0), looks),
             *_columns(answers),
-            self._entries,
+            *(self._entries, self._entry_statuses),
         )
         newest: dict[str, int] = {}
         for row in rows:
@@ -119,8 +120,9 @@ class Store:
     async def claim_waiting(self, worker: int | None, limit: int) -> Turn:
         """Take calls that wait and are due; raises as :meth:`turn`."""
         beginnings = [0] * len(self.steps)
+        known = self._entries, self._entry_statuses
         rows = await self._claim(
-            "worker/claim_waiting", self._pipeline, worker, self.steps, beginnings, limit, self._entries
+            "worker/claim_waiting", self._pipeline, worker, self.steps, beginnings, limit, *known
         )
         claimed = tuple(_dispatch(row, row["attempt"]) for row in rows if row["plain"])
         others = frozenset(row["job_key"] for row in rows if not row["plain"])
@@ -149,18 +151,7 @@ class Store:
     async def stages(self) -> dict[str, Stage]:
         """The stages as the database has them, those that left the pipeline included; they have no path."""
         rows = await self._fetch("worker/stages", self._pipeline)
-        return {
-            row["step"]: Stage.model_construct(
-                step=row["step"],
-                after=row["after"],
-                path="/",
-                timeout=row["timeout"],
-                attempts=row["attempts"],
-                concurrency=row["concurrency"],
-                advance=Advance(row["advance"]),
-            )
-            for row in rows
-        }
+        return {row["step"]: _stage(row) for row in rows}
 
     async def settle(
         self, verdicts: Sequence[tuple[Verdict, Answer | None]], stages: Mapping[str, Stage]
@@ -259,6 +250,23 @@ def _dispatch(row: asyncpg.Record, attempt: int) -> Dispatch:
         row["made"],
         row["probing"],
         max(0.0, row["waited"] or 0.0),
+    )
+
+
+def _stage(row: asyncpg.Record) -> Stage:
+    if row["kind"] != Kind.CALL:
+        state = row["after"], row["status"]
+        detail = {k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(row["detail"]).items()}
+        return Passage.at(row["step"], state, Kind(row["kind"]), row["timeout"], when=row["condition"], **detail)
+    return Stage.model_construct(
+        step=row["step"],
+        after=row["after"],
+        status=row["status"],
+        path="/",
+        timeout=row["timeout"],
+        attempts=row["attempts"],
+        concurrency=row["concurrency"],
+        advance=Advance(row["advance"]),
     )
 
 

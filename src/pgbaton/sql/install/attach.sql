@@ -4,27 +4,36 @@ BEGIN;
 SET LOCAL lock_timeout = '{lock_timeout}';
 SELECT pg_catalog.pg_advisory_xact_lock({lock});
 
-INSERT INTO pgbaton.pipelines AS p (name, job_table, key_column, tenant_column, step_column, status_column, channel)
-VALUES ({pipeline}, {table_literal}::regclass, {key_literal}, {tenant_literal}, {step_literal}, {status_literal}, {channel})
+INSERT INTO pgbaton.pipelines AS p (name, job_table, key_column, tenant_column, step_column, status_column, channel, parent,
+                                    parent_key)
+VALUES ({pipeline}, {table_literal}::regclass, {key_literal}, {tenant_literal}, {step_literal}, {status_literal}, {channel},
+        {parent}, {parent_key})
 ON CONFLICT (name) DO UPDATE
    SET job_table = EXCLUDED.job_table, key_column = EXCLUDED.key_column, tenant_column = EXCLUDED.tenant_column,
        step_column = EXCLUDED.step_column, status_column = EXCLUDED.status_column, channel = EXCLUDED.channel,
-       attached_at = now()
- WHERE (p.job_table, p.key_column, p.tenant_column, p.step_column, p.status_column, p.channel)
+       parent = EXCLUDED.parent, parent_key = EXCLUDED.parent_key, attached_at = now()
+ WHERE (p.job_table, p.key_column, p.tenant_column, p.step_column, p.status_column, p.channel, p.parent, p.parent_key)
        IS DISTINCT FROM (EXCLUDED.job_table, EXCLUDED.key_column, EXCLUDED.tenant_column, EXCLUDED.step_column,
-                         EXCLUDED.status_column, EXCLUDED.channel);
+                         EXCLUDED.status_column, EXCLUDED.channel, EXCLUDED.parent, EXCLUDED.parent_key);
+
+-- What the trigger will ask of a row, asked of none: a condition that cannot be asked fails here and not in your transactions.
+SELECT {conditions} FROM ONLY {table} AS new LIMIT 0;
 
 -- Routes that go or change step aside first: one state has one route at any moment.
 UPDATE pgbaton.stages SET routed = false
  WHERE pipeline = {pipeline} AND routed
-   AND (step, after) NOT IN (VALUES {stage_routes});
-INSERT INTO pgbaton.stages AS s (pipeline, step, after, position, timeout, attempts, concurrency, advance)
+   AND NOT EXISTS (SELECT FROM (VALUES {stage_routes}) AS r (step, after, status, condition)
+                    WHERE (r.step, r.after, r.status) = (stages.step, stages.after, stages.status)
+                      AND r.condition IS NOT DISTINCT FROM stages.condition);
+INSERT INTO pgbaton.stages AS s (pipeline, step, after, status, condition, kind, detail, position, timeout, attempts, concurrency, advance)
 VALUES {stage_rows}
 ON CONFLICT (pipeline, step) DO UPDATE
-   SET after = EXCLUDED.after, position = EXCLUDED.position, timeout = EXCLUDED.timeout, attempts = EXCLUDED.attempts,
+   SET after = EXCLUDED.after, status = EXCLUDED.status, condition = EXCLUDED.condition, kind = EXCLUDED.kind,
+       detail = EXCLUDED.detail, position = EXCLUDED.position, timeout = EXCLUDED.timeout, attempts = EXCLUDED.attempts,
        concurrency = EXCLUDED.concurrency, advance = EXCLUDED.advance, routed = true
- WHERE (s.after, s.position, s.timeout, s.attempts, s.concurrency, s.advance, s.routed)
-       IS DISTINCT FROM (EXCLUDED.after, EXCLUDED.position, EXCLUDED.timeout, EXCLUDED.attempts,
+ WHERE (s.after, s.status, s.condition, s.kind, s.detail, s.position, s.timeout, s.attempts, s.concurrency, s.advance, s.routed)
+       IS DISTINCT FROM (EXCLUDED.after, EXCLUDED.status, EXCLUDED.condition, EXCLUDED.kind, EXCLUDED.detail,
+                         EXCLUDED.position, EXCLUDED.timeout, EXCLUDED.attempts,
                          EXCLUDED.concurrency, EXCLUDED.advance, true);
 
 DO $pgbaton{tag}$
