@@ -143,4 +143,3 @@ class _Reader:
         rest = self._text[self._at :].strip()[:40]
         found = f"before {rest!r}" if rest else "at its end"
         return ValueError(f"not a condition: {wanted} is missing {found}; it takes {GRAMMAR}")
-

@@ -1,7 +1,7 @@
 """A pipeline as a graph: stages and passages are its nodes, states of a row lead from one to the next. Pure.
 
-A pipeline that could go round for ever, that has a node which nothing leads to, or a state with two ways out at once, is
-refused, with the path written out.
+A pipeline that could go round for ever, that has a node which nothing leads to, or a state with two ways out at once,
+is refused, with the path written out.
 """
 
 from __future__ import annotations
@@ -65,12 +65,14 @@ def _check_ways_out(nodes: Sequence[Node]) -> None:
             )
         if not rest:
             raise ValueError(
-                f"a row at {shown(state)} that fits none of its conditions would stay there: give it one route without "
-                f'when, such as [[pipeline.route]] after = "{state[0]}", status = "{state[1]}", to = ["{state[0]}", "left"]'
+                f"a row at {shown(state)} that fits none of its conditions would stay there: give it one route "
+                f'without when, such as after = "{state[0]}", status = "{state[1]}", to = ["{state[0]}", "left"]'
             )
         said = [node.condition for node in there if node.condition is not None]
         for condition in {c for c in said if said.count(c) > 1}:
-            raise ValueError(f"two routes lead from the state {shown(state)} when {condition}: the second is never taken")
+            raise ValueError(
+                f"two routes lead from the state {shown(state)} when {condition}: the second is never taken"
+            )
         for node in there:
             if node.kind in ("wait", "gather") and len(there) > 1:
                 raise ValueError(f"a row waits at {shown(state)}, so that no route can lead from there, too")
@@ -142,8 +144,8 @@ def _check_bounds(nodes: Sequence[Node]) -> None:
         if node in path:
             circle = [*path[path.index(node) :], node]
             raise ValueError(
-                f"a job could go round for ever: {' → '.join(shown(n.entry) for n in circle)}. Give a route of this circle "
-                "rounds (how often) and then (where it goes after that)"
+                f"a job could go round for ever: {' → '.join(shown(n.entry) for n in circle)}. Give a route of this "
+                "circle rounds (how often) and then (where it goes after that)"
             )
         if node.name in done:
             return
@@ -164,8 +166,8 @@ def _check_targets(nodes: Sequence[Node]) -> None:
         for edge in node.leads_to if node.kind != "call" else ():
             if edge.to[0] not in known:
                 raise ValueError(
-                    f"{node.name!r} leads to {shown(edge.to)}, and no stage, wait or gather has the step {edge.to[0]!r}; "
-                    f"there are: {', '.join(sorted(known))}"
+                    f"{node.name!r} leads to {shown(edge.to)}, and no stage, wait or gather has the step "
+                    f"{edge.to[0]!r}; there are: {', '.join(sorted(known))}"
                 )
             if edge.to == node.entry:
                 raise ValueError(f"{node.name!r} leads from {shown(node.entry)} to itself")

@@ -69,6 +69,20 @@ class Outcome(StrEnum):
     EXHAUSTED = "exhausted"
 
 
+PASSED = frozenset(
+    {
+        Outcome.MOVED,
+        Outcome.SKIPPED,
+        Outcome.WAITING,
+        Outcome.DECIDED,
+        Outcome.EXPIRED,
+        Outcome.GATHERED,
+        Outcome.EXHAUSTED,
+    }
+)
+"""The outcomes of passages: no stage was called."""
+
+
 class Advance(StrEnum):
     """The writer of ``running`` and ``done``: the stage itself, or the engine on its behalf."""
 
@@ -254,7 +268,9 @@ def _check_bound(rounds: int | None, then: At | None) -> None:
 
 def _check_deadline(deadline: float | None, then: At | None) -> None:
     if deadline is not None and then is None:
-        raise ValueError('deadline needs then: where the row goes when nobody has moved it, such as ["review", "expired"]')
+        raise ValueError(
+            'deadline needs then: where the row goes when nobody has moved it, such as ["review", "expired"]'
+        )
     if deadline is None and then is not None:
         raise ValueError('then needs deadline: when the row goes there, such as "8h"')
 
@@ -264,8 +280,8 @@ class Stage(_Frozen):
 
     ``timeout`` is in seconds and runs from the call's start until the call, or a stage that was accepted,
     is given up. ``attempts`` counts failed ones. ``concurrency`` is the whole fleet's limit; absent: none.
-    ``when``, ``rounds``, ``then`` and ``delay`` as in :class:`Route`. ``only``: rows that do not fit skip the stage: the
-    engine puts them to (``step``, done).
+    ``when``, ``rounds``, ``then`` and ``delay`` as in :class:`Route`. ``only``: rows that do not fit skip the stage:
+    the engine puts them to (``step``, done).
     """
 
     step: Step
@@ -286,7 +302,9 @@ class Stage(_Frozen):
     def _routes_of_its_own(self) -> Self:
         _check_bound(self.rounds, self.then)
         if self.only is not None and self.when is not None:
-            raise ValueError("only and when do not go together: when leads here, only lets the other rows skip the stage")
+            raise ValueError(
+                "only and when do not go together: when leads here, only lets the other rows skip the stage"
+            )
         return self
 
     @property
@@ -405,9 +423,11 @@ class Pipeline(_Frozen):
         steps = {s.step for s in self.stages}
         for route in self.routes:
             if isinstance(route.to, str) and route.to not in steps:
-                raise ValueError(f"a route leads to {route.to!r}, which no stage performs; there are: {', '.join(steps)}")
+                raise ValueError(
+                    f"a route leads to {route.to!r}, which no stage performs; there are: {', '.join(sorted(steps))}"
+                )
         _refuse_repeated((n.step for n in self.nodes), "two stages, waits or gathers are called {}")
-        graph.check([graph.Node(n.step, n.kind, n.entry, n.condition, self._leads_to(n)) for n in self.nodes])
+        graph.check(self.drawn)
         return self
 
     def stage(self, step: str) -> Stage:
@@ -418,53 +438,59 @@ class Pipeline(_Frozen):
     def _by_step(self) -> dict[str, Stage]:
         return {s.step: s for s in self.nodes}
 
-    @cached_property
+    @property
+    def drawn(self) -> list[graph.Node]:
+        """The stages and passages with the states that they lead to."""
+        nodes = self.nodes
+        entries: dict[str, set[graph.State]] = {}
+        for n in nodes:
+            entries.setdefault(n.entry[0], set()).add(n.entry)
+        return [
+            graph.Node(n.step, n.kind, n.entry, n.condition, _leads_to(n, entries.get(n.step, set()) - {n.entry}))
+            for n in nodes
+        ]
+
+    @property
     def nodes(self) -> tuple[Stage, ...]:
         """The stages, and the passages between them; those of one state in the order in which they are tried."""
         found: list[Stage] = list(self.stages)
         entries = {s.step: s.entry for s in self.stages}
-        routes = [(s.after, s.status, s.when or s.only, s.entry, s) for s in self.stages if s.delay or s.rounds]
-        for after, status, when, to, route in [
-            *routes,
-            *((r.after, r.status, r.when, entries.get(r.to, ("", "")) if isinstance(r.to, str) else r.to, r) for r in self.routes),
-        ]:
-            name = _free_name(f"{after}.{status}", found)
-            rest = {"when": when, "to": to, "rounds": route.rounds, "then": route.then, "delay": route.delay}
-            found.append(Passage.at(name, (after, status), Kind.MOVE, **rest))
+        ways: list[tuple[Stage | Route, str | None, graph.State]] = [
+            (s, s.when or s.only, s.entry) for s in self.stages if s.delay or s.rounds
+        ]
+        ways += [(r, r.when, entries[r.to] if isinstance(r.to, str) else r.to) for r in self.routes]
+        for way, when, to in ways:
+            name = _free_name(f"{way.after}.{way.status}", found)
+            rest: dict[str, Any] = {"rounds": way.rounds, "then": way.then, "delay": way.delay}
+            found.append(Passage.at(name, (way.after, way.status), Kind.MOVE, when=when, to=to, **rest))
         for s in self.stages:
             if s.only is not None:
                 name, to = _free_name(f"{s.step}.skipped", found), (s.step, DONE)
                 found.append(Passage.at(name, (s.after, s.status), Kind.MOVE, to=to, skips=True))
         for w in self.waits:
-            found.append(
-                Passage.at(w.at[0], w.at, Kind.WAIT, w.deadline or FOR_EVER, then=w.then, choices=w.choices)
-            )
+            found.append(Passage.at(w.at[0], w.at, Kind.WAIT, w.deadline or FOR_EVER, then=w.then, choices=w.choices))
         for g in self.gathers:
             rest = {"to": g.to, "then": g.then, "children": g.children, "done": g.done, "need": g.need}
-            found.append(
-                Passage.at(g.at[0], g.at, Kind.GATHER, g.deadline or FOR_EVER, failed=g.failed, **rest)
-            )
+            found.append(Passage.at(g.at[0], g.at, Kind.GATHER, g.deadline or FOR_EVER, failed=g.failed, **rest))
         return tuple(sorted(found, key=lambda n: n.condition is None))
-
-    def _leads_to(self, node: Stage) -> tuple[graph.Edge, ...]:
-        """Where a row may go from ``node``."""
-        if not isinstance(node, Passage):
-            # A stage writes done, or a word of its own: any state of its step that something begins at.
-            own = {n.entry for n in self.nodes if n.entry[0] == node.step and n.entry != node.entry}
-            return tuple(graph.Edge(state) for state in sorted({(node.step, DONE), *own}))
-        edges = [graph.Edge(node.to, bounded=node.rounds is not None)] if node.to else []
-        edges += [graph.Edge(node.then, label="then")] if node.then else []
-        if node.kind is Kind.WAIT:
-            own = {n.entry for n in self.nodes if n.entry[0] == node.step and n.entry != node.entry}
-            chosen = {**{state: state[1] for state in own}, **{state: name for name, state in node.choices.items()}}
-            edges += [graph.Edge(state, bounded=True, label=name) for state, name in sorted(chosen.items())]
-        return tuple(edges)
 
     @property
     def in_order(self) -> tuple[Stage, ...]:
         """The stages and passages along the pipeline, the first first."""
-        order = graph.order([graph.Node(n.step, n.kind, n.entry, n.condition, self._leads_to(n)) for n in self.nodes])
-        return tuple(self._by_step[name] for name in order)
+        named = {node.step: node for node in self.nodes}
+        return tuple(named[name] for name in graph.order(self.drawn))
+
+
+def _leads_to(node: Stage, own: set[graph.State]) -> tuple[graph.Edge, ...]:
+    """Where a row may go from ``node``. ``own``: states of its step that something begins at: it may write any."""
+    if not isinstance(node, Passage):
+        return tuple(graph.Edge(state) for state in sorted({(node.step, DONE), *own}))
+    edges = [graph.Edge(node.to, bounded=node.rounds is not None)] if node.to else []
+    edges += [graph.Edge(node.then, label="then")] if node.then else []
+    if node.kind is Kind.WAIT:
+        chosen = {**{state: state[1] for state in own}, **{state: name for name, state in node.choices.items()}}
+        edges += [graph.Edge(state, bounded=True, label=name) for state, name in sorted(chosen.items())]
+    return tuple(edges)
 
 
 def _free_name(name: str, taken: list[Stage]) -> str:

@@ -8,8 +8,8 @@ from typing import Self
 import asyncpg
 
 from pgbaton import sql
-from pgbaton.errors import AttachError, ConfigError, DatabaseError
 from pgbaton.condition import Condition, read
+from pgbaton.errors import AttachError, ConfigError, DatabaseError
 from pgbaton.model import Pipeline, Stage
 
 
@@ -78,6 +78,7 @@ class JobTable:
     channel: str | None = None
     routes: tuple[Entrance, ...] = ()
     parent: tuple[str, str] | None = None
+    parent_key_type: str = "text"
     _rendered: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -122,6 +123,8 @@ class JobTable:
             "status_type": self.status_type,
             "touch": ", updated_at = clock_timestamp()" if self.has_updated_at else "",
             "updated_at": "j.updated_at::timestamptz" if self.has_updated_at else "NULL::timestamptz",
+            "parent_key": quoted(self.parent[1]) if self.parent else "",
+            "parent_key_type": self.parent_key_type,
             "routed_to": self._routed_to(step_text, status_text),
             "row": f"j.{key} IS NOT NULL AS present, {tenant} AS tenant, {step_text} AS step, {status_text} AS status",
         }
@@ -140,6 +143,29 @@ class JobTable:
         if name not in self._rendered:
             self._rendered[name] = sql.render(sql.read(f"{name}.sql"), self.parts())
         return self._rendered[name]
+
+
+def child_table(r: asyncpg.Record, routes: list[asyncpg.Record]) -> JobTable:
+    """The table of a parent's children, from a record of ``worker/child_table.sql``."""
+    return JobTable(
+        r["name"],
+        r["schema"],
+        r["table"],
+        r["key_column"],
+        None,
+        r["step_column"],
+        r["status_column"],
+        routes=_entrances(routes),
+        parent=(r["parent"], r["parent_key"]),
+        parent_key_type=r["parent_key_type"],
+    )
+
+
+def _entrances(routes: list[asyncpg.Record]) -> tuple[Entrance, ...]:
+    return tuple(
+        Entrance(r["step"], r["after"], r["status"], read(r["condition"]) if r["condition"] else None, r["calls"])
+        for r in routes
+    )
 
 
 async def read_table(conn: asyncpg.Connection, pipeline: Pipeline) -> JobTable:
@@ -211,10 +237,7 @@ async def table_of(conn: asyncpg.Connection, pipeline: str | None) -> JobTable:
         r["step_column"],
         r["status_column"],
         channel=r["channel"],
-        routes=tuple(
-            Entrance(e["step"], e["after"], e["status"], read(e["condition"]) if e["condition"] else None, e["calls"])
-            for e in await conn.fetch(sql.read("install/routes.sql"), name)
-        ),
+        routes=_entrances(await conn.fetch(sql.read("install/routes.sql"), name)),
         parent=(r["parent"], r["parent_key"]) if r["parent"] else None,
     )
     return await with_types(conn, table)

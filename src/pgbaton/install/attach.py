@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
 from collections.abc import Iterable
 
 import asyncpg
@@ -16,7 +15,7 @@ from pgbaton.install.fits import check_fits
 from pgbaton.install.graph_fits import check_graph
 from pgbaton.install.migrate import LOCK, migrate_sql
 from pgbaton.model import DONE, FAILED, RUNNING, Passage, Pipeline, Stage
-from pgbaton.table import Entrance, JobTable, fitting, literal, quoted, read_table
+from pgbaton.table import JobTable, fitting, literal, quoted, read_table
 
 TRIGGERS = ("job_state_change_trigger", "job_state_insert_trigger")
 LOCK_TIMEOUT = "3s"
@@ -132,7 +131,9 @@ def _left_an_entry(table: JobTable, status: str) -> str:
     step = f"OLD.{quoted(table.step)}::pg_catalog.text"
     calls = " ".join(f"WHEN {_equal('step', r.node)} THEN {literal(r.step)}" for r in here if r.calls)
     begun = (
-        f" AND ({_equal('status', RUNNING)} AND {step} OPERATOR(pg_catalog.=) CASE {calls} END) IS NOT TRUE" if calls else ""
+        f" AND ({_equal('status', RUNNING)} AND {step} OPERATOR(pg_catalog.=) CASE {calls} END) IS NOT TRUE"
+        if calls
+        else ""
     )
     left = _equal(f"OLD.{quoted(table.status)}::pg_catalog.text", status)
     return f"{left} AND {_among(step, dict.fromkeys(r.step for r in here))}{begun}"

@@ -23,12 +23,12 @@ async def check_graph(conn: asyncpg.Connection, pipeline: Pipeline, table: JobTa
         column = pipeline.parent.key
         if column not in columns:
             raise AttachError(
-                f"pipeline.parent.key: the table {table.schema}.{table.name} has no column {column!r} that names the parent"
+                f"pipeline.parent.key: the table {table.schema}.{table.name} has no column {column!r}, to name the parent"
             )
         if not await conn.fetchval(sql.read("install/indexed.sql"), table.qualified, column):
             raise AttachError(
-                f"pipeline.parent.key: no index of {table.schema}.{table.name} begins with {column!r}, so that the children "
-                f"of a parent could only be found by reading all: CREATE INDEX ON {table.qualified} ({quoted(column)})"
+                f"pipeline.parent.key: no index of {table.schema}.{table.name} begins with {column!r}, so that a parent's "
+                f"children could only be found by reading all: CREATE INDEX ON {table.qualified} ({quoted(column)})"
             )
 
 
@@ -40,6 +40,7 @@ async def _check_condition(conn: asyncpg.Connection, table: JobTable, condition:
             hint = f' (did you mean "{near[0]}"?)' if near else f" (it has {', '.join(sorted(columns))})"
             raise AttachError(f"when: {condition}: the table has no column {comparison.column!r}{hint}")
     try:
-        await conn.fetch(f"SELECT {fitting(said, 'new')} FROM {table.qualified} AS new LIMIT 0")
+        parts = {"condition": fitting(said, "new"), "table": table.qualified}
+        await conn.fetch(sql.render(sql.read("install/asks.sql"), parts))
     except asyncpg.PostgresError as error:
         raise AttachError(f"when: {condition}: Postgres cannot compare that: {error}") from None

@@ -14,10 +14,12 @@ from typing import Any, Protocol
 
 import asyncpg
 
+from pgbaton import sql
 from pgbaton.errors import LeaseLost
 from pgbaton.model import Advance, Dispatch, Kind, Outcome, Passage, Row, Stage, State
 from pgbaton.outcome import BEGUN_ELSEWHERE, Answer, Verb
-from pgbaton.table import JobTable
+from pgbaton.passage import Children
+from pgbaton.table import JobTable, child_table
 from pgbaton.verdict import Call, Duty, Job, Standing, Verdict
 
 RECONCILE_PAGE = 1000
@@ -80,6 +82,7 @@ class Store:
         self._session = session
         self._table = table
         self._pipeline = table.pipeline
+        self._children: dict[str, tuple[str, JobTable]] = {}
         entries = {entrance.node: entrance for entrance in table.routes}
         self.steps = [step for step in steps if step in entries]
         self._entries = [entries[step].step for step in self.steps]
@@ -121,9 +124,7 @@ class Store:
         """Take calls that wait and are due; raises as :meth:`turn`."""
         beginnings = [0] * len(self.steps)
         known = self._entries, self._entry_statuses
-        rows = await self._claim(
-            "worker/claim_waiting", self._pipeline, worker, self.steps, beginnings, limit, *known
-        )
+        rows = await self._claim("worker/claim_waiting", self._pipeline, worker, self.steps, beginnings, limit, *known)
         claimed = tuple(_dispatch(row, row["attempt"]) for row in rows if row["plain"])
         others = frozenset(row["job_key"] for row in rows if not row["plain"])
         return Turn(claimed, frozenset(), others, {}, len(rows))
@@ -200,6 +201,28 @@ class Store:
         rows = await self._fetch("operate/reconcile", self._pipeline, list(job_keys))
         return [(row["job_key"], row["stage"]) for row in rows]
 
+    async def children(self, node: Passage, key: str) -> Children | None:
+        """A parent's children, counted. None: no pipeline of that name has this one for its parent."""
+        table = await self._child_table(node.children or "")
+        if table is None:
+            return None
+        done = node.done or ("", "")
+        row = (await self._session.fetch(table.query("worker/children"), table.pipeline, key, *done))[0]
+        return Children(row["total"], row["ended"], row["done"])
+
+    async def _child_table(self, name: str) -> JobTable | None:
+        for r in await self._session.fetch(sql.read("worker/child_table.sql"), name, self._pipeline):
+            if name not in self._children or self._children[name][0] != r["attached"]:
+                routes = await self._session.fetch(sql.read("install/routes.sql"), name)
+                self._children[name] = r["attached"], child_table(r, routes)
+            return self._children[name][1]
+        return None
+
+    async def tell_parents(self, job_keys: Collection[str]) -> None:
+        """These jobs have ended where no trigger saw it: their parents may have waited for that."""
+        if self._table.parent is not None:
+            await self._fetch("worker/tell_parents", list(job_keys), self._table.parent[0])
+
     async def unpark(self, limit: int) -> int:
         """Make calls due that were parked for tenants that are paused no more; returns how many."""
         return int((await self._fetch("worker/unpark", self._pipeline, limit))[0]["due"])
@@ -256,7 +279,9 @@ def _dispatch(row: asyncpg.Record, attempt: int) -> Dispatch:
 def _stage(row: asyncpg.Record) -> Stage:
     if row["kind"] != Kind.CALL:
         state = row["after"], row["status"]
-        detail = {k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(row["detail"]).items()}
+        said: dict[str, Any] = json.loads(row["detail"])
+        detail = {k: tuple(v) if isinstance(v, list) else v for k, v in said.items()}
+        detail["choices"] = {name: tuple(to) for name, to in said.get("choices", {}).items()}
         return Passage.at(row["step"], state, Kind(row["kind"]), row["timeout"], when=row["condition"], **detail)
     return Stage.model_construct(
         step=row["step"],
@@ -298,6 +323,8 @@ def _call(row: asyncpg.Record) -> Call:
         row["age"],
         kept,
         row["seen"],
+        row["rounds"],
+        row["missing"],
     )
 
 
@@ -336,6 +363,9 @@ def _written(v: Verdict, answer: Answer | None, stages: Mapping[str, Stage]) -> 
         "timeout": stages[stage].timeout if stage and stage in stages else None,
         "target_step": v.target[0] if v.target else None,
         "target_status": v.target[1] if v.target else None,
+        "round": v.round,
+        "missing": v.missing,
+        "tick": v.tick,
         "quiet": v.quiet and v.target is not None,
         "new_id": new.id if new else None,
         "new_outcome": BEGUN_ELSEWHERE.outcome.value if new and v.stands is Standing.LEFT else None,
