@@ -86,10 +86,10 @@ def shown_in_words(state: State) -> str:
 def _starts(nodes: Sequence[Node]) -> tuple[str, ...]:
     """The steps that rows come in at: nothing in the pipeline performs them."""
     performed = {node.name for node in nodes if node.kind == "call"}
-    written = {edge.to[0] for node in nodes if node.kind != "call" for edge in node.leads_to}
     waited = {node.entry[0] for node in nodes if node.kind in ("wait", "gather")}
     steps = (node.entry[0] for node in nodes if node.kind == "call" or node.kind == "move")
-    return tuple(dict.fromkeys(step for step in steps if step not in performed | (written & waited) | waited))
+    found = dict.fromkeys(step for step in steps if step not in performed | waited)
+    return tuple(found or dict.fromkeys(node.entry[0] for node in nodes if node.kind in ("wait", "gather")))
 
 
 def _check_reach(nodes: Sequence[Node]) -> None:

@@ -216,13 +216,16 @@ def _of_passage(job: Job, call: Call, node: Passage, at: Place, answer: Answer |
     return _KEEP if call.standing is Standing.LEFT and not call.overdue else passage.waited(node, overdue=call.overdue)
 
 
-def wants_count(job: Job, node: Stage) -> bool:
+def wants_count(job: Job, node: Stage, *, claimed: bool) -> bool:
     """Whether the children of a job that gathers them are to be counted before it is decided: enough of them have ended
-    since the last count, one of them ended elsewhere than it should, or it was a while ago."""
+    since the last count, one of them ended elsewhere than it should, or it was a while ago. ``claimed``: it is in the
+    hands of the worker that asks."""
     call = job.call
     if call is None or node.kind is not Kind.GATHER or not isinstance(node, Passage):
         return False
-    if call.standing is not Standing.LEFT or call.overdue or call.missing is None:
+    if call.standing is not Standing.LEFT:
+        return claimed
+    if call.overdue or call.missing is None:
         return True
     ended = [d for d in job.duties if not d.stage and d.step is None]
     astray = node.failed == "fail" or node.need != "all"
@@ -358,7 +361,7 @@ def _standing(job: Job, call: Call, decision: Decision, newest: Duty | None, sta
 
 def _gathering(job: Job, call: Call, decision: Decision, node: Passage) -> Verdict:
     """It gathers on: what its children left was taken, and counted down from what is missing."""
-    if job.children is not None:
+    if job.children is not None and decision.verb is Verb.WAIT:
         left = passage.missing(node, job.children)
         tick = passage.tick(node, call.age)
         return Verdict(job, decision, stands=Standing.LEFT, delay=None, missing=left, tick=tick)

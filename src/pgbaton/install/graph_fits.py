@@ -22,12 +22,10 @@ async def check_graph(conn: asyncpg.Connection, pipeline: Pipeline, table: JobTa
     if pipeline.parent is not None:
         column = pipeline.parent.key
         if column not in columns:
-            raise AttachError(
-                f"pipeline.parent.key: the table {table.schema}.{table.name} has no column {column!r}, to name the parent"
-            )
+            raise AttachError(f"pipeline.parent.key: the table {table.schema}.{table.name} has no column {column!r}")
         if not await conn.fetchval(sql.read("install/indexed.sql"), table.qualified, column):
             raise AttachError(
-                f"pipeline.parent.key: no index of {table.schema}.{table.name} begins with {column!r}, so that a parent's "
+                f"pipeline.parent.key: no index of {table.schema}.{table.name} begins with {column!r}: a parent's "
                 f"children could only be found by reading all: CREATE INDEX ON {table.qualified} ({quoted(column)})"
             )
 

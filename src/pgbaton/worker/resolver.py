@@ -136,7 +136,7 @@ class Resolver:
                 outcome = Outcome.ACCEPTED if self._is_mine(job, call) else Outcome.SUPERSEDED
                 self._settled(ended.pop(job.key), outcome, None, None)
                 call = None
-            job = await self._with_children(job)
+            job = await self._with_children(job, claimed=call is not None)
             name = (job.call.id, job.call.attempt) if job.call else (0, 0)
             answer = call.answer if call else None
             verdict = resolve(job, self._stages.__getitem__, answer, given_back=name in given_back)
@@ -146,10 +146,10 @@ class Resolver:
                 decided[job.key] = verdict, answer
         return decided
 
-    async def _with_children(self, job: Job) -> Job:
+    async def _with_children(self, job: Job, *, claimed: bool) -> Job:
         """The job with its children counted, where it gathers them and that may bring something."""
         node = self._stages.get(job.call.stage) if job.call else None
-        if node is None or not isinstance(node, Passage) or not wants_count(job, node):
+        if node is None or not isinstance(node, Passage) or not wants_count(job, node, claimed=claimed):
             return job
         return replace(job, children=await self._store.children(node, job.key))
 
