@@ -28,6 +28,7 @@ CREATE TABLE pgbaton.pipelines (
     tenant_column text,
     step_column   text NOT NULL,
     status_column text NOT NULL,
+    statuses      jsonb NOT NULL,
     channel       text,
     parent        text,
     parent_key    text,
@@ -35,6 +36,7 @@ CREATE TABLE pgbaton.pipelines (
     attached_at   timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON COLUMN pgbaton.pipelines.parent IS 'the pipeline whose children its rows are; parent_key: the column that names the parent''s key';
+COMMENT ON COLUMN pgbaton.pipelines.statuses IS 'the table''s words, by what they mean to the engine; it writes the first';
 COMMENT ON COLUMN pgbaton.pipelines.channel IS 'every change is published there; null: workers are woken by pgbaton_wake only';
 
 CREATE TABLE pgbaton.stages (
@@ -467,17 +469,18 @@ BEGIN;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_catalog.pg_advisory_xact_lock(7239450211);
 
-INSERT INTO pgbaton.pipelines AS p (name, job_table, key_column, tenant_column, step_column, status_column, channel, parent,
-                                    parent_key)
-VALUES ('ad_creative', '"public"."jobs"'::regclass, 'job_id', 'tenant_id', 'current_step', 'status', 'job_state_changed',
-        NULL, NULL)
+INSERT INTO pgbaton.pipelines AS p (name, job_table, key_column, tenant_column, step_column, status_column, statuses, channel,
+                                    parent, parent_key)
+VALUES ('ad_creative', '"public"."jobs"'::regclass, 'job_id', 'tenant_id', 'current_step', 'status', '{"running": ["running"], "done": ["done"], "failed": ["failed"], "cancelled": ["cancelled"]}'::jsonb,
+        'job_state_changed', NULL, NULL)
 ON CONFLICT (name) DO UPDATE
    SET job_table = EXCLUDED.job_table, key_column = EXCLUDED.key_column, tenant_column = EXCLUDED.tenant_column,
-       step_column = EXCLUDED.step_column, status_column = EXCLUDED.status_column, channel = EXCLUDED.channel,
-       parent = EXCLUDED.parent, parent_key = EXCLUDED.parent_key, attached_at = now()
- WHERE (p.job_table, p.key_column, p.tenant_column, p.step_column, p.status_column, p.channel, p.parent, p.parent_key)
+       step_column = EXCLUDED.step_column, status_column = EXCLUDED.status_column, statuses = EXCLUDED.statuses,
+       channel = EXCLUDED.channel, parent = EXCLUDED.parent, parent_key = EXCLUDED.parent_key, attached_at = now()
+ WHERE (p.job_table, p.key_column, p.tenant_column, p.step_column, p.status_column, p.statuses, p.channel, p.parent,
+        p.parent_key)
        IS DISTINCT FROM (EXCLUDED.job_table, EXCLUDED.key_column, EXCLUDED.tenant_column, EXCLUDED.step_column,
-                         EXCLUDED.status_column, EXCLUDED.channel, EXCLUDED.parent, EXCLUDED.parent_key);
+                         EXCLUDED.status_column, EXCLUDED.statuses, EXCLUDED.channel, EXCLUDED.parent, EXCLUDED.parent_key);
 
 -- What the trigger will ask of a row, asked of none: a condition that cannot be asked fails here and not in your transactions.
 SELECT true FROM ONLY "public"."jobs" AS new LIMIT 0;
@@ -530,7 +533,7 @@ BEGIN
         RAISE duplicate_object USING MESSAGE = format('the trigger %s on %s is not pgbaton''s: rename it, or drop it',
                                                       t.tgname, '"public"."jobs"');
     END IF;
-    IF (SELECT md5(prosrc) = '85e47d511c72d99359f44680e685c02d' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
+    IF (SELECT md5(prosrc) = '99bf5024dc0c9098d8c65187db35822e' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
         EXECUTE $ddl$
 CREATE OR REPLACE FUNCTION "public"."notify_job_state_change"() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
@@ -560,7 +563,7 @@ BEGIN
     IF next_stage IS NULL AND TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
         -- A dispatch may be open where the row was at the entry of a stage, or in its hands. That it has begun, or begins
         -- again, is nothing to look at; all else is.
-        IF OLD."status"::pg_catalog.text OPERATOR(pg_catalog.=) 'done' AND OLD."current_step"::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY['img_gen', 'vlm_analyze', 'yolo_detect', 'planner', 'overlay']) AND (status OPERATOR(pg_catalog.=) 'running' AND OLD."current_step"::pg_catalog.text OPERATOR(pg_catalog.=) CASE WHEN step OPERATOR(pg_catalog.=) 'vlm_analyze' THEN 'img_gen' WHEN step OPERATOR(pg_catalog.=) 'yolo_detect' THEN 'vlm_analyze' WHEN step OPERATOR(pg_catalog.=) 'planner' THEN 'yolo_detect' WHEN step OPERATOR(pg_catalog.=) 'overlay' THEN 'planner' WHEN step OPERATOR(pg_catalog.=) 'vlm_judge' THEN 'overlay' END) IS NOT TRUE
+        IF (OLD."status"::pg_catalog.text) OPERATOR(pg_catalog.=) 'done' AND OLD."current_step"::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY['img_gen', 'vlm_analyze', 'yolo_detect', 'planner', 'overlay']) AND (status OPERATOR(pg_catalog.=) 'running' AND OLD."current_step"::pg_catalog.text OPERATOR(pg_catalog.=) CASE WHEN step OPERATOR(pg_catalog.=) 'vlm_analyze' THEN 'img_gen' WHEN step OPERATOR(pg_catalog.=) 'yolo_detect' THEN 'vlm_analyze' WHEN step OPERATOR(pg_catalog.=) 'planner' THEN 'yolo_detect' WHEN step OPERATOR(pg_catalog.=) 'overlay' THEN 'planner' WHEN step OPERATOR(pg_catalog.=) 'vlm_judge' THEN 'overlay' END) IS NOT TRUE
            OR OLD."status"::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY['running', 'failed'])
                AND OLD."current_step"::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY['vlm_analyze', 'yolo_detect', 'planner', 'overlay', 'vlm_judge'])
                AND (status OPERATOR(pg_catalog.=) 'running' AND step OPERATOR(pg_catalog.=) OLD."current_step"::pg_catalog.text)
@@ -592,7 +595,7 @@ BEGIN
         IF TG_NARGS OPERATOR(pg_catalog.>) 0 THEN
             changed_at := NEW.updated_at;
         END IF;
-        PERFORM pg_catalog.pg_notify('job_state_changed', pgbaton.event_payload(key, step, status, NEW."tenant_id"::pg_catalog.text, changed_at));
+        PERFORM pg_catalog.pg_notify('job_state_changed', pgbaton.event_payload(key, step, NEW."status"::pg_catalog.text, NEW."tenant_id"::pg_catalog.text, changed_at));
     END IF;
     RETURN NULL;
 END

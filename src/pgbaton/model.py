@@ -26,6 +26,7 @@ from pydantic import (
 from pgbaton import condition, graph
 
 DONE, RUNNING, FAILED, CANCELLED = "done", "running", "failed", "cancelled"
+"""What a row's status means to the engine, whatever the word is that the table has for it."""
 DUE = "due"
 """The status in which a stage is called whose route waits or is counted: the engine brings the row there."""
 WAKE_CHANNEL = "pgbaton_wake"
@@ -183,6 +184,57 @@ FOR_EVER = 36600 * 86400.0
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, hide_input_in_errors=True)
+
+
+def _as_words(value: Any) -> Any:
+    """One word or several; a number or a boolean is the word that Postgres shows for it."""
+    if isinstance(value, bool):
+        return (str(value).lower(),)
+    if isinstance(value, int | str):
+        return (str(value),)
+    return tuple(_as_words(each)[0] if isinstance(each, int) else each for each in value)
+
+
+Words = Annotated[tuple[Step, ...], BeforeValidator(_as_words)]
+
+
+class Statuses(_Frozen):
+    """The table's own words for what a status means: one, or several of which the engine writes the first.
+
+    Whole numbers and booleans are taken as Postgres shows them. A word that is not named here means nothing, also where
+    it reads like one of the engine's. ``waiting`` only gives such words one name.
+    """
+
+    running: Words = Field(default=(RUNNING,), min_length=1)
+    done: Words = Field(default=(DONE,), min_length=1)
+    failed: Words = Field(default=(FAILED,), min_length=1)
+    cancelled: Words = Field(default=(CANCELLED,), min_length=1)
+    waiting: Words = ()
+
+    @model_validator(mode="after")
+    def _one_meaning_each(self) -> Self:
+        seen: dict[str, str] = {}
+        for meaning, words in self.by_meaning.items():
+            for word in words:
+                if word in seen:
+                    what = f"twice {meaning!r}" if seen[word] == meaning else f"both {seen[word]!r} and {meaning!r}"
+                    raise ValueError(f"the word {word!r} is said to mean {what}")
+                seen[word] = meaning
+        return self
+
+    @property
+    def by_meaning(self) -> dict[str, tuple[str, ...]]:
+        """The words of each meaning that has any."""
+        return {name: words for name in type(self).model_fields if (words := getattr(self, name))}
+
+    @property
+    def plain(self) -> bool:
+        """Whether the table's words are the engine's own."""
+        return all(words == (meaning,) for meaning, words in self.by_meaning.items())
+
+    def word(self, meaning: str | None) -> str | None:
+        """What the engine writes for ``meaning``; what is none of its meanings stands for itself."""
+        return self.by_meaning.get(meaning, (meaning,))[0] if meaning is not None else None
 
 
 class Route(_Frozen):
@@ -373,6 +425,7 @@ class Pipeline(_Frozen):
     """A table of jobs, its columns, the stages that its rows go through, and what leads from state to state.
 
     ``table`` is ``name`` or ``schema.name``; names are taken as they are, and always quoted.
+    ``statuses``: the table's own words, where they are not running, done and failed.
     ``channel``: publish every change there as JSON; absent: nothing is published.
     ``parent``: its rows are children of another pipeline's.
     Raises pydantic's ``ValidationError`` on anything that cannot work.
@@ -384,6 +437,7 @@ class Pipeline(_Frozen):
     tenant: Identifier | None = None
     step: Identifier
     status: Identifier
+    statuses: Statuses = Statuses()
     channel: Annotated[str, AfterValidator(_check_channel)] | None = None
     base_url: Annotated[str, AfterValidator(_check_base_url)]
     stages: tuple[Stage, ...] = Field(validation_alias=AliasChoices("stages", "stage"), min_length=1)
@@ -506,15 +560,22 @@ def _refuse_repeated(names: Iterable[str], sentence: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The user's row as it was read: where the job is now."""
+    """The user's row as it was read: where the job is now. ``status``: what it means; ``word``: as the table has it,
+    for people, where that is known."""
 
     tenant: str | None
     step: str | None
     status: str | None
+    word: str | None = None
 
     @property
     def at(self) -> tuple[str | None, str | None]:
         return self.step, self.status
+
+    @property
+    def shown(self) -> tuple[str | None, str | None]:
+        """``at``, in the table's own words."""
+        return self.step, self.status if self.word is None else self.word
 
 
 @dataclass(frozen=True, slots=True)

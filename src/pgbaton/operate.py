@@ -101,7 +101,7 @@ async def _rerun(desk: _Desk, job_key: str, step: str, force: bool, who: str) ->
         if await desk.settle([verdict]):
             # No change of the row, so no trigger: the duty is left by the row as it is.
             if verdict.target is not None or await desk.store.reconcile([job_key]):
-                was = {"was_step": job.row and job.row.step, "was_status": job.row and job.row.status, "force": force}
+                was = {"was_step": job.row and job.row.step, "was_status": job.row and job.row.shown[1], "force": force}
                 await desk.audit(who, "rerun", [job_key], was, stage=step)
                 return Done("rerun", 1, (job_key,), 1)
             break

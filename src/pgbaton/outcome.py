@@ -164,7 +164,7 @@ def _decide_unmoved(stage: Stage, row: Row | None, answer: Answer) -> Decision:
         return Decision(
             Verb.KILL,
             Outcome.BREACH,
-            f"the stage answered {status} but left the row at {row.at if row else None}: it kept no state "
+            f"the stage answered {status} but left the row at {row.shown if row else None}: it kept no state "
             '(a stage that keeps none needs advance = "engine")',
         )
     if status is not None and 400 <= status < 500:

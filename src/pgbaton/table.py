@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -10,7 +11,7 @@ import asyncpg
 from pgbaton import sql
 from pgbaton.condition import Condition, read
 from pgbaton.errors import AttachError, ConfigError, DatabaseError
-from pgbaton.model import Pipeline, Stage
+from pgbaton.model import CANCELLED, DONE, FAILED, RUNNING, Pipeline, Stage, Statuses
 
 
 def quoted(name: str) -> str:
@@ -24,6 +25,20 @@ def literal(value: str | None) -> str:
         return "NULL"
     doubled = value.replace("'", "''")
     return f"'{doubled}'" if "\\" not in doubled else "E'" + doubled.replace("\\", "\\\\") + "'"
+
+
+def meaning(words: Statuses, text: str) -> str:
+    """The SQL of what a status means to the engine; ``text`` is the SQL of the table's own word. Operators are
+    qualified: this stands in the trigger, too."""
+    if words.plain:
+        return text
+    meant = {word: name for name, all_of_it in words.by_meaning.items() for word in all_of_it}
+    # A word of the table that only reads like one of the engine's must not be taken for it.
+    strangers = {word: f'"{word}"' for word in (RUNNING, DONE, FAILED, CANCELLED) if word not in meant}
+    cases = (
+        f"WHEN {text} OPERATOR(pg_catalog.=) {literal(a)} THEN {literal(b)}" for a, b in (meant | strangers).items()
+    )
+    return f"CASE {' '.join(cases)} ELSE {text} END"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +76,9 @@ def fitting(condition: Condition | None, row: str) -> str:
 @dataclass(frozen=True)
 class JobTable:
     """The names of a pipeline's table, ready for a statement; types as ``format_type`` spells them. ``channel``: where
-    its trigger publishes every change, if it does; ``routes``: where rows come to its stages and passages, in the order
-    in which those of one state are tried. ``parent``: the pipeline whose children its rows are, and their column."""
+    its trigger publishes every change, if it does; ``words``: what its statuses mean; ``routes``: where rows come to
+    its stages and passages, in the order in which those of one state are tried. ``parent``: the pipeline whose children
+    its rows are, and their column."""
 
     pipeline: str
     schema: str
@@ -76,6 +92,7 @@ class JobTable:
     status_type: str = "text"
     has_updated_at: bool = False
     channel: str | None = None
+    words: Statuses = field(default_factory=Statuses)
     routes: tuple[Entrance, ...] = ()
     parent: tuple[str, str] | None = None
     parent_key_type: str = "text"
@@ -94,6 +111,7 @@ class JobTable:
             pipeline.step,
             pipeline.status,
             channel=pipeline.channel,
+            words=pipeline.statuses,
             routes=tuple(Entrance.of(stage) for stage in pipeline.in_order),
             parent=(pipeline.parent.pipeline, pipeline.parent.key) if pipeline.parent else None,
         )
@@ -105,11 +123,13 @@ class JobTable:
 
     def parts(self) -> dict[str, str]:
         """The named parts that a query file may use. ``{row}``: the columns that a worker reads of a job's row,
-        ``j``."""
+        ``j``. ``{put_status}``: give it the status that ``s.target_status`` means."""
         key, step, status = quoted(self.key), quoted(self.step), quoted(self.status)
         tenant = "NULL::text" if self.tenant is None else f"j.{quoted(self.tenant)}::text"
         # The engine's names are compared byte by byte, so the user's are, too, in spite of a column's collation.
-        step_text, status_text = f'j.{step}::text COLLATE "C"', f'j.{status}::text COLLATE "C"'
+        step_text, word = f'j.{step}::text COLLATE "C"', f'j.{status}::text COLLATE "C"'
+        status_text = word if self.words.plain else f'({meaning(self.words, word)}) COLLATE "C"'
+        here = f"{tenant} AS tenant, {step_text} AS step, {status_text} AS status, {word} AS word"
         return {
             "table": self.qualified,
             "key": key,
@@ -120,13 +140,13 @@ class JobTable:
             "status_text": status_text,
             "key_type": self.key_type,
             "step_type": self.step_type,
-            "status_type": self.status_type,
+            "put_status": f"{status} = {self._written('s.target_status')}::{self.status_type}",
             "touch": ", updated_at = clock_timestamp()" if self.has_updated_at else "",
             "updated_at": "j.updated_at::timestamptz" if self.has_updated_at else "NULL::timestamptz",
             "parent_key": quoted(self.parent[1]) if self.parent else "",
             "parent_key_type": self.parent_key_type,
             "routed_to": self._routed_to(step_text, status_text),
-            "row": f"j.{key} IS NOT NULL AS present, {tenant} AS tenant, {step_text} AS step, {status_text} AS status",
+            "row": f"j.{key} IS NOT NULL AS present, {here}",
         }
 
     def _routed_to(self, step: str, status: str) -> str:
@@ -137,6 +157,17 @@ class JobTable:
             for r in self.routes
         )
         return f"(CASE {cases} END)" if cases else "NULL::text"
+
+    def _written(self, status: str) -> str:
+        """The SQL of the table's word for ``status``, an SQL expression of what it is to mean."""
+        if self.words.plain:
+            return status
+        cases = (
+            f"WHEN {literal(name)} THEN {literal(words[0])}"
+            for name, words in self.words.by_meaning.items()
+            if words != (name,)
+        )
+        return f"(CASE {status} {' '.join(cases)} ELSE {status} END)"
 
     def query(self, name: str) -> str:
         """The statement ``{name}.sql`` (``worker/turn``) for this table."""
@@ -155,6 +186,7 @@ def child_table(r: asyncpg.Record, routes: list[asyncpg.Record]) -> JobTable:
         None,
         r["step_column"],
         r["status_column"],
+        words=Statuses.model_validate(json.loads(r["statuses"])),
         routes=_entrances(routes),
         parent=(r["parent"], r["parent_key"]),
         parent_key_type=r["parent_key_type"],
@@ -237,6 +269,7 @@ async def table_of(conn: asyncpg.Connection, pipeline: str | None) -> JobTable:
         r["step_column"],
         r["status_column"],
         channel=r["channel"],
+        words=Statuses.model_validate(json.loads(r["statuses"])),
         routes=_entrances(await conn.fetch(sql.read("install/routes.sql"), name)),
         parent=(r["parent"], r["parent_key"]) if r["parent"] else None,
     )

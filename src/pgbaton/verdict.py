@@ -130,10 +130,10 @@ class Verdict:
     voids: tuple[Void, ...] = ()
 
 
-def refused(verdict: Verdict, words: str) -> Verdict:
-    """In place of a verdict whose row the user's table refuses: the dispatch is dead, with the database's words, and
-    the row is left as it is. That concerns this job alone."""
-    decision = Decision(Verb.KILL, Outcome.REFUSED, f"the table refuses {verdict.target}: {words}")
+def refused(verdict: Verdict, words: str, state: tuple[str, str] | None = None) -> Verdict:
+    """In place of a verdict whose row the user's table refuses: the dispatch is dead, with the database's ``words``,
+    and the row is left as it is. That concerns this job alone. ``state``: what is refused, in the table's words."""
+    decision = Decision(Verb.KILL, Outcome.REFUSED, f"the table refuses {state or verdict.target}: {words}")
     voids = _voids(verdict.job, None)
     if verdict.job.call is None:
         return Verdict(verdict.job, None, voids=tuple(replace(v, state=State.DEAD) for v in voids))

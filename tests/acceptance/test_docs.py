@@ -14,7 +14,7 @@ from adstudio.config import AppSettings
 from pgbaton import Pipeline, Settings, Stage
 from pgbaton.events import Event
 from pgbaton.health import SENTENCES
-from pgbaton.model import Outcome, Row
+from pgbaton.model import Outcome, Row, Statuses
 from pgbaton.outcome import Answer, Reply, Verb, decide
 from pgbaton.verdict import Call, Job, Standing, resolve
 from tools.write_api_page import api_page
@@ -70,6 +70,8 @@ def is_said(default: object, cell: str) -> bool:
     word = cell.split(" (")[0].strip("`").strip('"')
     if default is None:
         return word == "none"
+    if isinstance(default, Statuses):
+        return default.plain and word == "the plain words"
     if isinstance(default, bool):
         return word == str(default).lower()
     if isinstance(default, int | float):

@@ -66,8 +66,12 @@ class Family(Line):
     async def ends(self, child: int, step: str = "draw", status: str = "done") -> None:
         await self.db.execute("UPDATE variants SET step = $2, status = $3 WHERE id = $1", child, step, status)
 
-    async def gathering(self) -> str:
-        return await self.add("variants", "waiting")
+    async def gathering(self, *ends: tuple[str, str]) -> tuple[str, list[int]]:
+        """A parent that enters the state once none of its children is missing."""
+        job = await self.add("else", "where")
+        kids = await self.born(job, *ends)
+        await self.put(job, "variants", "waiting")
+        return job, kids
 
     async def counted(self, job: str) -> None:
         counted = "SELECT missing IS NOT NULL FROM pgbaton.calls WHERE pipeline = 'craft' AND job_key = $1"
@@ -101,8 +105,7 @@ PLANNED, DONE, FAILED = ("planned", "done"), ("draw", "done"), ("draw", "failed"
 
 async def test_the_last_childs_commit_moves_the_parent_whoever_commits_it(database: str) -> None:
     async with family(database) as f, f.worker(poll=60):
-        job = await f.gathering()
-        kids = await f.born(job, ("draw", "running"), ("draw", "running"))
+        job, kids = await f.gathering(("draw", "running"), ("draw", "running"))
         await f.ends(kids[0])
         await f.counted(job)
         assert await f.row(job) == ("variants", "waiting")
@@ -128,9 +131,7 @@ async def test_a_parent_goes_by_how_many_of_its_children_are_where(
     database: str, need: object, failed: str, ends: list[tuple[str, str]], goes: str
 ) -> None:
     async with family(database, need=need, failed=failed) as f:
-        job = await f.add("else", "where")
-        await f.born(job, *ends)
-        await f.put(job, "variants", "waiting")
+        job, _ = await f.gathering(*ends)
         async with f.worker():
             await f.until_row(job, *(("publish", "done") if goes == "done" else ("variants", "failed")))
 
@@ -145,8 +146,7 @@ async def test_children_run_their_own_pipeline_and_their_death_is_told(database:
         return Say()
 
     async with family(database, behave=draws, failed="ignore") as f, f.worker():
-        job = await f.gathering()
-        await f.born(job, PLANNED, PLANNED, PLANNED)
+        job, _ = await f.gathering(PLANNED, PLANNED, PLANNED)
         async with Engine(f.variants, f.settings()):
             await f.until_row(job, "publish", "done")
         ended = await f.db.fetchrow("SELECT outcome, error FROM pgbaton.history WHERE stage = 'variants'")
@@ -155,8 +155,8 @@ async def test_children_run_their_own_pipeline_and_their_death_is_told(database:
 
 async def test_two_last_children_that_commit_at_once_move_the_parent_once(database: str) -> None:
     async with family(database) as f, f.worker(), f.worker():
-        jobs = [await f.gathering() for _ in range(20)]
-        kids = {job: await f.born(job, ("draw", "running"), ("draw", "running")) for job in jobs}
+        kids = dict([await f.gathering(("draw", "running"), ("draw", "running")) for _ in range(20)])
+        jobs = list(kids)
 
         async def end(child: int) -> None:
             async with f.db.acquire() as conn, conn.transaction():
@@ -172,8 +172,7 @@ async def test_two_last_children_that_commit_at_once_move_the_parent_once(databa
 
 async def test_a_child_that_is_deleted_is_not_waited_for(database: str) -> None:
     async with family(database) as f, f.worker():
-        job = await f.gathering()
-        kids = await f.born(job, DONE, ("draw", "running"))
+        job, kids = await f.gathering(DONE, ("draw", "running"))
         await f.counted(job)
         await f.db.execute("DELETE FROM variants WHERE id = $1", kids[1])
         await f.db.execute("UPDATE pgbaton.calls SET deadline = now()")  # as after its next tick
@@ -182,8 +181,7 @@ async def test_a_child_that_is_deleted_is_not_waited_for(database: str) -> None:
 
 async def test_a_parent_that_was_moved_by_hand_is_left_where_it_is(database: str) -> None:
     async with family(database) as f, f.worker(), Engine(f.variants, f.settings()):
-        job = await f.gathering()
-        kids = await f.born(job, ("draw", "running"))
+        job, kids = await f.gathering(("draw", "running"))
         await f.counted(job)
         await f.put(job, "variants", "withdrawn")
         await f.ends(kids[0])
@@ -194,8 +192,7 @@ async def test_a_parent_that_was_moved_by_hand_is_left_where_it_is(database: str
 
 async def test_a_child_that_runs_again_after_its_parent_went_on_moves_it_no_more(database: str) -> None:
     async with family(database) as f, f.worker(), Engine(f.variants, f.settings()):
-        job = await f.gathering()
-        (child,) = await f.born(job, DONE)
+        job, (child,) = await f.gathering(DONE)
         await f.until_row(job, "publish", "done")
         await f.ends(child, "draw", "running")
         await f.ends(child)
@@ -206,11 +203,13 @@ async def test_a_child_that_runs_again_after_its_parent_went_on_moves_it_no_more
 
 async def test_ten_thousand_children_are_not_counted_for_each_of_them(database: str) -> None:
     async with family(database) as f, f.worker():
-        job = await f.gathering()
+        job = await f.add("else", "where")
         await f.db.execute(
-            "INSERT INTO variants (job, step, status) SELECT $1::text::uuid, 'draw', 'running' FROM generate_series(1, 10000)",
+            "INSERT INTO variants (job, step, status) "
+            "SELECT $1::text::uuid, 'draw', 'running' FROM generate_series(1, 10000)",
             job,
         )
+        await f.put(job, "variants", "waiting")
         await f.counted(job)
         for tenth in range(10):
             await f.db.execute("UPDATE variants SET status = 'done' WHERE id % 10 = $1", tenth)

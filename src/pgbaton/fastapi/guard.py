@@ -145,5 +145,6 @@ class Stages:
         raise JobRefused(
             409,
             "Job not ready",
-            f"the job is at ({row['step']}, {row['status']}); {stage.step} needs ({stage.entry[0]}, {stage.entry[1]})",
+            f"the job is at ({row['step']}, {row['word']}); "
+            f"{stage.step} needs ({stage.entry[0]}, {self.pipeline.statuses.word(stage.entry[1])})",
         )

@@ -109,7 +109,7 @@ async def job(conn: asyncpg.Connection, table: JobTable, key: str) -> JobDetail 
         calls.setdefault(row["dispatch_id"], []).append(AttemptSeen(**{name: row[name] for name in names}))
     now = facts["at"]
     dispatches = (_dispatch(of, row, tuple(calls.get(row["id"], ())), now) for row in reversed(kept))
-    row = RowSeen(facts["step"], facts["status"], facts["tenant"], facts["updated_at"]) if facts["present"] else None
+    row = RowSeen(facts["step"], facts["word"], facts["tenant"], facts["updated_at"]) if facts["present"] else None
     return JobDetail(table.pipeline, key, now, row, reason(facts), tuple(dispatches), len(found) > DISPATCHES)
 
 

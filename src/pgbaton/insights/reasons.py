@@ -111,7 +111,7 @@ def reason(f: Mapping[str, Any]) -> Explanation:
     if not f["present"]:
         return Explanation("gone", False)
     if f["state"] in ("running", "available", "retryable") and not f["in_place"]:
-        return Explanation("moved_on", f["any_worker"], {"stage": f["stage"], "step": f["step"], "status": f["status"]})
+        return Explanation("moved_on", f["any_worker"], {"stage": f["stage"], "step": f["step"], "status": f["word"]})
     if f["state"] == "running":
         return _running(f)
     if f["state"] in ("available", "retryable"):
@@ -132,7 +132,7 @@ def _settled(f: Mapping[str, Any]) -> Explanation:
         return Explanation("cancelled", False, {"stage": f["stage"]})
     if f["of_a_stage"] and f["status"] == "done":
         return Explanation("done", False)
-    return Explanation("not_routed", False, {"step": f["step"], "status": f["status"]})
+    return Explanation("not_routed", False, {"step": f["step"], "status": f["word"]})
 
 
 def _running(f: Mapping[str, Any]) -> Explanation:

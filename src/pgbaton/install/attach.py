@@ -15,7 +15,7 @@ from pgbaton.install.fits import check_fits
 from pgbaton.install.graph_fits import check_graph
 from pgbaton.install.migrate import LOCK, migrate_sql
 from pgbaton.model import DONE, FAILED, RUNNING, Passage, Pipeline, Stage
-from pgbaton.table import JobTable, fitting, literal, quoted, read_table
+from pgbaton.table import JobTable, fitting, literal, meaning, quoted, read_table
 
 TRIGGERS = ("job_state_change_trigger", "job_state_insert_trigger")
 LOCK_TIMEOUT = "3s"
@@ -54,6 +54,7 @@ def attach_sql(pipeline: Pipeline) -> str:
         "tenant_literal": literal(pipeline.tenant),
         "step_literal": literal(pipeline.step),
         "status_literal": literal(pipeline.status),
+        "statuses": f"{literal(json.dumps(pipeline.statuses.by_meaning, ensure_ascii=False))}::jsonb",
         "channel": literal(pipeline.channel),
         "parent": literal(table.parent[0] if table.parent else None),
         "parent_key": literal(table.parent[1] if table.parent else None),
@@ -75,7 +76,12 @@ def attach_sql(pipeline: Pipeline) -> str:
 
 def _trigger_body(table: JobTable) -> str:
     tenant = "NULL" if table.tenant is None else f"NEW.{quoted(table.tenant)}::pg_catalog.text"
+    new, old = (f"{row}.{quoted(table.status)}::pg_catalog.text" for row in ("NEW", "OLD"))
     names = {
+        "new_word": new,
+        "new_status": meaning(table.words, new),
+        "old_status": old if table.words.plain else f"({meaning(table.words, old)})",
+        "and_moved": _and_moved(table, meaning(table.words, old)),
         "pipeline": literal(table.pipeline),
         "channel": literal(table.channel),
         "new_tenant": tenant,
@@ -135,7 +141,7 @@ def _left_an_entry(table: JobTable, status: str) -> str:
         if calls
         else ""
     )
-    left = _equal(f"OLD.{quoted(table.status)}::pg_catalog.text", status)
+    left = _equal(f"({meaning(table.words, f'OLD.{quoted(table.status)}::pg_catalog.text')})", status)
     return f"{left} AND {_among(step, dict.fromkeys(r.step for r in here))}{begun}"
 
 
@@ -144,6 +150,21 @@ def _parent(table: JobTable) -> str:
         return ""
     names = {"parent_pipeline": literal(table.parent[0]), "parent_key": quoted(table.parent[1])}
     return sql.render(sql.read("trigger_parent.sql"), names)
+
+
+def _and_moved(table: JobTable, old_status: str) -> str:
+    """Where several words mean one status: a change from one to another of them is no change to the engine."""
+    if table.words.plain:
+        return ""
+    same = " AND ".join(
+        f"{was} OPERATOR(pg_catalog.=) {now}"
+        for was, now in (
+            (f"OLD.{quoted(table.step)}::pg_catalog.text", "step"),
+            (f"({old_status})", "status"),
+            (f"OLD.{quoted(table.key)}::pg_catalog.text", "key"),
+        )
+    )
+    return f"\n       AND (TG_OP OPERATOR(pg_catalog.=) 'INSERT' OR ({same}) IS NOT TRUE)"
 
 
 def _changed(table: JobTable) -> str:
@@ -155,8 +176,9 @@ def _changed(table: JobTable) -> str:
     if table.channel is not None or table.parent is not None:
         return changed  # a child's end may have any status
     status = quoted(table.status)
-    routed = _statuses(table)
-    old = dict.fromkeys((*routed, DONE, RUNNING, FAILED))
+    words = table.words.by_meaning
+    routed = [word for status in _statuses(table) for word in words.get(status, (status,))]
+    old = dict.fromkeys((*routed, *(word for name in (DONE, RUNNING, FAILED) for word in words[name])))
     return (
         f"({changed}) AND (NEW.{status}::pg_catalog.text IN ({_listed(routed)}) "
         f"OR OLD.{status}::pg_catalog.text IN ({_listed(old)}))"

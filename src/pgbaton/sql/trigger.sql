@@ -6,7 +6,7 @@
 DECLARE
     key pg_catalog.text := NEW.{key}::pg_catalog.text;
     step pg_catalog.text := NEW.{step}::pg_catalog.text;
-    status pg_catalog.text := NEW.{status}::pg_catalog.text;
+    status pg_catalog.text := {new_status};
     quiet pg_catalog.text := pg_catalog.current_setting('pgbaton.quiet', true);
     next_stage pg_catalog.text;
     changed_at pg_catalog.timestamptz;
@@ -18,14 +18,14 @@ BEGIN
         RAISE WARNING 'pgbaton leaves a job alone whose key is too long for an index: %', pg_catalog.left(key, 60);
         RETURN NULL;
     END IF;
-    IF {routed} THEN
+    IF {routed}{and_moved} THEN
         next_stage := CASE {routes} END;
     END IF;
-    IF next_stage IS NULL AND TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
+    IF next_stage IS NULL AND TG_OP OPERATOR(pg_catalog.=) 'UPDATE'{and_moved} THEN
         -- A dispatch may be open where the row was at the entry of a stage, or in its hands. That it has begun, or begins
         -- again, is nothing to look at; all else is.
         IF {left_an_entry}
-           OR OLD.{status}::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY['running', 'failed'])
+           OR {old_status} OPERATOR(pg_catalog.=) ANY (ARRAY['running', 'failed'])
                AND OLD.{step}::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY[{stages}])
                AND (status OPERATOR(pg_catalog.=) 'running' AND step OPERATOR(pg_catalog.=) OLD.{step}::pg_catalog.text)
                    IS NOT TRUE
@@ -56,7 +56,7 @@ BEGIN
         IF TG_NARGS OPERATOR(pg_catalog.>) 0 THEN
             changed_at := NEW.updated_at;
         END IF;
-        PERFORM pg_catalog.pg_notify({channel}, pgbaton.event_payload(key, step, status, {new_tenant}, changed_at));
+        PERFORM pg_catalog.pg_notify({channel}, pgbaton.event_payload(key, step, {new_word}, {new_tenant}, changed_at));
     END IF;
     RETURN NULL;
 END

@@ -79,7 +79,7 @@ class Resolver:
         """The user's table refuses the state that this attempt needs before its call."""
         for job in await self._store.look([dispatch.job_key]):
             if job.call is not None and (job.call.id, job.call.attempt) == dispatch.name:
-                verdict = refused(Verdict(job, None, target=target), refusal_words(error))
+                verdict = refused(Verdict(job, None, target=target), refusal_words(error), self._store.shown(target))
                 written = await self._store.settle([(verdict, None)], self._stages)
                 if job.key in written:
                     self._done(verdict, None)
@@ -183,7 +183,10 @@ class Resolver:
         return written
 
     async def _write_refused(self, decided: Decided, words: str) -> dict[str, Written]:
-        instead = [(refused(verdict, words), answer) for verdict, answer in decided.values()]
+        instead = [
+            (refused(v, words, self._store.shown(v.target) if v.target else None), answer)
+            for v, answer in decided.values()
+        ]
         written = await self._store.settle(instead, self._stages)
         for verdict, _ in instead:
             if verdict.job.key in written:

@@ -149,6 +149,10 @@ class Store:
         """All that there is of these jobs, each as one snapshot shows it."""
         return [_job(row) for row in await self._fetch("worker/look", self._pipeline, list(job_keys))]
 
+    def shown(self, state: tuple[str, str]) -> tuple[str, str]:
+        """A (step, status) of the engine's, in the words that it writes into the table."""
+        return state[0], self._table.words.word(state[1]) or ""
+
     async def stages(self) -> dict[str, Stage]:
         """The stages as the database has them, those that left the pipeline included; they have no path."""
         rows = await self._fetch("worker/stages", self._pipeline)
@@ -300,7 +304,7 @@ def _job(row: asyncpg.Record) -> Job:
         Duty(i, s, step, status, datetime.fromisoformat(at))
         for i, s, step, status, at in json.loads(row["duties"] or "[]")
     )
-    here = Row(row["tenant"], row["step"], row["status"]) if row["present"] else None
+    here = Row(row["tenant"], row["step"], row["status"], row["word"]) if row["present"] else None
     return Job(row["job_key"], here, None if row["id"] is None else _call(row), duties, row["paused"])
 
 

@@ -4,17 +4,18 @@ BEGIN;
 SET LOCAL lock_timeout = '{lock_timeout}';
 SELECT pg_catalog.pg_advisory_xact_lock({lock});
 
-INSERT INTO pgbaton.pipelines AS p (name, job_table, key_column, tenant_column, step_column, status_column, channel, parent,
-                                    parent_key)
-VALUES ({pipeline}, {table_literal}::regclass, {key_literal}, {tenant_literal}, {step_literal}, {status_literal}, {channel},
-        {parent}, {parent_key})
+INSERT INTO pgbaton.pipelines AS p (name, job_table, key_column, tenant_column, step_column, status_column, statuses, channel,
+                                    parent, parent_key)
+VALUES ({pipeline}, {table_literal}::regclass, {key_literal}, {tenant_literal}, {step_literal}, {status_literal}, {statuses},
+        {channel}, {parent}, {parent_key})
 ON CONFLICT (name) DO UPDATE
    SET job_table = EXCLUDED.job_table, key_column = EXCLUDED.key_column, tenant_column = EXCLUDED.tenant_column,
-       step_column = EXCLUDED.step_column, status_column = EXCLUDED.status_column, channel = EXCLUDED.channel,
-       parent = EXCLUDED.parent, parent_key = EXCLUDED.parent_key, attached_at = now()
- WHERE (p.job_table, p.key_column, p.tenant_column, p.step_column, p.status_column, p.channel, p.parent, p.parent_key)
+       step_column = EXCLUDED.step_column, status_column = EXCLUDED.status_column, statuses = EXCLUDED.statuses,
+       channel = EXCLUDED.channel, parent = EXCLUDED.parent, parent_key = EXCLUDED.parent_key, attached_at = now()
+ WHERE (p.job_table, p.key_column, p.tenant_column, p.step_column, p.status_column, p.statuses, p.channel, p.parent,
+        p.parent_key)
        IS DISTINCT FROM (EXCLUDED.job_table, EXCLUDED.key_column, EXCLUDED.tenant_column, EXCLUDED.step_column,
-                         EXCLUDED.status_column, EXCLUDED.channel, EXCLUDED.parent, EXCLUDED.parent_key);
+                         EXCLUDED.status_column, EXCLUDED.statuses, EXCLUDED.channel, EXCLUDED.parent, EXCLUDED.parent_key);
 
 -- What the trigger will ask of a row, asked of none: a condition that cannot be asked fails here and not in your transactions.
 SELECT {conditions} FROM ONLY {table} AS new LIMIT 0;

@@ -8,6 +8,7 @@ CREATE TABLE pgbaton.pipelines (
     tenant_column text,
     step_column   text NOT NULL,
     status_column text NOT NULL,
+    statuses      jsonb NOT NULL,
     channel       text,
     parent        text,
     parent_key    text,
@@ -15,6 +16,7 @@ CREATE TABLE pgbaton.pipelines (
     attached_at   timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON COLUMN pgbaton.pipelines.parent IS 'the pipeline whose children its rows are; parent_key: the column that names the parent''s key';
+COMMENT ON COLUMN pgbaton.pipelines.statuses IS 'the table''s words, by what they mean to the engine; it writes the first';
 COMMENT ON COLUMN pgbaton.pipelines.channel IS 'every change is published there; null: workers are woken by pgbaton_wake only';
 
 CREATE TABLE pgbaton.stages (

@@ -66,7 +66,7 @@ WITH verdict AS MATERIALIZED (
      WHERE s.target_step IS NOT NULL
 ), moved AS (
     UPDATE {table} AS j
-       SET {step} = s.target_step::{step_type}, {status} = s.target_status::{status_type}{touch}
+       SET {step} = s.target_step::{step_type}, {put_status}{touch}
       FROM sound AS s, quiet
      WHERE s.target_step IS NOT NULL AND j.{key} = s.key::{key_type}
        AND j.{key} = ANY (ARRAY(SELECT o.key::{key_type} FROM sound AS o WHERE o.target_step IS NOT NULL))
