@@ -19,6 +19,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainValidator,
     field_validator,
     model_validator,
 )
@@ -99,6 +100,14 @@ def _check_identifier(value: str) -> str:
     if not value or len(value.encode()) > 63 or _CONTROL.search(value) or '"' in value:
         raise ValueError("must be a column or channel name of 1 to 63 bytes without quotes or control characters")
     return value
+
+
+def _check_key(value: Any) -> str | tuple[str, ...]:
+    columns = value if isinstance(value, list | tuple) else [value]
+    if not 1 <= len(columns) <= 8 or not all(isinstance(column, str) for column in columns):
+        raise ValueError("must be a column name, or a list of at most 8 of them")
+    names = tuple(_check_identifier(column) for column in columns)
+    return names if len(names) > 1 else names[0]
 
 
 def _check_table(value: str) -> str:
@@ -424,7 +433,7 @@ class Passage(Stage):
 class Pipeline(_Frozen):
     """A table of jobs, its columns, the stages that its rows go through, and what leads from state to state.
 
-    ``table`` is ``name`` or ``schema.name``; names are taken as they are, and always quoted.
+    ``table`` is ``name`` or ``schema.name``, ``key`` a column or several; names are taken as they are, and quoted.
     ``statuses``: the table's own words, where they are not running, done and failed.
     ``channel``: publish every change there as JSON; absent: nothing is published.
     ``parent``: its rows are children of another pipeline's.
@@ -433,7 +442,7 @@ class Pipeline(_Frozen):
 
     name: Annotated[str, AfterValidator(_check_name)]
     table: Annotated[str, AfterValidator(_check_table)]
-    key: Identifier
+    key: Annotated[str | tuple[str, ...], PlainValidator(_check_key)]
     tenant: Identifier | None = None
     step: Identifier
     status: Identifier
@@ -471,7 +480,9 @@ class Pipeline(_Frozen):
 
     @model_validator(mode="after")
     def _routes_make_sense(self) -> Self:
-        columns = [c for c in (self.key, self.tenant, self.step, self.status) if c is not None]
+        columns = [*self.keys, self.step, self.status]
+        if self.tenant is not None and not (len(self.keys) > 1 and self.tenant in self.keys):
+            columns.append(self.tenant)
         _refuse_repeated(columns, "the column {} is named twice")
         _refuse_repeated((s.step for s in self.stages), "the step {} is performed by two stages")
         steps = {s.step for s in self.stages}
@@ -483,6 +494,11 @@ class Pipeline(_Frozen):
         _refuse_repeated((n.step for n in self.nodes), "two stages, waits or gathers are called {}")
         graph.check(self.drawn)
         return self
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The columns of the key."""
+        return (self.key,) if isinstance(self.key, str) else self.key
 
     def stage(self, step: str) -> Stage:
         """The stage that performs ``step``, or the passage of that name; raises ``KeyError`` where there is none."""

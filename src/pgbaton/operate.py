@@ -80,7 +80,7 @@ async def rerun(
     routed = [r["step"] for r in await conn.fetch(sql.read("install/routes.sql"), table.pipeline)]
     if step not in routed:
         raise Refused("unknown_stage", f"no stage performs {step!r}; there are: {', '.join(routed)}")
-    desk = await _desk(conn, table)
+    desk, job_key = await _desk(conn, table), table.key.typed(job_key)
     with _refusals_named(table, "rerun"):
         async with conn.transaction(isolation="read_committed"):
             return await _rerun(desk, job_key, step, force, _person(who))
@@ -206,6 +206,7 @@ def _for_action(filters: JobFilter, action: Action) -> JobFilter | None:
 
 
 async def _in_batches(conn: asyncpg.Connection, table: JobTable, action: Action, keys: Sequence[str], who: str) -> Done:
+    keys = [table.key.typed(key) for key in keys]
     done = Done(action, 0)
     for start in range(0, len(keys), BATCH):
         done = _sum(done, await _act(conn, table, action, keys[start : start + BATCH], who, {}))

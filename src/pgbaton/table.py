@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -11,20 +12,9 @@ import asyncpg
 from pgbaton import sql
 from pgbaton.condition import Condition, read
 from pgbaton.errors import AttachError, ConfigError, DatabaseError
+from pgbaton.key import Key
 from pgbaton.model import CANCELLED, DONE, FAILED, RUNNING, Pipeline, Stage, Statuses
-
-
-def quoted(name: str) -> str:
-    """``name`` as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(value: str | None) -> str:
-    """``value`` as an SQL string literal (or NULL), under either setting of ``standard_conforming_strings``."""
-    if value is None:
-        return "NULL"
-    doubled = value.replace("'", "''")
-    return f"'{doubled}'" if "\\" not in doubled else "E'" + doubled.replace("\\", "\\\\") + "'"
+from pgbaton.sql import literal, quoted
 
 
 def meaning(words: Statuses, text: str) -> str:
@@ -83,11 +73,10 @@ class JobTable:
     pipeline: str
     schema: str
     name: str
-    key: str
+    key: Key
     tenant: str | None
     step: str
     status: str
-    key_type: str = "text"
     step_type: str = "text"
     status_type: str = "text"
     has_updated_at: bool = False
@@ -106,7 +95,7 @@ class JobTable:
             pipeline.name,
             schema or "public",
             name,
-            pipeline.key,
+            Key(pipeline.keys),
             pipeline.tenant,
             pipeline.step,
             pipeline.status,
@@ -124,21 +113,19 @@ class JobTable:
     def parts(self) -> dict[str, str]:
         """The named parts that a query file may use. ``{row}``: the columns that a worker reads of a job's row,
         ``j``. ``{put_status}``: give it the status that ``s.target_status`` means."""
-        key, step, status = quoted(self.key), quoted(self.step), quoted(self.status)
+        step, status = quoted(self.step), quoted(self.status)
         tenant = "NULL::text" if self.tenant is None else f"j.{quoted(self.tenant)}::text"
         # The engine's names are compared byte by byte, so the user's are, too, in spite of a column's collation.
         step_text, word = f'j.{step}::text COLLATE "C"', f'j.{status}::text COLLATE "C"'
         status_text = word if self.words.plain else f'({meaning(self.words, word)}) COLLATE "C"'
         here = f"{tenant} AS tenant, {step_text} AS step, {status_text} AS status, {word} AS word"
-        return {
+        return self.key.parts() | {
             "table": self.qualified,
-            "key": key,
             "step": step,
             "status": status,
             "tenant": tenant,
             "step_text": step_text,
             "status_text": status_text,
-            "key_type": self.key_type,
             "step_type": self.step_type,
             "put_status": f"{status} = {self._written('s.target_status')}::{self.status_type}",
             "touch": ", updated_at = clock_timestamp()" if self.has_updated_at else "",
@@ -146,7 +133,7 @@ class JobTable:
             "parent_key": quoted(self.parent[1]) if self.parent else "",
             "parent_key_type": self.parent_key_type,
             "routed_to": self._routed_to(step_text, status_text),
-            "row": f"j.{key} IS NOT NULL AS present, {here}",
+            "row": f"{self.key.present('j')} AS present, {here}",
         }
 
     def _routed_to(self, step: str, status: str) -> str:
@@ -182,7 +169,7 @@ def child_table(r: asyncpg.Record, routes: list[asyncpg.Record]) -> JobTable:
         r["name"],
         r["schema"],
         r["table"],
-        r["key_column"],
+        Key(tuple(r["key_columns"])),
         None,
         r["step_column"],
         r["status_column"],
@@ -226,24 +213,46 @@ async def with_types(conn: asyncpg.Connection, table: JobTable) -> JobTable:
     """``table`` with its columns' types. Raises :class:`AttachError` where it is not there or its key not unique."""
     columns = await columns_of(conn, table)
     shown = f"{table.schema}.{table.name}"
-    for role in ("key", "tenant", "step", "status"):
-        column = getattr(table, role)
-        if column is not None and column not in columns:
+    named = [("key", name) for name in table.key.columns]
+    named += [("step", table.step), ("status", table.status)]
+    named += [("tenant", table.tenant)] if table.tenant is not None else []
+    for role, column in named:
+        if column not in columns:
             near = [name for name in columns if name.lower() == column.lower()]
             hint = f" (did you mean {near[0]!r}?)" if near else f" (it has {', '.join(sorted(columns))})"
             raise AttachError(f"pipeline.{role}: the table {shown!r} has no column {column!r}{hint}")
-    if not columns[table.key]["is_unique"]:
-        raise AttachError(
-            f"pipeline.key: the column {table.key!r} of {shown!r} is not unique by itself: "
-            "a primary key or a unique index on it alone is needed"
-        )
     return replace(
         table,
-        key_type=columns[table.key]["type"],
+        key=await _unique_key(conn, table, columns),
         step_type=columns[table.step]["type"],
         status_type=columns[table.status]["type"],
         has_updated_at="updated_at" in columns and columns["updated_at"]["is_time"],
     )
+
+
+async def _unique_key(conn: asyncpg.Connection, table: JobTable, columns: Mapping[str, asyncpg.Record]) -> Key:
+    """The key with its types. Raises :class:`AttachError` where it does not tell jobs apart, or can be spelled in more
+    than one way."""
+    names, shown = table.key.columns, f"{table.schema}.{table.name}"
+    indexes = await conn.fetch(sql.read("install/unique.sql"), table.schema, table.name)
+    walked = [tuple(r["columns"]) for r in indexes if set(r["columns"]) == set(names)]
+    if not walked:
+        said, on = f"the column {names[0]!r} of {shown!r} is not unique by itself", "on it alone"
+        if len(names) > 1:
+            said, on = (
+                f"the columns {', '.join(map(repr, names))} of {shown!r} are not unique together",
+                "on just these",
+            )
+        others = next((list(r["columns"]) for r in indexes if r["is_primary"] and len(r["columns"]) > 1), None)
+        hint = f"; its primary key is key = {json.dumps(others, ensure_ascii=False)}" if others else ""
+        raise AttachError(f"pipeline.key: {said}: a primary key or a unique index {on} is needed{hint}")
+    for name in names:
+        if columns[name]["is_ambiguous"] or (len(names) == 1 and columns[name]["is_moment"]):
+            raise AttachError(
+                f"pipeline.key: the column {name!r} has the type {columns[name]['type']}, whose values are written in "
+                "several ways, as each session has it set: another unique column is needed"
+            )
+    return replace(table.key, types=tuple(columns[name]["type"] for name in names), walked=walked[0])
 
 
 async def table_of(conn: asyncpg.Connection, pipeline: str | None) -> JobTable:
@@ -264,7 +273,7 @@ async def table_of(conn: asyncpg.Connection, pipeline: str | None) -> JobTable:
         name,
         r["schema"],
         r["table"],
-        r["key_column"],
+        Key(tuple(r["key_columns"])),
         r["tenant_column"],
         r["step_column"],
         r["status_column"],

@@ -12,6 +12,7 @@ import asyncpg
 from line import two_stages, until
 from pgbaton import Engine, Pipeline, Settings
 from pgbaton.install.attach import attach
+from pgbaton.key import key_of
 from pgbaton.table import JobTable, read_table
 from stage_server import Call, Say, StageServer
 
@@ -46,12 +47,20 @@ class Herd:
     def __init__(self, shape: Shape, pipeline: Pipeline, server: StageServer, db: asyncpg.Pool) -> None:
         self.shape, self.pipeline, self.server, self.db = shape, pipeline, server, db
 
-    async def add(self) -> str:
-        return str(await self.db.fetchval(self.shape.sql(self.shape.add)))
+    async def add(self, **settings: str) -> str:
+        """A job at the entry; ``settings``: of the session that inserts it."""
+        async with self.db.acquire() as conn, conn.transaction():
+            for name, value in settings.items():
+                await conn.execute(f"SET LOCAL {name} = {value}")
+            return str(await conn.fetchval(self.shape.sql(self.shape.add)))
 
-    async def put(self, job: str, step: str, status: str) -> None:
+    async def put(self, job: str, step: str, status: str, *, unseen: bool = False) -> None:
+        """Write a state; ``unseen``: no trigger is told."""
         template = "UPDATE {table} SET {step} = '" + step + "', {status} = " + self.shape.value(status)
-        assert await self.db.execute(self.shape.sql(template + " WHERE {key} = $1"), job) == "UPDATE 1"
+        async with self.db.acquire() as conn, conn.transaction():
+            if unseen:
+                await conn.execute("SET LOCAL session_replication_role = replica")
+            assert await conn.execute(self.shape.sql(template + " WHERE {key} = $1"), job) == "UPDATE 1"
 
     async def row(self, job: str) -> tuple[str, str]:
         row = await self.db.fetchrow(
@@ -96,7 +105,7 @@ async def herd(dsn: str, shape: Shape) -> AsyncIterator[Herd]:
         await db.execute(f"DROP TABLE IF EXISTS jobs; {shape.ddl}")
 
         async def behave(server: StageServer, call: Call) -> Say:
-            of = call.job_id
+            of = key_of(call.body["job_id"])
             await the.put(of, server.step(call), "running")
             if call.path == "/cut" and call.attempt == 1:
                 return Say(500)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Concatenate, ParamSpec, TypeVar, get_type_hints
+from typing import Annotated, Any, Concatenate, ParamSpec, TypeVar, get_type_hints
 
 import asyncpg
 from fastapi import APIRouter
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictStr
 from pgbaton.database import STAGE_POOLER_OPTIONS, connection, pooled
 from pgbaton.errors import JobRefused
 from pgbaton.fastapi.problems import PROBLEMS
+from pgbaton.key import key_of
 from pgbaton.model import DONE, FAILED, Pipeline, Stage
 from pgbaton.table import JobTable, read_table
 
@@ -25,12 +26,15 @@ T = TypeVar("T")
 Reader = Callable[Concatenate[asyncpg.Connection, "Turn", P], Awaitable[T]]
 
 
+KeyParts = Annotated[list[Annotated[StrictStr, Field(max_length=1000)]], Field(min_length=2, max_length=8)]
+
+
 class JobRequest(BaseModel):
-    """The body of a call to a stage."""
+    """The body of a call to a stage; the key of several columns is a list of their values."""
 
     model_config = ConfigDict(extra="ignore")
 
-    job_id: StrictStr = Field(min_length=1, max_length=1000)
+    job_id: Annotated[StrictStr, Field(min_length=1, max_length=1000)] | KeyParts
     tenant_id: StrictStr | None = Field(max_length=1000)
 
 
@@ -95,7 +99,7 @@ class Stages:
 
         def register(work: Callable[[Turn], Awaitable[T]]) -> Callable[[Turn], Awaitable[T]]:
             async def endpoint(body: JobRequest) -> T:
-                async with self.turn(step, body.job_id, body.tenant_id) as turn:
+                async with self.turn(step, key_of(body.job_id), body.tenant_id) as turn:
                     return await work(turn)
 
             # FastAPI reads the response model from here; resolved, for its names belong to the stage's module.
@@ -109,7 +113,8 @@ class Stages:
 
     @asynccontextmanager
     async def turn(self, step: str, job_id: str, tenant_id: str | None) -> AsyncIterator[Turn]:
-        """Begin ``step`` for a job, and end it when the block does.
+        """Begin ``step`` for a job, and end it when the block does. A key of several columns is the
+        text of a JSON array.
 
         Raises :class:`JobRefused` (404, 409, 422) where it may not begin, or where the row moved meanwhile.
         """

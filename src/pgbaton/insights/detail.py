@@ -97,6 +97,7 @@ DISPATCHES, ATTEMPTS = 200, 2000
 
 async def job(conn: asyncpg.Connection, table: JobTable, key: str) -> JobDetail | None:
     """Everything about one job; ``None`` where there is neither a row nor a dispatch of that key."""
+    key = table.key.typed(key)
     facts = await _standing(conn, table, key)
     if facts is None:
         return None
@@ -115,7 +116,7 @@ async def job(conn: asyncpg.Connection, table: JobTable, key: str) -> JobDetail 
 
 async def explain(conn: asyncpg.Connection, table: JobTable, key: str) -> Explanation | None:
     """Why the job is where it is; ``None`` as in :func:`job`."""
-    facts = await _standing(conn, table, key)
+    facts = await _standing(conn, table, table.key.typed(key))
     return None if facts is None else reason(facts)
 
 

@@ -15,7 +15,8 @@ from pgbaton.install.fits import check_fits
 from pgbaton.install.graph_fits import check_graph
 from pgbaton.install.migrate import LOCK, migrate_sql
 from pgbaton.model import DONE, FAILED, RUNNING, Passage, Pipeline, Stage
-from pgbaton.table import JobTable, fitting, literal, meaning, quoted, read_table
+from pgbaton.sql import literal, quoted
+from pgbaton.table import JobTable, fitting, meaning, read_table
 
 TRIGGERS = ("job_state_change_trigger", "job_state_insert_trigger")
 LOCK_TIMEOUT = "3s"
@@ -50,7 +51,7 @@ def attach_sql(pipeline: Pipeline) -> str:
         "pipeline": name,
         "table": table.qualified,
         "table_literal": literal(table.qualified),
-        "key_literal": literal(pipeline.key),
+        "keys": f"ARRAY[{_listed(pipeline.keys)}]",
         "tenant_literal": literal(pipeline.tenant),
         "step_literal": literal(pipeline.step),
         "status_literal": literal(pipeline.status),
@@ -66,7 +67,6 @@ def attach_sql(pipeline: Pipeline) -> str:
         "function_literal": literal(f"{function}()"),
         "tag": _free_tag(table.qualified + function + _trigger_body(table)),
         "body": _trigger_body(table),
-        "changed": _changed(table),
         "body_md5": trigger_body_md5(table),
         "lock": LOCK,
         "lock_timeout": LOCK_TIMEOUT,
@@ -76,12 +76,18 @@ def attach_sql(pipeline: Pipeline) -> str:
 
 def _trigger_body(table: JobTable) -> str:
     tenant = "NULL" if table.tenant is None else f"NEW.{quoted(table.tenant)}::pg_catalog.text"
-    new, old = (f"{row}.{quoted(table.status)}::pg_catalog.text" for row in ("NEW", "OLD"))
+    old_status = meaning(table.words, _old(table.status))
     names = {
-        "new_word": new,
-        "new_status": meaning(table.words, new),
-        "old_status": old if table.words.plain else f"({meaning(table.words, old)})",
-        "and_moved": _and_moved(table, meaning(table.words, old)),
+        "new_key": table.key.text("NEW"),
+        "new_key_size": table.key.size("NEW").replace(table.key.text("NEW"), "key"),
+        "key_is_null": "key IS NULL" if len(table.key.columns) == 1 else f"({table.key.present('NEW')}) IS NOT TRUE",
+        "new_word": _new(table.status),
+        "new_status": meaning(table.words, _new(table.status)),
+        "old_step": _old(table.step),
+        "old_status": old_status if table.words.plain else f"({old_status})",
+        "unchanged": _unchanged(table),
+        "foreign": _foreign(table),
+        "and_moved": _and_moved(table),
         "pipeline": literal(table.pipeline),
         "channel": literal(table.channel),
         "new_tenant": tenant,
@@ -90,6 +96,7 @@ def _trigger_body(table: JobTable) -> str:
         "left_an_entry": "\n           OR ".join(_left_an_entry(table, status) for status in _statuses(table)),
         "stages": ", ".join(literal(r.node) for r in table.routes if r.calls),
         "parent": _parent(table),
+        "and_no_parent": "" if table.parent is None else " AND false",
     }
     return sql.render(sql.read("trigger.sql"), table.parts() | names)
 
@@ -134,14 +141,14 @@ def _routes(table: JobTable) -> str:
 def _left_an_entry(table: JobTable, status: str) -> str:
     """Whether the row was at an entry with this status, and has not begun the stage that is called from there."""
     here = [r for r in table.routes if r.status == status]
-    step = f"OLD.{quoted(table.step)}::pg_catalog.text"
+    step = _old(table.step)
     calls = " ".join(f"WHEN {_equal('step', r.node)} THEN {literal(r.step)}" for r in here if r.calls)
     begun = (
         f" AND ({_equal('status', RUNNING)} AND {step} OPERATOR(pg_catalog.=) CASE {calls} END) IS NOT TRUE"
         if calls
         else ""
     )
-    left = _equal(f"({meaning(table.words, f'OLD.{quoted(table.status)}::pg_catalog.text')})", status)
+    left = _equal(f"({meaning(table.words, _old(table.status))})", status)
     return f"{left} AND {_among(step, dict.fromkeys(r.step for r in here))}{begun}"
 
 
@@ -152,41 +159,50 @@ def _parent(table: JobTable) -> str:
     return sql.render(sql.read("trigger_parent.sql"), names)
 
 
-def _and_moved(table: JobTable, old_status: str) -> str:
-    """Where several words mean one status: a change from one to another of them is no change to the engine."""
-    if table.words.plain:
+def _and_moved(table: JobTable) -> str:
+    """A change that is published, from one word to another of the same meaning, is no change of the job."""
+    if table.words.plain or table.channel is None:
         return ""
-    same = " AND ".join(
-        f"{was} OPERATOR(pg_catalog.=) {now}"
-        for was, now in (
-            (f"OLD.{quoted(table.step)}::pg_catalog.text", "step"),
-            (f"({old_status})", "status"),
-            (f"OLD.{quoted(table.key)}::pg_catalog.text", "key"),
-        )
-    )
+    pairs = [("step", _old(table.step)), ("status", f"({meaning(table.words, _old(table.status))})")]
+    pairs += [(_new(c), _old(c)) for c in table.key.columns]
+    same = " AND ".join(f"{new} OPERATOR(pg_catalog.=) {old}" for new, old in pairs)
     return f"\n       AND (TG_OP OPERATOR(pg_catalog.=) 'INSERT' OR ({same}) IS NOT TRUE)"
-
-
-def _changed(table: JobTable) -> str:
-    """When an UPDATE concerns the engine: the step, the status or the key is another; where nothing is published, only
-    if a status is one that stages write. Postgres keeps it as an expression, so that it follows a column that is
-    renamed, and a change that does not concern the engine costs no call of the function."""
-    columns = (quoted(name) for name in (table.step, table.status, table.key))
-    changed = " OR ".join(f"OLD.{c} IS DISTINCT FROM NEW.{c}" for c in columns)
-    if table.channel is not None or table.parent is not None:
-        return changed  # a child's end may have any status
-    status = quoted(table.status)
-    words = table.words.by_meaning
-    routed = [word for status in _statuses(table) for word in words.get(status, (status,))]
-    old = dict.fromkeys((*routed, *(word for name in (DONE, RUNNING, FAILED) for word in words[name])))
-    return (
-        f"({changed}) AND (NEW.{status}::pg_catalog.text IN ({_listed(routed)}) "
-        f"OR OLD.{status}::pg_catalog.text IN ({_listed(old)}))"
-    )
 
 
 def _listed(words: Iterable[str]) -> str:
     return ", ".join(literal(word) for word in words)
+
+
+def _old(column: str) -> str:
+    """A column's value before the UPDATE, as text compared byte by byte, whatever its type and collation."""
+    return f'OLD.{quoted(column)}::pg_catalog.text COLLATE pg_catalog."C"'
+
+
+def _new(column: str) -> str:
+    return f"NEW.{quoted(column)}::pg_catalog.text"
+
+
+def _unchanged(table: JobTable) -> str:
+    """Whether an UPDATE left status, step and key as they were; the one that changes most often is compared first.
+    Where words are published, another word of the same meaning is a change."""
+    status = (_new(table.status), _old(table.status))
+    if not table.words.plain and table.channel is None:
+        status = ("status", f"({meaning(table.words, _old(table.status))})")
+    pairs = [status, *((_new(c), _old(c)) for c in (table.step, *table.key.columns))]
+    return " AND ".join(
+        f"({new} OPERATOR(pg_catalog.=) {old} OR {new} IS NULL AND {old} IS NULL)" for new, old in pairs
+    )
+
+
+def _foreign(table: JobTable) -> str:
+    """Whether neither status is one that stages write, or that a route leads from, and nothing is published."""
+    if table.channel is not None or table.parent is not None:
+        return "false"  # a child's end may have any status
+    old = meaning(table.words, _old(table.status))
+    routed = _statuses(table)
+    unlike = [("status", word) for word in routed]
+    unlike += [(f"({old})", word) for word in dict.fromkeys((*routed, DONE, RUNNING, FAILED))]
+    return " AND ".join(f"{status} OPERATOR(pg_catalog.<>) {literal(word)}" for status, word in unlike)
 
 
 def trigger_body_md5(table: JobTable) -> str:

@@ -10,7 +10,8 @@ import asyncpg
 from pgbaton import sql
 from pgbaton.errors import AttachError
 from pgbaton.model import DONE, FAILED, RUNNING, Passage, Pipeline, Stage
-from pgbaton.table import JobTable, columns_of, quoted
+from pgbaton.sql import quoted
+from pgbaton.table import JobTable, columns_of
 
 OTHER_WORDS = "; where the table has other words, pipeline.statuses names them"
 

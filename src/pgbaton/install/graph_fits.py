@@ -9,7 +9,8 @@ from pgbaton import sql
 from pgbaton.condition import read
 from pgbaton.errors import AttachError
 from pgbaton.model import Pipeline
-from pgbaton.table import JobTable, columns_of, fitting, quoted
+from pgbaton.sql import quoted
+from pgbaton.table import JobTable, columns_of, fitting
 
 
 async def check_graph(conn: asyncpg.Connection, pipeline: Pipeline, table: JobTable) -> None:

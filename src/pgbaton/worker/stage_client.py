@@ -18,6 +18,7 @@ from pyreqwest.exceptions import (
 from pyreqwest.response import Response
 
 from pgbaton.backoff import retry_after_seconds
+from pgbaton.key import Key
 from pgbaton.model import Dispatch, Pipeline
 from pgbaton.outcome import Answer, Reply
 from pgbaton.worker.tracing import traceparent
@@ -41,6 +42,7 @@ class StageClient:
 
     def __init__(self, pipeline: Pipeline, keep_answers: Kept = "failures") -> None:
         self._pipeline = pipeline
+        self._key = Key(pipeline.keys)
         self._keep_answers = keep_answers
         self._client: Client
 
@@ -78,7 +80,9 @@ class StageClient:
                     "traceparent": trace or traceparent(self._pipeline.name, dispatch),
                 }
             )
-            .body_bytes(json.dumps({"job_id": dispatch.job_key, "tenant_id": dispatch.row.tenant}).encode())
+            .body_bytes(
+                json.dumps({"job_id": self._key.in_body(dispatch.job_key), "tenant_id": dispatch.row.tenant}).encode()
+            )
             .build_streamed()
         )
         status = None

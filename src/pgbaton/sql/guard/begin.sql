@@ -2,6 +2,6 @@
 UPDATE {table} AS j
    SET {step} = s.target_step::{step_type}, {put_status}{touch}
   FROM (SELECT $5::text AS target_step, 'running' AS target_status) AS s
- WHERE j.{key} = $1::text::{key_type} AND ($2::text IS NULL OR {tenant} = $2)
+ WHERE {job_is($1::text)} AND ($2::text IS NULL OR {tenant} = $2)
    AND {step_text} = $3 AND {status_text} = $4
 RETURNING j.*

@@ -2,5 +2,5 @@
 UPDATE {table} AS j
    SET {put_status}{touch}
   FROM (SELECT $3::text AS target_status) AS s
- WHERE j.{key} = $1::text::{key_type} AND {step_text} = $2 AND {status_text} = 'running'
+ WHERE {job_is($1::text)} AND {step_text} = $2 AND {status_text} = 'running'
 RETURNING true

@@ -4,17 +4,17 @@ BEGIN;
 SET LOCAL lock_timeout = '{lock_timeout}';
 SELECT pg_catalog.pg_advisory_xact_lock({lock});
 
-INSERT INTO pgbaton.pipelines AS p (name, job_table, key_column, tenant_column, step_column, status_column, statuses, channel,
+INSERT INTO pgbaton.pipelines AS p (name, job_table, key_columns, tenant_column, step_column, status_column, statuses, channel,
                                     parent, parent_key)
-VALUES ({pipeline}, {table_literal}::regclass, {key_literal}, {tenant_literal}, {step_literal}, {status_literal}, {statuses},
+VALUES ({pipeline}, {table_literal}::regclass, {keys}, {tenant_literal}, {step_literal}, {status_literal}, {statuses},
         {channel}, {parent}, {parent_key})
 ON CONFLICT (name) DO UPDATE
-   SET job_table = EXCLUDED.job_table, key_column = EXCLUDED.key_column, tenant_column = EXCLUDED.tenant_column,
+   SET job_table = EXCLUDED.job_table, key_columns = EXCLUDED.key_columns, tenant_column = EXCLUDED.tenant_column,
        step_column = EXCLUDED.step_column, status_column = EXCLUDED.status_column, statuses = EXCLUDED.statuses,
        channel = EXCLUDED.channel, parent = EXCLUDED.parent, parent_key = EXCLUDED.parent_key, attached_at = now()
- WHERE (p.job_table, p.key_column, p.tenant_column, p.step_column, p.status_column, p.statuses, p.channel, p.parent,
+ WHERE (p.job_table, p.key_columns, p.tenant_column, p.step_column, p.status_column, p.statuses, p.channel, p.parent,
         p.parent_key)
-       IS DISTINCT FROM (EXCLUDED.job_table, EXCLUDED.key_column, EXCLUDED.tenant_column, EXCLUDED.step_column,
+       IS DISTINCT FROM (EXCLUDED.job_table, EXCLUDED.key_columns, EXCLUDED.tenant_column, EXCLUDED.step_column,
                          EXCLUDED.status_column, EXCLUDED.statuses, EXCLUDED.channel, EXCLUDED.parent, EXCLUDED.parent_key);
 
 -- What the trigger will ask of a row, asked of none: a condition that cannot be asked fails here and not in your transactions.
@@ -73,11 +73,10 @@ AS $fn{tag}${body}$fn{tag}$
         REVOKE ALL ON FUNCTION {function}() FROM PUBLIC;
     END IF;
 
-    -- The trigger of updates compares in its WHEN clause: a change of other columns costs no call of the function.
     FOR t IN
         SELECT * FROM (VALUES
             ('job_state_change_trigger', 17, $ddl{tag}$AFTER UPDATE ON {table} FOR EACH ROW
-                WHEN ({changed}) EXECUTE FUNCTION {function}$ddl{tag}$),
+                EXECUTE FUNCTION {function}$ddl{tag}$),
             ('job_state_insert_trigger', 5, $ddl{tag}$AFTER INSERT ON {table} FOR EACH ROW
                 EXECUTE FUNCTION {function}$ddl{tag}$)) AS v (name, type, definition)
     LOOP
@@ -86,7 +85,7 @@ AS $fn{tag}${body}$fn{tag}$
             SELECT FROM pg_trigger
              WHERE tgrelid = job_table AND tgname = t.name AND tgfoid = {function_literal}::regprocedure
                AND tgtype = t.type AND tgenabled IN ('O', 'A') AND tgattr = ''
-               AND (tgqual IS NOT NULL) = (t.name = 'job_state_change_trigger')
+               AND tgqual IS NULL
                AND obj_description(oid, 'pg_trigger') = 'pgbaton ' || md5(t.definition))
         THEN
             EXECUTE format('CREATE OR REPLACE TRIGGER %s %s', t.name, t.definition);

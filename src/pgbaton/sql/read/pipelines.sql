@@ -1,5 +1,5 @@
 -- The attached pipelines and the names of their tables.
-SELECT p.name, n.nspname AS schema, c.relname AS table, p.key_column, p.tenant_column, p.step_column, p.status_column,
+SELECT p.name, n.nspname AS schema, c.relname AS table, p.key_columns, p.tenant_column, p.step_column, p.status_column,
        p.statuses, p.channel, p.parent, p.parent_key
   FROM pgbaton.pipelines p
   JOIN pg_class c ON c.oid = p.job_table

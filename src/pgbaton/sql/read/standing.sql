@@ -29,7 +29,7 @@ SELECT clock_timestamp() AS at, {row}, {updated_at} AS updated_at,
        (SELECT count(*) FROM (SELECT FROM pgbaton.calls AS b
                                WHERE b.pipeline = $1 AND b.slot = d.stage LIMIT $3) AS c) AS running
   FROM pgbaton.pipelines AS p
-  LEFT JOIN {table} AS j ON j.{key} = $2::text::{key_type}
+  LEFT JOIN {table} AS j ON {job_is($2::text)}
   LEFT JOIN LATERAL (SELECT * FROM pgbaton.dispatches AS n
                       WHERE n.pipeline = $1 AND n.job_key = $2 ORDER BY n.id DESC LIMIT 1) AS d ON true
   LEFT JOIN pgbaton.stages AS s ON s.pipeline = $1 AND s.step = d.stage

@@ -4,7 +4,7 @@
 CREATE TABLE pgbaton.pipelines (
     name          text PRIMARY KEY,
     job_table     regclass NOT NULL UNIQUE,
-    key_column    text NOT NULL,
+    key_columns   text[] NOT NULL,
     tenant_column text,
     step_column   text NOT NULL,
     status_column text NOT NULL,

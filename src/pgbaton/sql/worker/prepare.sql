@@ -12,7 +12,7 @@ WITH mine AS MATERIALIZED (
                FOR UPDATE SKIP LOCKED) AS held
      CROSS JOIN LATERAL (
             SELECT FROM {table} AS j
-             WHERE j.{key} = w.key::{key_type} AND {step_text} = w.from_step AND {status_text} = w.from_status
+             WHERE {job_is(w.key)} AND {step_text} = w.from_step AND {status_text} = w.from_status
                FOR NO KEY UPDATE SKIP LOCKED) AS row
 ), quiet AS MATERIALIZED (
     SELECT set_config('pgbaton.quiet', jsonb_build_object($1::text,
@@ -23,5 +23,5 @@ WITH mine AS MATERIALIZED (
 UPDATE {table} AS j
    SET {step} = s.target_step::{step_type}, {put_status}{touch}
   FROM mine AS s, quiet
- WHERE j.{key} = s.key::{key_type} AND j.{key} = ANY (ARRAY(SELECT o.key::{key_type} FROM mine AS o))
+ WHERE {job_is(s.key)} AND {job_among(mine AS o)}
 RETURNING s.key
