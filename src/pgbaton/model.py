@@ -20,6 +20,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainValidator,
+    PrivateAttr,
     field_validator,
     model_validator,
 )
@@ -358,6 +359,7 @@ class Stage(_Frozen):
     rounds: Rounds | None = None
     then: At | None = None
     delay: Delay = 0.0
+    _ends: frozenset[str] = PrivateAttr(default=frozenset({DONE}))
 
     @model_validator(mode="after")
     def _routes_of_its_own(self) -> Self:
@@ -371,6 +373,18 @@ class Stage(_Frozen):
     @property
     def kind(self) -> Kind:
         return Kind.CALL
+
+    @property
+    def ends(self) -> frozenset[str]:
+        """The statuses that end it well: done, and words of its own that something leads on from."""
+        return self._ends
+
+    def ending(self, words: Iterable[str]) -> Self:
+        """This stage, with words of its own for an end."""
+        ends = frozenset({DONE, *words}) - {RUNNING, FAILED, CANCELLED, DUE}
+        if ends != self._ends:
+            object.__setattr__(self, "__pydantic_private__", {"_ends": ends})
+        return self
 
     @property
     def entry(self) -> tuple[str, str]:
@@ -506,7 +520,8 @@ class Pipeline(_Frozen):
 
     @cached_property
     def _by_step(self) -> dict[str, Stage]:
-        return {s.step: s for s in self.nodes}
+        nodes = self.nodes
+        return {s.step: s.ending(n.entry[1] for n in nodes if n.entry[0] == s.step) for s in nodes}
 
     @property
     def drawn(self) -> list[graph.Node]:
@@ -523,16 +538,20 @@ class Pipeline(_Frozen):
     @property
     def nodes(self) -> tuple[Stage, ...]:
         """The stages, and the passages between them; those of one state in the order in which they are tried."""
-        found: list[Stage] = list(self.stages)
+        found: list[Stage] = []
         entries = {s.step: s.entry for s in self.stages}
-        ways: list[tuple[Stage | Route, str | None, graph.State]] = [
-            (s, s.when or s.only, s.entry) for s in self.stages if s.delay or s.rounds
-        ]
-        ways += [(r, r.when, entries[r.to] if isinstance(r.to, str) else r.to) for r in self.routes]
-        for way, when, to in ways:
+
+        def lead(way: Stage | Route, when: str | None, to: graph.State) -> None:
             name = _free_name(f"{way.after}.{way.status}", found)
             rest: dict[str, Any] = {"rounds": way.rounds, "then": way.then, "delay": way.delay}
             found.append(Passage.at(name, (way.after, way.status), Kind.MOVE, when=when, to=to, **rest))
+
+        for s in self.stages:
+            if s.delay or s.rounds:
+                lead(s, s.when or s.only, s.entry)
+            found.append(s)
+        for r in self.routes:
+            lead(r, r.when, entries[r.to] if isinstance(r.to, str) else r.to)
         for s in self.stages:
             if s.only is not None:
                 name, to = _free_name(f"{s.step}.skipped", found), (s.step, DONE)

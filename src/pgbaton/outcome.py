@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 
-from pgbaton.model import DONE, FAILED, RUNNING, Advance, Kind, Outcome, Row, Stage
+from pgbaton.model import FAILED, RUNNING, Advance, Kind, Outcome, Row, Stage
 
 RETRY_AFTER_CAP = 300.0
 """Seconds: the longest that a stage may ask to be left alone."""
@@ -106,7 +106,7 @@ def place(stage: Stage, row: Row | None) -> Place:
     """Where the row stands, seen from ``stage``."""
     if row is None:
         return Place.GONE
-    by_status = {RUNNING: Place.BEGUN, FAILED: Place.FAILED, DONE: Place.DONE}
+    by_status = {RUNNING: Place.BEGUN, FAILED: Place.FAILED} | dict.fromkeys(stage.ends, Place.DONE)
     if row.at == stage.entry:
         return Place.ENTRY
     if row.step == stage.step and row.status in by_status and stage.kind is Kind.CALL:

@@ -7,7 +7,7 @@ with this module.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
@@ -166,7 +166,7 @@ def resolve(job: Job, stages: Stages, answer: Answer | None = None, *, given_bac
 def _of_call(job: Job, call: Call, stages: Stages, answer: Answer | None, given_back: bool) -> Decision:
     """What becomes of the call, were there no other duty."""
     stage, row = stages(call.stage), job.row
-    if _passed(job, call.stage, call.id):
+    if _passed(job, call.stage, call.id, stage.ends):
         return Decision(Verb.COMPLETE, Outcome.COMPLETED)
     at = place(stage, row)
     if isinstance(stage, Passage):
@@ -237,10 +237,12 @@ def _all_duties(job: Job) -> tuple[Duty, ...]:
     return job.duties if kept is None else (kept, *job.duties)
 
 
-def _passed(job: Job, stage: str, since: int) -> bool:
-    """Whether the row is at (stage, done), or has been there since: a later duty or look was left from there."""
-    here = job.row is not None and job.row.at == (stage, DONE)
-    return here or any(d.id > since and d.entered == (stage, DONE) for d in job.duties)
+def _passed(job: Job, stage: str, since: int, words: Iterable[str] = (DONE,)) -> bool:
+    """Whether the row is at (stage, done), or has been there since: a later duty or look was left from there.
+    ``words``: all that end the stage well."""
+    ends = {(stage, word) for word in words}
+    here = job.row is not None and job.row.at in ends
+    return here or any(d.id > since and d.entered in ends for d in job.duties)
 
 
 def _failed_meanwhile(job: Job, call: Call) -> bool:

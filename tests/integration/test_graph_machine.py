@@ -129,3 +129,4 @@ async def _compare(dsn: str, db: asyncpg.Pool, server: StageServer, pipeline: Pi
         await craft.until_settled()
     async with db.acquire() as conn:
         await detach(conn, pipeline)
+        await conn.execute("DELETE FROM jobs; DELETE FROM pgbaton.rounds")

@@ -156,7 +156,10 @@ class Store:
     async def stages(self) -> dict[str, Stage]:
         """The stages as the database has them, those that left the pipeline included; they have no path."""
         rows = await self._fetch("worker/stages", self._pipeline)
-        return {row["step"]: _stage(row) for row in rows}
+        ends: dict[str, list[str]] = {}
+        for row in rows:
+            ends.setdefault(row["after"], []).append(row["status"])
+        return {row["step"]: _stage(row).ending(ends.get(row["step"], ())) for row in rows}
 
     async def settle(
         self, verdicts: Sequence[tuple[Verdict, Answer | None]], stages: Mapping[str, Stage]

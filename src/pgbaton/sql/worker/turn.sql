@@ -34,7 +34,7 @@ WITH room AS MATERIALIZED (
          LIMIT greatest($5, 1)) AS duties  -- not 0: room would not be asked, and with it the lease
 ), judged AS MATERIALIZED (
     SELECT t.*, c.tid AS call_tid, c.id AS ended_id, c.attempt, c.failures, c.tenant AS call_tenant, c.run, c.worker,
-           c.due_at, c.created_at AS call_created_at, c.started_at, CASE WHEN ($10::integer[])[array_position($9::bigint[], c.id)] = c.attempt
+           c.due_at, c.outcome AS call_outcome, c.created_at AS call_created_at, c.started_at, CASE WHEN ($10::integer[])[array_position($9::bigint[], c.id)] = c.attempt
                 THEN array_position($9::bigint[], c.id) END AS answer,
            j.tenant AS row_tenant, clock_timestamp() AS at,
            CASE WHEN EXISTS (SELECT FROM pgbaton.due AS o
@@ -45,7 +45,7 @@ WITH room AS MATERIALIZED (
                 WHEN c.id IS NULL AND t.stage = '' THEN true
                 ELSE coalesce(j.present AND j.step = t.step AND t.step = t.entry AND j.status = t.status
                               AND t.status = t.entry_status
-                              AND (c.id IS NULL OR c.stage = t.step AND t.status = 'done' AND c.id < t.id AND c.seen IS NULL)
+                              AND (c.id IS NULL OR c.stage = t.step AND (t.status = 'done' OR t.stage <> '' AND t.status <> 'failed') AND c.id < t.id AND c.seen IS NULL)
                               AND (t.stage = '' OR $6 AND coalesce(j.tenant, '') <> ALL (ARRAY(
                                    SELECT p.tenant FROM pgbaton.paused_tenants AS p
                                     WHERE p.pipeline = $1 AND p.resumed_at IS NULL))), false)
@@ -91,7 +91,7 @@ WITH room AS MATERIALIZED (
     INSERT INTO pgbaton.history (id, attempt, called, pipeline, job_key, tenant, stage, run, failures, worker, outcome, state,
                                  http_status, error, answer, created_at, started_at, ended_at)
     SELECT d.ended_id, d.attempt, d.due_at IS NULL, $1, d.job_key, d.call_tenant, d.step, d.run, d.failures, d.worker,
-           'completed', 'completed', ($11::integer[])[d.answer], ($12::text[])[d.answer], ($13::text[])[d.answer],
+           CASE d.call_outcome WHEN 'waiting' THEN 'decided' ELSE 'completed' END, 'completed', ($11::integer[])[d.answer], ($12::text[])[d.answer], ($13::text[])[d.answer],
            d.call_created_at, d.started_at, d.at
       FROM dealt AS d
      WHERE d.done AND d.call_tid IS NOT NULL
