@@ -382,7 +382,7 @@ class Stage(_Frozen):
     def ending(self, words: Iterable[str]) -> Self:
         """This stage, with words of its own for an end."""
         ends = frozenset({DONE, *words}) - {RUNNING, FAILED, CANCELLED, DUE}
-        if ends != self._ends:
+        if ends != self._ends and self.kind is Kind.CALL:
             object.__setattr__(self, "__pydantic_private__", {"_ends": ends})
         return self
 

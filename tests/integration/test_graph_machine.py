@@ -96,12 +96,14 @@ async def test_a_worker_brings_every_row_where_the_interpreter_does(database: st
         seen[key] = seen.get(key, 0) + 1
         return says(call.path.removeprefix("/"), seen[key])
 
-    async with StageServer(database, {f"/{s}": s for s in STEPS}, told(status_of)) as server:
-        async with asyncpg.create_pool(database, min_size=1, max_size=4) as db:
-            for given_graph in found:
-                pipeline = made(given_graph, server.base_url)
-                assert pipeline
-                await _compare(database, db, server, pipeline)
+    async with (
+        StageServer(database, {f"/{s}": s for s in STEPS}, told(status_of)) as server,
+        asyncpg.create_pool(database, min_size=1, max_size=4) as db,
+    ):
+        for given_graph in found:
+            pipeline = made(given_graph, server.base_url)
+            assert pipeline
+            await _compare(database, db, server, pipeline)
 
 
 async def _compare(dsn: str, db: asyncpg.Pool, server: StageServer, pipeline: Pipeline) -> None:
