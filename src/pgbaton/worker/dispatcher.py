@@ -39,6 +39,7 @@ TURN_EVERY = 0.006
 anything, so it should carry several answers. Without it Postgres worked 4 % more a hop; 3 to 10 ms were alike."""
 MANY = 16
 """Calls under way from which on turns are paced."""
+COMPLETED = (Outcome.COMPLETED, State.COMPLETED)
 SWEEP = 500
 """Duties that are looked at in one go where most of the last ones came to nothing."""
 
@@ -148,10 +149,13 @@ class Dispatcher:
             self._in_flight.end(ended)
             self._lease.doubt()  # the claim may have been committed
             raise
-        left = [call for call in ended if call.dispatch.id not in found.ended or call.dispatch.probing]
+        left = []
         for call in ended:
-            if call.dispatch.id in found.ended and not call.dispatch.probing:
-                self._reports.settled(call.dispatch, call.answer, Outcome.COMPLETED, State.COMPLETED, None)
+            how = COMPLETED if call.dispatch.id in found.ended else found.late.get(call.dispatch.name)
+            if how is None or call.dispatch.probing:
+                left.append(call)
+            else:
+                self._reports.settled(call.dispatch, call.answer, *how, call.answer.error)
                 self._in_flight.let_go(call.dispatch)
         if found.others and not found.claimed:
             return 0.0 if await self._resolve(left, found.others) else LOCKED_PAUSE
