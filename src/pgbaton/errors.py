@@ -46,7 +46,8 @@ class Refused(PgbatonError):
     """An operator's action that cannot be done as things are; ``code`` says why for programs.
 
     ``unknown_job``, ``unknown_stage``, ``running`` (a stage is at work: force it, or wait) or ``busy`` (the
-    row is locked this moment: try again), ``too_wide`` (narrow the filter).
+    row is locked this moment: try again), ``too_wide`` (narrow the filter). Of decisions: ``not_waiting``,
+    ``unknown_choice``, and of links ``forged`` and ``late``.
     """
 
     def __init__(self, code: str, message: str) -> None:

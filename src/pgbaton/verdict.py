@@ -406,15 +406,15 @@ def cancelled(job: Job, stages: Stages) -> Verdict | None:
     return replace(verdict, target=(step, CANCELLED))
 
 
-def decided(job: Job, stages: Stages, target: tuple[str, str] | None) -> Verdict | None:
-    """A person's decision about a job that waits for one: to ``target``. None: it does not wait (any more)."""
-    call = job.call
-    node = stages(call.stage) if call else None
-    waits = call is not None and node is not None and node.kind is Kind.WAIT and place(node, job.row) is Place.ENTRY
-    if not waits or target is None:
-        return None
+def decided(job: Job, node: Passage, target: tuple[str, str]) -> Verdict:
+    """A person's decision about a job that waits at ``node``: to ``target``."""
+    voids = tuple(
+        Void(d, State.COMPLETED if d.stage == node.step else State.CANCELLED) for d in _all_duties(job) if d.stage
+    )
+    if job.call is None:
+        return Verdict(job, None, target=target, quiet=False, voids=voids)
     decision = Decision(Verb.ADVANCE, Outcome.DECIDED, target=target)
-    return Verdict(job, decision, ended=State.COMPLETED, target=target, quiet=False, voids=_voids(job, None))
+    return Verdict(job, decision, ended=State.COMPLETED, target=target, quiet=False, voids=voids)
 
 
 def rerun(job: Job, stage: Stage, stages: Stages, *, force: bool) -> Verdict | None:
