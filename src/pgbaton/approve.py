@@ -66,9 +66,8 @@ async def decide(
             if found is None or node is None or (dispatch is not None and dispatch != found.dispatch):
                 raise Refused("not_waiting", f"{job_key!r} does not wait for a decision, or not for this one any more")
             if choice not in node.choices:
-                raise Refused(
-                    "unknown_choice", f"{choice!r} is no choice at {node.step!r}; there are: {', '.join(node.choices)}"
-                )
+                there = ", ".join(node.choices)
+                raise Refused("unknown_choice", f"{choice!r} is no choice at {node.step!r}; there are: {there}")
             verdict = decided(job, node, node.choices[choice])
             written = await store.settle([(verdict, None)], await store.stages())
             if written and written[job.key].written:

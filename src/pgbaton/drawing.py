@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
 
+from pgbaton import graph
 from pgbaton.model import Kind, Passage, Pipeline, Stage
 
 
@@ -76,9 +77,9 @@ def drawing(pipeline: Pipeline) -> Drawing:
         if not isinstance(node, Passage) or node.kind is not Kind.MOVE:
             title = node.step if not isinstance(node, Passage) else f"{node.entry[0]}: {node.entry[1]}"
             boxes.setdefault(node.step, Box(node.step, node.kind.value, title))
-    produced = {edge.to for node in drawn.values() for edge in node.leads_to}
+    beginnings = graph.starts(list(drawn.values()))
     for state in at:
-        if state not in produced and not (len(at[state]) == 1 and at[state][0].kind in (Kind.WAIT, Kind.GATHER)):
+        if state[0] in beginnings[:1] and at[state][0].kind not in (Kind.WAIT, Kind.GATHER):
             name = f"{state[0]} {state[1]}"
             boxes[name] = Box(name, "state", f"{state[0]}: {state[1]}")
             lead(name, state, "", False)
@@ -199,7 +200,8 @@ def _arrows(arrows: Iterable[Arrow], places: Mapping[str, tuple[int, int]], bene
             label_x, label_y = (x1 + x2) // 2, (y1 + y2) // 2 - 6 + 12 * (number % 2)
         else:  # a way back goes beneath everything
             x1, x2, y1, y2 = x1 + WIDTH // 2, x2 + WIDTH // 2, y1 + HEIGHT, y2 + HEIGHT
-            way = f"M{x1} {y1} C{x1} {lane} {x1} {lane} {x1 - 20} {lane} L{x2 + 20} {lane} C{x2} {lane} {x2} {lane} {x2} {y2}"
+            down, up = f"C{x1} {lane} {x1} {lane} {x1 - 20} {lane}", f"C{x2} {lane} {x2} {lane} {x2} {y2}"
+            way = f"M{x1} {y1} {down} L{x2 + 20} {lane} {up}"
             label_x, label_y = (x1 + x2) // 2, lane - 4
             lane += 16
         parts.append(f'<path class="way" d="{way}" fill="none" marker-end="url(#head)"{dotted}/>')

@@ -83,7 +83,7 @@ def shown_in_words(state: State) -> str:
     return f"({state[0]!r}, {state[1]})"
 
 
-def _starts(nodes: Sequence[Node]) -> tuple[str, ...]:
+def starts(nodes: Sequence[Node]) -> tuple[str, ...]:
     """The steps that rows come in at: nothing in the pipeline performs them."""
     performed = {node.name for node in nodes if node.kind == "call"}
     waited = {node.entry[0] for node in nodes if node.kind in ("wait", "gather")}
@@ -93,7 +93,7 @@ def _starts(nodes: Sequence[Node]) -> tuple[str, ...]:
 
 
 def _check_reach(nodes: Sequence[Node]) -> None:
-    starts = _starts(nodes)
+    starts = starts(nodes)
     at = _at(nodes)
     reached: set[State] = {state for state in at if starts and state[0] == starts[0]}
     names: set[str] = set()
@@ -178,7 +178,7 @@ def _check_targets(nodes: Sequence[Node]) -> None:
 def order(nodes: Sequence[Node]) -> list[str]:
     """The names along the graph: what is nearer to the start first; a way back counts for nothing."""
     at = _at(nodes)
-    starts = _starts(nodes)
+    starts = starts(nodes)
     depth: dict[str, int] = {}
     level = [node for node in nodes if starts and node.entry[0] == starts[0]]
     far = 0

@@ -133,11 +133,24 @@ class JobTable:
             "parent_key": quoted(self.parent[1]) if self.parent else "",
             "parent_key_type": self.parent_key_type,
             "routed_to": self._routed_to(step_text, status_text),
+            "leads_on": self._leads_on(step_text, status_text),
             "row": f"{self.key.present('j')} AS present, {here}",
         }
 
     def _routed_to(self, step: str, status: str) -> str:
-        """The stage or passage that the state of ``j`` leads to, by its columns as they are now; null: none."""
+        """The stage or passage that the state of ``j`` leads to, by its columns and the database's routes as they are
+        now; null: none. ``$1`` is the pipeline."""
+        fit = ", ".join(
+            f"CASE WHEN {fitting(r.condition, 'j')} THEN {literal(r.node)} END" for r in self.routes if r.condition
+        )
+        return (
+            f"(SELECT r.step FROM pgbaton.stages AS r WHERE r.pipeline = $1 AND r.routed AND r.after = {step} "
+            f"AND r.status = {status} AND (r.condition IS NULL OR r.step = ANY (ARRAY[{fit}]::text[])) "
+            "ORDER BY r.position LIMIT 1)"
+        )
+
+    def _leads_on(self, step: str, status: str) -> str:
+        """The same by the routes that were read with this table, which costs a row less."""
         cases = " ".join(
             f"WHEN {step} = {literal(r.step)} AND {status} = {literal(r.status)} AND {fitting(r.condition, 'j')} "
             f"THEN {literal(r.node)}"

@@ -408,9 +408,8 @@ def cancelled(job: Job, stages: Stages) -> Verdict | None:
 
 def decided(job: Job, node: Passage, target: tuple[str, str]) -> Verdict:
     """A person's decision about a job that waits at ``node``: to ``target``."""
-    voids = tuple(
-        Void(d, State.COMPLETED if d.stage == node.step else State.CANCELLED) for d in _all_duties(job) if d.stage
-    )
+    ends = {True: State.COMPLETED, False: State.CANCELLED}
+    voids = tuple(Void(d, ends[d.stage == node.step]) for d in _all_duties(job) if d.stage)
     if job.call is None:
         return Verdict(job, None, target=target, quiet=False, voids=voids)
     decision = Decision(Verb.ADVANCE, Outcome.DECIDED, target=target)

@@ -3,7 +3,7 @@
 SELECT count(*)::integer AS total, (count(*) FILTER (WHERE k.is_done OR k.ended))::integer AS ended,
        (count(*) FILTER (WHERE k.is_done))::integer AS done
   FROM (SELECT ({step_text} = $3 AND {status_text} = $4) IS TRUE AS is_done,
-               ({routed_to} IS NULL AND {status_text} <> 'running'
+               ({leads_on} IS NULL AND {status_text} <> 'running'
                 AND ({status_text} <> 'failed'
                      OR NOT EXISTS (SELECT FROM pgbaton.calls AS c
                                      WHERE c.pipeline = $1 AND c.job_key = {job_key} OFFSET 0))) IS TRUE AS ended
