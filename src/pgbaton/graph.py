@@ -93,9 +93,9 @@ def starts(nodes: Sequence[Node]) -> tuple[str, ...]:
 
 
 def _check_reach(nodes: Sequence[Node]) -> None:
-    starts = starts(nodes)
+    first = starts(nodes)
     at = _at(nodes)
-    reached: set[State] = {state for state in at if starts and state[0] == starts[0]}
+    reached: set[State] = {state for state in at if first and state[0] == first[0]}
     names: set[str] = set()
     before = -1
     while before != len(names):
@@ -111,7 +111,7 @@ def _check_reach(nodes: Sequence[Node]) -> None:
             continue
         what = "stage" if node.kind == "call" else {"move": "route", "wait": "wait", "gather": "gather"}[node.kind]
         step, status = node.entry
-        if starts and step in starts[1:]:
+        if first and step in first[1:]:
             why = f"no stage performs {step!r}"
         elif step in stages and status not in ("done", "due") and by_name[step].name in names:
             why = f"nothing brings a row to {shown(node.entry)}"
@@ -178,9 +178,9 @@ def _check_targets(nodes: Sequence[Node]) -> None:
 def order(nodes: Sequence[Node]) -> list[str]:
     """The names along the graph: what is nearer to the start first; a way back counts for nothing."""
     at = _at(nodes)
-    starts = starts(nodes)
+    first = starts(nodes)
     depth: dict[str, int] = {}
-    level = [node for node in nodes if starts and node.entry[0] == starts[0]]
+    level = [node for node in nodes if first and node.entry[0] == first[0]]
     far = 0
     while level and far <= len(nodes):
         following: list[Node] = []

@@ -143,11 +143,7 @@ class JobTable:
         fit = ", ".join(
             f"CASE WHEN {fitting(r.condition, 'j')} THEN {literal(r.node)} END" for r in self.routes if r.condition
         )
-        return (
-            f"(SELECT r.step FROM pgbaton.stages AS r WHERE r.pipeline = $1 AND r.routed AND r.after = {step} "
-            f"AND r.status = {status} AND (r.condition IS NULL OR r.step = ANY (ARRAY[{fit}]::text[])) "
-            "ORDER BY r.position LIMIT 1)"
-        )
+        return sql.render(sql.read("routed_to.sql"), {"step": step, "status": status, "fit": fit}).strip()
 
     def _leads_on(self, step: str, status: str) -> str:
         """The same by the routes that were read with this table, which costs a row less."""
