@@ -8,7 +8,7 @@ from functools import partial
 
 from starlette.responses import RedirectResponse, Response
 
-from pgbaton import operate
+from pgbaton import approve, operate
 from pgbaton.errors import ConfigError
 from pgbaton.events import describe
 from pgbaton.operate import Done
@@ -57,6 +57,10 @@ async def _job(view: View, action: str, who: str) -> Done:
             case "rerun":
                 force = view.asked("force") == "yes"
                 return await operate.rerun(conn, table, key, view.asked("step"), who=who, force=force)
+            case "decide":
+                choice, reason = view.asked("choice"), view.asked("reason")
+                await approve.decide(conn, table, key, choice, who=who, reason=reason)
+                return Done("decide", 1, (key,), 1)
     raise Unfit(action)
 
 

@@ -256,6 +256,25 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "said.rerun": ("재실행합니다.", "It runs again."),
     "said.pause": ("일시정지했습니다.", "Paused."),
     "said.resume": ("재개했습니다.", "Resumed."),
+    "decide.title": ("결정이 필요한 작업", "A decision is needed"),
+    "decide.reason": ("사유", "Reason"),
+    "decide.done": ("결정했습니다: {choice}", "Decided: {choice}"),
+    "choice.approve": ("승인", "Approve"),
+    "choice.reject": ("반려", "Reject"),
+    "said.decide": ("결정했습니다.", "Decided."),
+    "refused.not_waiting": (
+        "이미 결정되었거나 작업이 다음 단계로 넘어갔습니다.",
+        "It was decided already, or the job has gone on.",
+    ),
+    "refused.unknown_choice": ("선택할 수 없는 값입니다.", "That is no choice here."),
+    "refused.forged": (
+        "링크가 올바르지 않습니다. 전체 주소를 그대로 열었는지 확인해 주세요.",
+        "This link was not signed here, or not all of it has come.",
+    ),
+    "refused.late": (
+        "링크의 유효 기간이 지났습니다. 새 링크를 요청해 주세요.",
+        "This link is past its time: ask for another.",
+    ),
     "said.going": (
         "처리 중입니다. 진행 상황은 감사 기록에 나옵니다.",
         "It is under way; the audit shows how far it has come.",
