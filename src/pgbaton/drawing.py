@@ -6,12 +6,12 @@ is laid out by layers: each state as far from the beginning as its shortest way 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
 from pgbaton import graph
-from pgbaton.model import Kind, Passage, Pipeline, Stage
+from pgbaton.model import Kind, Passage, Stage, as_graph
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +37,10 @@ class Drawing:
     arrows: tuple[Arrow, ...]
 
 
-def drawing(pipeline: Pipeline) -> Drawing:
-    """Stages, waits and gathers as boxes; routes as arrows; the states where a row stays as boxes, too."""
-    nodes = pipeline.in_order
-    drawn = {node.name: node for node in pipeline.drawn}
+def drawing(nodes: Sequence[Stage]) -> Drawing:
+    """Stages, waits and gathers as boxes; routes as arrows; the states where a row stays as boxes, too.
+    ``nodes`` in their order."""
+    drawn = {node.name: node for node in as_graph(nodes)}
     at: dict[tuple[str, str], list[Stage]] = {}
     for node in nodes:
         at.setdefault(node.entry, []).append(node)
@@ -89,7 +89,23 @@ def drawing(pipeline: Pipeline) -> Drawing:
         for edge in drawn[node.step].leads_to:
             status = edge.to[1] if not isinstance(node, Passage) and edge.to[1] != "done" else ""
             lead(node.step, edge.to, edge.label or status, edge.label == "then")
-    return Drawing(tuple(boxes.values()), tuple(dict.fromkeys(arrows)))
+    return Drawing(tuple(boxes.values()), _merged(arrows))
+
+
+def _merged(arrows: Iterable[Arrow]) -> tuple[Arrow, ...]:
+    """One arrow from a box to another, with all that it stands for."""
+    between: dict[tuple[str, str], list[Arrow]] = {}
+    for arrow in arrows:
+        between.setdefault((arrow.source, arrow.target), []).append(arrow)
+    return tuple(
+        Arrow(
+            source,
+            target,
+            " / ".join(dict.fromkeys(arrow.label for arrow in same if arrow.label)),
+            all(arrow.dotted for arrow in same),
+        )
+        for (source, target), same in between.items()
+    )
 
 
 def mermaid(drawn: Drawing) -> str:
@@ -126,30 +142,52 @@ def _dot(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-WIDTH, HEIGHT, ACROSS, DOWN, MARGIN = 150, 44, 230, 84, 24
+WIDTH, HEIGHT, ACROSS, DOWN, MARGIN = 150, 44, 240, 90, 40
 """Pixels: a box, from box to box, and around."""
 
 
 def layers(drawn: Drawing) -> dict[str, tuple[int, int]]:
-    """Column and row of each box: its shortest way from a beginning, and the order of the configuration within it."""
-    targets = {arrow.target for arrow in drawn.arrows}
-    level = [box.name for box in drawn.boxes if box.name not in targets] or [drawn.boxes[0].name]
+    """Column and row of each box: its longest way from a beginning that goes through no box twice, and the order of
+    the configuration within it."""
     leads: dict[str, list[str]] = {}
     for arrow in drawn.arrows:
         leads.setdefault(arrow.source, []).append(arrow.target)
-    column: dict[str, int] = {}
-    far = 0
-    while level:
-        fresh = [name for name in dict.fromkeys(level) if name not in column]
-        column |= dict.fromkeys(fresh, far)
-        level, far = [target for name in fresh for target in leads.get(name, ())], far + 1
+    forward, done = _forward(drawn, leads)
+    column = dict.fromkeys(done, 0)
+    for name in reversed(done):  # whatever leads to a box comes before it
+        for target in leads.get(name, ()):
+            if (name, target) in forward:
+                column[target] = max(column[target], column[name] + 1)
     taken: dict[int, int] = {}
     found = {}
     for box in drawn.boxes:
-        at = column.get(box.name, far)
+        at = column[box.name]
         found[box.name] = (at, taken.get(at, 0))
         taken[at] = taken.get(at, 0) + 1
     return found
+
+
+def _forward(drawn: Drawing, leads: Mapping[str, Sequence[str]]) -> tuple[set[tuple[str, str]], list[str]]:
+    """The arrows that lead on and not back, and the boxes, each behind all that it leads on to."""
+    targets = {arrow.target for arrow in drawn.arrows}
+    firsts = [box.name for box in drawn.boxes if box.name not in targets]
+    forward: set[tuple[str, str]] = set()
+    done: dict[str, None] = {}
+    for first in (*firsts, *(box.name for box in drawn.boxes)):
+        way: list[tuple[str, list[str]]] = [(first, list(leads.get(first, ())))] if first not in done else []
+        while way:
+            name, left = way[-1]
+            if not left:
+                done[name] = None
+                way.pop()
+                continue
+            target = left.pop(0)
+            if any(target == on_way for on_way, _ in way):
+                continue
+            forward.add((name, target))
+            if target not in done:
+                way.append((target, list(leads.get(target, ()))))
+    return forward, list(done)
 
 
 def svg(drawn: Drawing, counts: Mapping[str, str] | None = None, links: Mapping[str, str] | None = None) -> str:
@@ -196,8 +234,9 @@ def _arrows(arrows: Iterable[Arrow], places: Mapping[str, tuple[int, int]], bene
         dotted = ' stroke-dasharray="5 4"' if arrow.dotted else ""
         if places[arrow.target][0] > places[arrow.source][0]:
             x1, y1, y2 = x1 + WIDTH, y1 + HEIGHT // 2, y2 + HEIGHT // 2
-            way = f"M{x1} {y1} C{x1 + 40} {y1} {x2 - 40} {y2} {x2} {y2}"
-            label_x, label_y = (x1 + x2) // 2, (y1 + y2) // 2 - 6 + 12 * (number % 2)
+            over = 70 if places[arrow.target][0] - places[arrow.source][0] > 1 else 0  # over what is between them
+            way = f"M{x1} {y1} C{x1 + 40} {y1 - over} {x2 - 40} {y2 - over} {x2} {y2}"
+            label_x, label_y = (x1 + x2) // 2, (y1 + y2 - 3 * over // 2) // 2 - 6 + 12 * (number % 2)
         else:  # a way back goes beneath everything
             x1, x2, y1, y2 = x1 + WIDTH // 2, x2 + WIDTH // 2, y1 + HEIGHT, y2 + HEIGHT
             down, up = f"C{x1} {lane} {x1} {lane} {x1 - 20} {lane}", f"C{x2} {lane} {x2} {lane} {x2} {y2}"

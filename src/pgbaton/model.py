@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -506,7 +506,7 @@ class Pipeline(_Frozen):
                     f"a route leads to {route.to!r}, which no stage performs; there are: {', '.join(sorted(steps))}"
                 )
         _refuse_repeated((n.step for n in self.nodes), "two stages, waits or gathers are called {}")
-        graph.check(self.drawn)
+        graph.check(as_graph(self.nodes))
         return self
 
     @property
@@ -522,18 +522,6 @@ class Pipeline(_Frozen):
     def _by_step(self) -> dict[str, Stage]:
         nodes = self.nodes
         return {s.step: s.ending(n.entry[1] for n in nodes if n.entry[0] == s.step) for s in nodes}
-
-    @property
-    def drawn(self) -> list[graph.Node]:
-        """The stages and passages with the states that they lead to."""
-        nodes = self.nodes
-        entries: dict[str, set[graph.State]] = {}
-        for n in nodes:
-            entries.setdefault(n.entry[0], set()).add(n.entry)
-        return [
-            graph.Node(n.step, n.kind, n.entry, n.condition, _leads_to(n, entries.get(n.step, set()) - {n.entry}))
-            for n in nodes
-        ]
 
     @property
     def nodes(self) -> tuple[Stage, ...]:
@@ -567,7 +555,18 @@ class Pipeline(_Frozen):
     def in_order(self) -> tuple[Stage, ...]:
         """The stages and passages along the pipeline, the first first."""
         named = {node.step: node for node in self.nodes}
-        return tuple(named[name] for name in graph.order(self.drawn))
+        return tuple(named[name] for name in graph.order(as_graph(self.nodes)))
+
+
+def as_graph(nodes: Sequence[Stage]) -> list[graph.Node]:
+    """Stages and passages with the states that they lead to."""
+    entries: dict[str, set[graph.State]] = {}
+    for n in nodes:
+        entries.setdefault(n.entry[0], set()).add(n.entry)
+    return [
+        graph.Node(n.step, n.kind, n.entry, n.condition, _leads_to(n, entries.get(n.step, set()) - {n.entry}))
+        for n in nodes
+    ]
 
 
 def _leads_to(node: Stage, own: set[graph.State]) -> tuple[graph.Edge, ...]:

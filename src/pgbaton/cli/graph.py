@@ -27,5 +27,5 @@ def graph(
     form: Annotated[Form, typer.Option("--as", help="For Markdown, Graphviz, or a browser.")] = Form.MERMAID,
 ) -> None:
     """Draw the pipeline of a file: its stages, and what leads from one to the next."""
-    drawn = drawing.drawing(load_pipeline(config))
+    drawn = drawing.drawing(load_pipeline(config).in_order)
     sys.stdout.write({Form.MERMAID: drawing.mermaid, Form.DOT: drawing.dot, Form.SVG: drawing.svg}[form](drawn))

@@ -256,6 +256,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "said.rerun": ("재실행합니다.", "It runs again."),
     "said.pause": ("일시정지했습니다.", "Paused."),
     "said.resume": ("재개했습니다.", "Resumed."),
+    "graph": ("흐름도", "Graph"),
     "decide.title": ("결정이 필요한 작업", "A decision is needed"),
     "decide.reason": ("사유", "Reason"),
     "decide.done": ("결정했습니다: {choice}", "Decided: {choice}"),

@@ -16,7 +16,7 @@ from starlette.responses import RedirectResponse, Response
 from pgbaton.config import Settings
 from pgbaton.errors import ConfigError
 from pgbaton.events import EventLog, Language
-from pgbaton.web import actions, assets, decisions, login, pages, sse
+from pgbaton.web import actions, assets, decisions, graphs, login, pages, sse
 from pgbaton.web.access import SESSION_SECONDS, Identity, Role, Tokens, form_token, same_origin
 from pgbaton.web.broadcast import Broadcaster
 from pgbaton.web.context import SESSION_COOKIE, Site, View
@@ -39,6 +39,7 @@ SCREENS: dict[str, Screen] = {
     "job": pages.job,
     "dead": pages.dead,
     "stages": pages.stages,
+    "graph": graphs.graph,
     "workers": pages.workers,
     "audit": pages.audit,
     "live": sse.live,

@@ -303,6 +303,7 @@ def _stage(row: asyncpg.Record) -> Stage:
         step=row["step"],
         after=row["after"],
         status=row["status"],
+        when=row["condition"],
         path="/",
         timeout=row["timeout"],
         attempts=row["attempts"],
