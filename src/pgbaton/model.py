@@ -434,8 +434,9 @@ class Passage(Stage):
     @property
     def detail(self) -> dict[str, Any]:
         """All of it but what every stage has, as plain data."""
-        names = ("to", "then", "rounds", "delay", "skips", "choices", "children", "done", "need", "failed")
-        return {name: getattr(self, name) for name in names if getattr(self, name)}
+        names = ("to", "then", "rounds", "delay", "skips", "children", "done", "need", "failed")
+        said = {name: getattr(self, name) for name in names if getattr(self, name)}
+        return said | {"choices": list(self.choices.items())}  # pairs: they keep their order
 
     @classmethod
     def at(cls, name: str, state: tuple[str, str], kind: Kind, timeout: float = FOR_EVER, **rest: Any) -> Self:

@@ -67,7 +67,8 @@ async def test_no_worker_is_needed_to_decide(database: str) -> None:
 async def test_two_who_decide_at_once_are_one_decision(database: str) -> None:
     async with reviewed(database) as craft, craft.worker():
         job = await at_review(craft)
-        table = await table_of(await craft.db.acquire(), None)
+        async with craft.db.acquire() as conn:
+            table = await table_of(conn, None)
 
         async def decide(choice: str) -> bool:
             async with craft.db.acquire() as conn:

@@ -142,7 +142,7 @@ def reason(f: Mapping[str, Any]) -> Explanation:
 def choices_of(f: Mapping[str, Any]) -> tuple[str, ...]:
     """The names by which a person can decide about the job, where it waits for that."""
     waits = f["in_place"] and f["kind"] == "wait" and f["state"] in ("available", "running")
-    return tuple(json.loads(f["detail"]).get("choices", ())) if waits else ()
+    return tuple(name for name, _ in json.loads(f["detail"])["choices"]) if waits else ()
 
 
 def _passing(f: Mapping[str, Any]) -> Explanation | None:

@@ -29,7 +29,7 @@ async def decide(view: View) -> Response:
         )
     view.site.source.changed(at_once=True)
     view.site.broadcaster.changed()
-    return page(view, "decide.html", link=link, token=token, waiting=None, said=view.asked("choice"))
+    return page(view, "decide.html", link=link, token=token, waiting=None, chosen=view.asked("choice"))
 
 
 async def _page(view: View, token: str) -> Response:
@@ -39,7 +39,7 @@ async def _page(view: View, token: str) -> Response:
         found = await approve.waiting(conn, table, link.job_key)
     if found is None or found.dispatch != link.dispatch:
         raise Refused("not_waiting", "this was decided already, or the job has gone on")
-    return page(view, "decide.html", link=link, token=token, waiting=found, said="")
+    return page(view, "decide.html", link=link, token=token, waiting=found, chosen="")
 
 
 def _read(token: str) -> approve.Link:

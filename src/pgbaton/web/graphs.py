@@ -23,7 +23,7 @@ async def graph(view: View) -> Response:
     counts = {name: _counted(view, s) for name, s in seen.items()}
     links = {name: view.url("jobs", stage=name) for name in seen}
     drawn = drawing.svg(drawing.drawing(nodes), counts, links)
-    return page(view, "graph.html", drawn=Markup(drawn))  # noqa: S704: all text in it is escaped there
+    return page(view, "graph.html", drawn=Markup(drawn))  # noqa: S704 - its text is escaped
 
 
 def _counted(view: View, stage: StageOverview) -> str:

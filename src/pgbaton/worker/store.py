@@ -297,7 +297,7 @@ def _stage(row: asyncpg.Record) -> Stage:
         state = row["after"], row["status"]
         said: dict[str, Any] = json.loads(row["detail"])
         detail = {k: tuple(v) if isinstance(v, list) else v for k, v in said.items()}
-        detail["choices"] = {name: tuple(to) for name, to in said.get("choices", {}).items()}
+        detail["choices"] = {name: tuple(to) for name, to in said["choices"]}
         return Passage.at(row["step"], state, Kind(row["kind"]), row["timeout"], when=row["condition"], **detail)
     return Stage.model_construct(
         step=row["step"],
