@@ -42,7 +42,10 @@ class Waiting:
 
 async def waiting(conn: asyncpg.Connection, table: JobTable, job_key: str) -> Waiting | None:
     """What a job waits for a person to say; None where it does not wait (any more)."""
-    return (await _look(Store(conn, table, ()), job_key))[2]
+    try:
+        return (await _look(Store(conn, table, ()), job_key))[2]
+    except Refused:
+        return None
 
 
 async def decide(
@@ -84,7 +87,7 @@ async def _look(store: Store, job_key: str) -> tuple[Job, Passage | None, Waitin
     try:
         (job,) = await store.look([job_key]) if "\x00" not in job_key else [Job(job_key, None, None)]
     except asyncpg.DataError:
-        job = Job(job_key, None, None)
+        raise Refused("not_waiting", f"{job_key!r} is no key that this table can have") from None
     for node in (await store.stages()).values():
         if isinstance(node, Passage) and node.kind is Kind.WAIT and place(node, job.row) is Place.ENTRY:
             since = [d.id for d in job.duties if d.stage == node.step]

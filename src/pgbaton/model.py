@@ -27,7 +27,7 @@ from pydantic import (
 
 from pgbaton import condition, graph
 
-DONE, RUNNING, FAILED, CANCELLED = "done", "running", "failed", "cancelled"
+DONE, RUNNING, FAILED, CANCELLED, QUARANTINED = "done", "running", "failed", "cancelled", "quarantined"
 """What a row's status means to the engine, whatever the word is that the table has for it."""
 DUE = "due"
 """The status in which a stage is called whose route waits or is counted: the engine brings the row there."""
@@ -219,6 +219,7 @@ class Statuses(_Frozen):
     done: Words = Field(default=(DONE,), min_length=1)
     failed: Words = Field(default=(FAILED,), min_length=1)
     cancelled: Words = Field(default=(CANCELLED,), min_length=1)
+    quarantined: Words = Field(default=(QUARANTINED,), min_length=1)
     waiting: Words = ()
 
     @model_validator(mode="after")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Any, Protocol, Self
 
 import asyncpg
 
@@ -13,7 +13,7 @@ from pgbaton import sql
 from pgbaton.condition import Condition, read
 from pgbaton.errors import AttachError, ConfigError, DatabaseError
 from pgbaton.key import Key
-from pgbaton.model import CANCELLED, DONE, FAILED, RUNNING, Pipeline, Stage, Statuses
+from pgbaton.model import CANCELLED, DONE, FAILED, QUARANTINED, RUNNING, Pipeline, Stage, Statuses
 from pgbaton.sql import literal, quoted
 
 
@@ -24,7 +24,7 @@ def meaning(words: Statuses, text: str) -> str:
         return text
     meant = {word: name for name, all_of_it in words.by_meaning.items() for word in all_of_it}
     # A word of the table that only reads like one of the engine's must not be taken for it.
-    strangers = {word: f'"{word}"' for word in (RUNNING, DONE, FAILED, CANCELLED) if word not in meant}
+    strangers = {word: f'"{word}"' for word in (RUNNING, DONE, FAILED, CANCELLED, QUARANTINED) if word not in meant}
     cases = (
         f"WHEN {text} OPERATOR(pg_catalog.=) {literal(a)} THEN {literal(b)}" for a, b in (meant | strangers).items()
     )
@@ -63,6 +63,13 @@ def fitting(condition: Condition | None, row: str) -> str:
     return " AND ".join(parts)
 
 
+class Session(Protocol):
+    """What statements are sent through: a pool, or one connection."""
+
+    async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]: ...
+    async def fetchval(self, query: str, *args: Any) -> Any: ...
+
+
 @dataclass(frozen=True)
 class JobTable:
     """The names of a pipeline's table, ready for a statement; types as ``format_type`` spells them. ``channel``: where
@@ -85,7 +92,7 @@ class JobTable:
     routes: tuple[Entrance, ...] = ()
     parent: tuple[str, str] | None = None
     parent_key_type: str = "text"
-    _rendered: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+    _rendered: dict[str, str] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> Self:
@@ -109,6 +116,12 @@ class JobTable:
     def qualified(self) -> str:
         """``"schema"."table"``"""
         return f"{quoted(self.schema)}.{quoted(self.name)}"
+
+    @property
+    def columns(self) -> list[tuple[str, str]]:
+        """The columns that the pipeline names, as (role, name)."""
+        named = [*(("key", name) for name in self.key.columns), ("step", self.step), ("status", self.status)]
+        return named if self.tenant is None else [*named, ("tenant", self.tenant)]
 
     def parts(self) -> dict[str, str]:
         """The named parts that a query file may use. ``{row}``: the columns that a worker reads of a job's row,
@@ -201,7 +214,7 @@ async def read_table(conn: asyncpg.Connection, pipeline: Pipeline) -> JobTable:
     return await with_types(conn, JobTable.of(pipeline))
 
 
-async def columns_of(conn: asyncpg.Connection, table: JobTable) -> dict[str, asyncpg.Record]:
+async def columns_of(conn: Session, table: JobTable) -> dict[str, asyncpg.Record]:
     """The columns of ``table`` by name, as ``install/columns.sql`` tells them. Raises :class:`AttachError` where there
     is no such table."""
     columns = {r["name"]: r for r in await conn.fetch(sql.read("install/columns.sql"), table.schema, table.name)}
@@ -218,14 +231,11 @@ async def columns_of(conn: asyncpg.Connection, table: JobTable) -> dict[str, asy
     raise AttachError(f"pipeline.table: there is no table {shown!r} in this database{hint}")
 
 
-async def with_types(conn: asyncpg.Connection, table: JobTable) -> JobTable:
+async def with_types(conn: Session, table: JobTable) -> JobTable:
     """``table`` with its columns' types. Raises :class:`AttachError` where it is not there or its key not unique."""
     columns = await columns_of(conn, table)
     shown = f"{table.schema}.{table.name}"
-    named = [("key", name) for name in table.key.columns]
-    named += [("step", table.step), ("status", table.status)]
-    named += [("tenant", table.tenant)] if table.tenant is not None else []
-    for role, column in named:
+    for role, column in table.columns:
         if column not in columns:
             near = [name for name in columns if name.lower() == column.lower()]
             hint = f" (did you mean {near[0]!r}?)" if near else f" (it has {', '.join(sorted(columns))})"
@@ -239,7 +249,7 @@ async def with_types(conn: asyncpg.Connection, table: JobTable) -> JobTable:
     )
 
 
-async def _unique_key(conn: asyncpg.Connection, table: JobTable, columns: Mapping[str, asyncpg.Record]) -> Key:
+async def _unique_key(conn: Session, table: JobTable, columns: Mapping[str, asyncpg.Record]) -> Key:
     """The key with its types. Raises :class:`AttachError` where it does not tell jobs apart, or can be spelled in more
     than one way."""
     names, shown = table.key.columns, f"{table.schema}.{table.name}"

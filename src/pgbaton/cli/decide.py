@@ -10,7 +10,8 @@ import asyncpg
 import typer
 
 from pgbaton import approve
-from pgbaton.cli.common import DatabaseUrl, PipelineName, Who, app, out, person, plain, with_table
+from pgbaton.cli.common import DatabaseUrl, PipelineName, Who, app, person, with_table
+from pgbaton.cli.tables import plain
 from pgbaton.errors import Refused
 from pgbaton.table import JobTable
 
@@ -34,7 +35,7 @@ def decide(
         await approve.decide(conn, table, table.key.typed(job), choice, who=person(who), reason=reason)
 
     with_table(database_url, pipeline, work)
-    out.print(plain(f"{job}: {choice}"))
+    print(plain(f"{job}: {choice}"))
 
 
 @app.command()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Concatenate, ParamSpec, TypeVar, get_type_hints
 
 import asyncpg
-from fastapi import APIRouter
+from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field, StrictStr
+from starlette.types import Message
 
 from pgbaton.database import STAGE_POOLER_OPTIONS, connection, pooled
 from pgbaton.errors import JobRefused
@@ -18,6 +20,8 @@ from pgbaton.key import key_of
 from pgbaton.model import DONE, FAILED, Pipeline, Stage
 from pgbaton.table import JobTable, read_table
 
+MOST_BODY = 65_536
+"""Bytes; a call of the engine has two texts of at most 1,000 characters."""
 CLOSE_TIMEOUT = 10.0
 """Seconds that the end of the stages' connections may take."""
 
@@ -36,6 +40,28 @@ class JobRequest(BaseModel):
 
     job_id: Annotated[StrictStr, Field(min_length=1, max_length=1000)] | KeyParts
     tenant_id: StrictStr | None = Field(max_length=1000)
+
+
+class BoundedRoute(APIRoute):
+    """A route that reads no more of a body than :data:`MOST_BODY`, and answers 413 to one that is longer."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def bounded(request: Request) -> Response:
+            read = 0
+
+            async def receive() -> Message:
+                nonlocal read
+                message = await request.receive()
+                read += len(message.get("body", b""))
+                if read > MOST_BODY:
+                    raise HTTPException(413, f"the body is longer than {MOST_BODY:,} bytes")
+                return message
+
+            return await handle(Request(request.scope, receive))
+
+        return bounded
 
 
 class Turn:
@@ -67,7 +93,7 @@ class Stages:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
-        self.router = APIRouter(tags=["stages"])
+        self.router = APIRouter(tags=["stages"], route_class=BoundedRoute)
         self._pool: asyncpg.Pool | None = None
         self._table: JobTable
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import asyncpg
 
@@ -13,10 +13,11 @@ from pgbaton import sql
 from pgbaton.errors import AttachError, LockNotHad
 from pgbaton.install.fits import check_fits
 from pgbaton.install.graph_fits import check_graph
+from pgbaton.install.holders import holders
 from pgbaton.install.migrate import LOCK, migrate_sql
 from pgbaton.model import DONE, FAILED, RUNNING, Passage, Pipeline, Stage
 from pgbaton.sql import literal, quoted
-from pgbaton.table import JobTable, fitting, meaning, read_table
+from pgbaton.table import Entrance, JobTable, fitting, meaning, read_table
 
 TRIGGERS = ("job_state_change_trigger", "job_state_insert_trigger")
 LOCK_TIMEOUT = "3s"
@@ -60,6 +61,8 @@ def attach_sql(pipeline: Pipeline) -> str:
         "parent": literal(table.parent[0] if table.parent else None),
         "parent_key": literal(table.parent[1] if table.parent else None),
         "conditions": ", ".join(("true", *(fitting(r.condition, "new") for r in table.routes if r.condition))),
+        "table_name": literal(f"{table.schema}.{table.name}"),
+        "column_names": _listed(c for _, c in table.columns),
         "stage_rows": ",\n       ".join(stages),
         "stage_routes": ", ".join(routes),
         "function": function,
@@ -77,25 +80,33 @@ def attach_sql(pipeline: Pipeline) -> str:
 def _trigger_body(table: JobTable) -> str:
     tenant = "NULL" if table.tenant is None else f"NEW.{quoted(table.tenant)}::pg_catalog.text"
     old_status = meaning(table.words, _old(table.status))
+    new_status = meaning(table.words, _new(table.status))
+    read = ", ".join((table.key.text("NEW"), _new(table.step), new_status, tenant, _new(table.status)))
     names = {
         "new_key": table.key.text("NEW"),
         "new_key_size": table.key.size("NEW").replace(table.key.text("NEW"), "key"),
         "key_is_null": "key IS NULL" if len(table.key.columns) == 1 else f"({table.key.present('NEW')}) IS NOT TRUE",
         "new_word": _new(table.status),
-        "new_status": meaning(table.words, _new(table.status)),
+        "new_status": new_status,
         "old_step": _old(table.step),
         "old_status": old_status if table.words.plain else f"({old_status})",
         "unchanged": _unchanged(table),
+        "compared_anew": literal(f"SELECT {_unchanged(table)} FROM (SELECT ($1).*) AS new, (SELECT ($2).*) AS old"),  # noqa: S608
+        "read_anew": literal(f"SELECT {read} FROM (SELECT ($1).*) AS new"),  # noqa: S608
         "foreign": _foreign(table),
         "and_moved": _and_moved(table),
         "pipeline": literal(table.pipeline),
         "channel": literal(table.channel),
         "new_tenant": tenant,
         "routed": _among("status", _statuses(table)),
-        "routes": _routes(table),
+        "routes": _routes(table, table.routes),
+        "routes_without_columns": _routes(table, _unconditional(table)) or "WHEN false THEN ''",
+        "or_unlike": " OR data_exception" if any(r.condition for r in table.routes) else "",
         "left_an_entry": "\n           OR ".join(_left_an_entry(table, status) for status in _statuses(table)),
         "stages": ", ".join(literal(r.node) for r in table.routes if r.calls),
         "parent": _parent(table),
+        "parent_declared": "    parent pg_catalog.text;\n" if table.parent else "",
+        "parent_read": f"    parent := {_new(table.parent[1])};\n" if table.parent else "",
         "and_no_parent": "" if table.parent is None else " AND false",
     }
     return sql.render(sql.read("trigger.sql"), table.parts() | names)
@@ -126,11 +137,17 @@ def _among(subject: str, values: Iterable[str]) -> str:
     return f"{subject} OPERATOR(pg_catalog.=) ANY (ARRAY[{', '.join(map(literal, values))}])"
 
 
-def _routes(table: JobTable) -> str:
+def _unconditional(table: JobTable) -> tuple[Entrance, ...]:
+    """The routes of states that do not ask for other columns of the row."""
+    asked = {(r.step, r.status) for r in table.routes if r.condition}
+    return tuple(r for r in table.routes if (r.step, r.status) not in asked)
+
+
+def _routes(table: JobTable, routes: Sequence[Entrance]) -> str:
     """The first route of the row's state that its columns fit."""
     one_status = len(_statuses(table)) == 1
     cases = []
-    for r in table.routes:
+    for r in routes:
         parts = [_equal("step", r.step)]
         parts += [] if one_status else [_equal("status", r.status)]
         parts += [fitting(r.condition, "NEW")] if r.condition else []
@@ -155,8 +172,7 @@ def _left_an_entry(table: JobTable, status: str) -> str:
 def _parent(table: JobTable) -> str:
     if table.parent is None:
         return ""
-    names = {"parent_pipeline": literal(table.parent[0]), "parent_key": quoted(table.parent[1])}
-    return sql.render(sql.read("trigger_parent.sql"), names)
+    return sql.render(sql.read("trigger_parent.sql"), {"parent_pipeline": literal(table.parent[0])})
 
 
 def _and_moved(table: JobTable) -> str:
@@ -187,7 +203,7 @@ def _unchanged(table: JobTable) -> str:
     Where words are published, another word of the same meaning is a change."""
     status = (_new(table.status), _old(table.status))
     if not table.words.plain and table.channel is None:
-        status = ("status", f"({meaning(table.words, _old(table.status))})")
+        status = (f"({meaning(table.words, status[0])})", f"({meaning(table.words, status[1])})")
     pairs = [status, *((_new(c), _old(c)) for c in (table.step, *table.key.columns))]
     return " AND ".join(
         f"({new} OPERATOR(pg_catalog.=) {old} OR {new} IS NULL AND {old} IS NULL)" for new, old in pairs
@@ -261,9 +277,11 @@ async def _run(conn: asyncpg.Connection, script: str, pipeline: Pipeline) -> Non
     try:
         await conn.execute(script)
     except asyncpg.LockNotAvailableError:
+        await conn.execute("ROLLBACK")
+        table = JobTable.of(pipeline).qualified
         raise LockNotHad(
-            f"the table {pipeline.table!r} was busy for {LOCK_TIMEOUT}: a long transaction or a dump holds it. "
-            "Nothing was changed; try again when it has ended"
+            f"the table {pipeline.table!r} was busy for {LOCK_TIMEOUT}: {await holders(conn, table)}. "
+            "Nothing was changed; try again when that has ended"
         ) from None
     except asyncpg.InsufficientPrivilegeError as error:
         raise AttachError(f"no right to attach to {pipeline.table!r}: {error}") from None

@@ -52,7 +52,7 @@ class Resolver:
     async def resolve(self, calls: Sequence[Ended], keys: Collection[str], *, patient: bool = True) -> Resolved:
         """Settle calls that have ended, and look at other jobs. ``patient`` false: what an answer says is not waited
         for."""
-        for step in {c.dispatch.stage for c in calls if c.dispatch.probing and c.answer.status not in (None, 503)}:
+        for step in {c.dispatch.stage for c in calls if c.dispatch.probing and c.answer.status and not c.answer.down}:
             await self._store.close_circuit(step)
         late = await self._store.note([(c.dispatch, c.answer) for c in calls]) if calls else {}
         for call in calls:

@@ -94,7 +94,7 @@ class StageClient:
                 Reply.ANSWERED,
                 status,
                 retry_after_seconds(_header(response, "retry-after"), time.time()),
-                None if 200 <= status < 300 else _reason(status, response, body),
+                None if 200 <= status < 300 else _reason(status, response, body, stage.path),
                 self._kept(status, body),
             )
         except RequestTimeoutError as error:
@@ -148,14 +148,28 @@ async def _bounded_body(response: Response) -> bytes:
     return b"".join(parts)[:BODY_READ]
 
 
-def _reason(status: int, response: Response, body: bytes) -> str:
-    """What a refusal says of itself: title and detail of a problem (RFC 9457), otherwise the status alone."""
+def _place(url: str) -> str:
+    """An address without user, password and query, which may be secrets."""
+    plain = url.partition("?")[0].partition("#")[0]
+    scheme, mark, rest = plain.rpartition("//")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}" if mark else plain
+
+
+def _reason(status: int, response: Response, body: bytes, path: str) -> str:
+    """What a refusal says of itself: title and detail of a problem (RFC 9457); where a redirect leads; which path
+    there is not; otherwise the status alone."""
     said = ""
+    if 300 <= status < 400 and (to := _header(response, "location")):
+        said = f"redirects to {_place(to)}, which is not followed"
+    elif status in (404, 405):
+        said = f"at POST {path}"
     if (_header(response, "content-type") or "").startswith("application/problem+json"):
         try:
             problem = json.loads(body)
-            said = ": ".join(str(problem[k]) for k in ("title", "detail") if isinstance(problem.get(k), str))
+            said = said and f"{said} "
+            said += ": ".join(str(problem[k]) for k in ("title", "detail") if isinstance(problem.get(k), str))
         except (ValueError, AttributeError, RecursionError):
-            said = ""
+            pass
     line = _storable(" ".join(said.split())[:500])
     return f"HTTP {status} {line}".rstrip()

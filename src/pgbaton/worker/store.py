@@ -10,16 +10,17 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 import asyncpg
 
 from pgbaton import sql
+from pgbaton.database import is_stale
 from pgbaton.errors import LeaseLost
 from pgbaton.model import Advance, Dispatch, Kind, Outcome, Passage, Row, Stage, State
 from pgbaton.outcome import BEGUN_ELSEWHERE, Answer, Verb
 from pgbaton.passage import Children
-from pgbaton.table import JobTable, child_table
+from pgbaton.table import JobTable, Session, child_table, with_types
 from pgbaton.verdict import Call, Duty, Job, Standing, Verdict
 
 RECONCILE_PAGE = 1000
@@ -28,12 +29,6 @@ RECONCILE_PAGE = 1000
 Answered = tuple[Dispatch, Answer]
 Late = Mapping[tuple[int, int], tuple[Outcome, State | None]]
 """How attempts ended, by dispatch id and attempt."""
-
-
-class Session(Protocol):
-    """What statements are sent through: a pool, or one connection."""
-
-    async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +235,14 @@ class Store:
         """Forget what ended more than ``retention`` seconds ago; returns how many rows (at most 1,000)."""
         return int((await self._fetch("worker/prune", retention))[0]["count"])
 
+    async def roll_up(self) -> bool:
+        """Count an hour that is over into ``pgbaton.throughput``; whether there may be another."""
+        return bool((await self._fetch("worker/roll_up", self._pipeline))[0]["more"])
+
+    async def begin_roll_up(self) -> None:
+        """Let :meth:`roll_up` begin with the first hour of the history, if it has not begun."""
+        await self._fetch("worker/roll_up_begin", self._pipeline)
+
     async def take_lease(
         self, old: int | None, name: str, capacity: int, lease: float, held: Collection[tuple[int, int]]
     ) -> tuple[int, set[tuple[int, int]]]:
@@ -248,6 +251,10 @@ class Store:
         ids, attempts = [i for i, _ in held], [a for _, a in held]
         rows = await self._fetch("worker/take_lease", self._pipeline, old, name, capacity, lease, ids, attempts)
         return rows[0]["worker"], set(zip(rows[0]["kept_ids"], rows[0]["kept_attempts"], strict=True))
+
+    async def describe(self, worker: int, version: str, base_url: str, routes: Sequence[tuple[str, str, str]]) -> None:
+        """Say what this worker runs with: its routes as (step, after, path)."""
+        await self._fetch("worker/describe", worker, version, base_url, json.dumps(routes))
 
     async def renew(self, worker: int, lease: float, draining: bool) -> bool:
         """Renew the lease; False where it has lapsed: another must be taken."""
@@ -258,7 +265,16 @@ class Store:
         await self._fetch("worker/give_up_lease", worker)
 
     async def _fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:
-        return list(await self._session.fetch(self._table.query(query), *arguments))
+        try:
+            return list(await self._session.fetch(self._table.query(query), *arguments))
+        except asyncpg.PostgresError as error:
+            if not is_stale(error):
+                raise
+            now = await with_types(self._session, self._table)  # says it where a column is gone
+            if now == self._table:
+                raise
+            self._table = now
+            return list(await self._session.fetch(now.query(query), *arguments))
 
 
 def _columns(answers: Sequence[Answered]) -> tuple[list[Any], ...]:

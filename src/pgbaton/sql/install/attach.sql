@@ -2,7 +2,8 @@
 -- Safe to run again: each part changes only what differs.
 BEGIN;
 SET LOCAL lock_timeout = '{lock_timeout}';
-SELECT pg_catalog.pg_advisory_xact_lock({lock});
+SET LOCAL search_path = pg_catalog, pg_temp;
+{lock};
 
 INSERT INTO pgbaton.pipelines AS p (name, job_table, key_columns, tenant_column, step_column, status_column, statuses, channel,
                                     parent, parent_key)
@@ -19,6 +20,13 @@ ON CONFLICT (name) DO UPDATE
 
 -- What the trigger will ask of a row, asked of none: a condition that cannot be asked fails here and not in your transactions.
 SELECT {conditions} FROM ONLY {table} AS new LIMIT 0;
+
+UPDATE pgbaton.pipelines AS p SET known = now.known
+  FROM (SELECT jsonb_build_object('table', {table_name}, 'columns', jsonb_object_agg(a.attname, a.attnum)) AS known
+          FROM pg_attribute AS a
+         WHERE a.attrelid = {table_literal}::regclass AND a.attnum > 0 AND NOT a.attisdropped
+           AND a.attname = ANY (ARRAY[{column_names}])) AS now
+ WHERE p.name = {pipeline} AND p.known IS DISTINCT FROM now.known;
 
 -- Routes that go or change step aside first: one state has one route at any moment.
 UPDATE pgbaton.stages SET routed = false
@@ -47,6 +55,7 @@ DECLARE
          WHERE attrelid = job_table AND attname = 'updated_at' AND NOT attisdropped
            AND atttypid IN ('timestamptz'::regtype, 'timestamp'::regtype));
     t record;
+    before regprocedure;
 BEGIN
     IF NOT has_function_privilege('pgbaton.event_payload(text, text, text, text, timestamptz)', 'EXECUTE')
        OR NOT has_table_privilege('pgbaton.due', 'INSERT')
@@ -58,8 +67,10 @@ BEGIN
     IF ours IS NOT NULL AND (SELECT prosrc NOT LIKE '%pgbaton.%' AND prosrc NOT LIKE '%job_state_changed%' FROM pg_proc WHERE oid = ours) THEN
         RAISE duplicate_object USING MESSAGE = format('the function %s is not pgbaton''s: rename it', {function_literal});
     END IF;
-    SELECT tgname INTO t FROM pg_trigger
-     WHERE tgrelid = job_table AND tgname IN ('job_state_change_trigger', 'job_state_insert_trigger') AND tgfoid IS DISTINCT FROM ours;
+    -- (After the table was renamed it still has the engine's function of its old name.)
+    SELECT g.tgname INTO t FROM pg_trigger AS g JOIN pg_proc AS f ON f.oid = g.tgfoid
+     WHERE g.tgrelid = job_table AND g.tgname IN ('job_state_change_trigger', 'job_state_insert_trigger')
+       AND g.tgfoid IS DISTINCT FROM ours AND f.prosrc NOT LIKE '%INSERT INTO pgbaton.due%';
     IF FOUND THEN
         RAISE duplicate_object USING MESSAGE = format('the trigger %s on %s is not pgbaton''s: rename it, or drop it',
                                                       t.tgname, {table_literal});
@@ -73,6 +84,8 @@ AS $fn{tag}${body}$fn{tag}$
         REVOKE ALL ON FUNCTION {function}() FROM PUBLIC;
     END IF;
 
+    SELECT g.tgfoid INTO before FROM pg_trigger AS g
+     WHERE g.tgrelid = job_table AND g.tgname = 'job_state_insert_trigger' AND g.tgfoid IS DISTINCT FROM {function_literal}::regprocedure;
     FOR t IN
         SELECT * FROM (VALUES
             ('job_state_change_trigger', 17, $ddl{tag}$AFTER UPDATE ON {table} FOR EACH ROW
@@ -93,6 +106,9 @@ AS $fn{tag}${body}$fn{tag}$
             EXECUTE format('COMMENT ON TRIGGER %s ON %s IS %L', t.name, {table_literal}, 'pgbaton ' || md5(t.definition));
         END IF;
     END LOOP;
+    IF before IS NOT NULL THEN
+        EXECUTE format('DROP FUNCTION %s', before);
+    END IF;
 END
 $pgbaton{tag}$;
 COMMIT;
