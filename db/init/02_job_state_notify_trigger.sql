@@ -33,6 +33,8 @@ CREATE TABLE pgbaton.pipelines (
     status_column text NOT NULL,
     statuses      jsonb NOT NULL,
     channel       text,
+    parent        text,
+    parent_key    text,
     paused_at     timestamptz,
     known         jsonb,
     attached_at   timestamptz NOT NULL DEFAULT now(),
@@ -40,6 +42,7 @@ CREATE TABLE pgbaton.pipelines (
     home_database oid,
     rollout       jsonb
 );
+COMMENT ON COLUMN pgbaton.pipelines.parent IS 'the pipeline whose children its rows are; parent_key: the column that names the parent''s key';
 COMMENT ON COLUMN pgbaton.pipelines.statuses IS 'the table''s words, by what they mean to the engine; it writes the first';
 COMMENT ON COLUMN pgbaton.pipelines.known IS 'the table as it was attached: {table: its name, columns: {name: number}}; so a name that changes is recognised';
 COMMENT ON COLUMN pgbaton.pipelines.home_database IS 'with home_system, the server''s system identifier (null: not told): where it was attached. Workers claim nowhere else';
@@ -50,6 +53,10 @@ CREATE TABLE pgbaton.stages (
     pipeline    text COLLATE "C" NOT NULL REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
     step        text COLLATE "C" NOT NULL,
     after       text COLLATE "C" NOT NULL,
+    status      text COLLATE "C" NOT NULL DEFAULT 'done',
+    condition   text,
+    kind        text NOT NULL DEFAULT 'call' CHECK (kind IN ('call', 'move', 'wait', 'gather')),
+    detail      jsonb,
     position    integer NOT NULL,
     timeout     interval NOT NULL,
     attempts    integer NOT NULL CHECK (attempts >= 1),
@@ -61,7 +68,10 @@ CREATE TABLE pgbaton.stages (
     open_until  timestamptz,
     PRIMARY KEY (pipeline, step)
 );
-CREATE UNIQUE INDEX stages_one_route_per_state ON pgbaton.stages (pipeline, after) WHERE routed;
+CREATE UNIQUE INDEX stages_one_route_per_state ON pgbaton.stages (pipeline, after, status, coalesce(condition, '')) WHERE routed;
+COMMENT ON COLUMN pgbaton.stages.step IS 'its name: of a stage, the step that it performs';
+COMMENT ON COLUMN pgbaton.stages.after IS 'with status: the state in which it is due, for rows that fit the condition';
+COMMENT ON COLUMN pgbaton.stages.kind IS 'call: an HTTP stage; else a passage, which workers carry out by themselves, as detail says';
 COMMENT ON COLUMN pgbaton.stages.advance IS 'the writer of running and done: the stage, or the engine for it';
 COMMENT ON COLUMN pgbaton.stages.routed IS 'false: the stage left the pipeline; its open dispatches wait until it comes back';
 COMMENT ON COLUMN pgbaton.stages.strikes IS 'times in a row that the stage was found down; above 0: one probe at a time';
@@ -131,6 +141,7 @@ CREATE TABLE pgbaton.calls (
     seen         bigint,
     next_id      bigint,
     next_at      timestamptz,
+    missing      integer,
     PRIMARY KEY (pipeline, job_key),
     CHECK (num_nonnulls(deadline, due_at) <= 1 AND num_nonnulls(worker, deadline, due_at) >= 1),
     CHECK ((due_at IS NULL) = (waits_for IS NULL))
@@ -147,6 +158,7 @@ COMMENT ON COLUMN pgbaton.calls.waits_for IS 'the stage, while the call waits fo
 COMMENT ON COLUMN pgbaton.calls.slot IS 'the stage, where it has a limit and this call counts against it';
 COMMENT ON COLUMN pgbaton.calls.outcome IS 'with http_status, error, answer: of an attempt that goes on; while the call waits: how the last one ended';
 COMMENT ON COLUMN pgbaton.calls.seen IS 'the newest duty or look that was taken while the call stood: a decision from before it is void';
+COMMENT ON COLUMN pgbaton.calls.missing IS 'of a gather: children that must end, at least, before it is worth counting them again';
 COMMENT ON COLUMN pgbaton.calls.next_id IS 'with next_at: a duty that came while the call was under way; it is called when that has ended';
 
 -- An attempt that ended (called), or a dispatch that ended while none was under way. state is set on the row that ended
@@ -179,6 +191,16 @@ CREATE INDEX history_lately ON pgbaton.history (ended_at);
 CREATE INDEX history_troubled ON pgbaton.history (pipeline, stage, state, id) WHERE state IN ('dead', 'cancelled');
 CREATE INDEX history_failed ON pgbaton.history (id, attempt) WHERE error IS NOT NULL;
 COMMENT ON COLUMN pgbaton.history.answer IS 'the beginning of the answer''s body, as far as the workers'' setting lets it be kept';
+
+-- How often a job has come by a route that is bounded. Written with the move that it counts; a rerun begins anew.
+CREATE TABLE pgbaton.rounds (
+    pipeline text COLLATE "C" NOT NULL,
+    job_key  text COLLATE "C" NOT NULL,
+    route    text COLLATE "C" NOT NULL,
+    taken    integer NOT NULL,
+    at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (pipeline, job_key, route)
+);
 
 CREATE TABLE pgbaton.paused_tenants (
     pipeline   text COLLATE "C" NOT NULL REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
@@ -364,7 +386,7 @@ $pgbaton$;
 DO $pgbaton$
 BEGIN
     -- Functions and views are code: they are replaced where they differ. The schema's comment says which are installed.
-    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol 4ff4ed136414e9f7c005705de40f51ed' THEN
+    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol 2096f94d84d5aabd3e7424d8dfec621c' THEN
         EXECUTE $protocol$
 -- The protocol: every function and view of the schema pgbaton, in the order of a dispatch's life.
 --
@@ -451,9 +473,9 @@ $fn$;
 -- Where a stage has a limit, its row is locked until the claim commits, and running calls are counted after that: two
 -- workers never count the same free slot. A stage that was found down gets one probe: the statement that claims it closes
 -- the circuit to others until the probe is back (15 s at most).
-CREATE OR REPLACE FUNCTION pgbaton.room(for_pipeline text, for_worker bigint, known text[], entries text[], since bigint[],
-                                        how_many integer)
-RETURNS TABLE (stage text, entry text, first_id bigint, may integer, limited boolean, probing boolean)
+CREATE OR REPLACE FUNCTION pgbaton.room(for_pipeline text, for_worker bigint, known text[], entries text[], statuses text[],
+                                        since bigint[], how_many integer)
+RETURNS TABLE (stage text, entry text, entry_status text, first_id bigint, may integer, limited boolean, probing boolean)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $fn$
 #variable_conflict use_column
@@ -464,15 +486,16 @@ BEGIN
         RAISE EXCEPTION 'worker % holds no lease', for_worker USING ERRCODE = 'PB001';
     END IF;
     FOR s IN
-        SELECT st.step, st.after, st.concurrency, st.strikes > 0 AS struck, k.since
-          FROM unnest(known, entries, since) AS k (step, entry, since)
+        SELECT st.step, st.after, st.status, st.concurrency, st.strikes > 0 AS struck, k.since
+          FROM unnest(known, entries, statuses, since) AS k (step, entry, status, since)
           JOIN pgbaton.stages st ON st.pipeline = for_pipeline AND st.step = k.step AND st.after = k.entry
+                             AND st.status = k.status
           JOIN pgbaton.pipelines p ON p.name = st.pipeline
          WHERE st.routed AND st.paused_at IS NULL AND p.paused_at IS NULL
            AND (st.open_until IS NULL OR st.open_until <= clock_timestamp())
          ORDER BY st.position DESC  -- every worker locks them in this order
     LOOP
-        stage := s.step; entry := s.after; first_id := s.since; may := how_many; limited := s.concurrency IS NOT NULL; probing := s.struck;
+        stage := s.step; entry := s.after; entry_status := s.status; first_id := s.since; may := how_many; limited := s.concurrency IS NOT NULL; probing := s.struck;
         IF limited OR probing THEN
             PERFORM FROM pgbaton.stages st WHERE st.pipeline = for_pipeline AND st.step = s.step FOR NO KEY UPDATE;
         END IF;
@@ -674,7 +697,7 @@ CREATE OR REPLACE VIEW pgbaton.attempts AS
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pgbaton FROM PUBLIC;
 
         $protocol$;
-        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol 4ff4ed136414e9f7c005705de40f51ed';
+        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol 2096f94d84d5aabd3e7424d8dfec621c';
     END IF;
 END
 $pgbaton$;
@@ -706,17 +729,21 @@ SELECT 'ad_creative', 'ask'
 ON CONFLICT (pipeline) DO UPDATE
    SET mode = 'ask', after_key = NULL, looked_at = 0, rows = '{}', started_at = clock_timestamp(), ended_at = NULL;
 
-INSERT INTO pgbaton.pipelines AS p (name, job_table, key_columns, tenant_column, step_column, status_column, statuses, channel)
+INSERT INTO pgbaton.pipelines AS p (name, job_table, key_columns, tenant_column, step_column, status_column, statuses, channel,
+                                    parent, parent_key)
 VALUES ('ad_creative', '"public"."jobs"'::regclass, ARRAY['job_id'], 'tenant_id', 'current_step', 'status', '{"running": ["running"], "done": ["done"], "failed": ["failed"], "cancelled": ["cancelled"], "quarantined": ["quarantined"]}'::jsonb,
-        'job_state_changed')
+        'job_state_changed', NULL, NULL)
 ON CONFLICT (name) DO UPDATE
    SET job_table = EXCLUDED.job_table, key_columns = EXCLUDED.key_columns, tenant_column = EXCLUDED.tenant_column,
        step_column = EXCLUDED.step_column, status_column = EXCLUDED.status_column, statuses = EXCLUDED.statuses,
-       channel = EXCLUDED.channel,
-       attached_at = now()
- WHERE (p.job_table, p.key_columns, p.tenant_column, p.step_column, p.status_column, p.statuses, p.channel)
+       channel = EXCLUDED.channel, parent = EXCLUDED.parent, parent_key = EXCLUDED.parent_key, attached_at = now()
+ WHERE (p.job_table, p.key_columns, p.tenant_column, p.step_column, p.status_column, p.statuses, p.channel, p.parent,
+        p.parent_key)
        IS DISTINCT FROM (EXCLUDED.job_table, EXCLUDED.key_columns, EXCLUDED.tenant_column, EXCLUDED.step_column,
-                         EXCLUDED.status_column, EXCLUDED.statuses, EXCLUDED.channel);
+                         EXCLUDED.status_column, EXCLUDED.statuses, EXCLUDED.channel, EXCLUDED.parent, EXCLUDED.parent_key);
+
+-- What the trigger will ask of a row, asked of none: a condition that cannot be asked fails here and not in your transactions.
+SELECT true FROM ONLY "public"."jobs" AS new LIMIT 0;
 
 UPDATE pgbaton.pipelines AS p SET known = now.known
   FROM (SELECT jsonb_build_object('table', 'public.jobs', 'columns', jsonb_object_agg(a.attname, a.attnum)) AS known
@@ -728,18 +755,22 @@ UPDATE pgbaton.pipelines AS p SET known = now.known
 -- Routes that go or change step aside first: one state has one route at any moment.
 UPDATE pgbaton.stages SET routed = false
  WHERE pipeline = 'ad_creative' AND routed
-   AND (step, after) NOT IN (VALUES ('vlm_analyze', 'img_gen'), ('yolo_detect', 'vlm_analyze'), ('planner', 'yolo_detect'), ('overlay', 'planner'), ('vlm_judge', 'overlay'));
-INSERT INTO pgbaton.stages AS s (pipeline, step, after, position, timeout, attempts, concurrency, advance)
-VALUES ('ad_creative', 'vlm_analyze', 'img_gen', 1, interval '600.000000 s', 5, 8, 'stage'),
-       ('ad_creative', 'yolo_detect', 'vlm_analyze', 2, interval '600.000000 s', 5, 8, 'stage'),
-       ('ad_creative', 'planner', 'yolo_detect', 3, interval '300.000000 s', 5, 8, 'stage'),
-       ('ad_creative', 'overlay', 'planner', 4, interval '300.000000 s', 5, 8, 'stage'),
-       ('ad_creative', 'vlm_judge', 'overlay', 5, interval '600.000000 s', 5, 8, 'stage')
+   AND NOT EXISTS (SELECT FROM (VALUES ('vlm_analyze', 'img_gen', 'done', NULL), ('yolo_detect', 'vlm_analyze', 'done', NULL), ('planner', 'yolo_detect', 'done', NULL), ('overlay', 'planner', 'done', NULL), ('vlm_judge', 'overlay', 'done', NULL)) AS r (step, after, status, condition)
+                    WHERE (r.step, r.after, r.status) = (stages.step, stages.after, stages.status)
+                      AND r.condition IS NOT DISTINCT FROM stages.condition);
+INSERT INTO pgbaton.stages AS s (pipeline, step, after, status, condition, kind, detail, position, timeout, attempts, concurrency, advance)
+VALUES ('ad_creative', 'vlm_analyze', 'img_gen', 'done', NULL, 'call', NULL::jsonb, 1, interval '600.000000 s', 5, 8::integer, 'stage'),
+       ('ad_creative', 'yolo_detect', 'vlm_analyze', 'done', NULL, 'call', NULL::jsonb, 2, interval '600.000000 s', 5, 8::integer, 'stage'),
+       ('ad_creative', 'planner', 'yolo_detect', 'done', NULL, 'call', NULL::jsonb, 3, interval '300.000000 s', 5, 8::integer, 'stage'),
+       ('ad_creative', 'overlay', 'planner', 'done', NULL, 'call', NULL::jsonb, 4, interval '300.000000 s', 5, 8::integer, 'stage'),
+       ('ad_creative', 'vlm_judge', 'overlay', 'done', NULL, 'call', NULL::jsonb, 5, interval '600.000000 s', 5, 8::integer, 'stage')
 ON CONFLICT (pipeline, step) DO UPDATE
-   SET after = EXCLUDED.after, position = EXCLUDED.position, timeout = EXCLUDED.timeout, attempts = EXCLUDED.attempts,
+   SET after = EXCLUDED.after, status = EXCLUDED.status, condition = EXCLUDED.condition, kind = EXCLUDED.kind,
+       detail = EXCLUDED.detail, position = EXCLUDED.position, timeout = EXCLUDED.timeout, attempts = EXCLUDED.attempts,
        concurrency = EXCLUDED.concurrency, advance = EXCLUDED.advance, routed = true
- WHERE (s.after, s.position, s.timeout, s.attempts, s.concurrency, s.advance, s.routed)
-       IS DISTINCT FROM (EXCLUDED.after, EXCLUDED.position, EXCLUDED.timeout, EXCLUDED.attempts,
+ WHERE (s.after, s.status, s.condition, s.kind, s.detail, s.position, s.timeout, s.attempts, s.concurrency, s.advance, s.routed)
+       IS DISTINCT FROM (EXCLUDED.after, EXCLUDED.status, EXCLUDED.condition, EXCLUDED.kind, EXCLUDED.detail,
+                         EXCLUDED.position, EXCLUDED.timeout, EXCLUDED.attempts,
                          EXCLUDED.concurrency, EXCLUDED.advance, true);
 UPDATE pgbaton.pipelines AS p SET home_system = pgbaton.this_system(), home_database = pgbaton.this_database()
  WHERE p.name = 'ad_creative' AND (p.home_database IS NULL OR false AND NOT pgbaton.at_home(p));
@@ -771,7 +802,7 @@ BEGIN
         RAISE duplicate_object USING MESSAGE = format('the trigger %s on %s is not pgbaton''s: rename it, or drop it',
                                                       t.tgname, '"public"."jobs"');
     END IF;
-    IF (SELECT md5(prosrc) = '42731bdb3f664e0db3f5734ccd33e20c' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
+    IF (SELECT md5(prosrc) = '87aeed69709ee1e35650a6c8c00c5805' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
         EXECUTE $ddl_0$
 CREATE OR REPLACE FUNCTION "public"."notify_job_state_change"() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
@@ -806,10 +837,7 @@ BEGIN BEGIN  -- the inner block reads the row, and writes nothing: it takes no t
     IF next_stage IS NULL AND TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
         -- A dispatch may be open where the row was at the entry of a stage, or in its hands. That it has begun, or begins
         -- again, is nothing to look at; all else is.
-        IF OLD."status"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) 'done'
-               AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) ANY (ARRAY['img_gen', 'vlm_analyze', 'yolo_detect', 'planner', 'overlay'])
-               AND (status OPERATOR(pg_catalog.=) 'running'
-                    AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) CASE WHEN step OPERATOR(pg_catalog.=) 'vlm_analyze' THEN 'img_gen' WHEN step OPERATOR(pg_catalog.=) 'yolo_detect' THEN 'vlm_analyze' WHEN step OPERATOR(pg_catalog.=) 'planner' THEN 'yolo_detect' WHEN step OPERATOR(pg_catalog.=) 'overlay' THEN 'planner' WHEN step OPERATOR(pg_catalog.=) 'vlm_judge' THEN 'overlay' END) IS NOT TRUE
+        IF (OLD."status"::pg_catalog.text COLLATE pg_catalog."C") OPERATOR(pg_catalog.=) 'done' AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) ANY (ARRAY['img_gen', 'vlm_analyze', 'yolo_detect', 'planner', 'overlay']) AND (status OPERATOR(pg_catalog.=) 'running' AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) CASE WHEN step OPERATOR(pg_catalog.=) 'vlm_analyze' THEN 'img_gen' WHEN step OPERATOR(pg_catalog.=) 'yolo_detect' THEN 'vlm_analyze' WHEN step OPERATOR(pg_catalog.=) 'planner' THEN 'yolo_detect' WHEN step OPERATOR(pg_catalog.=) 'overlay' THEN 'planner' WHEN step OPERATOR(pg_catalog.=) 'vlm_judge' THEN 'overlay' END) IS NOT TRUE
            OR OLD."status"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) ANY (ARRAY['running', 'failed'])
                AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) ANY (ARRAY['vlm_analyze', 'yolo_detect', 'planner', 'overlay', 'vlm_judge'])
                AND (status OPERATOR(pg_catalog.=) 'running' AND step OPERATOR(pg_catalog.=) OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C")

@@ -57,6 +57,7 @@ class Refused(PgbatonError):
 
     ``unknown_job``, ``unknown_stage``, ``running`` (a stage is at work: force it, or wait) or ``busy`` (the
     row is locked this moment: try again), ``too_wide`` (narrow the filter), ``shadow`` (the job is in shadow mode).
+    Of decisions: ``not_waiting``, ``unknown_choice``, and of links ``forged`` and ``late``.
     """
 
     def __init__(self, code: str, message: str) -> None:

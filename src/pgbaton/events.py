@@ -30,6 +30,7 @@ class Event(Enum):
         "파이프라인 단계 호출 생략",
         "pipeline stage not called, the row moved on",
     )
+    JOB_PASSED = ("job_passed", "호출 없이 상태 진행", "job went on without a call")
     DISPATCH_RESCUED = ("dispatch_rescued", "중단된 호출 회수", "dispatch rescued")
     WEBHOOK_FAILED = ("webhook_failed", "웹훅 전송 포기", "webhook given up")
     DISPATCH_MISSING = ("dispatch_missing", "누락된 호출 생성", "missing dispatch created")

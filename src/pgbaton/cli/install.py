@@ -139,4 +139,5 @@ def sql(config: ConfigFile) -> None:
 
 
 def _drawn(pipeline: Pipeline) -> str:
-    return " → ".join([pipeline.in_order[0].after, *(s.step for s in pipeline.in_order)])
+    stages = [node.step for node in pipeline.in_order if node.kind == "call"]
+    return " → ".join([pipeline.in_order[0].entry[0], *stages])

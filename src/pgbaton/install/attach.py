@@ -8,7 +8,7 @@ import hashlib
 import json
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -17,15 +17,16 @@ import asyncpg
 from pgbaton import sql
 from pgbaton.errors import AttachError, NotAtHome, PastRows
 from pgbaton.install.fits import check_fits
+from pgbaton.install.graph_fits import check_graph
 from pgbaton.install.holders import holders
 from pgbaton.install.migrate import LOCK, migrate_sql
 from pgbaton.install.past import RATE, Progress, walk
 from pgbaton.install.plan import Plan, newly_routed, plan_of
 from pgbaton.install.survey import busy, installed, installed_settings, rows_by_state
-from pgbaton.model import DONE, FAILED, RUNNING, Pipeline
+from pgbaton.model import DONE, FAILED, RUNNING, Passage, Pipeline, Stage
 from pgbaton.rollout import Rollout
 from pgbaton.sql import literal, quoted
-from pgbaton.table import JobTable, meaning, read_table
+from pgbaton.table import Entrance, JobTable, fitting, meaning, read_table
 
 TRIGGERS = ("job_state_change_trigger", "job_state_insert_trigger")
 LOCK_TIMEOUT = "3s"
@@ -91,12 +92,11 @@ def attach_parts(pipeline: Pipeline, table: JobTable) -> dict[str, str]:
     """What the scripts of attaching are rendered with."""
     name = literal(pipeline.name)
     function = trigger_function(table)
-    stages = (
-        f"({name}, {literal(s.step)}, {literal(s.after)}, {position}, interval '{s.timeout:f} s', {s.attempts}, "
-        f"{s.concurrency or 'NULL'}, {literal(s.advance.value)})"
-        for position, s in enumerate(pipeline.in_order, 1)
+    stages = (_stage_row(name, position, s) for position, s in enumerate(pipeline.in_order, 1))
+    routes = (
+        f"({literal(s.step)}, {literal(s.entry[0])}, {literal(s.entry[1])}, {literal(s.condition)})"
+        for s in pipeline.nodes
     )
-    routes = (f"({literal(s.step)}, {literal(s.after)})" for s in pipeline.stages)
     return table.parts() | {
         "pipeline": name,
         "table_literal": literal(table.qualified),
@@ -106,6 +106,9 @@ def attach_parts(pipeline: Pipeline, table: JobTable) -> dict[str, str]:
         "status_literal": literal(pipeline.status),
         "statuses": f"{literal(json.dumps(pipeline.statuses.by_meaning, ensure_ascii=False))}::jsonb",
         "channel": literal(pipeline.channel),
+        "parent": literal(table.parent[0] if table.parent else None),
+        "parent_key": literal(table.parent[1] if table.parent else None),
+        "conditions": ", ".join(("true", *(fitting(r.condition, "new") for r in table.routes if r.condition))),
         "table_name": literal(f"{table.schema}.{table.name}"),
         "column_names": _listed(c for _, c in table.columns),
         "stage_rows": ",\n       ".join(stages),
@@ -141,12 +144,18 @@ def _trigger_body(table: JobTable) -> str:
         "pipeline": literal(table.pipeline),
         "channel": literal(table.channel),
         "new_tenant": tenant,
-        "routes": _cases("step", table.routes, lambda step, after: (after, step)),
-        "entry_of": _cases("step", table.routes, lambda step, after: (step, after)),
-        "entries": ", ".join(literal(after) for _, after in table.routes),
-        "stages": ", ".join(literal(step) for step, _ in table.routes),
         "unless_shadow": "",
         "end_unless": "",
+        "routed": _among("status", _statuses(table)),
+        "routes": _routes(table, table.routes),
+        "routes_without_columns": _routes(table, _unconditional(table)) or "WHEN false THEN ''",
+        "or_unlike": " OR data_exception" if any(r.condition for r in table.routes) else "",
+        "left_an_entry": "\n           OR ".join(_left_an_entry(table, status) for status in _statuses(table)),
+        "stages": ", ".join(literal(r.node) for r in table.routes if r.calls),
+        "parent": _parent(table),
+        "parent_declared": "    parent pg_catalog.text;\n" if table.parent else "",
+        "parent_read": f"    parent := {_new(table.parent[1])};\n" if table.parent else "",
+        "and_no_parent": "" if table.parent is None else " AND false",
     }
     if table.rollout is not None:
         live = [f"pgbaton.share_of(key) OPERATOR(pg_catalog.<) {table.rollout.share!r}::pg_catalog.float8"]
@@ -154,10 +163,73 @@ def _trigger_body(table: JobTable) -> str:
             among = ", ".join(literal(tenant) for tenant in table.rollout.tenants)
             live.append(f"tenant OPERATOR(pg_catalog.=) ANY (ARRAY[{among}])")
         urls = table.rollout.urls.items()
-        names |= {"live": " OR ".join(live), "urls": _cases("next_stage", urls, lambda step, url: (step, url))}
+        names |= {"live": " OR ".join(live), "urls": _urls(urls)}
         names["unless_shadow"] = sql.render(sql.read("install/unless_shadow.sql"), names).rstrip(" ")
         names["end_unless"] = "\n        END IF;"
     return sql.render(sql.read("trigger.sql"), table.parts() | names)
+
+
+def _stage_row(pipeline: str, position: int, s: Stage) -> str:
+    detail = literal(json.dumps(s.detail, ensure_ascii=False)) if isinstance(s, Passage) else "NULL"
+    return (
+        f"({pipeline}, {literal(s.step)}, {literal(s.entry[0])}, {literal(s.entry[1])}, {literal(s.condition)}, "
+        f"{literal(s.kind.value)}, {detail}::jsonb, {position}, interval '{s.timeout:f} s', {s.attempts}, "
+        f"{s.concurrency or 'NULL'}::integer, {literal(s.advance.value)})"
+    )
+
+
+def _statuses(table: JobTable) -> list[str]:
+    """The statuses that routes lead from."""
+    return list(dict.fromkeys(r.status for r in table.routes))
+
+
+def _equal(a: str, b: str) -> str:
+    return f"{a} OPERATOR(pg_catalog.=) {literal(b)}"
+
+
+def _among(subject: str, values: Iterable[str]) -> str:
+    values = list(values)
+    if len(values) == 1:
+        return _equal(subject, values[0])
+    return f"{subject} OPERATOR(pg_catalog.=) ANY (ARRAY[{', '.join(map(literal, values))}])"
+
+
+def _unconditional(table: JobTable) -> tuple[Entrance, ...]:
+    """The routes of states that do not ask for other columns of the row."""
+    asked = {(r.step, r.status) for r in table.routes if r.condition}
+    return tuple(r for r in table.routes if (r.step, r.status) not in asked)
+
+
+def _routes(table: JobTable, routes: Sequence[Entrance]) -> str:
+    """The first route of the row's state that its columns fit."""
+    one_status = len(_statuses(table)) == 1
+    cases = []
+    for r in routes:
+        parts = [_equal("step", r.step)]
+        parts += [] if one_status else [_equal("status", r.status)]
+        parts += [fitting(r.condition, "NEW")] if r.condition else []
+        cases.append(f"WHEN {' AND '.join(parts)} THEN {literal(r.node)}")
+    return " ".join(cases)
+
+
+def _left_an_entry(table: JobTable, status: str) -> str:
+    """Whether the row was at an entry with this status, and has not begun the stage that is called from there."""
+    here = [r for r in table.routes if r.status == status]
+    step = _old(table.step)
+    calls = " ".join(f"WHEN {_equal('step', r.node)} THEN {literal(r.step)}" for r in here if r.calls)
+    begun = (
+        f" AND ({_equal('status', RUNNING)} AND {step} OPERATOR(pg_catalog.=) CASE {calls} END) IS NOT TRUE"
+        if calls
+        else ""
+    )
+    left = _equal(f"({meaning(table.words, _old(table.status))})", status)
+    return f"{left} AND {_among(step, dict.fromkeys(r.step for r in here))}{begun}"
+
+
+def _parent(table: JobTable) -> str:
+    if table.parent is None:
+        return ""
+    return sql.render(sql.read("trigger_parent.sql"), {"parent_pipeline": literal(table.parent[0])})
 
 
 def _and_moved(table: JobTable) -> str:
@@ -170,9 +242,8 @@ def _and_moved(table: JobTable) -> str:
     return f"\n       AND (TG_OP OPERATOR(pg_catalog.=) 'INSERT' OR ({same}) IS NOT TRUE)"
 
 
-def _cases(subject: str, routes: Iterable[tuple[str, str]], pair: Callable[[str, str], tuple[str, str]]) -> str:
-    pairs = (pair(step, after) for step, after in routes)
-    return " ".join(f"WHEN {subject} OPERATOR(pg_catalog.=) {literal(a)} THEN {literal(b)}" for a, b in pairs)
+def _urls(urls: Iterable[tuple[str, str]]) -> str:
+    return " ".join(f"WHEN next_stage OPERATOR(pg_catalog.=) {literal(s)} THEN {literal(url)}" for s, url in urls)
 
 
 def _listed(words: Iterable[str]) -> str:
@@ -201,12 +272,14 @@ def _unchanged(table: JobTable) -> str:
 
 
 def _foreign(table: JobTable) -> str:
-    """Whether neither status is one that stages write, and nothing is published."""
-    if table.channel is not None:
-        return "false"
+    """Whether neither status is one that stages write, or that a route leads from, and nothing is published."""
+    if table.channel is not None or table.parent is not None:
+        return "false"  # a child's end may have any status
     old = meaning(table.words, _old(table.status))
-    words = " AND ".join(f"({old}) OPERATOR(pg_catalog.<>) {literal(word)}" for word in (DONE, RUNNING, FAILED))
-    return f"status OPERATOR(pg_catalog.<>) {literal(DONE)} AND {words}"
+    routed = _statuses(table)
+    unlike = [("status", word) for word in routed]
+    unlike += [(f"({old})", word) for word in dict.fromkeys((*routed, DONE, RUNNING, FAILED))]
+    return " AND ".join(f"{status} OPERATOR(pg_catalog.<>) {literal(word)}" for status, word in unlike)
 
 
 def trigger_body_md5(table: JobTable) -> str:
@@ -239,6 +312,7 @@ async def planned(
     """
     table = await read_table(conn, pipeline)
     await check_fits(conn, pipeline, table)
+    await check_graph(conn, pipeline, table)
     try:
         attached = await conn.fetchrow(sql.read("install/attached.sql"), pipeline.name, table.qualified)
         row = await installed_settings(conn, pipeline, table.parts() | {"table_literal": literal(table.qualified)})

@@ -22,8 +22,9 @@ async def check_attached(conn: asyncpg.Connection, pipeline: Pipeline, table: Jo
             f"the pipeline {pipeline.name!r} was attached in another database, of which this may be a copy: "
             "nothing is called here. If this is its home now, run pgbaton attach --here"
         )
-    routes = {(r["step"], r["after"]) for r in await conn.fetch(sql.read("install/routes.sql"), pipeline.name)}
-    missing = [s.step for s in pipeline.stages if (s.step, s.after) not in routes]
+    found = await conn.fetch(sql.read("install/routes.sql"), pipeline.name)
+    routes = {(r["step"], (r["after"], r["status"]), r["condition"]) for r in found}
+    missing = [s.step for s in pipeline.nodes if (s.step, s.entry, s.condition) not in routes]
     if missing:
         raise AttachError(f"the routes of {', '.join(missing)} are not in the database: run pgbaton attach")
 

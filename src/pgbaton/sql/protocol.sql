@@ -83,9 +83,9 @@ $fn$;
 -- Where a stage has a limit, its row is locked until the claim commits, and running calls are counted after that: two
 -- workers never count the same free slot. A stage that was found down gets one probe: the statement that claims it closes
 -- the circuit to others until the probe is back (15 s at most).
-CREATE OR REPLACE FUNCTION pgbaton.room(for_pipeline text, for_worker bigint, known text[], entries text[], since bigint[],
-                                        how_many integer)
-RETURNS TABLE (stage text, entry text, first_id bigint, may integer, limited boolean, probing boolean)
+CREATE OR REPLACE FUNCTION pgbaton.room(for_pipeline text, for_worker bigint, known text[], entries text[], statuses text[],
+                                        since bigint[], how_many integer)
+RETURNS TABLE (stage text, entry text, entry_status text, first_id bigint, may integer, limited boolean, probing boolean)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $fn$
 #variable_conflict use_column
@@ -96,15 +96,16 @@ BEGIN
         RAISE EXCEPTION 'worker % holds no lease', for_worker USING ERRCODE = 'PB001';
     END IF;
     FOR s IN
-        SELECT st.step, st.after, st.concurrency, st.strikes > 0 AS struck, k.since
-          FROM unnest(known, entries, since) AS k (step, entry, since)
+        SELECT st.step, st.after, st.status, st.concurrency, st.strikes > 0 AS struck, k.since
+          FROM unnest(known, entries, statuses, since) AS k (step, entry, status, since)
           JOIN pgbaton.stages st ON st.pipeline = for_pipeline AND st.step = k.step AND st.after = k.entry
+                             AND st.status = k.status
           JOIN pgbaton.pipelines p ON p.name = st.pipeline
          WHERE st.routed AND st.paused_at IS NULL AND p.paused_at IS NULL
            AND (st.open_until IS NULL OR st.open_until <= clock_timestamp())
          ORDER BY st.position DESC  -- every worker locks them in this order
     LOOP
-        stage := s.step; entry := s.after; first_id := s.since; may := how_many; limited := s.concurrency IS NOT NULL; probing := s.struck;
+        stage := s.step; entry := s.after; entry_status := s.status; first_id := s.since; may := how_many; limited := s.concurrency IS NOT NULL; probing := s.struck;
         IF limited OR probing THEN
             PERFORM FROM pgbaton.stages st WHERE st.pipeline = for_pipeline AND st.step = s.step FOR NO KEY UPDATE;
         END IF;

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import asyncpg
 from starlette.responses import RedirectResponse, Response
 
-from pgbaton import acts, bulk, operate
+from pgbaton import acts, approve, bulk, operate
 from pgbaton.desk import Action, Done
 from pgbaton.errors import ConfigError
 from pgbaton.events import describe
@@ -141,6 +141,10 @@ async def _job(view: View, action: str) -> Done:
                     case "" | "yes" as force:
                         return await operate.rerun(conn, table, key, view.asked("step"), who=who, force=bool(force))
                 raise Unfit("force")
+            case "decide":
+                choice, reason = view.asked("choice"), view.asked("reason")
+                await approve.decide(conn, table, key, choice, who=who, reason=reason)
+                return Done("decide", 1, (key,), 1)
     raise Unfit("action")
 
 

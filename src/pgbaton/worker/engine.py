@@ -160,7 +160,7 @@ class Engine:
         lease_pool: asyncpg.Pool,
     ) -> None:
         settings, log, wake, name = self._settings, self._log, Wake(), self._pipeline.name
-        steps = [stage.step for stage in self._pipeline.stages]
+        steps = [node.step for node in self._pipeline.nodes]
         upkeep_store, turns, store, lease_store = (
             Store(p, table, steps) for p in (pool, turns_pool, rest_pool, lease_pool)
         )

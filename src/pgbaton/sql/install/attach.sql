@@ -5,17 +5,21 @@ SET LOCAL lock_timeout = '{lock_timeout}';
 SET LOCAL search_path = pg_catalog, pg_temp;
 {lock};
 {adopting}
-INSERT INTO pgbaton.pipelines AS p (name, job_table, key_columns, tenant_column, step_column, status_column, statuses, channel)
+INSERT INTO pgbaton.pipelines AS p (name, job_table, key_columns, tenant_column, step_column, status_column, statuses, channel,
+                                    parent, parent_key)
 VALUES ({pipeline}, {table_literal}::regclass, {keys}, {tenant_literal}, {step_literal}, {status_literal}, {statuses},
-        {channel})
+        {channel}, {parent}, {parent_key})
 ON CONFLICT (name) DO UPDATE
    SET job_table = EXCLUDED.job_table, key_columns = EXCLUDED.key_columns, tenant_column = EXCLUDED.tenant_column,
        step_column = EXCLUDED.step_column, status_column = EXCLUDED.status_column, statuses = EXCLUDED.statuses,
-       channel = EXCLUDED.channel,
-       attached_at = now()
- WHERE (p.job_table, p.key_columns, p.tenant_column, p.step_column, p.status_column, p.statuses, p.channel)
+       channel = EXCLUDED.channel, parent = EXCLUDED.parent, parent_key = EXCLUDED.parent_key, attached_at = now()
+ WHERE (p.job_table, p.key_columns, p.tenant_column, p.step_column, p.status_column, p.statuses, p.channel, p.parent,
+        p.parent_key)
        IS DISTINCT FROM (EXCLUDED.job_table, EXCLUDED.key_columns, EXCLUDED.tenant_column, EXCLUDED.step_column,
-                         EXCLUDED.status_column, EXCLUDED.statuses, EXCLUDED.channel);
+                         EXCLUDED.status_column, EXCLUDED.statuses, EXCLUDED.channel, EXCLUDED.parent, EXCLUDED.parent_key);
+
+-- What the trigger will ask of a row, asked of none: a condition that cannot be asked fails here and not in your transactions.
+SELECT {conditions} FROM ONLY {table} AS new LIMIT 0;
 
 UPDATE pgbaton.pipelines AS p SET known = now.known
   FROM (SELECT jsonb_build_object('table', {table_name}, 'columns', jsonb_object_agg(a.attname, a.attnum)) AS known
@@ -27,14 +31,18 @@ UPDATE pgbaton.pipelines AS p SET known = now.known
 -- Routes that go or change step aside first: one state has one route at any moment.
 UPDATE pgbaton.stages SET routed = false
  WHERE pipeline = {pipeline} AND routed
-   AND (step, after) NOT IN (VALUES {stage_routes});
-INSERT INTO pgbaton.stages AS s (pipeline, step, after, position, timeout, attempts, concurrency, advance)
+   AND NOT EXISTS (SELECT FROM (VALUES {stage_routes}) AS r (step, after, status, condition)
+                    WHERE (r.step, r.after, r.status) = (stages.step, stages.after, stages.status)
+                      AND r.condition IS NOT DISTINCT FROM stages.condition);
+INSERT INTO pgbaton.stages AS s (pipeline, step, after, status, condition, kind, detail, position, timeout, attempts, concurrency, advance)
 VALUES {stage_rows}
 ON CONFLICT (pipeline, step) DO UPDATE
-   SET after = EXCLUDED.after, position = EXCLUDED.position, timeout = EXCLUDED.timeout, attempts = EXCLUDED.attempts,
+   SET after = EXCLUDED.after, status = EXCLUDED.status, condition = EXCLUDED.condition, kind = EXCLUDED.kind,
+       detail = EXCLUDED.detail, position = EXCLUDED.position, timeout = EXCLUDED.timeout, attempts = EXCLUDED.attempts,
        concurrency = EXCLUDED.concurrency, advance = EXCLUDED.advance, routed = true
- WHERE (s.after, s.position, s.timeout, s.attempts, s.concurrency, s.advance, s.routed)
-       IS DISTINCT FROM (EXCLUDED.after, EXCLUDED.position, EXCLUDED.timeout, EXCLUDED.attempts,
+ WHERE (s.after, s.status, s.condition, s.kind, s.detail, s.position, s.timeout, s.attempts, s.concurrency, s.advance, s.routed)
+       IS DISTINCT FROM (EXCLUDED.after, EXCLUDED.status, EXCLUDED.condition, EXCLUDED.kind, EXCLUDED.detail,
+                         EXCLUDED.position, EXCLUDED.timeout, EXCLUDED.attempts,
                          EXCLUDED.concurrency, EXCLUDED.advance, true);
 {placing}
 DO $pgbaton{tag}$
