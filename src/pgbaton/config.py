@@ -81,9 +81,15 @@ class Settings(BaseSettings):
 
 def load_pipeline(path: Path) -> Pipeline:
     """The pipeline of a TOML file. Raises :class:`ConfigError` naming the file, the key and the value."""
-    table = _read(path).get("pipeline")
+    document = _read(path)
+    table = document.get("pipeline")
     if not isinstance(table, dict):
         raise ConfigError(f"{path}: the table [pipeline] is missing")
+    for name in ("pool", "pools"):
+        if name in table:
+            raise ConfigError(f"{path}: pipeline.{name}: a pool stands by itself: [[pool]], with name and size")
+    if "pool" in document:
+        table = {**table, "pool": document["pool"]}
     return _validated(lambda: Pipeline.model_validate(table), f"{path}: pipeline")
 
 
@@ -136,8 +142,10 @@ def _read(path: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from None
     for name in document:
-        if name not in ("pipeline", "worker"):
-            raise ConfigError(f"{path}: {name}: unknown table; there are [pipeline], [[pipeline.stage]] and [worker]")
+        if name not in ("pipeline", "pool", "worker"):
+            raise ConfigError(
+                f"{path}: {name}: unknown table; there are [pipeline], [[pipeline.stage]], [[pool]] and [worker]"
+            )
     return document
 
 
@@ -145,12 +153,14 @@ def _validated(build: Callable[[], T], place: str) -> T:
     try:
         return build()
     except ValidationError as error:
-        raise ConfigError("\n".join(_sentences(error, place))) from None
+        lines = _sentences(error, place)
+        raise ConfigError("\n".join(line.replace(": pipeline.pool[", ": pool[", 1) for line in lines)) from None
 
 
 def _key(location: tuple[int | str, ...]) -> str:
-    """``.stage[2].path``, as the file spells it: what the model calls ``stages`` is ``[[pipeline.stage]]`` there."""
-    as_in_file = ("stage" if part == "stages" else part for part in location)
+    """``.stage[2].path``, as the file spells it: what the model calls ``stages`` is ``[[pipeline.stage]]`` there, and
+    ``pools`` ``[[pool]]``."""
+    as_in_file = ({"stages": "stage", "pools": "pool"}.get(str(part), part) for part in location)
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in as_in_file)
 
 

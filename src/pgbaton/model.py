@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
+from pgbaton.limits import Limited, Pool
+
 DONE, RUNNING, FAILED, CANCELLED = "done", "running", "failed", "cancelled"
 WAKE_CHANNEL = "pgbaton_wake"
 
@@ -118,11 +120,12 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, hide_input_in_errors=True)
 
 
-class Stage(_Frozen):
+class Stage(Limited):
     """One HTTP step, called when a row is at (``after``, done).
 
     ``timeout`` is in seconds and runs from the call's start until the call, or a stage that was accepted,
-    is given up. ``attempts`` counts failed ones. ``concurrency`` is the whole fleet's limit; absent: none.
+    is given up. ``attempts`` counts failed ones. Its limits are those of :class:`~pgbaton.limits.Limited`. ``batch``:
+    one call carries several jobs.
     """
 
     step: Step
@@ -130,7 +133,6 @@ class Stage(_Frozen):
     path: Annotated[str, AfterValidator(_check_path)]
     timeout: float = Field(default=600, gt=0, le=7 * 86400, allow_inf_nan=False)
     attempts: int = Field(default=5, ge=1, le=1000)
-    concurrency: int | None = Field(default=None, ge=1, le=100_000)
     advance: Advance = Advance.STAGE
 
     @property
@@ -144,6 +146,8 @@ class Pipeline(_Frozen):
 
     ``table`` is ``name`` or ``schema.name``; names are taken as they are, and always quoted.
     ``channel``: publish every change there as JSON; absent: nothing is published.
+    ``priority``: a column of small whole numbers; a smaller one is sooner among a tenant's own jobs. ``not_before``: a
+    timestamptz column; the job is not called before it. ``pools``: what its stages share.
     Raises pydantic's ``ValidationError`` on anything that cannot work.
     """
 
@@ -153,13 +157,16 @@ class Pipeline(_Frozen):
     tenant: Identifier | None = None
     step: Identifier
     status: Identifier
+    priority: Identifier | None = None
+    not_before: Identifier | None = None
     channel: Annotated[str, AfterValidator(_check_channel)] | None = None
     base_url: Annotated[str, AfterValidator(_check_base_url)]
     stages: tuple[Stage, ...] = Field(validation_alias=AliasChoices("stages", "stage"), min_length=1)
+    pools: tuple[Pool, ...] = Field(default=(), validation_alias=AliasChoices("pools", "pool"))
 
     @model_validator(mode="after")
     def _routes_make_sense(self) -> Self:
-        columns = [c for c in (self.key, self.tenant, self.step, self.status) if c is not None]
+        columns = [c for c in (self.key, self.tenant, self.step, self.status, self.priority, self.not_before) if c is not None]
         _refuse_repeated(columns, "the column {} is named twice")
         _refuse_repeated((s.step for s in self.stages), "the step {} is performed by two stages")
         _refuse_repeated((s.after for s in self.stages), "two routes lead from the state ({}, done)")
@@ -174,6 +181,33 @@ class Pipeline(_Frozen):
                 why = "it follows itself" if at in seen else f"no stage performs {at!r}"
                 raise ValueError(f"the stage {stage.step!r} is unreachable: {why}")
         return self
+
+    @model_validator(mode="after")
+    def _limits_make_sense(self) -> Self:
+        _refuse_repeated((p.name for p in self.pools), "the pool {} is there twice")
+        sizes = {pool.name: pool.size for pool in self.pools}
+        for s in self.stages:
+            if s.pool is not None and s.pool not in sizes:
+                raise ValueError(
+                    f"the stage {s.step!r}: there is no pool {s.pool!r}: add it as [[pool]] with name and size"
+                )
+            if s.pool is not None and (s.cost or 1) > sizes[s.pool]:
+                raise ValueError(
+                    f"the stage {s.step!r} can never be called: its cost is {s.cost}, and the pool {s.pool!r} "
+                    f"has {sizes[s.pool]}"
+                )
+            for key in ("per_tenant", "rate_per_tenant"):
+                if getattr(s, key) is not None and self.tenant is None:
+                    raise ValueError(f"the stage {s.step!r}: {key} needs tenants: name their column with tenant")
+        return self
+
+    def takes_turns(self, stage: Stage) -> bool:
+        """Whether the jobs that wait for ``stage`` are kept in the order of their tenants' turns, which costs each of
+        their writers an index entry: where something limits the stage and there are tenants, or jobs are ordered by a
+        column."""
+        return self.priority is not None or self.not_before is not None or (
+            self.tenant is not None and stage.is_limited
+        )
 
     def stage(self, step: str) -> Stage:
         """The stage that performs ``step``; raises ``KeyError`` where there is none."""

@@ -29,7 +29,7 @@ def literal(value: str | None) -> str:
 class JobTable:
     """The names of a pipeline's table, ready for a statement; types as ``format_type`` spells them. ``channel``: where
     its trigger publishes every change, if it does; ``routes``: its stages in order, as (step, after), for the trigger's
-    text."""
+    text; ``in_turn``: those whose duties get a rank, by ``priority``, and ``not_before``, where there are such columns."""
 
     pipeline: str
     schema: str
@@ -44,6 +44,9 @@ class JobTable:
     has_updated_at: bool = False
     channel: str | None = None
     routes: tuple[tuple[str, str], ...] = ()
+    in_turn: tuple[str, ...] = ()
+    priority: str | None = None
+    not_before: str | None = None
     _rendered: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -60,6 +63,9 @@ class JobTable:
             pipeline.status,
             channel=pipeline.channel,
             routes=tuple((stage.step, stage.after) for stage in pipeline.in_order),
+            in_turn=tuple(stage.step for stage in pipeline.in_order if pipeline.takes_turns(stage)),
+            priority=pipeline.priority,
+            not_before=pipeline.not_before,
         )
 
     @property
@@ -96,6 +102,12 @@ class JobTable:
             self._rendered[name] = sql.render(sql.read(f"{name}.sql"), self.parts())
         return self._rendered[name]
 
+    def admitted_query(self, name: str) -> str:
+        """The claim ``{name}.sql`` for this table, as it is made where something limits or orders the calls."""
+        if f"admitted {name}" not in self._rendered:
+            self._rendered[f"admitted {name}"] = sql.render(sql.admitted(f"{name}.sql"), self.parts())
+        return self._rendered[f"admitted {name}"]
+
 
 async def read_table(conn: asyncpg.Connection, pipeline: Pipeline) -> JobTable:
     """The user's table as it is. Raises :class:`AttachError` where it does not fit the pipeline."""
@@ -123,7 +135,7 @@ async def with_types(conn: asyncpg.Connection, table: JobTable) -> JobTable:
     """``table`` with its columns' types. Raises :class:`AttachError` where it is not there or its key not unique."""
     columns = await columns_of(conn, table)
     shown = f"{table.schema}.{table.name}"
-    for role in ("key", "tenant", "step", "status"):
+    for role in ("key", "tenant", "step", "status", "priority", "not_before"):
         column = getattr(table, role)
         if column is not None and column not in columns:
             near = [name for name in columns if name.lower() == column.lower()]

@@ -24,6 +24,34 @@ def render(template: str, parts: Mapping[str, str]) -> str:
     return re.sub(r"\{([a-z_0-9]+)\}", lambda found: parts[found[1]], template)
 
 
+_ADMITTED = {
+    "worker/turn.sql": ("worker/admitted_turn.sql", "(SELECT * FROM dealt WHERE done AND stage <> '')", 12),
+    "worker/claim_waiting.sql": (
+        "worker/admitted_waiting.sql",
+        "(SELECT * FROM judged WHERE id IN (SELECT id FROM claimed))",
+        13,
+    ),
+}
+"""A claim; the head that admission gives it; what it has claimed in the end; how many columns it returns."""
+
+
+@cache
+def admitted(name: str) -> str:
+    """The claim ``name`` as it is made where something limits or orders the calls: it takes what ``pgbaton.admit``
+    grants, pays for it, and says what is kept back; all that it does with a job is the same text."""
+    head, claimed, columns = _ADMITTED[name]
+    _, judged, tail = read(name).partition("), judged AS MATERIALIZED (")
+    middle, end, result = tail.rpartition("\n)\nSELECT ")
+    if not judged or not end:
+        raise ValueError(f"{name} has another shape than admission expects")
+    spent = read("worker/admitted_end.sql").replace("{claimed}", claimed)
+    blocked = ", ".join(["NULL", "a.stage", *["NULL"] * (columns - 3), "a.blocked_in"])
+    return (
+        f"{read(head)}{judged}{middle}\n)\n{spent}SELECT {result.rstrip()}\n"
+        f"UNION ALL\nSELECT {blocked} FROM admitted AS a WHERE a.may = 0\n"
+    )
+
+
 @cache
 def migrations() -> tuple[tuple[int, str, str], ...]:
     """Version, name and SQL of every migration, the oldest first."""

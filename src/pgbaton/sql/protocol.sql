@@ -59,7 +59,8 @@ AS $fn$
 $fn$;
 
 -- How many calls of each stage this worker may claim now, the last stage first: jobs that are nearly done get done. Stages that
--- are paused, down, or unknown to the worker are left out, and those that it knows by another route than the database's.
+-- are paused, down, or unknown to the worker are left out, and those that it knows by another route than the database's; those with
+-- finer limits, too, which go by pgbaton.admit() (admission.sql).
 -- Where a stage has a limit, its row is locked until the claim commits, and running calls are counted after that: two
 -- workers never count the same free slot. A stage that was found down gets one probe: the statement that claims it closes
 -- the circuit to others until the probe is back (15 s at most).
@@ -80,8 +81,9 @@ BEGIN
           FROM unnest(known, entries, since) AS k (step, entry, since)
           JOIN pgbaton.stages st ON st.pipeline = for_pipeline AND st.step = k.step AND st.after = k.entry
           JOIN pgbaton.pipelines p ON p.name = st.pipeline
-         WHERE st.routed AND st.paused_at IS NULL AND p.paused_at IS NULL
+         WHERE st.routed AND NOT st.governed AND st.paused_at IS NULL AND p.paused_at IS NULL
            AND (st.open_until IS NULL OR st.open_until <= clock_timestamp())
+           AND (st.held_until IS NULL OR st.held_until <= clock_timestamp())
          ORDER BY st.position DESC  -- every worker locks them in this order
     LOOP
         stage := s.step; entry := s.after; first_id := s.since; may := how_many; limited := s.concurrency IS NOT NULL; probing := s.struck;

@@ -43,8 +43,8 @@ BEGIN
             OR (quiet::pg_catalog.jsonb OPERATOR(pg_catalog.->) {pipeline} OPERATOR(pg_catalog.->) key
                 OPERATOR(pg_catalog.=) pg_catalog.jsonb_build_array(step, status)) IS NOT TRUE)
     THEN
-        INSERT INTO pgbaton.due (pipeline, stage, job_key, tenant, step, status)
-        VALUES ({pipeline}, next_stage, key, {new_tenant}, step, status);
+        INSERT INTO pgbaton.due (pipeline, stage, job_key, tenant, step, status{turn_columns})
+        VALUES ({pipeline}, next_stage, key, {new_tenant}, step, status{turn_values});
         -- A worker that sleeps, or is about to, holds this lock or waits for it; where it can be shared until this commit,
         -- all workers are awake and none can fall asleep before it. A full queue would abort this transaction; workers
         -- poll anyway.

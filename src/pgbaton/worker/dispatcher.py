@@ -81,6 +81,7 @@ class Dispatcher:
         self._turned_at = 0.0
         self._waiting_at = 0.0
         self._looked_at = 0.0
+        self._blocked_until: float | None = None
         self._sweeping = False
         self._draining = False
         self._turning = asyncio.Lock()
@@ -173,6 +174,8 @@ class Dispatcher:
                 claimed = waiting.claimed
                 if len(claimed) >= room or waiting.others:
                     self._waiting_at = 0.0
+                elif waiting.blocked is not None:
+                    self._waiting_at = min(self._waiting_at, self._looked_at + waiting.blocked)
                 if waiting.others:
                     tasks.create_task(self._resolve([], waiting.others))
             room = 0 if self._draining else room - len(claimed)
@@ -180,6 +183,7 @@ class Dispatcher:
             since = self._window.next()
             turn = await self._turns.turn(self._lease.worker, limit, answers, since, calling=calling)
             self._begin(tasks, turn.claimed)
+        self._blocked_until = None if turn.blocked is None else time.monotonic() + turn.blocked
         self._window.came(turn.newest)
         self._sweeping = calling and limit > 0 and len(turn.others) > max(16, 0.8 * turn.found)
         claimed += turn.claimed
@@ -198,12 +202,14 @@ class Dispatcher:
             self._window.widen()
             return 0.0
         self._gate.close()  # once it is closed, one more claim; then no duty can be left unheard
+        # What a limit keeps back: no signal tells when another worker's call ends, or a rate allows one more.
+        blocked = self._poll() if self._blocked_until is None else self._blocked_until - time.monotonic()
         if busy:
-            return LULL
+            return max(0.0, min(LULL, blocked))
         due = await self._turns.next_due(time.monotonic() - self._looked_at)
         if due is not None:
             self._waiting_at = min(self._waiting_at, time.monotonic() + due)
-        return max(0.01, min(self._poll(), self._waiting_at - time.monotonic()))
+        return max(0.0 if blocked <= 0 else 0.01, min(self._poll(), self._waiting_at - time.monotonic(), blocked))
 
     def _begin(self, tasks: asyncio.TaskGroup, claimed: Sequence[Dispatch]) -> None:
         for dispatch in claimed:

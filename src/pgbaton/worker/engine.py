@@ -174,6 +174,7 @@ class Engine:
         )
         upkeep = Upkeep(
             upkeep_store,
+            turns,
             lease,
             resolver,
             wake,

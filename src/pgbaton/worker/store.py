@@ -36,13 +36,15 @@ class Session(Protocol):
 class Turn:
     """What a claim brought. ``claimed``: calls of this worker now. ``ended``: the dispatches that were completed by it.
     ``others``: jobs that are to be looked at. ``newest``: the newest id that was dealt with, by stage (``""``: looks).
-    ``found``: how many duties and looks there were."""
+    ``found``: how many duties and looks there were. ``blocked``: seconds until what a limit keeps back is worth another
+    claim (None: nothing is kept back)."""
 
     claimed: tuple[Dispatch, ...]
     ended: frozenset[int]
     others: frozenset[str]
     newest: Mapping[str, int]
     found: int
+    blocked: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,8 @@ class Store:
         entries = dict(table.routes)
         self.steps = [step for step in steps if step in entries]
         self._entries = [entries[step] for step in self.steps]
+        self.governed: bool | None = None
+        """Whether claims go by ``pgbaton.admit``; None: not known yet, the next claim finds out."""
 
     async def turn(
         self,
@@ -107,6 +111,7 @@ class Store:
             *_columns(answers),
             self._entries,
         )
+        rows, blocked = _without_blocked(rows)
         newest: dict[str, int] = {}
         for row in rows:
             if row["plain"]:
@@ -114,7 +119,7 @@ class Store:
         claimed = tuple(_dispatch(row, 1) for row in rows if row["plain"] and row["stage"])
         ended = frozenset(row["ended_id"] for row in rows if row["plain"] and row["ended_id"])
         others = frozenset(row["job_key"] for row in rows if not row["plain"])
-        return Turn(claimed, ended, others, newest, len(rows))
+        return Turn(claimed, ended, others, newest, len(rows), blocked)
 
     async def claim_waiting(self, worker: int | None, limit: int) -> Turn:
         """Take calls that wait and are due; raises as :meth:`turn`."""
@@ -122,13 +127,21 @@ class Store:
         rows = await self._claim(
             "worker/claim_waiting", self._pipeline, worker, self.steps, beginnings, limit, self._entries
         )
+        rows, blocked = _without_blocked(rows)
         claimed = tuple(_dispatch(row, row["attempt"]) for row in rows if row["plain"])
         others = frozenset(row["job_key"] for row in rows if not row["plain"])
-        return Turn(claimed, frozenset(), others, {}, len(rows))
+        return Turn(claimed, frozenset(), others, {}, len(rows), blocked)
+
+    async def is_governed(self) -> bool:
+        """Whether something limits or orders the calls of this pipeline, beyond a stage's own ``concurrency``."""
+        return bool((await self._fetch("worker/governed", self._pipeline))[0]["governed"])
 
     async def _claim(self, query: str, *arguments: object) -> list[asyncpg.Record]:
+        if self.governed is None:
+            self.governed = await self.is_governed()
+        text = self._table.admitted_query(query) if self.governed else self._table.query(query)
         try:
-            return await self._fetch(query, *arguments)
+            return list(await self._session.fetch(text, *arguments))
         except asyncpg.PostgresError as error:
             if error.sqlstate == "PB001":
                 raise LeaseLost(str(error)) from None
@@ -246,6 +259,12 @@ def _columns(answers: Sequence[Answered]) -> tuple[list[Any], ...]:
         [a.error for _, a in answers],
         [a.body for _, a in answers],
     )
+
+
+def _without_blocked(rows: list[asyncpg.Record]) -> tuple[list[asyncpg.Record], float | None]:
+    """What a claim found, and in how many seconds what it found blocked is worth another one."""
+    blocked = [row["waited"] for row in rows if row["id"] is None]
+    return [row for row in rows if row["id"] is not None] if blocked else rows, min(blocked, default=None)
 
 
 def _dispatch(row: asyncpg.Record, attempt: int) -> Dispatch:

@@ -14,6 +14,9 @@ RESCUE_EVERY = 1.0
 """Seconds; more rarely where the look takes long: it reads all calls."""
 PRUNE_EVERY = 60.0
 """Seconds."""
+LIMITS_EVERY = 1.0
+"""Seconds until a worker sees that a pipeline has got its first limit, or lost its last; until then it claims nothing of
+the stages that it concerns."""
 PAGE = 200
 """Jobs of one rescue; and calls of one unpark."""
 
@@ -24,6 +27,7 @@ class Upkeep:
     def __init__(
         self,
         store: Store,
+        turns: Store,
         lease: Lease,
         resolver: Resolver,
         wake: Wake,
@@ -33,6 +37,7 @@ class Upkeep:
         reconcile_every: float,
     ) -> None:
         self._store = store
+        self._turns = turns
         self._lease = lease
         self._resolver = resolver
         self._wake = wake
@@ -47,6 +52,7 @@ class Upkeep:
             tasks.create_task(every(self._lease.seconds / 3, self._lease.renew, stop, self._log, "lease"))
             tasks.create_task(every(RESCUE_EVERY, self.rescue, stop, self._log, "rescue", costly=True))
             tasks.create_task(every(RESCUE_EVERY, self.unpark, stop, self._log, "unpark"))
+            tasks.create_task(every(LIMITS_EVERY, self.see_limits, stop, self._log, "limits"))
             tasks.create_task(every(PRUNE_EVERY, self.prune, stop, self._log, "prune"))
             if self._reconcile_every > 0:
                 tasks.create_task(every(self._reconcile_every, self.reconcile, stop, self._log, "reconcile"))
@@ -64,6 +70,13 @@ class Upkeep:
     async def unpark(self) -> None:
         """Make calls due that were parked for tenants that were resumed."""
         if await self._store.unpark(PAGE):
+            self._wake.set()
+
+    async def see_limits(self) -> None:
+        """Claim as the pipeline's limits ask for, as they are now."""
+        governed = await self._store.is_governed()
+        if governed != self._turns.governed:
+            self._turns.governed = governed
             self._wake.set()
 
     async def reconcile(self) -> None:

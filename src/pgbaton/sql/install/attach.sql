@@ -18,14 +18,14 @@ ON CONFLICT (name) DO UPDATE
 UPDATE pgbaton.stages SET routed = false
  WHERE pipeline = {pipeline} AND routed
    AND (step, after) NOT IN (VALUES {stage_routes});
-INSERT INTO pgbaton.stages AS s (pipeline, step, after, position, timeout, attempts, concurrency, advance)
+{pools}INSERT INTO pgbaton.stages AS s (pipeline, step, after, position, timeout, attempts, advance, attached, takes_turns)
 VALUES {stage_rows}
 ON CONFLICT (pipeline, step) DO UPDATE
    SET after = EXCLUDED.after, position = EXCLUDED.position, timeout = EXCLUDED.timeout, attempts = EXCLUDED.attempts,
-       concurrency = EXCLUDED.concurrency, advance = EXCLUDED.advance, routed = true
- WHERE (s.after, s.position, s.timeout, s.attempts, s.concurrency, s.advance, s.routed)
+       advance = EXCLUDED.advance, routed = true, attached = EXCLUDED.attached, takes_turns = EXCLUDED.takes_turns
+ WHERE (s.after, s.position, s.timeout, s.attempts, s.advance, s.routed, s.attached, s.takes_turns)
        IS DISTINCT FROM (EXCLUDED.after, EXCLUDED.position, EXCLUDED.timeout, EXCLUDED.attempts,
-                         EXCLUDED.concurrency, EXCLUDED.advance, true);
+                         EXCLUDED.advance, true, EXCLUDED.attached, EXCLUDED.takes_turns);
 
 DO $pgbaton{tag}$
 DECLARE
@@ -55,6 +55,10 @@ BEGIN
                                                       t.tgname, {table_literal});
     END IF;
     IF (SELECT md5(prosrc) = '{body_md5}' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
+        -- Behind this lock no transaction is left that fires the old function: what it leaves has no rank (see the end).
+        IF {takes_turns} THEN
+            LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE;
+        END IF;
         EXECUTE $ddl{tag}$
 CREATE OR REPLACE FUNCTION {function}() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
@@ -87,3 +91,4 @@ AS $fn{tag}${body}$fn{tag}$
 END
 $pgbaton{tag}$;
 COMMIT;
+{ranks}
