@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from pgbaton.errors import ConfigError
 from pgbaton.events import Language, LogFormat
@@ -30,6 +30,13 @@ def _plain_postgres(url: SecretStr) -> SecretStr:
     return SecretStr(text)
 
 
+def _names(value: object) -> object:
+    """Names with commas between them, as the environment and the command line spell a list."""
+    if isinstance(value, str):
+        return tuple(name.strip() for name in value.split(","))
+    return value
+
+
 PostgresUrl = Annotated[SecretStr, AfterValidator(_plain_postgres)]
 
 
@@ -38,6 +45,7 @@ class Settings(BaseSettings):
 
     ``listen_url``: a direct address for LISTEN, where ``database_url`` is a transaction pooler's.
 
+    ``stages``: the stages that this worker calls (in the environment: with commas between them); absent: all.
     ``capacity``: calls under way at once. ``lease``: after how long a silent worker counts as lost. ``poll``: how
     long it sleeps at most without a notification. ``drain_timeout``: how long a shutdown waits for calls.
     ``retention``: how long settled dispatches are kept. ``reconcile_every``: how often to look at a page of the
@@ -53,6 +61,7 @@ class Settings(BaseSettings):
 
     database_url: PostgresUrl | None = Field(default=None, validation_alias=AliasChoices("DATABASE_URL"))
     listen_url: PostgresUrl | None = None
+    stages: Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_names)] = None
     capacity: int = Field(default=64, ge=1, le=10_000)
     lease: float = Field(default=15, ge=1, le=3600)
     poll: float = Field(default=5, ge=0.05, le=3600)

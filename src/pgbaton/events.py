@@ -59,6 +59,11 @@ class Event(Enum):
         "database not reachable, trying again",
     )
 
+    STAGE_HELD_BACK = (
+        "stage_held_back",
+        "단계가 429로 응답, 동시 호출을 줄임",
+        "a stage answers 429, fewer calls at once",
+    )
     LEASE_LOST = ("lease_lost", "워커 리스 만료, 새 리스 획득", "the worker's lease lapsed, taking another")
     STATEMENT_REFUSED = (
         "statement_refused",

@@ -105,7 +105,8 @@ class Limited(_Frozen):
     @property
     def is_limited(self) -> bool:
         """Whether anything but the workers' capacity limits it."""
-        return any(v is not None for v in (self.concurrency, self.per_tenant, self.rate, self.rate_per_tenant, self.pool))
+        limits = (self.concurrency, self.per_tenant, self.rate, self.rate_per_tenant, self.pool)
+        return any(limit is not None for limit in limits)
 
     def as_attached(self) -> dict[str, float | str | None]:
         """What attach writes down of it; rates in calls a second."""

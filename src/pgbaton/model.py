@@ -166,7 +166,8 @@ class Pipeline(_Frozen):
 
     @model_validator(mode="after")
     def _routes_make_sense(self) -> Self:
-        columns = [c for c in (self.key, self.tenant, self.step, self.status, self.priority, self.not_before) if c is not None]
+        named = (self.key, self.tenant, self.step, self.status, self.priority, self.not_before)
+        columns = [c for c in named if c is not None]
         _refuse_repeated(columns, "the column {} is named twice")
         _refuse_repeated((s.step for s in self.stages), "the step {} is performed by two stages")
         _refuse_repeated((s.after for s in self.stages), "two routes lead from the state ({}, done)")

@@ -58,6 +58,13 @@ class Answer:
         return self.reply is Reply.REFUSED or self.status == 503
 
 
+    @property
+    def refuses_more(self) -> bool:
+        """Whether it says that the stage bears no more calls than it has: a matter of all its calls, not of this one's
+        job."""
+        return self.status == 429
+
+
 class Verb(StrEnum):
     """An act on a call, and on its row."""
 

@@ -29,7 +29,8 @@ def literal(value: str | None) -> str:
 class JobTable:
     """The names of a pipeline's table, ready for a statement; types as ``format_type`` spells them. ``channel``: where
     its trigger publishes every change, if it does; ``routes``: its stages in order, as (step, after), for the trigger's
-    text; ``in_turn``: those whose duties get a rank, by ``priority``, and ``not_before``, where there are such columns."""
+    text; ``in_turn``: those whose duties get a rank, by ``priority``, and ``not_before``, where there are such
+    columns."""
 
     pipeline: str
     schema: str
@@ -178,5 +179,8 @@ async def table_of(conn: asyncpg.Connection, pipeline: str | None) -> JobTable:
         r["step_column"],
         r["status_column"],
         channel=r["channel"],
+        in_turn=tuple(r["in_turn"]),
+        priority=r["priority_column"],
+        not_before=r["not_before_column"],
     )
     return await with_types(conn, table)

@@ -8,12 +8,12 @@ import sys
 
 import asyncpg
 
-from pgbaton.cli import install, look, run, steer, web
+from pgbaton.cli import install, limit, look, run, steer, web
 from pgbaton.cli.common import app
 from pgbaton.errors import PgbatonError
 from pgbaton.events import describe
 
-__all__ = ["app", "install", "look", "main", "run", "steer", "web"]
+__all__ = ["app", "install", "limit", "look", "main", "run", "steer", "web"]
 
 
 def main() -> None:

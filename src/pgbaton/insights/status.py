@@ -40,6 +40,7 @@ class WorkerSeen:
     pipeline: str
     name: str
     capacity: int
+    stages: tuple[str, ...]
     calls: int
     draining: bool
     alive: bool
@@ -124,4 +125,4 @@ def _counts(row: asyncpg.Record, ended: asyncpg.Record, running: UnderWay) -> St
 
 def worker_seen(row: asyncpg.Record, running: UnderWay) -> WorkerSeen:
     """A worker from a record of ``read/workers.sql``."""
-    return WorkerSeen(**dict(row), calls=running.workers[row["id"]])
+    return WorkerSeen(**dict(row) | {"stages": tuple(row["stages"])}, calls=running.workers[row["id"]])

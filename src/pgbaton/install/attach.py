@@ -54,6 +54,8 @@ def attach_sql(pipeline: Pipeline) -> str:
         "tenant_literal": literal(pipeline.tenant),
         "step_literal": literal(pipeline.step),
         "status_literal": literal(pipeline.status),
+        "priority_literal": literal(pipeline.priority),
+        "not_before_literal": literal(pipeline.not_before),
         "channel": literal(pipeline.channel),
         "pools": _pools(pipeline),
         "takes_turns": str(bool(table.in_turn)).lower(),
@@ -141,7 +143,7 @@ def _ranks(table: JobTable) -> str:
         return "\n"
     steps = ", ".join(literal(step) for step in table.in_turn)
     return (
-        "\n-- Duties from before these stages took turns.\n"
+        "\n-- Duties from before these stages took turns.\n"  # noqa: S608 (quoted literals)
         f"UPDATE pgbaton.due SET rank = created_at WHERE pipeline = {literal(table.pipeline)} AND stage IN ({steps})\n"
         "   AND rank IS NULL AND not_before IS NULL;\n"
     )

@@ -2,7 +2,8 @@
 transaction.
 
 The rest is one statement a file, in the folder of the part that uses it: ``worker/``, ``guard/``, ``operate/``,
-``read/``, ``install/``.
+``read/``, ``install/``; ``admission.sql`` says who may be called where something limits that, and ``admitted/`` is what
+claims do differently then.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ def render(template: str, parts: Mapping[str, str]) -> str:
 
 
 _ADMITTED = {
-    "worker/turn.sql": ("worker/admitted_turn.sql", "(SELECT * FROM dealt WHERE done AND stage <> '')", 12),
+    "worker/turn.sql": ("admitted/turn.sql", "(SELECT * FROM dealt WHERE done AND stage <> '')", 12),
     "worker/claim_waiting.sql": (
-        "worker/admitted_waiting.sql",
+        "admitted/waiting.sql",
         "(SELECT * FROM judged WHERE id IN (SELECT id FROM claimed))",
         13,
     ),
@@ -44,12 +45,10 @@ def admitted(name: str) -> str:
     middle, end, result = tail.rpartition("\n)\nSELECT ")
     if not judged or not end:
         raise ValueError(f"{name} has another shape than admission expects")
-    spent = read("worker/admitted_end.sql").replace("{claimed}", claimed)
+    spent = read("admitted/end.sql").replace("{claimed}", claimed)
     blocked = ", ".join(["NULL", "a.stage", *["NULL"] * (columns - 3), "a.blocked_in"])
-    return (
-        f"{read(head)}{judged}{middle}\n)\n{spent}SELECT {result.rstrip()}\n"
-        f"UNION ALL\nSELECT {blocked} FROM admitted AS a WHERE a.may = 0\n"
-    )
+    kept_back = f"UNION ALL\nSELECT {blocked} FROM admitted AS a WHERE a.may = 0\n"  # noqa: S608 (our own names)
+    return f"{read(head)}{judged}{middle}\n)\n{spent}SELECT {result.rstrip()}\n{kept_back}"
 
 
 @cache

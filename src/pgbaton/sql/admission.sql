@@ -1,7 +1,7 @@
 -- Admission: who may be called next, in a pipeline where something limits or orders the calls (pgbaton.stages.governed). A
 -- pipeline without that never comes here.
 --
--- A claim (worker/admitted_*.sql) asks pgbaton.admit() and takes what it was granted, in one statement. The rows that admit()
+-- A claim (admitted/) asks pgbaton.admit() and takes what it was granted, in one statement. The rows that admit()
 -- locks stay locked until that statement commits: pools by name, then stages from the last to the first. Whatever is
 -- counted is counted behind those locks, so no two claims count the same free place. A call counts by its row in
 -- pgbaton.calls (slot): from the commit of its claim until it waits again or is gone, whoever died meanwhile.

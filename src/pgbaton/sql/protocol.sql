@@ -117,7 +117,7 @@ AS $fn$ SELECT timestamptz '9999-01-01 00:00:00+00' $fn$;
 -- old lease still holds them; what else that one held is lost, and is rescued as any lost worker's. A worker that did not
 -- hear the answer asks again in the place of the same old lease: the one that it did not hear of ends as well.
 CREATE OR REPLACE FUNCTION pgbaton.take_lease(for_pipeline text, old bigint, worker_name text, worker_capacity integer,
-                                              lease float8, ids bigint[], attempts integer[])
+                                              lease float8, ids bigint[], attempts integer[], takes text[])
 RETURNS TABLE (worker bigint, kept_ids bigint[], kept_attempts integer[])
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $fn$
@@ -127,8 +127,8 @@ DECLARE
 BEGIN
     UPDATE pgbaton.workers w SET ended_at = clock_timestamp()
      WHERE (w.id = old OR w.instead_of = old) AND w.ended_at IS NULL;
-    INSERT INTO pgbaton.workers (pipeline, name, capacity, expires_at, instead_of)
-    VALUES (for_pipeline, worker_name, worker_capacity, clock_timestamp() + make_interval(secs => lease), old)
+    INSERT INTO pgbaton.workers (pipeline, name, capacity, expires_at, instead_of, stages)
+    VALUES (for_pipeline, worker_name, worker_capacity, clock_timestamp() + make_interval(secs => lease), old, takes)
     RETURNING id INTO fresh;
     RETURN QUERY
     WITH kept AS (

@@ -135,9 +135,9 @@ class Dispatcher:
         """One turn; returns for how many seconds there is nothing to do, unless the wake flag is set."""
         await self._lease.secure()
         ended = self._in_flight.take_ended()
-        if down := [call for call in ended if call.answer.down]:
-            await self._resolve(down, ())  # before more is claimed: their stage's circuit may open
-            ended = [call for call in ended if not call.answer.down]
+        if down := [call for call in ended if call.answer.down or call.answer.refuses_more]:
+            await self._resolve(down, ())  # before more is claimed: their stage's circuit may open, or it is held back
+            ended = [call for call in ended if call not in down]
         room = 0 if self._draining or not self._lease.holds else self._in_flight.room
         if not ended and not room:
             self._gate.open()  # nothing that is written concerns this worker until a call of its own has ended
@@ -301,4 +301,4 @@ class Dispatcher:
             call.answered(answer)
         now = time.monotonic()
         self._reports.called(dispatch, now - began)
-        return Ended(dispatch, answer, now)
+        return Ended(dispatch, answer, now, now - began)

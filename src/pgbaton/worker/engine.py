@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -12,7 +13,7 @@ import asyncpg
 from pgbaton.config import Settings
 from pgbaton.database import check_migrated, connection, pooled, report
 from pgbaton.database import pool as pool_of
-from pgbaton.errors import DatabaseError
+from pgbaton.errors import ConfigError, DatabaseError
 from pgbaton.events import Event, EventLog
 from pgbaton.install.checks import check_attached, unseeing_triggers
 from pgbaton.model import Pipeline
@@ -96,6 +97,7 @@ class Engine:
 
     async def _run(self) -> None:
         dsn = self._settings.dsn()
+        taken_steps(self._pipeline, self._settings.stages)  # before anything is touched
         async with connection(dsn) as conn:
             await check_migrated(conn)
             table = await read_table(conn, self._pipeline)
@@ -146,7 +148,7 @@ class Engine:
         lease_pool: asyncpg.Pool,
     ) -> None:
         settings, log, wake, name = self._settings, self._log, Wake(), self._pipeline.name
-        steps = [stage.step for stage in self._pipeline.stages]
+        steps = taken_steps(self._pipeline, settings.stages)
         upkeep_store, turns, store, lease_store = (
             Store(p, table, steps) for p in (pool, turns_pool, rest_pool, lease_pool)
         )
@@ -177,6 +179,7 @@ class Engine:
             turns,
             lease,
             resolver,
+            reports,
             wake,
             log,
             retention=settings.retention,
@@ -227,3 +230,14 @@ class Engine:
         except Exception as error:
             report(self._log, "leave", error)
         await calling
+
+
+def taken_steps(pipeline: Pipeline, chosen: Sequence[str] | None) -> list[str]:
+    """The stages that a worker calls: all, or the chosen ones. Raises :class:`ConfigError` on one that there is not."""
+    steps = [stage.step for stage in pipeline.stages]
+    for step in chosen or ():
+        if step not in steps:
+            raise ConfigError(
+                f"stages: the pipeline {pipeline.name!r} has no stage {step!r}; there are: {', '.join(steps)}"
+            )
+    return steps if chosen is None else [step for step in steps if step in chosen]

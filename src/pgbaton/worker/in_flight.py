@@ -17,11 +17,12 @@ Attempt = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A call that has ended and is not settled yet; ``at`` is monotonic time."""
+    """A call that has ended and is not settled yet; ``at`` is monotonic time, ``took`` in seconds."""
 
     dispatch: Dispatch
     answer: Answer
     at: float
+    took: float = 0.0
 
 
 class InFlight:

@@ -57,6 +57,23 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldBack:
+    """A stage that answered 429. ``ceiling``: as many calls at once are made from now on; ``fresh``: it was cut by this
+    answer, and not by an earlier one of the same burst."""
+
+    ceiling: int
+    fresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """``governed``: claims go by ``pgbaton.admit``. ``learned``: a stage has a ceiling that it may grow out of."""
+
+    governed: bool
+    learned: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Move:
     """Put a claimed call's row from one (step, status) to another, if it is still there and the call still this
     worker's."""
@@ -132,13 +149,24 @@ class Store:
         others = frozenset(row["job_key"] for row in rows if not row["plain"])
         return Turn(claimed, frozenset(), others, {}, len(rows), blocked)
 
-    async def is_governed(self) -> bool:
+    async def limits(self) -> Limits:
         """Whether something limits or orders the calls of this pipeline, beyond a stage's own ``concurrency``."""
-        return bool((await self._fetch("worker/governed", self._pipeline))[0]["governed"])
+        row = (await self._fetch("worker/governed", self._pipeline))[0]
+        return Limits(row["governed"], row["learned"])
+
+    async def hold_back(self, step: str, seconds: float | None, since: float, refused: int) -> HeldBack:
+        """A stage answered 429 to ``refused`` calls, the last of which began ``since`` seconds ago, and asked to be
+        left alone for ``seconds``."""
+        rows = await self._fetch("worker/hold_back", self._pipeline, step, seconds, since, refused)
+        return HeldBack(rows[0]["ceiling"], rows[0]["fresh"]) if rows else HeldBack(1, False)
+
+    async def ease(self, answered: Mapping[str, int]) -> None:
+        """Stages have answered so many calls well: what was learned of their limits rises again."""
+        await self._fetch("worker/ease", self._pipeline, list(answered), list(answered.values()))
 
     async def _claim(self, query: str, *arguments: object) -> list[asyncpg.Record]:
         if self.governed is None:
-            self.governed = await self.is_governed()
+            self.governed = (await self.limits()).governed
         text = self._table.admitted_query(query) if self.governed else self._table.query(query)
         try:
             return list(await self._session.fetch(text, *arguments))
@@ -236,7 +264,8 @@ class Store:
         """A lease of ``lease`` seconds in place of ``old``; returns its id, and those of the ``held`` attempts that are
         still this worker's."""
         ids, attempts = [i for i, _ in held], [a for _, a in held]
-        rows = await self._fetch("worker/take_lease", self._pipeline, old, name, capacity, lease, ids, attempts)
+        mine = ids, attempts, self.steps
+        rows = await self._fetch("worker/take_lease", self._pipeline, old, name, capacity, lease, *mine)
         return rows[0]["worker"], set(zip(rows[0]["kept_ids"], rows[0]["kept_attempts"], strict=True))
 
     async def renew(self, worker: int, lease: float, draining: bool) -> bool:

@@ -7,6 +7,7 @@ import asyncio
 from pgbaton.events import Event, EventLog
 from pgbaton.worker.lease import Lease
 from pgbaton.worker.periodic import Wake, every
+from pgbaton.worker.reports import Reports
 from pgbaton.worker.resolver import Resolver
 from pgbaton.worker.store import RECONCILE_PAGE, Store
 
@@ -30,6 +31,7 @@ class Upkeep:
         turns: Store,
         lease: Lease,
         resolver: Resolver,
+        reports: Reports,
         wake: Wake,
         log: EventLog,
         *,
@@ -40,6 +42,7 @@ class Upkeep:
         self._turns = turns
         self._lease = lease
         self._resolver = resolver
+        self._reports = reports
         self._wake = wake
         self._log = log
         self._retention = retention
@@ -73,11 +76,14 @@ class Upkeep:
             self._wake.set()
 
     async def see_limits(self) -> None:
-        """Claim as the pipeline's limits ask for, as they are now."""
-        governed = await self._store.is_governed()
-        if governed != self._turns.governed:
-            self._turns.governed = governed
+        """Claim as the pipeline's limits ask for, as they are now; and let those rise that answers 429 have lowered."""
+        limits = await self._store.limits()
+        if limits.governed != self._turns.governed:
+            self._turns.governed = limits.governed
             self._wake.set()
+        answered = self._reports.take_answered()
+        if limits.learned and answered:
+            await self._store.ease(answered)
 
     async def reconcile(self) -> None:
         """Look at the next page of the user's table for routed rows that no trigger saw. Gently: one page a time."""

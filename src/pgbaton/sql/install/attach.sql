@@ -4,15 +4,18 @@ BEGIN;
 SET LOCAL lock_timeout = '{lock_timeout}';
 SELECT pg_catalog.pg_advisory_xact_lock({lock});
 
-INSERT INTO pgbaton.pipelines AS p (name, job_table, key_column, tenant_column, step_column, status_column, channel)
-VALUES ({pipeline}, {table_literal}::regclass, {key_literal}, {tenant_literal}, {step_literal}, {status_literal}, {channel})
+INSERT INTO pgbaton.pipelines AS p (name, job_table, key_column, tenant_column, step_column, status_column, priority_column,
+                                    not_before_column, channel)
+VALUES ({pipeline}, {table_literal}::regclass, {key_literal}, {tenant_literal}, {step_literal}, {status_literal}, {priority_literal}, {not_before_literal},
+        {channel})
 ON CONFLICT (name) DO UPDATE
    SET job_table = EXCLUDED.job_table, key_column = EXCLUDED.key_column, tenant_column = EXCLUDED.tenant_column,
-       step_column = EXCLUDED.step_column, status_column = EXCLUDED.status_column, channel = EXCLUDED.channel,
+       step_column = EXCLUDED.step_column, status_column = EXCLUDED.status_column,
+       priority_column = EXCLUDED.priority_column, not_before_column = EXCLUDED.not_before_column, channel = EXCLUDED.channel,
        attached_at = now()
- WHERE (p.job_table, p.key_column, p.tenant_column, p.step_column, p.status_column, p.channel)
+ WHERE (p.job_table, p.key_column, p.tenant_column, p.step_column, p.status_column, p.priority_column, p.not_before_column, p.channel)
        IS DISTINCT FROM (EXCLUDED.job_table, EXCLUDED.key_column, EXCLUDED.tenant_column, EXCLUDED.step_column,
-                         EXCLUDED.status_column, EXCLUDED.channel);
+                         EXCLUDED.status_column, EXCLUDED.priority_column, EXCLUDED.not_before_column, EXCLUDED.channel);
 
 -- Routes that go or change step aside first: one state has one route at any moment.
 UPDATE pgbaton.stages SET routed = false

@@ -8,6 +8,8 @@ CREATE TABLE pgbaton.pipelines (
     tenant_column text,
     step_column   text NOT NULL,
     status_column text NOT NULL,
+    priority_column text,
+    not_before_column text,
     channel       text,
     paused_at     timestamptz,
     attached_at   timestamptz NOT NULL DEFAULT now()
@@ -39,7 +41,7 @@ CREATE TABLE pgbaton.stages (
     takes_turns boolean NOT NULL DEFAULT false,
     ceiling     float8 CHECK (ceiling >= 1),
     refused_at  float8,
-    eased_at    timestamptz,
+    lowered_at    timestamptz,
     held_until  timestamptz,
     governed    boolean GENERATED ALWAYS AS (
                 takes_turns OR ceiling IS NOT NULL OR attached ->> 'pool' IS NOT NULL
@@ -56,7 +58,7 @@ COMMENT ON COLUMN pgbaton.stages.rate IS 'calls that may begin in a second; a se
 COMMENT ON COLUMN pgbaton.stages.takes_turns IS 'triggers give its duties a rank, so that tenants take turns';
 COMMENT ON COLUMN pgbaton.stages.ceiling IS 'calls under way at once that the stage was found to bear, by its answers 429; null: never refused';
 COMMENT ON COLUMN pgbaton.stages.refused_at IS 'calls under way when it last refused: beneath it the ceiling rises quickly, from there on slowly';
-COMMENT ON COLUMN pgbaton.stages.eased_at IS 'when the ceiling last changed: a call from before it changes nothing';
+COMMENT ON COLUMN pgbaton.stages.lowered_at IS 'when it last refused and the ceiling fell: an answer to a call from before it changes nothing';
 COMMENT ON COLUMN pgbaton.stages.held_until IS 'until then the stage asked to be left alone (429)';
 COMMENT ON COLUMN pgbaton.stages.governed IS 'claims of it go by pgbaton.admit()';
 
@@ -112,6 +114,7 @@ CREATE TABLE pgbaton.workers (
     pipeline   text NOT NULL,
     name       text NOT NULL,
     capacity   integer NOT NULL,
+    stages     text[] NOT NULL DEFAULT '{}',
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     renewed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     expires_at timestamptz NOT NULL,
@@ -120,6 +123,7 @@ CREATE TABLE pgbaton.workers (
     ended_at   timestamptz
 );
 COMMENT ON TABLE pgbaton.workers IS 'leases; a row is kept as long as the history that names it';
+COMMENT ON COLUMN pgbaton.workers.stages IS 'those that it calls: all of its file, or the ones that it was told to take';
 COMMENT ON COLUMN pgbaton.workers.instead_of IS 'the lease that this one took the place of';
 COMMENT ON COLUMN pgbaton.workers.ended_at IS 'the worker left, or took a new lease: it claims nothing under this one any more';
 
