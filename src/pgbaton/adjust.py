@@ -39,12 +39,13 @@ async def limit_stage(
     # After that is committed: a claim that has not seen it is over by now, or will be counted by its stage's next end.
     await conn.execute(sql.read("operate/count_calls.sql"), table.pipeline, step)
     now: dict[str, float | int | None] = json.loads(changed["limits"])
-    return {key: value for key, value in now.items() if value is not None}
+    order = ("concurrency", "per_tenant", "rate", "rate_per_tenant")
+    return {key: value for key in order if (value := now.get(key)) is not None}
 
 
 async def limit_pool(conn: asyncpg.Connection, table: JobTable, pool: str, size: int | None, *, who: str) -> int:
-    """Set the size of a pool (None: as the file says); returns it. Raises :class:`ConfigError` where the pipeline has no
-    such pool, or a stage costs more than that."""
+    """Set the size of a pool (None: as the file says); returns it. Raises :class:`ConfigError` where the pipeline has
+    no such pool, or a stage costs more than that."""
     dear = await conn.fetchrow(
         "SELECT step, cost FROM pgbaton.stages WHERE pool = $1 AND routed ORDER BY cost DESC, step LIMIT 1", pool
     )

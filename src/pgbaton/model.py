@@ -206,8 +206,8 @@ class Pipeline(_Frozen):
         """Whether the jobs that wait for ``stage`` are kept in the order of their tenants' turns, which costs each of
         their writers an index entry: where something limits the stage and there are tenants, or jobs are ordered by a
         column."""
-        return self.priority is not None or self.not_before is not None or (
-            self.tenant is not None and stage.is_limited
+        return (
+            self.priority is not None or self.not_before is not None or (self.tenant is not None and stage.is_limited)
         )
 
     def stage(self, step: str) -> Stage:

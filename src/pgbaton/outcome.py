@@ -57,7 +57,6 @@ class Answer:
         """Whether it says that the stage does not answer at all, for other jobs either."""
         return self.reply is Reply.REFUSED or self.status == 503
 
-
     @property
     def refuses_more(self) -> bool:
         """Whether it says that the stage bears no more calls than it has: a matter of all its calls, not of this one's

@@ -64,7 +64,9 @@ async def test_no_limit_is_passed_by_the_stages_own_count_while_workers_race(dat
         assert stage.peak[""] <= 5
         assert stage.peak["/glue"] <= 3
         assert all(stage.peak[t] <= 5 for t in "abcd")
-        assert await craft.db.fetchval("SELECT count(*) FROM jobs WHERE current_step = 'glue' AND status = 'done'") == 60
+        assert (
+            await craft.db.fetchval("SELECT count(*) FROM jobs WHERE current_step = 'glue' AND status = 'done'") == 60
+        )
 
 
 async def test_a_stage_that_answers_429_is_called_less_and_nobodys_attempts_are_burned(database: str) -> None:
@@ -75,9 +77,13 @@ async def test_a_stage_that_answers_429_is_called_less_and_nobodys_attempts_are_
         async with craft.worker(poll=0.2):
             await craft.until_settled(60)
         assert stage.peak[""] <= 6
-        failures = await craft.db.fetchval("SELECT coalesce(max(failures), 0) FROM pgbaton.history WHERE state IS NOT NULL")
+        failures = await craft.db.fetchval(
+            "SELECT coalesce(max(failures), 0) FROM pgbaton.history WHERE state IS NOT NULL"
+        )
         assert failures == 0
-        assert await craft.db.fetchval("SELECT count(*) FROM jobs WHERE current_step = 'glue' AND status = 'done'") == 240
+        assert (
+            await craft.db.fetchval("SELECT count(*) FROM jobs WHERE current_step = 'glue' AND status = 'done'") == 240
+        )
         assert stage.refused < 80, "after the first burst it is asked for little more than it bears"
         learned = await craft.db.fetchval("SELECT ceiling FROM pgbaton.stages WHERE step = 'cut'")
         assert learned is not None

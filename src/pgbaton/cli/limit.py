@@ -8,7 +8,7 @@ from typing import Annotated
 import asyncpg
 import typer
 
-from pgbaton import adjust, insights
+from pgbaton import adjust
 from pgbaton.cli.common import (
     AsJson,
     DatabaseUrl,
@@ -24,7 +24,7 @@ from pgbaton.cli.common import (
     print_json,
     with_table,
 )
-from pgbaton.insights.limit_use import LimitSeen
+from pgbaton.insights.limit_use import LimitSeen, limits
 from pgbaton.limits import per_second
 from pgbaton.table import JobTable
 
@@ -57,8 +57,10 @@ def limit(
         "per_tenant": _count("--per-tenant", per_tenant),
         "rate_per_tenant": _rate("--rate-per-tenant", rate_per_tenant),
     }
-    given = {
-        key: None if value == "none" else value for key, value in (of_stage | of_tenant).items() if value is not None
+    given: dict[str, float | int | None] = {
+        key: None if isinstance(value, str) else value
+        for key, value in (of_stage | of_tenant).items()
+        if value is not None
     }
     places = _count("--size", size)
     named = [name for name in (stage, pool, tenant) if name is not None]
@@ -70,7 +72,7 @@ def limit(
         raise typer.BadParameter("say what to change: --concurrency 4, for example, or --reset")
     if weight is not None and tenant is None:
         raise typer.BadParameter("--weight is a tenant's: name it with --tenant")
-    if (places is not None) and pool is None or pool is not None and given:
+    if ((places is not None) and pool is None) or (pool is not None and given):
         raise typer.BadParameter("a pool has a --size, and a --size is a pool's")
     if tenant is not None and (set(given) - set(of_tenant) or None in given.values()):
         raise typer.BadParameter("a tenant has --per-tenant, --rate-per-tenant and --weight; --reset takes them away")
@@ -84,7 +86,7 @@ def limit(
         if tenant is not None:
             own = {"per_tenant": _whole(given.get("per_tenant")), "rate_per_tenant": given.get("rate_per_tenant")}
             return await adjust.limit_tenant(conn, table, tenant, weight=weight, **own, reset=reset, who=by)  # type: ignore[arg-type]
-        return await insights.limits(conn, table.pipeline)
+        return await limits(conn, table.pipeline)
 
     found = with_table(database_url, pipeline, work)
     if isinstance(found, list):

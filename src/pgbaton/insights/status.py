@@ -40,12 +40,12 @@ class WorkerSeen:
     pipeline: str
     name: str
     capacity: int
-    stages: tuple[str, ...]
     calls: int
     draining: bool
     alive: bool
     age: float
     silent: float
+    stages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ differs."""
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable
 
 import asyncpg
@@ -12,8 +11,9 @@ import asyncpg
 from pgbaton import sql
 from pgbaton.errors import AttachError, LockNotHad
 from pgbaton.install.fits import check_fits
+from pgbaton.install.limits import limits_sql, pools_sql, ranks_sql, turn_columns
 from pgbaton.install.migrate import LOCK, migrate_sql
-from pgbaton.model import Pipeline, Stage
+from pgbaton.model import DONE, FAILED, RUNNING, Pipeline
 from pgbaton.table import JobTable, literal, quoted, read_table
 
 TRIGGERS = ("job_state_change_trigger", "job_state_insert_trigger")
@@ -42,7 +42,7 @@ def attach_sql(pipeline: Pipeline) -> str:
     function = trigger_function(table)
     stages = (
         f"({name}, {literal(s.step)}, {literal(s.after)}, {position}, interval '{s.timeout:f} s', {s.attempts}, "
-        f"{literal(s.advance.value)}, {_limits(s)}, {str(pipeline.takes_turns(s)).lower()})"
+        f"{literal(s.advance.value)}, {limits_sql(s)}, {str(pipeline.takes_turns(s)).lower()})"
         for position, s in enumerate(pipeline.in_order, 1)
     )
     routes = (f"({literal(s.step)}, {literal(s.after)})" for s in pipeline.stages)
@@ -57,9 +57,9 @@ def attach_sql(pipeline: Pipeline) -> str:
         "priority_literal": literal(pipeline.priority),
         "not_before_literal": literal(pipeline.not_before),
         "channel": literal(pipeline.channel),
-        "pools": _pools(pipeline),
+        "pools": pools_sql(pipeline),
         "takes_turns": str(bool(table.in_turn)).lower(),
-        "ranks": _ranks(table),
+        "ranks": ranks_sql(table),
         "stage_rows": ",\n       ".join(stages),
         "stage_routes": ", ".join(routes),
         "function": function,
@@ -67,7 +67,6 @@ def attach_sql(pipeline: Pipeline) -> str:
         "function_literal": literal(f"{function}()"),
         "tag": _free_tag(table.qualified + function + _trigger_body(table)),
         "body": _trigger_body(table),
-        "changed": _changed(table),
         "body_md5": trigger_body_md5(table),
         "lock": LOCK,
         "lock_timeout": LOCK_TIMEOUT,
@@ -81,72 +80,17 @@ def _trigger_body(table: JobTable) -> str:
         "pipeline": literal(table.pipeline),
         "channel": literal(table.channel),
         "new_tenant": tenant,
+        "old_step": _old(table.step),
+        "old_status": _old(table.status),
+        "unchanged": _unchanged(table),
+        "foreign": _foreign(table),
         "routes": _cases("step", table.routes, lambda step, after: (after, step)),
         "entry_of": _cases("step", table.routes, lambda step, after: (step, after)),
         "entries": ", ".join(literal(after) for _, after in table.routes),
         "stages": ", ".join(literal(step) for step, _ in table.routes),
-        **_turn_columns(table),
+        **turn_columns(table),
     }
     return sql.render(sql.read("trigger.sql"), table.parts() | names)
-
-
-def _limits(stage: Stage) -> str:
-    said = {key: value for key, value in stage.as_attached().items() if value is not None}
-    return f"{literal(json.dumps(said))}::jsonb"
-
-
-def _pools(pipeline: Pipeline) -> str:
-    """A pool that an operator has resized keeps that size."""
-    if not pipeline.pools:
-        return ""
-    rows = ", ".join(f"({literal(p.name)}, {p.size})" for p in sorted(pipeline.pools, key=lambda p: p.name))
-    return (
-        f"INSERT INTO pgbaton.pools AS p (name, attached) VALUES {rows}\n"
-        "ON CONFLICT (name) DO UPDATE SET attached = EXCLUDED.attached WHERE p.attached <> EXCLUDED.attached;\n"
-    )
-
-
-PRIORITY_WEIGHT = 300
-"""Seconds that one step of priority is worth: a job goes before one of the next lower priority that came up to so much
-earlier, and no later job passes one that has waited for longer. So nothing starves, and the order never changes."""
-PRIORITY_BOUND = 100
-"""Priorities beyond it count as it, on both sides of 0."""
-
-
-def _turn_columns(table: JobTable) -> dict[str, str]:
-    """What the trigger writes besides where stages take turns: nothing, for the others."""
-    if not table.in_turn:
-        return {"turn_columns": "", "turn_values": ""}
-    now = "pg_catalog.clock_timestamp()"
-    rank = now
-    if table.priority is not None:
-        clamped = f"LEAST(GREATEST(COALESCE(NEW.{quoted(table.priority)}, 0), -{PRIORITY_BOUND}), {PRIORITY_BOUND})"
-        seconds = f"({clamped})::pg_catalog.float8 OPERATOR(pg_catalog.*) {PRIORITY_WEIGHT}::pg_catalog.float8"
-        rank = f"{now} OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => {seconds})"
-    steps = ", ".join(literal(step) for step in table.in_turn)
-    ranked = f"next_stage OPERATOR(pg_catalog.=) ANY (ARRAY[{steps}])"
-    columns, values = ", rank", f", CASE WHEN {ranked} THEN {rank} END"
-    if table.not_before is not None:
-        at = f"NEW.{quoted(table.not_before)}::pg_catalog.timestamptz"
-        later = f"{at} OPERATOR(pg_catalog.>) {now}"
-        columns += ", not_before"
-        values = (
-            f", CASE WHEN ({later}) IS NOT TRUE AND {ranked} THEN {rank} END, "
-            f"CASE WHEN {later} AND {ranked} THEN {at} END"
-        )
-    return {"turn_columns": columns, "turn_values": values}
-
-
-def _ranks(table: JobTable) -> str:
-    """Duties from before the stages took turns get their rank by their time."""
-    if not table.in_turn:
-        return "\n"
-    steps = ", ".join(literal(step) for step in table.in_turn)
-    return (
-        "\n-- Duties from before these stages took turns.\n"  # noqa: S608 (quoted literals)
-        f"UPDATE pgbaton.due SET rank = created_at WHERE pipeline = {literal(table.pipeline)} AND stage IN ({steps})\n"
-        "   AND rank IS NULL AND not_before IS NULL;\n"
-    )
 
 
 def _cases(subject: str, routes: Iterable[tuple[str, str]], pair: Callable[[str, str], tuple[str, str]]) -> str:
@@ -154,19 +98,27 @@ def _cases(subject: str, routes: Iterable[tuple[str, str]], pair: Callable[[str,
     return " ".join(f"WHEN {subject} OPERATOR(pg_catalog.=) {literal(a)} THEN {literal(b)}" for a, b in pairs)
 
 
-def _changed(table: JobTable) -> str:
-    """When an UPDATE concerns the engine: the step, the status or the key is another; where nothing is published, only
-    if a status is one that stages write. Postgres keeps it as an expression, so that it follows a column that is
-    renamed, and a change that does not concern the engine costs no call of the function."""
-    columns = (quoted(name) for name in (table.step, table.status, table.key))
-    changed = " OR ".join(f"OLD.{c} IS DISTINCT FROM NEW.{c}" for c in columns)
-    if table.channel is not None:
-        return changed
-    status = quoted(table.status)
-    return (
-        f"({changed}) AND (NEW.{status}::pg_catalog.text = 'done' "
-        f"OR OLD.{status}::pg_catalog.text IN ('done', 'running', 'failed'))"
+def _old(column: str) -> str:
+    """A column's value before the UPDATE, as text compared byte by byte, whatever its type and collation."""
+    return f'OLD.{quoted(column)}::pg_catalog.text COLLATE pg_catalog."C"'
+
+
+def _unchanged(table: JobTable) -> str:
+    """Whether an UPDATE left status, step and key as they were; the one that changes most often is compared first."""
+    pairs = ((f"NEW.{quoted(c)}", _old(c)) for c in (table.status, table.step, table.key))
+    return " AND ".join(
+        f"({new}::pg_catalog.text OPERATOR(pg_catalog.=) {old} OR {new} IS NULL AND {old} IS NULL)"
+        for new, old in pairs
     )
+
+
+def _foreign(table: JobTable) -> str:
+    """Whether neither status is one that stages write, and nothing is published."""
+    if table.channel is not None:
+        return "false"
+    old = _old(table.status)
+    words = " AND ".join(f"{old} OPERATOR(pg_catalog.<>) {literal(word)}" for word in (DONE, RUNNING, FAILED))
+    return f"status OPERATOR(pg_catalog.<>) {literal(DONE)} AND {words}"
 
 
 def trigger_body_md5(table: JobTable) -> str:

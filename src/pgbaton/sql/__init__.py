@@ -47,7 +47,7 @@ def admitted(name: str) -> str:
         raise ValueError(f"{name} has another shape than admission expects")
     spent = read("admitted/end.sql").replace("{claimed}", claimed)
     blocked = ", ".join(["NULL", "a.stage", *["NULL"] * (columns - 3), "a.blocked_in"])
-    kept_back = f"UNION ALL\nSELECT {blocked} FROM admitted AS a WHERE a.may = 0\n"  # noqa: S608 (our own names)
+    kept_back = f"UNION ALL\nSELECT {blocked} FROM admitted AS a WHERE a.may = 0\n"
     return f"{read(head)}{judged}{middle}\n)\n{spent}SELECT {result.rstrip()}\n{kept_back}"
 
 

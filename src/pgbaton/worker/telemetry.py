@@ -59,6 +59,8 @@ OLDEST_READY = Gauge(
 LIMIT_SIZE = Gauge(
     "pgbaton_limit_size", "Calls, or places of a pool, that a limit allows at once", ["pipeline", "limit"]
 )
-LIMIT_USED = Gauge("pgbaton_limit_used", "Calls, or places of a pool, that count against a limit", ["pipeline", "limit"])
+LIMIT_USED = Gauge(
+    "pgbaton_limit_used", "Calls, or places of a pool, that count against a limit", ["pipeline", "limit"]
+)
 CIRCUIT = Gauge("pgbaton_circuit_state", "0 closed, 1 half open (one probe at a time), 2 open", ["pipeline", "stage"])
 PAUSED = Gauge("pgbaton_stage_paused", "1 while the stage is paused", ["pipeline", "stage"])

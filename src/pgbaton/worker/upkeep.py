@@ -16,8 +16,8 @@ RESCUE_EVERY = 1.0
 PRUNE_EVERY = 60.0
 """Seconds."""
 LIMITS_EVERY = 1.0
-"""Seconds until a worker sees that a pipeline has got its first limit, or lost its last; until then it claims nothing of
-the stages that it concerns."""
+"""Seconds until a worker sees that a pipeline has got its first limit, or lost its last; until then it claims nothing
+of the stages that it concerns."""
 PAGE = 200
 """Jobs of one rescue; and calls of one unpark."""
 

@@ -70,11 +70,10 @@ AS $fn{tag}${body}$fn{tag}$
         REVOKE ALL ON FUNCTION {function}() FROM PUBLIC;
     END IF;
 
-    -- The trigger of updates compares in its WHEN clause: a change of other columns costs no call of the function.
     FOR t IN
         SELECT * FROM (VALUES
             ('job_state_change_trigger', 17, $ddl{tag}$AFTER UPDATE ON {table} FOR EACH ROW
-                WHEN ({changed}) EXECUTE FUNCTION {function}$ddl{tag}$),
+                EXECUTE FUNCTION {function}$ddl{tag}$),
             ('job_state_insert_trigger', 5, $ddl{tag}$AFTER INSERT ON {table} FOR EACH ROW
                 EXECUTE FUNCTION {function}$ddl{tag}$)) AS v (name, type, definition)
     LOOP
@@ -83,7 +82,7 @@ AS $fn{tag}${body}$fn{tag}$
             SELECT FROM pg_trigger
              WHERE tgrelid = job_table AND tgname = t.name AND tgfoid = {function_literal}::regprocedure
                AND tgtype = t.type AND tgenabled IN ('O', 'A') AND tgattr = ''
-               AND (tgqual IS NOT NULL) = (t.name = 'job_state_change_trigger')
+               AND tgqual IS NULL
                AND obj_description(oid, 'pg_trigger') = 'pgbaton ' || md5(t.definition))
         THEN
             EXECUTE format('CREATE OR REPLACE TRIGGER %s %s', t.name, t.definition);
