@@ -170,7 +170,7 @@ class Bench:
     async def let_lapse(self, worker: int | None = None) -> None:
         await self.db.execute(
             "UPDATE pgbaton.workers SET expires_at = clock_timestamp() - interval '1 s', "
-            "       renewed_at = clock_timestamp() - interval '2 s' WHERE $1::bigint IS NULL OR id = $1",
+            "       renewed_at = clock_timestamp() - interval '1 s' WHERE $1::bigint IS NULL OR id = $1",
             worker,
         )
 

@@ -10,9 +10,9 @@ RETRY_CAP = 300.0
 """Seconds: the longest that a failed call waits to be called again."""
 
 
-def full_jitter(failures: int, dice: Callable[[], float] = random.random) -> float:
-    """Seconds until a call that failed so many times is called again: anything up to 1, 2, 4 … 300."""
-    return dice() * min(RETRY_CAP, 2.0 ** (min(max(failures, 1), 20) - 1))
+def full_jitter(times: int, cap: float = RETRY_CAP, dice: Callable[[], float] = random.random) -> float:
+    """Seconds until a call that failed (or was put off) so many times is called again: anything up to 1, 2, 4 … ``cap``."""
+    return dice() * min(cap, 2.0 ** (min(max(times, 1), 20) - 1))
 
 
 class Backoff:

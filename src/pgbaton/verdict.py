@@ -273,7 +273,7 @@ def _standing(job: Job, call: Call, decision: Decision, newest: Duty | None, sta
         case Verb.DEFER:
             delay = decision.after
             if delay is None:
-                delay = min(full_jitter(call.attempt - call.failures), NOT_NOW_CAP)
+                delay = full_jitter(call.attempt - call.failures, NOT_NOW_CAP)
             return Verdict(job, decision, stands=Standing.WAITING, delay=delay, target=rewound, voids=voids)
         case Verb.FAIL if call.failures + 1 < stage.attempts:
             delay = full_jitter(call.failures + 1)

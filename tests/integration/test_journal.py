@@ -83,6 +83,20 @@ async def test_an_answer_to_an_attempt_that_has_ended_is_kept_with_it(database: 
         assert (ended["http_status"], ended["error"], ended["outcome"]) == (500, "HTTP 500", "completed")
 
 
+async def test_a_turn_keeps_the_answers_to_attempts_that_an_earlier_turn_ended(database: str) -> None:
+    async with bench(database) as b:
+        first, second = [await b.claimed() for _ in range(2)]
+        await b.put(first.job_key, "cut", "done")
+        early = await b.store.turn(b.worker, 9)
+        assert (early.ended, early.late) == ({first.id}, {})
+        answers = [(first, said(500, "HTTP 500")), (second, said(200))]
+        turn = await b.store.turn(b.worker, 9, answers)
+        assert turn.late == {first.name: (Outcome.COMPLETED, State.COMPLETED)}, "the second one goes on"
+        assert (turn.found, turn.ended, turn.claimed) == (0, frozenset(), ())
+        (ended,) = await b.history(first.job_key)
+        assert (ended["http_status"], ended["error"], ended["outcome"]) == (500, "HTTP 500", "completed")
+
+
 async def test_an_answer_to_an_attempt_that_goes_on_is_not_noted(database: str) -> None:
     async with bench(database) as b:
         first = await b.claimed()

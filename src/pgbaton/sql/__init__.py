@@ -26,27 +26,29 @@ def render(template: str, parts: Mapping[str, str]) -> str:
 
 
 _ADMITTED = {
-    "worker/turn.sql": ("admitted/turn.sql", "(SELECT * FROM dealt WHERE done AND stage <> '')", 12),
+    "worker/turn.sql": ("admitted/turn.sql", "(SELECT * FROM dealt WHERE done AND stage <> '')", 12, 3),
     "worker/claim_waiting.sql": (
         "admitted/waiting.sql",
         "(SELECT * FROM judged WHERE id IN (SELECT id FROM claimed))",
         13,
+        0,
     ),
 }
-"""A claim; the head that admission gives it; what it has claimed in the end; how many columns it returns."""
+"""A claim; the head that admission gives it; what it has claimed in the end; which column of its result is ``waited``, and
+how many follow."""
 
 
 @cache
 def admitted(name: str) -> str:
     """The claim ``name`` as it is made where something limits or orders the calls: it takes what ``pgbaton.admit``
     grants, pays for it, and says what is kept back; all that it does with a job is the same text."""
-    head, claimed, columns = _ADMITTED[name]
+    head, claimed, waited, behind = _ADMITTED[name]
     _, judged, tail = read(name).partition("), judged AS MATERIALIZED (")
     middle, end, result = tail.rpartition("\n)\nSELECT ")
     if not judged or not end:
         raise ValueError(f"{name} has another shape than admission expects")
     spent = read("admitted/end.sql").replace("{claimed}", claimed)
-    blocked = ", ".join(["NULL", "a.stage", *["NULL"] * (columns - 3), "a.blocked_in"])
+    blocked = ", ".join(["NULL", "a.stage", *["NULL"] * (waited - 3), "a.blocked_in", *["NULL"] * behind])
     kept_back = f"UNION ALL\nSELECT {blocked} FROM admitted AS a WHERE a.may = 0\n"
     return f"{read(head)}{judged}{middle}\n)\n{spent}SELECT {result.rstrip()}\n{kept_back}"
 

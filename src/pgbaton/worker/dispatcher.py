@@ -39,6 +39,7 @@ TURN_EVERY = 0.006
 anything, so it should carry several answers. Without it Postgres worked 4 % more a hop; 3 to 10 ms were alike."""
 MANY = 16
 """Calls under way from which on turns are paced."""
+COMPLETED = (Outcome.COMPLETED, State.COMPLETED)
 SWEEP = 500
 """Duties that are looked at in one go where most of the last ones came to nothing."""
 
@@ -82,6 +83,7 @@ class Dispatcher:
         self._waiting_at = 0.0
         self._looked_at = 0.0
         self._blocked_until: float | None = None
+        self._governed: bool | None = None
         self._sweeping = False
         self._draining = False
         self._turning = asyncio.Lock()
@@ -137,6 +139,8 @@ class Dispatcher:
         ended = self._in_flight.take_ended()
         if down := [call for call in ended if call.answer.down or call.answer.refuses_more]:
             await self._resolve(down, ())  # before more is claimed: their stage's circuit may open, or it is held back
+            if any(call.answer.refuses_more for call in down):
+                self._turns.governed = None  # it has a limit now, if it had none
             ended = [call for call in ended if call not in down]
         room = 0 if self._draining or not self._lease.holds else self._in_flight.room
         if not ended and not room:
@@ -149,10 +153,13 @@ class Dispatcher:
             self._in_flight.end(ended)
             self._lease.doubt()  # the claim may have been committed
             raise
-        left = [call for call in ended if call.dispatch.id not in found.ended or call.dispatch.probing]
+        left = []
         for call in ended:
-            if call.dispatch.id in found.ended and not call.dispatch.probing:
-                self._reports.settled(call.dispatch, call.answer, Outcome.COMPLETED, State.COMPLETED, None)
+            how = COMPLETED if call.dispatch.id in found.ended else found.late.get(call.dispatch.name)
+            if how is None or call.dispatch.probing:
+                left.append(call)
+            else:
+                self._reports.settled(call.dispatch, call.answer, *how, call.answer.error)
                 self._in_flight.let_go(call.dispatch)
         if found.others and not found.claimed:
             return 0.0 if await self._resolve(left, found.others) else LOCKED_PAUSE
@@ -164,6 +171,9 @@ class Dispatcher:
         """Calls that wait and are due first, for they are older; then duties."""
         began = time.time_ns()
         answers = [(call.dispatch, call.answer) for call in ended]
+        if self._turns.governed != self._governed:  # what could not be claimed under the old rule may be under the new
+            self._governed, self._waiting_at = self._turns.governed, 0.0
+            self._window.widen()
         async with self._turning:
             claimed: tuple[Dispatch, ...] = ()
             if room and time.monotonic() >= self._waiting_at:

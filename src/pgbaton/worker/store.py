@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -24,6 +24,8 @@ RECONCILE_PAGE = 1000
 """Rows of the user's table that one look for missing duties reads."""
 
 Answered = tuple[Dispatch, Answer]
+Late = Mapping[tuple[int, int], tuple[Outcome, State | None]]
+"""How attempts ended, by dispatch id and attempt."""
 
 
 class Session(Protocol):
@@ -35,6 +37,7 @@ class Session(Protocol):
 @dataclass(frozen=True, slots=True)
 class Turn:
     """What a claim brought. ``claimed``: calls of this worker now. ``ended``: the dispatches that were completed by it.
+    ``late``: how the attempts ended that had ended before their answers were brought, by dispatch id and attempt.
     ``others``: jobs that are to be looked at. ``newest``: the newest id that was dealt with, by stage (``""``: looks).
     ``found``: how many duties and looks there were. ``blocked``: seconds until what a limit keeps back is worth another
     claim (None: nothing is kept back)."""
@@ -44,6 +47,7 @@ class Turn:
     others: frozenset[str]
     newest: Mapping[str, int]
     found: int
+    late: Late = field(default_factory=dict)
     blocked: float | None = None
 
 
@@ -129,6 +133,8 @@ class Store:
             self._entries,
         )
         rows, blocked = _without_blocked(rows)
+        late = _late(row for row in rows if row["outcome"] is not None)
+        rows = [row for row in rows if row["outcome"] is None]
         newest: dict[str, int] = {}
         for row in rows:
             if row["plain"]:
@@ -136,7 +142,7 @@ class Store:
         claimed = tuple(_dispatch(row, 1) for row in rows if row["plain"] and row["stage"])
         ended = frozenset(row["ended_id"] for row in rows if row["plain"] and row["ended_id"])
         others = frozenset(row["job_key"] for row in rows if not row["plain"])
-        return Turn(claimed, ended, others, newest, len(rows), blocked)
+        return Turn(claimed, ended, others, newest, len(rows), late, blocked)
 
     async def claim_waiting(self, worker: int | None, limit: int) -> Turn:
         """Take calls that wait and are due; raises as :meth:`turn`."""
@@ -147,7 +153,7 @@ class Store:
         rows, blocked = _without_blocked(rows)
         claimed = tuple(_dispatch(row, row["attempt"]) for row in rows if row["plain"])
         others = frozenset(row["job_key"] for row in rows if not row["plain"])
-        return Turn(claimed, frozenset(), others, {}, len(rows), blocked)
+        return Turn(claimed, frozenset(), others, {}, len(rows), blocked=blocked)
 
     async def limits(self) -> Limits:
         """Whether something limits or orders the calls of this pipeline, beyond a stage's own ``concurrency``."""
@@ -175,13 +181,9 @@ class Store:
                 raise LeaseLost(str(error)) from None
             raise
 
-    async def note(self, answers: Sequence[Answered]) -> dict[tuple[int, int], tuple[Outcome, State | None]]:
+    async def note(self, answers: Sequence[Answered]) -> Late:
         """Keep answers to attempts that have ended already; returns how each of those ended."""
-        rows = await self._fetch("worker/note", *_columns(answers))
-        return {
-            (row["id"], row["attempt"]): (Outcome(row["outcome"]), State(row["state"]) if row["state"] else None)
-            for row in rows
-        }
+        return _late(await self._fetch("worker/note", *_columns(answers)))
 
     async def look(self, job_keys: Collection[str]) -> list[Job]:
         """All that there is of these jobs, each as one snapshot shows it."""
@@ -288,6 +290,13 @@ def _columns(answers: Sequence[Answered]) -> tuple[list[Any], ...]:
         [a.error for _, a in answers],
         [a.body for _, a in answers],
     )
+
+
+def _late(rows: Iterable[asyncpg.Record]) -> Late:
+    return {
+        (row["id"], row["attempt"]): (Outcome(row["outcome"]), State(row["state"]) if row["state"] else None)
+        for row in rows
+    }
 
 
 def _without_blocked(rows: list[asyncpg.Record]) -> tuple[list[asyncpg.Record], float | None]:

@@ -4,7 +4,8 @@
 -- attempts, HTTP statuses, errors, bodies; $14 for each known stage: the step behind whose done the worker calls it.
 -- Raises PB001 where the worker holds no lease. Returns a row for each duty and look that was taken. plain: it is dealt
 -- with, and (unless it is a look) it is the job's call now; ended_id names the dispatch that it completed. Not plain: it
--- is left where it was, to be looked at with all that there is of its job.
+-- is left where it was, to be looked at with all that there is of its job. And a row for each answer to an attempt that an
+-- earlier turn had ended, by the duty that came before the answer: outcome and state say how.
 -- A duty is the token: a turn that does not get the lock of a job's only duty, or of its call, leaves the job alone. Rows are
 -- named by ctid once they are locked, which no plan can get wrong. The job's row is read with this statement's snapshot:
 -- where it has moved on since, its next duty is on its way.
@@ -93,8 +94,17 @@ WITH room AS MATERIALIZED (
            d.call_created_at, d.started_at, d.at
       FROM dealt AS d
      WHERE d.done AND d.call_tid IS NOT NULL
+), noted AS (
+    UPDATE pgbaton.history AS h
+       SET http_status = a.http_status, error = coalesce(h.error, a.error), answer = a.body
+      FROM unnest($9::bigint[], $10::integer[], $11::integer[], $12::text[], $13::text[]) AS a (id, attempt, http_status, error, body)
+     WHERE h.id = a.id AND h.attempt = a.attempt AND h.called AND h.id = ANY ($9)
+    RETURNING h.id, h.attempt, h.outcome, h.state
 )
 SELECT d.id, d.stage, d.job_key, d.done AS plain, d.ended_id, coalesce(d.run, d.id) AS run, d.row_tenant, d.step, d.status,
        d.probing, (extract(epoch FROM d.created_at) * 1000000)::bigint AS made,
-       extract(epoch FROM d.at - d.created_at)::float8 AS waited
+       extract(epoch FROM d.at - d.created_at)::float8 AS waited, NULL::integer AS attempt, NULL::text AS outcome, NULL::text AS state
   FROM dealt AS d
+ UNION ALL
+SELECT n.id, NULL, NULL, true, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, n.attempt, n.outcome, n.state
+  FROM noted AS n
