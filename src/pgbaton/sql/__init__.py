@@ -34,8 +34,8 @@ _ADMITTED = {
         0,
     ),
 }
-"""A claim; the head that admission gives it; what it has claimed in the end; which column of its result is ``waited``, and
-how many follow."""
+"""A claim; the head that admission gives it; what it has claimed in the end; which column of its result is ``waited``,
+and how many follow."""
 
 
 @cache
