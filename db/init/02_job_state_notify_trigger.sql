@@ -890,7 +890,7 @@ BEGIN
         RAISE duplicate_object USING MESSAGE = format('the trigger %s on %s is not pgbaton''s: rename it, or drop it',
                                                       t.tgname, '"public"."jobs"');
     END IF;
-    IF (SELECT md5(prosrc) = '7d9c6a9e677bd14ce7689e1ef02be475' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
+    IF (SELECT md5(prosrc) = '679e577d50c839ac101d61a3da2f19f3' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
         -- Behind this lock no transaction is left that fires the old function: what it leaves has no rank (see the end).
         IF true THEN
             LOCK TABLE "public"."jobs" IN SHARE ROW EXCLUSIVE MODE;
@@ -957,7 +957,7 @@ BEGIN
                 OPERATOR(pg_catalog.=) pg_catalog.jsonb_build_array(step, status)) IS NOT TRUE)
     THEN
         INSERT INTO pgbaton.due (pipeline, stage, job_key, tenant, step, status, rank)
-        VALUES ('ad_creative', next_stage, key, NEW."tenant_id"::pg_catalog.text, step, status, CASE WHEN next_stage OPERATOR(pg_catalog.=) ANY (ARRAY['vlm_analyze', 'yolo_detect', 'planner', 'overlay', 'vlm_judge']) THEN pg_catalog.clock_timestamp() END);
+        VALUES ('ad_creative', next_stage, key, NEW."tenant_id"::pg_catalog.text, step, status, CASE WHEN (NULL) IS NULL AND next_stage OPERATOR(pg_catalog.=) ANY (ARRAY['vlm_analyze', 'yolo_detect', 'planner', 'overlay', 'vlm_judge']) THEN pg_catalog.clock_timestamp() END);
         -- A worker that sleeps, or is about to, holds this lock or waits for it; where it can be shared until this commit,
         -- all workers are awake and none can fall asleep before it. A full queue would abort this transaction; workers
         -- poll anyway.

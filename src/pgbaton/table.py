@@ -12,6 +12,13 @@ from pgbaton.errors import AttachError, ConfigError, DatabaseError
 from pgbaton.model import Pipeline
 
 
+PRIORITY_WEIGHT = 300
+"""Seconds that one step of priority is worth: a job goes before one of the next lower priority that came up to so much
+earlier, and no later job passes one that has waited for longer. So nothing starves, and the order never changes."""
+PRIORITY_BOUND = 100
+"""Priorities beyond it count as it, on both sides of 0."""
+
+
 def quoted(name: str) -> str:
     """``name`` as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
@@ -74,6 +81,22 @@ class JobTable:
         """``"schema"."table"``"""
         return f"{quoted(self.schema)}.{quoted(self.name)}"
 
+    def rank(self, row: str) -> str:
+        """Where a job stands among its tenant's own that wait for the same stage: its time, moved by its priority."""
+        now = "pg_catalog.clock_timestamp()"
+        if self.priority is None:
+            return now
+        clamped = f"LEAST(GREATEST(COALESCE({row}.{quoted(self.priority)}, 0), -{PRIORITY_BOUND}), {PRIORITY_BOUND})"
+        seconds = f"({clamped})::pg_catalog.float8 OPERATOR(pg_catalog.*) {PRIORITY_WEIGHT}::pg_catalog.float8"
+        return f"{now} OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => {seconds})"
+
+    def later(self, row: str) -> str:
+        """Until when a job is not to be called; NULL: at once."""
+        if self.not_before is None:
+            return "NULL"
+        at = f"{row}.{quoted(self.not_before)}::pg_catalog.timestamptz"
+        return f"CASE WHEN {at} OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp() THEN {at} END"
+
     def parts(self) -> dict[str, str]:
         """The named parts that a query file may use. ``{row}``: the columns that a worker reads of a job's row,
         ``j``."""
@@ -94,6 +117,8 @@ class JobTable:
             "status_type": self.status_type,
             "touch": ", updated_at = clock_timestamp()" if self.has_updated_at else "",
             "updated_at": "j.updated_at::timestamptz" if self.has_updated_at else "NULL::timestamptz",
+            "rank": self.rank("j"),
+            "later": f"({self.later('j')})::timestamptz",
             "row": f"j.{key} IS NOT NULL AS present, {tenant} AS tenant, {step_text} AS step, {status_text} AS status",
         }
 

@@ -15,6 +15,15 @@ async def check_fits(conn: asyncpg.Connection, pipeline: Pipeline, table: JobTab
     """Raise :class:`AttachError` where a column is generated, or its type, length or a simple CHECK refuses a step or
     one of ``running``, ``done``, ``failed``."""
     columns = await columns_of(conn, table)
+    for role, column_name, fits, wanted in (
+        ("priority", pipeline.priority, "is_whole", "a whole number: smallint, integer or bigint"),
+        ("not_before", pipeline.not_before, "is_moment", "timestamptz"),
+    ):
+        if column_name is not None and not columns[column_name][fits]:
+            raise AttachError(
+                f"pipeline.{role}: the column {column_name!r} has the type {columns[column_name]['type']}, "
+                f"and must be {wanted}"
+            )
     steps = dict.fromkeys(step for stage in pipeline.stages for step in (stage.after, stage.step))
     for role, name, words in (
         ("step", table.step, tuple(steps)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from pgbaton.model import Pipeline, Stage
-from pgbaton.table import JobTable, literal, quoted
+from pgbaton.table import JobTable, literal
 
 
 def limits_sql(stage: Stage) -> str:
@@ -24,35 +24,20 @@ def pools_sql(pipeline: Pipeline) -> str:
     )
 
 
-PRIORITY_WEIGHT = 300
-"""Seconds that one step of priority is worth: a job goes before one of the next lower priority that came up to so much
-earlier, and no later job passes one that has waited for longer. So nothing starves, and the order never changes."""
-PRIORITY_BOUND = 100
-"""Priorities beyond it count as it, on both sides of 0."""
-
-
 def turn_columns(table: JobTable) -> dict[str, str]:
     """What the trigger writes besides where stages take turns: nothing, for the others."""
     if not table.in_turn:
         return {"turn_columns": "", "turn_values": ""}
-    now = "pg_catalog.clock_timestamp()"
-    rank = now
-    if table.priority is not None:
-        clamped = f"LEAST(GREATEST(COALESCE(NEW.{quoted(table.priority)}, 0), -{PRIORITY_BOUND}), {PRIORITY_BOUND})"
-        seconds = f"({clamped})::pg_catalog.float8 OPERATOR(pg_catalog.*) {PRIORITY_WEIGHT}::pg_catalog.float8"
-        rank = f"{now} OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => {seconds})"
     steps = ", ".join(literal(step) for step in table.in_turn)
     ranked = f"next_stage OPERATOR(pg_catalog.=) ANY (ARRAY[{steps}])"
-    columns, values = ", rank", f", CASE WHEN {ranked} THEN {rank} END"
-    if table.not_before is not None:
-        at = f"NEW.{quoted(table.not_before)}::pg_catalog.timestamptz"
-        later = f"{at} OPERATOR(pg_catalog.>) {now}"
-        columns += ", not_before"
-        values = (
-            f", CASE WHEN ({later}) IS NOT TRUE AND {ranked} THEN {rank} END, "
-            f"CASE WHEN {later} AND {ranked} THEN {at} END"
-        )
-    return {"turn_columns": columns, "turn_values": values}
+    rank, not_before = table.rank("NEW"), table.later("NEW")
+    values = f", CASE WHEN ({not_before}) IS NULL AND {ranked} THEN {rank} END"
+    if table.not_before is None:
+        return {"turn_columns": ", rank", "turn_values": values}
+    return {
+        "turn_columns": ", rank, not_before",
+        "turn_values": f"{values}, CASE WHEN {ranked} THEN {not_before} END",
+    }
 
 
 def ranks_sql(table: JobTable) -> str:

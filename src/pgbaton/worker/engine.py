@@ -184,6 +184,7 @@ class Engine:
             log,
             retention=settings.retention,
             reconcile_every=settings.reconcile_every,
+            puts_off=table.not_before is not None,
         )
         await lease.secure()
         stopped = asyncio.Event()

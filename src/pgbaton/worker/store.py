@@ -166,6 +166,12 @@ class Store:
         rows = await self._fetch("worker/hold_back", self._pipeline, step, seconds, since, refused)
         return HeldBack(rows[0]["ceiling"], rows[0]["fresh"]) if rows else HeldBack(1, False)
 
+    async def put_off(self, limit: int) -> tuple[int, list[str]]:
+        """Make duties that are not to be called yet calls that wait; returns how many, and the jobs that must be looked
+        at instead."""
+        row = (await self._fetch("worker/put_off", self._pipeline, limit))[0]
+        return row["count"], row["others"]
+
     async def ease(self, answered: Mapping[str, int]) -> None:
         """Stages have answered so many calls well: what was learned of their limits rises again."""
         await self._fetch("worker/ease", self._pipeline, list(answered), list(answered.values()))

@@ -18,12 +18,17 @@ PRUNE_EVERY = 60.0
 LIMITS_EVERY = 1.0
 """Seconds until a worker sees that a pipeline has got its first limit, or lost its last; until then it claims nothing
 of the stages that it concerns."""
+PUT_OFF_EVERY = 0.5
+"""Seconds; a duty that is not to be called yet waits as a duty for so long at most."""
+PUT_OFF_PAGE = 1000
+"""Duties at once."""
 PAGE = 200
 """Jobs of one rescue; and calls of one unpark."""
 
 
 class Upkeep:
-    """``retention`` and ``reconcile_every`` are in seconds."""
+    """``retention`` and ``reconcile_every`` are in seconds. ``puts_off``: the pipeline has a column that says before when
+    a job is not called."""
 
     def __init__(
         self,
@@ -37,7 +42,9 @@ class Upkeep:
         *,
         retention: float,
         reconcile_every: float,
+        puts_off: bool,
     ) -> None:
+        self._puts_off = puts_off
         self._store = store
         self._turns = turns
         self._lease = lease
@@ -56,6 +63,8 @@ class Upkeep:
             tasks.create_task(every(RESCUE_EVERY, self.rescue, stop, self._log, "rescue", costly=True))
             tasks.create_task(every(RESCUE_EVERY, self.unpark, stop, self._log, "unpark"))
             tasks.create_task(every(LIMITS_EVERY, self.see_limits, stop, self._log, "limits"))
+            if self._puts_off:
+                tasks.create_task(every(PUT_OFF_EVERY, self.put_off, stop, self._log, "put off"))
             tasks.create_task(every(PRUNE_EVERY, self.prune, stop, self._log, "prune"))
             if self._reconcile_every > 0:
                 tasks.create_task(every(self._reconcile_every, self.reconcile, stop, self._log, "reconcile"))
@@ -74,6 +83,17 @@ class Upkeep:
         """Make calls due that were parked for tenants that were resumed."""
         if await self._store.unpark(PAGE):
             self._wake.set()
+
+    async def put_off(self) -> None:
+        """Let duties wait that are not to be called yet; a duty whose time came meanwhile is a call that is due."""
+        while True:
+            count, others = await self._store.put_off(PUT_OFF_PAGE)
+            if others:
+                await self._resolver.resolve([], others)
+            if count:
+                self._wake.set()
+            if count < PUT_OFF_PAGE:
+                return
 
     async def see_limits(self) -> None:
         """Claim as the pipeline's limits ask for, as they are now; and let those rise that answers 429 have lowered."""

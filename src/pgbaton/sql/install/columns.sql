@@ -15,6 +15,7 @@ SELECT a.attname AS name, format_type(b.base, -1) AS type, a.attgenerated <> '' 
        ARRAY(SELECT pg_get_constraintdef(k.oid) FROM pg_constraint AS k
               WHERE k.conrelid = c.oid AND k.contype = 'c' AND k.conkey = ARRAY[a.attnum]) AS checks,
        a.atttypid IN ('timestamptz'::regtype, 'timestamp'::regtype) AS is_time,
+       b.base IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) AS is_whole, b.base = 'timestamptz'::regtype AS is_moment,
        EXISTS (SELECT FROM pg_index i
                 WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
                   AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum) AS is_unique
