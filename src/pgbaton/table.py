@@ -11,7 +11,6 @@ from pgbaton import sql
 from pgbaton.errors import AttachError, ConfigError, DatabaseError
 from pgbaton.model import Pipeline
 
-
 PRIORITY_WEIGHT = 300
 """Seconds that one step of priority is worth: a job goes before one of the next lower priority that came up to so much
 earlier, and no later job passes one that has waited for longer. So nothing starves, and the order never changes."""

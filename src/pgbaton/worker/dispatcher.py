@@ -20,6 +20,7 @@ from pgbaton.model import RUNNING, Dispatch, Outcome, Pipeline, State
 from pgbaton.outcome import Verb, decide_claimed
 from pgbaton.verdict import Standing
 from pgbaton.worker import tracing
+from pgbaton.worker.batches import Batches
 from pgbaton.worker.claim_window import ClaimWindow
 from pgbaton.worker.gate import Gate, NoGate
 from pgbaton.worker.in_flight import Ended, InFlight
@@ -79,6 +80,7 @@ class Dispatcher:
         self._gate = gate
         self._poll = poll
         self._window = ClaimWindow()
+        self._batches = Batches(client.call_batch, self._may_call)
         self._turned_at = 0.0
         self._waiting_at = 0.0
         self._looked_at = 0.0
@@ -307,7 +309,11 @@ class Dispatcher:
         self._reports.calling(dispatch)
         began = time.monotonic()
         with tracing.calling(self._pipeline.name, dispatch) as call:
-            answer = await self._client.call(dispatch, call.traceparent)
+            batch = self._pipeline.stage(dispatch.stage).batch
+            if batch is None:
+                answer = await self._client.call(dispatch, call.traceparent)
+            else:
+                answer = await self._batches.call(dispatch, batch)
             call.answered(answer)
         now = time.monotonic()
         self._reports.called(dispatch, now - began)
