@@ -137,7 +137,7 @@ def decide(stage: Stage, row: Row | None, answer: Answer) -> Decision:
 
 
 def _alone_next(decision: Decision, answer: Answer) -> Decision:
-    """What would be the end of a job that was called alone says little of one among several: it is called alone next."""
+    """What is the end of a job that was called alone says little of one among several: it is called alone next."""
     if answer.jobs == 1 or decision.verb is not Verb.KILL:
         return decision
     error = f"one of {answer.jobs} in a call, to be called alone: {decision.error}"

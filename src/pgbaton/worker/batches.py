@@ -1,5 +1,6 @@
-"""Calls that carry several jobs: those that were claimed for a stage with a ``batch`` gather here until there are enough, or the
-first of them has waited for long enough. Each job keeps its own dispatch, attempt and row; only the request is shared.
+"""Calls that carry several jobs: those that were claimed for a stage with a ``batch`` gather here until there are
+enough, or the first of them has waited for long enough. Each job keeps its own dispatch, attempt and row; only the
+request is shared.
 
 A job that was called before goes alone: so one that spoils a batch takes the others with it once, and never again.
 """

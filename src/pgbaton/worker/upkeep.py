@@ -27,8 +27,8 @@ PAGE = 200
 
 
 class Upkeep:
-    """``retention`` and ``reconcile_every`` are in seconds. ``puts_off``: the pipeline has a column that says before when
-    a job is not called."""
+    """``retention`` and ``reconcile_every`` are in seconds. ``puts_off``: a column of the pipeline says before when a
+    job is not called."""
 
     def __init__(
         self,

@@ -280,6 +280,17 @@ async def limits_under_kill(scene: Scene) -> None:
         await scene.terminate_backends("pgbaton", share=0.3)
 
 
+@fault(per_tenant=2, pool=5, rate="60/s", workers=3, recovery=20, work=(0.0, 0.03))
+async def all_limits_under_kill(scene: Scene) -> None:
+    """Limits of a tenant, of a pool that both stages share and of a rate hold while workers are killed, frozen and cut off."""
+    async for _ in scene.rounds(0.4, 0.8):
+        await scene.terminate_backends("pgbaton", share=0.3)
+        worker = scene.dice.choice(scene.workers)
+        worker.kill()
+        await asyncio.sleep(0.2)
+        await scene.restart(worker)
+
+
 async def _telling(scene: Scene, doing: str, work: object) -> None:
     """Note how a user's transaction was aborted."""
     try:
