@@ -39,7 +39,7 @@ class Plan:
     attempts: int = 20
     concurrency: int | None = None
     per_tenant: int | None = None
-    rate: str | None = None
+    call_rate: str | None = None
     pool: int | None = None
     capacity: int = 32
     channel: bool = True
@@ -59,7 +59,7 @@ class Plan:
     @property
     def routes(self) -> tuple[object, ...]:
         """What of the plan is written into the database when the pipeline is attached."""
-        limits = self.concurrency, self.per_tenant, self.rate, self.pool
+        limits = self.concurrency, self.per_tenant, self.call_rate, self.pool
         return self.timeout, self.attempts, *limits, self.channel
 
     def pipeline(self, worker: int, port: int) -> str:
@@ -83,8 +83,8 @@ class Plan:
                 lines.append(f"concurrency = {self.concurrency}")
             if self.per_tenant:
                 lines.append(f"per_tenant = {self.per_tenant}")
-            if self.rate:
-                lines.append(f'rate = "{self.rate}"')
+            if self.call_rate:
+                lines.append(f'rate = "{self.call_rate}"')
             if self.pool:
                 lines.append('pool = "places"')
         if self.pool:

@@ -40,7 +40,9 @@ async def one_by_one(b: Bench, times: int) -> list[str]:
 
 async def test_a_smaller_number_is_sooner_and_age_decides_among_equals(wider: str) -> None:
     async with bench(wider, two_stages(priority="priority")) as b:
-        jobs = {name: await add(b, p) for name, p in (("low", 5), ("none", None), ("zero", 0), ("high", -1), ("more", 5))}
+        jobs = {
+            name: await add(b, p) for name, p in (("low", 5), ("none", None), ("zero", 0), ("high", -1), ("more", 5))
+        }
         assert await one_by_one(b, 5) == [jobs[n] for n in ("high", "none", "zero", "low", "more")]
 
 

@@ -280,15 +280,16 @@ async def limits_under_kill(scene: Scene) -> None:
         await scene.terminate_backends("pgbaton", share=0.3)
 
 
-@fault(per_tenant=2, pool=5, rate="60/s", workers=3, recovery=20, work=(0.0, 0.03))
+@fault(per_tenant=3, pool=7, call_rate="200/s", workers=3, recovery=25, work=(0.0, 0.03))
 async def all_limits_under_kill(scene: Scene) -> None:
-    """Limits of a tenant, of a pool that both stages share and of a rate hold while workers are killed, frozen and cut off."""
-    async for _ in scene.rounds(0.4, 0.8):
+    """Limits of a tenant, a pool and a rate hold while workers are killed, frozen and cut off."""
+    async for _ in scene.rounds(0.3, 0.7):
         await scene.terminate_backends("pgbaton", share=0.3)
-        worker = scene.dice.choice(scene.workers)
-        worker.kill()
-        await asyncio.sleep(0.2)
-        await scene.restart(worker)
+        victim = scene.one_of(scene.workers)
+        if scene.dice.random() < 0.5:
+            victim.signal(signal.SIGKILL)
+        else:
+            victim.freeze(scene.plan.lease + 2)
 
 
 async def _telling(scene: Scene, doing: str, work: object) -> None:
