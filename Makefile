@@ -2,7 +2,7 @@
 # made from has changed: a fresh machine needs make and a Python of 3.11 or newer, nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup api demo quality pictures screenshots operations test model chaos bench bench-scale check format schema lock clean
+.PHONY: help setup api demo quality pictures screenshots operations test model chaos bench bench-scale bench-page check format schema lock clean
 
 BIN     := .venv/bin
 STAMP   := .venv/.made
@@ -51,6 +51,9 @@ bench: $(BENCH_STAMP) ## measure beside the peers: make bench [ARGS="--only limi
 bench-scale: $(BENCH_STAMP) ## measure backlog, bloat, idle workers and bulk: make bench-scale [ARGS="--only bulk"]
 	@$(BENCH)/python -m benchmarks scale $(ARGS)
 
+bench-page: $(STAMP) ## time the page when there is much and 20 look: make bench-page [ARGS="--size 0.1"]
+	@$(BIN)/python -m benchmarks.page $(ARGS)
+
 check: $(STAMP) ## lint, format, types, imports
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -67,8 +70,9 @@ screenshots: $(STAMP) ## pictures of the page, into docs/images (needs Chromium)
 operations: $(STAMP) ## break a running app-yh in five ways and mend it from the page, with pictures (needs Chromium)
 	$(BIN)/python tests/browser/operations.py docs/images
 
-api: $(STAMP) ## after a change of a public docstring: write docs/api.md again
+api: $(STAMP) ## after a change of a public docstring or a finding: write docs/api.md and the index of findings again
 	$(BIN)/python tools/write_api_page.py
+	$(BIN)/python tools/write_findings.py
 
 schema: $(STAMP) ## after a change of sql/tables, protocol.sql or the trigger: write db/init/02_… again
 	$(BIN)/python tools/write_init_sql.py

@@ -343,6 +343,7 @@ inline settle(at_, late_) {
         if
         :: x_verb == BREACH && x_new && c_standing != WAITING -> x_verb = FAIL      /* it is called again */
         :: x_verb == BREACH && !(x_new && c_standing != WAITING) -> x_verb = KILL
+        :: x_verb == KILL -> owed = 0           /* a rejection stands, though the row was put back meanwhile */
         :: else
         fi;
         if

@@ -58,7 +58,7 @@ class StageServer:
     """Serves every path; ``behaviours`` by path (or ``behave`` for all others) decide what happens."""
 
     def __init__(self, dsn: str, steps: dict[str, str], behave: Behaviour = work) -> None:
-        self._dsn = dsn
+        self.dsn = dsn
         self._steps = steps
         self.behave = behave
         self.behaviours: dict[str, Behaviour] = {}
@@ -67,7 +67,7 @@ class StageServer:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self.pool = await asyncpg.create_pool(self._dsn, min_size=1, max_size=16)
+        self.pool = await asyncpg.create_pool(self.dsn, min_size=1, max_size=16)
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
         return self

@@ -11,7 +11,7 @@ RETRY_CAP = 300.0
 
 
 def full_jitter(times: int, cap: float = RETRY_CAP, dice: Callable[[], float] = random.random) -> float:
-    """Seconds until a call that failed (or was put off) so many times is called again: up to 1, 2, 4 … ``cap``."""
+    """Seconds until a call that failed, or was put off, so many times is called again: up to 1, 2, 4 … ``cap``."""
     return dice() * min(cap, 2.0 ** (min(max(times, 1), 20) - 1))
 
 

@@ -51,8 +51,9 @@ class Settings(BaseSettings):
     ``retention``: how long settled dispatches are kept. ``reconcile_every``: how often to look at a page of the
     user's table for rows that no trigger saw; 0: never. ``log_format``: ``text`` or ``json``, where this process writes
     its own log. ``metrics_every``: how often the gauges that ask the database are refreshed; 0: never.
-    ``metrics_by_tenant``: count calls by tenant, too; only where there are few tenants. ``keep_answers``: of which
-    stages' answers the first 2,000 characters are kept with the attempt, for operators to read.
+    ``watch_every``: how often one of the workers looks at the pipeline's health, and takes a census of the table;
+    0: never. ``metrics_by_tenant``: count calls by tenant, too; only where there are few tenants. ``keep_answers``: of
+    which stages' answers the first 2,000 characters are kept with the attempt, for operators to read.
     """
 
     model_config = SettingsConfigDict(
@@ -74,6 +75,7 @@ class Settings(BaseSettings):
     log_language: Language = "en"
     log_format: LogFormat = "text"
     metrics_every: float = Field(default=15, ge=0, le=3600)
+    watch_every: float = Field(default=5, ge=0, le=3600)
     metrics_by_tenant: bool = False
     keep_answers: Literal["none", "failures", "all"] = "failures"
 

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from pgbaton import sql
-from pgbaton.errors import DatabaseError, LeaseLost, NotMigrated
-from pgbaton.events import Event, EventLog, describe
+from pgbaton.errors import AttachError, DatabaseError, LeaseLost, NotMigrated
+from pgbaton.events import Event, EventLog, describe, words_of
 
 OLDEST_POSTGRES = 140000
 CONNECT_TIMEOUT = 10.0
@@ -53,15 +53,18 @@ STEADY_PLANS = {
 }
 
 
+UNREADABLE = "(unreadable address)"
+
+
 def where(database_url: str) -> str:
     """The address in a database URL, without user and password."""
     try:
         url = urlsplit(database_url)
         if "@" in f"{url.path}{url.query}{url.fragment}" or url.netloc.count("@") > 1:
-            return "(unreadable address)"  # a password with a "/", "#" or "@" that is not encoded
+            return UNREADABLE  # a password with a "/", "#" or "@" that is not encoded
         return f"{url.hostname or 'localhost'}:{url.port or 5432}{url.path}"
     except ValueError:
-        return "(unreadable address)"
+        return UNREADABLE
 
 
 @asynccontextmanager
@@ -84,13 +87,16 @@ async def connect(database_url: str) -> asyncpg.Connection:
     """As :func:`connection`, but the caller closes it. ``pooled(conn)`` tells whether a pooler is in the path."""
     try:
         conn = await _open(database_url)
-    except (ValueError, asyncpg.InterfaceError) as error:
+    except (ValueError, OverflowError, asyncpg.InterfaceError) as error:
         raise DatabaseError(f"DATABASE_URL is not an address of a Postgres: {type(error).__name__}") from None
     except (OSError, TimeoutError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise DatabaseError(f"no Postgres answers at {where(database_url)}: {reason}") from None
     except asyncpg.PostgresError as error:
-        raise DatabaseError(f"Postgres at {where(database_url)} refuses: {error}") from None
+        address = where(database_url)
+        # An address that is read wrongly makes a part of the password the name of the database, which the message says.
+        said = type(error).__name__ if address == UNREADABLE else words_of(error)
+        raise DatabaseError(f"Postgres at {address} refuses: {said}") from None
     version = conn.get_server_version()
     if version.major * 10000 < OLDEST_POSTGRES:
         await conn.close()
@@ -280,13 +286,29 @@ _TRANSIENT = (
 def is_refusal(error: asyncpg.PostgresError) -> bool:
     """Whether the user's table refuses a row (a constraint, a type's limits, a trigger that raises), rather than the
     server a statement, or for now."""
-    return not isinstance(error, (*_CONNECTION_LOST, *_TRANSIENT))
+    return not isinstance(error, (*_CONNECTION_LOST, *_TRANSIENT)) and not is_stale(error)
+
+
+_NO_LONGER_FITS = (
+    asyncpg.UndefinedColumnError,
+    asyncpg.UndefinedTableError,
+    asyncpg.UndefinedFunctionError,  # no operator for these types
+    asyncpg.DatatypeMismatchError,
+    asyncpg.InvalidSchemaNameError,
+    asyncpg.FeatureNotSupportedError,  # "cached plan must not change result type"
+)
+
+
+def is_stale(error: asyncpg.PostgresError) -> bool:
+    """Whether the statement does not fit the user's table any more: a column or the table has another name or type. The
+    same error from inside a function has a context, and is that function's."""
+    return isinstance(error, _NO_LONGER_FITS) and not error.context
 
 
 def refusal_words(error: asyncpg.PostgresError) -> str:
     """The database's own words, at most 200 characters, without the row's contents (which it tells in the detail)."""
     named = f" ({error.constraint_name})" if getattr(error, "constraint_name", None) else ""
-    return " ".join(str(error.message or type(error).__name__).split())[:200] + named
+    return (words_of(error) or type(error).__name__) + named
 
 
 def report(log: EventLog, loop: str, error: Exception) -> None:
@@ -294,6 +316,8 @@ def report(log: EventLog, loop: str, error: Exception) -> None:
     fault."""
     if isinstance(error, LeaseLost):
         log.warning(Event.LEASE_LOST, loop=loop)
+    elif isinstance(error, AttachError):
+        log.error(Event.TABLE_CHANGED, loop=loop, error=str(error))
     elif isinstance(error, _CONNECTION_LOST):
         log.warning(Event.DATABASE_AWAY, loop=loop, error=describe(error))
     elif isinstance(error, asyncpg.PostgresError):

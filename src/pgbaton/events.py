@@ -70,6 +70,11 @@ class Event(Enum):
         "데이터베이스가 문장을 거부함",
         "the database refuses a statement",
     )
+    TABLE_CHANGED = (
+        "table_changed",
+        "테이블이 attach할 때와 다름, 아무 작업도 호출하지 않음",
+        "the table is not as it was attached, nothing is called",
+    )
     WORKER_FAULT = ("worker_fault", "워커 내부 오류", "a fault in the worker")
 
     def __init__(self, event: str, korean: str, english: str) -> None:
@@ -130,12 +135,26 @@ def shown(value: object) -> str:
 
 
 def describe(error: BaseException) -> str:
-    """An exception for the log and the attempts table: its kind, and one bounded line of its message.
-
-    Of a database's error the message alone: its detail may hold the contents of a row."""
-    message = getattr(error, "message", None) if hasattr(error, "sqlstate") else None
-    said = " ".join(str(message or error).split())[:200]
+    """An exception for the log and the attempts table: its kind, and one bounded line of its message."""
+    said = words_of(error)
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
+_VALUE = re.compile(r'(?<=: )".*')
+_OWN_WORDS = re.compile(r'"(?:running|done|failed|cancelled)"')
+
+
+def words_of(error: BaseException) -> str:
+    """An error's message on one line of at most 200 characters, without the contents of rows.
+
+    Of a database's error the message alone: its detail tells the row. A message about a value that a type cannot hold
+    ends with that value (``invalid input syntax for type integer: "…"``), which is left out unless it is a word of the
+    engine's own."""
+    sqlstate = getattr(error, "sqlstate", None)
+    said = " ".join(str((sqlstate and getattr(error, "message", None)) or error).split())
+    if str(sqlstate).startswith("22"):  # data exceptions
+        said = _VALUE.sub(lambda found: found[0] if _OWN_WORDS.fullmatch(found[0]) else '"…"', said)
+    return said[:200]
 
 
 _LINE_ENDS = re.compile("[\\x7f-\\x9f\\u2028\\u2029]")  # JSON leaves them as they are; some readers end a line there
@@ -167,12 +186,28 @@ class JsonLines(logging.Formatter):
         return _LINE_ENDS.sub(lambda found: f"\\u{ord(found[0]):04x}", whole)
 
 
+def _formatter(form: LogFormat) -> logging.Formatter:
+    return JsonLines() if form == "json" else logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s")
+
+
 def log_to(handler: logging.Handler, form: LogFormat) -> None:
     """Write the log of this process to ``handler``, as lines for people or as JSON for programs."""
-    handler.setFormatter(
-        JsonLines() if form == "json" else logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s")
-    )
+    handler.setFormatter(_formatter(form))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+
+
+def log_if_unheard(form: LogFormat) -> None:
+    """Write the engine's log to standard error where the application has set up none, as under plain uvicorn. An
+    application that sets one up later has it to itself."""
+    logger = logging.getLogger("pgbaton")
+    if logger.hasHandlers():
+        return
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_formatter(form))
+    handler.addFilter(lambda _: not logging.root.handlers)
+    logger.addHandler(handler)
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.INFO)
 
 
 def log_to_stderr(form: LogFormat) -> None:

@@ -9,14 +9,24 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from hashlib import blake2b
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    model_validator,
+)
 
 from pgbaton.limits import Limited, Pool
 
-DONE, RUNNING, FAILED, CANCELLED = "done", "running", "failed", "cancelled"
+DONE, RUNNING, FAILED, CANCELLED, QUARANTINED = "done", "running", "failed", "cancelled", "quarantined"
+"""What a row's status means to the engine, whatever the word is that the table has for it."""
 WAKE_CHANNEL = "pgbaton_wake"
 
 
@@ -66,6 +76,14 @@ def _check_identifier(value: str) -> str:
     if not value or len(value.encode()) > 63 or _CONTROL.search(value) or '"' in value:
         raise ValueError("must be a column or channel name of 1 to 63 bytes without quotes or control characters")
     return value
+
+
+def _check_key(value: Any) -> str | tuple[str, ...]:
+    columns = value if isinstance(value, list | tuple) else [value]
+    if not 1 <= len(columns) <= 8 or not all(isinstance(column, str) for column in columns):
+        raise ValueError("must be a column name, or a list of at most 8 of them")
+    names = tuple(_check_identifier(column) for column in columns)
+    return names if len(names) > 1 else names[0]
 
 
 def _check_table(value: str) -> str:
@@ -120,6 +138,58 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, hide_input_in_errors=True)
 
 
+def _as_words(value: Any) -> Any:
+    """One word or several; a number or a boolean is the word that Postgres shows for it."""
+    if isinstance(value, bool):
+        return (str(value).lower(),)
+    if isinstance(value, int | str):
+        return (str(value),)
+    return tuple(_as_words(each)[0] if isinstance(each, int) else each for each in value)
+
+
+Words = Annotated[tuple[Step, ...], BeforeValidator(_as_words)]
+
+
+class Statuses(_Frozen):
+    """The table's own words for what a status means: one, or several of which the engine writes the first.
+
+    Whole numbers and booleans are taken as Postgres shows them. A word that is not named here means nothing, also where
+    it reads like one of the engine's. ``waiting`` only gives such words one name.
+    """
+
+    running: Words = Field(default=(RUNNING,), min_length=1)
+    done: Words = Field(default=(DONE,), min_length=1)
+    failed: Words = Field(default=(FAILED,), min_length=1)
+    cancelled: Words = Field(default=(CANCELLED,), min_length=1)
+    quarantined: Words = Field(default=(QUARANTINED,), min_length=1)
+    waiting: Words = ()
+
+    @model_validator(mode="after")
+    def _one_meaning_each(self) -> Self:
+        seen: dict[str, str] = {}
+        for meaning, words in self.by_meaning.items():
+            for word in words:
+                if word in seen:
+                    what = f"twice {meaning!r}" if seen[word] == meaning else f"both {seen[word]!r} and {meaning!r}"
+                    raise ValueError(f"the word {word!r} is said to mean {what}")
+                seen[word] = meaning
+        return self
+
+    @property
+    def by_meaning(self) -> dict[str, tuple[str, ...]]:
+        """The words of each meaning that has any."""
+        return {name: words for name in type(self).model_fields if (words := getattr(self, name))}
+
+    @property
+    def plain(self) -> bool:
+        """Whether the table's words are the engine's own."""
+        return all(words == (meaning,) for meaning, words in self.by_meaning.items())
+
+    def word(self, meaning: str | None) -> str | None:
+        """What the engine writes for ``meaning``; what is none of its meanings stands for itself."""
+        return self.by_meaning.get(meaning, (meaning,))[0] if meaning is not None else None
+
+
 class Stage(Limited):
     """One HTTP step, called when a row is at (``after``, done).
 
@@ -144,7 +214,8 @@ class Stage(Limited):
 class Pipeline(_Frozen):
     """A table of jobs, its columns, and the stages that its rows go through.
 
-    ``table`` is ``name`` or ``schema.name``; names are taken as they are, and always quoted.
+    ``table`` is ``name`` or ``schema.name``, ``key`` a column or several; names are taken as they are, and quoted.
+    ``statuses``: the table's own words, where they are not running, done and failed.
     ``channel``: publish every change there as JSON; absent: nothing is published.
     ``priority``: a column of small whole numbers; a smaller one is sooner among a tenant's own jobs. ``not_before``: a
     timestamptz column; the job is not called before it. ``pools``: what its stages share.
@@ -153,12 +224,13 @@ class Pipeline(_Frozen):
 
     name: Annotated[str, AfterValidator(_check_name)]
     table: Annotated[str, AfterValidator(_check_table)]
-    key: Identifier
+    key: Annotated[str | tuple[str, ...], PlainValidator(_check_key)]
     tenant: Identifier | None = None
     step: Identifier
     status: Identifier
     priority: Identifier | None = None
     not_before: Identifier | None = None
+    statuses: Statuses = Statuses()
     channel: Annotated[str, AfterValidator(_check_channel)] | None = None
     base_url: Annotated[str, AfterValidator(_check_base_url)]
     stages: tuple[Stage, ...] = Field(validation_alias=AliasChoices("stages", "stage"), min_length=1)
@@ -166,8 +238,10 @@ class Pipeline(_Frozen):
 
     @model_validator(mode="after")
     def _routes_make_sense(self) -> Self:
-        named = (self.key, self.tenant, self.step, self.status, self.priority, self.not_before)
-        columns = [c for c in named if c is not None]
+        columns = [*self.keys, self.step, self.status]
+        if self.tenant is not None and not (len(self.keys) > 1 and self.tenant in self.keys):
+            columns.append(self.tenant)
+        columns += [c for c in (self.priority, self.not_before) if c is not None]
         _refuse_repeated(columns, "the column {} is named twice")
         _refuse_repeated((s.step for s in self.stages), "the step {} is performed by two stages")
         _refuse_repeated((s.after for s in self.stages), "two routes lead from the state ({}, done)")
@@ -210,6 +284,11 @@ class Pipeline(_Frozen):
             self.priority is not None or self.not_before is not None or (self.tenant is not None and stage.is_limited)
         )
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The columns of the key."""
+        return (self.key,) if isinstance(self.key, str) else self.key
+
     def stage(self, step: str) -> Stage:
         """The stage that performs ``step``; raises ``KeyError`` where there is none."""
         return self._by_step[step]
@@ -238,15 +317,22 @@ def _refuse_repeated(names: Iterable[str], sentence: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The user's row as it was read: where the job is now."""
+    """The user's row as it was read: where the job is now. ``status``: what it means; ``word``: as the table has it,
+    for people, where that is known."""
 
     tenant: str | None
     step: str | None
     status: str | None
+    word: str | None = None
 
     @property
     def at(self) -> tuple[str | None, str | None]:
         return self.step, self.status
+
+    @property
+    def shown(self) -> tuple[str | None, str | None]:
+        """``at``, in the table's own words."""
+        return self.step, self.status if self.word is None else self.word
 
 
 @dataclass(frozen=True, slots=True)

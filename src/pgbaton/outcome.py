@@ -25,6 +25,8 @@ NOT_NOW_PATIENCE = 86400.0
 
 _NOT_NOW = frozenset({409, 425, 429, 503})
 _GATEWAY_LOST_IT = frozenset({502, 504})
+_NOT_THERE = frozenset({301, 302, 303, 307, 308, 401, 407, 502, 503})
+"""A gateway without a stage behind it, or a login before it: no job gets through, so none is to blame."""
 
 
 class Reply(StrEnum):
@@ -56,7 +58,7 @@ class Answer:
     @property
     def down(self) -> bool:
         """Whether it says that the stage does not answer at all, for other jobs either."""
-        return self.reply is Reply.REFUSED or self.status == 503
+        return self.reply is Reply.REFUSED or self.status in _NOT_THERE
 
     @property
     def refuses_more(self) -> bool:
@@ -163,7 +165,7 @@ def _decide_begun(answer: Answer) -> Decision:
 def _decide_unmoved(stage: Stage, row: Row | None, answer: Answer) -> Decision:
     """The row is where it was when the stage was called (``running`` only if the engine wrote it)."""
     status = answer.status
-    if answer.reply is Reply.REFUSED or status in _NOT_NOW:
+    if answer.down or status in _NOT_NOW:
         delay = DOWN_DELAY if answer.down else None  # the circuit decides when the stage is called again
         if answer.retry_after is not None:
             delay = min(answer.retry_after, RETRY_AFTER_CAP)
@@ -176,7 +178,7 @@ def _decide_unmoved(stage: Stage, row: Row | None, answer: Answer) -> Decision:
         return Decision(
             Verb.KILL,
             Outcome.BREACH,
-            f"the stage answered {status} but left the row at {row.at if row else None}: it kept no state "
+            f"the stage answered {status} but left the row at {row.shown if row else None}: it kept no state "
             '(a stage that keeps none needs advance = "engine")',
         )
     if status is not None and 400 <= status < 500:

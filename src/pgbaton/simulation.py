@@ -98,8 +98,11 @@ class Simulation:
         """Make the schema, a table of the pipeline's shape, and attach it."""
         await migrate(self._conn)
         table = JobTable.of(self._pipeline)
-        columns = [f"{quoted(table.key)} text PRIMARY KEY", f"{quoted(table.step)} text", f"{quoted(table.status)} text"]
-        for name, kind in ((table.tenant, "text"), (table.priority, "bigint"), (table.not_before, "timestamptz")):
+        keys = ", ".join(quoted(name) for name in table.key.columns)
+        names = (*table.key.columns, table.step, table.status)
+        columns = [*(f"{quoted(name)} text" for name in names), f"PRIMARY KEY ({keys})"]
+        tenant = None if table.tenant in names else table.tenant
+        for name, kind in ((tenant, "text"), (table.priority, "bigint"), (table.not_before, "timestamptz")):
             if name is not None:
                 columns.append(f"{quoted(name)} {kind}")
         await self._conn.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(table.schema)}")

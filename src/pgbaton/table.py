@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Any, Protocol, Self
 
 import asyncpg
 
 from pgbaton import sql
 from pgbaton.errors import AttachError, ConfigError, DatabaseError
-from pgbaton.model import Pipeline
+from pgbaton.key import Key
+from pgbaton.model import CANCELLED, DONE, FAILED, QUARANTINED, RUNNING, Pipeline, Statuses
+from pgbaton.sql import literal, quoted
 
 PRIORITY_WEIGHT = 300
 """Seconds that one step of priority is worth: a job goes before one of the next lower priority that came up to so much
@@ -18,43 +22,51 @@ PRIORITY_BOUND = 100
 """Priorities beyond it count as it, on both sides of 0."""
 
 
-def quoted(name: str) -> str:
-    """``name`` as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
+def meaning(words: Statuses, text: str) -> str:
+    """The SQL of what a status means to the engine; ``text`` is the SQL of the table's own word. Operators are
+    qualified: this stands in the trigger, too."""
+    if words.plain:
+        return text
+    meant = {word: name for name, all_of_it in words.by_meaning.items() for word in all_of_it}
+    # A word of the table that only reads like one of the engine's must not be taken for it.
+    strangers = {word: f'"{word}"' for word in (RUNNING, DONE, FAILED, CANCELLED, QUARANTINED) if word not in meant}
+    cases = (
+        f"WHEN {text} OPERATOR(pg_catalog.=) {literal(a)} THEN {literal(b)}" for a, b in (meant | strangers).items()
+    )
+    return f"CASE {' '.join(cases)} ELSE {text} END"
 
 
-def literal(value: str | None) -> str:
-    """``value`` as an SQL string literal (or NULL), under either setting of ``standard_conforming_strings``."""
-    if value is None:
-        return "NULL"
-    doubled = value.replace("'", "''")
-    return f"'{doubled}'" if "\\" not in doubled else "E'" + doubled.replace("\\", "\\\\") + "'"
+class Session(Protocol):
+    """What statements are sent through: a pool, or one connection."""
+
+    async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]: ...
+    async def fetchval(self, query: str, *args: Any) -> Any: ...
 
 
 @dataclass(frozen=True)
 class JobTable:
     """The names of a pipeline's table, ready for a statement; types as ``format_type`` spells them. ``channel``: where
-    its trigger publishes every change, if it does; ``routes``: its stages in order, as (step, after), for the trigger's
-    text; ``in_turn``: those whose duties get a rank, by ``priority``, and ``not_before``, where there are such
-    columns."""
+    its trigger publishes every change, if it does; ``words``: what its statuses mean; ``routes``: its stages in order,
+    as (step, after), for the trigger's text; ``in_turn``: those whose duties get a rank, by ``priority``, and
+    ``not_before``, where there are such columns."""
 
     pipeline: str
     schema: str
     name: str
-    key: str
+    key: Key
     tenant: str | None
     step: str
     status: str
-    key_type: str = "text"
     step_type: str = "text"
     status_type: str = "text"
     has_updated_at: bool = False
     channel: str | None = None
+    words: Statuses = field(default_factory=Statuses)
     routes: tuple[tuple[str, str], ...] = ()
     in_turn: tuple[str, ...] = ()
     priority: str | None = None
     not_before: str | None = None
-    _rendered: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+    _rendered: dict[str, str] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> Self:
@@ -64,11 +76,12 @@ class JobTable:
             pipeline.name,
             schema or "public",
             name,
-            pipeline.key,
+            Key(pipeline.keys),
             pipeline.tenant,
             pipeline.step,
             pipeline.status,
             channel=pipeline.channel,
+            words=pipeline.statuses,
             routes=tuple((stage.step, stage.after) for stage in pipeline.in_order),
             in_turn=tuple(stage.step for stage in pipeline.in_order if pipeline.takes_turns(stage)),
             priority=pipeline.priority,
@@ -96,30 +109,48 @@ class JobTable:
         at = f"{row}.{quoted(self.not_before)}::pg_catalog.timestamptz"
         return f"CASE WHEN {at} OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp() THEN {at} END"
 
+    @property
+    def columns(self) -> list[tuple[str, str]]:
+        """The columns that the pipeline names, as (role, name)."""
+        named = [*(("key", name) for name in self.key.columns), ("step", self.step), ("status", self.status)]
+        also = (("tenant", self.tenant), ("priority", self.priority), ("not_before", self.not_before))
+        return [*named, *((role, name) for role, name in also if name is not None)]
+
     def parts(self) -> dict[str, str]:
         """The named parts that a query file may use. ``{row}``: the columns that a worker reads of a job's row,
-        ``j``."""
-        key, step, status = quoted(self.key), quoted(self.step), quoted(self.status)
+        ``j``. ``{put_status}``: give it the status that ``s.target_status`` means."""
+        step, status = quoted(self.step), quoted(self.status)
         tenant = "NULL::text" if self.tenant is None else f"j.{quoted(self.tenant)}::text"
         # The engine's names are compared byte by byte, so the user's are, too, in spite of a column's collation.
-        step_text, status_text = f'j.{step}::text COLLATE "C"', f'j.{status}::text COLLATE "C"'
-        return {
+        step_text, word = f'j.{step}::text COLLATE "C"', f'j.{status}::text COLLATE "C"'
+        status_text = word if self.words.plain else f'({meaning(self.words, word)}) COLLATE "C"'
+        here = f"{tenant} AS tenant, {step_text} AS step, {status_text} AS status, {word} AS word"
+        return self.key.parts() | {
             "table": self.qualified,
-            "key": key,
             "step": step,
             "status": status,
             "tenant": tenant,
             "step_text": step_text,
             "status_text": status_text,
-            "key_type": self.key_type,
             "step_type": self.step_type,
-            "status_type": self.status_type,
+            "put_status": f"{status} = {self._written('s.target_status')}::{self.status_type}",
             "touch": ", updated_at = clock_timestamp()" if self.has_updated_at else "",
             "updated_at": "j.updated_at::timestamptz" if self.has_updated_at else "NULL::timestamptz",
             "rank": self.rank("j"),
             "later": f"({self.later('j')})::timestamptz",
-            "row": f"j.{key} IS NOT NULL AS present, {tenant} AS tenant, {step_text} AS step, {status_text} AS status",
+            "row": f"{self.key.present('j')} AS present, {here}",
         }
+
+    def _written(self, status: str) -> str:
+        """The SQL of the table's word for ``status``, an SQL expression of what it is to mean."""
+        if self.words.plain:
+            return status
+        cases = (
+            f"WHEN {literal(name)} THEN {literal(words[0])}"
+            for name, words in self.words.by_meaning.items()
+            if words != (name,)
+        )
+        return f"(CASE {status} {' '.join(cases)} ELSE {status} END)"
 
     def query(self, name: str) -> str:
         """The statement ``{name}.sql`` (``worker/turn``) for this table."""
@@ -139,7 +170,7 @@ async def read_table(conn: asyncpg.Connection, pipeline: Pipeline) -> JobTable:
     return await with_types(conn, JobTable.of(pipeline))
 
 
-async def columns_of(conn: asyncpg.Connection, table: JobTable) -> dict[str, asyncpg.Record]:
+async def columns_of(conn: Session, table: JobTable) -> dict[str, asyncpg.Record]:
     """The columns of ``table`` by name, as ``install/columns.sql`` tells them. Raises :class:`AttachError` where there
     is no such table."""
     columns = {r["name"]: r for r in await conn.fetch(sql.read("install/columns.sql"), table.schema, table.name)}
@@ -156,28 +187,47 @@ async def columns_of(conn: asyncpg.Connection, table: JobTable) -> dict[str, asy
     raise AttachError(f"pipeline.table: there is no table {shown!r} in this database{hint}")
 
 
-async def with_types(conn: asyncpg.Connection, table: JobTable) -> JobTable:
+async def with_types(conn: Session, table: JobTable) -> JobTable:
     """``table`` with its columns' types. Raises :class:`AttachError` where it is not there or its key not unique."""
     columns = await columns_of(conn, table)
     shown = f"{table.schema}.{table.name}"
-    for role in ("key", "tenant", "step", "status", "priority", "not_before"):
-        column = getattr(table, role)
-        if column is not None and column not in columns:
+    for role, column in table.columns:
+        if column not in columns:
             near = [name for name in columns if name.lower() == column.lower()]
             hint = f" (did you mean {near[0]!r}?)" if near else f" (it has {', '.join(sorted(columns))})"
             raise AttachError(f"pipeline.{role}: the table {shown!r} has no column {column!r}{hint}")
-    if not columns[table.key]["is_unique"]:
-        raise AttachError(
-            f"pipeline.key: the column {table.key!r} of {shown!r} is not unique by itself: "
-            "a primary key or a unique index on it alone is needed"
-        )
     return replace(
         table,
-        key_type=columns[table.key]["type"],
+        key=await _unique_key(conn, table, columns),
         step_type=columns[table.step]["type"],
         status_type=columns[table.status]["type"],
         has_updated_at="updated_at" in columns and columns["updated_at"]["is_time"],
     )
+
+
+async def _unique_key(conn: Session, table: JobTable, columns: Mapping[str, asyncpg.Record]) -> Key:
+    """The key with its types. Raises :class:`AttachError` where it does not tell jobs apart, or can be spelled in more
+    than one way."""
+    names, shown = table.key.columns, f"{table.schema}.{table.name}"
+    indexes = await conn.fetch(sql.read("install/unique.sql"), table.schema, table.name)
+    walked = [tuple(r["columns"]) for r in indexes if set(r["columns"]) == set(names)]
+    if not walked:
+        said, on = f"the column {names[0]!r} of {shown!r} is not unique by itself", "on it alone"
+        if len(names) > 1:
+            said, on = (
+                f"the columns {', '.join(map(repr, names))} of {shown!r} are not unique together",
+                "on just these",
+            )
+        others = next((list(r["columns"]) for r in indexes if r["is_primary"] and len(r["columns"]) > 1), None)
+        hint = f"; its primary key is key = {json.dumps(others, ensure_ascii=False)}" if others else ""
+        raise AttachError(f"pipeline.key: {said}: a primary key or a unique index {on} is needed{hint}")
+    for name in names:
+        if columns[name]["is_ambiguous"] or (len(names) == 1 and columns[name]["is_moment"]):
+            raise AttachError(
+                f"pipeline.key: the column {name!r} has the type {columns[name]['type']}, whose values are written in "
+                "several ways, as each session has it set: another unique column is needed"
+            )
+    return replace(table.key, types=tuple(columns[name]["type"] for name in names), walked=walked[0])
 
 
 async def table_of(conn: asyncpg.Connection, pipeline: str | None) -> JobTable:
@@ -198,7 +248,7 @@ async def table_of(conn: asyncpg.Connection, pipeline: str | None) -> JobTable:
         name,
         r["schema"],
         r["table"],
-        r["key_column"],
+        Key(tuple(r["key_columns"])),
         r["tenant_column"],
         r["step_column"],
         r["status_column"],
@@ -206,5 +256,6 @@ async def table_of(conn: asyncpg.Connection, pipeline: str | None) -> JobTable:
         in_turn=tuple(r["in_turn"]),
         priority=r["priority_column"],
         not_before=r["not_before_column"],
+        words=Statuses.model_validate(json.loads(r["statuses"])),
     )
     return await with_types(conn, table)

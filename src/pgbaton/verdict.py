@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import Enum
 
 from pgbaton.backoff import full_jitter
-from pgbaton.model import CANCELLED, DONE, FAILED, Advance, Outcome, Row, Stage, State
+from pgbaton.model import CANCELLED, DONE, FAILED, QUARANTINED, Advance, Outcome, Row, Stage, State
 from pgbaton.outcome import (
     BEGUN_ELSEWHERE,
     NOT_NOW_CAP,
@@ -120,10 +120,10 @@ class Verdict:
     voids: tuple[Void, ...] = ()
 
 
-def refused(verdict: Verdict, words: str) -> Verdict:
-    """In place of a verdict whose row the user's table refuses: the dispatch is dead, with the database's words, and
-    the row is left as it is. That concerns this job alone."""
-    decision = Decision(Verb.KILL, Outcome.REFUSED, f"the table refuses {verdict.target}: {words}")
+def refused(verdict: Verdict, words: str, state: tuple[str, str] | None = None) -> Verdict:
+    """In place of a verdict whose row the user's table refuses: the dispatch is dead, with the database's ``words``,
+    and the row is left as it is. That concerns this job alone. ``state``: what is refused, in the table's words."""
+    decision = Decision(Verb.KILL, Outcome.REFUSED, f"the table refuses {state or verdict.target}: {words}")
     voids = _voids(verdict.job, None)
     if verdict.job.call is None:
         return Verdict(verdict.job, None, voids=tuple(replace(v, state=State.DEAD) for v in voids))
@@ -324,6 +324,41 @@ def cancelled(job: Job, stages: Stages) -> Verdict | None:
     return None if stage is None else replace(verdict, target=(stage, CANCELLED))
 
 
+def quarantined(job: Job, stages: Stages) -> Verdict | None:
+    """Set the job aside: its row goes to (stage, quarantined), where no route begins and no retry finds it. None: it is
+    neither open nor dead."""
+    verdict, stage = _stopped(job, stages)
+    if stage is not None:
+        return replace(verdict, target=(stage, QUARANTINED))
+    row = job.row
+    if job.call is not None or row is None or row.step is None or row.status != FAILED:
+        return None
+    try:
+        stages(row.step)
+    except KeyError:
+        return None
+    return replace(verdict, target=(row.step, QUARANTINED))
+
+
+def recalled(job: Job, stages: Stages) -> Verdict | None:
+    """Call again now what was left to a stage and does not end; no attempt is used up. None: nothing is left to one.
+    A stage that works on after all runs beside its successor, and the first to commit ``done`` wins."""
+    call = job.call
+    if call is None or call.standing is not Standing.LEFT:
+        return None
+    if _of_call(job, call, stages, None, False).verb is not Verb.KEEP:
+        return None
+    again = Decision(Verb.RELEASE, Outcome.RELEASED, "an operator had it called again")
+    return _standing(job, call, again, _newest(job, stages), stages)
+
+
+def moved(job: Job, source: tuple[str, str], target: tuple[str, str]) -> Verdict | None:
+    """Put a row of which the journal holds nothing from one state to another. None: it is not there, or a job again."""
+    if job.call is not None or job.duties or job.row is None or job.row.at != source:
+        return None
+    return Verdict(job, None, target=target, quiet=False)
+
+
 def rerun(job: Job, stage: Stage, stages: Stages, *, force: bool) -> Verdict | None:
     """Put the job to the entry of ``stage``; the trigger leaves its duty there, or, where the row is there already,
     the caller does. None: it waits for the stage already. Raises :class:`Working` without ``force``."""
@@ -335,6 +370,17 @@ def rerun(job: Job, stage: Stage, stages: Stages, *, force: bool) -> Verdict | N
         return None
     there = job.row is not None and job.row.at == stage.entry
     return replace(verdict, target=None if there else stage.entry, quiet=False)
+
+
+def brought_back(job: Job, stage: str | None, stages: Stages) -> Verdict | None:
+    """Put a job that was cancelled at ``stage`` back to its entry. None: it has gone on since, or the stage is gone."""
+    try:
+        known = stages(stage) if stage is not None else None
+    except KeyError:
+        known = None
+    if known is None or job.row is None or job.row.at != (stage, CANCELLED) or job.call or _newest(job, stages):
+        return None
+    return rerun(job, known, stages, force=False)
 
 
 def _stopped(job: Job, stages: Stages) -> tuple[Verdict, str | None]:

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
+import httpx
 import pytest
 
 from line import until
@@ -104,6 +105,15 @@ async def test_the_application_in_the_readme_moves_its_row(
                 return bool(await db.fetchval("SELECT (step, status) = ('summarise', 'done') FROM documents"))
 
             await until(done, "the row at (summarise, done)")
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+                answers = [
+                    await http.post("/summarise", json={"job_id": job, "tenant_id": None}) for job in ("999", "1", "x")
+                ]
+            assert [a.status_code for a in answers] == [404, 409, 422]
+            assert {a.headers["content-type"] for a in answers} == {"application/problem+json"}
+        log = (tmp_path / "uvicorn.log").read_text(encoding="utf-8")
+        assert "pgbaton pipeline stage succeeded event=stage_succeeded" in log  # under plain uvicorn, too
+        assert "Traceback" not in log
         assert await db.fetchval("SELECT summary FROM documents") == "The row moves by itself."[:20]
     finally:
         await db.close()
@@ -181,5 +191,5 @@ def test_every_command_in_the_readme_exists(readme: str, environment: dict[str, 
     listed = [row for row in text.splitlines() if row.startswith("| `pgbaton ")]
     named = {name.removeprefix("pgbaton ") for row in listed for name in re.findall(r"`([^`-]+)`", row.split("|")[1])}
     helped = subprocess.run(["pgbaton", "--help"], env=environment, capture_output=True, text=True, check=True)
-    exist = set(re.findall(r"^[│|] ([a-z]+) {2,}", helped.stdout, re.MULTILINE))
+    exist = set(re.findall(r"^ {2}([a-z]+) {2,}", helped.stdout.partition("Commands:")[2], re.MULTILINE))
     assert named == exist

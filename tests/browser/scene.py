@@ -153,7 +153,7 @@ async def build(dsn: str, *, prepared: bool = False, scale: float = 1.0) -> None
         )
         await db.execute(
             "INSERT INTO pgbaton.workers (pipeline, name, capacity, started_at, renewed_at, expires_at) VALUES "
-            "('ad_creative', 'app-yh-3', 64, now() - interval '2 h', now() - interval '60 s', now() - interval '59 s')"
+            "('ad_creative', 'app-yh-3', 64, now() - interval '2 h', now() - interval '60 s', now() - interval '59.99 s')"
         )
         at = 1
 
@@ -199,6 +199,10 @@ async def build(dsn: str, *, prepared: bool = False, scale: float = 1.0) -> None
             "WHERE id = (SELECT min(id) FROM staged WHERE state = 'running' AND stage = 'planner')"
         )
         await db.execute(JOURNAL)
+        await db.execute(
+            "INSERT INTO pgbaton.census (pipeline, whole_began_at, whole_ended_at, whole_seen, whole) "
+            "VALUES ('ad_creative', now(), now() + interval '1 day', 500, '[]')"
+        )
         await db.execute("SET session_replication_role = origin")
         await db.execute("ANALYZE")
     finally:

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 import asyncpg
-from playwright.async_api import async_playwright
+from playwright.async_api import Page, async_playwright
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
@@ -33,6 +33,8 @@ async def take(dsn: str, out: Path) -> None:
         "jobs": "/jobs?state=retryable&state=dead",
         "job": f"/job?key={key}",
         "dead": "/dead",
+        "trends": "/trends?span=day",
+        "tenant": "/tenant?name=acme",
         "stages": "/stages",
         "workers": "/workers",
         "audit": "/audit",
@@ -42,8 +44,8 @@ async def take(dsn: str, out: Path) -> None:
         browser = await tool.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         for language, scheme, size, suffix, some in (
             ("en-GB", "light", WIDE, "en-light", tuple(screens)),
-            ("ko-KR", "dark", WIDE, "ko-dark", ("overview", "jobs", "job")),
-            ("ko-KR", "light", NARROW, "ko-phone", ("overview", "dead", "job")),
+            ("ko-KR", "dark", WIDE, "ko-dark", ("overview", "jobs", "job", "trends", "confirm")),
+            ("ko-KR", "light", NARROW, "ko-phone", ("overview", "jobs", "dead", "job", "trends")),
         ):
             context = await browser.new_context(
                 locale=language, color_scheme=scheme, viewport=size, device_scale_factor=1
@@ -59,12 +61,25 @@ async def take(dsn: str, out: Path) -> None:
                 await page.click("#resume-3")
                 await page.fill("#pause-tenant", "moonbakery")
                 await page.click("#pause-tenant-do")
+                record = await cancel_some(page, base)
+                screens["record"] = record
+                some = (*some, "record")
             for name in some:
                 await page.goto(base + screens[name])
                 await page.wait_for_selector("#live-sign[data-state=on]" if name != "confirm" else "#confirm")
                 await page.screenshot(path=out / f"{name}-{suffix}.png", full_page=size is WIDE)
             await context.close()
         await browser.close()
+
+
+async def cancel_some(page: Page, base: str) -> str:
+    """Cancel a few jobs and say why, for a record to show; returns its address."""
+    await page.goto(f"{base}/jobs?state=available&stage=vlm_judge")
+    await page.click("#bulk-cancel")
+    await page.fill("#reason", "the campaign was called off")
+    await page.click("#yes")
+    await page.click("#to-record")
+    return str(page.url).removeprefix(base)
 
 
 def main() -> None:

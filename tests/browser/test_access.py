@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from pgbaton import Settings
 from pgbaton.errors import ConfigError
-from pgbaton.web import Identity, Role, dashboard, data
+from pgbaton.web import Identity, Role, dashboard, data, pages
 from pgbaton.web.access import LoginThrottle, Tokens
 from pgbaton.web.cached import OLDEST
 
@@ -296,3 +296,31 @@ def test_nothing_is_public_by_default() -> None:
         dashboard(settings, token=OPERATOR, viewer_token=OPERATOR)
     with pytest.raises(ConfigError, match="not both"):
         dashboard(settings, token=OPERATOR, access=lambda: None)
+
+
+@pytest.mark.looks
+async def test_what_is_not_there_or_breaks_is_said_on_a_page(
+    client: Client, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = await client.http.get("/nothing/here")
+    assert (answer.status_code, "There is no page at this address" in answer.text) == (404, True)
+    await client.sign_in(VIEWER)
+    for way, path, status, said in (
+        ("GET", "/nothing", 404, "There is no page at this address"),
+        ("GET", "/record?id=99", 404, "There is no such act"),
+        ("GET", "/act", 405, "cannot be asked for in that way"),
+        ("DELETE", "/jobs", 405, "cannot be asked for in that way"),
+        ("GET", "/jobs?tenant=a&nonsense=1", 422, "(nonsense)"),
+        ("GET", "/audit?action=drop", 422, "(action)"),
+        ("GET", "/trends?span=century", 422, "(span)"),
+    ):
+        answer = await client.http.request(way, path, headers={"Origin": client.origin})
+        assert (answer.status_code, said in answer.text, "</html>" in answer.text) == (status, True, True), path
+    assert "<h1>404</h1>" in (await client.http.get(f"{client.origin}/elsewhere")).text
+
+    async def broken(_view: object) -> None:
+        raise ZeroDivisionError("secret")
+
+    monkeypatch.setattr(pages.insights, "audit", broken)
+    answer = await client.http.get("/audit")
+    assert (answer.status_code, "</html>" in answer.text, "secret" in answer.text) == (500, True, False)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import csv
+import io
 import re
 from typing import Any
 
@@ -11,8 +13,13 @@ import httpx
 import pytest
 from house import OPERATOR, VIEWER
 
+from pgbaton import operate
+from pgbaton.insights import JobFilter
+from pgbaton.table import table_of
+from pgbaton.web import actions
 from pgbaton.web.access import Role, Tokens
 
+SAME_ORIGIN = {"Sec-Fetch-Site": "same-origin"}
 OPEN = "SELECT stage, state FROM pgbaton.dispatches WHERE job_key = $1 AND settled_at IS NULL"
 
 
@@ -81,7 +88,9 @@ async def test_everything_that_matches_is_counted_confirmed_and_done(person: Any
     assert [a[1:] for a in await audited(db)] == [("retry", 6)]
 
 
-async def test_a_group_of_dead_is_retried(person: Any, db: asyncpg.Connection) -> None:
+async def test_a_group_of_dead_is_retried_and_every_job_wants_the_number_typed(
+    person: Any, base: str, db: asyncpg.Connection
+) -> None:
     page = await person("operator", "/dead")
     await page.click("tr:has-text('ReadTimeout') >> text=Retry the group")
     count = int("".join(c for c in await page.inner_text("#count") if c.isdecimal()))
@@ -89,9 +98,20 @@ async def test_a_group_of_dead_is_retried(person: Any, db: asyncpg.Connection) -
     await page.wait_for_selector("#flash")
     assert await db.fetchval("SELECT count(*) FROM jobs WHERE status = 'failed'") == 7 - count
     await page.click("#retry-all")
+    csrf = await page.locator("#confirm [name=csrf]").get_attribute("value")
+    form = {"csrf": csrf, "action": "retry", "scope": "matching", "state": "dead", "expected": f"{7 - count}"}
+    for typed in ("", f"{8 - count}", "x"):
+        posted = await page.request.post(f"{base}/act", form=form | {"typed": typed}, headers=SAME_ORIGIN)
+        assert (posted.status, "another one, so nothing was done" in await posted.text()) == (422, True)
+    assert await db.fetchval("SELECT count(*) FROM jobs WHERE status = 'failed'") == 7 - count
+    await page.fill("#typed", f" {7 - count} ")
+    await page.fill("#reason", "the disk is mended")
     await page.click("#yes")
     assert "Nothing is dead" in await page.inner_text("#live")
     assert await db.fetchval("SELECT count(*) FROM jobs WHERE status = 'failed'") == 0
+    await page.click("#to-record")
+    assert "the disk is mended" in await page.inner_text("#live")
+    assert await page.locator("#jobs tbody tr").count() == 7 - count
 
 
 async def test_cancelling_everything_that_matches(person: Any, db: asyncpg.Connection) -> None:
@@ -123,7 +143,21 @@ async def test_a_stage_a_tenant_and_the_pipeline_are_paused_and_resumed(person: 
 
 
 @pytest.mark.parametrize(
-    "asked", ["state=foo", "age=abc", "stat=dead", "tenant=a&tenant=b", "state=dead&state=foo", "history=2"]
+    "asked",
+    [
+        "state=foo",
+        "age=300",
+        "from=abc",
+        "to=99999999999",
+        "from=2026-13-45",
+        "from=1h&from=2h",
+        "stat=dead",
+        "error=a&error=b",
+        "state=dead&state=foo",
+        "history=2",
+        "before=-1",
+        "id=" + "x" * 1000,
+    ],
 )
 async def test_a_filter_that_is_not_understood_is_refused_and_never_widens_an_action(
     base: str, db: asyncpg.Connection, asked: str
@@ -197,3 +231,93 @@ async def test_the_page_says_when_the_database_is_away_and_comes_back(browser: A
     await page.wait_for_selector("#findings", timeout=20_000)
     await context.close()
     await other.close()
+
+
+async def test_a_long_act_is_watched_aborted_and_undone(
+    person: Any, db: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operate, "BATCH", 3)
+    monkeypatch.setattr(actions, "PATIENCE", 0.0)
+    real, go_on = operate._act, asyncio.Event()
+
+    async def slowly(*args: Any) -> Any:
+        done = await real(*args)
+        await go_on.wait()
+        return done
+
+    monkeypatch.setattr(operate, "_act", slowly)
+    page = await person("operator", "/jobs?stage=vlm_analyze&state=available&state=running")
+    await page.click("#bulk-cancel")
+    assert "vlm_analyze" in await page.inner_text("#preview")
+    await page.fill("#reason", "wrong prices")
+    await page.click("#yes")
+    await page.wait_for_selector("#progress:has-text('Looked at 3 of 21')")
+    assert "wrong prices" in await page.inner_text("#live")
+    await page.click("#abort")
+    assert "Aborted" in await page.inner_text("#flash")
+    assert await page.inner_text("#standing") == "aborted"
+    go_on.set()
+    cancelled = "SELECT count(*) FROM jobs WHERE status = 'cancelled' AND current_step = 'vlm_analyze'"
+    assert await db.fetchval(cancelled) == 3
+    await page.fill("#reason", "were right")
+    await page.click("#undo")
+    await page.wait_for_selector("#standing:has-text('done')")
+    assert await db.fetchval(cancelled) == 0
+    await page.click("text=Audit")
+    rows = await page.locator("#audit tbody tr").all_inner_texts()
+    assert ["were right" in row for row in rows] == [True, False]
+    await page.check("#f-cancel")
+    await page.fill("#f-from", "1h")
+    await page.click("#f-go")
+    assert await page.locator("#audit tbody tr").count() == 1
+
+
+async def test_an_act_whose_process_died_is_carried_on_from_the_page(person: Any, db: asyncpg.Connection) -> None:
+    table = await table_of(db, None)
+    wanted = JobFilter("ad_creative", stages=("vlm_analyze",), states=("available",))
+    record = await operate.begin(db, table, wanted, "cancel", 50, who="mina")
+    await db.execute("UPDATE pgbaton.audit SET renewed_at = now() - interval '2 min'")
+    page = await person("operator", f"/record?id={record}")
+    assert "It broke off after 0 jobs" in await page.inner_text("#live")
+    await page.click("#carry-on")
+    await page.wait_for_selector("#standing:has-text('done')")
+    assert await db.fetchval("SELECT jobs FROM pgbaton.audit") == 17
+
+
+async def test_jobs_that_are_picked_are_retried_and_no_others(person: Any, db: asyncpg.Connection) -> None:
+    page = await person("operator", "/jobs?state=dead")
+    boxes = page.locator("#jobs tbody input[type=checkbox]")
+    assert await boxes.count() == 7
+    keys = [await boxes.nth(i).get_attribute("value") for i in (1, 3)]
+    await boxes.nth(1).check()
+    await boxes.nth(3).check()
+    await page.evaluate("document.querySelector('#live').dataset.old = '1'")
+    await page.wait_for_selector("#live:not([data-old])")  # the list was read again: what is picked stays picked
+    assert "2 selected" in await page.inner_text("#picked-count")
+    await page.click("#picked-retry")
+    assert "Jobs to retry: 2." in await page.inner_text("#count")
+    await page.click("#yes")
+    assert "2 will be tried again" in await page.inner_text("#flash")
+    left = await db.fetch("SELECT job_id::text AS key FROM jobs WHERE status = 'failed'")
+    assert len(left) == 5
+    assert not {row["key"] for row in left} & set(keys)
+
+
+async def test_what_is_seen_is_exported_and_no_cell_is_a_formula(base: str, db: asyncpg.Connection) -> None:
+    key = await one(db, "dead", "overlay")
+    await db.execute("UPDATE pgbaton.history SET error = '=HYPERLINK(1)', tenant = '한빛' WHERE job_key = $1", key)
+    async with httpx.AsyncClient(base_url=base, headers={"Origin": base.removesuffix("/pgbaton")}) as client:
+        assert (await client.get("/export?as=csv")).status_code == 303
+        await client.post("/login", data={"token": VIEWER})
+        answer = await client.get("/export?as=csv&state=dead&stage=overlay")
+        told = (await client.get("/export?as=json&state=dead&stage=overlay")).json()
+        assert (await client.get("/export?as=json&state=cancelled&stage=overlay")).json() == []
+        assert (await client.get("/export?as=xls")).status_code == 422
+    rows = list(csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"))))
+    assert "jobs.csv" in answer.headers["content-disposition"]
+    assert [row["job_key"] for row in rows] == [job["job_key"] for job in told]
+    assert len(rows) == 6
+    (mine,) = [row for row in rows if row["job_key"] == key]
+    assert (mine["error"], mine["tenant"]) == ("'=HYPERLINK(1)", "한빛")
+    (mine,) = [job for job in told if job["job_key"] == key]
+    assert mine["error"] == "=HYPERLINK(1)"

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from pgbaton.table import literal, quoted
+from pgbaton.sql import literal, quoted
 from postgres import Cluster
 
 HOSTILE = "'\"\\$;-/*%{}:@\n\t\r\x01\x7f \u2028한😀"

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from line import Line, line, until
-from pgbaton.health import REMEDIES, SENTENCES, Finding, examine
+from pgbaton.health import WORDS, Finding, examine, of_all
 from pgbaton.install.attach import attach
 
 CALLED = (
@@ -27,7 +27,7 @@ CALLED = (
 async def _found(craft: Line, *, invariants: bool = False) -> list[Finding]:
     conn = await asyncpg.connect(craft.dsn)
     try:
-        return await examine(conn, invariants=invariants)
+        return of_all(await examine(conn, invariants=invariants))
     finally:
         await conn.close()
 
@@ -144,10 +144,10 @@ async def _named(craft: Line, pid: int) -> bool:
 
 
 def test_every_finding_has_a_sentence_and_a_remedy_in_both_languages() -> None:
-    assert SENTENCES.keys() == REMEDIES.keys()
-    for code, (korean, english) in SENTENCES.items():
-        assert korean != english, code
-        assert sorted(re.findall(r"{\w+}", korean)) == sorted(re.findall(r"{\w+}", english))
+    for code, words in WORDS.items():
+        for korean, english in (words.said, words.why):
+            assert korean != english, code
+            assert sorted(re.findall(r"{\w+}", korean)) == sorted(re.findall(r"{\w+}", english)), code
 
 
 async def test_attaching_again_mends_the_trigger(database: str) -> None:

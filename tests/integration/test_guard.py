@@ -210,12 +210,12 @@ BODIES: list[Any] = [
     {"job_id": NOBODY, "tenant_id": 7},
     {"job_id": "no uuid", "tenant_id": "acme"},
     {"job_id": "'; DROP TABLE jobs; --", "tenant_id": "acme"},
-    {"job_id": "1" * 100_000, "tenant_id": "acme"},
+    {"job_id": "1" * 10_000, "tenant_id": "acme"},
     {"job_id": "nul\x00", "tenant_id": "acme"},
     {"job_id": NOBODY, "tenant_id": "nul\x00"},
     {"job_id": "\ud800", "tenant_id": "acme"},
     {"job_id": NOBODY, "tenant_id": "\udfff"},
-    {"job_id": NOBODY, "tenant_id": "t" * 100_000},
+    {"job_id": NOBODY, "tenant_id": "t" * 10_000},
 ]
 
 
@@ -389,8 +389,8 @@ async def test_the_openapi_document_lists_every_problem(database: str) -> None:
         document = (await g.site.get("/openapi.json")).json
         for path in ("/cut", "/glue"):
             (operation,) = document["paths"][path].values()
-            assert set(operation["responses"]) == {"200", "404", "409", "422", "500"}
-            for code in ("404", "409", "422", "500"):
+            assert set(operation["responses"]) == {"200", "404", "409", "413", "422", "500"}
+            for code in ("404", "409", "413", "422", "500"):
                 schema = operation["responses"][code]["content"]["application/problem+json"]["schema"]
                 assert set(schema["properties"]) == {"type", "title", "status", "detail"}
                 assert list(operation["responses"][code]["content"]) == ["application/problem+json"]
@@ -410,3 +410,15 @@ def test_a_step_that_is_not_in_the_pipeline_has_no_endpoint() -> None:
 async def test_stages_that_were_not_opened_say_so() -> None:
     with pytest.raises(RuntimeError, match="is lifespan"):
         _ = Stages(two_stages()).pool
+
+
+# -- what strangers may send ------------------------------------------------------------------------
+
+
+async def test_a_body_that_no_call_has_is_not_read(database: str) -> None:
+    async with guarded(database) as g:
+        job = await g.add()
+        largest = await g.site.post("/cut", {"job_id": job, "tenant_id": "acme", "more": "x" * 65_000})
+        assert largest.status == 200
+        long = await g.site.post("/cut", {"job_id": job, "tenant_id": "acme", "more": "x" * 300_000})
+        assert is_problem(long, 413, "Request refused", "longer than 65,536 bytes")

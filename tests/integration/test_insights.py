@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import asyncpg
 import pytest
@@ -21,7 +22,7 @@ from pgbaton.install.attach import attach
 from pgbaton.table import table_of
 from stage_server import Call, Say, StageServer, work
 
-LAPSED = "UPDATE pgbaton.workers SET renewed_at = now() - interval '2 s', expires_at = now() - interval '1 s'"
+LAPSED = "UPDATE pgbaton.workers SET renewed_at = now() - interval '2 s', expires_at = now() - interval '1.99 s'"
 
 
 @asynccontextmanager
@@ -205,27 +206,33 @@ async def test_filters_combine_and_pages_follow_one_another(database: str) -> No
                 "INSERT INTO jobs (tenant_id, current_step, status) VALUES ('50%_off', 'cut', 'done') RETURNING job_id"
             )
         )
-        first = await insights.list_jobs(conn, JobFilter("craft", stage="cut", tenant="acme"), None, 5)
-        second = await insights.list_jobs(conn, JobFilter("craft", stage="cut", tenant="acme"), first.next, 5)
+        first = await insights.list_jobs(conn, JobFilter("craft", stages=("cut",), tenants=("acme",)), None, 5)
+        second = await insights.list_jobs(conn, JobFilter("craft", stages=("cut",), tenants=("acme",)), first.next, 5)
         assert (len(first.jobs), len(second.jobs), second.next) == (5, 2, None)
         assert [j.id for j in first.jobs + second.jobs] == [7, 6, 5, 4, 3, 2, 1]
         for wanted in (
-            JobFilter("craft", stage="glue"),
-            JobFilter("craft", tenant="50%_off"),
-            JobFilter("craft", job=other),
+            JobFilter("craft", stages=("glue",)),
+            JobFilter("craft", tenants=("50%_off",)),
+            JobFilter("craft", jobs=(other,)),
             JobFilter("craft", job_prefix=other[:13], states=("available", "running")),
-            JobFilter(None, job=other),
+            JobFilter(None, jobs=(other,)),
         ):
             assert [j.job_key for j in (await insights.list_jobs(conn, wanted)).jobs] == [other]
         for nothing in (
             JobFilter("craft", job_prefix="%"),
-            JobFilter("craft", older_than=60),
+            JobFilter("craft", until=60),
             JobFilter("craft", error="_"),
             JobFilter("other"),
         ):
             assert (await insights.list_jobs(conn, nothing)).jobs == ()
         await conn.execute("UPDATE pgbaton.due SET created_at = now() - interval '2 min' WHERE id <= 3")
-        old = await insights.list_jobs(conn, JobFilter("craft", older_than=60))
+        several = JobFilter("craft", stages=("cut", "glue"), tenants=("acme", "50%_off"), since=3600.0)
+        assert {j.stage for j in (await insights.list_jobs(conn, several)).jobs} == {"cut", "glue"}
+        assert (await insights.list_jobs(conn, replace(several, until=3600.0))).jobs == ()
+        now = await conn.fetchval("SELECT clock_timestamp()")
+        assert (await insights.list_jobs(conn, JobFilter("craft", since=now))).jobs == ()
+        assert len((await insights.list_jobs(conn, JobFilter("craft", until=now))).jobs) > 1
+        old = await insights.list_jobs(conn, JobFilter("craft", until=60))
         assert [j.id for j in old.jobs] == [3, 2, 1]
 
 
@@ -267,7 +274,7 @@ async def test_a_search_for_an_error_is_made_in_bounded_parts_that_leave_nothing
         for wanted, what in (
             (JobFilter("craft", error="try 2"), everything),
             (JobFilter("craft", error_group="HTTP 500 of …, try …"), everything),
-            (JobFilter("craft", error="of 2,", stage="cut"), [2]),
+            (JobFilter("craft", error="of 2,", stages=("cut",)), [2]),
             (JobFilter("craft", error="try 1"), []),
             (JobFilter("craft", error="try 2", latest=True), everything),
         ):
@@ -320,11 +327,14 @@ async def test_three_hundred_thousand_dispatches_are_looked_at_without_reading_t
         for wanted in (
             JobFilter("craft"),
             JobFilter("craft", states=("dead",)),
-            JobFilter("craft", states=("completed",), tenant="t7"),
+            JobFilter("craft", states=("completed",), tenants=("t7",)),
             JobFilter("craft", states=("running",)),
-            JobFilter("craft", tenant="nobody"),
-            JobFilter("craft", older_than=15_000),
-            JobFilter("craft", older_than=15_000, states=("dead",)),
+            JobFilter("craft", tenants=("nobody",)),
+            JobFilter("craft", until=15_000),
+            JobFilter("craft", until=15_000, states=("dead",)),
+            JobFilter("craft", since=600, tenants=("t7", "nobody")),
+            JobFilter("craft", since=1, stages=("cut",)),
+            JobFilter("craft", tenants=("nobody", "t7"), states=("completed",)),
             JobFilter("craft", job_prefix="abc"),
             JobFilter("craft", states=("dead",), latest=True),
         ):
@@ -336,14 +346,16 @@ async def test_three_hundred_thousand_dispatches_are_looked_at_without_reading_t
         assert "using due_of_stage on" in everything
         assert await _quick(insights.listing.count_jobs(conn, JobFilter("craft"))) == CAP + 1
         assert insights.shown_count(CAP + 1) == "10,000+"
-        assert await _quick(insights.listing.count_jobs(conn, JobFilter("craft", tenant="t7"))) == 600
+        assert await _quick(insights.listing.count_jobs(conn, JobFilter("craft", tenants=("t7",)))) == 600
 
 
 async def _plan(conn: asyncpg.Connection, wanted: JobFilter) -> str:
     """How a page of dispatches is read: in order, by an index, and no further than it is shown."""
     query = f"EXPLAIN {insights.listing._query('list_jobs', wanted)}"
     async with at_most(conn, 5):
-        plan = "\n".join(r[0] for r in await conn.fetch(query, *insights.listing.arguments(wanted), None, 51, None))
+        plan = "\n".join(
+            r[0] for r in await conn.fetch(query, *await insights.listing.arguments(conn, wanted, None, 51))
+        )
     assert "Seq Scan on history" not in plan
     assert "Seq Scan on due" not in plan
     return plan

@@ -3,53 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
-import asyncpg
 import pytest
 
-from journal_rows import kill, put_off
+from desk import Desk, desk
+from journal_rows import put_off
 from line import Line, line, two_stages, until
 from pgbaton import insights, operate
 from pgbaton.errors import ConfigError, DatabaseError, Refused
 from pgbaton.insights import JobFilter
 from pgbaton.install.attach import attach
 from pgbaton.model import OPEN
-from pgbaton.table import JobTable, table_of
+from pgbaton.table import table_of
 from stage_server import Call, Say, StageServer, work
-
-
-class Desk:
-    """An operator's connection to a line."""
-
-    def __init__(self, craft: Line, conn: asyncpg.Connection, table: JobTable) -> None:
-        self.craft, self.conn, self.table = craft, conn, table
-
-    async def audited(self) -> list[tuple[str, str, int]]:
-        page = await insights.audit(self.conn, "craft")
-        return [(e.who, e.action, e.jobs) for e in page.entries]
-
-    async def kill(self, step: str = "made", *, tenant: str = "acme", error: str = "HTTP 500 boom") -> str:
-        """A job that died at the stage behind ``step``."""
-        job = str(
-            await self.conn.fetchval(
-                "INSERT INTO jobs (current_step, status, tenant_id) VALUES ($1, 'done', $2) RETURNING job_id",
-                step,
-                tenant,
-            )
-        )
-        stage = {"made": "cut", "cut": "glue"}[step]
-        await kill(self.conn, job, stage, error=error)
-        assert await self.craft.states(job) == [(stage, "dead")]
-        return job
-
-
-@asynccontextmanager
-async def desk(dsn: str, *behave: object, **changes: object) -> AsyncIterator[Desk]:
-    async with line(dsn, *behave, **changes) as craft, craft.db.acquire() as conn:
-        yield Desk(craft, conn, await table_of(conn, None))
-
 
 # -- retry -----------------------------------------------------------------------------------------------
 
@@ -100,7 +66,7 @@ async def test_a_group_of_the_dead_is_retried_and_no_other(database: str) -> Non
             ("cut", "HTTP 500 disk … is full", 3),
             ("cut", "HTTP 502 net", 1),
         ]
-        wanted = JobFilter("craft", stage="cut", error_group=groups[0].error)
+        wanted = JobFilter("craft", stages=("cut",), error_group=groups[0].error)
         assert await operate.count_matching(d.conn, wanted, "retry") == 3
         done = await operate.act_on_matching(d.conn, d.table, wanted, "retry", 3, who="mina")
         assert sorted(done.jobs) == sorted(disk)
@@ -128,11 +94,11 @@ async def test_many_jobs_are_cancelled_in_bounded_batches(database: str, monkeyp
         await d.conn.execute(
             "UPDATE pgbaton.due SET tenant = 'other' WHERE job_key = (SELECT min(job_key) FROM pgbaton.due)"
         )
-        wanted = JobFilter("craft", tenant="acme")
+        wanted = JobFilter("craft", tenants=("acme",))
         assert await operate.count_matching(d.conn, wanted, "cancel") == 34
         done = await operate.act_on_matching(d.conn, d.table, wanted, "cancel", 10_001, who="m")
         assert done.count == 34
-        assert [n for _, _, n in await d.audited()] == [4, 10, 10, 10]
+        assert [n for _, _, n in await d.audited()] == [34]
         assert (
             await d.conn.fetchval("SELECT count(*) FROM jobs WHERE (current_step, status) = ('cut', 'cancelled')") == 34
         )
@@ -286,7 +252,7 @@ async def test_jobs_of_a_stage_that_left_the_pipeline_are_seen_and_freed(databas
         renamed = two_stages(d.craft.server.base_url)
         stages = [renamed.stages[0], renamed.stages[1].model_copy(update={"step": "paste"})]
         await attach(d.conn, renamed.model_copy(update={"stages": tuple(stages)}))
-        listed = await insights.list_jobs(d.conn, JobFilter("craft", stage="glue", states=OPEN))
+        listed = await insights.list_jobs(d.conn, JobFilter("craft", stages=("glue",), states=OPEN))
         assert {j.job_key for j in listed.jobs} == {waits, stops}
         said = await insights.explain(d.conn, d.table, waits)
         assert said is not None
@@ -402,5 +368,5 @@ async def test_a_tenant_too_long_for_an_index_does_not_abort_the_users_transacti
         await d.conn.execute("ALTER TABLE jobs ALTER tenant_id TYPE text")
         tenant = "".join(chr(0xAC00 + n) for n in range(4000))  # does not compress
         await d.conn.execute("INSERT INTO jobs (tenant_id, current_step, status) VALUES ($1, 'made', 'done')", tenant)
-        found = await insights.list_jobs(d.conn, JobFilter("craft", tenant=tenant))
+        found = await insights.list_jobs(d.conn, JobFilter("craft", tenants=(tenant,)))
         assert [j.tenant for j in found.jobs] == [tenant]

@@ -43,7 +43,10 @@ def passed(pipeline: Pipeline, calls: list[Called]) -> list[str]:
             mine = [c for c in running if c.stage == stage.step]
             if stage.concurrency is not None and len(mine) > stage.concurrency:
                 found.append(f"{stage.step}: concurrency")
-            if stage.per_tenant is not None and max(Counter(c.tenant for c in mine).values(), default=0) > stage.per_tenant:
+            if (
+                stage.per_tenant is not None
+                and max(Counter(c.tenant for c in mine).values(), default=0) > stage.per_tenant
+            ):
                 found.append(f"{stage.step}: per_tenant")
             if stage.rate is not None:
                 rate = per_second(stage.rate)
@@ -85,13 +88,19 @@ def cases(draw: st.DrawFn) -> tuple[Pipeline, list[Arrival], dict[str, float], b
     shared = draw(st.booleans())
     dear = shared and draw(st.booleans())
     rate = draw(st.one_of(st.none(), st.sampled_from(["2/s", "30/min", "5/s"])))
-    limits: dict[str, Any] = {"cut_concurrency": draw(some), "cut_per_tenant": draw(some), "glue_per_tenant": draw(some)}
+    limits: dict[str, Any] = {
+        "cut_concurrency": draw(some),
+        "cut_per_tenant": draw(some),
+        "glue_per_tenant": draw(some),
+    }
     if shared:
         limits |= {"pools": (Pool(name="gpu", size=draw(st.integers(2, 4))),), "cut_pool": "gpu", "glue_pool": "gpu"}
         limits |= {"glue_cost": 2} if dear else {}
     pipeline = two_stages(**limits, cut_rate=rate)
     times = st.floats(0, 5).map(lambda t: round(t, 2))
-    arrivals = draw(st.lists(st.builds(Arrival, times, st.sampled_from(["a", "b", "c", None])), min_size=1, max_size=25))
+    arrivals = draw(
+        st.lists(st.builds(Arrival, times, st.sampled_from(["a", "b", "c", None])), min_size=1, max_size=25)
+    )
     takes = {"cut": draw(st.sampled_from([0.1, 1.0])), "glue": draw(st.sampled_from([0.3, 2.0]))}
     return pipeline, arrivals, takes, not dear and rate is None
 

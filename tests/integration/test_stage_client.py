@@ -273,10 +273,25 @@ async def test_bytes_that_are_not_http_never_raise_and_never_count_as_an_answer(
 # -- an answer ------------------------------------------------------------------------------------
 
 
+def _told(status: int) -> str | None:
+    said = {301: " redirects to /inner, which is not followed", 404: " at POST /cut"}
+    said |= {304: said[301], 307: said[301]}
+    return None if status < 300 else f"HTTP {status}{said.get(status, '')}"
+
+
+async def test_where_a_redirect_leads_is_told_without_its_secrets() -> None:
+    head = b"HTTP/1.1 302 X\r\nlocation: https://me:secret@sso.example/login?token=secret\r\ncontent-length: 0\r\n\r\n"
+    answer = await answer_to(say(head))
+    assert (answer.error, answer.down) == (
+        "HTTP 302 redirects to https://sso.example/login, which is not followed",
+        True,
+    )
+
+
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 301, 304, 307, 400, 404, 409, 422, 425, 429, 500, 503, 599])
 async def test_a_status_is_passed_on_and_a_redirect_not_followed(status: int) -> None:
     answer = await answer_to(say(b"HTTP/1.1 %d X\r\nlocation: /inner\r\ncontent-length: 0\r\n\r\n" % status))
-    assert answer == Answer(Reply.ANSWERED, status, error=None if status < 300 else f"HTTP {status}")
+    assert answer == Answer(Reply.ANSWERED, status, error=_told(status))
 
 
 async def test_an_early_hint_is_not_the_answer() -> None:

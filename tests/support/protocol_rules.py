@@ -25,7 +25,7 @@ UNMOVED = {
     "409": "defer deferred",
     "422": "kill rejected",
     "500": "fail failed",
-    "502": "fail failed",
+    "502": "defer deferred",
     "503": "defer deferred",
     "timeout": "fail failed",
     "refused": "defer deferred",
@@ -46,7 +46,7 @@ BEGUN = {
     "garbled": "wait unknown",
 }
 ANSWERS = tuple(UNMOVED)
-DOWN = ("503", "refused")
+DOWN = ("502", "503", "refused")
 
 
 def at_its_stage(stage: str, row: Place | None) -> bool:

@@ -53,7 +53,7 @@ BAD: list[tuple[str, list[Any], str]] = [
     ("table", ["a.b.c", "a..b"], "must be a table name, or schema.table"),
     ("table", ["", ".", "a.", ".b", 'a"b', "a\nb", "a\x00", LONG, f"a.{LONG}", "한" * 22], IDENTIFIER),
     *((key, ["", 'a"b', "a\tb", "a\x7f", LONG, "한" * 22], IDENTIFIER) for key in ("key", "tenant", "step", "status")),
-    ("key", [7, None, ["a"]], "valid string"),
+    ("key", [7, None, [], ["a", 7], ["a"] * 9], "must be a column name, or a list of at most 8"),
     ("channel", ["", 'a"b', LONG], IDENTIFIER),
     ("channel", ["pgbaton_wake"], "pgbaton_wake is the engine's own channel"),
     (

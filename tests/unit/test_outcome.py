@@ -75,12 +75,12 @@ answer  | entry            | begun          | entry, engine     | begun, engine
 204     | kill breach      | wait accepted  | advance completed | advance completed
 299     | kill breach      | wait accepted  | advance completed | advance completed
 300     | fail failed      | fail failed    | fail failed       | fail failed
-301     | fail failed      | fail failed    | fail failed       | fail failed
+301     | defer deferred   | fail failed    | defer deferred    | defer deferred
 304     | fail failed      | fail failed    | fail failed       | fail failed
-307     | fail failed      | fail failed    | fail failed       | fail failed
+307     | defer deferred   | fail failed    | defer deferred    | defer deferred
 399     | fail failed      | fail failed    | fail failed       | fail failed
 400     | kill rejected    | kill rejected  | kill rejected     | kill rejected
-401     | kill rejected    | kill rejected  | kill rejected     | kill rejected
+401     | defer deferred   | kill rejected  | defer deferred    | defer deferred
 403     | kill rejected    | kill rejected  | kill rejected     | kill rejected
 404     | kill rejected    | kill rejected  | kill rejected     | kill rejected
 408     | kill rejected    | kill rejected  | kill rejected     | kill rejected
@@ -95,7 +95,7 @@ answer  | entry            | begun          | entry, engine     | begun, engine
 499     | kill rejected    | kill rejected  | kill rejected     | kill rejected
 500     | fail failed      | fail failed    | fail failed       | fail failed
 501     | fail failed      | fail failed    | fail failed       | fail failed
-502     | fail failed      | wait unknown   | fail failed       | fail failed
+502     | defer deferred   | wait unknown   | defer deferred    | defer deferred
 503     | defer deferred   | fail failed    | defer deferred    | defer deferred
 504     | fail failed      | wait unknown   | fail failed       | fail failed
 507     | fail failed      | fail failed    | fail failed       | fail failed
@@ -167,8 +167,8 @@ def test_a_deferral_without_retry_after_is_left_to_the_backoff_or_to_the_circuit
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-def test_only_a_stage_that_refuses_connections_or_answers_503_counts_as_down(name: str) -> None:
-    assert decide(stage(), ENTRY, ANSWERS[name]).down == (name in ("503", "refused"))
+def test_only_a_stage_that_is_not_there_counts_as_down(name: str) -> None:
+    assert decide(stage(), ENTRY, ANSWERS[name]).down == (name in ("301", "307", "401", "502", "503", "refused"))
     assert not decide(stage(), BEGUN, ANSWERS[name]).down
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,8 @@ from hypothesis import strategies as st
 from line import two_stages
 from pgbaton import sql
 from pgbaton.install.attach import attach_sql, trigger_function
-from pgbaton.table import JobTable, literal, quoted
+from pgbaton.sql import literal, quoted
+from pgbaton.table import JobTable
 
 
 @pytest.mark.parametrize(
@@ -92,3 +95,10 @@ def test_every_statement_renders_for_a_table_and_says_what_it_is_for(folder: str
         text = table.query(f"{folder}/{name.removesuffix('.sql')}")
         assert "{table}" not in text
         assert text.startswith("-- "), f"{name} does not say what it is for"
+
+
+@pytest.mark.parametrize("folder", ["worker", "guard", "operate", "watch"])
+def test_every_statement_asks_for_parts_that_a_table_has(folder: str) -> None:
+    parts = JobTable.of(two_stages(key=["job_id", "tenant_id"])).parts()
+    for file in (files("pgbaton.sql") / folder).iterdir():
+        assert sql.ARGUMENT not in sql.render(file.read_text(encoding="utf-8"), parts), file.name

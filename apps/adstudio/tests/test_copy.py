@@ -20,7 +20,7 @@ from adstudio.vision.typefaces import PRETENDARD
 
 ROLES = [
     ("50% 할인 ₩12,900", {"headline": "50% 할인", "offer": "₩12,900"}),
-    ("Beijing in 48 hours\nFlights from ₩189,000", {"headline": "Beijing in 48 hours", "sub": "Flights", "offer": "from ₩189,000"}),
+    ("Beijing in 48 hours\nFlights from ₩189,000", {"headline": "Beijing in 48 hours", "offer": "Flights from ₩189,000"}),
     ("SALE 최대 70% 이번 주말까지", {"headline": "SALE", "offer": "최대 70%", "sub": "이번 주말까지"}),
     ("하루의 끝, 와인 한 잔\n지금 예약하세요", {"headline": "하루의 끝, 와인 한 잔", "cta": "지금 예약하세요"}),
     ("우리들의 여름 룩, 지금 20% OFF", {"headline": "우리들의 여름 룩", "offer": "지금 20% OFF"}),
@@ -38,6 +38,13 @@ ROLES = [
     ("100% 유기농 녹차", {"headline": "100% 유기농 녹차"}),
     ("Get 20% off your first order", {"headline": "Get 20% off your first order"}),
     ("카페 라떼 4,500원에 만나보세요", {"headline": "카페 라떼 4,500원에 만나보세요"}),
+    ("원목 식탁 ₩1,290,000 → ₩899,000", {"headline": "원목 식탁", "offer": "₩1,290,000 → ₩899,000"}),
+    ("Spring Sale — up to 60% off everything\nShop now", {"headline": "Spring Sale", "offer": "up to 60% off everything", "cta": "Shop now"}),
+    ("우리 동네 꽃시장 🌼 첫 주문 30% 할인\n지금 주문하기", {"headline": "우리 동네 꽃시장 🌼", "offer": "첫 주문 30% 할인", "cta": "지금 주문하기"}),
+    ("러너 3세대 출시\n오전 10시 선착순 500명\n알림 신청", {"headline": "러너 3세대 출시", "sub": "오전 10시 선착순 500명", "cta": "알림 신청"}),
+    ("Your day, one tap ahead.\nDownload free", {"headline": "Your day, one tap ahead.", "cta": "Download free"}),
+    ("집에 두고 온 우리 아이, 펫캠으로 24시간 확인하세요", {"headline": "집에 두고 온 우리 아이", "sub": "펫캠으로 24시간 확인하세요"}),
+    ("It is easier to ask forgiveness than it is to get permission.", {"headline": "It is easier to ask forgiveness than it is to get permission."}),
 ]  # fmt: skip
 
 
@@ -168,7 +175,7 @@ def test_every_price_up_to_a_hundred_thousand_is_set() -> None:
 
 TOGETHER = [
     ("최대", "70%"), ("도보", "3분"), ("40%", "할인"), ("2박", "3일"), ("한", "잔"), ("할", "일은"), ("이번", "주말"),
-    ("창밖", "—"), ("놀러", "🐶"), ("3", "시간"), ("갈", "시간"), ("the", "road"), ("당신의", "계절"),
+    ("창밖", "—"), ("놀러", "🐶"), ("3", "시간"), ("갈", "시간"), ("the", "road"), ("당신의", "계절"), ("복이", "와요"), ("두고", "온"), ("친구와", "함께라면"),
 ]  # fmt: skip
 
 

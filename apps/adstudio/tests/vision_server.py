@@ -60,7 +60,7 @@ class VisionServer:
         return f"http://127.0.0.1:{self._server.server_port}/v1"
 
     def behave(self, how: str) -> None:
-        """well · refusing · nonsense · wrong schema · busy · never"""
+        """well · refusing · second format refused · nonsense · wrong schema · busy · never"""
         self._how = how
 
     def _answer(self, schema: str) -> tuple[int, bytes]:
@@ -68,7 +68,13 @@ class VisionServer:
             self._over.wait()
         if self._how == "busy":
             return 500, b"out of memory"
-        said: object = (REFUSING if self._how == "refusing" else WELL)[schema]
+        if self._how == "second format refused" and schema == "AdAnswer":
+            looked = sum(q["response_format"]["json_schema"]["name"] == "AdAnswer" for q in self.questions)
+            fine = looked != 2
+            said: object = WELL[schema] | {"publishable": fine, "reasons": [f"Picture {looked}."]}
+            message = {"role": "assistant", "content": json.dumps(said)}
+            return 200, json.dumps({"choices": [{"message": message, "finish_reason": "stop"}]}).encode()
+        said = (REFUSING if self._how == "refusing" else WELL)[schema]
         if self._how == "wrong schema":
             said = {"publishable": "yes, I think", "score": 7}
         content = "As a language model I like rockets." if self._how == "nonsense" else json.dumps(said)

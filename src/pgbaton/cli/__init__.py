@@ -1,4 +1,5 @@
-"""The command ``pgbaton``, one module for each theme."""
+"""The command ``pgbaton``, one module for each theme. What is heavy (asyncpg, pydantic, the worker, the page) is
+imported in the command that needs it: help and completion wait for none of it."""
 
 from __future__ import annotations
 
@@ -6,14 +7,18 @@ import io
 import os
 import sys
 
-import asyncpg
-
-from pgbaton.cli import install, limit, look, run, steer, web
+from pgbaton.cli import completion, install, job, limit, look, run, steer, web
 from pgbaton.cli.common import app
+from pgbaton.cli.speech import Sentence, warn
 from pgbaton.errors import PgbatonError
 from pgbaton.events import describe
 
-__all__ = ["app", "install", "limit", "look", "main", "run", "steer", "web"]
+__all__ = ["app", "completion", "install", "job", "limit", "look", "main", "run", "steer", "web"]
+
+REFUSED: Sentence = (
+    "데이터베이스가 거부했거나 연결이 끊겼습니다: {why}",
+    "the database refused, or went away: {why}",
+)
 
 
 def main() -> None:
@@ -22,17 +27,28 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot show a sign shows another one
     try:
-        app()
+        completion.prepare()
+        app(prog_name="pgbaton")
     except PgbatonError as error:
         print(f"pgbaton: {error}", file=sys.stderr)
         sys.exit(1)
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-        print(f"pgbaton: the database refused, or went away: {describe(error)}", file=sys.stderr)
-        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        if not _of_the_database(error):
+            raise
+        warn(REFUSED, why=describe(error))
+        sys.exit(1)
     finally:
         _flush()
+
+
+def _of_the_database(error: Exception) -> bool:
+    """Whether the server, or the way to it, raised this."""
+    if isinstance(error, OSError):
+        return True
+    asyncpg = sys.modules.get("asyncpg")
+    return asyncpg is not None and isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError)
 
 
 def _flush() -> None:

@@ -1,32 +1,41 @@
-"""What the commands share: the application, its options, and how things are shown."""
+"""What the commands share: the application, its options, and their connection."""
 
 from __future__ import annotations
 
 import asyncio
 import getpass
-import json
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-import asyncpg
 import typer
-from rich.console import Console
-from rich.table import Table
-from typer.core import TyperCommand, TyperOption
+from typer.core import TyperCommand, TyperGroup, TyperOption
 from typer.models import CommandFunctionType as CommandFunction
 
-from pgbaton.config import load_settings
-from pgbaton.database import check_migrated, connection
-from pgbaton.insights import JobFilter
-from pgbaton.model import State
-from pgbaton.table import JobTable, table_of
+from pgbaton.cli import when
+from pgbaton.cli.tables import Format
+
+if TYPE_CHECKING:  # --help must not wait for them
+    import asyncpg
+
+    from pgbaton.insights import JobFilter
+    from pgbaton.table import JobTable
 
 T = TypeVar("T")
 
-HELP = """The command ``pgbaton``. Exit codes: 0 well, 1 something is wrong (said on standard error) or there was
-nothing to do, 2 wrong usage."""
+HELP = """Move the rows of your own Postgres table through a pipeline of HTTP stages.
+
+\b
+Exit codes: 0 well
+            1 something is wrong (said on standard error), or there was nothing to do
+            2 wrong usage
+
+PGBATON_LOG_LANGUAGE=ko: in Korean. NO_COLOR: without colours. TZ: your time zone."""
+
+
+THEMES = ("install", "run", "web", "look", "job", "steer", "completion")
+"""The modules of commands as the help lists them; others come before the last."""
 
 
 class _Once(TyperCommand):
@@ -34,43 +43,155 @@ class _Once(TyperCommand):
     would win, and the others be dropped in silence."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        given = Counter(arg.partition("=")[0] for arg in args[: args.index("--") if "--" in args else None])
+        given = Counter(_option(arg) for arg in args[: args.index("--") if "--" in args else None])
         for option in self.params:
             if isinstance(option, TyperOption) and not option.multiple and sum(given[name] for name in option.opts) > 1:
-                raise typer.BadParameter(f"{option.opts[0]} is given twice", ctx)
+                raise typer.BadParameter(f"{option.opts[-1]} is given twice", ctx)
         return super().parse_args(ctx, args)
 
 
+def _option(arg: str) -> str:
+    """The option's name in an argument: ``--json``, ``--tenant=acme``, ``-ocsv``."""
+    return arg.partition("=")[0] if arg.startswith("--") else arg[:2]
+
+
+class _Themes(TyperGroup):
+    """The commands in the help, by theme."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(self.commands, key=lambda name: _theme(self.commands[name].callback))
+
+
+def _theme(command: object) -> int:
+    module = getattr(command, "__module__", "").rpartition(".")[2]
+    return THEMES.index(module) if module in THEMES else len(THEMES) - 1
+
+
 class _App(typer.Typer):
-    def command(self, name: str | None = None, **options: Any) -> Callable[[CommandFunction], CommandFunction]:
+    def command(
+        self, name: str | None = None, *, examples: Sequence[str] = (), **options: Any
+    ) -> Callable[[CommandFunction], CommandFunction]:
+        """A command whose help ends with ``examples``."""
+        if examples:
+            options["epilog"] = "\b\nExamples:\n" + "\n".join(f"  {example}" for example in examples)
         return super().command(name, **({"cls": _Once} | options))
 
 
-app = _App(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=HELP)
-out = Console(highlight=False, markup=False, emoji=False)
+app = _App(
+    cls=_Themes,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    help=HELP,
+)
 
-ConfigFile = Annotated[Path, typer.Option("--config", help="The pipeline's TOML file.", show_default=False)]
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from pgbaton import __version__
+
+        print(f"pgbaton {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _command(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say it and end.")
+    ] = False,
+) -> None:
+    """Nothing but the options that come before a command."""
+
+
+def read_by(read: Callable[[str], T]) -> Callable[[Any], T]:
+    """``read`` as an option's parser: what it raises as :class:`ValueError` is wrong usage."""
+
+    def parse(given: Any) -> T:
+        if not isinstance(given, str):
+            return given  # type: ignore[no-any-return]  # a default, or parsed already
+        try:
+            return read(given)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+
+    return parse
+
+
+def _state(text: str) -> str:
+    from pgbaton.model import State
+
+    if text not in tuple(State):
+        raise ValueError(f"there is no state {text!r}; there are: {', '.join(State)}")
+    return text
+
+
+def _states() -> list[str]:
+    from pgbaton.model import State
+
+    return [str(state) for state in State]
+
+
+ConfigFile = Annotated[
+    Path, typer.Option("--config", metavar="FILE", help="The pipeline's TOML file.", show_default=False)
+]
 DatabaseUrl = Annotated[
-    str | None, typer.Option("--database-url", help="postgresql://…; default: DATABASE_URL.", show_default=False)
+    str | None,
+    typer.Option("--database-url", metavar="URL", help="postgresql://…; default: DATABASE_URL.", show_default=False),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
-PipelineName = Annotated[str | None, typer.Option("--pipeline", help="Its name, where there are several.")]
-StageName = Annotated[str | None, typer.Option("--stage", help="Only this stage.")]
-States = Annotated[list[State] | None, typer.Option("--state", help="Only these; may be repeated.")]
-TenantName = Annotated[str | None, typer.Option("--tenant", help="Only this tenant.")]
+AsJson = Annotated[bool, typer.Option("--json", help="For programs; the same as -o json.")]
+Output = Annotated[
+    Format | None,
+    typer.Option(
+        "-o", "--output", metavar="FORMAT", help="table, wide (every column, whole), json or csv.", show_default=False
+    ),
+]
+PipelineName = Annotated[
+    str | None, typer.Option("--pipeline", metavar="NAME", help="Its name, where there are several.")
+]
+StageName = Annotated[str | None, typer.Option("--stage", metavar="STEP", help="Only this stage.")]
+States = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--state", metavar="STATE", parser=read_by(_state), autocompletion=_states, help="Only these; may be repeated."
+    ),
+]
+TenantName = Annotated[str | None, typer.Option("--tenant", metavar="TENANT", help="Only this tenant.")]
 OlderThan = Annotated[
-    float | None, typer.Option("--older-than", min=0, help="Only those created more than so many seconds ago.")
+    float | None,
+    typer.Option(
+        "--older-than",
+        metavar="DURATION",
+        parser=read_by(when.duration),
+        help="Only those created longer ago: 10m, 2h, 3d, or seconds.",
+    ),
 ]
-ErrorPart = Annotated[str | None, typer.Option("--error", help="Only those whose latest error has this in it.")]
-KeyPrefix = Annotated[str | None, typer.Option("--job-prefix", help="Only jobs whose key begins so.")]
-Who = Annotated[str | None, typer.Option("--as", help="Who does this, for the audit; default: the OS user.")]
+ErrorPart = Annotated[
+    str | None, typer.Option("--error", metavar="TEXT", help="Only those whose latest error has this in it.")
+]
+KeyPrefix = Annotated[str | None, typer.Option("--job-prefix", metavar="TEXT", help="Only jobs whose key begins so.")]
+Who = Annotated[
+    str | None, typer.Option("--as", metavar="WHO", help="Who does this, for the audit; default: the OS user.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say how many jobs that would be.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, even where it is about every job.")]
+
+
+def output_of(output: Format | None, as_json: bool) -> Format:
+    """What ``-o`` and ``--json`` ask for together."""
+    if as_json and output not in (None, Format.JSON):
+        raise typer.BadParameter(f"--json and -o {output} contradict each other")
+    return Format.JSON if as_json else output or Format.TABLE
 
 
 def with_database(
     database_url: str | None, work: Callable[[asyncpg.Connection], Coroutine[Any, Any, T]], *, migrated: bool = True
 ) -> T:
     """Do ``work`` with a connection of its own."""
+    from pgbaton.config import load_settings
+    from pgbaton.database import check_migrated, connection
+
     dsn = load_settings(given={"database_url": database_url}).dsn()
 
     async def connected() -> T:
@@ -88,6 +209,7 @@ def with_table(
     work: Callable[[asyncpg.Connection, JobTable], Coroutine[Any, Any, T]],
 ) -> T:
     """As :func:`with_database`, with the table of the pipeline (``None``: of the only one there is)."""
+    from pgbaton.table import table_of
 
     async def with_its_table(conn: asyncpg.Connection) -> T:
         return await work(conn, await table_of(conn, pipeline))
@@ -98,7 +220,7 @@ def with_table(
 def a_filter(
     pipeline: str | None,
     stage: str | None = None,
-    state: list[State] | None = None,
+    state: Sequence[str] | None = None,
     tenant: str | None = None,
     older_than: float | None = None,
     error: str | None = None,
@@ -106,15 +228,17 @@ def a_filter(
     job: str | None = None,
 ) -> JobFilter:
     """The filter that the options ask for."""
+    from pgbaton.insights import JobFilter
+
     return JobFilter(
         pipeline=pipeline,
-        stage=stage,
-        states=tuple(s.value for s in state or ()),
-        tenant=tenant,
-        older_than=older_than,
-        error=error,
-        job_prefix=job_prefix,
-        job=job,
+        stages=(stage,) if stage else (),
+        states=tuple(state or ()),
+        tenants=(tenant,) if tenant else (),
+        until=older_than,
+        error=error or None,
+        job_prefix=job_prefix or None,
+        jobs=(job,) if job else (),
     )
 
 
@@ -126,30 +250,3 @@ def person(given: str | None) -> str:
         return getpass.getuser()
     except (OSError, KeyError):
         return "unknown"
-
-
-def new_table(*names: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in names:
-        table.add_column(name, overflow="fold")
-    return table
-
-
-def plain(value: object) -> str:
-    """A cell: text of others' making must not break the line, nor speak to the terminal."""
-    text = "" if value is None else str(value)
-    return "".join(c if c.isprintable() else "�" for c in text)
-
-
-def in_seconds(seconds: float) -> str:
-    return (
-        f"{seconds:.1f} s"
-        if seconds < 120
-        else f"{seconds / 60:.0f} min"
-        if seconds < 7200
-        else f"{seconds / 3600:.0f} h"
-    )
-
-
-def print_json(value: object) -> None:
-    print(json.dumps(value, ensure_ascii=False, default=str, indent=2))

@@ -2,77 +2,149 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pgbaton import health, insights
 from pgbaton.cli.common import (
     AsJson,
     DatabaseUrl,
     ErrorPart,
     KeyPrefix,
     OlderThan,
+    Output,
     PipelineName,
     StageName,
     States,
     TenantName,
     a_filter,
     app,
-    in_seconds,
-    new_table,
-    out,
-    plain,
-    print_json,
+    output_of,
     with_database,
     with_table,
 )
-from pgbaton.config import load_settings
-from pgbaton.events import Language
-from pgbaton.insights import JobDetail, shown_count
-from pgbaton.model import State
+from pgbaton.cli.speech import Sentence, fail, language, tell, told
+from pgbaton.cli.tables import Column, Format, plain, print_json, print_rows
+from pgbaton.cli.when import short
 
-NEEDS_SOMEBODY = 3
-"""The exit code of ``explain`` where a job does not go on by itself, though it should."""
-REMEDY: dict[Language, str] = {"ko": "조치", "en": "remedy"}
-WELL: dict[Language, str] = {"ko": "문제가 없습니다", "en": "nothing is wrong"}
-AT_REST = frozenset({"done", "not_routed", "cancelled", "gone"})
+if TYPE_CHECKING:
+    from pgbaton.insights import StageCounts, Status, WorkerSeen
 
-JobKey = Annotated[str, typer.Argument(help="The job's key.", show_default=False)]
+NO_WORKERS: Sentence = ("워커가 없습니다", "no workers")
+NO_JOBS: Sentence = ("일치하는 작업이 없습니다", "no job matches")
+NOTHING_DEAD: Sentence = ("최종 실패한 작업이 없습니다", "nothing is dead")
+TOO_WIDE: Sentence = (
+    "조회를 중단했습니다: 대상이 너무 많은데 일치하는 작업이 적습니다. 상태, 테넌트, 단계, 작업으로 좁히세요",
+    "search stopped: too few matches among too many jobs; narrow it by state, tenant, stage or job",
+)
+TOO_LONG: Sentence = ("시간이 너무 오래 걸립니다", "that took too long")
+MORE: Sentence = ("(다음 페이지: --before {next})", "(the next page: --before {next})")
+REMEDY: Sentence = ("조치", "remedy")
+CAUSE: Sentence = ("원인", "cause")
+CHECKED: Sentence = ("확인한 항목", "checked")
+WELL: Sentence = ("문제가 없습니다", "nothing is wrong")
+PAUSED: Sentence = ("일시정지", "paused")
+NO_ROUTE: Sentence = ("경로 없음", "no route")
 
 
-@app.command()
-def status(database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
-    """Counts by stage and state (settled ones of the last day), workers, the oldest wait.
+def _short(seconds: object) -> str:
+    return short(float(str(seconds)), language())
 
-    Counting stops: 10,000+ is more than that. Of what was completed the newest 20,000 are counted, and then + means
-    at least.
+
+def _ago(seconds: object) -> str:
+    return told(("{since} 전", "{since} ago"), since=_short(seconds))
+
+
+@app.command(examples=["pgbaton status", "pgbaton status -o json | jq '.stages[] | select(.dead > 0)'"])
+def status(database_url: DatabaseUrl = None, output: Output = None, as_json: AsJson = False) -> None:
+    """Counts by stage and state, and the workers.
+
+    Of what is settled, the last day's. Counting stops: 10,000+ is more than that. Of what was completed the newest
+    20,000 are counted, and then + means at least. With -o csv: the stages.
     """
+    from pgbaton import insights
+
+    form = output_of(output, as_json)
     seen = with_database(database_url, insights.status)
-    if as_json:
+    if form is Format.JSON:
         print_json(seen.as_json())
         return
-    states = [s.value for s in State]
-    table = new_table("pipeline", "stage", *states, "oldest wait")
-    for s in seen.stages:
-        mark = " (paused)" if s.paused else "" if s.routed else " (no route)"
-        wait = "" if s.oldest_wait is None else in_seconds(s.oldest_wait)
-        counts = {state: shown_count(getattr(s, state)) for state in states}
+    several = len({s.pipeline for s in seen.stages}) > 1
+    print_rows(_stage_columns(several), [_stage_row(seen, s, form) for s in seen.stages], form, language())
+    if form is Format.CSV:
+        return
+    print()
+    if seen.workers:
+        print_rows(WORKERS, [_worker_row(w) for w in seen.workers], form, language())
+    else:
+        tell(NO_WORKERS)
+
+
+def _stage_columns(several: bool) -> list[Column]:
+    return [
+        Column("pipeline", "파이프라인", wide=not several),
+        Column("stage", "단계"),
+        Column("available", "대기", number=True),
+        Column("running", "처리 중", number=True),
+        Column("retryable", "재시도 대기", number=True),
+        Column("completed", "완료", number=True),
+        Column("dead", "최종 실패", number=True),
+        Column("cancelled", "취소", number=True, spare=1),
+        Column("oldest", "최장 대기", number=True, shown=_short),
+        Column("note", "비고", spare=2, coloured=True),
+    ]
+
+
+def _stage_row(seen: Status, s: StageCounts, form: Format) -> list[object]:
+    from pgbaton.insights import shown_count
+    from pgbaton.model import State
+
+    counts: list[object] = [getattr(s, state.value) for state in State]
+    if form is not Format.CSV:
+        names = [state.value for state in State]
+        counts = [shown_count(getattr(s, name)) for name in names]
         if seen.completed_capped:
-            counts["completed"] = f"{s.completed:,}+"
-        table.add_row(s.pipeline, s.stage + mark, *counts.values(), wait)
-    out.print(table)
-    table = new_table("worker", "pipeline", "id", "calls", "renewed", "state")
-    for w in seen.workers:
-        state = "lost" if not w.alive else "draining" if w.draining else "alive"
-        calls = f"{w.calls}/{w.capacity}"
-        table.add_row(plain(w.name), w.pipeline, str(w.id), calls, f"{in_seconds(w.silent)} ago", state)
-    out.print(table if seen.workers else "no workers")
+            counts[names.index("completed")] = f"{s.completed:,}+"
+    note = told(PAUSED) if s.paused else None if s.routed else told(NO_ROUTE)
+    return [s.pipeline, s.stage, *counts, s.oldest_wait, note]
 
 
-@app.command()
+WORKERS = [
+    Column("worker", "워커"),
+    Column("pipeline", "파이프라인", spare=2),
+    Column("id", spare=1),
+    Column("calls", "호출", number=True),
+    Column("renewed", "마지막 하트비트", shown=_ago, number=True),
+    Column("state", "상태", coloured=True),
+]
+
+
+def _worker_row(w: WorkerSeen) -> list[object]:
+    state = "lost" if not w.alive else "draining" if w.draining else "alive"
+    return [w.name, w.pipeline, w.id, f"{w.calls}/{w.capacity}", w.silent, state]
+
+
+JOBS = [
+    Column("job", "작업"),
+    Column("tenant", "테넌트", spare=3),
+    Column("stage", "단계"),
+    Column("state", "상태", coloured=True),
+    Column("attempt", "시도", number=True, spare=5),
+    Column("outcome", "결과", spare=4),
+    Column("http", "HTTP", number=True, spare=6),
+    Column("created", "생성", wide=True, is_time=True),
+    Column("error", "오류", text=True, spare=1),
+]
+
+
+@app.command(
+    examples=[
+        "pgbaton jobs --state dead --tenant acme",
+        "pgbaton jobs --state available --older-than 10m",
+        "pgbaton jobs --error 'HTTP 502' -o csv > bad-gateway.csv",
+    ]
+)
 def jobs(
     database_url: DatabaseUrl = None,
     pipeline: PipelineName = None,
@@ -85,138 +157,132 @@ def jobs(
     error: ErrorPart = None,
     before: Annotated[int | None, typer.Option("--before", help="Only ids below this one: the next page.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=10_000)] = 50,
+    output: Output = None,
     as_json: AsJson = False,
 ) -> None:
-    """Dispatches and what came of their latest attempt, newest first. Exit code 1: it took too long."""
+    """Dispatches, newest first.
+
+    With what came of their latest attempt. Exit code 1: it took too long.
+    """
+    from pgbaton import insights
+
+    form = output_of(output, as_json)
     wanted = a_filter(pipeline, stage, state, tenant, older_than, error, job_prefix, job)
     page = with_database(database_url, lambda conn: insights.list_jobs(conn, wanted, before, limit, timeout=20))
     if page.too_wide:
-        _fail("search stopped: too few matches among too many jobs; narrow it by state, tenant, stage or job")
-    if as_json:
+        fail(TOO_WIDE)
+    if form is Format.JSON:
         print_json([{k: v for k, v in asdict(row).items() if k != "age"} for row in page.jobs])
         return
-    table = new_table("job", "tenant", "stage", "state", "attempt", "outcome", "http", "error")
-    for row in page.jobs:
-        names = ("job_key", "tenant", "stage", "state", "attempt", "outcome", "http_status", "error")
-        table.add_row(*(plain(getattr(row, name)) for name in names))
-    out.print(table)
-
-
-@app.command()
-def show(job: JobKey, pipeline: PipelineName = None, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
-    """A job: its row, why it is where it is, and every call that was made for it. Exit code 1: there is no such job."""
-    found = with_table(database_url, pipeline, lambda conn, table: insights.job(conn, table, job))
-    if found is None:
-        _fail(f"there is no job {job!r}")
-    language = load_settings().log_language
-    if as_json:
-        print_json(found.as_json() | {"sentence": found.explanation.sentence(language)})
+    names = ("job_key", "tenant", "stage", "state", "attempt", "outcome", "http_status", "created_at", "error")
+    if not page.jobs and form is not Format.CSV:
+        tell(NO_JOBS)
         return
-    if found.row is not None:
-        out.print(plain(f"{job}: ({found.row.step}, {found.row.status}) {found.row.tenant or ''}").rstrip())
-    out.print(plain(found.explanation.sentence(language)))
-    _print_calls(found)
+    print_rows(JOBS, [[getattr(row, name) for name in names] for row in page.jobs], form, language())
+    if page.next is not None and form is not Format.CSV:
+        tell(MORE, next=page.next)
 
 
-def _print_calls(found: JobDetail) -> None:
-    table = new_table("stage", "state", "attempt", "started", "took", "outcome", "http", "worker", "error")
-    for d in found.dispatches:
-        for number, a in enumerate(d.attempts):
-            head = (d.stage, d.state) if number == 0 else ("", "")
-            started = a.started_at.isoformat(sep=" ", timespec="seconds")
-            cells = (*head, a.attempt, started, in_seconds(a.seconds), a.outcome, a.http_status, a.worker, a.error)
-            table.add_row(*(plain(cell) for cell in cells))
-        if not d.attempts:
-            table.add_row(plain(d.stage), d.state)
-    if found.truncated:
-        out.print("(the newest 200 dispatches)")
-    out.print(table)
+DEAD = [
+    Column("stage", "단계"),
+    Column("jobs", "건수", number=True),
+    Column("newest", "최근", number=True, shown=_ago),
+    Column("for_example", "예시 작업", spare=1),
+    Column("error", "오류", text=True),
+]
 
 
-@app.command()
-def explain(
-    job: JobKey, pipeline: PipelineName = None, database_url: DatabaseUrl = None, as_json: AsJson = False
+@app.command(examples=["pgbaton dead", "pgbaton dead -o wide", "pgbaton dead || echo 'somebody has to look'"])
+def dead(
+    pipeline: PipelineName = None, database_url: DatabaseUrl = None, output: Output = None, as_json: AsJson = False
 ) -> None:
-    """Why a job is where it is, in one sentence (PGBATON_LOG_LANGUAGE: ko or en).
+    """What died, by stage and error.
 
-    Exit codes: 0 it goes on by itself, or nothing is left to do; 1 there is no such job; 3 somebody has to act.
+    Only what is still marked as failed. Exit code 1: there is some.
     """
-    found = with_table(database_url, pipeline, lambda conn, table: insights.explain(conn, table, job))
-    if found is None:
-        _fail(f"there is no job {job!r}")
-    said = found.sentence(load_settings().log_language)
-    if as_json:
-        print_json(asdict(found) | {"sentence": said})
-    else:
-        out.print(plain(said), soft_wrap=True)
-    if not found.moves and found.code not in AT_REST:
-        raise typer.Exit(NEEDS_SOMEBODY)
+    from pgbaton import insights
 
-
-@app.command()
-def dead(pipeline: PipelineName = None, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
-    """What died and is still marked as failed, grouped by stage and error. Exit code 1: there is some."""
+    form = output_of(output, as_json)
     found = with_table(database_url, pipeline, insights.dead_groups)
     if found.too_wide:
-        _fail("that took too long")
-    if as_json:
+        fail(TOO_LONG)
+    if form is Format.JSON:
         print_json(asdict(found))
-    elif found.groups:
-        table = new_table("stage", "error", "jobs", "newest", "for example")
-        for g in found.groups:
-            cells = (g.stage, g.error, shown_count(g.count), f"{in_seconds(g.newest_age)} ago", g.jobs[0])
-            table.add_row(*(plain(cell) for cell in cells))
-        out.print(table)
+    elif found.groups or form is Format.CSV:
+        counted = [g.count if form is Format.CSV else insights.shown_count(g.count) for g in found.groups]
+        rows = [[g.stage, n, g.newest_age, g.jobs[0], g.error] for g, n in zip(found.groups, counted, strict=True)]
+        print_rows(DEAD, rows, form, language())
     else:
-        out.print("nothing is dead")
+        tell(NOTHING_DEAD)
     if found.groups:
         raise typer.Exit(1)
 
 
-@app.command()
+AUDIT = [
+    Column("id", spare=4, number=True),
+    Column("at", "시각", is_time=True),
+    Column("who", "작업자"),
+    Column("action", "동작", coloured=True),
+    Column("pipeline", "파이프라인", spare=5),
+    Column("stage", "단계", spare=2),
+    Column("tenant", "테넌트", spare=2),
+    Column("job", "작업", spare=1),
+    Column("jobs", "건수", number=True),
+    Column("detail", "내용", text=True, spare=3),
+]
+
+
+@app.command(examples=["pgbaton audit", "pgbaton audit --limit 1000 -o csv > audit.csv"])
 def audit(
     pipeline: PipelineName = None,
     before: Annotated[int | None, typer.Option("--before", help="Only ids below this one: the next page.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=10_000)] = 50,
     database_url: DatabaseUrl = None,
+    output: Output = None,
     as_json: AsJson = False,
 ) -> None:
     """Who did what, newest first."""
+    from pgbaton import insights
+
+    form = output_of(output, as_json)
     page = with_database(database_url, lambda conn: insights.audit(conn, pipeline, before, limit))
-    if as_json:
+    if form is Format.JSON:
         print_json([asdict(entry) for entry in page.entries])
         return
-    table = new_table("id", "at", "who", "action", "pipeline", "stage", "tenant", "job", "jobs", "detail")
-    for e in page.entries:
-        at = e.at.isoformat(sep=" ", timespec="seconds")
-        cells = (e.id, at, e.who, e.action, e.pipeline, e.stage, e.tenant, e.job_key, e.jobs, e.detail or "")
-        table.add_row(*(plain(cell) for cell in cells))
-    out.print(table)
+    rows: list[list[object]] = [
+        [e.id, e.at, e.who, e.action, e.pipeline, e.stage, e.tenant, e.job_key, e.jobs, e.detail or None]
+        for e in page.entries
+    ]
+    print_rows(AUDIT, rows, form, language())
+    if page.next is not None and form is not Format.CSV:
+        tell(MORE, next=page.next)
 
 
-@app.command()
+@app.command(examples=["pgbaton doctor", "pgbaton doctor --json | jq -r '.[].code'"])
 def doctor(
     invariants: Annotated[bool, typer.Option("--invariants", help="Also check what must always hold.")] = False,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Look for what keeps jobs from moving; each finding with its remedy. Exit code 1: something was found."""
-    found = with_database(database_url, lambda conn: health.examine(conn, invariants=invariants), migrated=False)
-    language = load_settings().log_language
+    """What keeps jobs from moving, each with its cause and its remedy.
+
+    Exit code 1: something was found.
+    """
+    from pgbaton import health
+
+    looked = with_database(database_url, lambda conn: health.examine(conn, invariants=invariants), migrated=False)
+    found = health.of_all(looked)
     if as_json:
-        print_json([f.as_json(language) for f in found])
+        print_json([f.as_json(language()) for f in found])
     else:
-        several = len({f.pipeline for f in found if f.pipeline}) > 1
         for f in found:
-            of = f"{f.pipeline}: " if several and f.pipeline else ""
-            out.print(plain(f"{f.code}: {of}{f.sentence(language)}"))
-            out.print(plain(f"  {REMEDY[language]}: {f.remedy(language)}"))
+            of = f"{f.pipeline}: " if len(looked) > 1 and f.pipeline else ""
+            print(plain(f"{f.code}: {of}{f.sentence(language())}"))
+            print(plain(f"  {told(CAUSE)}: {f.cause(language())}"))
+            print(plain(f"  {told(REMEDY)}: {f.remedy(language())}"))
+            print(plain(f"  {f.link}"))
         if not found:
-            out.print(WELL[language])
+            checked = ", ".join(dict.fromkeys(c.name for h in looked for c in h.checks))
+            print(f"{told(WELL)} ({told(CHECKED)}: {checked})")
     if found:
         raise typer.Exit(1)
-
-
-def _fail(why: str) -> NoReturn:
-    print(f"pgbaton: {why}", file=sys.stderr)
-    raise typer.Exit(1)

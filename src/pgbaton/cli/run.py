@@ -6,19 +6,20 @@ import asyncio
 import signal
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pgbaton.cli.common import ConfigFile, DatabaseUrl, app
-from pgbaton.cli.metrics_server import watched_at
-from pgbaton.config import Settings, load_pipeline, load_settings
-from pgbaton.events import log_to_stderr
-from pgbaton.model import Pipeline
-from pgbaton.worker.engine import Engine
+
+if TYPE_CHECKING:
+    from pgbaton.config import Settings
+    from pgbaton.model import Pipeline
 
 
-@app.command()
+@app.command(
+    examples=["pgbaton run --config pgbaton.toml", "pgbaton run --config pgbaton.toml --metrics 127.0.0.1:9108"]
+)
 def run(
     config: ConfigFile,
     database_url: DatabaseUrl = None,
@@ -34,6 +35,9 @@ def run(
     ] = None,
 ) -> None:
     """A worker: listen, claim, call stages. SIGTERM and SIGINT drain it."""
+    from pgbaton.config import load_pipeline, load_settings
+    from pgbaton.events import log_to_stderr
+
     pipeline = load_pipeline(config)
     given = {
         "database_url": database_url,
@@ -59,6 +63,9 @@ def _quicker_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 async def _run(pipeline: Pipeline, settings: Settings, metrics: str | None) -> None:
+    from pgbaton.cli.metrics_server import watched_at
+    from pgbaton.worker.engine import Engine
+
     engine, started = Engine(pipeline, settings), False
 
     def ready() -> bool:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from typing import Annotated
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
-import asyncpg
 import typer
 
-from pgbaton import operate
+from pgbaton.cli.ask import agreed
 from pgbaton.cli.common import (
     AsJson,
     DatabaseUrl,
@@ -20,23 +19,70 @@ from pgbaton.cli.common import (
     StageName,
     TenantName,
     Who,
+    Yes,
     a_filter,
     app,
-    out,
     person,
-    plain,
-    print_json,
     with_database,
     with_table,
 )
-from pgbaton.insights import CAP, JobFilter, shown_count
-from pgbaton.operate import Action, Done
-from pgbaton.table import JobTable, table_of
+from pgbaton.cli.speech import Sentence, fail, tell, told
+from pgbaton.cli.tables import plain, print_json
 
-JobKeys = Annotated[list[str] | None, typer.Argument(help="Job keys.", show_default=False)]
+if TYPE_CHECKING:
+    import asyncpg
+
+    from pgbaton.insights import JobFilter
+    from pgbaton.operate import Action, Done
+    from pgbaton.table import JobTable
+
+RETRIED: Sentence = ("재시도:", "retried:")
+CANCELLED: Sentence = ("취소:", "cancelled:")
+AND_MORE: Sentence = ("외 {count}건", "and {count} more")
+NOTHING: dict[Action, Sentence] = {
+    "retry": ("재시도할 작업이 없습니다", "nothing to retry"),
+    "cancel": ("취소할 작업이 없습니다", "nothing to cancel"),
+}
+WOULD: dict[Action, Sentence] = {
+    "retry": ("재시도 대상: {count}건", "would retry {count}"),
+    "cancel": ("취소 대상: {count}건", "would cancel {count}"),
+}
+EVERY: dict[Action, Sentence] = {
+    "retry": ("전체 재시도", "retry every job that is dead or waits for a retry"),
+    "cancel": ("전체 취소", "cancel every job that has not ended"),
+}
+NAME_JOBS: Sentence = (
+    "작업을 지정하거나 --all을 쓰세요 (--stage와 함께: 그 단계 전체, 다른 조건도 같습니다)",
+    "name jobs, or say --all (with --stage: all of that stage; so with other filters)",
+)
+TOO_LONG: Sentence = (
+    "건수를 세는 데 너무 오래 걸립니다: 조건을 좁히세요",
+    "counting takes too long: narrow the filter",
+)
+GOES_ON: Sentence = ("{job} 작업을 {step} 단계부터 재실행합니다", "{job} goes on from {step}")
+WAITS: Sentence = ("{job} 작업은 이미 {step} 단계를 기다리고 있습니다", "{job} waits for {step} already")
+MISSING: Sentence = ("누락 {count}건", "{count} missing")
+CREATED: Sentence = ("생성 {count}건", "{count} created")
+NOT_BOTH: Sentence = ("단계와 테넌트 중 하나만 지정하세요", "a stage or a tenant, not both")
+PAUSED: Sentence = ("일시정지: {what}", "paused {what}")
+RESUMED: Sentence = ("재개: {what}", "resumed {what}")
+THE_TENANT: Sentence = ("테넌트 {tenant}", "the tenant {tenant}")
+NO_TENANT: Sentence = (
+    "{pipeline} 파이프라인에 테넌트 '{tenant}'의 작업이 없습니다. 첫 작업 전에 미리 멈추려면 --force를 지정하세요",
+    "no job of {pipeline} has the tenant {tenant!r}; to pause it before its first job: --force",
+)
+
+JobKeys = Annotated[list[str] | None, typer.Argument(metavar="JOB", help="Job keys.", show_default=False)]
 
 
-@app.command()
+@app.command(
+    examples=[
+        "pgbaton retry 42 43",
+        "pgbaton retry --stage planner --error 'HTTP 502'",
+        "pgbaton retry --all --dry-run",
+        "pgbaton retry --all --yes",
+    ]
+)
 def retry(
     job: JobKeys = None,
     all_jobs: Annotated[bool, typer.Option("--all", help="Every job that is dead or waits for a retry.")] = False,
@@ -46,18 +92,29 @@ def retry(
     error: ErrorPart = None,
     job_prefix: KeyPrefix = None,
     dry_run: DryRun = False,
+    yes: Yes = False,
     who: Who = None,
     pipeline: PipelineName = None,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Give dead jobs another life, and let those that wait for a retry be due now. Exit code 1: there was none."""
+    """Give dead jobs another life.
+
+    Those that wait for a retry are due at once. Exit code 1: there was none. With --all and
+    nothing that narrows it, the number of jobs is to be typed, or --yes to be given.
+    """
     wanted = a_filter(None, stage, None, tenant, older_than, error, job_prefix)
-    done = _act("retry", job, all_jobs, wanted, dry_run, who, pipeline, database_url, as_json)
-    _say(done, "retried", "nothing to retry", as_json)
+    done = _act("retry", job, all_jobs, wanted, dry_run, yes, who, pipeline, database_url, as_json)
+    _say(done, "retried", RETRIED, NOTHING["retry"], as_json)
 
 
-@app.command()
+@app.command(
+    examples=[
+        "pgbaton cancel 42",
+        "pgbaton cancel --tenant acme --older-than 2d",
+        "pgbaton cancel --all --dry-run --json",
+    ]
+)
 def cancel(
     job: JobKeys = None,
     all_jobs: Annotated[bool, typer.Option("--all", help="Every job that has not ended.")] = False,
@@ -67,15 +124,20 @@ def cancel(
     error: ErrorPart = None,
     job_prefix: KeyPrefix = None,
     dry_run: DryRun = False,
+    yes: Yes = False,
     who: Who = None,
     pipeline: PipelineName = None,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Stop jobs where they are: their rows go to (stage, cancelled). Exit code 1: there was none to stop."""
+    """Stop jobs where they are.
+
+    Their rows go to (stage, cancelled). Exit code 1: there was none to stop. With --all and
+    nothing that narrows it, the number of jobs is to be typed, or --yes to be given.
+    """
     wanted = a_filter(None, stage, None, tenant, older_than, error, job_prefix)
-    done = _act("cancel", job, all_jobs, wanted, dry_run, who, pipeline, database_url, as_json)
-    _say(done, "cancelled", "nothing to cancel", as_json)
+    done = _act("cancel", job, all_jobs, wanted, dry_run, yes, who, pipeline, database_url, as_json)
+    _say(done, "cancelled", CANCELLED, NOTHING["cancel"], as_json)
 
 
 def _act(
@@ -84,51 +146,61 @@ def _act(
     all_jobs: bool,
     wanted: JobFilter,
     dry_run: bool,
+    yes: bool,
     who: str | None,
     pipeline: str | None,
     database_url: str | None,
     as_json: bool,
 ) -> Done:
-    if bool(job) == (all_jobs or bool(wanted.as_json())):
-        raise typer.BadParameter("name jobs, or say --all (with --stage: all of that stage; so with other filters)")
+    from pgbaton import operate
+    from pgbaton.insights import CAP, shown_count
+
+    narrows = bool(wanted.as_json())
+    if bool(job) == (all_jobs or narrows):
+        raise typer.BadParameter(told(NAME_JOBS))
 
     async def work(conn: asyncpg.Connection, table: JobTable) -> Done | int | None:
-        matching = JobFilter(**(wanted.as_json() | {"pipeline": table.pipeline}))
+        matching = replace(wanted, pipeline=table.pipeline)
         if dry_run:
             return len(job) if job else await operate.count_matching(conn, matching, action)
         if job:
             return await {"retry": operate.retry, "cancel": operate.cancel}[action](conn, table, job, who=person(who))
-        return await operate.act_on_matching(conn, table, matching, action, CAP + 1, who=person(who))
+        expected = CAP + 1
+        if not narrows and not yes:  # everything
+            counted = await operate.count_matching(conn, matching, action)
+            expected = CAP + 1 if counted is None else counted
+            if expected:
+                agreed(expected, EVERY[action], yes=yes)
+        return await operate.act_on_matching(conn, table, matching, action, expected, who=person(who))
 
     came = with_table(database_url, pipeline, work)
-    if isinstance(came, Done):
+    if isinstance(came, operate.Done):
         return came
     if came is None:
-        print("pgbaton: counting takes too long: narrow the filter", file=sys.stderr)
-        raise typer.Exit(1)
+        fail(TOO_LONG)
     if as_json:
         print_json({"would": action, "count": min(came, CAP), "capped": came > CAP})
     else:
-        out.print(f"would {action} {shown_count(came)}")
+        tell(WOULD[action], count=shown_count(came))
     raise typer.Exit(0 if came else 1)
 
 
-def _say(done: Done, word: str, nothing: str, as_json: bool) -> None:
+def _say(done: Done, name: str, word: Sentence, nothing: Sentence, as_json: bool) -> None:
     if as_json:
-        print_json({word: list(done.jobs)} | ({"count": done.count} if done.count > len(done.jobs) else {}))
+        print_json({name: list(done.jobs)} | ({"count": done.count} if done.count > len(done.jobs) else {}))
     elif done.count:
-        out.print("\n".join([f"{word}:", *(plain(key) for key in done.jobs)]))
+        print("\n".join([told(word), *(plain(key) for key in done.jobs)]))
         if done.count > len(done.jobs):
-            out.print(f"and {done.count - len(done.jobs):,} more")
+            tell(AND_MORE, count=f"{done.count - len(done.jobs):,}")
     else:
-        out.print(nothing)
+        tell(nothing)
     if not done.count:
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(examples=["pgbaton rerun 42 --from planner", "pgbaton rerun 42 --from planner --force"])
 def rerun(
-    job: Annotated[str, typer.Argument(help="The job's key.", show_default=False)],
+    job: Annotated[str, typer.Argument(metavar="JOB", help="The job's key.", show_default=False)],
     step: Annotated[str, typer.Option("--from", help="The step to do again, and all behind it.", show_default=False)],
     force: Annotated[bool, typer.Option("--force", help="Even while a stage works on it.")] = False,
     who: Who = None,
@@ -136,7 +208,12 @@ def rerun(
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Put a job to the entry state of a step, wherever it is now. Exit code 1: refused, or it waits there already."""
+    """Do a job again from a step on.
+
+    It is put to the entry state of that step, wherever it is now. Exit code 1: refused, or it waits there already.
+    """
+    from pgbaton import operate
+
     done = with_table(
         database_url,
         pipeline,
@@ -145,19 +222,24 @@ def rerun(
     if as_json:
         print_json({"rerun": list(done.jobs), "from": step})
     else:
-        out.print(plain(f"{job} goes on from {step}" if done.count else f"{job} waits for {step} already"))
+        tell(GOES_ON if done.count else WAITS, job=job, step=step)
     if not done.count:
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(examples=["pgbaton reconcile --dry-run", "pgbaton reconcile"])
 def reconcile(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show them.")] = False,
     pipeline: PipelineName = None,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find rows in a routed state without a dispatch (trigger off, restored backup, adopted table); create those."""
+    """Make the dispatches that no trigger made.
+
+    Of rows in a routed state that have none: the trigger was off, a backup was restored, a table was adopted.
+    """
+    from pgbaton import operate
+    from pgbaton.table import table_of
 
     async def work(conn: asyncpg.Connection) -> list[tuple[str, str]]:
         return await operate.reconcile(conn, await table_of(conn, pipeline), create=not dry_run)
@@ -167,24 +249,28 @@ def reconcile(
         print_json([{"job": job, "stage": stage} for job, stage in found])
         return
     for job, stage in found:
-        out.print(f"{job}  {stage}")
-    out.print(f"{len(found)} {'missing' if dry_run else 'created'}")
+        print(f"{plain(job)}  {plain(stage)}")
+    tell(MISSING if dry_run else CREATED, count=len(found))
 
 
-@app.command()
+@app.command(examples=["pgbaton pause --stage planner", "pgbaton pause --tenant acme", "pgbaton pause"])
 def pause(
     stage: StageName = None,
     tenant: TenantName = None,
+    force: Annotated[bool, typer.Option("--force", help="A tenant that has no job yet, too.")] = False,
     who: Who = None,
     pipeline: PipelineName = None,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Call a stage, a tenant's jobs or (with neither) the whole pipeline no more until that is resumed."""
-    _set_paused(database_url, pipeline, stage, tenant, who, as_json, paused=True)
+    """Call a stage, a tenant's jobs or all no more.
+
+    With neither --stage nor --tenant: the whole pipeline. Until it is resumed; calls under way go on.
+    """
+    _set_paused(database_url, pipeline, stage, tenant, who, as_json, paused=True, force=force)
 
 
-@app.command()
+@app.command(examples=["pgbaton resume --stage planner", "pgbaton resume --tenant acme"])
 def resume(
     stage: StageName = None,
     tenant: TenantName = None,
@@ -206,20 +292,26 @@ def _set_paused(
     as_json: bool,
     *,
     paused: bool,
+    force: bool = False,
 ) -> None:
-    if stage and tenant:
-        raise typer.BadParameter("a stage or a tenant, not both")
+    from pgbaton import operate
+
+    if stage is not None and tenant is not None:
+        raise typer.BadParameter(told(NOT_BOTH))
 
     async def work(conn: asyncpg.Connection, table: JobTable) -> tuple[str, Done]:
-        if tenant:
+        if tenant is not None:
+            if paused and not force and await operate.has_tenant(conn, table, tenant) is False:
+                fail(NO_TENANT, pipeline=table.pipeline, tenant=tenant)
             act_on_tenant = operate.pause_tenant if paused else operate.resume_tenant
             return table.pipeline, await act_on_tenant(conn, table, tenant, who=person(who))
         act = operate.pause if paused else operate.resume
         return table.pipeline, await act(conn, table.pipeline, stage, who=person(who))
 
     name, done = with_table(database_url, pipeline, work)
-    word = "paused" if paused else "resumed"
     if as_json:
+        word = "paused" if paused else "resumed"
         print_json({word: {"pipeline": name, "stage": stage, "tenant": tenant}, "changed": bool(done.count)})
-    else:
-        out.print(f"{word} " + (f"the tenant {plain(tenant)}" if tenant else stage or name))
+        return
+    what = told(THE_TENANT, tenant=tenant) if tenant is not None else stage or name
+    tell(PAUSED if paused else RESUMED, what=what)

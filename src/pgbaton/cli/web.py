@@ -7,12 +7,13 @@ from typing import Annotated
 import typer
 
 from pgbaton.cli.common import DatabaseUrl, PipelineName, app
-from pgbaton.config import load_settings, read_settings
 from pgbaton.errors import ConfigError
 from pgbaton.events import log_to_stderr
 
 
-@app.command()
+@app.command(
+    examples=["PGBATON_WEB_TOKEN=$(openssl rand -hex 32) pgbaton web", "pgbaton web --port 8012 --root-path /pgbaton"]
+)
 def web(
     database_url: DatabaseUrl = None,
     pipeline: PipelineName = None,
@@ -21,6 +22,8 @@ def web(
     root_path: Annotated[str, typer.Option(help="The path that a proxy strips, if it does.")] = "",
 ) -> None:
     """The page: see the pipeline and steer it. Needs PGBATON_WEB_TOKEN (operators) or PGBATON_WEB_VIEWER_TOKEN."""
+    from pgbaton.config import load_settings, read_settings
+
     try:
         from pgbaton.web.app import Server, WebSettings, create_app
     except ModuleNotFoundError as error:

@@ -20,7 +20,11 @@ The guard is what makes an endpoint a stage: it *begins* (compare-and-set to run
     answer_with_problems(app)
 """
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+
+if find_spec("fastapi") is None:
+    raise ModuleNotFoundError('fastapi is not installed: pip install "pgbaton[fastapi]"', name="fastapi")
 
 from pgbaton.fastapi.guard import JobRequest, Stages, Turn
 from pgbaton.fastapi.lifespan import health, lifespan

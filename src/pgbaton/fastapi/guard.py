@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Concatenate, ParamSpec, TypeVar, get_type_hints
+from typing import Annotated, Any, Concatenate, ParamSpec, TypeVar, get_type_hints
 
 import asyncpg
-from fastapi import APIRouter
+from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field, StrictStr
+from starlette.types import Message
 
 from pgbaton.database import STAGE_POOLER_OPTIONS, connection, pooled
 from pgbaton.errors import JobRefused
 from pgbaton.fastapi.problems import PROBLEMS
+from pgbaton.key import key_of
 from pgbaton.model import DONE, FAILED, Pipeline, Stage
 from pgbaton.table import JobTable, read_table
 
+MOST_BODY = 65_536
+"""Bytes; a call of the engine has two texts of at most 1,000 characters."""
 CLOSE_TIMEOUT = 10.0
 """Seconds that the end of the stages' connections may take."""
 
@@ -25,13 +30,38 @@ T = TypeVar("T")
 Reader = Callable[Concatenate[asyncpg.Connection, "Turn", P], Awaitable[T]]
 
 
+KeyParts = Annotated[list[Annotated[StrictStr, Field(max_length=1000)]], Field(min_length=2, max_length=8)]
+
+
 class JobRequest(BaseModel):
-    """The body of a call to a stage."""
+    """The body of a call to a stage; the key of several columns is a list of their values."""
 
     model_config = ConfigDict(extra="ignore")
 
-    job_id: StrictStr = Field(min_length=1, max_length=1000)
+    job_id: Annotated[StrictStr, Field(min_length=1, max_length=1000)] | KeyParts
     tenant_id: StrictStr | None = Field(max_length=1000)
+
+
+class BoundedRoute(APIRoute):
+    """A route that reads no more of a body than :data:`MOST_BODY`, and answers 413 to one that is longer."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def bounded(request: Request) -> Response:
+            read = 0
+
+            async def receive() -> Message:
+                nonlocal read
+                message = await request.receive()
+                read += len(message.get("body", b""))
+                if read > MOST_BODY:
+                    raise HTTPException(413, f"the body is longer than {MOST_BODY:,} bytes")
+                return message
+
+            return await handle(Request(request.scope, receive))
+
+        return bounded
 
 
 class Turn:
@@ -63,7 +93,7 @@ class Stages:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
-        self.router = APIRouter(tags=["stages"])
+        self.router = APIRouter(tags=["stages"], route_class=BoundedRoute)
         self._pool: asyncpg.Pool | None = None
         self._table: JobTable
 
@@ -95,7 +125,7 @@ class Stages:
 
         def register(work: Callable[[Turn], Awaitable[T]]) -> Callable[[Turn], Awaitable[T]]:
             async def endpoint(body: JobRequest) -> T:
-                async with self.turn(step, body.job_id, body.tenant_id) as turn:
+                async with self.turn(step, key_of(body.job_id), body.tenant_id) as turn:
                     return await work(turn)
 
             # FastAPI reads the response model from here; resolved, for its names belong to the stage's module.
@@ -109,7 +139,8 @@ class Stages:
 
     @asynccontextmanager
     async def turn(self, step: str, job_id: str, tenant_id: str | None) -> AsyncIterator[Turn]:
-        """Begin ``step`` for a job, and end it when the block does.
+        """Begin ``step`` for a job, and end it when the block does. A key of several columns is the
+        text of a JSON array.
 
         Raises :class:`JobRefused` (404, 409, 422) where it may not begin, or where the row moved meanwhile.
         """
@@ -145,5 +176,6 @@ class Stages:
         raise JobRefused(
             409,
             "Job not ready",
-            f"the job is at ({row['step']}, {row['status']}); {stage.step} needs ({stage.after}, {DONE})",
+            f"the job is at ({row['step']}, {row['word']}); "
+            f"{stage.step} needs ({stage.after}, {self.pipeline.statuses.word(DONE)})",
         )

@@ -15,6 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import JSONResponse
 
 from pgbaton.config import Settings
+from pgbaton.events import log_if_unheard
 from pgbaton.fastapi.guard import Stages
 from pgbaton.worker.engine import Engine
 
@@ -33,6 +34,7 @@ def lifespan(
     @asynccontextmanager
     async def during(app: FastAPI) -> AsyncIterator[None]:
         app.state.pgbaton = None
+        log_if_unheard(settings.log_format)
         async with stages.opened(stages_url or settings.dsn()) as pool:
             app.state.pgbaton_pool = pool
             if not engine:

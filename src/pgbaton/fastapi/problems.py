@@ -37,6 +37,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     for code, text in {
         404: "Unknown job, or another tenant's",
         409: "The job is not where this stage needs it",
+        413: "The body is larger than any call of the engine",
         422: "The body does not fit",
         500: "The stage failed; the job is marked as failed",
     }.items()

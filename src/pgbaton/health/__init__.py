@@ -1,23 +1,32 @@
-"""What is wrong with a pipeline: one diagnosis, with one vocabulary, for ``pgbaton doctor`` and for the page.
+"""What is wrong with a pipeline: one model, with one vocabulary, for the page, ``pgbaton doctor``, ``/readyz``, the
+metrics and the webhook.
 
-:func:`diagnose` decides by one look at the pipeline, purely; :func:`examine` asks the database what else there is. The
-code of a finding that also explains where a job is, is the code of that explanation.
+:func:`look` makes every check and returns a :class:`Health`; "all is well" means that nothing was found and that
+everything was looked at. The code of a finding that also explains where a job is, is the code of that explanation.
 """
 
-from pgbaton.health.checks import checks, connection_checks, examine, invariant_checks
-from pgbaton.health.finding import REMEDIES, SENTENCES, Finding, Level, worst_first
+from pgbaton.health.checks import checks
+from pgbaton.health.finding import Check, Finding, Health, Level, Share, worst_first
+from pgbaton.health.look import examine, look, of_all
+from pgbaton.health.record import record
 from pgbaton.health.rules import LATELY, diagnose
+from pgbaton.health.steady import Steady
+from pgbaton.health.words import WORDS
 
 __all__ = [
     "LATELY",
-    "REMEDIES",
-    "SENTENCES",
+    "WORDS",
+    "Check",
     "Finding",
+    "Health",
     "Level",
+    "Share",
+    "Steady",
     "checks",
-    "connection_checks",
     "diagnose",
     "examine",
-    "invariant_checks",
+    "look",
+    "of_all",
+    "record",
     "worst_first",
 ]

@@ -11,11 +11,10 @@ from dataclasses import replace
 
 import asyncpg
 
-from pgbaton import insights, sql
-from pgbaton.database import check_migrated, pooled
-from pgbaton.errors import AttachError, NotMigrated
-from pgbaton.health.finding import Finding, worst_first
-from pgbaton.health.rules import diagnose
+from pgbaton import sql
+from pgbaton.database import pooled
+from pgbaton.errors import AttachError
+from pgbaton.health.finding import Finding
 from pgbaton.install.attach import TRIGGERS, trigger_body_md5
 from pgbaton.table import table_of
 
@@ -25,30 +24,19 @@ ROUND_TRIP = 3.0
 """Seconds that a notification may take to come back."""
 
 
-async def examine(conn: asyncpg.Connection, *, invariants: bool = False) -> list[Finding]:
-    """Everything that is wrong with the engine's part of this database, worst first.
-
-    ``invariants``: also ask of the live data what must always hold; that reads the user's tables whole.
-    """
-    try:
-        await check_migrated(conn)
-    except NotMigrated as error:
-        return [Finding("not_migrated", "bad", {"error": str(error)})]
-    found = await checks(conn)
-    for row in await conn.fetch(sql.read("read/pipelines.sql")):
-        found += diagnose(await insights.overview(conn, row["name"]))
-        if invariants:
-            found += await invariant_checks(conn, row["name"])
-    found += await connection_checks(conn)
-    return worst_first(found)
-
-
 async def checks(conn: asyncpg.Connection, pipeline: str | None = None) -> list[Finding]:
     """What keeps the jobs of a pipeline (``None``: of any) from moving, besides its own counts. A few bounded reads."""
-    found = [f async for f in _triggers(conn) if pipeline in (None, f.pipeline)]
+    found = [f for f in await changes(conn) if pipeline in (None, f.pipeline)]
+    found += [f async for f in _triggers(conn) if pipeline in (None, f.pipeline)]
     for row in await conn.fetch(sql.read("read/ailments.sql"), pipeline):
         found.append(Finding(row["code"], row["level"], json.loads(row["values"]), row["pipeline"]))
     return found
+
+
+async def changes(conn: asyncpg.Connection) -> list[Finding]:
+    """What is not as it was when the pipelines were attached: their tables' and columns' names."""
+    rows = await conn.fetch(sql.read("read/changed.sql"))
+    return [Finding(row["code"], "bad", json.loads(row["values"]), row["pipeline"]) for row in rows]
 
 
 async def _triggers(conn: asyncpg.Connection) -> AsyncIterator[Finding]:
@@ -79,19 +67,23 @@ async def _expected(conn: asyncpg.Connection, pipeline: str, known: dict[str, st
     return known[pipeline]
 
 
-async def connection_checks(conn: asyncpg.Connection) -> list[Finding]:
-    """What is wrong between this machine and the database."""
-    found: list[Finding] = []
+async def clock_checks(conn: asyncpg.Connection) -> list[Finding]:
+    """Whether this machine's clock is the database's."""
     before = time.time()
     database = await conn.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8")
     apart = max(before - database, database - time.time(), 0.0)
     if apart > CLOCK_TOLERANCE:
-        found.append(Finding("clock_difference", "warn", {"apart": apart}))
+        return [Finding("clock_difference", "warn", {"apart": apart})]
+    return []
+
+
+async def hears_itself(conn: asyncpg.Connection) -> list[Finding]:
+    """Whether a notification comes back over this connection."""
     if pooled(conn):
-        found.append(Finding("pooler_in_path", "warn"))
-    elif not await _hears_itself(conn):
-        found.append(Finding("listen_round_trip", "warn", {"seconds": ROUND_TRIP}))
-    return found
+        return [Finding("pooler_in_path", "warn")]
+    if not await _hears_itself(conn):
+        return [Finding("listen_round_trip", "warn", {"seconds": ROUND_TRIP})]
+    return []
 
 
 async def _hears_itself(conn: asyncpg.Connection) -> bool:
@@ -115,7 +107,10 @@ async def _hears_itself(conn: asyncpg.Connection) -> bool:
 
 async def invariant_checks(conn: asyncpg.Connection, pipeline: str) -> list[Finding]:
     """What must always hold and does not, asked of the live data."""
-    table = await table_of(conn, pipeline)
+    try:
+        table = await table_of(conn, pipeline)
+    except AttachError:
+        return []  # the table was changed, and that is a finding
     return [
         Finding(
             "invariant_broken",

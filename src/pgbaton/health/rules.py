@@ -1,8 +1,9 @@
-"""What one look at the pipeline says: pure."""
+"""What one look at the pipeline's counts says: pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from pgbaton.health.finding import Finding, Level
 from pgbaton.insights import Overview, StageOverview
@@ -14,17 +15,59 @@ NEAR_TIMEOUT = 0.5
 """Share of its timeout that a stage's work may take at p95 before that is worth a word."""
 LATELY = 300.0
 """Seconds for which a lost worker that holds nothing any more is still told of."""
+TRIES = 2
+"""Times in a row that a stage does not answer before that is said: one is a hiccup, or one worker's trouble."""
+SLOWER = 3.0
+"""Times its usual that a stage's calls may take before that is worth a word."""
+SLOWER_LEAST = 0.5
+"""Seconds by which they must be slower besides: thrice nothing is nothing."""
+SLOWER_SAMPLE = 5
+"""Calls of the last five minutes that it takes to say so."""
+USUAL_SAMPLE = 20
+"""Calls that it takes to know what is usual."""
+SILENT = 10.0
+"""Times its usual p95 that a call may run before it counts as silent."""
+SILENT_LEAST = 5.0
+"""Seconds that it must have run besides."""
+SILENT_UNKNOWN = 30.0
+"""Seconds that a call may run of which nobody knows yet what is usual, or a tenth of its timeout."""
+LOST_LEAST = 4.0
+"""Seconds after which a lost answer is worth a word: most stages that were cut off have ended by then."""
 
 
-def diagnose(seen: Overview) -> list[Finding]:
-    """Everything in this look that keeps jobs from moving, or soon will."""
-    return [Finding(code, level, values, seen.pipeline) for code, level, values in _found(seen)]
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """Seconds that the completed calls of a stage usually take, of ``calls`` of them."""
+
+    calls: int
+    p50: float
+    p95: float
+
+
+Usuals = Mapping[str, Usual]
+"""By stage."""
+
+
+def diagnose(seen: Overview, usuals: Usuals | None = None) -> list[Finding]:
+    """Everything in this look that keeps jobs from moving, or soon will. ``usuals``: what the last days say."""
+    return [Finding(code, level, values, seen.pipeline) for code, level, values in _found(seen, usuals or {})]
+
+
+def usual_of(stage: StageOverview, usuals: Usuals) -> Usual | None:
+    """What its calls usually take: by the last days, or else by the last hour; None: nobody knows yet."""
+    known = usuals.get(stage.stage)
+    if known is not None and known.calls >= USUAL_SAMPLE:
+        return known
+    p50, p95 = stage.earlier.p50, stage.earlier.p95
+    if stage.earlier_sample >= USUAL_SAMPLE and p50 is not None and p95 is not None:
+        return Usual(stage.earlier_sample, p50, p95)
+    return None
 
 
 Found = tuple[str, Level, dict[str, Value]]
 
 
-def _found(seen: Overview) -> Iterator[Found]:
+def _found(seen: Overview, usuals: Usuals) -> Iterator[Found]:
     if not any(w.alive for w in seen.workers):
         is_open = any(s.waiting or s.running or s.retrying for s in seen.stages) or any(w.calls for w in seen.workers)
         yield "no_worker", "bad" if is_open else "note", {}
@@ -36,6 +79,7 @@ def _found(seen: Overview) -> Iterator[Found]:
         yield "paused_tenant", "note", {"tenant": tenant.tenant}
     for stage in seen.stages:
         yield from _of_stage(seen, stage)
+        yield from _of_calls(stage, usual_of(stage, usuals))
 
 
 def _lost_workers(seen: Overview) -> Iterator[Found]:
@@ -51,10 +95,11 @@ def _lost_workers(seen: Overview) -> Iterator[Found]:
 
 def _of_stage(seen: Overview, s: StageOverview) -> Iterator[Found]:
     of: dict[str, Value] = {"stage": s.stage}
-    down = s.circuit.state != "closed"
+    down = s.circuit.state != "closed" and s.circuit.strikes >= TRIES
     still = s.paused or seen.paused
     if down:
-        yield "circuit_open", "bad", of | {"strikes": s.circuit.strikes}
+        said = s.put_off_error or s.retry_error or "-"
+        yield "circuit_open", "bad", of | {"strikes": s.circuit.strikes, "error": said}
     if not s.routed:
         if count := s.waiting + s.running + s.retrying + s.parked:
             yield "stage_unrouted", "bad", of | {"count": count}
@@ -63,11 +108,66 @@ def _of_stage(seen: Overview, s: StageOverview) -> Iterator[Found]:
         yield "dead", "bad", of | {"count": s.dead, "error": s.dead_error}
     if s.paused and not seen.paused:
         yield "paused_stage", "note", of | {"waiting": s.waiting}
-    if s.retrying and not down and s.routed:
-        yield "retrying", "warn", of | {"count": s.retrying, "error": s.retry_error}
+    if not down and s.routed and s.circuit.state == "closed":
+        if s.put_off:
+            later = max(s.put_off_in or 0.0, 0.0)
+            yield "not_now", "note", of | {"count": s.put_off, "error": s.put_off_error, "seconds": later}
+        if again := s.retrying - s.put_off:
+            yield "retrying", "warn", of | {"count": again, "error": s.retry_error}
     if s.oldest_wait is not None and s.oldest_wait > LONG_WAIT and not still and not down:
         full = s.concurrency is not None and s.running >= s.concurrency
         waits = of | {"waiting": s.waiting + s.retrying, "oldest": s.oldest_wait}
         yield ("full", "warn", waits | {"running": s.running}) if full else ("behind", "warn", waits)
     if s.work.p95 is not None and s.work.p95 > NEAR_TIMEOUT * s.timeout:
         yield "slow", "warn", of | {"work": s.work.p95, "timeout": s.timeout}
+
+
+def _of_calls(s: StageOverview, usual: Usual | None) -> Iterator[Found]:
+    """Calls that do not end, and calls that take longer than they did."""
+    of: dict[str, Value] = {"stage": s.stage}
+    lost = [a for a in s.ages if a.lost and a.oldest > LOST_LEAST]
+    if lost:
+        yield (
+            "lost_answers",
+            "bad" if s.waiting else "warn",
+            of
+            | {
+                "count": sum(a.count for a in lost),
+                "age": max(a.oldest for a in lost),
+                "seconds": max(a.until for a in lost),
+                "waiting": s.waiting,
+                "over": 0.0,
+            },
+        )
+    if usual is None:
+        over = max(SILENT_UNKNOWN, s.timeout / 10)
+        endless = [a for a in s.ages if not a.lost and a.oldest > over]
+        if endless:
+            count, oldest = sum(a.count for a in endless), max(a.oldest for a in endless)
+            until = max(a.until for a in endless)
+            yield "no_end", "warn", of | {"count": count, "age": oldest, "seconds": until, "over": over}
+        return
+    over = max(SILENT_LEAST, SILENT * usual.p95)
+    silent = [a for a in s.ages if not a.lost and a.oldest > over]
+    if silent:
+        yield (
+            "silent",
+            "bad" if s.waiting else "warn",
+            of
+            | {
+                "count": sum(a.count for a in silent),
+                "age": max(a.oldest for a in silent),
+                "usual": usual.p50,
+                "times": _times(max(a.oldest for a in silent) / max(usual.p50, 0.001)),
+                "seconds": max(a.until for a in silent),
+                "over": over,
+            },
+        )
+    slow = s.latest is not None and s.latest_sample >= SLOWER_SAMPLE
+    if slow and s.latest is not None and s.latest > max(SLOWER * usual.p50, usual.p50 + SLOWER_LEAST):
+        times = _times(s.latest / max(usual.p50, 0.001))
+        yield "slower", "warn", of | {"work": s.latest, "usual": usual.p50, "times": times}
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.1f}" if ratio < 10 else f"{ratio:,.0f}"

@@ -5,6 +5,7 @@ show them with :func:`shown_count`), samples are bounded, and what may still be 
 so (``too_wide``) instead of keeping a person waiting. Times are the database's clock; durations are in seconds.
 """
 
+from pgbaton.insights.changes import Change, changes
 from pgbaton.insights.counts import (
     Circuit,
     Minute,
@@ -16,8 +17,9 @@ from pgbaton.insights.counts import (
 )
 from pgbaton.insights.dead import DeadGroup, DeadGroups, dead_groups
 from pgbaton.insights.detail import AttemptSeen, DispatchSeen, JobDetail, RowSeen, Segment, explain, job
-from pgbaton.insights.ledger import AuditEntry, AuditPage, audit
-from pgbaton.insights.listing import CAP, JobFilter, JobPage, ListedJob, list_jobs, shown_count
+from pgbaton.insights.ledger import AuditEntry, AuditFilter, AuditPage, act, act_jobs, audit
+from pgbaton.insights.listing import CAP, JobFilter, JobPage, ListedJob, Preview, list_jobs, shown_count
+from pgbaton.insights.moments import Moment, moment_of
 from pgbaton.insights.reasons import Explanation, sentence
 from pgbaton.insights.status import (
     StageCounts,
@@ -25,13 +27,19 @@ from pgbaton.insights.status import (
     WorkerSeen,
     status,
 )
+from pgbaton.insights.tenant import TenantAtStage, tenant_standing
+from pgbaton.insights.trends import SPANS, Bin, Trend, Trends, trends
 from pgbaton.table import table_of
 
 __all__ = [
     "CAP",
+    "SPANS",
     "AttemptSeen",
     "AuditEntry",
+    "AuditFilter",
     "AuditPage",
+    "Bin",
+    "Change",
     "Circuit",
     "DeadGroup",
     "DeadGroups",
@@ -42,23 +50,34 @@ __all__ = [
     "JobPage",
     "ListedJob",
     "Minute",
+    "Moment",
     "Overview",
     "PausedTenant",
+    "Preview",
     "Quantiles",
     "RowSeen",
     "Segment",
     "StageCounts",
     "StageOverview",
     "Status",
+    "TenantAtStage",
+    "Trend",
+    "Trends",
     "WorkerSeen",
+    "act",
+    "act_jobs",
     "audit",
+    "changes",
     "dead_groups",
     "explain",
     "job",
     "list_jobs",
+    "moment_of",
     "overview",
     "sentence",
     "shown_count",
     "status",
     "table_of",
+    "tenant_standing",
+    "trends",
 ]

@@ -13,7 +13,7 @@ from pgbaton import sql
 from pgbaton.errors import ConfigError, DatabaseError
 from pgbaton.insights.bounded import TIMEOUT, TooWide, at_most
 from pgbaton.insights.listing import CAP, ENDED_AT_MOST
-from pgbaton.insights.status import UnderWay, WorkerSeen, under_way, worker_seen
+from pgbaton.insights.status import Aged, UnderWay, WorkerSeen, under_way, worker_seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,10 @@ class StageOverview:
     """A stage. ``waiting``, ``running``, ``retrying``, ``parked`` (its tenant is paused) and ``dead`` (and not tried
     again since) are capped counts. ``dead_error`` and ``retry_error``: the newest of those errors, numbers and ids
     taken out. ``per_minute``: completions a minute of the last five. ``wait`` (available → started) and ``work``
-    (started → finished) over ``sample`` dispatches that were completed lately."""
+    (started → finished) over ``sample`` dispatches that were completed lately. ``put_off``: of those retrying, the ones
+    that the stage asked to be called later for, with the soonest of them (``put_off_in`` seconds) and what it said.
+    ``ages``: the calls under way by age. ``latest``: what the newest calls took (at most 20, of the last five minutes);
+    ``earlier``: those before them."""
 
     stage: str
     after: str
@@ -64,6 +67,14 @@ class StageOverview:
     wait: Quantiles
     work: Quantiles
     sample: int
+    put_off: int = 0
+    put_off_in: float | None = None
+    put_off_error: str | None = None
+    ages: tuple[Aged, ...] = ()
+    latest: float | None = None
+    latest_sample: int = 0
+    earlier: Quantiles = Quantiles(None, None)
+    earlier_sample: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +180,9 @@ def _stage(row: asyncpg.Record, running: UnderWay, times: dict[str, Any] | None,
         "dead_error",
         "retry_error",
         "oldest_wait",
+        "put_off",
+        "put_off_in",
+        "put_off_error",
     )
     return StageOverview(
         **{name: row[name] for name in same},
@@ -178,6 +192,11 @@ def _stage(row: asyncpg.Record, running: UnderWay, times: dict[str, Any] | None,
         wait=_quantiles(times["wait"] if times else None),
         work=_quantiles(times["work"] if times else None),
         sample=times["sample"] if times else 0,
+        ages=tuple(running.ages.get((row["pipeline"], row["stage"]), ())),
+        latest=times["latest"] if times else None,
+        latest_sample=times["latest_sample"] if times else 0,
+        earlier=_quantiles(times["earlier"] if times else None),
+        earlier_sample=times["earlier_sample"] if times else 0,
     )
 
 

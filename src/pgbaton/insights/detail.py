@@ -97,6 +97,7 @@ DISPATCHES, ATTEMPTS = 200, 2000
 
 async def job(conn: asyncpg.Connection, table: JobTable, key: str) -> JobDetail | None:
     """Everything about one job; ``None`` where there is neither a row nor a dispatch of that key."""
+    key = table.key.typed(key)
     facts = await _standing(conn, table, key)
     if facts is None:
         return None
@@ -109,13 +110,13 @@ async def job(conn: asyncpg.Connection, table: JobTable, key: str) -> JobDetail 
         calls.setdefault(row["dispatch_id"], []).append(AttemptSeen(**{name: row[name] for name in names}))
     now = facts["at"]
     dispatches = (_dispatch(of, row, tuple(calls.get(row["id"], ())), now) for row in reversed(kept))
-    row = RowSeen(facts["step"], facts["status"], facts["tenant"], facts["updated_at"]) if facts["present"] else None
+    row = RowSeen(facts["step"], facts["word"], facts["tenant"], facts["updated_at"]) if facts["present"] else None
     return JobDetail(table.pipeline, key, now, row, reason(facts), tuple(dispatches), len(found) > DISPATCHES)
 
 
 async def explain(conn: asyncpg.Connection, table: JobTable, key: str) -> Explanation | None:
     """Why the job is where it is; ``None`` as in :func:`job`."""
-    facts = await _standing(conn, table, key)
+    facts = await _standing(conn, table, table.key.typed(key))
     return None if facts is None else reason(facts)
 
 

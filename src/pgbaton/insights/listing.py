@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 import asyncpg
 
 from pgbaton import sql
 from pgbaton.errors import ConfigError
 from pgbaton.insights.bounded import TooWide, at_most
+from pgbaton.insights.moments import LONGEST_AGO, Moment, at_or_ago
 from pgbaton.model import State
 
 CAP = 10_000
@@ -27,21 +29,22 @@ def shown_count(count: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Which dispatches; everything given must hold.
+    """Which dispatches; everything given must hold, and of several stages, states, tenants or jobs one.
 
-    ``older_than``: created more than so many seconds ago. ``error``: part of the latest attempt's error, in any case.
-    ``error_group``: that error with its numbers taken out, as :class:`DeadGroup` has it. ``job``: a key;
-    ``job_prefix``: how it begins. ``latest``: only the newest dispatch of each job, no history. Raises
-    :class:`ConfigError` on a state that does not exist and an age that is none."""
+    ``since``, ``until``: created from that moment on, and before that one (:data:`Moment`: a time, or seconds ago).
+    ``error``: part of the latest attempt's error, in any case. ``error_group``: that error with its numbers taken out,
+    as :class:`DeadGroup` has it. ``jobs``: keys; ``job_prefix``: how they begin. ``latest``: only the newest dispatch
+    of each job, no history. Raises :class:`ConfigError` on a state that does not exist and a time that is none."""
 
     pipeline: str | None = None
-    stage: str | None = None
+    stages: tuple[str, ...] = ()
     states: tuple[str, ...] = ()
-    tenant: str | None = None
-    older_than: float | None = None
+    tenants: tuple[str, ...] = ()
+    since: Moment | None = None
+    until: Moment | None = None
     error: str | None = None
     error_group: str | None = None
-    job: str | None = None
+    jobs: tuple[str, ...] = ()
     job_prefix: str | None = None
     latest: bool = False
 
@@ -49,12 +52,33 @@ class JobFilter:
         unknown = [state for state in self.states if state not in tuple(State)]
         if unknown:
             raise ConfigError(f"there is no state {unknown[0]!r}; there are: {', '.join(State)}")
-        if self.older_than is not None and not 0 <= self.older_than < float("inf"):
-            raise ConfigError(f"older_than: {self.older_than!r} is no number of seconds")
+        for name, moment in (("since", self.since), ("until", self.until)):
+            if isinstance(moment, datetime):
+                if moment.tzinfo is None:
+                    raise ConfigError(f"{name}: {moment} needs a zone")
+            elif moment is not None and not 0 <= moment < LONGEST_AGO:
+                raise ConfigError(f"{name}: {moment!r} is no number of seconds")
 
     def as_json(self) -> dict[str, Any]:
         """What was asked for, without what was not."""
-        return {name: value for name, value in asdict(self).items() if value}
+        asked = {name: v for name, v in asdict(self).items() if v is not None and v is not False and v != ()}
+        return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in asked.items()}
+
+    @classmethod
+    def from_json(cls, asked: Mapping[str, Any]) -> Self:
+        """What :meth:`as_json` gave."""
+        made = dict(asked)
+        for name in ("stages", "states", "tenants", "jobs"):
+            made[name] = tuple(made.get(name, ()))
+        for name in ("since", "until"):
+            if isinstance(made.get(name), str):
+                made[name] = datetime.fromisoformat(made[name])
+        return cls(**made)
+
+    @property
+    def narrows(self) -> bool:
+        """Something but states and the pipeline is asked for: it does not mean every job."""
+        return bool(set(self.as_json()) - {"pipeline", "states", "latest"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +140,7 @@ async def list_jobs(
                 end = await conn.fetchrow(sql.read("read/failed_until.sql"), before, look_back)
             least = end["id"] if end else 0 if bounded else None
             query = _query("list_jobs", filters, bounded=bounded)
-            rows = await conn.fetch(query, *arguments(filters), before, limit + 1, least)
+            rows = await conn.fetch(query, *await arguments(conn, filters, before, limit + 1, least))
     except TooWide:
         return JobPage((), None, too_wide=True)
     found = tuple(ListedJob(**dict(row)) for row in rows[:limit])
@@ -129,31 +153,75 @@ async def count_jobs(conn: asyncpg.Connection, filters: JobFilter, *, timeout: f
     """How many dispatches match, up to 10,001; ``None`` where that takes longer than ``timeout`` seconds."""
     try:
         async with at_most(conn, timeout):
-            return int(await conn.fetchval(_query("count_jobs", filters), *arguments(filters), None, CAP + 1, None))
+            return int(
+                await conn.fetchval(_query("count_jobs", filters), *await arguments(conn, filters, None, CAP + 1))
+            )
     except TooWide:
         return None
 
 
-def arguments(filters: JobFilter) -> tuple[Any, ...]:
-    """The filter as ``read/matching.sql`` takes it."""
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a filter matches, by group: (stage, state) and the ten tenants that have most of it, with capped counts."""
+
+    count: int
+    groups: tuple[tuple[str, str, int], ...]
+    tenants: tuple[tuple[str | None, int], ...]
+
+
+async def preview_jobs(conn: asyncpg.Connection, filters: JobFilter, *, timeout: float = 3.0) -> Preview | None:
+    """How many dispatches match, by group, up to 10,001 together; ``None`` as in :func:`count_jobs`."""
+    try:
+        async with at_most(conn, timeout):
+            rows = await conn.fetch(_query("preview_jobs", filters), *await arguments(conn, filters, None, CAP + 1))
+    except TooWide:
+        return None
+    return Preview(
+        next(r["count"] for r in rows if r["kind"] == 7),
+        tuple((r["stage"], r["state"], r["count"]) for r in rows if r["kind"] == 1),
+        tuple((r["tenant"], r["count"]) for r in rows if r["kind"] == 6)[:10],
+    )
+
+
+async def arguments(
+    conn: asyncpg.Connection, filters: JobFilter, before: int | None, limit: int, least: int | None = None
+) -> tuple[Any, ...]:
+    """The filter as ``read/matching.sql`` takes it. ``least``: no id below it. Asks the database where in the history
+    a time begins, for the search must not go on behind it."""
+    since_at, since_ago = at_or_ago(filters.since)
+    until_at, until_ago = at_or_ago(filters.until)
+    if filters.since is not None:
+        first = await conn.fetchval(sql.read("read/first_since.sql"), since_at, since_ago)
+        least = max(first or 0, least or 0)
     return (
         filters.pipeline,
-        filters.stage,
+        list(filters.stages) or None,
         list(filters.states) or None,
-        filters.tenant,
-        filters.older_than,
+        [plain(t) for t in filters.tenants] or None,
+        until_at,
         None if not filters.error else f"%{_plain_pattern(filters.error)}%",
         filters.error_group,
-        filters.job,
+        [plain(key) for key in filters.jobs] or None,
         None if not filters.job_prefix else f"{_plain_pattern(filters.job_prefix)}%",
         filters.latest,
+        before,
+        limit,
+        least,
+        until_ago,
+        since_at,
+        since_ago,
     )
+
+
+def plain(text: str) -> str:
+    """``text`` without what Postgres cannot hold: it finds nothing then, as it should."""
+    return text.replace("\x00", "\ufffd")
 
 
 def _by_error_alone(filters: JobFilter) -> bool:
     """An error is asked for, and nothing by which an index finds a few dispatches."""
     few = {State.RETRYABLE, State.DEAD, State.CANCELLED}
-    narrow = filters.job or filters.job_prefix or (filters.states and few.issuperset(filters.states))
+    narrow = filters.jobs or filters.job_prefix or (filters.states and few.issuperset(filters.states))
     return bool(filters.error or filters.error_group) and not narrow
 
 
@@ -181,7 +249,9 @@ def _query(name: str, filters: JobFilter, *, bounded: bool = False) -> str:
 
 def _ended(filters: JobFilter) -> str:
     """By which index to look among what has ended."""
-    return "troubled" if filters.states and State.COMPLETED not in filters.states else "ended"
+    if filters.states and State.COMPLETED not in filters.states:
+        return "troubled"
+    return "tenants" if filters.tenants else "ended"
 
 
 def _plain_pattern(text: str) -> str:

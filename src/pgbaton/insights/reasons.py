@@ -8,6 +8,7 @@ from typing import Any
 
 from pgbaton.events import Language
 from pgbaton.insights.words import Sentence, Value, worded
+from pgbaton.model import QUARANTINED
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,10 @@ SENTENCES: dict[str, Sentence] = {
         "not in a routed state: nothing is called at ({step}, {status})",
     ),
     "cancelled": ("{stage} 단계에서 취소되었습니다", "cancelled at {stage}"),
+    "quarantined": (
+        "{stage} 단계에서 격리되었습니다. 재실행하면 해제됩니다",
+        "in quarantine at {stage}: not called until it is run again",
+    ),
     "gone": ("행이 삭제되었습니다", "its row is gone"),
     "dead": (
         "{stage} 단계에서 {attempts}회 시도 후 최종 실패했습니다: {error}",
@@ -137,7 +142,7 @@ def reason(f: Mapping[str, Any]) -> Explanation:
     if not f["present"]:
         return Explanation("gone", False)
     if f["state"] in ("running", "available", "retryable") and not f["in_place"]:
-        return Explanation("moved_on", f["any_worker"], {"stage": f["stage"], "step": f["step"], "status": f["status"]})
+        return Explanation("moved_on", f["any_worker"], {"stage": f["stage"], "step": f["step"], "status": f["word"]})
     if f["state"] == "running":
         return _running(f)
     if f["state"] in ("available", "retryable"):
@@ -156,9 +161,11 @@ def _settled(f: Mapping[str, Any]) -> Explanation:
         )
     if f["state"] == "cancelled" and at_stage and f["status"] == "cancelled":
         return Explanation("cancelled", False, {"stage": f["stage"]})
+    if at_stage and f["status"] == QUARANTINED:
+        return Explanation("quarantined", False, {"stage": f["stage"]})
     if f["of_a_stage"] and f["status"] == "done":
         return Explanation("done", False)
-    return Explanation("not_routed", False, {"step": f["step"], "status": f["status"]})
+    return Explanation("not_routed", False, {"step": f["step"], "status": f["word"]})
 
 
 def _running(f: Mapping[str, Any]) -> Explanation:

@@ -64,11 +64,25 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
+class Aged:
+    """Calls under way that are alike: ``count`` of them began between ``over`` and twice as many seconds ago, the
+    oldest ``oldest`` seconds ago. ``lost``: their answer was lost, and they are left to the stage. ``until``: seconds
+    from now until the last of them is given up."""
+
+    count: int
+    over: float
+    oldest: float
+    until: float
+    lost: bool
+
+
+@dataclass(frozen=True, slots=True)
 class UnderWay:
     """Calls under way, by (pipeline, stage), and by the worker that holds them."""
 
     stages: Counter[tuple[str, str]]
     workers: Counter[int]
+    ages: dict[tuple[str, str], list[Aged]]
 
     def capped(self, pipeline: str, stage: str) -> int:
         """Of one stage, as all counts: up to one above the cap."""
@@ -79,11 +93,14 @@ async def under_way(conn: asyncpg.Connection, pipeline: str | None = None) -> Un
     """Count the calls under way."""
     stages: Counter[tuple[str, str]] = Counter()
     workers: Counter[int] = Counter()
+    ages: dict[tuple[str, str], list[Aged]] = {}
     for row in await conn.fetch(sql.read("read/under_way.sql"), pipeline):
         stages[row["pipeline"], row["stage"]] += row["calls"]
         if row["worker"] is not None:
             workers[row["worker"]] += row["calls"]
-    return UnderWay(stages, workers)
+        aged = Aged(row["calls"], 2.0 ** row["power"], row["oldest"] or 0.0, row["until"] or 0.0, row["lost"])
+        ages.setdefault((row["pipeline"], row["stage"]), []).append(aged)
+    return UnderWay(stages, workers, ages)
 
 
 async def status(conn: asyncpg.Connection) -> Status:

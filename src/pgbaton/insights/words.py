@@ -11,7 +11,7 @@ Value = str | int | float | None
 Sentence = tuple[str, str]
 """In Korean and in English, with ``{name}`` where a value goes."""
 
-_SECONDS = frozenset({"seconds", "since", "silent", "oldest", "work", "timeout", "age", "apart"})
+_SECONDS = frozenset({"seconds", "since", "silent", "oldest", "work", "usual", "timeout", "age", "apart"})
 _COUNTS = frozenset({"before", "count", "waiting", "running"})
 
 

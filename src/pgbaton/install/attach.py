@@ -4,6 +4,7 @@ differs."""
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable
 
 import asyncpg
@@ -11,10 +12,12 @@ import asyncpg
 from pgbaton import sql
 from pgbaton.errors import AttachError, LockNotHad
 from pgbaton.install.fits import check_fits
+from pgbaton.install.holders import holders
 from pgbaton.install.limits import limits_sql, pools_sql, ranks_sql, turn_columns
 from pgbaton.install.migrate import LOCK, migrate_sql
 from pgbaton.model import DONE, FAILED, RUNNING, Pipeline
-from pgbaton.table import JobTable, literal, quoted, read_table
+from pgbaton.sql import literal, quoted
+from pgbaton.table import JobTable, meaning, read_table
 
 TRIGGERS = ("job_state_change_trigger", "job_state_insert_trigger")
 LOCK_TIMEOUT = "3s"
@@ -50,16 +53,19 @@ def attach_sql(pipeline: Pipeline) -> str:
         "pipeline": name,
         "table": table.qualified,
         "table_literal": literal(table.qualified),
-        "key_literal": literal(pipeline.key),
+        "keys": f"ARRAY[{_listed(pipeline.keys)}]",
         "tenant_literal": literal(pipeline.tenant),
         "step_literal": literal(pipeline.step),
         "status_literal": literal(pipeline.status),
         "priority_literal": literal(pipeline.priority),
         "not_before_literal": literal(pipeline.not_before),
-        "channel": literal(pipeline.channel),
         "pools": pools_sql(pipeline),
         "takes_turns": str(bool(table.in_turn)).lower(),
         "ranks": ranks_sql(table),
+        "statuses": f"{literal(json.dumps(pipeline.statuses.by_meaning, ensure_ascii=False))}::jsonb",
+        "channel": literal(pipeline.channel),
+        "table_name": literal(f"{table.schema}.{table.name}"),
+        "column_names": _listed(c for _, c in table.columns),
         "stage_rows": ",\n       ".join(stages),
         "stage_routes": ", ".join(routes),
         "function": function,
@@ -76,14 +82,25 @@ def attach_sql(pipeline: Pipeline) -> str:
 
 def _trigger_body(table: JobTable) -> str:
     tenant = "NULL" if table.tenant is None else f"NEW.{quoted(table.tenant)}::pg_catalog.text"
+    old_status = meaning(table.words, _old(table.status))
+    new_status = meaning(table.words, _new(table.status))
+    read = ", ".join((table.key.text("NEW"), _new(table.step), new_status, tenant, _new(table.status)))
     names = {
+        "new_key": table.key.text("NEW"),
+        "new_key_size": table.key.size("NEW").replace(table.key.text("NEW"), "key"),
+        "key_is_null": "key IS NULL" if len(table.key.columns) == 1 else f"({table.key.present('NEW')}) IS NOT TRUE",
+        "new_word": _new(table.status),
+        "new_status": new_status,
+        "old_step": _old(table.step),
+        "old_status": old_status if table.words.plain else f"({old_status})",
+        "unchanged": _unchanged(table),
+        "compared_anew": literal(f"SELECT {_unchanged(table)} FROM (SELECT ($1).*) AS new, (SELECT ($2).*) AS old"),  # noqa: S608
+        "read_anew": literal(f"SELECT {read} FROM (SELECT ($1).*) AS new"),  # noqa: S608
+        "foreign": _foreign(table),
+        "and_moved": _and_moved(table),
         "pipeline": literal(table.pipeline),
         "channel": literal(table.channel),
         "new_tenant": tenant,
-        "old_step": _old(table.step),
-        "old_status": _old(table.status),
-        "unchanged": _unchanged(table),
-        "foreign": _foreign(table),
         "routes": _cases("step", table.routes, lambda step, after: (after, step)),
         "entry_of": _cases("step", table.routes, lambda step, after: (step, after)),
         "entries": ", ".join(literal(after) for _, after in table.routes),
@@ -93,9 +110,23 @@ def _trigger_body(table: JobTable) -> str:
     return sql.render(sql.read("trigger.sql"), table.parts() | names)
 
 
+def _and_moved(table: JobTable) -> str:
+    """A change that is published, from one word to another of the same meaning, is no change of the job."""
+    if table.words.plain or table.channel is None:
+        return ""
+    pairs = [("step", _old(table.step)), ("status", f"({meaning(table.words, _old(table.status))})")]
+    pairs += [(_new(c), _old(c)) for c in table.key.columns]
+    same = " AND ".join(f"{new} OPERATOR(pg_catalog.=) {old}" for new, old in pairs)
+    return f"\n       AND (TG_OP OPERATOR(pg_catalog.=) 'INSERT' OR ({same}) IS NOT TRUE)"
+
+
 def _cases(subject: str, routes: Iterable[tuple[str, str]], pair: Callable[[str, str], tuple[str, str]]) -> str:
     pairs = (pair(step, after) for step, after in routes)
     return " ".join(f"WHEN {subject} OPERATOR(pg_catalog.=) {literal(a)} THEN {literal(b)}" for a, b in pairs)
+
+
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(literal(word) for word in words)
 
 
 def _old(column: str) -> str:
@@ -103,12 +134,19 @@ def _old(column: str) -> str:
     return f'OLD.{quoted(column)}::pg_catalog.text COLLATE pg_catalog."C"'
 
 
+def _new(column: str) -> str:
+    return f"NEW.{quoted(column)}::pg_catalog.text"
+
+
 def _unchanged(table: JobTable) -> str:
-    """Whether an UPDATE left status, step and key as they were; the one that changes most often is compared first."""
-    pairs = ((f"NEW.{quoted(c)}", _old(c)) for c in (table.status, table.step, table.key))
+    """Whether an UPDATE left status, step and key as they were; the one that changes most often is compared first.
+    Where words are published, another word of the same meaning is a change."""
+    status = (_new(table.status), _old(table.status))
+    if not table.words.plain and table.channel is None:
+        status = (f"({meaning(table.words, status[0])})", f"({meaning(table.words, status[1])})")
+    pairs = [status, *((_new(c), _old(c)) for c in (table.step, *table.key.columns))]
     return " AND ".join(
-        f"({new}::pg_catalog.text OPERATOR(pg_catalog.=) {old} OR {new} IS NULL AND {old} IS NULL)"
-        for new, old in pairs
+        f"({new} OPERATOR(pg_catalog.=) {old} OR {new} IS NULL AND {old} IS NULL)" for new, old in pairs
     )
 
 
@@ -116,8 +154,8 @@ def _foreign(table: JobTable) -> str:
     """Whether neither status is one that stages write, and nothing is published."""
     if table.channel is not None:
         return "false"
-    old = _old(table.status)
-    words = " AND ".join(f"{old} OPERATOR(pg_catalog.<>) {literal(word)}" for word in (DONE, RUNNING, FAILED))
+    old = meaning(table.words, _old(table.status))
+    words = " AND ".join(f"({old}) OPERATOR(pg_catalog.<>) {literal(word)}" for word in (DONE, RUNNING, FAILED))
     return f"status OPERATOR(pg_catalog.<>) {literal(DONE)} AND {words}"
 
 
@@ -176,9 +214,11 @@ async def _run(conn: asyncpg.Connection, script: str, pipeline: Pipeline) -> Non
     try:
         await conn.execute(script)
     except asyncpg.LockNotAvailableError:
+        await conn.execute("ROLLBACK")
+        table = JobTable.of(pipeline).qualified
         raise LockNotHad(
-            f"the table {pipeline.table!r} was busy for {LOCK_TIMEOUT}: a long transaction or a dump holds it. "
-            "Nothing was changed; try again when it has ended"
+            f"the table {pipeline.table!r} was busy for {LOCK_TIMEOUT}: {await holders(conn, table)}. "
+            "Nothing was changed; try again when that has ended"
         ) from None
     except asyncpg.InsufficientPrivilegeError as error:
         raise AttachError(f"no right to attach to {pipeline.table!r}: {error}") from None

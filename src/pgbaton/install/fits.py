@@ -3,48 +3,73 @@ changed."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import asyncpg
 
 from pgbaton import sql
 from pgbaton.errors import AttachError
 from pgbaton.model import DONE, FAILED, RUNNING, Pipeline
-from pgbaton.table import JobTable, columns_of, quoted
+from pgbaton.sql import quoted
+from pgbaton.table import JobTable, columns_of
+
+OTHER_WORDS = "; where the table has other words, pipeline.statuses names them"
 
 
 async def check_fits(conn: asyncpg.Connection, pipeline: Pipeline, table: JobTable) -> None:
     """Raise :class:`AttachError` where a column is generated, or its type, length or a simple CHECK refuses a step or
-    one of ``running``, ``done``, ``failed``."""
+    a word that is written for ``running``, ``done`` or ``failed``; and where a word is named that it cannot have."""
     columns = await columns_of(conn, table)
     for role, column_name, fits, wanted in (
         ("priority", pipeline.priority, "is_whole", "a whole number: smallint, integer or bigint"),
-        ("not_before", pipeline.not_before, "is_moment", "timestamptz"),
+        ("not_before", pipeline.not_before, "is_timestamptz", "timestamptz"),
     ):
         if column_name is not None and not columns[column_name][fits]:
             raise AttachError(
                 f"pipeline.{role}: the column {column_name!r} has the type {columns[column_name]['type']}, "
                 f"and must be {wanted}"
             )
-    steps = dict.fromkeys(step for stage in pipeline.stages for step in (stage.after, stage.step))
-    for role, name, words in (
-        ("step", table.step, tuple(steps)),
-        ("status", table.status, (RUNNING, DONE, FAILED)),
-    ):
-        column = columns[name]
-        where = f"pipeline.{role}: the column {name!r}"
-        if column["is_generated"]:
-            raise AttachError(f"{where} is generated: the engine could not write it")
-        if not column["is_text"]:
-            raise AttachError(f"{where} has the type {column['type']}, which cannot hold {words[0]!r}")
-        for word in words:
-            if column["labels"] is not None and word not in column["labels"]:
-                raise AttachError(
-                    f"{where} is an enum without {word!r}: ALTER TYPE {column['type']} ADD VALUE '{word}' adds it"
-                )
-            if column["length"] is not None and len(word) > column["length"]:
-                raise AttachError(f"{where} holds {column['length']} characters, and {word!r} has {len(word)}")
-            for check in column["checks"]:
-                if await _refuses(conn, name, column["type"], check, word):
-                    raise AttachError(f"{where} refuses {word!r}: {check}")
+    steps = tuple(dict.fromkeys(step for stage in pipeline.stages for step in (stage.after, stage.step)))
+    words = pipeline.statuses
+    written = tuple(words.by_meaning[meaning][0] for meaning in (RUNNING, DONE, FAILED))
+    named = [word for meaning in words.model_fields_set for word in words.by_meaning.get(meaning, ())]
+    await _check(conn, "step", table.step, columns[table.step], steps, ())
+    await _check(conn, "status", table.status, columns[table.status], written, named)
+
+
+async def _check(
+    conn: asyncpg.Connection,
+    role: str,
+    name: str,
+    column: asyncpg.Record,
+    written: tuple[str, ...],
+    named: Iterable[str],
+) -> None:
+    where = f"pipeline.{role}: the column {name!r}"
+    hint = OTHER_WORDS if role == "status" else ""
+    if column["is_generated"]:
+        raise AttachError(f"{where} is generated: the engine could not write it")
+    for word in dict.fromkeys((*written, *named)):
+        if column["labels"] is not None and word not in column["labels"]:
+            raise AttachError(
+                f"{where} is an enum without {word!r}: ALTER TYPE {column['type']} ADD VALUE '{word}' adds it{hint}"
+            )
+        if not column["is_text"] and not await _shown_as(conn, column["type"], word):
+            raise AttachError(f"{where} has the type {column['type']}, which cannot hold {word!r}{hint}")
+        if column["length"] is not None and len(word) > column["length"]:
+            raise AttachError(f"{where} holds {column['length']} characters, and {word!r} has {len(word)}{hint}")
+    for word in written:
+        for check in column["checks"]:
+            if await _refuses(conn, name, column["type"], check, word):
+                raise AttachError(f"{where} refuses {word!r}: {check}{hint}")
+
+
+async def _shown_as(conn: asyncpg.Connection, kind: str, word: str) -> bool:
+    """Whether a value of the type is shown as ``word``, so that the engine knows what it wrote."""
+    try:
+        return bool(await conn.fetchval(f"SELECT $1::text::{kind}::text = $1", word))
+    except asyncpg.PostgresError:
+        return False
 
 
 async def _refuses(conn: asyncpg.Connection, name: str, kind: str, check: str, word: str) -> bool:

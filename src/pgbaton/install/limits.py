@@ -25,18 +25,20 @@ def pools_sql(pipeline: Pipeline) -> str:
 
 
 def turn_columns(table: JobTable) -> dict[str, str]:
-    """What the trigger writes besides where stages take turns: nothing, for the others."""
+    """What the trigger reads and writes besides where stages take turns: nothing, for the others. A duty without a rank
+    would wait for ever, so it gets one even where the row could not be read."""
     if not table.in_turn:
-        return {"turn_columns": "", "turn_values": ""}
+        return dict.fromkeys(("turn_declared", "turn_read", "turn_columns", "turn_values"), "")
     steps = ", ".join(literal(step) for step in table.in_turn)
     ranked = f"next_stage OPERATOR(pg_catalog.=) ANY (ARRAY[{steps}])"
-    rank, not_before = table.rank("NEW"), table.later("NEW")
-    values = f", CASE WHEN ({not_before}) IS NULL AND {ranked} THEN {rank} END"
-    if table.not_before is None:
-        return {"turn_columns": ", rank", "turn_values": values}
+    later = table.not_before is not None
+    at_once = " AND not_before IS NULL" if later else ""
+    rank = f"CASE WHEN {ranked}{at_once} THEN COALESCE(rank, pg_catalog.clock_timestamp()) END"
     return {
-        "turn_columns": ", rank, not_before",
-        "turn_values": f"{values}, CASE WHEN {ranked} THEN {not_before} END",
+        "turn_declared": _lines("rank pg_catalog.timestamptz;", later and "not_before pg_catalog.timestamptz;"),
+        "turn_read": _lines(f"rank := {table.rank('NEW')};", later and f"not_before := {table.later('NEW')};"),
+        "turn_columns": ", rank" + (", not_before" if later else ""),
+        "turn_values": f", {rank}" + (f", CASE WHEN {ranked} THEN not_before END" if later else ""),
     }
 
 
@@ -50,3 +52,7 @@ def ranks_sql(table: JobTable) -> str:
         f"UPDATE pgbaton.due SET rank = created_at WHERE pipeline = {literal(table.pipeline)} AND stage IN ({steps})\n"
         "   AND rank IS NULL AND not_before IS NULL;\n"
     )
+
+
+def _lines(*statements: str | bool) -> str:
+    return "".join(f"\n    {said}" for said in statements if said)

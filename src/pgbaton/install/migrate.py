@@ -8,9 +8,11 @@ import asyncpg
 
 from pgbaton import sql
 from pgbaton.errors import DatabaseError, LockNotHad
+from pgbaton.install.holders import holders
 
-LOCK = "7239450211"
-"""The advisory lock that DDL of the engine is done under."""
+LOCK = "LOCK TABLE pgbaton.migrations IN SHARE UPDATE EXCLUSIVE MODE"
+"""What DDL of the engine is done under, one at a time. An advisory lock any role could hold; this one, only roles with
+rights on the engine's tables. Readers of the version do not wait for it."""
 
 
 def migrate_sql() -> str:
@@ -34,8 +36,11 @@ async def migrate(conn: asyncpg.Connection) -> None:
     :class:`LockNotHad` where a long transaction keeps its tables busy."""
     try:
         await conn.execute(migrate_sql())
-    except asyncpg.LockNotAvailableError as error:
-        raise LockNotHad(f"{error}: a long transaction holds them. Nothing was changed; try again") from None
+    except asyncpg.LockNotAvailableError:
+        await conn.execute("ROLLBACK")
+        raise LockNotHad(
+            f"the tables of the schema pgbaton are busy: {await holders(conn)}. Nothing was changed; try again"
+        ) from None
     except asyncpg.InsufficientPrivilegeError as error:
         raise DatabaseError(f"no right to create or change the schema pgbaton: {error}") from None
     finally:

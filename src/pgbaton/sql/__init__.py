@@ -20,9 +20,31 @@ def read(name: str) -> str:
     return files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
+ARGUMENT = "\0"
+"""Stands in a part for what a query gives it; no name can hold this character."""
+
+
 def render(template: str, parts: Mapping[str, str]) -> str:
-    """Put SQL parts in the place of their ``{name}``; each part is SQL already, quoted by its maker."""
-    return re.sub(r"\{([a-z_0-9]+)\}", lambda found: parts[found[1]], template)
+    """Put SQL parts in the place of their ``{name}``, or ``{name(argument)}`` where they ask for one; each part is SQL
+    already, quoted by its maker."""
+
+    def part(found: re.Match[str]) -> str:
+        return parts[found[1]].replace(ARGUMENT, found[2] or "")
+
+    return re.sub(r"\{([a-z_0-9]+)(?:\(([^{}()]*)\))?\}", part, template)
+
+
+def quoted(name: str) -> str:
+    """``name`` as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(value: str | None) -> str:
+    """``value`` as an SQL string literal (or NULL), under either setting of ``standard_conforming_strings``."""
+    if value is None:
+        return "NULL"
+    doubled = value.replace("'", "''")
+    return f"'{doubled}'" if "\\" not in doubled else "E'" + doubled.replace("\\", "\\\\") + "'"
 
 
 _ADMITTED = {

@@ -47,6 +47,24 @@ BEGIN
 END
 $fn$;
 
+-- A part of a key of several columns, in one spelling whatever the session's time zone and date style are. No SET: they are
+-- expanded where they are called.
+CREATE OR REPLACE FUNCTION pgbaton.key_part(part anyelement) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $fn$ SELECT part::pg_catalog.text $fn$;
+CREATE OR REPLACE FUNCTION pgbaton.key_part(part date) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $fn$ SELECT pg_catalog.to_jsonb(part) OPERATOR(pg_catalog.#>>) '{}' $fn$;
+CREATE OR REPLACE FUNCTION pgbaton.key_part(part timestamp) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $fn$ SELECT pg_catalog.to_jsonb(part) OPERATOR(pg_catalog.#>>) '{}' $fn$;
+CREATE OR REPLACE FUNCTION pgbaton.key_part(part timestamptz) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $fn$
+    SELECT (pg_catalog.to_jsonb(pg_catalog.timezone('UTC', part)) OPERATOR(pg_catalog.#>>) '{}')
+           OPERATOR(pg_catalog.||) CASE WHEN pg_catalog.isfinite(part) THEN 'Z' ELSE '' END
+$fn$;
+
 -- 2. -- The claim -----------------------------------------------------------------------------------------------------
 
 -- Whether a lease holds. Leases that lapsed while Postgres was away get their length once more from its start: a restart

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from types import FrameType
 
 import uvicorn
@@ -9,10 +10,16 @@ from fastapi import FastAPI
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from starlette.requests import Request
-from starlette.responses import RedirectResponse
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from pgbaton.config import Settings
 from pgbaton.web.router import Dashboard, dashboard
+
+NOT_FOUND = """<!doctype html>
+<html lang="ko"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>404</title>
+<h1>404</h1><p>이 주소에는 페이지가 없습니다. <span lang="en">There is no page at this address.</span></p>
+<p><a href="{home}">pgbaton</a></p></html>
+"""
 
 
 class WebSettings(BaseSettings):
@@ -46,6 +53,11 @@ def create_app(settings: Settings, web: WebSettings, pipeline: str | None = None
     @app.get("/")
     async def root(request: Request) -> RedirectResponse:
         return RedirectResponse(f"{request.scope.get('root_path', '')}/pgbaton/")
+
+    @app.exception_handler(404)
+    async def lost(request: Request, _error: Exception) -> Response:
+        home = escape(f"{request.scope.get('root_path', '')}/pgbaton/")
+        return HTMLResponse(NOT_FOUND.format(home=home), 404, {"Content-Security-Policy": "default-src 'none'"})
 
     return app, admin
 

@@ -10,7 +10,7 @@ from starlette.responses import Response
 KINDS = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 FILES = {
     name: files("pgbaton.web").joinpath("static", name).read_bytes()
-    for name in ("app.css", "app.js", "htmx.min.js", "icon.svg")
+    for name in ("app.css", "app.js", "htmx.min.js", "icon.svg", "icon-bad.svg")
 }
 VERSION = hashlib.sha256(b"".join(FILES.values())).hexdigest()[:16]
 

@@ -16,10 +16,11 @@ OLDEST = 1.0
 
 
 class Cached(Generic[T]):
-    """An answer that costs something, computed at most every :data:`YOUNGEST` seconds and by one asker at a time."""
+    """An answer that costs something, computed at most every ``youngest`` seconds and by one asker at a time."""
 
-    def __init__(self, compute: Callable[[], Awaitable[T]]) -> None:
+    def __init__(self, compute: Callable[[], Awaitable[T]], youngest: float = YOUNGEST) -> None:
         self._compute = compute
+        self._youngest = youngest
         self._lock = asyncio.Lock()
         self._answer: tuple[T] | None = None
         self._failed: Exception | None = None
@@ -35,7 +36,7 @@ class Cached(Generic[T]):
     @property
     def rest(self) -> float:
         """Seconds until the next computation may begin: who asks after that sees every change reported by now."""
-        return max(0.0, self._asked + YOUNGEST - time.monotonic())
+        return max(0.0, self._asked + self._youngest - time.monotonic())
 
     async def get(self) -> T:
         """The answer, at once where it is young. What fails, fails for all who wait for it."""
@@ -50,7 +51,7 @@ class Cached(Generic[T]):
 
     def _good(self) -> bool:
         age = time.monotonic() - self._asked
-        return age < YOUNGEST or (age < OLDEST and self._changed < self._asked)
+        return age < self._youngest or (age < OLDEST and self._changed < self._asked)
 
     async def _ask(self) -> None:
         began = time.monotonic()

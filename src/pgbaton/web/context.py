@@ -19,7 +19,7 @@ from pgbaton.web.data import Source
 
 SESSION_COOKIE, LANGUAGE_COOKIE = "pgbaton_session", "pgbaton_language"
 LONGEST_VALUE = 1000
-MOST_VALUES = 20
+MOST_VALUES = 100
 
 
 @dataclass
@@ -38,10 +38,18 @@ class Site:
     name: str = field(default_factory=lambda: f"pgbaton_{secrets.token_hex(4)}")
 
 
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """What a page says of trouble, whatever it shows: how much there is that keeps jobs from moving, and the worst."""
+
+    count: int
+    worst: str
+
+
 @dataclass(frozen=True)
 class View:
     """One request by one person. ``base``: the path that the page is mounted at, without a slash at its end.
-    ``page``: which one, as in its address. ``form``: what was posted."""
+    ``page``: which one, as in its address. ``form``: what was posted. ``alarm``: ``None`` where it is not known."""
 
     site: Site
     request: Request
@@ -51,6 +59,7 @@ class View:
     base: str
     token: str
     form: dict[str, list[str]] = field(default_factory=dict)
+    alarm: Alarm | None = None
 
     def url(self, page: str = "", **values: object) -> str:
         """The address of a page; what is empty is left out."""
@@ -82,7 +91,7 @@ class View:
     @property
     def here(self) -> str:
         """This address again, without what was said once."""
-        pairs = [(k, v) for k, v in self.request.query_params.multi_items() if k not in ("said", "n")]
+        pairs = [(k, v) for k, v in self.request.query_params.multi_items() if k not in ("said", "n", "record")]
         return f"{self.base}/{self.page}" + (f"?{urlencode(pairs)}" if pairs else "")
 
     def back(self, default: str) -> str:

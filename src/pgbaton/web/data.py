@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import asyncpg
 
@@ -12,11 +14,14 @@ from pgbaton import insights
 from pgbaton.config import Settings
 from pgbaton.database import check_migrated, connection, pooled
 from pgbaton.database import pool as pool_of
-from pgbaton.health import Finding, checks
+from pgbaton.health import Health, Steady, look
+from pgbaton.insights import SPANS
 from pgbaton.table import JobTable, table_of
 from pgbaton.web.cached import Cached
 
 CONNECTIONS = 4
+TRENDS_YOUNGEST = 10.0
+"""Seconds between two looks at the plots: a bin of them is an hour at least."""
 
 
 class Source:
@@ -30,12 +35,16 @@ class Source:
         self._pool: asyncpg.Pool | None = None
         self._table: JobTable | None = None
         self.overview = Cached(self._read_overview)
-        self.checks = Cached(self._read_checks)
+        self.health = Cached(self._read_health)
+        self._steady = Steady()
+        self._acted = False
         self.dead = Cached(self._read_dead)
+        self.trends = {span: Cached(partial(self._read_trends, span), youngest=TRENDS_YOUNGEST) for span in SPANS}
 
     def changed(self, *, at_once: bool = False) -> None:
         """What is shared between viewers may be wrong by now."""
-        for shared in (self.overview, self.checks):
+        self._acted |= at_once
+        for shared in (self.overview, self.health):
             shared.changed(at_once=at_once)
         self.dead.changed(at_once=at_once)
 
@@ -74,9 +83,16 @@ class Source:
         async with self.opened() as (conn, table):
             return await insights.overview(conn, table.pipeline)
 
-    async def _read_checks(self) -> list[Finding]:
+    async def _read_health(self) -> Health:
+        acted, self._acted = self._acted, False
+        seen = await self.overview.get()
         async with self.opened() as (conn, table):
-            return await checks(conn, table.pipeline)
+            looked = await look(conn, table.pipeline, seen)
+        return self._steady.told(looked, time.monotonic(), acted=acted)
+
+    async def _read_trends(self, span: str) -> insights.Trends:
+        async with self.opened() as (conn, table):
+            return await insights.trends(conn, table.pipeline, span)
 
     async def _read_dead(self) -> insights.DeadGroups:
         async with self.opened() as (conn, table):

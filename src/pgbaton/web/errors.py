@@ -18,16 +18,30 @@ from pgbaton.web.render import page
 log = logging.getLogger("pgbaton.web")
 
 
-def refused(view: View, message: str) -> Response:
-    """That may not be."""
-    return page(view, "problem.html", 403, message=message, detail="", title="", code=403)
+class Told(Exception):
+    """A refusal in words of ours: a message's key, and the status of the answer."""
+
+    def __init__(self, message: str, status: int, detail: str = "") -> None:
+        super().__init__(message)
+        self.message, self.status, self.detail = message, status, detail
+
+
+def refused(view: View, message: str, status: int = 403) -> Response:
+    """That may not be, or is not there."""
+    return page(view, "problem.html", status, message=message, detail="", title="", code=status)
 
 
 def problem(view: View, error: Exception) -> Response:
     """What is wrong, as a page: a fault of the asker's, of the database, or (logged) of ours."""
     if isinstance(error, HTTPException):
         raise error
-    if isinstance(error, (Unfit, asyncpg.DataError)):
+    if isinstance(error, Told):
+        return page(
+            view, "problem.html", error.status, message=error.message, detail=error.detail, title="", code=error.status
+        )
+    if isinstance(error, Unfit):
+        return page(view, "problem.html", 422, message="fault.unfit", detail=f"({error})", title="", code=422)
+    if isinstance(error, asyncpg.DataError):
         return page(view, "problem.html", 422, message="fault.unfit", detail="", title="", code=422)
     away = (
         OSError,

@@ -3,57 +3,93 @@ refused, never left out: a filter without it would mean more jobs."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from urllib.parse import parse_qs
 
 from starlette.requests import Request
 
+from pgbaton.errors import ConfigError
 from pgbaton.events import Language
-from pgbaton.insights import JobFilter
+from pgbaton.insights import AuditFilter, JobFilter
+from pgbaton.insights.moments import Moment, moment_of
 from pgbaton.model import State
 from pgbaton.web.context import LANGUAGE_COOKIE, LONGEST_VALUE, MOST_VALUES, View
 from pgbaton.web.messages import LANGUAGES, preferred
 
 MOST_FORM_BYTES = 65_536
-FILTER_NAMES = ("stage", "state", "tenant", "age", "error", "group", "id", "history")
-OTHER_NAMES = ("action", "back", "before", "csrf", "expected", "key", "n", "said", "scope")
-OLDEST_AGE = 10**9
-"""Seconds."""
+FILTER_NAMES = ("stage", "state", "tenant", "from", "to", "error", "group", "id", "history")
+"""What narrows a list of jobs, in the order in which it is shown."""
+SEVERAL = frozenset({"stage", "state", "tenant"})
+"""Those of which there may be several; any other one that is given twice is refused."""
+LIST_NAMES = (*FILTER_NAMES, "before", "as")
+CONFIRM_NAMES = (*FILTER_NAMES, "action", "key", "back")
+ACT_NAMES = (*CONFIRM_NAMES, "csrf", "scope", "expected", "typed", "reason", "step", "force", "act", "do", "over")
+AUDIT_NAMES = ("from", "to", "who", "action", "before")
+AUDITED = ("retry", "cancel", "rerun", "recall", "quarantine", "move", "reconcile", "pause", "resume")
+"""The actions that the audit is filtered by."""
+SAID_NAMES = ("said", "n", "record")
 
 
 class Unfit(ValueError):
-    """A value that no form of this page has, or a name that it does not know."""
+    """The name of a value that no form of this page has, or a name that it does not know."""
 
 
-def filter_of(view: View, pipeline: str) -> JobFilter:
+def known_only(view: View, names: Iterable[str], *, several: Iterable[str] = ()) -> None:
+    """Raises :class:`Unfit` on a name that this page does not know, and on a second value where one is meant."""
+    known, many = {*names, *SAID_NAMES}, set(several)
+    for name in view.names():
+        if name not in known:
+            raise Unfit(name)
+        given = [value for value in view.all_asked(name) if value]
+        if len(given) >= MOST_VALUES or any(len(value) >= LONGEST_VALUE for value in given):
+            raise Unfit(name)
+        if len(set(given)) > 1 and name not in many:
+            raise Unfit(name)
+
+
+def filter_of(view: View, pipeline: str, names: Iterable[str] = LIST_NAMES) -> JobFilter:
     """What the address, or a form that was made from it, asks for. Raises :class:`Unfit` where any of it is not
     understood."""
-    for name in view.names():
-        if name not in FILTER_NAMES + OTHER_NAMES:
-            raise Unfit(name)
-    for name in FILTER_NAMES:
-        given = [value for value in view.all_asked(name) if value]
-        most = len(State) if name == "state" else 1
-        if len(set(given)) > most or len(given) >= MOST_VALUES or any(len(value) >= LONGEST_VALUE for value in given):
-            raise Unfit(name)
-    states = [value for value in view.all_asked("state") if value]
+    known_only(view, names, several=SEVERAL | {"key"})
+    states = _given(view, "state")
     if not set(states) <= set(State):
         raise Unfit("state")
-    age = number_of(view, "age")
-    if age is not None and age >= OLDEST_AGE:
-        raise Unfit("age")
     if view.asked("history") not in ("", "1"):
         raise Unfit("history")
     return JobFilter(
         pipeline=pipeline,
-        stage=view.asked("stage") or None,
+        stages=_given(view, "stage"),
         states=tuple(s.value for s in State if s in states),
-        tenant=view.asked("tenant") or None,
-        older_than=None if age is None else float(age),
+        tenants=_given(view, "tenant"),
+        since=moment(view, "from"),
+        until=moment(view, "to"),
         error=view.asked("error") or None,
         error_group=view.asked("group") or None,
+        jobs=_given(view, "key") if "key" in names else (),
         job_prefix=view.asked("id") or None,
         latest=not view.asked("history"),
     )
+
+
+def audit_filter_of(view: View) -> AuditFilter:
+    """As :func:`filter_of`, of the audit."""
+    known_only(view, AUDIT_NAMES, several=("action",))
+    actions = _given(view, "action")
+    if not set(actions) <= set(AUDITED):
+        raise Unfit("action")
+    return AuditFilter(_given(view, "who"), actions, moment(view, "from"), moment(view, "to"))
+
+
+def moment(view: View, name: str) -> Moment | None:
+    """A time, where one is given. Raises :class:`Unfit` on anything else."""
+    try:
+        return moment_of(view.asked(name)) if view.asked(name).strip() else None
+    except ConfigError:
+        raise Unfit(name) from None
+
+
+def _given(view: View, name: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(value for value in view.all_asked(name) if value))
 
 
 def number_of(view: View, name: str) -> int | None:
@@ -65,8 +101,8 @@ def number_of(view: View, name: str) -> int | None:
 
 
 def asked_of(view: View) -> dict[str, list[str]]:
-    """The filter as the address spells it, without what is empty."""
-    asked = {name: [v for v in view.all_asked(name) if v] for name in FILTER_NAMES}
+    """The filter as the address spells it, without what is empty; the jobs that were picked belong to it."""
+    asked = {name: [v for v in view.all_asked(name) if v] for name in (*FILTER_NAMES, "key")}
     return {name: values for name, values in asked.items() if values}
 
 

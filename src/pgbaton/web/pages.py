@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 from starlette.responses import Response
 
 from pgbaton import insights, operate
-from pgbaton.health import diagnose, worst_first
+from pgbaton.health import WORDS
+from pgbaton.insights.tenant import COUNTED
 from pgbaton.model import State
-from pgbaton.web import charts
-from pgbaton.web.context import View
-from pgbaton.web.forms import Unfit, asked_of, filter_of, number_of
+from pgbaton.web import charts, plots
+from pgbaton.web.context import Alarm, View
+from pgbaton.web.errors import Told
+from pgbaton.web.forms import AUDITED, CONFIRM_NAMES, Unfit, asked_of, audit_filter_of, filter_of, known_only, number_of
 from pgbaton.web.offers import offer
 from pgbaton.web.render import page
 
 PAGE = 50
 LOOK_BACK = insights.CAP
 """Failed calls that a search for an error reads at a time."""
-AGES = (300, 3600, 6 * 3600, 86400, 7 * 86400)
+
+
+async def with_alarm(view: View) -> View:
+    """The view with what its title and icon tell. Where that cannot be read they tell nothing."""
+    try:
+        bad = [f for f in (await view.site.source.health.get()).findings if f.level == "bad"]
+    except Exception:
+        return view
+    return replace(view, alarm=Alarm(len(bad), bad[0].sentence(view.language) if bad else ""))
 
 
 async def overview(view: View) -> Response:
     """The pipeline at a glance, and what is wrong."""
+    known_only(view, ())
     seen = await view.site.source.overview.get()
-    checked = await view.site.source.checks.get()
-    found = [(finding, offer(finding)) for finding in worst_first([*checked, *diagnose(seen)])]
-    return page(view, "overview.html", seen=seen, found=found, spark=charts.last_hour(view, seen))
+    health = await view.site.source.health.get()
+    found = [(finding, offer(finding)) for finding in health.findings]
+    return page(view, "overview.html", seen=seen, health=health, found=found, spark=charts.last_hour(view, seen))
 
 
 async def jobs(view: View) -> Response:
@@ -36,60 +50,136 @@ async def jobs(view: View) -> Response:
         found = await insights.list_jobs(conn, filters, before, PAGE, look_back=LOOK_BACK)
     return page(
         view, "jobs.html", found=found, filters=filters, asked=asked_of(view), before=before, stages=stages,
-        states=list(State), ages=AGES, look_back=f"{LOOK_BACK:,}",
+        states=list(State), look_back=f"{LOOK_BACK:,}",
     )  # fmt: skip
 
 
 async def job(view: View) -> Response:
     """One job, and why it is where it is."""
+    known_only(view, ("key",))
     key = view.asked("key")
-    stages = [s.stage for s in (await view.site.source.overview.get()).stages if s.routed]
+    line = (await view.site.source.overview.get()).stages
+    stages = [s.stage for s in line if s.routed]
     async with view.site.source.opened() as (conn, table):
         seen = await insights.job(conn, table, key)
+        changed = await insights.changes(conn, seen, {s.stage: s.after for s in line}) if seen else ()
     if seen is None:
         return page(view, "problem.html", 404, title=key, message="job.none", detail="", code=404)
     extra = await view.site.job_extra(view, key) if view.site.job_extra else None
     last = seen.dispatches[-1] if seen.dispatches else None
     return page(
-        view, "job.html", job=seen, last=last, stages=stages, chart=charts.timeline(view, seen), extra=extra
+        view, "job.html", job=seen, last=last, stages=stages, chart=charts.timeline(view, seen), extra=extra,
+        changed=changed, sent=_sent(seen),
     )  # fmt: skip
+
+
+def _sent(seen: insights.JobDetail) -> list[tuple[insights.DispatchSeen, str, str]]:
+    """What each call of a stage carries, as far as it is known: the key and the body, which are the same in every
+    attempt (the newest five dispatches)."""
+    tenant = seen.row.tenant if seen.row else None
+    body = json.dumps({"job_id": seen.key, "tenant_id": tenant}, ensure_ascii=False)
+    made = (int(d.created_at.timestamp() * 1_000_000 + 0.5) for d in seen.dispatches)
+    keys = [f"{seen.pipeline}-{d.id}-{at:x}" for d, at in zip(seen.dispatches, made, strict=True)]
+    return [(d, key, body) for d, key in zip(seen.dispatches, keys, strict=True) if d.attempt][:-6:-1]
 
 
 async def dead(view: View) -> Response:
     """What died, grouped by stage and error."""
+    known_only(view, ())
     return page(view, "dead.html", found=await view.site.source.dead.get())
 
 
 async def workers(view: View) -> Response:
     """Who calls."""
+    known_only(view, ())
     return page(view, "workers.html", seen=await view.site.source.overview.get())
 
 
 async def stages(view: View) -> Response:
     """What is called, and what is paused."""
+    known_only(view, ())
     return page(view, "stages.html", seen=await view.site.source.overview.get())
+
+
+async def trends(view: View) -> Response:
+    """Throughput and waits over time."""
+    known_only(view, ("span",))
+    span = _span(view)
+    found = await view.site.source.trends[span].get()
+    return page(view, "trends.html", found=found, span=span, spans=insights.SPANS, plots=plots)
+
+
+async def tenant(view: View) -> Response:
+    """One tenant: its share of the queue, when its last job is called, its throughput."""
+    known_only(view, ("name", "span"))
+    span, name = _span(view), view.asked("name")
+    seen = await view.site.source.overview.get()
+    pace = {stage.stage: stage.per_minute for stage in seen.stages}
+    async with view.site.source.opened() as (conn, table):
+        standing = await insights.tenant_standing(conn, table.pipeline, name, pace)
+        found = await insights.trends(conn, table.pipeline, span, name)
+    paused = next((one for one in seen.tenants if one.tenant == name), None)
+    return page(
+        view, "tenant.html", name=name, seen=seen, paused=paused, standing=standing, found=found, span=span,
+        spans=insights.SPANS, plots=plots, cap=insights.CAP, counted=COUNTED,
+    )  # fmt: skip
+
+
+def _span(view: View) -> str:
+    span = view.asked("span") or "day"
+    if span not in insights.SPANS:
+        raise Unfit("span")
+    return span
 
 
 async def audit(view: View) -> Response:
     """Who did what."""
-    before = number_of(view, "before")
+    filters, before = audit_filter_of(view), number_of(view, "before")
+    seen = await view.site.source.overview.get()
     async with view.site.source.opened() as (conn, table):
-        found = await insights.audit(conn, table.pipeline, before, PAGE)
-    return page(view, "audit.html", found=found, before=before)
+        found = await insights.audit(conn, table.pipeline, before, PAGE, filters)
+    asked = {name: view.all_asked(name) for name in ("from", "to", "who", "action")}
+    return page(
+        view, "audit.html", found=found, before=before, filters=filters, seen=seen, actions=AUDITED,
+        asked={name: [v for v in given if v] for name, given in asked.items()},
+    )  # fmt: skip
+
+
+async def record(view: View) -> Response:
+    """One act on many jobs: how far it has come, and its jobs."""
+    known_only(view, ("id", "after"))
+    id = number_of(view, "id")
+    async with view.site.source.opened() as (conn, table):
+        entry = await insights.act(conn, table.pipeline, id) if id is not None else None
+        if entry is None or entry.state is None:
+            raise Told("record.none", 404)
+        jobs = await insights.act_jobs(conn, entry.id, view.asked("after") or None, PAGE)
+    return page(view, "record.html", entry=entry, jobs=jobs, more=len(jobs) == PAGE)
+
+
+async def help_page(view: View) -> Response:
+    """Every sentence of a finding: what it comes from, and what mends it."""
+    known_only(view, ())
+    which = 0 if view.language == "ko" else 1
+    words = [(code, *(text[which] for text in said)) for code, said in WORDS.items()]
+    return page(view, "help.html", words=words)
 
 
 async def confirm(view: View) -> Response:
-    """How many it would be, before anything is done."""
+    """How many it would be and where they are, before anything is done."""
     action: operate.Action
     match view.asked("action"):
         case "cancel" | "retry" as action:
             pass
-        case unknown:
-            raise Unfit(unknown)
-    key = view.asked("key")
-    count: int | None = 1
+        case _:
+            raise Unfit("action")
     async with view.site.source.opened() as (conn, table):
-        filters = filter_of(view, table.pipeline)
-        if not key:
-            count = await operate.count_matching(conn, filters, action)
-    return page(view, "confirm.html", action=action, key=key, count=count, asked=asked_of(view))
+        filters = filter_of(view, table.pipeline, CONFIRM_NAMES)
+        one = len(filters.jobs) == 1
+        preview = None if one else await operate.preview_matching(conn, filters, action)
+    asked = asked_of(view)
+    picked = len(asked.pop("key", ()))
+    return page(
+        view, "confirm.html", action=action, key=filters.jobs[0] if one else None, preview=preview, asked=asked,
+        filters=filters, picked=picked, cap=insights.CAP,
+    )  # fmt: skip

@@ -52,6 +52,8 @@ def _environment() -> Environment:
     )
     made.filters["bounded"] = bounded
     made.filters["time"] = time_tag
+    made.filters["time_short"] = time_short
+    made.filters["with_values"] = lambda one, other: one | other
     return made
 
 
@@ -72,6 +74,12 @@ def time_tag(at: datetime | None) -> Markup:
     return Markup('<time datetime="{}">{} UTC</time>').format(
         utc.isoformat(timespec="milliseconds").replace("+00:00", "Z"), f"{utc:%m-%d %H:%M:%S}"
     )
+
+
+def time_short(at: datetime) -> Markup:
+    """As :func:`time_tag`, without seconds."""
+    utc = at.astimezone(UTC)
+    return Markup('<time data-short datetime="{}">{}</time>').format(f"{utc:%Y-%m-%dT%H:%M:%SZ}", f"{utc:%m-%d %H:%M}")
 
 
 def page(view: View, template: str, status: int = 200, **values: Any) -> Response:
@@ -97,6 +105,10 @@ def page(view: View, template: str, status: int = 200, **values: Any) -> Respons
         """What mends it, in words."""
         return bounded(found.remedy(language))
 
+    def made_of(found: Finding) -> str:
+        """What a finding is made of, in words."""
+        return bounded(found.made_of(language))
+
     html = (
         _environment()
         .get_template(template)
@@ -106,6 +118,7 @@ def page(view: View, template: str, status: int = 200, **values: Any) -> Respons
             known=known,
             sentence=sentence,
             remedy=remedy,
+            made_of=made_of,
             num=shown_count,
             dur=lambda seconds: duration(language, seconds),
             asset=lambda name: f"{view.base}/static/{assets.VERSION}/{name}",

@@ -16,7 +16,7 @@ from starlette.responses import RedirectResponse, Response
 from pgbaton.config import Settings
 from pgbaton.errors import ConfigError
 from pgbaton.events import EventLog, Language
-from pgbaton.web import actions, assets, login, pages, sse
+from pgbaton.web import actions, assets, exporting, login, pages, sse
 from pgbaton.web.access import SESSION_SECONDS, Identity, Role, Tokens, form_token, same_origin
 from pgbaton.web.broadcast import Broadcaster
 from pgbaton.web.context import SESSION_COOKIE, Site, View
@@ -36,13 +36,22 @@ Screen = Callable[[View], Awaitable[Response]]
 SCREENS: dict[str, Screen] = {
     "": pages.overview,
     "jobs": pages.jobs,
+    "export": exporting.export,
     "job": pages.job,
     "dead": pages.dead,
     "stages": pages.stages,
     "workers": pages.workers,
+    "trends": pages.trends,
+    "tenant": pages.tenant,
     "audit": pages.audit,
+    "record": pages.record,
+    "help": pages.help_page,
     "live": sse.live,
 }
+NOWHERE = "/{nowhere:path}"
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+LIVING = frozenset(SCREENS) - {"live", "export"}
+"""Those that tell by their title and icon what is wrong."""
 
 
 class Dashboard(APIRouter):
@@ -65,6 +74,12 @@ class Dashboard(APIRouter):
             self._add("login", login.login, "POST", public=True)
             self._add("logout", login.logout, "POST")
         self.add_api_route("/static/{version}/{name}", self._static, methods=["GET"])
+        self.add_api_route(NOWHERE, self._nowhere, methods=METHODS, response_model=None)
+
+    def add_api_route(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        """As of any router. A route that the host adds later still comes before the one that catches the rest."""
+        super().add_api_route(path, endpoint, **options)
+        self.routes.sort(key=lambda route: getattr(route, "path", "") == NOWHERE)
 
     async def viewer(self, request: Request) -> Identity:
         """Who is signed in to this page. Raises ``HTTPException`` 401 where nobody is (with tokens only)."""
@@ -96,6 +111,16 @@ class Dashboard(APIRouter):
         role = tokens.read(request.cookies.get(SESSION_COOKIE, "")) if tokens else None
         return Identity(f"web:{role}", role) if role else None
 
+    async def _nowhere(self, request: Request, nowhere: str) -> Response:
+        """No page of ours, or one of ours that is asked for in another way than it can be."""
+        view, _ = await self._view(request, self._by_token(request), nowhere)
+        ours = [route for route in self.routes if getattr(route, "path", "") == f"/{nowhere}"]
+        ways = sorted({way for route in ours for way in getattr(route, "methods", ())})
+        answer = refused(view, "fault.method", 405) if ways else refused(view, "fault.nowhere", 404)
+        if ways:
+            answer.headers["Allow"] = ", ".join(ways)
+        return _with_headers(answer)
+
     async def _static(self, version: str, name: str) -> Response:
         return _with_headers(assets.answer(version, name))
 
@@ -119,6 +144,8 @@ class Dashboard(APIRouter):
         if refusal is not None:
             return refusal
         try:
+            if name in LIVING and not public:
+                view = await pages.with_alarm(view)
             answer = await screen(view)
         except Exception as error:
             answer = problem(view, error)

@@ -22,6 +22,8 @@ SHARE = 0.05
 """Of the time, for looks at everything."""
 LONGEST = 10.0
 """Seconds between two looks at everything, at most."""
+CHEAP = 0.003
+"""Seconds that a look at everything may take so that a worker with little to do makes no other."""
 
 
 class ClaimWindow:
@@ -33,6 +35,7 @@ class ClaimWindow:
         self._moved = 0.0
         self._began = 0.0
         self._next_everything = 0.0
+        self._took = 0.0
         self._everything = True
 
     @property
@@ -40,19 +43,24 @@ class ClaimWindow:
         """Whether the last claim looked at everything."""
         return self._everything
 
-    def next(self) -> Mapping[str, int]:
-        """The id to begin at, by stage; a stage that is missing: at the first."""
+    def next(self, *, busy: bool = True) -> Mapping[str, int]:
+        """The id to begin at, by stage; a stage that is missing: at the first. ``busy``: many calls are under way.
+
+        A worker with few looks at everything, as long as that is cheap: it need not look again before it sleeps.
+        """
         self._began = monotonic()
         if self._began > self._moved + LAG:
             self._since, self._newest, self._moved = self._newest, dict(self._newest), self._began
-        self._everything = not self._since or self._began >= self._next_everything
+        quiet = not busy and self._took < CHEAP
+        self._everything = quiet or not self._since or self._began >= self._next_everything
         return {} if self._everything else self._since
 
     def came(self, newest: Mapping[str, int]) -> None:
         """The claim has taken duties up to these ids."""
         if self._everything:
             now = monotonic()
-            self._next_everything = now + rest(now - self._began, SHARE, EVERYTHING_EVERY, LONGEST)
+            self._took = now - self._began
+            self._next_everything = now + rest(self._took, SHARE, EVERYTHING_EVERY, LONGEST)
         for stage, newest_id in newest.items():
             self._newest[stage] = max(newest_id, self._newest.get(stage, 0))
 

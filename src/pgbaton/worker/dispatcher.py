@@ -110,10 +110,9 @@ class Dispatcher:
                     await asyncio.sleep(backoff.next())
                     continue
                 backoff.reset()
+                await asyncio.sleep(0)  # let the calls begin that were just claimed, whatever comes next
                 if pause > 0:
                     await self._wake.wait(pause)
-                else:
-                    await asyncio.sleep(0)  # let the calls begin that were just claimed
 
     @property
     def under_way(self) -> int:
@@ -147,7 +146,7 @@ class Dispatcher:
         room = 0 if self._draining or not self._lease.holds else self._in_flight.room
         if not ended and not room:
             self._gate.open()  # nothing that is written concerns this worker until a call of its own has ended
-            return self._poll()  # a call that ends sets the wake flag
+            return LULL if self._draining else self._poll()  # a call that ends sets the wake flag
         try:
             found = await self._claim(tasks, ended, room)
         except BaseException:
@@ -155,6 +154,7 @@ class Dispatcher:
             self._in_flight.end(ended)
             self._lease.doubt()  # the claim may have been committed
             raise
+        self._in_flight.complete(found.ended)
         left = []
         for call in ended:
             how = COMPLETED if call.dispatch.id in found.ended else found.late.get(call.dispatch.name)
@@ -167,7 +167,7 @@ class Dispatcher:
             return 0.0 if await self._resolve(left, found.others) else LOCKED_PAUSE
         if left or found.others:
             tasks.create_task(self._resolve(left, found.others))
-        return await self._pause(found, room, busy=bool(ended or found.found)) if room else LULL
+        return self._pause(tasks, found, room, busy=bool(ended or found.found)) if room else LULL
 
     async def _claim(self, tasks: asyncio.TaskGroup, ended: Sequence[Ended], room: int) -> Turn:
         """Calls that wait and are due first, for they are older; then duties."""
@@ -192,7 +192,7 @@ class Dispatcher:
                     tasks.create_task(self._resolve([], waiting.others))
             room = 0 if self._draining else room - len(claimed)
             limit, self._sweeping, calling = (SWEEP, False, False) if self._sweeping else (room, False, True)
-            since = self._window.next()
+            since = self._window.next(busy=self._in_flight.under_way >= MANY)
             turn = await self._turns.turn(self._lease.worker, limit, answers, since, calling=calling)
             self._begin(tasks, turn.claimed)
         self._blocked_until = None if turn.blocked is None else time.monotonic() + turn.blocked
@@ -205,7 +205,7 @@ class Dispatcher:
                 self._reports.claimed(dispatch)
         return replace(turn, claimed=claimed)
 
-    async def _pause(self, found: Turn, room: int, *, busy: bool) -> float:
+    def _pause(self, tasks: asyncio.TaskGroup, found: Turn, room: int, *, busy: bool) -> float:
         if len(found.claimed) >= room or self._sweeping:
             self._gate.came_full()
             return 0.0
@@ -218,10 +218,19 @@ class Dispatcher:
         blocked = self._poll() if self._blocked_until is None else self._blocked_until - time.monotonic()
         if busy:
             return max(0.0, min(LULL, blocked))
-        due = await self._turns.next_due(time.monotonic() - self._looked_at)
-        if due is not None:
-            self._waiting_at = min(self._waiting_at, time.monotonic() + due)
+        tasks.create_task(self._ask_what_waits())  # beside the sleep: a duty that comes meanwhile does not wait for it
         return max(0.0 if blocked <= 0 else 0.01, min(self._poll(), self._waiting_at - time.monotonic(), blocked))
+
+    async def _ask_what_waits(self) -> None:
+        """Wake where a call that waits is due before the worker would look."""
+        try:
+            due = await self._store.next_due(time.monotonic() - self._looked_at)
+        except Exception as error:
+            report(self._log, "next_due", error)
+            return
+        if due is not None and time.monotonic() + due < self._waiting_at:
+            self._waiting_at = time.monotonic() + due
+            self._wake.set()
 
     def _begin(self, tasks: asyncio.TaskGroup, claimed: Sequence[Dispatch]) -> None:
         for dispatch in claimed:

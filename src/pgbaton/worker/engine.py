@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from importlib.metadata import version
 from types import TracebackType
 from typing import Self
 
@@ -30,7 +31,9 @@ from pgbaton.worker.resolver import Resolver
 from pgbaton.worker.stage_client import StageClient
 from pgbaton.worker.store import Store
 from pgbaton.worker.upkeep import Upkeep
+from pgbaton.worker.watch import Watch
 
+VERSION = version("pgbaton")
 POLL_UNHEARD = 1.0
 """Seconds between two polls at most while no notification can arrive."""
 ABANDON_TIMEOUT = 10.0
@@ -134,6 +137,15 @@ class Engine:
             return None
         return url or self._settings.dsn()
 
+    def _describer(self, store: Store) -> Callable[[int], Awaitable[None]]:
+        """Says under a lease what this worker runs with."""
+        routes = [(stage.step, stage.after, stage.path) for stage in self._pipeline.in_order]
+
+        async def describe(worker: int) -> None:
+            await store.describe(worker, VERSION, self._pipeline.base_url, routes)
+
+        return describe
+
     def _poll(self) -> float:
         return self._settings.poll if self.listening else min(self._settings.poll, POLL_UNHEARD)
 
@@ -161,6 +173,7 @@ class Engine:
             log,
             seconds=settings.lease,
             capacity=settings.capacity,
+            describe=self._describer(lease_store),
         )
         resolver = Resolver(store, lease, in_flight, reports)
         gate: Gate | NoGate = NoGate()
@@ -186,11 +199,14 @@ class Engine:
             reconcile_every=settings.reconcile_every,
             puts_off=table.not_before is not None,
         )
+        reconciles = settings.reconcile_every > 0
+        watch = Watch(pool, table, log, look_every=settings.watch_every, reconciles=reconciles)
         await lease.secure()
         stopped = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
             listening = [tasks.create_task(part.run()) for part in hearing]
             duties = tasks.create_task(upkeep.run(stopped))
+            watching = tasks.create_task(watch.run(stopped))
             calling = tasks.create_task(dispatcher.run())
             if settings.metrics_every > 0:
                 tasks.create_task(every(settings.metrics_every, lambda: measure(pool, name), stopped, log, "measure"))
@@ -201,6 +217,7 @@ class Engine:
             for task in listening:
                 task.cancel()
             await duties
+            await watching
         log.info(Event.WORKER_STOPPED)
 
     def _cut_connections(self) -> None:

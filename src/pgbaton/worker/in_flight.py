@@ -15,6 +15,10 @@ Attempt = tuple[int, int]
 """Dispatch id and attempt."""
 
 
+PATIENCE = 0.05
+"""Seconds that an answer waits for a turn that is made anyway, where the attempt has ended already."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
     """A call that has ended and is not settled yet; ``at`` is monotonic time, ``took`` in seconds."""
@@ -26,13 +30,14 @@ class Ended:
 
 
 class InFlight:
-    """The attempts of one worker. ``wake`` is set whenever there is something to settle or room to claim."""
+    """The attempts of one worker. ``wake`` is set when there is something to settle, and when there is room again."""
 
     def __init__(self, pipeline: str, capacity: int, wake: Wake) -> None:
         self._capacity = capacity
         self._wake = wake
         self._tasks: dict[Attempt, tuple[Dispatch, asyncio.Task[None]]] = {}
         self._under_way: set[Attempt] = set()
+        self._completed: set[int] = set()
         self._ended: list[Ended] = []
         self._answered: dict[Attempt, Ended] = {}
         telemetry.IN_FLIGHT.labels(pipeline).set_function(lambda: self.under_way)
@@ -66,13 +71,23 @@ class InFlight:
         self._tasks[dispatch.name] = dispatch, task
         self._under_way.add(dispatch.name)
 
+    def complete(self, dispatches: Iterable[int]) -> None:
+        """A turn has ended these by what their stage committed, whether or not their answers are here."""
+        self._completed.update(d for d in dispatches)
+
     def end(self, calls: Iterable[Ended]) -> None:
-        """These calls have ended and are to be settled."""
+        """These calls have ended and are to be settled; at once, unless nothing waits for it."""
+        was_full = not self.room
+        urgent = False
         for call in calls:
             self._under_way.discard(call.dispatch.name)
             self._answered[call.dispatch.name] = call
             self._ended.append(call)
-        self._wake.set()
+            urgent = urgent or call.dispatch.id not in self._completed
+        if urgent or was_full:
+            self._wake.set()
+        else:
+            asyncio.get_running_loop().call_later(PATIENCE, self._wake.set)
 
     def take_ended(self) -> list[Ended]:
         """All calls that wait to be settled and are still this worker's; they wait no more."""
@@ -81,8 +96,10 @@ class InFlight:
 
     def let_go(self, dispatch: Dispatch) -> None:
         """The attempt is settled, or not this worker's any more."""
+        was_full = not self.room
         self._forget(dispatch.name)
-        self._wake.set()
+        if was_full:
+            self._wake.set()
 
     def keep_only(self, attempts: set[Attempt]) -> None:
         """All others are not this worker's any more; their calls go on, and nothing comes of them."""
@@ -106,3 +123,4 @@ class InFlight:
         self._tasks.pop(attempt, None)
         self._answered.pop(attempt, None)
         self._under_way.discard(attempt)
+        self._completed.discard(attempt[0])

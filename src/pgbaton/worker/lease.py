@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from collections.abc import Awaitable, Callable
 from time import monotonic
 
 from pgbaton.events import Event, EventLog
@@ -25,10 +26,19 @@ def worker_name() -> str:
 
 class Lease:
     """``seconds``: its length. ``worker``: its id in the database; None before the first is taken. ``store`` has a
-    connection of its own, so that a busy pool never costs the lease."""
+    connection of its own, so that a busy pool never costs the lease. ``describe`` is told of each lease: it says there
+    what the worker runs with."""
 
     def __init__(
-        self, pipeline: str, store: Store, in_flight: InFlight, log: EventLog, *, seconds: float, capacity: int
+        self,
+        pipeline: str,
+        store: Store,
+        in_flight: InFlight,
+        log: EventLog,
+        *,
+        seconds: float,
+        capacity: int,
+        describe: Callable[[int], Awaitable[None]] | None = None,
     ) -> None:
         self.worker: int | None = None
         self.seconds = seconds
@@ -37,6 +47,7 @@ class Lease:
         self._in_flight = in_flight
         self._log = log
         self._capacity = capacity
+        self._describe = describe
         self._until = 0.0
         self._doubtful = True
         self._draining = False
@@ -68,6 +79,8 @@ class Lease:
         )
         self._in_flight.keep_only(kept)
         self.worker, self._until, self._doubtful = fresh, began + self.seconds, False
+        if self._describe is not None:
+            await self._describe(fresh)
         if old is not None:
             telemetry.LEASES_LOST.labels(self._pipeline).inc()
         self._log.info(Event.WORKER_STARTED, worker=fresh, name=worker_name(), instead_of=old)

@@ -20,6 +20,8 @@ from pgbaton.worker import telemetry
 from pgbaton.worker.periodic import Wake
 
 DELAY_CAP = 60.0
+LONGEST_FIELD = 200
+"""Characters of a notification's field that the log repeats."""
 
 
 class Listener:
@@ -48,7 +50,7 @@ class Listener:
         self._wake_by_ear = heard or wake.set
         self._log = log
         self._backoff = Backoff(reconnect_delay, DELAY_CAP)
-        self._heard: deque[str] = deque(maxlen=1000)
+        self._heard: deque[tuple[str, int]] = deque(maxlen=1000)
         self._spoken_to = asyncio.Event()
         self._events = telemetry.EVENTS.labels(pipeline)
         self._reconnects = telemetry.RECONNECTS.labels(pipeline)
@@ -96,9 +98,9 @@ class Listener:
         if payload == self._pipeline:
             self._wake_by_ear()
 
-    def _hear(self, _connection: asyncpg.Connection, _pid: int, _channel: str, payload: str) -> None:
+    def _hear(self, _connection: asyncpg.Connection, pid: int, _channel: str, payload: str) -> None:
         self._events.inc()
-        self._heard.append(payload)
+        self._heard.append((payload, pid))
         self._spoken_to.set()
         self._wake_by_ear()
 
@@ -111,9 +113,10 @@ class Listener:
             await self._spoken_to.wait()
             self._spoken_to.clear()
             while self._heard:
-                payload = self._heard.popleft()
+                payload, pid = self._heard.popleft()
                 if self._log.says_info:
-                    self._log.info(Event.JOB_CHANGED, **event_fields(payload))
+                    # Hearsay: the process that said so is the server's word, and pg_stat_activity tells whose it is.
+                    self._log.info(Event.JOB_CHANGED, **event_fields(payload), notified_by=pid)
             await asyncio.sleep(0)
 
 
@@ -126,4 +129,4 @@ def event_fields(payload: str) -> dict[str, object]:
     if not isinstance(event, dict):
         return {"payload": "unreadable"}
     names = ("job_id", "tenant_id", "current_step", "status")
-    return {name: event[name] for name in names if isinstance(event.get(name), str)}
+    return {name: event[name][:LONGEST_FIELD] for name in names if isinstance(event.get(name), str)}

@@ -52,7 +52,7 @@ class Resolver:
     async def resolve(self, calls: Sequence[Ended], keys: Collection[str], *, patient: bool = True) -> Resolved:
         """Settle calls that have ended, and look at other jobs. ``patient`` false: what an answer says is not waited
         for."""
-        for step in {c.dispatch.stage for c in calls if c.dispatch.probing and c.answer.status not in (None, 503)}:
+        for step in {c.dispatch.stage for c in calls if c.dispatch.probing and c.answer.status and not c.answer.down}:
             await self._store.close_circuit(step)
         await self._hold_back([call for call in calls if call.answer.refuses_more])
         late = await self._store.note([(c.dispatch, c.answer) for c in calls]) if calls else {}
@@ -91,7 +91,7 @@ class Resolver:
         """The user's table refuses the state that this attempt needs before its call."""
         for job in await self._store.look([dispatch.job_key]):
             if job.call is not None and (job.call.id, job.call.attempt) == dispatch.name:
-                verdict = refused(Verdict(job, None, target=target), refusal_words(error))
+                verdict = refused(Verdict(job, None, target=target), refusal_words(error), self._store.shown(target))
                 written = await self._store.settle([(verdict, None)], self._stages)
                 if job.key in written:
                     self._done(verdict, None)
@@ -176,7 +176,10 @@ class Resolver:
         return written
 
     async def _write_refused(self, decided: Decided, words: str) -> dict[str, Written]:
-        instead = [(refused(verdict, words), answer) for verdict, answer in decided.values()]
+        instead = [
+            (refused(v, words, self._store.shown(v.target) if v.target else None), answer)
+            for v, answer in decided.values()
+        ]
         written = await self._store.settle(instead, self._stages)
         for verdict, _ in instead:
             if verdict.job.key in written:

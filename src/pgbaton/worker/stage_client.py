@@ -20,6 +20,7 @@ from pyreqwest.exceptions import (
 from pyreqwest.response import Response
 
 from pgbaton.backoff import retry_after_seconds
+from pgbaton.key import Key
 from pgbaton.model import Dispatch, Pipeline
 from pgbaton.outcome import Answer, Reply
 from pgbaton.worker.tracing import traceparent
@@ -43,6 +44,7 @@ class StageClient:
 
     def __init__(self, pipeline: Pipeline, keep_answers: Kept = "failures") -> None:
         self._pipeline = pipeline
+        self._key = Key(pipeline.keys)
         self._keep_answers = keep_answers
         self._client: Client
 
@@ -69,7 +71,7 @@ class StageClient:
 
         ``trace``: the ``traceparent`` to send; ``None``: the attempt's own.
         """
-        body = {"job_id": dispatch.job_key, "tenant_id": dispatch.row.tenant}
+        body = {"job_id": self._key.in_body(dispatch.job_key), "tenant_id": dispatch.row.tenant}
         return await self._post(dispatch, body, trace)
 
     async def call_batch(self, dispatches: Sequence[Dispatch]) -> Answer:
@@ -77,7 +79,7 @@ class StageClient:
         the headers are the first one's."""
         jobs = [
             {
-                "job_id": d.job_key,
+                "job_id": self._key.in_body(d.job_key),
                 "tenant_id": d.row.tenant,
                 "idempotency_key": d.idempotency_key(self._pipeline.name),
                 "attempt": d.attempt,
@@ -111,7 +113,7 @@ class StageClient:
                 Reply.ANSWERED,
                 status,
                 retry_after_seconds(_header(response, "retry-after"), time.time()),
-                None if 200 <= status < 300 else _reason(status, response, body),
+                None if 200 <= status < 300 else _reason(status, response, body, stage.path),
                 self._kept(status, body),
             )
         except RequestTimeoutError as error:
@@ -165,14 +167,28 @@ async def _bounded_body(response: Response) -> bytes:
     return b"".join(parts)[:BODY_READ]
 
 
-def _reason(status: int, response: Response, body: bytes) -> str:
-    """What a refusal says of itself: title and detail of a problem (RFC 9457), otherwise the status alone."""
+def _place(url: str) -> str:
+    """An address without user, password and query, which may be secrets."""
+    plain = url.partition("?")[0].partition("#")[0]
+    scheme, mark, rest = plain.rpartition("//")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}" if mark else plain
+
+
+def _reason(status: int, response: Response, body: bytes, path: str) -> str:
+    """What a refusal says of itself: title and detail of a problem (RFC 9457); where a redirect leads; which path
+    there is not; otherwise the status alone."""
     said = ""
+    if 300 <= status < 400 and (to := _header(response, "location")):
+        said = f"redirects to {_place(to)}, which is not followed"
+    elif status in (404, 405):
+        said = f"at POST {path}"
     if (_header(response, "content-type") or "").startswith("application/problem+json"):
         try:
             problem = json.loads(body)
-            said = ": ".join(str(problem[k]) for k in ("title", "detail") if isinstance(problem.get(k), str))
+            said = said and f"{said} "
+            said += ": ".join(str(problem[k]) for k in ("title", "detail") if isinstance(problem.get(k), str))
         except (ValueError, AttributeError, RecursionError):
-            said = ""
+            pass
     line = _storable(" ".join(said.split())[:500])
     return f"HTTP {status} {line}".rstrip()

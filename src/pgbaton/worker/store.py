@@ -10,14 +10,15 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 import asyncpg
 
+from pgbaton.database import is_stale
 from pgbaton.errors import LeaseLost
 from pgbaton.model import Advance, Dispatch, Outcome, Row, Stage, State
 from pgbaton.outcome import BEGUN_ELSEWHERE, Answer, Verb
-from pgbaton.table import JobTable
+from pgbaton.table import JobTable, Session, with_types
 from pgbaton.verdict import Call, Duty, Job, Standing, Verdict
 
 RECONCILE_PAGE = 1000
@@ -26,12 +27,6 @@ RECONCILE_PAGE = 1000
 Answered = tuple[Dispatch, Answer]
 Late = Mapping[tuple[int, int], tuple[Outcome, State | None]]
 """How attempts ended, by dispatch id and attempt."""
-
-
-class Session(Protocol):
-    """What statements are sent through: a pool, or one connection."""
-
-    async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +190,10 @@ class Store:
         """All that there is of these jobs, each as one snapshot shows it."""
         return [_job(row) for row in await self._fetch("worker/look", self._pipeline, list(job_keys))]
 
+    def shown(self, state: tuple[str, str]) -> tuple[str, str]:
+        """A (step, status) of the engine's, in the words that it writes into the table."""
+        return state[0], self._table.words.word(state[1]) or ""
+
     async def stages(self) -> dict[str, Stage]:
         """The stages as the database has them, those that left the pipeline included; they have no path."""
         rows = await self._fetch("worker/stages", self._pipeline)
@@ -266,6 +265,14 @@ class Store:
         """Forget what ended more than ``retention`` seconds ago; returns how many rows (at most 1,000)."""
         return int((await self._fetch("worker/prune", retention))[0]["count"])
 
+    async def roll_up(self) -> bool:
+        """Count an hour that is over into ``pgbaton.throughput``; whether there may be another."""
+        return bool((await self._fetch("worker/roll_up", self._pipeline))[0]["more"])
+
+    async def begin_roll_up(self) -> None:
+        """Let :meth:`roll_up` begin with the first hour of the history, if it has not begun."""
+        await self._fetch("worker/roll_up_begin", self._pipeline)
+
     async def take_lease(
         self, old: int | None, name: str, capacity: int, lease: float, held: Collection[tuple[int, int]]
     ) -> tuple[int, set[tuple[int, int]]]:
@@ -276,6 +283,10 @@ class Store:
         rows = await self._fetch("worker/take_lease", self._pipeline, old, name, capacity, lease, *mine)
         return rows[0]["worker"], set(zip(rows[0]["kept_ids"], rows[0]["kept_attempts"], strict=True))
 
+    async def describe(self, worker: int, version: str, base_url: str, routes: Sequence[tuple[str, str, str]]) -> None:
+        """Say what this worker runs with: its routes as (step, after, path)."""
+        await self._fetch("worker/describe", worker, version, base_url, json.dumps(routes))
+
     async def renew(self, worker: int, lease: float, draining: bool) -> bool:
         """Renew the lease; False where it has lapsed: another must be taken."""
         return bool(await self._fetch("worker/renew", worker, lease, draining))
@@ -285,7 +296,16 @@ class Store:
         await self._fetch("worker/give_up_lease", worker)
 
     async def _fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:
-        return list(await self._session.fetch(self._table.query(query), *arguments))
+        try:
+            return list(await self._session.fetch(self._table.query(query), *arguments))
+        except asyncpg.PostgresError as error:
+            if not is_stale(error):
+                raise
+            now = await with_types(self._session, self._table)  # says it where a column is gone
+            if now == self._table:
+                raise
+            self._table = now
+            return list(await self._session.fetch(now.query(query), *arguments))
 
 
 def _columns(answers: Sequence[Answered]) -> tuple[list[Any], ...]:
@@ -330,7 +350,7 @@ def _job(row: asyncpg.Record) -> Job:
         Duty(i, s, step, status, datetime.fromisoformat(at))
         for i, s, step, status, at in json.loads(row["duties"] or "[]")
     )
-    here = Row(row["tenant"], row["step"], row["status"]) if row["present"] else None
+    here = Row(row["tenant"], row["step"], row["status"], row["word"]) if row["present"] else None
     return Job(row["job_key"], here, None if row["id"] is None else _call(row), duties, row["paused"])
 
 

@@ -1,4 +1,4 @@
-"""The periodic work of a worker: renew its lease, rescue, unpark, reconcile, prune."""
+"""The periodic work of a worker: renew its lease, rescue, unpark, reconcile, prune, roll up."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ PUT_OFF_EVERY = 0.5
 """Seconds; a duty that is not to be called yet waits as a duty for so long at most."""
 PUT_OFF_PAGE = 1000
 """Duties at once."""
+ROLL_UP_EVERY = 60.0
+"""Seconds; it reads each dispatch that ended once more, an hour of them at a time."""
 PAGE = 200
 """Jobs of one rescue; and calls of one unpark."""
 
@@ -66,6 +68,7 @@ class Upkeep:
             if self._puts_off:
                 tasks.create_task(every(PUT_OFF_EVERY, self.put_off, stop, self._log, "put off"))
             tasks.create_task(every(PRUNE_EVERY, self.prune, stop, self._log, "prune"))
+            tasks.create_task(every(ROLL_UP_EVERY, self.roll_up, stop, self._log, "roll-up", costly=True))
             if self._reconcile_every > 0:
                 tasks.create_task(every(self._reconcile_every, self.reconcile, stop, self._log, "reconcile"))
 
@@ -116,4 +119,10 @@ class Upkeep:
     async def prune(self) -> None:
         """Forget what ended longer ago than the retention."""
         while await self._store.prune(self._retention) >= 1000:
+            await asyncio.sleep(0)
+
+    async def roll_up(self) -> None:
+        """Count the hours that are over, for the plots."""
+        await self._store.begin_roll_up()
+        while await self._store.roll_up():
             await asyncio.sleep(0)

@@ -27,7 +27,7 @@ async def _hasten(scene: Scene) -> None:
     """An operator retries whatever waits or is dead."""
     while True:
         await asyncio.sleep(1)
-        await scene.pgbaton("retry", "--all")
+        await scene.pgbaton("retry", "--all", "--yes")
 
 
 @fault(tricks={"error": 0.1, "mark_failed": 0.1, "throw": 0.1, "problem_bomb": 0.1}, recovery=16)

@@ -77,6 +77,20 @@ def demo(
 
 
 @app.command()
+def sweep(
+    days: Annotated[int, typer.Option(min=2, help="How old a file is at least.")] = 7,
+    remove: Annotated[bool, typer.Option(help="Remove them; without this they are only counted.")] = False,
+) -> None:
+    """Count, or remove, stored pictures that no row of DATABASE_URL names. For daily use with ADSTUDIO_ASSETS."""
+    settings = config.load()
+    if settings.database_url is None or settings.assets is None:
+        raise ConfigError("nothing to sweep: set DATABASE_URL and ADSTUDIO_ASSETS")
+    from adstudio.sweeping import run_sweep
+
+    print(asyncio.run(run_sweep(settings.database_url.get_secret_value(), settings.assets, days, remove=remove)))
+
+
+@app.command()
 def quality(
     folder: Annotated[
         Path, typer.Argument(help="A folder with a set.toml, or with photos and a .txt of copy for each.")

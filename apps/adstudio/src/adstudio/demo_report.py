@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -51,10 +53,17 @@ def print_result(console: Console, ads: Sequence[Ad], out: Path, seconds: float)
     console.print(f"{made} of {len(ads)} ads made in {seconds:.0f} s; no job was moved by hand")
     for judge in sorted({ad.judge for ad in ads if ad.judge}):
         console.print(f"judge: {_explained(judge)}", markup=False)
+    console.print(f"this process at its largest: {_largest():.0f} MB", style="dim")
     page = (out / "index.html").resolve()
     console.print(f"before and after: {page.as_uri()}", markup=False, soft_wrap=True)
     if made < len(ads):
         console.print(f"what happened: {out / 'demo.log'}", markup=False, soft_wrap=True)
+
+
+def _largest() -> float:
+    """The most memory that this process had: the server, its worker and the stages of two jobs at a time."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def _verdict(ad: Ad) -> Text:

@@ -46,8 +46,12 @@ async def test_the_model_looks_at_photo_and_ad_and_its_verdict_counts(
     job = await jobs.add(photo("rocket"), COPY)
     await jobs.until(job, "vlm_judge", "done")
     row = await jobs.db.fetchrow("SELECT * FROM ad_judgements WHERE job_id = $1", job)
-    assert (row["passed"], row["judge"], json.loads(row["reasons"])) == (True, "llava:13b", ["The sky is calm."])
-    assert len(model.questions) == 2
+    assert (row["passed"], row["judge"], json.loads(row["reasons"])) == (
+        True,
+        "llava:13b",
+        [f"{name}: The sky is calm." for name in ("정사각형 1:1", "피드 4:5", "스토리 9:16")],
+    )
+    assert len(model.questions) == 4  # the photo, and each format's ad
     sizes = []
     for question in model.questions:
         text, picture = question["messages"][0]["content"]
@@ -55,9 +59,28 @@ async def test_the_model_looks_at_photo_and_ad_and_its_verdict_counts(
         kind, _, data = picture["image_url"]["url"].partition(",")
         assert kind == "data:image/jpeg;base64"
         sizes.append(Image.open(io.BytesIO(base64.b64decode(data))).size)
-    width, height = sizes[1]
     assert sizes[0] == (640, 427)
-    assert width == height  # the first format's ad
+    assert [round(width / height, 2) for width, height in sizes[1:]] == [1.0, 0.8, 0.56]
+
+
+async def test_one_format_that_the_model_refuses_is_refused_and_the_page_says_which(
+    app: App, jobs: Jobs, model: VisionServer
+) -> None:
+    model.behave("second format refused")
+    model.questions.clear()
+    job = await jobs.add(photo("rocket"), "Reach for more")
+    await jobs.until(job, "vlm_judge", "done")
+    row = await jobs.db.fetchrow("SELECT * FROM ad_judgements WHERE job_id = $1", job)
+    assert row["passed"] is False
+    assert json.loads(row["reasons"])[0] == "Feed 4:5: The model says that the ad cannot be published."
+    pictures = await jobs.db.fetch(
+        "SELECT format, passed, reasons FROM ad_pictures WHERE job_id = $1 AND place = 0", job
+    )
+    assert {one["format"]: one["passed"] for one in pictures} == {"square": True, "portrait": False, "story": True}
+    trace = json.loads(row["trace"])
+    assert {name: one["prompt"] for name, one in trace.items()} == dict.fromkeys(
+        ("square", "portrait", "story"), "ad-1"
+    )
 
 
 async def test_what_the_model_refuses_is_not_passed_and_its_words_are_kept(
@@ -139,5 +162,7 @@ async def test_a_model_that_answers_nonsense_is_asked_twice_and_the_job_says_so_
     assert (await asyncio.to_thread(retry.wait, 30)) == 0
     await jobs.until(job, "vlm_judge", "done")
     kept = json.loads(await jobs.db.fetchval("SELECT trace FROM ad_judgements WHERE job_id = $1", job))
-    assert (kept["prompt"], kept["model"]) == ("ad-1", "llava:13b")
-    assert json.loads(kept["answers"][0])["publishable"] is True
+    assert set(kept) == {"square", "portrait", "story"}
+    for one in kept.values():
+        assert (one["prompt"], one["model"]) == ("ad-1", "llava:13b")
+        assert json.loads(one["answers"][0])["publishable"] is True

@@ -1,2 +1,2 @@
 -- $1 job key: where the job is.
-SELECT {row} FROM {table} AS j WHERE j.{key} = $1::text::{key_type}
+SELECT {row} FROM {table} AS j WHERE {job_is($1::text)}

@@ -1,4 +1,5 @@
--- $1 schema, $2 table: its columns and their types, and which single columns are unique. type: as values are cast before they
+-- $1 schema, $2 table: its columns and their types. is_ambiguous: a value is written as a session is set, or in no plain
+-- way. type: as values are cast before they
 -- are assigned, that is without a length and beneath a domain, so that a value which does not fit is an error and is not cut.
 WITH RECURSIVE beneath (oid, base, typmod) AS (
     SELECT t.oid, t.oid, NULL::integer FROM pg_type AS t WHERE t.typtype <> 'd'
@@ -15,10 +16,10 @@ SELECT a.attname AS name, format_type(b.base, -1) AS type, a.attgenerated <> '' 
        ARRAY(SELECT pg_get_constraintdef(k.oid) FROM pg_constraint AS k
               WHERE k.conrelid = c.oid AND k.contype = 'c' AND k.conkey = ARRAY[a.attnum]) AS checks,
        a.atttypid IN ('timestamptz'::regtype, 'timestamp'::regtype) AS is_time,
-       b.base IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) AS is_whole, b.base = 'timestamptz'::regtype AS is_moment,
-       EXISTS (SELECT FROM pg_index i
-                WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
-                  AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum) AS is_unique
+       b.base IN ('date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype, 'time'::regtype) AS is_moment,
+       b.base IN ('float4'::regtype, 'float8'::regtype, 'bytea'::regtype, 'interval'::regtype, 'money'::regtype, 'timetz'::regtype)
+       OR (SELECT t.typcategory NOT IN ('B', 'D', 'E', 'I', 'N', 'S', 'U') FROM pg_type AS t WHERE t.oid = b.base) AS is_ambiguous,
+       b.base IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) AS is_whole, b.base = 'timestamptz'::regtype AS is_timestamptz
   FROM pg_class c
   JOIN pg_namespace n ON n.oid = c.relnamespace
   JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped

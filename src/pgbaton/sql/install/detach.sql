@@ -1,6 +1,7 @@
 BEGIN;
 SET LOCAL lock_timeout = '{lock_timeout}';
-SELECT pg_catalog.pg_advisory_xact_lock({lock});
+SET LOCAL search_path = pg_catalog, pg_temp;
+{lock};
 DO $pgbaton{tag}$
 BEGIN
     IF to_regclass({table_literal}) IS NOT NULL THEN

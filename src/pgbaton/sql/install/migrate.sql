@@ -1,5 +1,5 @@
 BEGIN;
-SELECT pg_catalog.pg_advisory_xact_lock({lock});
+SET LOCAL search_path = pg_catalog, pg_temp;  -- nothing is looked up where other roles may create things
 DO $pgbaton$
 BEGIN
     IF to_regnamespace('pgbaton') IS NULL THEN
@@ -10,8 +10,11 @@ BEGIN
             applied_at timestamptz NOT NULL DEFAULT now()
         );
     END IF;
+EXCEPTION WHEN unique_violation OR duplicate_schema THEN
+    NULL;  -- another migrate, for which this one has waited, has made it
 END
 $pgbaton$;
+{lock};
 {migrations}DO $pgbaton$
 BEGIN
     -- Functions and views are code: they are replaced where they differ. The schema's comment says which are installed.

@@ -1,10 +1,10 @@
 -- $1 pipeline, $2 job keys: leave the duties that are missing, by the rows as they are now, each under its lock. A row that
 -- somebody holds is left for the next time.
 WITH job AS MATERIALIZED (
-    SELECT j.{key}::text AS job_key, {tenant} AS tenant, {step_text} AS step, {rank} AS rank, {later} AS later
-      FROM {table} AS j
-     WHERE j.{key} IN (SELECT k::{key_type} FROM unnest($2::text[]) AS k) AND {status_text} = 'done'
-       AND pg_column_size(j.{key}) <= 2640  -- as the trigger has it
+    SELECT {job_key} AS job_key, {tenant} AS tenant, {step_text} AS step, {rank} AS rank, {later} AS later
+      FROM unnest($2::text[]) AS k (key)
+      JOIN {table} AS j ON {job_is(k.key)}
+     WHERE {status_text} = 'done' AND {key_fits}  -- as the trigger has it
        FOR NO KEY UPDATE OF j SKIP LOCKED
 ), created AS (
     INSERT INTO pgbaton.due (pipeline, stage, job_key, tenant, step, status, rank, not_before)

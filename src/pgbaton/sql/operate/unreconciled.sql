@@ -1,21 +1,21 @@
 -- $1 pipeline, $2 keys after this one (null: from the first), $3 rows to look at: the last key looked at, and those
 -- of the rows that are in a routed state though there is neither a duty nor a call for it.
 WITH page AS MATERIALIZED (
-    SELECT j.{key} AS key, {step_text} AS step, {status_text} AS status
+    SELECT row_number() OVER (ORDER BY {walk}) AS nth, {job_key} AS key, {present} AND {key_fits} AS fits, {step_text} AS step, {status_text} AS status
       FROM {table} AS j
-     WHERE $2::text IS NULL OR j.{key} > $2::text::{key_type}
-     ORDER BY j.{key}
+     WHERE $2::text IS NULL OR {behind($2::text)}
+     ORDER BY {walk}
      LIMIT $3
 )
-SELECT (SELECT key::text FROM page ORDER BY key DESC LIMIT 1) AS last,
+SELECT (SELECT key FROM page ORDER BY nth DESC LIMIT 1) AS last,
        (SELECT count(*) FROM page) AS looked_at,
-       coalesce(array_agg(p.key::text ORDER BY p.key) FILTER (WHERE s.step IS NOT NULL), '{}') AS keys,
-       coalesce(array_agg(s.step ORDER BY p.key) FILTER (WHERE s.step IS NOT NULL), '{}') AS steps
+       coalesce(array_agg(p.key ORDER BY p.nth) FILTER (WHERE s.step IS NOT NULL), '{}') AS keys,
+       coalesce(array_agg(s.step ORDER BY p.nth) FILTER (WHERE s.step IS NOT NULL), '{}') AS steps
   FROM page AS p
   LEFT JOIN pgbaton.stages AS s
     ON s.pipeline = $1 AND s.routed AND s.after = p.step AND p.status = 'done'
-   AND pg_column_size(p.key) <= 2640  -- as the trigger has it
+   AND p.fits  -- as the trigger has it
    AND NOT EXISTS (SELECT FROM pgbaton.due AS d
-                    WHERE d.job_key = p.key::text AND d.pipeline = $1 AND d.stage = s.step)
+                    WHERE d.job_key = p.key AND d.pipeline = $1 AND d.stage = s.step)
    AND NOT EXISTS (SELECT FROM pgbaton.calls AS c
-                    WHERE c.pipeline = $1 AND c.job_key = p.key::text AND c.stage = s.step)
+                    WHERE c.pipeline = $1 AND c.job_key = p.key AND c.stage = s.step)

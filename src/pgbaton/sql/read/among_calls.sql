@@ -16,7 +16,7 @@ SELECT d.id, d.pipeline, d.job_key, d.tenant, d.stage, d.state, d.attempt, d.fai
                            AND n.step = c.stage AND n.status = 'done') AS done
                 UNION ALL
                 SELECT c.next_id, 'available', 0, 0, c.next_at, c.next_at, NULL, false WHERE c.next_id IS NOT NULL) AS e
-         WHERE ($1::text IS NULL OR c.pipeline = $1) AND ($8::text IS NULL OR c.job_key = $8)) AS d
+         WHERE ($1::text IS NULL OR c.pipeline = $1) AND ($8::text[] IS NULL OR c.job_key = ANY ($8))) AS d
  WHERE ($3::text[] IS NULL OR $3 && ARRAY['available', 'running', 'retryable']) AND
 {matching}
  ORDER BY d.id DESC

@@ -14,5 +14,5 @@ SELECT d.* FROM pgbaton.stages AS s
 {matching}
          ORDER BY d.id DESC
          LIMIT $12) AS d
- WHERE ($1::text IS NULL OR s.pipeline = $1) AND ($2::text IS NULL OR s.step = $2)
+ WHERE ($1::text IS NULL OR s.pipeline = $1) AND ($2::text[] IS NULL OR s.step = ANY ($2))
    AND ($3::text[] IS NULL OR 'available' = ANY ($3))

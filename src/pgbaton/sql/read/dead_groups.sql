@@ -15,7 +15,7 @@ WITH dead AS MATERIALIZED (
            CASE WHEN dead.called THEN dead.error ELSE coalesce(dead.error, (
                SELECT t.error FROM pgbaton.history AS t WHERE t.id = dead.id AND t.attempt = dead.attempt AND t.called)) END AS error
       FROM dead
-      JOIN {table} AS j ON j.{key} = dead.job_key::{key_type}
+      JOIN {table} AS j ON {job_is(dead.job_key)}
      WHERE {step_text} = dead.stage AND {status_text} = 'failed'
        AND NOT EXISTS (SELECT FROM pgbaton.due AS n
                         WHERE n.job_key = dead.job_key AND n.pipeline = $1 AND n.stage <> '')

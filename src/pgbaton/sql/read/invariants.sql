@@ -1,22 +1,22 @@
 -- $1 pipeline: what must never be seen, as the invariant, how many break it, and a few job keys. Rows and journal are read in one
 -- snapshot. A job of which a look or a void duty waits is on its way to being put right: that excuses it.
 WITH open_dispatch AS MATERIALIZED (
-    SELECT d.*, s.after, j.{key} IS NOT NULL AS present, {step_text} AS step, {status_text} AS status,
+    SELECT d.*, s.after, {present} AS present, {step_text} AS step, {status_text} AS status,
            EXISTS (SELECT FROM pgbaton.due AS c
                     WHERE c.job_key = d.job_key AND c.pipeline = d.pipeline AND c.id >= d.id) AS excused
       FROM pgbaton.dispatches AS d
       LEFT JOIN pgbaton.stages AS s ON s.pipeline = d.pipeline AND s.step = d.stage
-      LEFT JOIN {table} AS j ON j.{key} = d.job_key::{key_type}
+      LEFT JOIN {table} AS j ON {job_is(d.job_key)}
      WHERE d.pipeline = $1 AND d.state IN ('available', 'running', 'retryable')
 ), broken AS (
-    SELECT 'a job in a routed state has an open dispatch' AS invariant, j.{key}::text AS job_key
+    SELECT 'a job in a routed state has an open dispatch' AS invariant, {job_key} AS job_key
       FROM {table} AS j
       JOIN pgbaton.stages AS s ON s.pipeline = $1 AND s.routed AND s.after = {step_text} AND {status_text} = 'done'
-     WHERE pg_column_size(j.{key}) <= 2640
+     WHERE {key_fits}
        AND NOT EXISTS (SELECT FROM pgbaton.due AS d
-                        WHERE d.job_key = j.{key}::text AND d.pipeline = $1 AND d.stage = s.step)
+                        WHERE d.job_key = {job_key} AND d.pipeline = $1 AND d.stage = s.step)
        AND NOT EXISTS (SELECT FROM pgbaton.calls AS c
-                        WHERE c.pipeline = $1 AND c.job_key = j.{key}::text AND c.stage = s.step)
+                        WHERE c.pipeline = $1 AND c.job_key = {job_key} AND c.stage = s.step)
     UNION ALL
     SELECT 'an open dispatch is for a job that its stage can be called for, or works on', job_key
       FROM open_dispatch

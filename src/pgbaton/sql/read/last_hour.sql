@@ -14,13 +14,17 @@ WITH lately AS MATERIALIZED (
      GROUP BY 1
 ), samples AS (  -- what waits to be called again waits for its stage, too, so only first attempts tell how long a turn takes
     SELECT l.stage, CASE l.attempt WHEN 1 THEN greatest(extract(epoch FROM l.started_at - l.created_at), 0)::float8 END AS wait,
-           greatest(extract(epoch FROM l.ended_at - l.started_at), 0)::float8 AS work
+           greatest(extract(epoch FROM l.ended_at - l.started_at), 0)::float8 AS work, l.nth <= 20 AND l.ago <= 300 AS latest
       FROM (SELECT *, row_number() OVER (PARTITION BY stage ORDER BY ended_at DESC) AS nth
               FROM lately WHERE state = 'completed' AND called) AS l
      WHERE l.nth <= $3
 ), times AS (
     SELECT stage, count(*) AS sample, percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY wait) AS wait,
-           percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY work) AS work
+           percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY work) AS work,
+           count(*) FILTER (WHERE latest) AS latest_sample,
+           percentile_cont(0.5) WITHIN GROUP (ORDER BY work) FILTER (WHERE latest) AS latest,
+           count(*) FILTER (WHERE NOT latest) AS earlier_sample,
+           percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY work) FILTER (WHERE NOT latest) AS earlier
       FROM samples
      GROUP BY stage
 ), span AS (

@@ -7,7 +7,7 @@ SELECT s.pipeline, s.step AS stage, s.after, s.position, s.routed, s.paused_at I
        coalesce(s.open_until > statement_timestamp(), false) AS open,
        least((SELECT count(*) FROM (SELECT FROM pgbaton.due AS d
                                      WHERE d.pipeline = s.pipeline AND d.stage = s.step LIMIT $2) AS c) + w.fresh, $2) AS waiting,
-       w.again AS retrying,
+       w.again AS retrying, w.put_off, w.put_off_in,
        (SELECT count(*) FROM (SELECT FROM pgbaton.calls AS c
                                WHERE c.pipeline = s.pipeline AND c.waits_for = s.step AND c.due_at = pgbaton.parked()
                                LIMIT $2) AS c) AS parked,
@@ -23,6 +23,8 @@ SELECT s.pipeline, s.step AS stage, s.after, s.position, s.routed, s.paused_at I
        (SELECT pgbaton.error_group(coalesce(h.error, h.outcome)) FROM pgbaton.history AS h
          WHERE h.pipeline = s.pipeline AND h.stage = s.step AND h.state = 'dead' ORDER BY h.id DESC LIMIT 1) AS dead_error,
        (SELECT pgbaton.error_group(coalesce(h.error, h.outcome)) FROM pgbaton.history AS h
+         WHERE h.id = w.put_off_id AND h.called ORDER BY h.attempt DESC LIMIT 1) AS put_off_error,
+       (SELECT pgbaton.error_group(coalesce(h.error, h.outcome)) FROM pgbaton.history AS h
          WHERE h.id = w.id AND h.attempt = w.attempt AND h.called) AS retry_error,
        extract(epoch FROM statement_timestamp() - least(
             (SELECT d.created_at FROM pgbaton.due AS d
@@ -35,8 +37,11 @@ SELECT s.pipeline, s.step AS stage, s.after, s.position, s.routed, s.paused_at I
  CROSS JOIN LATERAL (
         SELECT count(*) FILTER (WHERE c.attempt = 0 OR c.outcome IN ('lost', 'released')) AS fresh,
                count(*) FILTER (WHERE c.attempt > 0 AND coalesce(c.outcome, '') NOT IN ('lost', 'released')) AS again,
+               count(*) FILTER (WHERE c.outcome = 'deferred') AS put_off,
+               extract(epoch FROM min(c.due_at) FILTER (WHERE c.outcome = 'deferred') - statement_timestamp())::float8 AS put_off_in,
+               min(c.id) FILTER (WHERE c.outcome = 'deferred') AS put_off_id,
                min(c.id) FILTER (WHERE c.nth = 1) AS id, min(c.attempt) FILTER (WHERE c.nth = 1) AS attempt
-          FROM (SELECT c.id, c.attempt, c.outcome, row_number() OVER (ORDER BY c.due_at) AS nth FROM pgbaton.calls AS c
+          FROM (SELECT c.id, c.attempt, c.outcome, c.due_at, row_number() OVER (ORDER BY (c.outcome = 'deferred') IS TRUE, c.due_at) AS nth FROM pgbaton.calls AS c
                  WHERE c.pipeline = s.pipeline AND c.waits_for = s.step AND c.due_at < pgbaton.parked()
                  ORDER BY c.due_at
                  LIMIT $2) AS c) AS w

@@ -52,7 +52,7 @@ SELECT clock_timestamp() AS at, {row}, {updated_at} AS updated_at,
                  WHERE h.ended_at > clock_timestamp() - interval '1 hour' ORDER BY h.ended_at DESC LIMIT 500) AS n
          WHERE n.pipeline = $1 AND n.stage = d.stage AND n.called AND n.outcome = 'completed') AS takes
   FROM pgbaton.pipelines AS p
-  LEFT JOIN {table} AS j ON j.{key} = $2::text::{key_type}
+  LEFT JOIN {table} AS j ON {job_is($2::text)}
   LEFT JOIN LATERAL (SELECT * FROM pgbaton.dispatches AS n
                       WHERE n.pipeline = $1 AND n.job_key = $2 ORDER BY n.id DESC LIMIT 1) AS d ON true
   LEFT JOIN pgbaton.stages AS s ON s.pipeline = $1 AND s.step = d.stage

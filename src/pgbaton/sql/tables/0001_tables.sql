@@ -4,16 +4,20 @@
 CREATE TABLE pgbaton.pipelines (
     name          text PRIMARY KEY,
     job_table     regclass NOT NULL UNIQUE,
-    key_column    text NOT NULL,
+    key_columns   text[] NOT NULL,
     tenant_column text,
     step_column   text NOT NULL,
     status_column text NOT NULL,
     priority_column text,
     not_before_column text,
+    statuses      jsonb NOT NULL,
     channel       text,
     paused_at     timestamptz,
+    known         jsonb,
     attached_at   timestamptz NOT NULL DEFAULT now()
 );
+COMMENT ON COLUMN pgbaton.pipelines.statuses IS 'the table''s words, by what they mean to the engine; it writes the first';
+COMMENT ON COLUMN pgbaton.pipelines.known IS 'the table as it was attached: {table: its name, columns: {name: number}}; so a name that changes is recognised';
 COMMENT ON COLUMN pgbaton.pipelines.channel IS 'every change is published there; null: workers are woken by pgbaton_wake only';
 
 CREATE TABLE pgbaton.stages (
@@ -120,8 +124,12 @@ CREATE TABLE pgbaton.workers (
     expires_at timestamptz NOT NULL,
     draining   boolean NOT NULL DEFAULT false,
     instead_of bigint,
-    ended_at   timestamptz
+    ended_at   timestamptz,
+    version    text,
+    base_url   text,
+    routes     jsonb
 );
+COMMENT ON COLUMN pgbaton.workers.routes IS 'with version and base_url: what the worker runs with, [[step, after, path], ...]; null: it has not said';
 COMMENT ON TABLE pgbaton.workers IS 'leases; a row is kept as long as the history that names it';
 COMMENT ON COLUMN pgbaton.workers.stages IS 'those that it calls: all of its file, or the ones that it was told to take';
 COMMENT ON COLUMN pgbaton.workers.instead_of IS 'the lease that this one took the place of';
@@ -237,15 +245,134 @@ CREATE TABLE pgbaton.paused_tenants (
 );
 COMMENT ON COLUMN pgbaton.paused_tenants.resumed_at IS 'set: not paused any more; the row stays until everything that was parked is due again';
 
+-- What operators did. An act on many jobs is one row, and its jobs are in audit_jobs: written in batches, each of which
+-- moves the row on in its own transaction, so that what the row says is true whenever its runner dies.
 CREATE TABLE pgbaton.audit (
-    id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    at       timestamptz NOT NULL DEFAULT clock_timestamp(),
-    who      text NOT NULL,
-    action   text NOT NULL,
-    pipeline text NOT NULL,
-    stage    text,
-    tenant   text,
-    job_key  text,
-    jobs     integer NOT NULL DEFAULT 0,
-    detail   jsonb NOT NULL DEFAULT '{}'
+    id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at         timestamptz NOT NULL DEFAULT clock_timestamp(),
+    who        text NOT NULL,
+    action     text NOT NULL,
+    pipeline   text NOT NULL,
+    stage      text,
+    tenant     text,
+    job_key    text,
+    jobs       integer NOT NULL DEFAULT 0,
+    detail     jsonb NOT NULL DEFAULT '{}',
+    reason     text,
+    state      text CHECK (state IN ('running', 'done', 'aborted', 'broken')),
+    total      integer,
+    seen       integer NOT NULL DEFAULT 0,
+    reached    text,
+    runner     text,
+    renewed_at timestamptz,
+    ended_at   timestamptz,
+    undoes     bigint,
+    error      text
 );
+CREATE INDEX audit_of_job ON pgbaton.audit (job_key) WHERE job_key IS NOT NULL;
+CREATE UNIQUE INDEX audit_undone_once ON pgbaton.audit (undoes) WHERE undoes IS NOT NULL AND state <> 'aborted';
+COMMENT ON COLUMN pgbaton.audit.jobs IS 'how many were changed';
+COMMENT ON COLUMN pgbaton.audit.state IS 'of an act on many jobs; null: done at once';
+COMMENT ON COLUMN pgbaton.audit.total IS 'how many jobs a person agreed to; null: all of them, more than were counted';
+COMMENT ON COLUMN pgbaton.audit.seen IS 'how many were looked at';
+COMMENT ON COLUMN pgbaton.audit.reached IS 'where the next batch begins: behind this dispatch, or (of an undo) this key';
+COMMENT ON COLUMN pgbaton.audit.runner IS 'the one that may write the next batch; another one that takes over writes its own name';
+COMMENT ON COLUMN pgbaton.audit.undoes IS 'the act that this one takes back';
+
+CREATE TABLE pgbaton.audit_jobs (
+    act     bigint NOT NULL REFERENCES pgbaton.audit (id) ON DELETE CASCADE,
+    job_key text COLLATE "C" NOT NULL,
+    stage   text,
+    PRIMARY KEY (act, job_key)
+);
+CREATE INDEX audit_jobs_of_job ON pgbaton.audit_jobs (job_key);
+COMMENT ON TABLE pgbaton.audit_jobs IS 'the jobs that an act on many changed, and the stage at which; pruned with the history';
+
+-- What came of the dispatches of an hour, for the plots: rolled up once by a worker when the hour is over, kept for 13 weeks. Of the
+-- whole pipeline (all), of the 50 tenants that had most of it (one), and of the others together (rest).
+CREATE TABLE pgbaton.throughput (
+    pipeline  text COLLATE "C" NOT NULL REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
+    hour      timestamptz NOT NULL,
+    kind      text COLLATE "C" NOT NULL CHECK (kind IN ('all', 'one', 'rest')),
+    tenant    text NOT NULL,
+    stage     text COLLATE "C" NOT NULL,
+    completed integer NOT NULL,
+    dead      integer NOT NULL,
+    waits     jsonb NOT NULL,
+    works     jsonb NOT NULL,
+    PRIMARY KEY (pipeline, kind, hour, tenant, stage)
+);
+CREATE INDEX throughput_of_tenant ON pgbaton.throughput (pipeline, tenant, hour) WHERE kind = 'one';
+COMMENT ON COLUMN pgbaton.throughput.waits IS 'how many first attempts waited how long, by half powers of two of a millisecond: {"12": 3} is three of 64 to 90 ms';
+COMMENT ON COLUMN pgbaton.throughput.works IS 'likewise, how long the completed calls took';
+
+CREATE TABLE pgbaton.throughput_to (
+    pipeline  text COLLATE "C" PRIMARY KEY REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
+    rolled_to timestamptz NOT NULL
+);
+
+-- What workers watch besides their work; see docs/operations.md. A task is done by one worker at a time.
+CREATE TABLE pgbaton.watches (
+    pipeline text COLLATE "C" NOT NULL REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
+    task     text COLLATE "C" NOT NULL,
+    until    timestamptz NOT NULL,
+    PRIMARY KEY (pipeline, task)
+);
+COMMENT ON COLUMN pgbaton.watches.until IS 'until then no other worker begins it';
+
+-- Where the census of the user's table is (next_key, so_far), and what the last whole one found.
+CREATE TABLE pgbaton.census (
+    pipeline text COLLATE "C" PRIMARY KEY REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
+    began_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    next_key text,
+    so_far   jsonb NOT NULL DEFAULT '[]',
+    seen     bigint NOT NULL DEFAULT 0,
+    whole_began_at timestamptz,
+    whole_ended_at timestamptz,
+    whole_seen     bigint,
+    whole          jsonb
+);
+
+-- A stage's usual: one row for an hour in which it was called, written once by a worker, kept for 30 days.
+CREATE TABLE pgbaton.hours (
+    pipeline text COLLATE "C" NOT NULL REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
+    stage    text COLLATE "C" NOT NULL,
+    hour     timestamptz NOT NULL,
+    calls    integer NOT NULL,
+    failed   integer NOT NULL,
+    p50      float8,
+    p95      float8,
+    wait_p50 float8,
+    wait_p95 float8,
+    PRIMARY KEY (pipeline, stage, hour)
+);
+COMMENT ON COLUMN pgbaton.hours.p50 IS 'with p95: seconds of the calls that were completed; wait: seconds due until called';
+
+-- Findings, from their appearance to their end: an incident's timeline, and what the webhook has yet to tell.
+CREATE TABLE pgbaton.findings (
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    pipeline    text COLLATE "C" NOT NULL,
+    code        text COLLATE "C" NOT NULL,
+    subject     text COLLATE "C" NOT NULL,
+    finding     jsonb NOT NULL,
+    appeared_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    seen_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    ended_at    timestamptz,
+    tell_at     timestamptz,
+    tries       integer NOT NULL DEFAULT 0
+);
+CREATE UNIQUE INDEX findings_open ON pgbaton.findings (pipeline, code, subject) WHERE ended_at IS NULL;
+CREATE INDEX findings_lately ON pgbaton.findings (pipeline, appeared_at);
+CREATE INDEX findings_untold ON pgbaton.findings (tell_at) WHERE tell_at IS NOT NULL;
+COMMENT ON COLUMN pgbaton.findings.tell_at IS 'when the webhook is to be told (again); null: it was, or none is set';
+
+-- When workers of another version, address or set of routes began, or the routes in the database changed.
+CREATE TABLE pgbaton.deployments (
+    id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    pipeline text COLLATE "C" NOT NULL,
+    at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    what     text NOT NULL CHECK (what IN ('version', 'base_url', 'routes')),
+    was      text,
+    is_now   text NOT NULL
+);
+CREATE INDEX deployments_of ON pgbaton.deployments (pipeline, what, id);

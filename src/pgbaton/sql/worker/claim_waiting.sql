@@ -21,7 +21,7 @@ WITH room AS MATERIALIZED (
                         SELECT p.tenant FROM pgbaton.paused_tenants AS p
                          WHERE p.pipeline = $1 AND p.resumed_at IS NULL)), false) AS plain
       FROM found AS f
-      LEFT JOIN LATERAL (SELECT {row} FROM {table} AS j WHERE j.{key} = f.job_key::{key_type} OFFSET 0) AS j ON true
+      LEFT JOIN LATERAL (SELECT {row} FROM {table} AS j WHERE {job_is(f.job_key)} OFFSET 0) AS j ON true
 ), claimed AS (
     UPDATE pgbaton.calls AS c
        SET attempt = c.attempt + 1, worker = $2, started_at = d.at, due_at = NULL, waits_for = NULL,

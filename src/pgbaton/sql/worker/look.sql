@@ -11,5 +11,5 @@ SELECT k.key AS job_key, j.*,
           FROM pgbaton.due AS d WHERE d.job_key = k.key AND d.pipeline = $1)::text AS duties
   FROM unnest($2::text[]) AS k (key)
   -- OFFSET keeps these from a plan that reads a table whole, as one made while it is empty may.
-  LEFT JOIN LATERAL (SELECT {row} FROM {table} AS j WHERE j.{key} = k.key::{key_type} OFFSET 0) AS j ON true
+  LEFT JOIN LATERAL (SELECT {row} FROM {table} AS j WHERE {job_is(k.key)} OFFSET 0) AS j ON true
   LEFT JOIN LATERAL (SELECT * FROM pgbaton.calls AS c WHERE c.pipeline = $1 AND c.job_key = k.key OFFSET 0) AS c ON true

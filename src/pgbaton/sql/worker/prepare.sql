@@ -4,7 +4,7 @@
 WITH mine AS MATERIALIZED (
     SELECT w.*
       FROM unnest($3::text[], $4::bigint[], $5::integer[], $6::text[], $7::text[], $8::text[], $9::text[])
-        AS w (key, id, attempt, from_step, from_status, to_step, to_status)
+        AS w (key, id, attempt, from_step, from_status, target_step, target_status)
      CROSS JOIN LATERAL (
             SELECT FROM pgbaton.calls AS c
              WHERE c.pipeline = $1 AND c.job_key = w.key AND c.id = w.id AND c.attempt = w.attempt AND c.worker = $2
@@ -12,16 +12,16 @@ WITH mine AS MATERIALIZED (
                FOR UPDATE SKIP LOCKED) AS held
      CROSS JOIN LATERAL (
             SELECT FROM {table} AS j
-             WHERE j.{key} = w.key::{key_type} AND {step_text} = w.from_step AND {status_text} = w.from_status
+             WHERE {job_is(w.key)} AND {step_text} = w.from_step AND {status_text} = w.from_status
                FOR NO KEY UPDATE SKIP LOCKED) AS row
 ), quiet AS MATERIALIZED (
     SELECT set_config('pgbaton.quiet', jsonb_build_object($1::text,
-               jsonb_object_agg(m.key, jsonb_build_array(m.to_step, m.to_status)))::text, true),
+               jsonb_object_agg(m.key, jsonb_build_array(m.target_step, m.target_status)))::text, true),
            set_config('search_path', current_setting('pgbaton.search_path', true), true)  -- for the user's triggers
       FROM mine AS m
 )
 UPDATE {table} AS j
-   SET {step} = m.to_step::{step_type}, {status} = m.to_status::{status_type}{touch}
-  FROM mine AS m, quiet
- WHERE j.{key} = m.key::{key_type} AND j.{key} = ANY (ARRAY(SELECT o.key::{key_type} FROM mine AS o))
-RETURNING m.key
+   SET {step} = s.target_step::{step_type}, {put_status}{touch}
+  FROM mine AS s, quiet
+ WHERE {job_is(s.key)} AND {job_among(mine AS o)}
+RETURNING s.key

@@ -1,8 +1,15 @@
--- $1 retention in seconds: forget what ended before that, a bounded number at a time, and the workers that it named.
+-- $1 retention in seconds: forget what ended before that, a bounded number at a time, the workers that it named, and which
+-- jobs an act of an operator changed (the act itself stays).
 WITH forgotten AS (
     DELETE FROM pgbaton.workers AS w
      WHERE coalesce(w.ended_at, w.expires_at) < clock_timestamp() - make_interval(secs => greatest($1, 3600))
        AND NOT EXISTS (SELECT FROM pgbaton.calls AS c WHERE c.worker = w.id)
+), acts AS (
+    DELETE FROM pgbaton.audit_jobs AS j
+     WHERE j.ctid = ANY (ARRAY(
+            SELECT o.ctid FROM pgbaton.audit AS a JOIN pgbaton.audit_jobs AS o ON o.act = a.id
+             WHERE a.state IN ('done', 'aborted') AND a.ended_at < statement_timestamp() - make_interval(secs => greatest($1, 86400))
+             LIMIT 1000))
 ), old AS (
     SELECT h.ctid AS tid FROM pgbaton.history AS h
      WHERE h.ended_at < statement_timestamp() - make_interval(secs => $1)

@@ -39,7 +39,7 @@ WITH verdict AS MATERIALIZED (
              WHERE c.pipeline = $1 AND c.job_key = v.key OFFSET 0) AS was ON true
       LEFT JOIN LATERAL (
             SELECT true AS locked FROM {table} AS j
-             WHERE v.target_step IS NOT NULL AND j.{key} = v.key::{key_type}
+             WHERE v.target_step IS NOT NULL AND {job_is(v.key)}
                AND {step_text} IS NOT DISTINCT FROM v.step AND {status_text} IS NOT DISTINCT FROM v.status
                FOR NO KEY UPDATE SKIP LOCKED) AS row ON true
      WHERE duty.locked = cardinality(v.duties)
@@ -63,10 +63,10 @@ WITH verdict AS MATERIALIZED (
      WHERE s.target_step IS NOT NULL
 ), moved AS (
     UPDATE {table} AS j
-       SET {step} = s.target_step::{step_type}, {status} = s.target_status::{status_type}{touch}
+       SET {step} = s.target_step::{step_type}, {put_status}{touch}
       FROM sound AS s, quiet
-     WHERE s.target_step IS NOT NULL AND j.{key} = s.key::{key_type}
-       AND j.{key} = ANY (ARRAY(SELECT o.key::{key_type} FROM sound AS o WHERE o.target_step IS NOT NULL))
+     WHERE s.target_step IS NOT NULL AND {job_is(s.key)}
+       AND {job_among(sound AS o WHERE o.target_step IS NOT NULL)}
     RETURNING s.key
 ), act AS MATERIALIZED (
     SELECT s.*,

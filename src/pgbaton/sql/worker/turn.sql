@@ -55,7 +55,7 @@ WITH room AS MATERIALIZED (
              WHERE c.pipeline = $1 AND c.job_key = t.job_key
                FOR UPDATE SKIP LOCKED) AS c ON true
       LEFT JOIN LATERAL (
-            SELECT {row} FROM {table} AS j WHERE j.{key} = t.job_key::{key_type} OFFSET 0) AS j ON true
+            SELECT {row} FROM {table} AS j WHERE {job_is(t.job_key)} OFFSET 0) AS j ON true
 ), moved AS (
     UPDATE pgbaton.calls AS c
        SET id = d.id, stage = d.stage, entry = d.step, tenant = d.tenant, attempt = 1, failures = 0, worker = $2,

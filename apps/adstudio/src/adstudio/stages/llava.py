@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
+from typing import Final
 
 from pydantic import BaseModel
 
 from adstudio import results
 from adstudio.studio import Studio
+from adstudio.vision.ad_copy import AdCopy
 from adstudio.vision.errors import Language
 from adstudio.vision.formats import FORMATS
 from adstudio.vision.making import Picture, chosen_of, judge_all
@@ -16,8 +19,12 @@ from adstudio.vision.photo import open_photo
 from adstudio.vision.quality import validate_photo
 from adstudio.vision.room import check_room, check_size
 from adstudio.vision.shapes import Verdict
+from adstudio.vision.vlm import VisionAway, VisionModel
 from adstudio.vision.vlm_verdict import vlm_judge, vlm_validate
 from pgbaton.fastapi import Stages, Turn
+
+_MOST_ASKING: Final = 560.0
+"""Seconds that all questions about one ad may take together; the stage has 600."""
 
 
 class VerdictAnswer(BaseModel):
@@ -59,16 +66,31 @@ def register(stages: Stages, studio: Studio) -> None:
         judged = await studio.compute(
             judge_all, photo, pictures, copy, studio.detector, studio.subject, studio.faces, studio.ocr
         )
-        verdict = _of_all(chosen_of(judged), copy.language)
         if studio.vision is not None:
-            ad = await studio.compute(open_photo, chosen_of(judged)[0].jpeg)
-            verdict = _both(verdict, await vlm_judge(studio.vision, ad, copy.whole, copy.language))
-        verdict = _together(on_photo, verdict)
+            judged = await _looked_at(judged, studio, studio.vision, copy)
+        verdict = _together(on_photo, _of_all(chosen_of(judged), copy.language))
         kept = dict(zip(files, (one.image for one in drawn), strict=True))
         images = [kept[one.jpeg] for one in judged]
         turn.save(results.save_pictures, judged, images)
         turn.save(results.save_judgement, verdict)
         return _answer(verdict)
+
+
+async def _looked_at(judged: list[Picture], studio: Studio, model: VisionModel, copy: AdCopy) -> list[Picture]:
+    """The pictures, each format's choice with what the model says of it as well. One question after the other: a
+    model of one's own has one place. Raises :class:`VisionAway` where that takes longer than the stage has."""
+    looked: list[Picture] = []
+    try:
+        async with asyncio.timeout(_MOST_ASKING):
+            for picture in judged:
+                if picture.place == 0 and picture.verdict is not None:
+                    ad = await studio.compute(open_photo, picture.jpeg)
+                    said = await vlm_judge(model, ad, copy.whole, copy.language)
+                    picture = replace(picture, verdict=_both(picture.verdict, said))
+                looked.append(picture)
+    except TimeoutError:
+        raise VisionAway(f"{model.model} did not answer for every format within {_MOST_ASKING:g} s") from None
+    return looked
 
 
 def _of_all(chosen: list[Picture], language: Language) -> Verdict:
@@ -85,7 +107,17 @@ def _of_all(chosen: list[Picture], language: Language) -> Verdict:
         for check in verdict.checks
         if not check.passed
     ]
-    return Verdict(passed=not reasons, judge=JUDGE, reasons=(*reasons, NOTE[language]), checks=tuple(checks))
+    traces = {format_.name: dict(verdict.trace) for format_, verdict in verdicts if verdict.trace is not None}
+    if not traces:
+        return Verdict(passed=not reasons, judge=JUDGE, reasons=(*reasons, NOTE[language]), checks=tuple(checks))
+    said = [f"{format_.label(language)}: {one}" for format_, verdict in verdicts for one in verdict.reasons]
+    return Verdict(
+        passed=not reasons,
+        judge=verdicts[0][1].judge,
+        reasons=tuple(dict.fromkeys((*reasons, *said))),
+        checks=tuple(checks),
+        trace=traces,
+    )
 
 
 def _both(measured: Verdict, model: Verdict) -> Verdict:

@@ -7,6 +7,8 @@ for MinIO, Ceph and others, ``AWS_ENDPOINT_URL``. S3 shows an object whole or no
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from urllib.parse import urlsplit
 
@@ -16,6 +18,7 @@ from obstore.store import S3Store
 
 from adstudio.store.trouble import NotThere, StoreAway
 
+_PAGE = 500  # names
 _CONNECT = timedelta(seconds=5)
 _ANSWER = timedelta(seconds=30)
 _GIVE_UP = timedelta(seconds=15)  # the stage is called again later: it need not wait here for long
@@ -59,6 +62,23 @@ class Bucket:
             return bytes(await found.bytes_async())
         except (FileNotFoundError, NotFoundError):
             raise NotThere from None
+        except (BaseError, OSError) as error:
+            raise StoreAway(_told(error)) from None
+
+    async def names(self) -> AsyncIterator[list[str]]:
+        """Every key, some hundreds at a time. Raises :class:`StoreAway`."""
+        try:
+            async for page in obstore.list(self._store, chunk_size=_PAGE):
+                yield [item["path"] for item in page]
+        except (BaseError, OSError) as error:
+            raise StoreAway(_told(error)) from None
+
+    async def remove(self, keys: Sequence[str]) -> None:
+        """What is not there any more is as good as removed. Raises :class:`StoreAway`."""
+        try:
+            for key in keys:
+                with suppress(FileNotFoundError, NotFoundError):
+                    await obstore.delete_async(self._store, key)
         except (BaseError, OSError) as error:
             raise StoreAway(_told(error)) from None
 

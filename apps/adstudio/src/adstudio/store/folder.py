@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from uuid import uuid4
 
@@ -46,6 +47,23 @@ class Folder:
         except OSError as error:
             raise StoreAway(_told(error)) from None
 
+    async def names(self) -> AsyncIterator[list[str]]:
+        """Every key, folder by folder. Raises :class:`StoreAway`."""
+        try:
+            folders = await asyncio.to_thread(lambda: [one for one in self._root.iterdir() if one.name != _UNFINISHED])
+            for folder in folders:
+                yield await asyncio.to_thread(_files_in, folder)
+        except OSError as error:
+            raise StoreAway(_told(error)) from None
+
+    async def remove(self, keys: Sequence[str]) -> None:
+        """What is not there any more is as good as removed. Raises :class:`StoreAway`."""
+        try:
+            for key in keys:
+                await asyncio.to_thread((self._root / key).unlink, missing_ok=True)
+        except OSError as error:
+            raise StoreAway(_told(error)) from None
+
     def _write(self, key: str, data: bytes) -> None:
         place, unfinished = self._root / key, self._root / _UNFINISHED / uuid4().hex
         try:
@@ -60,6 +78,10 @@ class Folder:
             unfinished.unlink(missing_ok=True)
         for folder in (place.parent, *([self._root] if fresh else [])):
             _bring_to_disk(folder)
+
+
+def _files_in(folder: Path) -> list[str]:
+    return [f"{folder.name}/{file.name}" for file in folder.iterdir()]
 
 
 def _bring_to_disk(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -23,6 +24,14 @@ class Store(Protocol):
         """Raises :class:`StoreAway`, :class:`NotThere`."""
         ...
 
+    def names(self) -> AsyncIterator[list[str]]:
+        """Every key, in lists. Raises :class:`StoreAway`."""
+        ...
+
+    async def remove(self, keys: Sequence[str]) -> None:
+        """Raises :class:`StoreAway`."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:
@@ -37,6 +46,11 @@ class Shelf:
 
     def __init__(self, store: Store | None) -> None:
         self._store = store
+
+    @property
+    def store(self) -> Store | None:
+        """None where pictures are in the rows."""
+        return self._store
 
     async def keep(self, tenant: str, data: bytes) -> Kept:
         """What the row is to say; the picture is safe when this returns. Raises :class:`StoreAway`."""

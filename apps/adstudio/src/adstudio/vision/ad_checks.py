@@ -13,8 +13,9 @@ from adstudio.vision.measured import check
 from adstudio.vision.shapes import Check
 
 MOST_OCCLUDED: Final = 0.12  # mean of the judge's own map under the type
-MOST_UNREST: Final = 3.0  # grey levels a view pixel, in the busiest of the ground under the type, tint included
+MOST_UNREST: Final = 2.5  # grey levels a view pixel, in the busiest of the ground under the type, tint included
 BUSIEST: Final = 0.97  # calm ground has 0 to 1.5 at this quantile, a stalk or a mast under the type 5 to 11
+BUSIEST_OF_LINE: Final = 0.95  # the same under each single line: a stalk through one is little of the block
 MIN_CONTRAST: Final = 4.5  # WCAG 2.2, 1.4.3
 MIN_CONTRAST_LARGE: Final = 3.0
 LARGE: Final = 18.66  # pixels as seen: WCAG's large text, 14 pt bold
@@ -25,7 +26,7 @@ SPACE: Final = (0.033, 0.62)  # share of the ad that the block of type takes up
 HIERARCHY: Final = (1.45, 4.2)  # headline over sub line
 LEAST_OFFER: Final = 0.68  # offer over headline
 MOST_BREAKS: Final = 2.6  # sum of the penalties of the line breaks
-LEAST_KEPT: Final = 0.82  # of what a detector sees for sure, or of what the copy speaks of
+LEAST_KEPT: Final = 0.78  # of what a detector sees for sure, or of what the copy speaks of
 LEAST_READ: Final = 0.8  # likeness of what OCR reads to what was meant
 LEAST_READ_SMALL: Final = 0.7  # the same of headline and offer at the width at which the ad is seen
 MOST_ENLARGED: Final = 1.55

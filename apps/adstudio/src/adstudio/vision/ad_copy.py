@@ -11,7 +11,7 @@ from adstudio.vision.copytext import check_drawable, has_hangul, says_something,
 from adstudio.vision.errors import CopyError, Language
 from adstudio.vision.typefaces import PRETENDARD
 
-LONGEST: Final = {"headline": 48, "sub": 110, "offer": 28, "cta": 24, "brand": 32, "legal": 140}
+LONGEST: Final = {"headline": 64, "sub": 110, "offer": 28, "cta": 24, "brand": 32, "legal": 140}
 """Characters of each role at most; longer ones are a text, not an ad."""
 
 _NAMES_KO: Final = {

@@ -13,7 +13,7 @@ _MONEY = (
 _PERCENT = rf"{_AMOUNT}\s?%"
 _BEFORE_KO = (
     r"(?:지금|오늘|단|오직|최대|최저|최고|무려|전\s?품목|전\s?상품|매일|특가|연|월|회원가"
-    r"|정가|할인가|판매가|첫\s?구매|추가|약|무이자)"
+    r"|정가|할인가|판매가|첫\s?(?:구매|주문|달|가입|방문)|추가|약|무이자|\d{1,2}\s?(?:박|인|개월))"
 )
 _BEFORE_EN = r"(?:up to|from|only|just|now|save|starting at|as low as|extra|for)"
 _AFTER = (
@@ -26,6 +26,11 @@ OFFER: Final = re.compile(
     r"(?![가-힣A-Za-z\d%])"
 )
 """A price, a percentage, a 1+1, with the words that belong to it; not one that a sentence goes on from (``원에``)."""
+
+_TAIL_EN = re.compile(r"\s+(?:(?:on|your|our|the|first|next|all|every|entire)\s+)*[a-z]+(?:\s[a-z]+)?\s*[.!]?")
+_LEAD_EN = re.compile(r"(?:^|(?<=\s))[A-Z][a-z]+\s+$")
+_MOST_OFFERED: Final = 28
+"""Characters of an offer with the words around it; a longer one is not seen at a glance."""
 
 _UNTIED = {"get", "enjoy", "take", "over", "under", "above", "than", "of", "to", "spend"}
 
@@ -57,6 +62,44 @@ DATED: Final = re.compile(
     r"(?<!\S)(?:\d{1,2}[./]\d{1,2}(?:\s?[~-]\s?\d{1,2}(?:[./]\d{1,2})?)?|\d{1,2}월\s?\d{1,2}일)(?:\([월화수목금토일]\))?(?=\s|$)"
 )
 TAG: Final = re.compile(r"(?:#\w+\s?)+")
+
+
+_ENDING = re.compile(r"하세요|해\s?보세요|하십시오")
+_PROMPT = re.compile(r"(?:지금|바로|오늘|무료)")
+_CALL_LINE: Final = re.compile(
+    rf"(?:[가-힣]{{1,4}}\s)?{_DEED}"
+    r"|(?i:shop|buy|book|order|download|try|get|start|join|subscribe|reserve|visit|discover|explore|see)"
+    r"\b[\w' ]{2,18}[.!]?"
+)
+"""What asks only where it is the last line of several: ``알림 신청``, ``Download free``."""
+
+
+def is_call_line(line: str) -> bool:
+    """Whether a copy's last line asks the reader to do something."""
+    return _CALL_LINE.fullmatch(line) is not None
+
+
+def call_in(text: str) -> re.Match[str] | None:
+    """The call to action in ``text``; the verb with which a sentence ends is none (``24시간 확인하세요``)."""
+    match = CALL.search(text)
+    if match is None:
+        return None
+    before = text[: match.start()].rstrip()
+    said = match.group().strip()
+    ends_sentence = _ENDING.search(said) and not _PROMPT.match(said) and before and before[-1] not in ".!?,…|—–-·:"
+    return None if ends_sentence and not offers(before[-12:]) else match
+
+
+def whole_offer(text: str, match: re.Match[str]) -> tuple[int, int]:
+    """Where an offer begins and ends with the English words that mean nothing without it: ``Flights from $99``,
+    ``60% off everything``."""
+    start, end = match.span()
+    if (lead := _LEAD_EN.search(text[:start])) and lead.start() == 0 and match.group()[:1].islower():
+        start = lead.start()
+    tail = _TAIL_EN.match(text, end)
+    if tail and tail.end() == len(text) and match.group().rstrip().lower().endswith("off"):
+        end = tail.end()
+    return (start, end) if end - start <= _MOST_OFFERED else match.span()
 
 
 def offers(text: str) -> list[re.Match[str]]:

@@ -11,7 +11,19 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from adstudio.vision.ad_copy import AdCopy, copy_of_fields
-from adstudio.vision.copy_patterns import ADDRESS, CALL, DATED, DIVIDER, EDGES, LEGAL, TAG, leading_brand, offers
+from adstudio.vision.copy_patterns import (
+    ADDRESS,
+    DATED,
+    DIVIDER,
+    EDGES,
+    LEGAL,
+    TAG,
+    call_in,
+    is_call_line,
+    leading_brand,
+    offers,
+    whole_offer,
+)
 from adstudio.vision.copytext import has_hangul, tidy
 from adstudio.vision.emoji import clusters, is_emoji
 from adstudio.vision.errors import CopyError
@@ -21,9 +33,13 @@ MOST_CHARACTERS: Final = 240
 """Of a copy in one string; more is a text, not an ad."""
 
 _WHOLE: Final = {"ko": 13, "en": 24}  # characters: a phrase this short is one headline, whatever commas it has
-_HEADLINE: Final = {"ko": 26, "en": 44}  # and a longer part is a sentence, not a headline
+_HEADLINE: Final = {"ko": 26, "en": 44}  # and a longer part is a sentence, not a headline,
+_STATEMENT: Final = {"ko": 30, "en": 64}  # unless it is all there is: half a sentence is worse than a long headline
 _SLOGAN_LINE: Final = {"ko": 9, "en": 16}  # two lines this short are one slogan
 _IDEAL: Final = {"ko": 12, "en": 22}  # where a headline had best end
+
+
+_ARROWS: Final = {"→", "->", "▶", "⇒", "➜", "➡", "➡️"}
 
 
 @dataclass
@@ -64,11 +80,15 @@ def _take_apart(text: str, language: str, found: _Found) -> list[str]:
     """What remains when offer, call and legal line have been taken out, in parts, in order."""
     lines = text.split("\n")
     parts: list[str] = []
-    for line in lines:
+    for number, line in enumerate(lines):
         if LEGAL.match(line) and len(lines) > 1:
             found.legal.append(line)
             continue
-        pieces = _divided(line, language) if len(lines) == 1 else [line]
+        if number and number == len(lines) - 1 and is_call_line(line):
+            found.calls.append(line)
+            continue
+        own = len(lines) > 1 and not (_emoji_inside(line) and offers(line))
+        pieces = [line] if own else _divided(line, language)
         for piece in pieces:
             parts += _without_call_and_offer(piece, found)
     return parts
@@ -105,16 +125,19 @@ def _without_call_and_offer(part: str, found: _Found) -> list[str]:
     if match := ADDRESS.search(part):
         found.addresses.append(match.group().strip(" ▶→"))
         part = f"{part[: match.start()]} {part[match.end() :]}"
-    if match := CALL.search(part):
+    if match := call_in(part):
         found.calls.append(match.group().strip(" ▶→>·|"))
         part = f"{part[: match.start()]}\n{part[match.end() :]}"
     fragments: list[str] = []
     for piece in part.split("\n"):
         at = 0
         for match in offers(piece):
-            fragments.append(piece[at : match.start()])
-            found.offers.append(match.group().strip())
-            at = match.end()
+            start, end = whole_offer(piece, match)
+            between = piece[at:start]
+            reduced = bool(at) and between.strip() in _ARROWS  # from one price to another: the arrow says so
+            fragments.append("" if reduced else between)
+            found.offers.append(f"{'→ ' if reduced else ''}{piece[start:end].strip()}")
+            at = end
         fragments.append(piece[at:])
     whole = len(fragments) == 1  # nothing came out of it, so nothing dangles at its edges
     tidied = (" ".join(fragment.split()).strip(None if whole else EDGES) for fragment in fragments)
@@ -132,7 +155,8 @@ def _headline(parts: list[str], language: str, has_offer: bool) -> tuple[str, li
     if not parts:
         return "", []
     first, rest = parts[0], parts[1:]
-    if len(first) > _HEADLINE[language] or ((match := DATED.search(first)) and match.start() >= 4):
+    most = _HEADLINE if rest or has_offer else _STATEMENT
+    if len(first) > most[language] or ((match := DATED.search(first)) and match.start() >= 4):
         first, tail = _shortened(first, language)
         rest = [tail, *rest] if tail else rest
     if len(rest) > 0 and TAG.fullmatch(first) and not TAG.fullmatch(rest[0]):

@@ -15,16 +15,14 @@ from adstudio.vision.layout import Alignment, Layout, Master, to_hex
 from adstudio.vision.palette import accent_on, ink_on
 from adstudio.vision.placing import Placed, place
 from adstudio.vision.scene import Scene, Sums, change_of
-from adstudio.vision.scrim import lightest_tint, scrim_for
+from adstudio.vision.scrim import CALM, Unrest, lightest_tint, scrim_for
 from adstudio.vision.shapes import Box, Rgb
 from adstudio.vision.type_block import Block, Scale, set_block
-from adstudio.vision.windows import KEPT, MOST_ENLARGED, View, is_cut, subject_middle, views
+from adstudio.vision.windows import KEPT, MOST_ENLARGED, View, beyond, crowding, is_cut, subject_middle, views
 
 MOST_OCCLUDED: Final = 0.012  # mean weight under the block and its clearance
-MOST_UNREST: Final = 2.2  # grey levels a view pixel under the block
-MOST_BUSY: Final = 2.8  # the same in the busiest of it: a stalk or a mast that crosses the type
-_BUSIEST: Final = 0.97
-MOST_SPREAD: Final = 52.0  # grey levels, standard deviation under the block: more is light and shade at once
+MOST_UNREST: Final = 5.0  # grey levels a view pixel under the block, before the tint; more stays busy under any
+BUSIEST: Final = 0.95  # the share of a line's ground that is calmer than what is measured
 _CLEARANCE: Final = 0.35  # ems of the headline around the block
 _VIEWED: Final = 360  # pixels, the short side of a phone's view: unrest is what such a view shows
 _SUBJECT_LARGE: Final = 0.2  # of the picture: a subject that is larger gains nothing more
@@ -79,6 +77,13 @@ def _columns(copy: AdCopy, format_: Format, kit: Kit) -> list[Block]:
 def _places(view: View, columns: list[Block], scene: Scene, format_: Format) -> Iterator[_Place]:
     safe = format_.safe_box
     scale = view.width / format_.width
+    taste = (
+        0.5 * min(1.0, _subject_share(scene, view) / _SUBJECT_LARGE)
+        - 0.12 * view.is_extended(scene)
+        - 0.9 * beyond(scene, view)
+        + 0.25 * min(1.0, view.width * view.height / (scene.width * scene.height))
+        - 0.3 * crowding(scene, view)
+    )
     on_axis = abs(subject_middle(scene)[0] - view.left - view.width / 2) < _ON_AXIS * view.width
     for block in columns:
         tops: set[float] = {
@@ -100,12 +105,11 @@ def _places(view: View, columns: list[Block], scene: Scene, format_: Format) -> 
                 score = (
                     block.size / format_.headline[1] / format_.short
                     - 8 * occluded
-                    - 0.11 * unrest
+                    - 0.11 * min(CALM, unrest)
                     - 0.12 * max(0.0, block.badness)
                     + _height_bonus(top, tops, format_)
-                    + 0.5 * min(1.0, _subject_share(scene, view) / _SUBJECT_LARGE)
-                    - 0.12 * view.is_extended(scene)
-                    + 0.25 * min(1.0, view.width * view.height / (scene.width * scene.height))
+                    + taste
+                    - 0.6 * _imbalance(scene, view, placed.box, align, format_)
                     - (0.5 if left > safe.left and align == "left" else 0.0)
                 )
                 yield _Place(view, block, placed, align, occluded, unrest, score)
@@ -116,6 +120,20 @@ def _height_bonus(top: float, tops: set[float], format_: Format) -> float:
     if format_.lies:
         return 0.1 if min(tops) < top < max(tops) else 0.0
     return 0.1 if top == min(tops) else 0.06 if top == max(tops) else 0.0
+
+
+def _imbalance(scene: Scene, view: View, box: Box, align: Alignment, format_: Format) -> float:
+    """How far the subject is from where it balances the type, in shares of the width: the middle of what the type
+    leaves free beside it, or of the whole under it."""
+    if scene.subject is None:
+        return 0.0
+    middle = (subject_middle(scene)[0] - view.left) / view.width
+    if not format_.lies:
+        # Under type in the middle it stands in the middle, under type at the left a little to the right of it.
+        return abs(middle - 0.5) if align == "centre" else max(0.0, abs(middle - 0.62) - 0.1)
+    if box.left + box.right < format_.width:
+        return abs(middle - (box.right / format_.width + 1) / 2)
+    return abs(middle - box.left / format_.width / 2)
 
 
 def _subject_share(scene: Scene, view: View) -> float:
@@ -140,10 +158,10 @@ def _layout(
     if not ground.size:
         return None
     spread = float((ground.reshape(-1, 3) @ np.array((0.299, 0.587, 0.114))).std())
-    tinted = lightest_tint(ground, spot.unrest, scene.hues)
     seen = spot.view.width / _VIEWED * format_.short / format_.width
-    busiest = float(np.quantile(change_of(np.ascontiguousarray(ground)), _BUSIEST)) * seen
-    if tinted is None or spread > MOST_SPREAD or busiest > MOST_BUSY:
+    busiest = _busiest(spot.placed, ground) * seen
+    tinted = lightest_tint(ground, Unrest(spot.unrest, busiest, spread), scene.hues)
+    if tinted is None:
         return None
     mean = ground.reshape(-1, 3).mean(axis=0)
     behind = mean + (tinted.tint - mean) * tinted.strength
@@ -192,6 +210,24 @@ def _mean(sums: Sums, box: Box, air: float, view: View, scale: float) -> float:
     c, d = (min(max(round(v), 0), height) for v in (y0, y1))
     total = float(sums[d, b] - sums[c, b] - sums[d, a] + sums[c, a])
     return total / max(1.0, box.width * box.height * scale * scale)
+
+
+def _busiest(placed: Placed, ground: Rgb) -> float:
+    """The change in the busiest of the ground under the block, or under one of its lines: what crosses a single line
+    is little of the whole block."""
+    change = change_of(np.ascontiguousarray(ground))
+    found = [float(np.quantile(change, BUSIEST))]
+    scale = ground.shape[0] / placed.box.height
+    for line in placed.lines:
+        top = round((line.y - 0.8 * line.size - placed.box.top) * scale)
+        left = round((line.x - placed.box.left) * scale)
+        part = change[
+            max(0, top) : top + max(2, round(line.size * scale)),
+            max(0, left) : left + max(2, round(line.width * scale)),
+        ]
+        if part.size:
+            found.append(float(np.quantile(part, BUSIEST)))
+    return max(found)
 
 
 def _ground(scene: Scene, view: View, box: Box, scale: float) -> Rgb:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from io import BytesIO
 from typing import Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -27,6 +28,8 @@ _AGREES: Final = 0.3  # IoU of a box and the subject's own bounds inside it, fro
 _BLOWN: Final = 250  # of 255, in every channel
 _SMALL_LIGHT: Final = 0.08  # of the photo
 _NEAR: Final = 0.004  # of the photo: a face this large is of a person whom the photo is about
+_LEAST_PIECE: Final = 0.004  # of the photo: the largest piece of a subject is no smaller
+_CRUMB: Final = 0.08  # of the largest piece
 _AIR: Final = 0.012  # of the longer side: the subject needs some air
 
 Weights = NDArray[np.float32]
@@ -48,7 +51,7 @@ def importance(
     """
     if subject.shape != shape:
         raise ValueError(f"the subject map is {subject.shape}, the photo {shape}")
-    inside = subject > INSIDE
+    inside = _pieces(subject > INSIDE)
     weights = np.where(dilate(inside, round(max(shape) * _AIR)), SUBJECT, 0.0).astype(np.float32)
     if any(face.box.area > _NEAR * shape[0] * shape[1] for face in faces):
         weights = np.minimum(weights, np.float32(PERSON))
@@ -69,6 +72,17 @@ def importance(
     for face in faces:
         _at_least(weights, face.box, FACE)
     return weights
+
+
+def _pieces(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """``inside`` without its crumbs; none of it where it is crumbs only: blades, waves, a guard rail, no subject."""
+    count, pieces, stats, _ = cv2.connectedComponentsWithStats(inside.astype(np.uint8), connectivity=8)
+    areas = stats[:, cv2.CC_STAT_AREA].copy()
+    areas[0] = 0
+    largest = int(areas.max()) if count > 1 else 0
+    if largest < _LEAST_PIECE * inside.size:
+        return np.zeros_like(inside)
+    return np.asarray((areas >= _CRUMB * largest)[pieces], np.bool_)
 
 
 def with_lights(weights: Weights, photo: Rgb) -> Weights:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Final
@@ -26,6 +26,7 @@ from adstudio.vision.read_back import letters, likeness
 from adstudio.vision.scene import change_of
 from adstudio.vision.second_look import SecondLook
 from adstudio.vision.shapes import Box, Check, Mask, Rgb, Verdict
+from adstudio.vision.typefaces import PLAIN_SIZE, PRETENDARD, in_black
 
 _READ_MOST: Final = 4  # lines of small type that are read; the others are set like them
 _VIEW: Final = 360
@@ -113,7 +114,16 @@ def _legible(case: _Case) -> Iterator[Check]:
     under = change_of(small)[
         round(box.top * view) : round(box.bottom * view) + 1, round(box.left * view) : round(box.right * view) + 1
     ]
-    yield ad_checks.readability(float(np.quantile(under, ad_checks.BUSIEST)) if under.size else 99.0, language)
+    busiest = [float(np.quantile(under, ad_checks.BUSIEST))] if under.size else [99.0]
+    for line in case.layout.lines:
+        part = under[
+            max(0, round((line.y - 0.8 * line.size - box.top) * view)) : round(
+                (line.y + 0.2 * line.size - box.top) * view
+            ),
+            max(0, round((line.x - box.left) * view)) : round((line.x + line.width - box.left) * view),
+        ]
+        busiest += [float(np.quantile(part, ad_checks.BUSIEST_OF_LINE))] if part.size else []
+    yield ad_checks.readability(max(busiest), language)
     worst = (99.0, ad_checks.MIN_CONTRAST, "")
     for one in case.lines:
         if not letters(one.line.text):
@@ -186,10 +196,7 @@ def _read(case: _Case, ocr: Ocr) -> Iterator[Check]:
     language = case.language
     read = [one.line for one in case.lines if letters(one.line.text)]
     read = sorted(read, key=lambda line: -line.size)[: _READ_MOST + 3]
-    full = [
-        (likeness(line.text, _reading(case.ad, line_region(line, *case.ad.shape[:2]), ocr, language)), line)
-        for line in read
-    ]
+    full = [(_read_as(line, case.ad, _where(case, line), ocr, language, ad_checks.LEAST_READ), line) for line in read]
     worst = min(full, key=lambda found: found[0])
     mean = _weighted(full)
     yield ad_checks.read_back(min(mean, worst[0] + 0.35), worst[1].text, language)
@@ -198,16 +205,47 @@ def _read(case: _Case, ocr: Ocr) -> Iterator[Check]:
     loud = []
     for line in read:
         if line.role in ("headline", "offer"):
-            box = line_region(line, *case.ad.shape[:2])
+            box = _where(case, line)
             box = Box(*(round(v * factor) for v in (box.left, box.top, box.right, box.bottom)))
-            loud.append((likeness(line.text, _reading(seen, box, ocr, language)), line))
+            loud.append((_read_as(line, seen, box, ocr, language, ad_checks.LEAST_READ_SMALL), line))
     least = min(loud, key=lambda found: found[0])
     yield ad_checks.read_back(_weighted(loud), least[1].text, language, small=True)
 
 
-def _reading(picture: Rgb, box: Box, ocr: Ocr, language: Language) -> Iterable[str]:
-    region = picture[box.top : box.bottom, box.left : box.right]
-    return ocr.line(np.ascontiguousarray(region), language) if region.size else ()
+def _where(case: _Case, line: Line) -> Box:
+    """Where a line is read: its ink with some air, for a neighbour's descenders are letters to a reader; its place
+    where no ink was found."""
+    box = next((one.box for one in case.lines if one.line is line and one.line.role != "cta"), None)
+    if box is None:
+        return line_region(line, *case.ad.shape[:2])
+    air = round(0.16 * line.size)
+    height, width = case.ad.shape[:2]
+    return Box(
+        max(0, box.left - air), max(0, box.top - air), min(width, box.right + air), min(height, box.bottom + air)
+    )
+
+
+def _read_as(line: Line, picture: Rgb, box: Box, ocr: Ocr, language: Language, least: float) -> float:
+    """How like ``line`` what is read in ``box`` is. Where the reader fails on the same words in black on white too,
+    it is the reader that cannot read them: then how like that reading."""
+    region = np.ascontiguousarray(picture[box.top : box.bottom, box.left : box.right])
+    if not region.size:
+        return 0.0
+    readings: list[str] = []
+
+    def heard() -> Iterator[str]:
+        for one in ocr.line(region, language):
+            readings.append(one)
+            yield one
+
+    found = likeness(line.text, heard())
+    if found >= least or not PRETENDARD.can_set(line.text):
+        return found
+    seen = max(12, round(region.shape[0] / 1.3))
+    plain = [one for size in (PLAIN_SIZE, seen) for one in ocr.line(in_black(line.text, line.weight, size), language)]
+    if likeness(line.text, plain) >= least:
+        return found
+    return max(found, *(likeness(one, readings) for one in plain))
 
 
 def _weighted(found: list[tuple[float, Line]]) -> float:

@@ -41,6 +41,10 @@ _BOUND: Final = _words(
 )
 _LEANS: Final = _words("your our my his her their every only")
 _COMPLETES: Final = _words("없는 없이 있는 같은 위한 좋은 되는 하는 하지 않는 아닌 보다 처럼 없다 있다 하다 되어")
+_AUXILIARY: Final = _words("온 간 난 본 둔 싶은 싶다 싶어 있는 있다 있어요 나면 나서 가는 오는")  # 두고 온, 먹고 싶은
+_COUNTED: Final = re.compile(r"\d[\d,.]*[가-힣]{1,2}")
+_CASED: Final = re.compile(r"[가-힣]+[이가을를에]")
+_PREDICATE: Final = re.compile(r"[가-힣]{0,2}[다요죠자라까]")  # a short verb that ends the sentence
 _NUMBER: Final = re.compile(r"[\d.,₩$€+]+%?")
 _ADNOMINAL: Final = re.compile(r"[가-힣]*[은는을운한할올쉬인된던긴린진친킨힌른든]$")
 
@@ -59,6 +63,16 @@ def penalty(before: str, after: str) -> float:
         cost += 3.0
     if next_ in _BOUND:
         cost += 2.5
+    if before == bare and _COUNTED.fullmatch(bare):
+        cost += 1.0
+    if before == bare and _CASED.fullmatch(bare) and _PREDICATE.fullmatch(next_):
+        cost += 1.6
+    if len(bare) > 1 and bare.endswith("고") and next_ in _AUXILIARY:
+        cost += 1.6
+    if bare.endswith(("와", "과")) and next_.startswith("함께"):
+        cost += 1.5
+    if before == bare and len(bare) > 2 and bare.endswith("면"):
+        cost -= 0.6  # a condition ends where one breathes
     if before == bare and bare.endswith("의") and len(bare) > 1:
         cost += 1.5
     if bare.lower() in _LEANS:

@@ -23,6 +23,7 @@ from adstudio.vision.errors import Language, ModelError
 from adstudio.vision.shapes import Rgb
 
 _LINE: Final = 48  # pixels: the height of a line at which the models were trained to read
+_SMALL: Final = 38  # and a smaller one, for the large and heavy syllables that it takes for others at 48
 _RIM: Final = 10  # pixels of plain ground around it
 _DATA: Final = Path(str(files("adstudio") / "assets" / "ocr"))
 
@@ -35,14 +36,14 @@ class Ocr:
         self._engines: dict[Language, PyTessBaseAPI] = {}
 
     def line(self, region: Rgb, language: Language) -> Iterator[str]:
-        """What one line of type in ``region`` may say: read as it is, and, when asked on, in black on white."""
-        grey = cv2.cvtColor(region, cv2.COLOR_RGB2GRAY)
-        factor = _LINE / max(1, grey.shape[0])
-        width = max(1, round(grey.shape[1] * factor))
-        sized = cv2.resize(grey, (width, _LINE), interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC)
-        yield self._read(_upright(np.asarray(sized, np.uint8)), language)
+        """What one line of type in ``region`` may say: read as it is, and, when asked on, in black on white and
+        smaller."""
+        grey = np.asarray(cv2.cvtColor(region, cv2.COLOR_RGB2GRAY), np.uint8)
+        sized = _sized(grey, _LINE)
+        yield self._read(_upright(sized), language)
         _, parted = cv2.threshold(sized, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
         yield self._read(_upright(np.asarray(parted, np.uint8)), language)
+        yield self._read(_upright(_sized(grey, _SMALL), 2 * _RIM), language)
 
     def _read(self, line: NDArray[np.uint8], language: Language) -> str:
         with self._lock:
@@ -53,13 +54,19 @@ class Ocr:
             return str(engine.GetUTF8Text()).strip()
 
 
-def _upright(line: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _sized(grey: NDArray[np.uint8], height: int) -> NDArray[np.uint8]:
+    factor = height / max(1, grey.shape[0])
+    size = (max(1, round(grey.shape[1] * factor)), height)
+    return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC), np.uint8)
+
+
+def _upright(line: NDArray[np.uint8], rim: int = _RIM) -> NDArray[np.uint8]:
     """Dark on light, with a plain rim."""
-    rim = np.concatenate([line[0], line[-1], line[:, 0], line[:, -1]])
-    ground = int(np.median(rim))
+    edge = np.concatenate([line[0], line[-1], line[:, 0], line[:, -1]])
+    ground = int(np.median(edge))
     if ground < 128:
         line, ground = 255 - line, 255 - ground
-    return np.pad(line, _RIM, constant_values=ground)
+    return np.pad(line, rim, constant_values=ground)
 
 
 def _load(languages: tuple[str, ...]) -> PyTessBaseAPI:

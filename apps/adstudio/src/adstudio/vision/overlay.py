@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw
@@ -17,6 +19,7 @@ from adstudio.vision.typefaces import Typeface
 
 _SUB_TOWARDS_GROUND = 0.12  # a sub line is a shade quieter than its headline
 _EMOJI_SIZE, _EMOJI_DROP = 1.06, 0.17  # ems: an emoji's height, and how far it hangs below the baseline
+_BAND = 128  # rows
 _SOFTENED = 0.025  # of the pane: how far a continued side is smoothed
 
 
@@ -43,10 +46,17 @@ def without_type(layout: Layout, photo: Rgb) -> Rgb:
     pane = layout.pane
     ad[pane.top : pane.bottom, pane.left : pane.right] = pane_of(layout, photo)
     if layout.scrim is not None:
-        alpha = scrim_alpha(layout.scrim, layout.width, layout.height)[:, :, None]
+        alpha = np.broadcast_to(scrim_alpha(layout.scrim, layout.width, layout.height), (layout.height, layout.width))
         tint = np.array(from_hex(layout.scrim.colour), np.float32)
-        ad = np.rint(ad * (1 - alpha) + tint * alpha).astype(np.uint8)
+        for rows in _bands(layout.height):
+            share = alpha[rows, :, None]
+            ad[rows] = np.rint(ad[rows] * (1 - share) + tint * share)
     return ad
+
+
+def _bands(height: int) -> Iterator[slice]:
+    """Rows to reckon with at a time: of a whole ad, every step with fractions would take 25 MB."""
+    return (slice(top, min(top + _BAND, height)) for top in range(0, height, _BAND))
 
 
 def pane_of(layout: Layout, photo: Rgb) -> Rgb:
@@ -91,9 +101,13 @@ def _continued(shown: Rgb, beyond: tuple[int, int, int, int], pane: Box) -> Rgb:
     rows, columns = np.arange(height), np.arange(width)
     down = np.maximum(np.maximum(top - rows, rows - (height - bottom - 1)), 0)
     across = np.maximum(np.maximum(left - columns, columns - (width - right - 1)), 0)
-    share = np.minimum(1, np.maximum(down[:, None], across[None, :]) / (2 * radius)).astype(np.float32)[:, :, None]
-    mixed = full + (soft.astype(np.float32) - full + grain) * share
-    return np.asarray(np.clip(np.rint(mixed), 0, 255), np.uint8)
+    for rows in _bands(height):
+        share = np.minimum(1, np.maximum(down[rows, None], across[None, :]) / (2 * radius))
+        share = share.astype(np.float32)[:, :, None]
+        if share.any():
+            mixed = full[rows] + (soft[rows].astype(np.float32) - full[rows] + grain[rows]) * share
+            full[rows] = np.clip(np.rint(mixed), 0, 255)
+    return np.asarray(full, np.uint8)
 
 
 def _colour(layout: Layout, line: Line) -> Channels:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from adstudio.vision.contrast import READABLE, luminance, ratio
@@ -20,6 +21,12 @@ _BINS: Final = 24  # of the hue circle, 15 degrees each
 _DULL: Final = 0.07  # mean saturation times value, under which a photo has no colour of its own
 _SUN: Final = 0.125  # the hue of a warm yellow: the accent where the photo has no second colour
 _RED: Final = 0.985
+_DARK: Final = 0.45  # mean grey under which a photo is dark over all
+_MIDDLING: Final = (
+    1.9  # contrast with white, above which a ground is no pale one: colours dark enough for it look black
+)
+_VERMILION: Final = 0.015
+_BROWN: Final = (0.03, 0.19)  # hues whose shades are brown or mustard once they are dark enough for a pale ground
 _APART: Final = 0.09  # of the hue circle: closer hues are not told apart at a glance
 
 
@@ -52,7 +59,14 @@ def hues_of(photo: Rgb) -> Hues:
         if apart > _APART and around[other] > 0.12 * around[first]:
             second = (float(other) + 0.5) / _BINS
             break
-    return Hues((first + 0.5) / _BINS, strong, second, float(weight.mean()), float(value.mean()) < 0.5)
+    return Hues((first + 0.5) / _BINS, strong, second, float(weight.mean()), _lightness(photo) < _DARK)
+
+
+def _lightness(photo: Rgb) -> float:
+    """The mean grey as the eye weighs colours, 0 to 1: a saturated red or violet is dark, however bright its one
+    channel."""
+    small = np.asarray(Image.fromarray(photo).resize((32, 32), Image.Resampling.BOX).convert("L"), np.float32)
+    return float(small.mean() / 255)
 
 
 def contrast(a: Channels, b: Channels) -> float:
@@ -76,10 +90,17 @@ def panel_of(hues: Hues, brand: Channels | None) -> Channels:
     return _hsv(hues.hue, min(0.09, hues.saturation * 0.2), 0.965)
 
 
-def tint_of(hues: Hues, *, dark: bool) -> Channels:
-    """The colour of a scrim: nearly black or nearly white, with a breath of the photo's hue."""
+def tint_of(hues: Hues) -> Channels:
+    """The colour of a light scrim: nearly white, with a breath of the photo's hue."""
     colourful = min(0.45, hues.saturation) if hues.vivid >= _DULL else 0.0
-    return _hsv(hues.hue, colourful, 0.09) if dark else _hsv(hues.hue, colourful * 0.12, 0.985)
+    return _hsv(hues.hue, colourful * 0.12, 0.985)
+
+
+def deepened(ground: NDArray[np.floating]) -> Channels:
+    """The colour of a dark scrim: a deep shade of the ground's own hue (``[3]``, 0 to 255); another would go grey."""
+    red, green, blue = (float(channel) / 255 for channel in ground)
+    hue, saturation, _ = colorsys.rgb_to_hsv(red, green, blue)
+    return _hsv(hue, min(0.75, 1.35 * saturation), 0.13)
 
 
 def accent_on(ground: Channels, hues: Hues, brand: Channels | None) -> Channels:
@@ -90,7 +111,10 @@ def accent_on(ground: Channels, hues: Hues, brand: Channels | None) -> Channels:
     if on_dark:
         warm = hues.second is not None and (hues.second < 0.19 or hues.second > 0.94)
         return _readable(hues.second if warm and hues.second is not None else _SUN, ground, on_dark=True)
+    if contrast(WHITE, ground) > _MIDDLING:
+        return INK
     hue = hues.hue if hues.vivid >= _DULL and hues.saturation > 0.3 else _RED
+    hue = _VERMILION if _BROWN[0] < hue < _BROWN[1] else hue
     return _readable(hue, ground, on_dark=False)
 
 

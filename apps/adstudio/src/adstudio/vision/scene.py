@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from adstudio.vision.importance import SUBJECT, Weights, bounds, look_small
+from adstudio.vision.importance import PERSON, SUBJECT, Weights, bounds, look_small
 from adstudio.vision.layout import Edge
 from adstudio.vision.masks import integral
 from adstudio.vision.palette import Hues, hues_of
@@ -40,6 +40,8 @@ class Scene:
     hues: Hues
     full: tuple[int, int]
     weight_sums: Sums
+    kept_sums: Sums
+    """Of the weights that a crop must keep: a lamp may be left out that type must not cover."""
     change_sums: Sums
 
     @property
@@ -68,6 +70,7 @@ def look_at(photo: Rgb, weights: Weights, faces: Sequence[Box]) -> Scene:
         hues=hues_of(small),
         full=(photo.shape[1], photo.shape[0]),
         weight_sums=integral(fitted),
+        kept_sums=integral(np.where(fitted >= 0.9 * PERSON, fitted, 0).astype(np.float32)),
         change_sums=integral(change),
     )
 

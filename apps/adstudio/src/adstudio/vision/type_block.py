@@ -46,6 +46,9 @@ PILL: Final = 0.85  # ems of the button's type at each of its ends
 _BREAKS_COST: Final = 0.26
 _LOGO: Final = 1.0  # height of a logo, of the headline's size
 _SUB_LINES, _HEADLINE_LINES = 4, 3
+_STATEMENT, _STATEMENT_LINES = 40, 4  # characters from which a headline is a whole sentence, and its lines
+_WORD: Final = 3  # characters: a headline this short alone is set larger,
+_WORD_LARGER: Final = 2.2  # times, or it is lost in the ad
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,8 @@ def set_block(
     """
     best: Block | None = None
     size = scale.largest
+    if len(copy.headline) <= _WORD and not (copy.sub or copy.offer):
+        size = round(size * _WORD_LARGER)
     while size >= scale.smallest:
         block = _at(copy, face, scale, size, width, height, logo_ratio)
         if block is not None and (best is None or _worth(block, scale) > _worth(best, scale)):
@@ -123,7 +128,14 @@ def _worth(block: Block, scale: Scale) -> float:
 def _at(
     copy: AdCopy, face: Typeface, scale: Scale, size: int, width: float, height: float, logo_ratio: float | None
 ) -> Block | None:
-    headline = _lines(copy.headline, face, "headline", size, width, _HEADLINE_LINES)
+    headline = _lines(
+        copy.headline,
+        face,
+        "headline",
+        size,
+        width,
+        _STATEMENT_LINES if len(copy.headline) > _STATEMENT else _HEADLINE_LINES,
+    )
     if headline is None:
         return None
     rows: list[tuple[Role, str, int]] = []

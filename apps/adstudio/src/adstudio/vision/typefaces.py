@@ -9,15 +9,19 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from fontTools.ttLib import TTFont, TTLibError
-from PIL import ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
 from adstudio.vision import emoji
 from adstudio.vision.errors import BrandError, FontError
+from adstudio.vision.shapes import Rgb
 
 Weight = Literal["SemiBold", "Bold", "ExtraBold", "Black"]
 
 _MEASURED_AT = 200  # pixels: large enough that rounding to pixels does not matter
+_OPEN = 12  # fonts kept open, a megabyte each: the sizes of one ad; opening one takes a millisecond
+PLAIN_SIZE = 72  # pixels: as large as a headline
 _FOLDER = Path(str(files("adstudio") / "assets" / "fonts"))
 
 
@@ -53,6 +57,16 @@ PRETENDARD = Typeface(
 )
 
 
+def in_black(text: str, weight: Weight, size: int) -> Rgb:
+    """``text`` in Pretendard, black on white, without its emoji: the easiest that it can be to read."""
+    font = PRETENDARD.font(weight, size)
+    drawn = emoji.without_emoji(text)
+    air = size // 6
+    image = Image.new("RGB", (max(1, round(font.getlength(drawn))) + 2 * air, round(1.3 * size)), "white")
+    ImageDraw.Draw(image).text((air, round(0.98 * size)), drawn, fill="black", font=font, anchor="ls")
+    return np.asarray(image)
+
+
 def brand_typeface(name: str, file: bytes) -> Typeface:
     """A brand's own font, for all weights; raises ``BrandError`` where it is none."""
     typeface = Typeface(name, dict.fromkeys(PRETENDARD.files, file))
@@ -77,7 +91,7 @@ def _covered(file: bytes | Path) -> frozenset[int]:
         raise FontError(f"{_named(file)}: not a font that can be read ({error})") from error
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=_OPEN)
 def _cut(file: bytes | Path, size: int) -> ImageFont.FreeTypeFont:
     try:
         # The basic layout: it kerns, needs no shaping library, and sets the same on every machine.

@@ -17,6 +17,8 @@ MOST_ENLARGED: Final = 1.5  # pixels of the ad for one of the photo; more is vis
 _NEARLY_ALL: Final = 0.992  # of the weights: what is lost is a rim of the map
 _AIR: Final = 0.03  # of the longer side, kept around the subject
 _TOUCHES: Final = 0.012  # of the side: a subject this near an edge was cut by the photographer already
+_ROOM: Final = 0.06  # of the window's short side, that the subject wants between itself and an edge
+_SHIFTED: Final = 0.2  # of the side, by which a window wider than a photo with plain ends may be shifted
 _STEPS: Final = 7  # places tried along each axis
 _SIZES: Final = (1.0, 0.82, 0.66, 1.3, 1.7, 2.2)  # of the largest window inside the photo; above 1 only on plain sides
 
@@ -60,7 +62,7 @@ class View:
 def views(scene: Scene, ratio: float, sizes: tuple[float, ...] = _SIZES) -> Iterator[View]:
     """The windows of ``ratio`` (width over height) that cut no face, each with what it keeps."""
     cover_width = min(scene.width, scene.height * ratio)
-    total = float(scene.weight_sums[-1, -1])
+    total = float(scene.kept_sums[-1, -1])
     for size in sizes:
         width, height = cover_width * size, cover_width * size / ratio
         across, down = _anchors(scene, width, height)
@@ -100,6 +102,29 @@ def is_cut(scene: Scene, view: View) -> bool:
     )
 
 
+def crowding(scene: Scene, view: View) -> float:
+    """How far short of air the subject is at the window's edges, 0 to 4; an edge that the photo itself has is none."""
+    subject = scene.subject
+    if subject is None:
+        return 0.0
+    wanted = _ROOM * min(view.width, view.height)
+    touch_x, touch_y = _TOUCHES * scene.width, _TOUCHES * scene.height
+    gaps = (
+        (subject.left > touch_x, subject.left - view.left),
+        (subject.top > touch_y, subject.top - view.top),
+        (subject.right < scene.width - touch_x, view.right - subject.right),
+        (subject.bottom < scene.height - touch_y, view.bottom - subject.bottom),
+    )
+    return sum(min(1.0, max(0.0, 1 - gap / wanted)) for is_free, gap in gaps if is_free)
+
+
+def beyond(scene: Scene, view: View) -> float:
+    """The share of the window that lies outside the photo and is made up, 0 to 1."""
+    across = min(view.right, scene.width) - max(view.left, 0.0)
+    down = min(view.bottom, scene.height) - max(view.top, 0.0)
+    return 1 - max(0.0, across) * max(0.0, down) / (view.width * view.height)
+
+
 def _rank(scene: Scene, view: View) -> float:
     middle = subject_middle(scene)
     off = (
@@ -107,7 +132,9 @@ def _rank(scene: Scene, view: View) -> float:
         + abs(view.top + view.height / 2 - middle[1]) / view.height
     )
     size = view.width / scene.width * view.height / scene.height
-    return 4 * view.kept - 0.5 * off + 0.25 * min(1.0, size) - 0.45 * view.is_extended(scene)
+    return (
+        4 * view.kept - 0.5 * off + 0.25 * min(1.0, size) - 0.45 * view.is_extended(scene) - 0.3 * crowding(scene, view)
+    )
 
 
 def subject_middle(scene: Scene) -> tuple[float, float]:
@@ -137,6 +164,8 @@ def _starts(length: int, side: float, plain_low: bool, plain_high: bool, anchors
         if not (plain_low or plain_high):
             return []
         low, high = (slack if plain_low else 0.0), (0.0 if plain_high else slack)
+        if plain_low and plain_high:  # then one end may be cut where the other is continued: the subject beside type
+            low, high = slack - _SHIFTED * length, _SHIFTED * length
     if high < low:
         low, high = high, low
     if high - low < 1:
@@ -161,5 +190,5 @@ def _faces_touch(scene: Scene) -> bool:
 def _sum(scene: Scene, left: float, top: float, right: float, bottom: float) -> float:
     x0, x1 = (min(max(round(v), 0), scene.width) for v in (left, right))
     y0, y1 = (min(max(round(v), 0), scene.height) for v in (top, bottom))
-    sums = scene.weight_sums
+    sums = scene.kept_sums
     return float(sums[y1, x1] - sums[y0, x1] - sums[y1, x0] + sums[y0, x0])

@@ -1,0 +1,16 @@
+"""What is said of one finding."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pgbaton.insights.words import Sentence
+
+
+class Words(NamedTuple):
+    """``said``: what is wrong. ``why``: what such a trouble comes from. ``mends``: what to do. Each in Korean and in
+    English, with ``{name}`` where a value of the finding goes."""
+
+    said: Sentence
+    why: Sentence
+    mends: Sentence

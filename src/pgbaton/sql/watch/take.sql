@@ -1,0 +1,6 @@
+-- $1 pipeline, $2 task, $3 seconds: a row where this worker may do the task now; no other may within that time. Two that ask at
+-- once: the second waits for the first one's row, and finds that it may not. One that dies with it: the time passes.
+INSERT INTO pgbaton.watches AS w (pipeline, task, until)
+SELECT p.name, $2, clock_timestamp() + make_interval(secs => $3) FROM pgbaton.pipelines AS p WHERE p.name = $1
+ON CONFLICT (pipeline, task) DO UPDATE SET until = EXCLUDED.until WHERE w.until <= clock_timestamp()
+RETURNING task

@@ -1,0 +1,109 @@
+"""What workers watch besides their work, each task by one of them at a time: the census of the user's table, the hours
+of each stage, what was deployed, and the findings of an incident.
+
+A worker that dies with a task holds nothing: another may take it when its time has passed. Of a page of the census that
+two read, one is written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+
+import asyncpg
+
+from pgbaton.events import Event, EventLog
+from pgbaton.health import Steady, look, record
+from pgbaton.health.census import merged
+from pgbaton.health.steady import HOLD
+from pgbaton.insights.bounded import TooWide, at_most
+from pgbaton.table import JobTable
+from pgbaton.worker.periodic import every
+from pgbaton.worker.store import Store
+from pgbaton.worker.telemetry import FINDINGS
+from pgbaton.worker.watch_store import WatchStore
+
+CENSUS_PAGE = 2000
+"""Rows of the user's table that one look reads; docs/operations.md has what it costs."""
+CENSUS_SHARE = 0.05
+"""Of the time of one connection, for the census of a table of more than one page."""
+CENSUS_EVERY = 3.0
+"""Seconds between two looks where the table is one page."""
+PATIENCE = 2.0
+"""Seconds that a page may take; a lock on the table is not waited for longer."""
+HOURS_EVERY = 60.0
+"""Seconds."""
+HOUR_SAMPLE = 20_000
+"""Calls of a stage that an hour's quantiles are made from."""
+
+
+class Watch:
+    """``look_every``: seconds between two looks at the health; 0: nothing is watched. ``reconciles``: whether rows that
+    are due without a duty get it."""
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        table: JobTable,
+        log: EventLog,
+        *,
+        look_every: float,
+        reconciles: bool,
+    ) -> None:
+        self._pool = pool
+        self._table = table
+        self._log = log
+        self._look_every = look_every
+        self._reconciles = reconciles
+        self._steady = Steady()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """All of it until ``stop``."""
+        if self._look_every <= 0:
+            return
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(every(CENSUS_EVERY / 10, self.census, stop, self._log, "census"))
+            tasks.create_task(every(HOURS_EVERY, self.hours, stop, self._log, "hours"))
+            tasks.create_task(every(self._look_every, self.look, stop, self._log, "watch"))
+
+    async def census(self) -> None:
+        """Look at the next page of the user's table beside the journal."""
+        async with self._pool.acquire() as conn:
+            store = WatchStore(conn, self._table)
+            if not await store.may("census", CENSUS_EVERY):
+                return
+            census = await store.census()
+            began = monotonic()
+            try:
+                async with at_most(conn, PATIENCE):
+                    page = await store.census_page(census.after, CENSUS_PAGE)
+            except TooWide:  # a lock is held: that the census is stale will be said
+                return
+            took = monotonic() - began
+            if page.missing and self._reconciles:
+                for job, stage in await Store(conn, self._table, ()).reconcile(page.missing):
+                    self._log.warning(Event.DISPATCH_MISSING, job_id=job, stage=stage)
+            found = merged(census.found, page.found)
+            if await store.census_write(census, page.last, found, census.seen + page.seen) and page.last:
+                await store.rest("census", took / CENSUS_SHARE)
+
+    async def hours(self) -> None:
+        """Write how long the calls of the hours that are over took."""
+        async with self._pool.acquire() as conn:
+            store = WatchStore(conn, self._table)
+            if await store.may("hours", HOURS_EVERY - 1):
+                async with at_most(conn, PATIENCE):
+                    await store.hours(HOUR_SAMPLE)
+
+    async def look(self) -> None:
+        """Look at the health, and write down what appeared, what ended and what was deployed."""
+        async with self._pool.acquire() as conn:
+            store = WatchStore(conn, self._table)
+            if not await store.may("look", self._look_every * 0.9):
+                return
+            await store.deployments()
+            health = self._steady.told(await look(conn, self._table.pipeline), monotonic())
+            await record(conn, health, HOLD)
+        FINDINGS.clear()
+        for finding in health.findings:
+            FINDINGS.labels(self._table.pipeline, finding.code, finding.level).inc()

@@ -1,0 +1,78 @@
+"""What the watching of workers reads and writes, one method for each file in ``sql/watch``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from pgbaton.health.census import Group
+from pgbaton.table import JobTable
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """Where the census is: when it began, the key to go on behind, what it found so far, of how many rows."""
+
+    began: datetime
+    after: str | None
+    found: list[Group]
+    seen: int
+
+
+@dataclass(frozen=True, slots=True)
+class CensusPage:
+    """A page of the user's table. ``last``: the key to go on behind (None: that was the end). ``missing``: the jobs
+    that are due without a duty."""
+
+    last: str | None
+    seen: int
+    found: list[Group]
+    missing: list[str]
+
+
+class WatchStore:
+    """The watching of one pipeline, over one connection. Errors are asyncpg's, and OSError."""
+
+    def __init__(self, conn: asyncpg.Connection, table: JobTable) -> None:
+        self._conn = conn
+        self._table = table
+
+    async def may(self, task: str, seconds: float) -> bool:
+        """Whether this worker does ``task`` now; no other may for so many seconds."""
+        return bool(await self._fetch("take", task, seconds))
+
+    async def rest(self, task: str, seconds: float) -> None:
+        """Let the task rest for so long, instead of for what it was taken for."""
+        await self._fetch("rest", task, seconds)
+
+    async def census(self) -> Census:
+        """Where the census is; it begins where there was none."""
+        row = (await self._fetch("census_read"))[0]
+        return Census(row["began_at"], row["next_key"], json.loads(row["so_far"]), row["seen"])
+
+    async def census_page(self, after: str | None, limit: int) -> CensusPage:
+        """Look at ``limit`` rows of the user's table beside the journal."""
+        row = (await self._fetch("census", after, limit))[0]
+        last = row["last"] if row["looked_at"] == limit else None
+        return CensusPage(last, row["looked_at"], json.loads(row["found"]), row["missing"])
+
+    async def census_write(self, census: Census, last: str | None, found: Sequence[Any], seen: int) -> bool:
+        """Write down a page that began at ``census``; False where another worker has gone on meanwhile."""
+        said = json.dumps(found)
+        return bool(await self._fetch("census_write", census.after, census.began, last, said, seen))
+
+    async def hours(self, most: int) -> int:
+        """Write how long the calls of each hour that is over took, unless it is written; returns how many rows."""
+        return len(await self._fetch("hours", most))
+
+    async def deployments(self) -> list[str]:
+        """Write down what runs now and did not before; returns what that is."""
+        return [row["what"] for row in await self._fetch("deployments")]
+
+    async def _fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:
+        return list(await self._conn.fetch(self._table.query(f"watch/{query}"), self._table.pipeline, *arguments))

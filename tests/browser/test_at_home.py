@@ -1,0 +1,155 @@
+"""The page with a keyboard, with a screen reader, in another tab, on a phone, at six stages and five-digit counts."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import asyncpg
+import pytest
+
+FOCUSED = "document.activeElement.getAttribute('href')"
+
+
+async def swapped(page: Any) -> None:
+    """Wait until the live part was replaced."""
+    await page.evaluate("document.querySelector('#live').dataset.old = '1'")
+    await page.wait_for_selector("#live:not([data-old])")
+
+
+@pytest.mark.looks
+async def test_keyboard_focus_survives_a_live_update(person: Any) -> None:
+    page = await person()
+    tile = page.locator(".line .tally a").nth(6)
+    await tile.focus()
+    there = await page.evaluate(FOCUSED)
+    for _ in range(2):
+        await swapped(page)
+        assert await page.evaluate(FOCUSED) == there
+    await page.goto(page.url + "jobs?state=dead")
+    await page.check("#jobs tbody tr:nth-child(2) input")
+    await swapped(page)
+    assert await page.evaluate("document.activeElement.matches('#jobs tbody tr:nth-child(2) input')")
+    assert await page.is_checked("#jobs tbody tr:nth-child(2) input")
+
+
+async def test_focus_on_what_is_gone_does_not_fall_back_to_the_top(person: Any, db: asyncpg.Connection) -> None:
+    page = await person("operator", "/jobs?state=dead")
+    await page.focus("#jobs tbody tr:first-child a.mono")
+    await db.execute("DELETE FROM pgbaton.history WHERE state = 'dead'")
+    await page.wait_for_selector("#live .empty")
+    assert await page.evaluate("document.activeElement.id") == "live"
+
+
+async def test_title_and_icon_tell_trouble_and_it_is_read_aloud_once(person: Any, db: asyncpg.Connection) -> None:
+    page = await person("viewer")
+    bad = await page.locator("#findings .bad").count()
+    await page.click("text=Workers")
+    assert await page.title() == f"({bad}) Workers · pgbaton"
+    assert "icon-bad" in await page.get_attribute("link[rel=icon]", "href")
+    assert (await page.text_content("#speaker")).startswith(f"Troubles: {bad}. ")
+    await db.execute("UPDATE pgbaton.stages SET strikes = 0, open_until = NULL, paused_at = NULL")
+    await db.execute("TRUNCATE pgbaton.history, pgbaton.calls, pgbaton.due, pgbaton.findings")
+    async with asyncio.timeout(20):  # a finding holds until it has been untrue for a while
+        while await page.title() != "Workers · pgbaton":
+            await asyncio.sleep(0.05)
+    assert "icon-bad" not in await page.get_attribute("link[rel=icon]", "href")
+    assert await page.text_content("#speaker") == "Nothing keeps jobs from moving."
+
+
+@pytest.mark.looks
+async def test_shortcuts_go_to_pages_and_the_filter_and_are_listed(person: Any) -> None:
+    page = await person()
+    await page.keyboard.type("gj")
+    await page.wait_for_url("**/jobs")
+    await page.keyboard.press("/")
+    assert await page.evaluate("document.activeElement.id") == "f-from"
+    await page.keyboard.type("gd?")  # in a field, letters are letters
+    assert await page.input_value("#f-from") == "gd?"
+    await page.fill("#f-from", "")
+    await page.focus("#f-dead")
+    await page.keyboard.press("?")
+    assert await page.is_visible("#keys")
+    assert "Trends" in await page.inner_text("#keys")
+    await page.keyboard.press("Escape")
+    assert not await page.is_visible("#keys")
+    await page.keyboard.type("ga")
+    await page.wait_for_url("**/audit")
+
+
+@pytest.mark.looks
+async def test_a_view_is_an_address_and_its_name_this_browsers(person: Any) -> None:
+    page = await person("viewer", "/jobs?state=dead&stage=overlay")
+    page.once("dialog", lambda dialog: asyncio.ensure_future(dialog.accept("Overlay's dead")))
+    await page.click("#view-save")
+    await page.goto(page.url.split("?")[0])
+    await page.click("#views >> text=Overlay's dead")
+    assert page.url.endswith("/jobs?state=dead&stage=overlay")
+    await page.click('#views [aria-label="Remove: Overlay\'s dead"]')
+    assert "Overlay's dead" not in await page.inner_text("#views")
+
+
+@pytest.mark.looks
+async def test_a_time_without_a_zone_is_the_readers(person: Any) -> None:
+    page = await person("viewer", "/jobs", timezone_id="Asia/Seoul")
+    await page.fill("#f-from", "2026-11-28 03:00")
+    await page.click("#f-go")
+    assert await page.input_value("#f-from") == "2026-11-28 03:00+09:00"
+    assert "from=2026-11-28+03%3A00%2B09%3A00" in page.url
+    assert "tenant=" not in page.url
+
+
+@pytest.mark.parametrize("locale", ["en-GB", "ko-KR"])
+async def test_six_stages_and_five_digit_counts_fit(person: Any, db: asyncpg.Connection, locale: str) -> None:
+    await db.execute("UPDATE pgbaton.stages SET position = position + 1")
+    await db.execute(
+        "INSERT INTO pgbaton.stages (pipeline, step, after, position, timeout, attempts) "
+        "SELECT 'ad_creative', 'translate_copy', 'vlm_judge', 0, '10 min', 5"
+    )
+    await db.execute(
+        "INSERT INTO pgbaton.due (pipeline, stage, job_key, step, status) "
+        "SELECT 'ad_creative', s.step, 'job ' || i || s.step, s.after, 'done' "
+        "  FROM pgbaton.stages AS s, generate_series(1, 10050) AS i"
+    )
+    page = await person("viewer", viewport={"width": 1240, "height": 900}, locale=locale)
+    assert await page.locator(".line b:text-is('10,000+')").count() == 6
+    wider = "e => e.scrollWidth > e.clientWidth + 1 && `${e.scrollWidth} in ${e.clientWidth}`"
+    for selector in (".line", ".stage", ".tally a", ".times", ".facts dd"):
+        for item in await page.locator(selector).all():
+            assert (selector, await item.evaluate(wider)) == (selector, False)
+
+
+@pytest.mark.looks
+async def test_a_phones_pages_are_of_a_sane_length(person: Any) -> None:
+    page = await person("operator", viewport={"width": 390, "height": 844}, has_touch=True)
+    base, heights = page.url.rstrip("/"), {}
+    for path, most in (("/", 3200), ("/jobs?history=1", 5000), ("/stages", 2600), ("/dead", 2600)):
+        await page.goto(base + path)
+        heights[path] = await page.evaluate("document.documentElement.scrollHeight")
+        assert heights[path] <= most, heights
+
+
+@pytest.mark.looks
+async def test_plots_say_their_figures_to_the_pointer_and_as_a_table(person: Any) -> None:
+    page = await person("viewer", "/trends")
+    assert await page.locator(".trend").count() == 5
+    assert await page.locator(".trend:first-of-type .plot").count() == 3
+    told = await page.locator(".trend .plot g title").all_text_contents()
+    assert any("done" in one for one in told)
+    await page.click(".trend:nth-of-type(1) summary")
+    assert await page.locator(".trend:nth-of-type(1) tbody tr").count() == 24
+    await page.click("#span-week")
+    assert await page.locator(".trend:nth-of-type(1) tbody tr").count() == 28
+    await page.click(".small-multiples a >> nth=0")
+    assert "/tenant?name=" in page.url
+    assert await page.locator("#queue tbody tr").count() == 5
+
+
+async def test_a_tenant_is_paused_from_its_page(person: Any, db: asyncpg.Connection) -> None:
+    page = await person("operator", "/tenant?name=acme")
+    await page.click("#tenant-pause")
+    await page.wait_for_selector("#tenant-resume")
+    assert "has been paused for" in await page.inner_text("#live")
+    await page.click("#tenant-resume")
+    await page.wait_for_selector("#tenant-pause")
+    assert await db.fetchval("SELECT count(*) FROM pgbaton.paused_tenants WHERE resumed_at IS NULL") == 0

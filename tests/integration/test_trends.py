@@ -1,0 +1,117 @@
+"""Plots over time: each dispatch is counted once, by whichever worker, and what is read does not grow with the history."""
+
+from __future__ import annotations
+
+import asyncio
+
+import asyncpg
+
+from line import Line, line
+from pgbaton import insights
+from pgbaton.insights.trends import quantiles
+
+# $1 how many, $2 hours ago, $3 tenant, $4 state, $5 seconds waited, $6 seconds worked.
+ENDED = """
+INSERT INTO pgbaton.history (id, attempt, called, pipeline, job_key, tenant, stage, run, outcome, state, created_at,
+                             started_at, ended_at)
+SELECT nextval('ended'), 1, true, 'craft', 'job ' || i, $3, CASE i % 2 WHEN 0 THEN 'cut' ELSE 'glue' END, 1, 'completed', $4,
+       at - make_interval(secs => $5::float8 + $6::float8), at - make_interval(secs => $6::float8), at
+  FROM generate_series(1, $1::integer) AS i,
+       (SELECT date_bin('1 hour', now(), '2000-01-01Z') + interval '1 s' - make_interval(hours => $2::integer) AS at) AS t
+"""
+
+
+async def filled(craft: Line) -> None:
+    await craft.db.execute("CREATE SEQUENCE ended")
+    for hours in (0, 1, 2, 5, 30):
+        await craft.db.execute(ENDED, 10, hours, "acme", "completed", 4.0, 2.0)
+        await craft.db.execute(ENDED, 4, hours, "hanbit", "dead", 1.0, 1.0)
+
+
+async def counted(conn: asyncpg.Connection, span: str = "day", tenant: str | None = None) -> dict[str, tuple[int, int]]:
+    seen = await insights.trends(conn, "craft", span, tenant)
+    return {t.name: (sum(b.completed for b in t.bins), sum(b.dead for b in t.bins)) for t in seen.stages}
+
+
+async def test_the_same_is_seen_before_and_after_hours_are_rolled_up(database: str) -> None:
+    async with line(database) as craft, craft.db.acquire() as conn:
+        await filled(craft)
+        before = await insights.trends(conn, "craft", "week")
+        assert await counted(conn) == {"cut": (20, 8), "glue": (20, 8)}
+        store = await craft.store()
+        await store.begin_roll_up()
+        while await store.roll_up():
+            pass
+        after = await insights.trends(conn, "craft", "week")
+        assert after == before
+        assert [t.name for t in after.tenants] == ["acme", "hanbit"]
+        assert await counted(conn) == {"cut": (20, 8), "glue": (20, 8)}
+        assert await counted(conn, "month", "hanbit") == {"cut": (0, 10), "glue": (0, 10)}
+        rolled = "SELECT sum(completed + dead) FROM pgbaton.throughput WHERE kind = $1"
+        assert await conn.fetchval(rolled, "all") in (56, 70)  # the last hour may not be over
+        assert await conn.fetchval(rolled, "one") == await conn.fetchval(rolled, "all")
+
+
+async def test_two_workers_at_once_count_each_dispatch_once(database: str) -> None:
+    async with line(database) as craft:
+        await filled(craft)
+        stores = [await craft.store() for _ in range(3)]
+        await asyncio.gather(*(store.begin_roll_up() for store in stores))
+        for _ in range(8):
+            await asyncio.gather(*(store.roll_up() for store in stores))
+        assert await craft.db.fetchval("SELECT sum(completed + dead) FROM pgbaton.throughput WHERE kind = 'all'") in (
+            56,
+            70,
+        )
+        assert not await stores[0].roll_up()
+
+
+async def test_the_small_tenants_are_kept_together(database: str) -> None:
+    async with line(database) as craft:
+        await craft.db.execute("CREATE SEQUENCE ended")
+        for n in range(60):
+            await craft.db.execute(ENDED, 2 if n < 50 else 1, 3, f"tenant {n:02}", "completed", 1.0, 1.0)
+        store = await craft.store()
+        await store.begin_roll_up()
+        while await store.roll_up():
+            pass
+        kinds = await craft.db.fetch(
+            "SELECT kind, count(DISTINCT tenant), sum(completed) FROM pgbaton.throughput GROUP BY 1"
+        )
+        assert {r["kind"]: (r["count"], r["sum"]) for r in kinds} == {
+            "all": (1, 110),
+            "one": (50, 100),
+            "rest": (1, 10),
+        }
+
+
+async def test_a_worker_rolls_up_by_itself(database: str) -> None:
+    async with line(database) as craft:
+        await filled(craft)
+        async with craft.worker():
+            async with asyncio.timeout(10):
+                while await craft.db.fetchval("SELECT count(*) FROM pgbaton.throughput WHERE kind = 'all'") < 8:
+                    await asyncio.sleep(0.05)
+
+
+def test_quantiles_of_classes_are_within_a_fifth() -> None:
+    for seconds in (0.004, 0.25, 3.0, 70.0):
+        import math
+
+        bucket = math.floor(2 * math.log2(seconds * 1000))
+        seen = quantiles({bucket: 10})
+        assert seen.p50 is not None
+        assert 0.8 < seen.p50 / seconds < 1.25
+    assert quantiles({}).p50 is None
+    assert quantiles({2: 96, 30: 4}).p95 == quantiles({2: 1}).p50
+
+
+async def test_a_tenant_sees_its_share_and_when_its_last_job_is_called(database: str) -> None:
+    async with line(database) as craft, craft.db.acquire() as conn:
+        await craft.add_many(30)
+        await conn.execute("UPDATE pgbaton.due SET tenant = 'hanbit' WHERE id % 3 = 1")
+        first = (await insights.tenant_standing(conn, "craft", "hanbit", {"cut": 60.0}) or ())[0]
+        assert (first.stage, first.next, first.theirs, first.before) == ("cut", 30, 10, 27)
+        assert (first.share, first.last_in) == (10 / 30, 28.0)
+        none = (await insights.tenant_standing(conn, "craft", "nobody", {"cut": 60.0}) or ())[0]
+        assert (none.theirs, none.before, none.last_in) == (0, None, None)
