@@ -20,7 +20,8 @@ from pgbaton import sql
 from pgbaton.install.attach import attach
 from pgbaton.install.migrate import migrate
 from pgbaton.model import Pipeline
-from pgbaton.table import PRIORITY_WEIGHT, JobTable, quoted
+from pgbaton.sql import quoted
+from pgbaton.table import PRIORITY_WEIGHT, JobTable
 
 BEGIN = datetime(2000, 1, 1, tzinfo=UTC)
 """The simulated time at which everything begins."""

@@ -3,37 +3,45 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import asyncpg
 import typer
 
-from pgbaton import adjust
-from pgbaton.cli.common import (
-    AsJson,
-    DatabaseUrl,
-    PipelineName,
-    TenantName,
-    Who,
-    app,
-    in_seconds,
-    new_table,
-    out,
-    person,
-    plain,
-    print_json,
-    with_table,
-)
-from pgbaton.insights.limit_use import LimitSeen, limits
+from pgbaton.cli.common import AsJson, DatabaseUrl, PipelineName, TenantName, Who, app, person, with_table
+from pgbaton.cli.speech import Sentence, language, tell, told
+from pgbaton.cli.tables import Column, Format, plain, print_json, print_rows
 from pgbaton.limits import per_second
-from pgbaton.table import JobTable
 
+if TYPE_CHECKING:
+    import asyncpg
+
+    from pgbaton.insights.limit_use import LimitSeen
+    from pgbaton.table import JobTable
+
+NO_LIMITS: Sentence = ("한도가 없습니다", "no limits")
+NO_LIMIT: Sentence = ("한도 없음", "no limit")
+TAKES: Sentence = ("풀 {pool}에서 {cost} 사용", "takes {cost} of the pool {pool}")
+LEARNED: Sentence = ("429로 응답: 지금은 동시 {ceiling}건", "answers 429: {ceiling} at once now")
+CONFIGURED: Sentence = ("(설정값 {concurrency}건)", ", {concurrency} configured")
+HELD: Sentence = ("{seconds}초 동안 호출 멈춤", "held back for {seconds} s")
+OPERATED: Sentence = ("운영자가 설정함", "set by an operator")
+LIMITS = [
+    Column("limit", "한도"),
+    Column("used", "사용 중", number=True),
+    Column("of", "최대", number=True),
+    Column("per_tenant", "테넌트당", number=True),
+    Column("rate", "속도", number=True),
+    Column("rate_per_tenant", "테넌트당 속도", number=True),
+    Column("remark", "비고", text=True),
+]
 NUMBER = "A whole number, or none."
 RATE = "Such as 10/s, 600/min, 1000/h, or none."
 MOST = 100_000
 
 
-@app.command()
+@app.command(
+    examples=["pgbaton limit", "pgbaton limit planner --concurrency 4", "pgbaton limit --tenant acme --weight 3"]
+)
 def limit(
     stage: Annotated[str | None, typer.Argument(help="A stage.", show_default=False)] = None,
     concurrency: Annotated[str | None, typer.Option(help=f"Its calls at once. {NUMBER}")] = None,
@@ -50,8 +58,10 @@ def limit(
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show every limit and what fills it; with a stage, a pool or a tenant: change its limits, at once and for all
-    workers."""
+    """Show every limit and what fills it, or change one.
+
+    With a stage, a pool or a tenant: its limits are changed at once, for all workers, until --reset.
+    """
     of_stage = {"concurrency": _count("--concurrency", concurrency), "rate": _rate("--rate", rate)}
     of_tenant = {
         "per_tenant": _count("--per-tenant", per_tenant),
@@ -78,6 +88,9 @@ def limit(
         raise typer.BadParameter("a tenant has --per-tenant, --rate-per-tenant and --weight; --reset takes them away")
 
     async def work(conn: asyncpg.Connection, table: JobTable) -> list[LimitSeen] | dict[str, float | int]:
+        from pgbaton import adjust
+        from pgbaton.insights.limit_use import limits
+
         by = person(who)
         if stage is not None:
             return await adjust.limit_stage(conn, table, stage, given, reset=reset, who=by)
@@ -94,39 +107,39 @@ def limit(
     elif as_json:
         print_json({"of": named[0], "limits": found})
     else:
-        said = ", ".join(f"{key} {value:g}" for key, value in found.items()) or "no limit"
-        out.print(f"{plain(named[0])}: {said}")
+        said = ", ".join(f"{key} {value:g}" for key, value in found.items()) or told(NO_LIMIT)
+        print(f"{plain(named[0])}: {said}")
 
 
 def _show(found: list[LimitSeen], as_json: bool) -> None:
     if as_json:
         print_json([asdict(limit) for limit in found])
         return
-    table = new_table("limit", "used", "of", "per tenant", "rate", "tenant's rate", "")
-    for seen in found:
-        table.add_row(
-            plain(seen.limit),
-            str(seen.used),
-            "-" if seen.size is None else str(seen.size),
-            "" if seen.per_tenant is None else str(seen.per_tenant),
-            "" if seen.rate is None else f"{seen.rate:g}/s",
-            "" if seen.rate_per_tenant is None else f"{seen.rate_per_tenant:g}/s",
-            _remark(seen),
-        )
-    out.print(table if found else "no limits")
+    if not found:
+        tell(NO_LIMITS)
+        return
+    rows = [
+        [s.limit, s.used, s.size, s.per_tenant, _a_second(s.rate), _a_second(s.rate_per_tenant), _remark(s)]
+        for s in found
+    ]
+    print_rows(LIMITS, rows, Format.TABLE, language())
+
+
+def _a_second(rate: float | None) -> str | None:
+    return None if rate is None else f"{rate:g}/s"
 
 
 def _remark(seen: LimitSeen) -> str:
     said = []
     if seen.of_pool is not None:
-        said.append(f"takes {seen.cost} of the pool {seen.of_pool}")
+        said.append(told(TAKES, cost=seen.cost, pool=seen.of_pool))
     if seen.ceiling is not None:
-        configured = f", {seen.concurrency} configured" if seen.concurrency is not None else ""
-        said.append(f"answers 429: {seen.ceiling} at once now{configured}")
+        configured = "" if seen.concurrency is None else told(CONFIGURED, concurrency=seen.concurrency)
+        said.append(told(LEARNED, ceiling=seen.ceiling) + configured)
     if seen.held_for is not None:
-        said.append(f"held back for {in_seconds(seen.held_for)}")
+        said.append(told(HELD, seconds=f"{seen.held_for:.0f}"))
     if seen.operated:
-        said.append("set by an operator")
+        said.append(told(OPERATED))
     return "; ".join(said)
 
 

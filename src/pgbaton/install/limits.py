@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 from pgbaton.model import Pipeline, Stage
-from pgbaton.table import JobTable, literal
+from pgbaton.sql import literal
+from pgbaton.table import JobTable
 
 
 def limits_sql(stage: Stage) -> str:
