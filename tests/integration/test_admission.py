@@ -296,3 +296,14 @@ async def test_two_pools_are_locked_in_one_order(database: str) -> None:
         except asyncpg.DeadlockDetectedError:  # pragma: no cover
             pytest.fail("two claims waited for each other")
         assert Counter(d.stage for d in claimed) == {"cut": 50, "glue": 50}
+
+
+async def test_rates_that_are_paid_for_are_forgotten(database: str) -> None:
+    async with bench(database, two_stages(cut_rate_per_tenant="10/s")) as b:
+        await add(b, "a", 1)
+        await b.store.turn(b.worker, 9)
+        await b.store.prune(3600)
+        assert await b.db.fetchval("SELECT count(*) FROM pgbaton.spent") == 1
+        await b.db.execute("UPDATE pgbaton.spent SET until = until - interval '2 min'")
+        await b.store.prune(3600)
+        assert await b.db.fetchval("SELECT count(*) FROM pgbaton.spent") == 0
