@@ -1007,12 +1007,14 @@ UPDATE pgbaton.pipelines AS p SET known = now.known
 UPDATE pgbaton.stages SET routed = false
  WHERE pipeline = 'ad_creative' AND routed
    AND (step, after) NOT IN (VALUES ('vlm_analyze', 'img_gen'), ('yolo_detect', 'vlm_analyze'), ('planner', 'yolo_detect'), ('overlay', 'planner'), ('vlm_judge', 'overlay'));
+INSERT INTO pgbaton.pools AS p (name, attached) VALUES ('vision', 8)
+ON CONFLICT (name) DO UPDATE SET attached = EXCLUDED.attached WHERE p.attached <> EXCLUDED.attached;
 INSERT INTO pgbaton.stages AS s (pipeline, step, after, position, timeout, attempts, advance, attached, takes_turns)
-VALUES ('ad_creative', 'vlm_analyze', 'img_gen', 1, interval '600.000000 s', 5, 'stage', '{"concurrency": 8}'::jsonb, true),
+VALUES ('ad_creative', 'vlm_analyze', 'img_gen', 1, interval '600.000000 s', 5, 'stage', '{"concurrency": 8, "per_tenant": 4, "pool": "vision", "cost": 1}'::jsonb, true),
        ('ad_creative', 'yolo_detect', 'vlm_analyze', 2, interval '600.000000 s', 5, 'stage', '{"concurrency": 8}'::jsonb, true),
        ('ad_creative', 'planner', 'yolo_detect', 3, interval '300.000000 s', 5, 'stage', '{"concurrency": 8}'::jsonb, true),
        ('ad_creative', 'overlay', 'planner', 4, interval '300.000000 s', 5, 'stage', '{"concurrency": 8}'::jsonb, true),
-       ('ad_creative', 'vlm_judge', 'overlay', 5, interval '600.000000 s', 5, 'stage', '{"concurrency": 8}'::jsonb, true)
+       ('ad_creative', 'vlm_judge', 'overlay', 5, interval '600.000000 s', 5, 'stage', '{"concurrency": 8, "per_tenant": 4, "pool": "vision", "cost": 1}'::jsonb, true)
 ON CONFLICT (pipeline, step) DO UPDATE
    SET after = EXCLUDED.after, position = EXCLUDED.position, timeout = EXCLUDED.timeout, attempts = EXCLUDED.attempts,
        advance = EXCLUDED.advance, routed = true, attached = EXCLUDED.attached, takes_turns = EXCLUDED.takes_turns
