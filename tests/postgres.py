@@ -22,6 +22,16 @@ import pytest
 from pgbaton.embedded import EmbeddedPostgres
 
 
+async def forget_home(dsn: str) -> None:
+    """Let workers claim in copies of this database, too: what was attached in it has no home."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        if await connection.fetchval("SELECT to_regclass('pgbaton.pipelines') IS NOT NULL"):
+            await connection.execute("UPDATE pgbaton.pipelines SET home_database = NULL")
+    finally:
+        await connection.close()
+
+
 @dataclass(frozen=True)
 class Cluster:
     """A server on which databases can be made."""
@@ -47,6 +57,7 @@ class Cluster:
         """The *name* of a database that `prepare` (given its DSN) has filled."""
         async with self.new_database() as dsn:
             await prepare(dsn)
+            await forget_home(dsn)
             yield urlsplit(dsn).path.removeprefix("/")
 
     async def _run(self, statement: str) -> None:

@@ -35,18 +35,30 @@ CREATE TABLE pgbaton.pipelines (
     not_before_column text,
     statuses      jsonb NOT NULL,
     channel       text,
+    parent        text,
+    parent_key    text,
     paused_at     timestamptz,
     known         jsonb,
-    attached_at   timestamptz NOT NULL DEFAULT now()
+    attached_at   timestamptz NOT NULL DEFAULT now(),
+    home_system   bigint,
+    home_database oid,
+    rollout       jsonb
 );
+COMMENT ON COLUMN pgbaton.pipelines.parent IS 'the pipeline whose children its rows are; parent_key: the column that names the parent''s key';
 COMMENT ON COLUMN pgbaton.pipelines.statuses IS 'the table''s words, by what they mean to the engine; it writes the first';
 COMMENT ON COLUMN pgbaton.pipelines.known IS 'the table as it was attached: {table: its name, columns: {name: number}}; so a name that changes is recognised';
+COMMENT ON COLUMN pgbaton.pipelines.home_database IS 'with home_system, the server''s system identifier (null: not told): where it was attached. Workers claim nowhere else';
+COMMENT ON COLUMN pgbaton.pipelines.rollout IS 'shadow mode: {share: percent of the jobs that are called, tenants: those called besides, urls: by stage}; null: all are called';
 COMMENT ON COLUMN pgbaton.pipelines.channel IS 'every change is published there; null: workers are woken by pgbaton_wake only';
 
 CREATE TABLE pgbaton.stages (
     pipeline    text COLLATE "C" NOT NULL REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
     step        text COLLATE "C" NOT NULL,
     after       text COLLATE "C" NOT NULL,
+    status      text COLLATE "C" NOT NULL DEFAULT 'done',
+    condition   text,
+    kind        text NOT NULL DEFAULT 'call' CHECK (kind IN ('call', 'move', 'wait', 'gather')),
+    detail      jsonb,
     position    integer NOT NULL,
     timeout     interval NOT NULL,
     attempts    integer NOT NULL CHECK (attempts >= 1),
@@ -76,7 +88,10 @@ CREATE TABLE pgbaton.stages (
                 OR (attached || operated) ->> 'rate_per_tenant' IS NOT NULL) STORED,
     PRIMARY KEY (pipeline, step)
 );
-CREATE UNIQUE INDEX stages_one_route_per_state ON pgbaton.stages (pipeline, after) WHERE routed;
+CREATE UNIQUE INDEX stages_one_route_per_state ON pgbaton.stages (pipeline, after, status, coalesce(condition, '')) WHERE routed;
+COMMENT ON COLUMN pgbaton.stages.step IS 'its name: of a stage, the step that it performs';
+COMMENT ON COLUMN pgbaton.stages.after IS 'with status: the state in which it is due, for rows that fit the condition';
+COMMENT ON COLUMN pgbaton.stages.kind IS 'call: an HTTP stage; else a passage, which workers carry out by themselves, as detail says';
 COMMENT ON COLUMN pgbaton.stages.advance IS 'the writer of running and done: the stage, or the engine for it';
 COMMENT ON COLUMN pgbaton.stages.routed IS 'false: the stage left the pipeline; its open dispatches wait until it comes back';
 COMMENT ON COLUMN pgbaton.stages.strikes IS 'times in a row that the stage was found down; above 0: one probe at a time';
@@ -209,6 +224,7 @@ CREATE TABLE pgbaton.calls (
     seen         bigint,
     next_id      bigint,
     next_at      timestamptz,
+    missing      integer,
     PRIMARY KEY (pipeline, job_key),
     CHECK (num_nonnulls(deadline, due_at) <= 1 AND num_nonnulls(worker, deadline, due_at) >= 1),
     CHECK ((due_at IS NULL) = (waits_for IS NULL))
@@ -226,6 +242,7 @@ COMMENT ON COLUMN pgbaton.calls.waits_for IS 'the stage, while the call waits fo
 COMMENT ON COLUMN pgbaton.calls.slot IS 'the stage, where it has a limit and this call counts against it';
 COMMENT ON COLUMN pgbaton.calls.outcome IS 'with http_status, error, answer: of an attempt that goes on; while the call waits: how the last one ended';
 COMMENT ON COLUMN pgbaton.calls.seen IS 'the newest duty or look that was taken while the call stood: a decision from before it is void';
+COMMENT ON COLUMN pgbaton.calls.missing IS 'of a gather: children that must end, at least, before it is worth counting them again';
 COMMENT ON COLUMN pgbaton.calls.next_id IS 'with next_at: a duty that came while the call was under way; it is called when that has ended';
 
 -- An attempt that ended (called), or a dispatch that ended while none was under way. state is set on the row that ended
@@ -258,6 +275,16 @@ CREATE INDEX history_lately ON pgbaton.history (ended_at);
 CREATE INDEX history_troubled ON pgbaton.history (pipeline, stage, state, id) WHERE state IN ('dead', 'cancelled');
 CREATE INDEX history_failed ON pgbaton.history (id, attempt) WHERE error IS NOT NULL;
 COMMENT ON COLUMN pgbaton.history.answer IS 'the beginning of the answer''s body, as far as the workers'' setting lets it be kept';
+
+-- How often a job has come by a route that is bounded. Written with the move that it counts; a rerun begins anew.
+CREATE TABLE pgbaton.rounds (
+    pipeline text COLLATE "C" NOT NULL,
+    job_key  text COLLATE "C" NOT NULL,
+    route    text COLLATE "C" NOT NULL,
+    taken    integer NOT NULL,
+    at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (pipeline, job_key, route)
+);
 
 CREATE TABLE pgbaton.paused_tenants (
     pipeline   text COLLATE "C" NOT NULL REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
@@ -334,6 +361,41 @@ CREATE TABLE pgbaton.throughput_to (
     rolled_to timestamptz NOT NULL
 );
 
+-- What becomes of the rows that stood in a routed state when that state became routed: a walk along the table's key.
+CREATE TABLE pgbaton.adoptions (
+    pipeline   text COLLATE "C" PRIMARY KEY,
+    mode       text NOT NULL CHECK (mode IN ('ask', 'now', 'backfill')),
+    after_key  text,
+    looked_at  bigint NOT NULL DEFAULT 0,
+    rows       jsonb NOT NULL DEFAULT '{}',
+    started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    ended_at   timestamptz
+);
+COMMENT ON COLUMN pgbaton.adoptions.mode IS 'ask: nobody has said yet; now: they are left alone; backfill: they are called. Until it has ended nothing is reconciled';
+COMMENT ON COLUMN pgbaton.adoptions.after_key IS 'the walk goes on behind this key';
+COMMENT ON COLUMN pgbaton.adoptions.rows IS 'how many were left alone, or called, by stage';
+
+-- Rows of the past: they stood in (step, done) when that became a routed state, and are left alone until they move.
+CREATE TABLE pgbaton.past (
+    pipeline text COLLATE "C" NOT NULL,
+    job_key  text COLLATE "C" NOT NULL,
+    step     text COLLATE "C" NOT NULL,
+    PRIMARY KEY (pipeline, job_key)
+);
+
+-- Shadow mode: calls that would have been made. Triggers insert in place of a duty; prune deletes.
+CREATE TABLE pgbaton.shadow (
+    id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    pipeline   text COLLATE "C" NOT NULL,
+    stage      text COLLATE "C" NOT NULL,
+    job_key    text COLLATE "C" NOT NULL,
+    tenant     text,
+    step       text COLLATE "C" NOT NULL,
+    url        text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX shadow_of_job ON pgbaton.shadow (job_key, pipeline, id);
+
 -- What workers watch besides their work; see docs/operations.md. A task is done by one worker at a time.
 CREATE TABLE pgbaton.watches (
     pipeline text COLLATE "C" NOT NULL REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
@@ -408,7 +470,7 @@ $pgbaton$;
 DO $pgbaton$
 BEGIN
     -- Functions and views are code: they are replaced where they differ. The schema's comment says which are installed.
-    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol 17566e127449ef1060093e56d44e75d0' THEN
+    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol 109ab0034f031259eb0992b1178b7a66' THEN
         EXECUTE $protocol$
 -- Admission: who may be called next, in a pipeline where something limits or orders the calls (pgbaton.stages.governed). A
 -- pipeline without that never comes here.
@@ -528,10 +590,10 @@ $fn$;
 -- wait to be called again; else duties. moment: the time to go by, for a simulation; null: now. rate, lane_rate: what the claim
 -- pays in pgbaton.spent for each call, at the time ``at``. may 0: something waits for the stage, and may be asked for again
 -- in blocked_in seconds. Raises PB001 where the worker holds no lease.
-CREATE OR REPLACE FUNCTION pgbaton.admit(for_pipeline text, for_worker bigint, known text[], entries text[], since bigint[],
-                                         how_many integer, of_calls boolean, moment timestamptz)
-RETURNS TABLE (stage text, entry text, first_id bigint, lane text, may integer, limited boolean, probing boolean,
-               rate float8, lane_rate float8, at timestamptz, blocked_in float8)
+CREATE OR REPLACE FUNCTION pgbaton.admit(for_pipeline text, for_worker bigint, known text[], entries text[], statuses text[],
+                                         since bigint[], how_many integer, of_calls boolean, moment timestamptz)
+RETURNS TABLE (stage text, entry text, entry_status text, first_id bigint, lane text, may integer, limited boolean,
+               probing boolean, rate float8, lane_rate float8, at timestamptz, blocked_in float8)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $fn$
 #variable_conflict use_column
@@ -578,8 +640,9 @@ BEGIN
       ORDER BY o.name FOR NO KEY UPDATE;
     FOR k IN
         SELECT st.step, n.since, st.governed OR st.concurrency IS NOT NULL OR st.strikes > 0 AS locks
-          FROM unnest(known, entries, since) AS n (step, entry, since)
+          FROM unnest(known, entries, statuses, since) AS n (step, entry, status, since)
           JOIN pgbaton.stages AS st ON st.pipeline = for_pipeline AND st.step = n.step AND st.after = n.entry
+                                    AND st.status = n.status
           JOIN pgbaton.pipelines AS o ON o.name = st.pipeline
          WHERE st.routed AND o.paused_at IS NULL
          ORDER BY st.position DESC  -- every worker locks them in this order
@@ -594,7 +657,7 @@ BEGIN
         END IF;
         at := coalesce(moment, clock_timestamp());
         CONTINUE WHEN s.paused_at IS NOT NULL OR s.open_until > at;
-        stage := s.step; entry := s.after; first_id := k.since; rate := s.rate; lane_rate := NULL; lane := NULL;
+        stage := s.step; entry := s.after; entry_status := s.status; first_id := k.since; rate := s.rate; lane_rate := NULL; lane := NULL;
         limited := s.governed OR s.concurrency IS NOT NULL; probing := s.strikes > 0;
         may := 0; granted := 0; short := false; blocked_in := look_again;
         free := CASE WHEN probing THEN 1 ELSE left_over END;
@@ -727,6 +790,8 @@ $fn$;
 --      alone knows the rules) and writes (worker/settle.sql), as long as nothing that it saw has changed.
 --   5  An attempt that ended is a row of pgbaton.history. A job that is to be called again waits in pgbaton.calls.
 --   6  A worker that is lost lets its lease lapse; any worker looks at what it held, and decides by the row.
+--   7  Rows that were there before their state was routed are left alone or called, as a person says (`pgbaton attach`). In
+--      shadow mode the trigger records what would be called. A database that the pipeline was not attached in gives no lease.
 --
 -- Locks: duties, then the call, then the job's row; a statement that meets a lock skips that job and comes back to it.
 -- Times are the database's clock. Names are qualified: the search_path of a session changes nothing here.
@@ -797,9 +862,9 @@ $fn$;
 -- Where a stage has a limit, its row is locked until the claim commits, and running calls are counted after that: two
 -- workers never count the same free slot. A stage that was found down gets one probe: the statement that claims it closes
 -- the circuit to others until the probe is back (15 s at most).
-CREATE OR REPLACE FUNCTION pgbaton.room(for_pipeline text, for_worker bigint, known text[], entries text[], since bigint[],
-                                        how_many integer)
-RETURNS TABLE (stage text, entry text, first_id bigint, may integer, limited boolean, probing boolean)
+CREATE OR REPLACE FUNCTION pgbaton.room(for_pipeline text, for_worker bigint, known text[], entries text[], statuses text[],
+                                        since bigint[], how_many integer)
+RETURNS TABLE (stage text, entry text, entry_status text, first_id bigint, may integer, limited boolean, probing boolean)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $fn$
 #variable_conflict use_column
@@ -810,16 +875,17 @@ BEGIN
         RAISE EXCEPTION 'worker % holds no lease', for_worker USING ERRCODE = 'PB001';
     END IF;
     FOR s IN
-        SELECT st.step, st.after, st.concurrency, st.strikes > 0 AS struck, k.since
-          FROM unnest(known, entries, since) AS k (step, entry, since)
+        SELECT st.step, st.after, st.status, st.concurrency, st.strikes > 0 AS struck, k.since
+          FROM unnest(known, entries, statuses, since) AS k (step, entry, status, since)
           JOIN pgbaton.stages st ON st.pipeline = for_pipeline AND st.step = k.step AND st.after = k.entry
+                             AND st.status = k.status
           JOIN pgbaton.pipelines p ON p.name = st.pipeline
          WHERE st.routed AND NOT st.governed AND st.paused_at IS NULL AND p.paused_at IS NULL
            AND (st.open_until IS NULL OR st.open_until <= clock_timestamp())
            AND (st.held_until IS NULL OR st.held_until <= clock_timestamp())
          ORDER BY st.position DESC  -- every worker locks them in this order
     LOOP
-        stage := s.step; entry := s.after; first_id := s.since; may := how_many; limited := s.concurrency IS NOT NULL; probing := s.struck;
+        stage := s.step; entry := s.after; entry_status := s.status; first_id := s.since; may := how_many; limited := s.concurrency IS NOT NULL; probing := s.struck;
         IF limited OR probing THEN
             PERFORM FROM pgbaton.stages st WHERE st.pipeline = for_pipeline AND st.step = s.step FOR NO KEY UPDATE;
         END IF;
@@ -858,6 +924,9 @@ AS $fn$
 DECLARE
     fresh bigint;
 BEGIN
+    IF NOT (SELECT pgbaton.at_home(p) FROM pgbaton.pipelines p WHERE p.name = for_pipeline) THEN
+        RAISE EXCEPTION 'the pipeline % was not attached in this database', for_pipeline USING ERRCODE = 'PB002';
+    END IF;
     UPDATE pgbaton.workers w SET ended_at = clock_timestamp()
      WHERE (w.id = old OR w.instead_of = old) AND w.ended_at IS NULL;
     INSERT INTO pgbaton.workers (pipeline, name, capacity, expires_at, instead_of, stages)
@@ -873,6 +942,55 @@ BEGIN
     )
     SELECT fresh, coalesce(array_agg(k.id), '{}'), coalesce(array_agg(k.attempt), '{}') FROM kept k;
 END
+$fn$;
+
+-- 7. -- Adoption ------------------------------------------------------------------------------------------------------
+
+-- The server's system identifier, which its standbys share and a restored copy does not; null where the role may not ask.
+CREATE OR REPLACE FUNCTION pgbaton.this_system() RETURNS bigint
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $fn$
+BEGIN
+    RETURN (SELECT c.system_identifier FROM pg_control_system() AS c);
+EXCEPTION WHEN insufficient_privilege OR feature_not_supported THEN
+    RETURN NULL;
+END
+$fn$;
+
+CREATE OR REPLACE FUNCTION pgbaton.this_database() RETURNS oid
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $fn$ SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database() $fn$;
+
+-- Whether this is the database that the pipeline was attached in: a copy of it must not call the stages of the original.
+CREATE OR REPLACE FUNCTION pgbaton.at_home(p pgbaton.pipelines) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT p.home_database IS NULL
+        OR p.home_database = pgbaton.this_database() AND coalesce(p.home_system = pgbaton.this_system(), true)
+$fn$;
+
+-- A place from 0 to 100, below 100, for each job key; the same on every server and in every version.
+CREATE OR REPLACE FUNCTION pgbaton.share_of(job_key text) RETURNS float8
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $fn$ SELECT ('x' || left(md5(job_key), 8))::bit(32)::bigint * 100.0::float8 / 4294967296 $fn$;
+
+-- Whether a job is called; where not, the trigger records it in pgbaton.shadow. trigger.sql has the same rule.
+CREATE OR REPLACE FUNCTION pgbaton.is_live(for_pipeline text, job_key text, tenant text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT coalesce((SELECT pgbaton.share_of(job_key) < (p.rollout ->> 'share')::float8
+                         OR coalesce(p.rollout -> 'tenants' ? tenant, false)
+                       FROM pgbaton.pipelines AS p WHERE p.name = for_pipeline AND p.rollout IS NOT NULL), true)
+$fn$;
+
+-- Whether nothing is done about a row in (step, done) that no trigger saw: it stands there since before, or that is not
+-- known yet.
+CREATE OR REPLACE FUNCTION pgbaton.left_alone(for_pipeline text, key text, at_step text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT EXISTS (SELECT FROM pgbaton.past AS p
+                    WHERE p.pipeline = for_pipeline AND p.job_key = key AND p.step = at_step)
+        OR EXISTS (SELECT FROM pgbaton.adoptions AS a WHERE a.pipeline = for_pipeline AND a.ended_at IS NULL)
 $fn$;
 
 -- For people ----------------------------------------------------------------------------------------------------------
@@ -969,7 +1087,7 @@ CREATE OR REPLACE VIEW pgbaton.attempts AS
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pgbaton FROM PUBLIC;
 
         $protocol$;
-        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol 17566e127449ef1060093e56d44e75d0';
+        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol 109ab0034f031259eb0992b1178b7a66';
     END IF;
 END
 $pgbaton$;
@@ -981,20 +1099,43 @@ BEGIN;
 SET LOCAL lock_timeout = '3s';
 SET LOCAL search_path = pg_catalog, pg_temp;
 LOCK TABLE pgbaton.migrations IN SHARE UPDATE EXCLUSIVE MODE;
+DO $pgbaton_0$
+BEGIN
+    -- The trigger's text says which jobs are called: it may not be replaced by one that was written for another share.
+    IF (SELECT p.rollout IS DISTINCT FROM NULL::jsonb FROM pgbaton.pipelines AS p WHERE p.name = 'ad_creative') THEN
+        RAISE EXCEPTION USING ERRCODE = 'PB003', MESSAGE =
+            format('the pipeline %s is in shadow mode, or its share has just changed: run pgbaton attach', 'ad_creative');
+    END IF;
+END
+$pgbaton_0$;
+-- Rows that stand in a state that becomes routed now: nothing is done about them until a person says what (`pgbaton attach`).
+INSERT INTO pgbaton.adoptions (pipeline, mode)
+SELECT 'ad_creative', 'ask'
+ WHERE EXISTS (SELECT FROM "public"."jobs" AS j
+                WHERE j."status"::text COLLATE "C" = 'done' AND j."current_step"::text COLLATE "C" IN ('img_gen', 'vlm_analyze', 'yolo_detect', 'planner', 'overlay')
+                  AND j."current_step"::text COLLATE "C" NOT IN (SELECT s.after FROM pgbaton.stages AS s WHERE s.pipeline = 'ad_creative' AND s.routed)
+                  AND NOT EXISTS (SELECT FROM pgbaton.due AS d WHERE d.job_key = (j."job_id"::pg_catalog.text) COLLATE "C" AND d.pipeline = 'ad_creative')
+                  AND NOT EXISTS (SELECT FROM pgbaton.calls AS c WHERE c.pipeline = 'ad_creative' AND c.job_key = (j."job_id"::pg_catalog.text) COLLATE "C"))
+ON CONFLICT (pipeline) DO UPDATE
+   SET mode = 'ask', after_key = NULL, looked_at = 0, rows = '{}', started_at = clock_timestamp(), ended_at = NULL;
 
 INSERT INTO pgbaton.pipelines AS p (name, job_table, key_columns, tenant_column, step_column, status_column, statuses, priority_column,
-                                    not_before_column, channel)
+                                    not_before_column, channel, parent, parent_key)
 VALUES ('ad_creative', '"public"."jobs"'::regclass, ARRAY['job_id'], 'tenant_id', 'current_step', 'status', '{"running": ["running"], "done": ["done"], "failed": ["failed"], "cancelled": ["cancelled"], "quarantined": ["quarantined"]}'::jsonb,
-        NULL, NULL, 'job_state_changed')
+        NULL, NULL, 'job_state_changed', NULL, NULL)
 ON CONFLICT (name) DO UPDATE
    SET job_table = EXCLUDED.job_table, key_columns = EXCLUDED.key_columns, tenant_column = EXCLUDED.tenant_column,
        step_column = EXCLUDED.step_column, status_column = EXCLUDED.status_column, statuses = EXCLUDED.statuses,
        priority_column = EXCLUDED.priority_column, not_before_column = EXCLUDED.not_before_column, channel = EXCLUDED.channel,
-       attached_at = now()
+       parent = EXCLUDED.parent, parent_key = EXCLUDED.parent_key, attached_at = now()
  WHERE (p.job_table, p.key_columns, p.tenant_column, p.step_column, p.status_column, p.statuses, p.priority_column,
-        p.not_before_column, p.channel)
+        p.not_before_column, p.channel, p.parent, p.parent_key)
        IS DISTINCT FROM (EXCLUDED.job_table, EXCLUDED.key_columns, EXCLUDED.tenant_column, EXCLUDED.step_column,
-                         EXCLUDED.status_column, EXCLUDED.statuses, EXCLUDED.priority_column, EXCLUDED.not_before_column, EXCLUDED.channel);
+                         EXCLUDED.status_column, EXCLUDED.statuses, EXCLUDED.priority_column, EXCLUDED.not_before_column,
+                         EXCLUDED.channel, EXCLUDED.parent, EXCLUDED.parent_key);
+
+-- What the trigger will ask of a row, asked of none: a condition that cannot be asked fails here and not in your transactions.
+SELECT true FROM ONLY "public"."jobs" AS new LIMIT 0;
 
 UPDATE pgbaton.pipelines AS p SET known = now.known
   FROM (SELECT jsonb_build_object('table', 'public.jobs', 'columns', jsonb_object_agg(a.attname, a.attnum)) AS known
@@ -1006,31 +1147,36 @@ UPDATE pgbaton.pipelines AS p SET known = now.known
 -- Routes that go or change step aside first: one state has one route at any moment.
 UPDATE pgbaton.stages SET routed = false
  WHERE pipeline = 'ad_creative' AND routed
-   AND (step, after) NOT IN (VALUES ('vlm_analyze', 'img_gen'), ('yolo_detect', 'vlm_analyze'), ('planner', 'yolo_detect'), ('overlay', 'planner'), ('vlm_judge', 'overlay'));
+   AND NOT EXISTS (SELECT FROM (VALUES ('vlm_analyze', 'img_gen', 'done', NULL), ('yolo_detect', 'vlm_analyze', 'done', NULL), ('planner', 'yolo_detect', 'done', NULL), ('overlay', 'planner', 'done', NULL), ('vlm_judge', 'overlay', 'done', NULL)) AS r (step, after, status, condition)
+                    WHERE (r.step, r.after, r.status) = (stages.step, stages.after, stages.status)
+                      AND r.condition IS NOT DISTINCT FROM stages.condition);
 INSERT INTO pgbaton.pools AS p (name, attached) VALUES ('vision', 8)
 ON CONFLICT (name) DO UPDATE SET attached = EXCLUDED.attached WHERE p.attached <> EXCLUDED.attached;
-INSERT INTO pgbaton.stages AS s (pipeline, step, after, position, timeout, attempts, advance, attached, takes_turns)
-VALUES ('ad_creative', 'vlm_analyze', 'img_gen', 1, interval '600.000000 s', 5, 'stage', '{"concurrency": 8, "per_tenant": 4, "pool": "vision", "cost": 1}'::jsonb, true),
-       ('ad_creative', 'yolo_detect', 'vlm_analyze', 2, interval '600.000000 s', 5, 'stage', '{"concurrency": 8}'::jsonb, true),
-       ('ad_creative', 'planner', 'yolo_detect', 3, interval '300.000000 s', 5, 'stage', '{"concurrency": 8}'::jsonb, true),
-       ('ad_creative', 'overlay', 'planner', 4, interval '300.000000 s', 5, 'stage', '{"concurrency": 8}'::jsonb, true),
-       ('ad_creative', 'vlm_judge', 'overlay', 5, interval '600.000000 s', 5, 'stage', '{"concurrency": 8, "per_tenant": 4, "pool": "vision", "cost": 1}'::jsonb, true)
+INSERT INTO pgbaton.stages AS s (pipeline, step, after, status, condition, kind, detail, position, timeout, attempts, advance,
+                                attached, takes_turns)
+VALUES ('ad_creative', 'vlm_analyze', 'img_gen', 'done', NULL, 'call', NULL::jsonb, 1, interval '600.000000 s', 5, 'stage', '{"concurrency": 8, "per_tenant": 4, "pool": "vision", "cost": 1}'::jsonb, true),
+       ('ad_creative', 'yolo_detect', 'vlm_analyze', 'done', NULL, 'call', NULL::jsonb, 2, interval '600.000000 s', 5, 'stage', '{"concurrency": 8}'::jsonb, true),
+       ('ad_creative', 'planner', 'yolo_detect', 'done', NULL, 'call', NULL::jsonb, 3, interval '300.000000 s', 5, 'stage', '{"concurrency": 8}'::jsonb, true),
+       ('ad_creative', 'overlay', 'planner', 'done', NULL, 'call', NULL::jsonb, 4, interval '300.000000 s', 5, 'stage', '{"concurrency": 8}'::jsonb, true),
+       ('ad_creative', 'vlm_judge', 'overlay', 'done', NULL, 'call', NULL::jsonb, 5, interval '600.000000 s', 5, 'stage', '{"concurrency": 8, "per_tenant": 4, "pool": "vision", "cost": 1}'::jsonb, true)
 ON CONFLICT (pipeline, step) DO UPDATE
-   SET after = EXCLUDED.after, position = EXCLUDED.position, timeout = EXCLUDED.timeout, attempts = EXCLUDED.attempts,
+   SET after = EXCLUDED.after, status = EXCLUDED.status, condition = EXCLUDED.condition, kind = EXCLUDED.kind,
+       detail = EXCLUDED.detail, position = EXCLUDED.position, timeout = EXCLUDED.timeout, attempts = EXCLUDED.attempts,
        advance = EXCLUDED.advance, routed = true, attached = EXCLUDED.attached, takes_turns = EXCLUDED.takes_turns
- WHERE (s.after, s.position, s.timeout, s.attempts, s.advance, s.routed, s.attached, s.takes_turns)
-       IS DISTINCT FROM (EXCLUDED.after, EXCLUDED.position, EXCLUDED.timeout, EXCLUDED.attempts,
-                         EXCLUDED.advance, true, EXCLUDED.attached, EXCLUDED.takes_turns);
+ WHERE (s.after, s.status, s.condition, s.kind, s.detail, s.position, s.timeout, s.attempts, s.advance, s.routed, s.attached,
+        s.takes_turns)
+       IS DISTINCT FROM (EXCLUDED.after, EXCLUDED.status, EXCLUDED.condition, EXCLUDED.kind, EXCLUDED.detail,
+                         EXCLUDED.position, EXCLUDED.timeout, EXCLUDED.attempts, EXCLUDED.advance, true, EXCLUDED.attached,
+                         EXCLUDED.takes_turns);
+UPDATE pgbaton.pipelines AS p SET home_system = pgbaton.this_system(), home_database = pgbaton.this_database()
+ WHERE p.name = 'ad_creative' AND (p.home_database IS NULL OR false AND NOT pgbaton.at_home(p));
+UPDATE pgbaton.pipelines AS p SET rollout = NULL::jsonb
+ WHERE p.name = 'ad_creative' AND p.rollout IS DISTINCT FROM NULL::jsonb;
 
 DO $pgbaton_0$
 DECLARE
     ours constant oid := to_regprocedure('"public"."notify_job_state_change"()');
     job_table constant regclass := '"public"."jobs"';
-    -- updated_at is published where the column exists; its name is handed to the trigger as an argument.
-    touch constant text := (
-        SELECT attname FROM pg_attribute
-         WHERE attrelid = job_table AND attname = 'updated_at' AND NOT attisdropped
-           AND atttypid IN ('timestamptz'::regtype, 'timestamp'::regtype));
     t record;
     before regprocedure;
 BEGIN
@@ -1052,7 +1198,7 @@ BEGIN
         RAISE duplicate_object USING MESSAGE = format('the trigger %s on %s is not pgbaton''s: rename it, or drop it',
                                                       t.tgname, '"public"."jobs"');
     END IF;
-    IF (SELECT md5(prosrc) = '7322cef4df1e32da8df50949d5e103a2' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
+    IF (SELECT md5(prosrc) = 'b7e1f7bf82ffcebc04f085cb61ec582a' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
         -- Behind this lock no transaction is left that fires the old function: what it leaves has no rank (see the end).
         IF true THEN
             LOCK TABLE "public"."jobs" IN SHARE ROW EXCLUSIVE MODE;
@@ -1092,10 +1238,7 @@ BEGIN BEGIN  -- the inner block reads the row, and writes nothing: it takes no t
     IF next_stage IS NULL AND TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
         -- A dispatch may be open where the row was at the entry of a stage, or in its hands. That it has begun, or begins
         -- again, is nothing to look at; all else is.
-        IF OLD."status"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) 'done'
-               AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) ANY (ARRAY['img_gen', 'vlm_analyze', 'yolo_detect', 'planner', 'overlay'])
-               AND (status OPERATOR(pg_catalog.=) 'running'
-                    AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) CASE WHEN step OPERATOR(pg_catalog.=) 'vlm_analyze' THEN 'img_gen' WHEN step OPERATOR(pg_catalog.=) 'yolo_detect' THEN 'vlm_analyze' WHEN step OPERATOR(pg_catalog.=) 'planner' THEN 'yolo_detect' WHEN step OPERATOR(pg_catalog.=) 'overlay' THEN 'planner' WHEN step OPERATOR(pg_catalog.=) 'vlm_judge' THEN 'overlay' END) IS NOT TRUE
+        IF (OLD."status"::pg_catalog.text COLLATE pg_catalog."C") OPERATOR(pg_catalog.=) 'done' AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) ANY (ARRAY['img_gen', 'vlm_analyze', 'yolo_detect', 'planner', 'overlay']) AND (status OPERATOR(pg_catalog.=) 'running' AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) CASE WHEN step OPERATOR(pg_catalog.=) 'vlm_analyze' THEN 'img_gen' WHEN step OPERATOR(pg_catalog.=) 'yolo_detect' THEN 'vlm_analyze' WHEN step OPERATOR(pg_catalog.=) 'planner' THEN 'yolo_detect' WHEN step OPERATOR(pg_catalog.=) 'overlay' THEN 'planner' WHEN step OPERATOR(pg_catalog.=) 'vlm_judge' THEN 'overlay' END) IS NOT TRUE
            OR OLD."status"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) ANY (ARRAY['running', 'failed'])
                AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) ANY (ARRAY['vlm_analyze', 'yolo_detect', 'planner', 'overlay', 'vlm_judge'])
                AND (status OPERATOR(pg_catalog.=) 'running' AND step OPERATOR(pg_catalog.=) OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C")
@@ -1182,20 +1325,29 @@ $fn_0$
     SELECT g.tgfoid INTO before FROM pg_trigger AS g
      WHERE g.tgrelid = job_table AND g.tgname = 'job_state_insert_trigger' AND g.tgfoid IS DISTINCT FROM '"public"."notify_job_state_change"()'::regprocedure;
     FOR t IN
-        SELECT * FROM (VALUES
-            ('job_state_change_trigger', 17, $ddl_0$AFTER UPDATE ON "public"."jobs" FOR EACH ROW
+-- The triggers of a pipeline: as attach makes them, whether there is one of that name, and whether it is the same.
+            SELECT w.name, w.definition,
+                   EXISTS (SELECT FROM pg_trigger AS g
+                            WHERE g.tgrelid = '"public"."jobs"'::regclass AND g.tgname = w.name) AS there,
+                   EXISTS (SELECT FROM pg_trigger AS g
+                            WHERE g.tgrelid = '"public"."jobs"'::regclass AND g.tgname = w.name
+                              AND g.tgfoid = to_regprocedure('"public"."notify_job_state_change"()')
+                              AND g.tgtype = w.type AND g.tgenabled IN ('O', 'A') AND g.tgattr = ''
+                              AND g.tgqual IS NULL
+                              AND obj_description(g.oid, 'pg_trigger') = 'pgbaton ' || md5(w.definition)) AS same
+              FROM (SELECT v.name, v.type, format('%s(%s)', v.definition, coalesce((
+                           -- updated_at is published where the column exists; its name is handed to the trigger.
+                           SELECT quote_literal(a.attname) FROM pg_attribute AS a
+                            WHERE a.attrelid = '"public"."jobs"'::regclass AND a.attname = 'updated_at'
+                              AND NOT a.attisdropped AND a.atttypid IN ('timestamptz'::regtype, 'timestamp'::regtype)), '')) AS definition
+                      FROM (VALUES
+                            ('job_state_change_trigger', 17, $ddl_0$AFTER UPDATE ON "public"."jobs" FOR EACH ROW
                 EXECUTE FUNCTION "public"."notify_job_state_change"$ddl_0$),
-            ('job_state_insert_trigger', 5, $ddl_0$AFTER INSERT ON "public"."jobs" FOR EACH ROW
-                EXECUTE FUNCTION "public"."notify_job_state_change"$ddl_0$)) AS v (name, type, definition)
+                            ('job_state_insert_trigger', 5, $ddl_0$AFTER INSERT ON "public"."jobs" FOR EACH ROW
+                EXECUTE FUNCTION "public"."notify_job_state_change"$ddl_0$)) AS v (name, type, definition)) AS w
+
     LOOP
-        t.definition := format('%s(%s)', t.definition, coalesce(quote_literal(touch), ''));
-        IF NOT EXISTS (
-            SELECT FROM pg_trigger
-             WHERE tgrelid = job_table AND tgname = t.name AND tgfoid = '"public"."notify_job_state_change"()'::regprocedure
-               AND tgtype = t.type AND tgenabled IN ('O', 'A') AND tgattr = ''
-               AND tgqual IS NULL
-               AND obj_description(oid, 'pg_trigger') = 'pgbaton ' || md5(t.definition))
-        THEN
+        IF NOT t.same THEN
             EXECUTE format('CREATE OR REPLACE TRIGGER %s %s', t.name, t.definition);
             EXECUTE format('ALTER TABLE %s ENABLE TRIGGER %s', '"public"."jobs"', t.name);
             EXECUTE format('COMMENT ON TRIGGER %s ON %s IS %L', t.name, '"public"."jobs"', 'pgbaton ' || md5(t.definition));

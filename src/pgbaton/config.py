@@ -40,12 +40,25 @@ def _names(value: object) -> object:
 PostgresUrl = Annotated[SecretStr, AfterValidator(_plain_postgres)]
 
 
+def _web_address(url: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"https?://[^\s/]+\S*", url.get_secret_value()):
+        raise ValueError("must be an http:// or https:// address")
+    return url
+
+
+WebhookUrl = Annotated[SecretStr, AfterValidator(_web_address)]
+
+
 class Settings(BaseSettings):
     """How a worker runs. Durations are in seconds.
 
     ``listen_url``: a direct address for LISTEN, where ``database_url`` is a transaction pooler's.
 
     ``stages``: the stages that this worker calls (in the environment: with commas between them); absent: all.
+
+    ``webhook_url``: told when a finding appears and when it ends, signed with ``webhook_secret``, as ``webhook_format``
+    says.
+
     ``capacity``: calls under way at once. ``lease``: after how long a silent worker counts as lost. ``poll``: how
     long it sleeps at most without a notification. ``drain_timeout``: how long a shutdown waits for calls.
     ``retention``: how long settled dispatches are kept. ``reconcile_every``: how often to look at a page of the
@@ -63,6 +76,9 @@ class Settings(BaseSettings):
     database_url: PostgresUrl | None = Field(default=None, validation_alias=AliasChoices("DATABASE_URL"))
     listen_url: PostgresUrl | None = None
     stages: Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_names)] = None
+    webhook_url: WebhookUrl | None = None
+    webhook_secret: SecretStr | None = None
+    webhook_format: Literal["json", "slack"] = "json"
     capacity: int = Field(default=64, ge=1, le=10_000)
     lease: float = Field(default=15, ge=1, le=3600)
     poll: float = Field(default=5, ge=0.05, le=3600)
@@ -104,6 +120,15 @@ def load_pipeline(path: Path) -> Pipeline:
     return _validated(lambda: Pipeline.model_validate(table), f"{path}: pipeline")
 
 
+SECRETS = {
+    "database_url": "DATABASE_URL",
+    "listen_url": "PGBATON_LISTEN_URL",
+    "webhook_url": "PGBATON_WEBHOOK_URL",
+    "webhook_secret": "PGBATON_WEBHOOK_SECRET",
+}
+"""Settings that no file may hold, and the variables for them."""
+
+
 def load_settings(path: Path | None = None, given: Mapping[str, object] | None = None) -> Settings:
     """Settings from the ``[worker]`` table of ``path``, the environment, and ``given`` (the command line).
 
@@ -112,7 +137,7 @@ def load_settings(path: Path | None = None, given: Mapping[str, object] | None =
     table = _read(path).get("worker", {}) if path else {}
     if not isinstance(table, dict):
         raise ConfigError(f"{path}: worker: must be a table, [worker]")
-    for name, variable in (("database_url", "DATABASE_URL"), ("listen_url", "PGBATON_LISTEN_URL")):
+    for name, variable in SECRETS.items():
         if name in table or variable in table:
             raise ConfigError(f"{path}: worker.{name}: a secret does not belong in this file; set {variable}")
     for name in table:
@@ -191,7 +216,7 @@ def _sentences(error: ValidationError, place: str, named: Callable[[tuple[int | 
             continue  # a list with a bad part in it: the part's own fault is the one to mend
         where = named(fault["loc"])
         said = fault["msg"].removeprefix("Value error, ")
-        secret = where.upper().endswith(("DATABASE_URL", "LISTEN_URL"))
+        secret = where.upper().endswith(("DATABASE_URL", "LISTEN_URL", "WEBHOOK_URL", "WEBHOOK_SECRET"))
         shown = "" if secret else _shown(fault.get("input"))
         if fault["type"] == "extra_forbidden":
             said = "unknown key"

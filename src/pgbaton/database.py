@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from pgbaton import sql
-from pgbaton.errors import AttachError, DatabaseError, LeaseLost, NotMigrated
+from pgbaton.errors import AttachError, DatabaseError, LeaseLost, NotAtHome, NotMigrated
 from pgbaton.events import Event, EventLog, describe, words_of
 
 OLDEST_POSTGRES = 140000
@@ -136,6 +136,10 @@ class Impatient(asyncpg.Connection):
     async def fetchval(self, query: str, *args: Any, **options: Any) -> Any:
         with self._ended_when_late():
             return await super().fetchval(query, *args, **options)
+
+    async def execute(self, query: str, *args: Any, **options: Any) -> str:
+        with self._ended_when_late():  # a transaction begins and ends by it, too
+            return str(await super().execute(query, *args, **options))
 
     @contextmanager
     def _ended_when_late(self) -> Iterator[None]:
@@ -316,6 +320,8 @@ def report(log: EventLog, loop: str, error: Exception) -> None:
     fault."""
     if isinstance(error, LeaseLost):
         log.warning(Event.LEASE_LOST, loop=loop)
+    elif isinstance(error, NotAtHome):
+        log.error(Event.NOT_AT_HOME, loop=loop)
     elif isinstance(error, AttachError):
         log.error(Event.TABLE_CHANGED, loop=loop, error=str(error))
     elif isinstance(error, _CONNECTION_LOST):

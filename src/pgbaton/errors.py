@@ -5,6 +5,8 @@ PgbatonError
 ├── DatabaseError          the database is not there, not right, or refuses
 │   ├── NotMigrated        the schema ``pgbaton`` is missing or older than this engine
 │   ├── AttachError        the user's table cannot be attached as the pipeline says
+│   │   ├── PastRows       rows stand in routed states already: say what becomes of them
+│   │   └── NotAtHome      the pipeline was attached in another database, of which this may be a copy
 │   └── LockNotHad         tables were busy for longer than the lock timeout
 ├── LeaseLost              this worker's lease lapsed: what it held belongs to others now
 ├── Refused                an operator's action that cannot be done as things are
@@ -34,6 +36,14 @@ class AttachError(DatabaseError):
     """The user's table, a column of it, or a right on it is not as the pipeline needs."""
 
 
+class PastRows(AttachError):
+    """Rows stand in states that become routed, and nobody has said what becomes of them; nothing was changed."""
+
+
+class NotAtHome(AttachError):
+    """The pipeline was attached in another database: this may be a copy of it, whose jobs must not be called."""
+
+
 class LockNotHad(DatabaseError):
     """The locks for DDL, on the user's table or on the engine's own, were not had in time; nothing was changed."""
 
@@ -46,7 +56,8 @@ class Refused(PgbatonError):
     """An operator's action that cannot be done as things are; ``code`` says why for programs.
 
     ``unknown_job``, ``unknown_stage``, ``running`` (a stage is at work: force it, or wait) or ``busy`` (the
-    row is locked this moment: try again), ``too_wide`` (narrow the filter).
+    row is locked this moment: try again), ``too_wide`` (narrow the filter), ``shadow`` (the job is in shadow mode).
+    Of decisions: ``not_waiting``, ``unknown_choice``, and of links ``forged`` and ``late``.
     """
 
     def __init__(self, code: str, message: str) -> None:

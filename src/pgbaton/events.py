@@ -30,7 +30,9 @@ class Event(Enum):
         "파이프라인 단계 호출 생략",
         "pipeline stage not called, the row moved on",
     )
+    JOB_PASSED = ("job_passed", "호출 없이 상태 진행", "job went on without a call")
     DISPATCH_RESCUED = ("dispatch_rescued", "중단된 호출 회수", "dispatch rescued")
+    WEBHOOK_FAILED = ("webhook_failed", "웹훅 전송 포기", "webhook given up")
     DISPATCH_MISSING = ("dispatch_missing", "누락된 호출 생성", "missing dispatch created")
     ROW_REFUSED = (
         "row_refused",
@@ -63,6 +65,11 @@ class Event(Enum):
         "stage_held_back",
         "단계가 429로 응답, 동시 호출을 줄임",
         "a stage answers 429, fewer calls at once",
+    )
+    NOT_AT_HOME = (
+        "not_at_home",
+        "attach한 데이터베이스가 아님(복원된 사본일 수 있음), 호출하지 않음 (맞다면 pgbaton attach --here)",
+        "not the database that the pipeline was attached in, perhaps a copy: nothing is called (pgbaton attach --here)",
     )
     LEASE_LOST = ("lease_lost", "워커 리스 만료, 새 리스 획득", "the worker's lease lapsed, taking another")
     STATEMENT_REFUSED = (

@@ -54,7 +54,9 @@ class Key:
         return {
             "job_key": self.text("j"),
             "present": self.present("j"),
-            "job_is": " AND ".join(f"j.{quoted(c)} = {value}" for c, value in given.items()),
+            # Qualified, for the guard's sessions are the application's: for two varchars an operator that another role
+            # has put into public fits better than Postgres' own.
+            "job_is": " AND ".join(f"j.{quoted(c)} OPERATOR(pg_catalog.=) {value}" for c, value in given.items()),
             "job_among": " AND ".join(
                 f"j.{quoted(c)} = ANY (ARRAY(SELECT {value} FROM {ARGUMENT}))"  # noqa: S608
                 for c, value in listed.items()

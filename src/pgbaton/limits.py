@@ -108,9 +108,10 @@ class Limited(_Frozen):
         limits = (self.concurrency, self.per_tenant, self.rate, self.rate_per_tenant, self.pool)
         return any(limit is not None for limit in limits)
 
-    def as_attached(self) -> dict[str, float | str | None]:
+    @property
+    def said_limits(self) -> dict[str, float | str]:
         """What attach writes down of it; rates in calls a second."""
-        return {
+        limits: dict[str, float | str | None] = {
             "concurrency": self.concurrency,
             "per_tenant": self.per_tenant,
             "rate": None if self.rate is None else per_second(self.rate),
@@ -118,3 +119,4 @@ class Limited(_Frozen):
             "pool": self.pool,
             "cost": None if self.pool is None else self.cost or 1,
         }
+        return {name: limit for name, limit in limits.items() if limit is not None}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum, StrEnum, auto
 
-from pgbaton.model import DONE, FAILED, RUNNING, Advance, Outcome, Row, Stage
+from pgbaton.model import FAILED, RUNNING, Advance, Kind, Outcome, Row, Stage
 
 RETRY_AFTER_CAP = 300.0
 """Seconds: the longest that a stage may ask to be left alone."""
@@ -37,6 +37,7 @@ class Reply(StrEnum):
     TIMEOUT = "timeout"
     LOST = "lost"  # the connection broke: the stage may have worked, or may work still
     GARBLED = "garbled"  # the answer was not HTTP
+    NONE = "none"  # there was no call: a passage
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +89,15 @@ class Verb(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Decision:
     """``after`` is a deferral's delay in seconds, where it is not left to the backoff. ``down``: the stage does not
-    answer at all, so that calling it for other jobs is in vain for a while too."""
+    answer at all, so that calling it for other jobs is in vain for a while too. ``target``: the state that a passage
+    brings the row to."""
 
     verb: Verb
     outcome: Outcome
     error: str | None = None
     after: float | None = None
     down: bool = False
+    target: tuple[str, str] | None = None
 
 
 class Place(Enum):
@@ -112,10 +115,10 @@ def place(stage: Stage, row: Row | None) -> Place:
     """Where the row stands, seen from ``stage``."""
     if row is None:
         return Place.GONE
-    by_status = {RUNNING: Place.BEGUN, FAILED: Place.FAILED, DONE: Place.DONE}
+    by_status = {RUNNING: Place.BEGUN, FAILED: Place.FAILED} | dict.fromkeys(stage.ends, Place.DONE)
     if row.at == stage.entry:
         return Place.ENTRY
-    if row.step == stage.step and row.status in by_status:
+    if row.step == stage.step and row.status in by_status and stage.kind is Kind.CALL:
         return by_status[row.status]
     return Place.ELSEWHERE
 

@@ -19,7 +19,7 @@ import asyncpg
 from pgbaton import sql
 from pgbaton.install.attach import attach
 from pgbaton.install.migrate import migrate
-from pgbaton.model import Pipeline
+from pgbaton.model import Kind, Pipeline
 from pgbaton.sql import quoted
 from pgbaton.table import PRIORITY_WEIGHT, JobTable
 
@@ -91,8 +91,9 @@ class Simulation:
         self._pipeline = pipeline
         self._takes = takes
         self._capacity = capacity
-        self._steps = [stage.step for stage in pipeline.in_order]
-        self._entries = [stage.after for stage in pipeline.in_order]
+        calls = [node for node in pipeline.in_order if node.kind is Kind.CALL]
+        self._steps = [stage.step for stage in calls]
+        self._entries = [stage.entry for stage in calls]
         self._under_way = 0
 
     async def prepare(self) -> None:
@@ -157,7 +158,7 @@ class Simulation:
         later = float(priority * PRIORITY_WEIGHT) if self._pipeline.priority else 0.0
         await self._conn.execute(
             sql.read("simulate/arrive.sql"),
-            *(self._pipeline.name, self._steps[place], self._entries[place], [job], [tenant], [later], _at(now)),
+            *(self._pipeline.name, self._steps[place], *self._entries[place], [job], [tenant], [later], _at(now)),
         )
 
     async def _end(self, ended: tuple[str, Called], jobs: dict[str, int], now: float) -> None:
@@ -174,7 +175,8 @@ class Simulation:
         free = self._capacity - self._under_way
         if free <= 0:
             return []
-        arguments = (self._pipeline.name, self._worker, self._steps, self._entries, free, _at(now))
+        steps, statuses = zip(*self._entries, strict=True)
+        arguments = (self._pipeline.name, self._worker, self._steps, steps, statuses, free, _at(now))
         return list(await self._conn.fetch(sql.read("simulate/claim.sql"), *arguments))
 
 

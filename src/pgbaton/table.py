@@ -10,9 +10,11 @@ from typing import Any, Protocol, Self
 import asyncpg
 
 from pgbaton import sql
+from pgbaton.condition import Condition, read
 from pgbaton.errors import AttachError, ConfigError, DatabaseError
 from pgbaton.key import Key
-from pgbaton.model import CANCELLED, DONE, FAILED, QUARANTINED, RUNNING, Pipeline, Statuses
+from pgbaton.model import CANCELLED, DONE, FAILED, QUARANTINED, RUNNING, Pipeline, Stage, Statuses
+from pgbaton.rollout import Rollout
 from pgbaton.sql import literal, quoted
 
 PRIORITY_WEIGHT = 300
@@ -36,6 +38,38 @@ def meaning(words: Statuses, text: str) -> str:
     return f"CASE {' '.join(cases)} ELSE {text} END"
 
 
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """Where a row comes to a stage or passage, ``node``: at (``step``, ``status``), if it fits ``condition``."""
+
+    node: str
+    step: str
+    status: str
+    condition: Condition | None = None
+    calls: bool = True
+
+    @classmethod
+    def of(cls, stage: Stage) -> Self:
+        said = None if stage.condition is None else read(stage.condition)
+        return cls(stage.step, *stage.entry, said, stage.kind == "call")
+
+
+def fitting(condition: Condition | None, row: str) -> str:
+    """``condition`` in SQL, about the columns of ``row`` (``NEW``, or an alias); constants take their column's type."""
+    if condition is None:
+        return "true"
+    parts = []
+    for c in condition:
+        column = f"{row}.{quoted(c.column)}"
+        if c.constants:
+            sign = "=" if c.sign == "in" else c.sign
+            ways = " OR ".join(f"{column} OPERATOR(pg_catalog.{sign}) {literal(constant)}" for constant in c.constants)
+            parts.append(f"({ways})")
+        else:
+            parts.append(f"{column} {c.sign.upper()}")
+    return " AND ".join(parts)
+
+
 class Session(Protocol):
     """What statements are sent through: a pool, or one connection."""
 
@@ -46,9 +80,11 @@ class Session(Protocol):
 @dataclass(frozen=True)
 class JobTable:
     """The names of a pipeline's table, ready for a statement; types as ``format_type`` spells them. ``channel``: where
-    its trigger publishes every change, if it does; ``words``: what its statuses mean; ``routes``: its stages in order,
-    as (step, after), for the trigger's text; ``in_turn``: those whose duties get a rank, by ``priority``, and
-    ``not_before``, where there are such columns."""
+    its trigger publishes every change, if it does; ``words``: what its statuses mean; ``routes``: where rows come to
+    its stages and passages, in the order in which those of one state are tried. ``parent``: the pipeline whose children
+    its rows are, and their column; ``rollout``: shadow mode, where it is in that.
+    ``in_turn``: the stages whose duties get a rank, by ``priority``, and ``not_before``: where there are such columns.
+    """
 
     pipeline: str
     schema: str
@@ -62,10 +98,13 @@ class JobTable:
     has_updated_at: bool = False
     channel: str | None = None
     words: Statuses = field(default_factory=Statuses)
-    routes: tuple[tuple[str, str], ...] = ()
+    routes: tuple[Entrance, ...] = ()
     in_turn: tuple[str, ...] = ()
     priority: str | None = None
     not_before: str | None = None
+    rollout: Rollout | None = None
+    parent: tuple[str, str] | None = None
+    parent_key_type: str = "text"
     _rendered: dict[str, str] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -82,10 +121,11 @@ class JobTable:
             pipeline.status,
             channel=pipeline.channel,
             words=pipeline.statuses,
-            routes=tuple((stage.step, stage.after) for stage in pipeline.in_order),
+            routes=tuple(Entrance.of(stage) for stage in pipeline.in_order),
             in_turn=tuple(stage.step for stage in pipeline.in_order if pipeline.takes_turns(stage)),
             priority=pipeline.priority,
             not_before=pipeline.not_before,
+            parent=(pipeline.parent.pipeline, pipeline.parent.key) if pipeline.parent else None,
         )
 
     @property
@@ -138,8 +178,29 @@ class JobTable:
             "updated_at": "j.updated_at::timestamptz" if self.has_updated_at else "NULL::timestamptz",
             "rank": self.rank("j"),
             "later": f"({self.later('j')})::timestamptz",
+            "parent_key": quoted(self.parent[1]) if self.parent else "",
+            "parent_key_type": self.parent_key_type,
+            "routed_to": self._routed_to(step_text, status_text),
+            "leads_on": self._leads_on(step_text, status_text),
             "row": f"{self.key.present('j')} AS present, {here}",
         }
+
+    def _routed_to(self, step: str, status: str) -> str:
+        """The stage or passage that the state of ``j`` leads to, by its columns and the database's routes as they are
+        now; null: none. ``$1`` is the pipeline."""
+        fit = ", ".join(
+            f"CASE WHEN {fitting(r.condition, 'j')} THEN {literal(r.node)} END" for r in self.routes if r.condition
+        )
+        return sql.render(sql.read("routed_to.sql"), {"step": step, "status": status, "fit": fit}).strip()
+
+    def _leads_on(self, step: str, status: str) -> str:
+        """The same by the routes that were read with this table, which costs a row less."""
+        cases = " ".join(
+            f"WHEN {step} = {literal(r.step)} AND {status} = {literal(r.status)} AND {fitting(r.condition, 'j')} "
+            f"THEN {literal(r.node)}"
+            for r in self.routes
+        )
+        return f"(CASE {cases} END)" if cases else "NULL::text"
 
     def _written(self, status: str) -> str:
         """The SQL of the table's word for ``status``, an SQL expression of what it is to mean."""
@@ -163,6 +224,30 @@ class JobTable:
         if f"admitted {name}" not in self._rendered:
             self._rendered[f"admitted {name}"] = sql.render(sql.admitted(f"{name}.sql"), self.parts())
         return self._rendered[f"admitted {name}"]
+
+
+def child_table(r: asyncpg.Record, routes: list[asyncpg.Record]) -> JobTable:
+    """The table of a parent's children, from a record of ``worker/child_table.sql``."""
+    return JobTable(
+        r["name"],
+        r["schema"],
+        r["table"],
+        Key(tuple(r["key_columns"])),
+        None,
+        r["step_column"],
+        r["status_column"],
+        words=Statuses.model_validate(json.loads(r["statuses"])),
+        routes=_entrances(routes),
+        parent=(r["parent"], r["parent_key"]),
+        parent_key_type=r["parent_key_type"],
+    )
+
+
+def _entrances(routes: list[asyncpg.Record]) -> tuple[Entrance, ...]:
+    return tuple(
+        Entrance(r["step"], r["after"], r["status"], read(r["condition"]) if r["condition"] else None, r["calls"])
+        for r in routes
+    )
 
 
 async def read_table(conn: asyncpg.Connection, pipeline: Pipeline) -> JobTable:
@@ -257,5 +342,8 @@ async def table_of(conn: asyncpg.Connection, pipeline: str | None) -> JobTable:
         priority=r["priority_column"],
         not_before=r["not_before_column"],
         words=Statuses.model_validate(json.loads(r["statuses"])),
+        rollout=Rollout.of(r["rollout"]),
+        routes=_entrances(await conn.fetch(sql.read("install/routes.sql"), name)),
+        parent=(r["parent"], r["parent_key"]) if r["parent"] else None,
     )
     return await with_types(conn, table)

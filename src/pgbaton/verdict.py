@@ -7,13 +7,14 @@ with this module.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
 
+from pgbaton import passage
 from pgbaton.backoff import full_jitter
-from pgbaton.model import CANCELLED, DONE, FAILED, QUARANTINED, Advance, Outcome, Row, Stage, State
+from pgbaton.model import CANCELLED, DONE, FAILED, QUARANTINED, Advance, Kind, Outcome, Passage, Row, Stage, State
 from pgbaton.outcome import (
     BEGUN_ELSEWHERE,
     NOT_NOW_CAP,
@@ -29,6 +30,7 @@ from pgbaton.outcome import (
     decide_overdue,
     place,
 )
+from pgbaton.passage import Children
 
 
 class Standing(Enum):
@@ -58,7 +60,8 @@ class Duty:
 class Call:
     """The call that a job is in, as it was read. ``alive``: the worker that holds it has its lease. ``overdue``: past
     its deadline. ``age``: seconds since the dispatch was made. ``next``: a duty that came while it was under way.
-    ``seen``: the newest duty or look that was taken while it stood."""
+    ``seen``: the newest duty or look that was taken while it stood. ``rounds``: how often the job has come by this
+    route. ``missing``: children that must end before counting them again can bring anything (None: not counted yet)."""
 
     id: int
     stage: str
@@ -73,18 +76,21 @@ class Call:
     age: float = 0.0
     next: Duty | None = None
     seen: int | None = None
+    rounds: int = 0
+    missing: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """All that there is of a job, in one snapshot. ``paused``: its tenant is paused. ``duties`` in the order of their
-    ids."""
+    ids. ``children``: where it gathers them and they were counted, after that snapshot."""
 
     key: str
     row: Row | None
     call: Call | None
     duties: tuple[Duty, ...] = ()
     paused: bool = False
+    children: Children | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +108,9 @@ class Verdict:
     ``decision`` is about its call (none: there is none). ``ended``: the dispatch of that call ended so. ``stands``: the
     job is in a call afterwards, that one or (``new``) the one that ``new`` is made. ``delay`` in seconds, for one that
     waits (None: it stays due when it is). ``target``: where the row is put; ``quiet``: no duty comes of that.
-    ``stays``: the duty that the next turn claims. ``next``: the duty that is kept in the call. All duties that were
-    seen, and are neither, are taken away; ``voids`` says which of them leave a trace."""
+    ``round``: the route that this is a round of. ``missing``, ``tick``: of a gather: see :class:`Call`, and seconds
+    until it is looked at again. ``stays``: the duty that the next turn claims. ``next``: the duty that is kept in the
+    call. All duties that were seen, and are neither, are taken away; ``voids`` says which of them leave a trace."""
 
     job: Job
     decision: Decision | None
@@ -114,6 +121,9 @@ class Verdict:
     parked: bool = False
     target: tuple[str, str] | None = None
     quiet: bool = True
+    round: str | None = None
+    missing: int | None = None
+    tick: float | None = None
     stays: Duty | None = None
     new: Duty | None = None
     next: Duty | None = None
@@ -144,7 +154,7 @@ def resolve(job: Job, stages: Stages, answer: Answer | None = None, *, given_bac
         return _without_call(job, newest, stages)
     if decision.verb in (Verb.COMPLETE, Verb.CANCEL, Verb.ADVANCE):
         return _ended(job, call, decision, newest, stages)
-    if newest is not None and call.standing is Standing.WAITING:
+    if newest is not None and (call.standing is Standing.WAITING or isinstance(stages(call.stage), Passage)):
         return _ended(job, call, SUPERSEDED, newest, stages)
     if newest is not None and decision.outcome is Outcome.BREACH:
         # The row was put back meanwhile, so that it has not moved is no breach: the stage is called again. A rejection
@@ -156,9 +166,11 @@ def resolve(job: Job, stages: Stages, answer: Answer | None = None, *, given_bac
 def _of_call(job: Job, call: Call, stages: Stages, answer: Answer | None, given_back: bool) -> Decision:
     """What becomes of the call, were there no other duty."""
     stage, row = stages(call.stage), job.row
-    if _passed(job, call.stage, call.id):
+    if _passed(job, call.stage, call.id, stage.ends):
         return Decision(Verb.COMPLETE, Outcome.COMPLETED)
     at = place(stage, row)
+    if isinstance(stage, Passage):
+        return _of_passage(job, call, stage, at, answer, given_back)
     if at in (Place.ELSEWHERE, Place.GONE):
         return SUPERSEDED
     if call.standing is Standing.WAITING:
@@ -184,15 +196,53 @@ def _of_call(job: Job, call: Call, stages: Stages, answer: Answer | None, given_
 _KEEP = Decision(Verb.KEEP, Outcome.UNKNOWN)
 
 
+def _of_passage(job: Job, call: Call, node: Passage, at: Place, answer: Answer | None, given_back: bool) -> Decision:
+    """What becomes of a row that no stage is called for: as the passage says, while the row is at its state."""
+    if at is not Place.ENTRY:
+        decided = node.kind is Kind.WAIT and at is Place.ELSEWHERE
+        return Decision(Verb.COMPLETE, Outcome.DECIDED) if decided else SUPERSEDED
+    if call.standing is Standing.WAITING:
+        return Decision(Verb.PARK, Outcome.DEFERRED) if job.paused and not call.parked else _KEEP
+    if call.standing is Standing.HELD and answer is None:
+        return (
+            _KEEP
+            if call.alive and not given_back
+            else Decision(Verb.RELEASE, Outcome.RELEASED if given_back else Outcome.LOST)
+        )
+    if node.kind is Kind.MOVE:
+        return passage.moved_on(node, call.age, call.rounds)
+    if node.kind is Kind.GATHER:
+        return _KEEP if job.children is None else passage.gathered(node, job.children, call.age)
+    return _KEEP if call.standing is Standing.LEFT and not call.overdue else passage.waited(node, overdue=call.overdue)
+
+
+def wants_count(job: Job, node: Stage, *, claimed: bool) -> bool:
+    """Whether the children of a job that gathers them are to be counted before it is decided: enough of them have ended
+    since the last count, one of them ended elsewhere than it should, or it was a while ago. ``claimed``: it is in the
+    hands of the worker that asks."""
+    call = job.call
+    if call is None or node.kind is not Kind.GATHER or not isinstance(node, Passage):
+        return False
+    if call.standing is not Standing.LEFT:
+        return claimed
+    if call.overdue or call.missing is None:
+        return True
+    ended = [d for d in job.duties if not d.stage and d.step is None]
+    astray = node.failed == "fail" or node.need != "all"
+    return len(ended) >= call.missing or (astray and any(d.status != (node.done or ("", ""))[1] for d in ended))
+
+
 def _all_duties(job: Job) -> tuple[Duty, ...]:
     kept = job.call.next if job.call else None
     return job.duties if kept is None else (kept, *job.duties)
 
 
-def _passed(job: Job, stage: str, since: int) -> bool:
-    """Whether the row is at (stage, done), or has been there since: a later duty or look was left from there."""
-    here = job.row is not None and job.row.at == (stage, DONE)
-    return here or any(d.id > since and d.entered == (stage, DONE) for d in job.duties)
+def _passed(job: Job, stage: str, since: int, words: Iterable[str] = (DONE,)) -> bool:
+    """Whether the row is at (stage, done), or has been there since: a later duty or look was left from there.
+    ``words``: all that end the stage well."""
+    ends = {(stage, word) for word in words}
+    here = job.row is not None and job.row.at in ends
+    return here or any(d.id > since and d.entered in ends for d in job.duties)
 
 
 def _failed_meanwhile(job: Job, call: Call) -> bool:
@@ -226,6 +276,21 @@ def _ended(job: Job, call: Call, decision: Decision, newest: Duty | None, stages
     """The call's dispatch ends, and ``newest``, where there is one, follows it."""
     stage = stages(call.stage)
     state = State.COMPLETED if decision.verb in (Verb.COMPLETE, Verb.ADVANCE) else State.CANCELLED
+    if decision.verb is Verb.ADVANCE and decision.target is not None:
+        counted = stage.step if decision.outcome is Outcome.MOVED and stage.rounds is not None else None
+        voids = tuple(
+            Void(d, State.COMPLETED if d.stage == stage.step else State.CANCELLED) for d in _all_duties(job) if d.stage
+        )
+        return Verdict(
+            job,
+            decision,
+            ended=state,
+            target=decision.target,
+            quiet=False,
+            round=counted,
+            voids=voids,
+            missing=0 if stage.kind is Kind.GATHER else None,
+        )
     if decision.verb is Verb.ADVANCE:
         # What came for this stage meanwhile is done by that, too.
         passed = tuple(Void(d, State.COMPLETED) for d in _all_duties(job) if d.stage == stage.step)
@@ -258,7 +323,11 @@ def _standing(job: Job, call: Call, decision: Decision, newest: Duty | None, sta
     as any other, and is not called for ever.
     """
     stage = stages(call.stage)
+    if newest is not None and newest.stage != stage.step:
+        newest = None  # it follows a failure of this stage, and is left anew once no attempt is left
     voids = _voids(job, newest if decision.verb in (Verb.KEEP, Verb.WAIT) else None)
+    if isinstance(stage, Passage) and stage.kind is Kind.GATHER and decision.verb in (Verb.KEEP, Verb.WAIT):
+        return _gathering(job, call, decision, stage)
     begun = place(stage, job.row) is Place.BEGUN
     rewound = stage.entry if begun else None
     match decision.verb:
@@ -292,6 +361,16 @@ def _standing(job: Job, call: Call, decision: Decision, newest: Duty | None, sta
             )
 
 
+def _gathering(job: Job, call: Call, decision: Decision, node: Passage) -> Verdict:
+    """It gathers on: what its children left was taken, and counted down from what is missing."""
+    if job.children is not None and decision.verb is Verb.WAIT:
+        left = passage.missing(node, job.children)
+        tick = passage.tick(node, call.age)
+        return Verdict(job, decision, stands=Standing.LEFT, delay=None, missing=left, tick=tick)
+    left = max(0, (call.missing or 0) - len(job.duties))
+    return Verdict(job, decision, stands=call.standing, delay=None, missing=left)
+
+
 # What operators ask for: decided by the same snapshot, and written in the same way.
 
 
@@ -321,7 +400,20 @@ def retried(job: Job, stages: Stages) -> Verdict | None:
 def cancelled(job: Job, stages: Stages) -> Verdict | None:
     """Stop what is open: the row goes to (stage, cancelled), where no route begins. None: nothing is open."""
     verdict, stage = _stopped(job, stages)
-    return None if stage is None else replace(verdict, target=(stage, CANCELLED))
+    if stage is None:
+        return None
+    step = stages(stage).entry[0] if isinstance(stages(stage), Passage) else stage
+    return replace(verdict, target=(step, CANCELLED))
+
+
+def decided(job: Job, node: Passage, target: tuple[str, str]) -> Verdict:
+    """A person's decision about a job that waits at ``node``: to ``target``."""
+    ends = {True: State.COMPLETED, False: State.CANCELLED}
+    voids = tuple(Void(d, ends[d.stage == node.step]) for d in _all_duties(job) if d.stage)
+    if job.call is None:
+        return Verdict(job, None, target=target, quiet=False, voids=voids)
+    decision = Decision(Verb.ADVANCE, Outcome.DECIDED, target=target)
+    return Verdict(job, decision, ended=State.COMPLETED, target=target, quiet=False, voids=voids)
 
 
 def quarantined(job: Job, stages: Stages) -> Verdict | None:
@@ -401,6 +493,8 @@ def _stopped(job: Job, stages: Stages) -> tuple[Verdict, str | None]:
 def _at_work(job: Job, stages: Stages) -> bool:
     """Whether a stage may be working on the job: it has been called, or another caller has begun it."""
     call = job.call
+    if call is not None and isinstance(stages(call.stage), Passage):
+        return False
     if call is not None and call.standing is not Standing.WAITING:
         return _of_call(job, call, stages, None, False).verb not in (Verb.COMPLETE, Verb.CANCEL)
     waits_for = call.stage if call else newest.stage if (newest := _newest(job, stages)) else None

@@ -273,6 +273,44 @@ async def test_nothing_that_is_given_twice_is_dropped(database: str) -> None:
         assert (done.code, "is given twice" in done.err) == (2, True)
 
 
+async def test_lists_and_acts_go_by_time_and_by_several_at_once(database: str) -> None:
+    async with line(database) as craft:
+        jobs = {tenant: await craft.add() for tenant in ("acme", "hanbit", "moon")}
+        for tenant, job in jobs.items():
+            await craft.db.execute("UPDATE pgbaton.due SET tenant = $1 WHERE job_key = $2", tenant, job)
+        await craft.db.execute("UPDATE pgbaton.due SET created_at = now() - interval '2 h' WHERE tenant = 'moon'")
+        filters: dict[tuple[str, ...], set[str]] = {
+            ("--tenant", "acme", "--tenant", "moon"): {"acme", "moon"},
+            ("--since", "1h"): {"acme", "hanbit"},
+            ("--until", "1h"): {"moon"},
+            ("--since", "2020-01-01", "--until", "30분"): {"moon"},
+            ("--job", jobs["acme"], "--job", jobs["moon"], "--older-than", "1h"): {"moon"},
+            ("--stage", "cut", "--stage", "glue"): set(jobs),
+        }
+        for words, tenants in filters.items():
+            found = await pgbaton("jobs", "--json", *words, dsn=database)
+            assert {row["tenant"] for row in json.loads(found.out)} == tenants, words
+        dry = await pgbaton("cancel", "--since", "1h", "--dry-run", "--json", dsn=database)
+        assert json.loads(dry.out)["count"] == 2
+        done = await pgbaton("cancel", "--since", "1h", "--as", "kim", "--reason", "doubled", dsn=database)
+        assert done.code == 0
+        assert await craft.row(jobs["moon"]) == ("made", "done")
+        his, others = await asyncio.gather(
+            pgbaton("audit", "--who", "kim", "--since", "5m", "--json", dsn=database),
+            pgbaton("audit", "--who", "lee", "--json", dsn=database),
+        )
+        assert [entry["jobs"] for entry in json.loads(his.out)] == [2]
+        assert "doubled" in his.out
+        assert json.loads(others.out) == []
+        for refused in (
+            ("cancel", "--tenant", "", "--yes"),
+            ("jobs", "--since", "soon"),
+            ("jobs", "--until", "1h", "--older-than", "2h"),
+            ("cancel", jobs["moon"], "--reason", "x"),
+        ):
+            assert (await pgbaton(*refused, dsn=database)).code == 2, refused
+
+
 async def test_how_long_ago_is_told_as_people_say_it(database: str) -> None:
     async with line(database) as craft:
         await craft.add()

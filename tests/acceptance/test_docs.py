@@ -69,7 +69,7 @@ def test_every_test_that_is_named_exists(document: str) -> None:
 def is_said(default: object, cell: str) -> bool:
     """Whether a cell such as ``2592000 (30 days)`` gives a field's default."""
     word = cell.split(" (")[0].strip("`").strip('"')
-    if default is None:
+    if default is None or default == ():
         return word == "none"
     if isinstance(default, Statuses):
         return default.plain and word == "the plain words"

@@ -155,7 +155,7 @@ async def test_the_orders_of_the_quickstart_are_invoiced_shipped_and_retried(
     try:
         await db.execute(table)
         await do(migrate)
-        assert await do(attach) == "attached orders to public.orders: checkout → invoice → ship\n"
+        assert (await do(attach)).endswith("\nattached orders to public.orders: checkout → invoice → ship\n")
         async with served(serve, tmp_path, environment), served(run, tmp_path, environment):
             await db.execute(first_order)
             await at("2026-001", "ship", "done")

@@ -21,6 +21,7 @@ from house import ARGUMENTS, CHROMIUM, OPERATOR, VIEWER, page_alone
 from scene import build
 
 from pgbaton.web.access import Role, Tokens
+from postgres import forget_home
 
 session = {"loop_scope": "session"}
 
@@ -63,6 +64,7 @@ async def scene(cluster: Any, template: str) -> AsyncIterator[str]:
 
     async with cluster.new_database(template) as dsn:
         await prepare(dsn)
+        await forget_home(dsn)
         yield urlsplit(dsn).path.removeprefix("/")
 
 

@@ -81,9 +81,9 @@ class Night:
     @asynccontextmanager
     async def worker_process(self, folder: Path, **changes: str) -> AsyncIterator[asyncio.subprocess.Process]:
         """A worker in a process of its own. ``changes``: of the pipeline's file."""
-        pipeline = self.craft.pipeline.model_dump(mode="json", exclude_none=True) | changes
+        pipeline = self.craft.pipeline.model_dump(mode="json", exclude_defaults=True) | changes
         stages = pipeline.pop("stages")
-        lines = ["[pipeline]", *(f'{k} = "{v}"' for k, v in pipeline.items())]
+        lines = ["[pipeline]", *(f'{k} = "{v}"' for k, v in pipeline.items() if isinstance(v, str))]
         for stage in stages:
             lines += ["[[pipeline.stage]]"]
             lines += [f'{k} = "{v}"' if isinstance(v, str) else f"{k} = {v}" for k, v in stage.items()]

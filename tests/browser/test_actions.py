@@ -13,7 +13,8 @@ import httpx
 import pytest
 from house import OPERATOR, VIEWER
 
-from pgbaton import operate
+import pgbaton.desk
+from pgbaton import bulk
 from pgbaton.insights import JobFilter
 from pgbaton.table import table_of
 from pgbaton.web import actions
@@ -236,16 +237,16 @@ async def test_the_page_says_when_the_database_is_away_and_comes_back(browser: A
 async def test_a_long_act_is_watched_aborted_and_undone(
     person: Any, db: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(operate, "BATCH", 3)
+    monkeypatch.setattr("pgbaton.desk.BATCH", 3)
     monkeypatch.setattr(actions, "PATIENCE", 0.0)
-    real, go_on = operate._act, asyncio.Event()
+    real, go_on = pgbaton.desk.batch, asyncio.Event()
 
     async def slowly(*args: Any) -> Any:
         done = await real(*args)
         await go_on.wait()
         return done
 
-    monkeypatch.setattr(operate, "_act", slowly)
+    monkeypatch.setattr("pgbaton.desk.batch", slowly)
     page = await person("operator", "/jobs?stage=vlm_analyze&state=available&state=running")
     await page.click("#bulk-cancel")
     assert "vlm_analyze" in await page.inner_text("#preview")
@@ -275,7 +276,7 @@ async def test_a_long_act_is_watched_aborted_and_undone(
 async def test_an_act_whose_process_died_is_carried_on_from_the_page(person: Any, db: asyncpg.Connection) -> None:
     table = await table_of(db, None)
     wanted = JobFilter("ad_creative", stages=("vlm_analyze",), states=("available",))
-    record = await operate.begin(db, table, wanted, "cancel", 50, who="mina")
+    record = await bulk.begin(db, table, wanted, "cancel", 50, who="mina")
     await db.execute("UPDATE pgbaton.audit SET renewed_at = now() - interval '2 min'")
     page = await person("operator", f"/record?id={record}")
     assert "It broke off after 0 jobs" in await page.inner_text("#live")

@@ -102,7 +102,7 @@ async def test_a_stage_that_no_living_worker_knows_and_the_way_back(cluster: Any
         old = at.craft.pipeline
         cut, _ = old.stages
         paste = Stage(step="paste", after="cut", path="/glue")
-        renamed = Pipeline(**{**dict(old), "stages": (cut, paste)})
+        renamed = Pipeline(**{name: getattr(old, name) for name in Pipeline.model_fields} | {"stages": (cut, paste)})
         async with at.craft.worker():
             await at.well()
             async with at.craft.db.acquire() as conn:

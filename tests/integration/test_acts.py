@@ -7,8 +7,9 @@ import contextlib
 
 import pytest
 
+import pgbaton.desk
 from desk import Desk, desk
-from pgbaton import acts, insights, operate
+from pgbaton import acts, bulk, insights, operate
 from pgbaton.errors import Refused
 from pgbaton.insights import AuditFilter, JobFilter
 
@@ -17,7 +18,7 @@ EVERYTHING = JobFilter("craft")
 
 @pytest.fixture(autouse=True)
 def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operate, "BATCH", 4)
+    monkeypatch.setattr("pgbaton.desk.BATCH", 4)
 
 
 async def cancelled(d: Desk) -> int:
@@ -32,7 +33,7 @@ async def entry(d: Desk, act: int) -> insights.AuditEntry:
 
 async def begun(d: Desk, jobs: int = 10, expected: int = 10_001) -> int:
     await d.craft.add_many(jobs)
-    act = await operate.begin(d.conn, d.table, EVERYTHING, "cancel", expected, who="mina", reason=" the wrong price ")
+    act = await bulk.begin(d.conn, d.table, EVERYTHING, "cancel", expected, who="mina", reason=" the wrong price ")
     assert act is not None
     return act
 
@@ -43,22 +44,22 @@ async def one_batch_then_dead(d: Desk, act: int, monkeypatch: pytest.MonkeyPatch
     async def silent(*_args: object) -> None:
         raise ConnectionError
 
-    async def dies(*_args: object, **_kinds: object) -> operate.Done:
+    async def dies(*_args: object, **_kinds: object) -> pgbaton.desk.Done:
         await real(*_args, **_kinds)
         raise ConnectionError
 
-    real = operate._act
+    real = pgbaton.desk.batch
     with monkeypatch.context() as broken, contextlib.suppress(ConnectionError):
-        broken.setattr(operate, "_act", dies)
+        broken.setattr("pgbaton.desk.batch", dies)
         broken.setattr(acts, "end", silent)
-        await operate.carry_on(d.conn, d.table, act)
+        await bulk.carry_on(d.conn, d.table, act)
 
 
 async def test_it_is_one_line_of_the_audit_with_its_jobs_behind_it(database: str) -> None:
     async with desk(database) as d:
         act = await begun(d)
         assert (await entry(d, act)).standing == "running"
-        assert (await operate.carry_on(d.conn, d.table, act)).count == 10
+        assert (await bulk.carry_on(d.conn, d.table, act)).count == 10
         told = await entry(d, act)
         assert (told.who, told.action, told.reason, told.jobs, told.seen) == (
             "mina",
@@ -74,7 +75,7 @@ async def test_it_is_one_line_of_the_audit_with_its_jobs_behind_it(database: str
         assert {key for key, _ in kept} == keys
         assert {stage for _, stage in kept} == {"cut"}
         with pytest.raises(Refused):
-            await operate.carry_on(d.conn, d.table, act)
+            await bulk.carry_on(d.conn, d.table, act)
 
 
 async def test_an_act_whose_runner_died_says_so_and_is_carried_on_from_there(
@@ -88,7 +89,7 @@ async def test_an_act_whose_runner_died_says_so_and_is_carried_on_from_there(
         await d.conn.execute("UPDATE pgbaton.audit SET renewed_at = renewed_at - interval '2 min'")
         assert (await entry(d, act)).standing == "broken"
         later = await d.craft.add()  # was not there when it began
-        assert (await operate.carry_on(d.conn, d.table, act)).count == 10
+        assert (await bulk.carry_on(d.conn, d.table, act)).count == 10
         told = await entry(d, act)
         assert (told.jobs, told.state, await cancelled(d)) == (10, "done", 10)
         assert await d.craft.states(later) == [("cut", "available")]
@@ -102,14 +103,14 @@ async def test_what_breaks_it_off_is_written_into_it(database: str, monkeypatch:
             raise ValueError("out of paper")
 
         with monkeypatch.context() as broken:
-            broken.setattr(operate, "_batch", breaks)
+            broken.setattr("pgbaton.bulk._batch", breaks)
             with pytest.raises(ValueError, match="paper"):
-                await operate.carry_on(d.conn, d.table, act)
+                await bulk.carry_on(d.conn, d.table, act)
         told = await entry(d, act)
         assert told.state == "broken"
         assert told.error is not None
         assert "out of paper" in told.error
-        await operate.carry_on(d.conn, d.table, act)
+        await bulk.carry_on(d.conn, d.table, act)
         told = await entry(d, act)
         assert (told.state, told.error) == ("done", None)
 
@@ -117,7 +118,7 @@ async def test_what_breaks_it_off_is_written_into_it(database: str, monkeypatch:
 async def test_two_runners_of_one_act_do_each_job_once(database: str) -> None:
     async with desk(database) as d, d.craft.db.acquire() as other:
         act = await begun(d, 23)
-        both = (operate.carry_on(d.conn, d.table, act), operate.carry_on(other, d.table, act))
+        both = (bulk.carry_on(d.conn, d.table, act), bulk.carry_on(other, d.table, act))
         await asyncio.gather(*both, return_exceptions=True)
         told = await entry(d, act)
         assert (told.state, told.jobs, await cancelled(d)) == ("done", 23, 23)
@@ -129,15 +130,15 @@ async def test_an_aborted_act_stops_behind_its_batch_and_what_it_did_stays(
 ) -> None:
     async with desk(database) as d, d.craft.db.acquire() as other:
         act = await begun(d)
-        real = operate._act
+        real = pgbaton.desk.batch
 
         async def aborted_meanwhile(*args: object, **kinds: object) -> object:
             done = await real(*args, **kinds)
             await acts.abort(other, "craft", act, who="jun")
             return done
 
-        monkeypatch.setattr(operate, "_act", aborted_meanwhile)
-        assert (await operate.carry_on(d.conn, d.table, act)).count == 4
+        monkeypatch.setattr("pgbaton.desk.batch", aborted_meanwhile)
+        assert (await bulk.carry_on(d.conn, d.table, act)).count == 4
         told = await entry(d, act)
         assert (told.state, told.jobs, told.detail["aborted_by"], await cancelled(d)) == ("aborted", 4, "jun", 4)
         assert not await acts.abort(other, "craft", act, who="jun")
@@ -147,14 +148,14 @@ async def test_cancelled_jobs_are_brought_back_but_not_those_that_went_on(databa
     async with desk(database) as d:
         act = await begun(d, 9)
         with pytest.raises(Refused):
-            await operate.undo(d.conn, d.table, act, who="mina")
-        await operate.carry_on(d.conn, d.table, act)
+            await bulk.undo(d.conn, d.table, act, who="mina")
+        await bulk.carry_on(d.conn, d.table, act)
         key, _ = (await insights.act_jobs(d.conn, act))[0]
         await operate.rerun(d.conn, d.table, key, "glue", who="jun")
-        undoing = await operate.undo(d.conn, d.table, act, who="mina", reason="was right after all")
+        undoing = await bulk.undo(d.conn, d.table, act, who="mina", reason="was right after all")
         with pytest.raises(Refused):
-            await operate.undo(d.conn, d.table, act, who="mina")
-        assert (await operate.carry_on(d.conn, d.table, undoing)).count == 8
+            await bulk.undo(d.conn, d.table, act, who="mina")
+        assert (await bulk.carry_on(d.conn, d.table, undoing)).count == 8
         told = await entry(d, act)
         assert (told.undone_by, (await entry(d, undoing)).undoes) == (undoing, act)
         assert await cancelled(d) == 0

@@ -17,7 +17,7 @@ from line import attached, line, two_stages
 from pgbaton import Pipeline, Stage, load_pipeline
 from pgbaton.errors import AttachError, LockNotHad
 from pgbaton.install import attach as attaching
-from pgbaton.install.attach import attach, detach, pipeline_sql
+from pgbaton.install.attach import Decided, attach, detach, pipeline_sql
 from pgbaton.install.checks import check_attached
 from pgbaton.install.migrate import migrate
 from pgbaton.table import read_table
@@ -50,9 +50,9 @@ async def add(db: asyncpg.Pool, step: str = "made") -> None:
     await db.execute("INSERT INTO jobs (current_step, status) VALUES ($1, 'done')", step)
 
 
-async def again(db: asyncpg.Pool, pipeline: Pipeline | None = None) -> None:
+async def again(db: asyncpg.Pool, pipeline: Pipeline | None = None, past: Decided | None = None) -> None:
     async with db.acquire() as conn:
-        await attach(conn, pipeline or two_stages())
+        await attach(conn, pipeline or two_stages(), past=past)
 
 
 # -- again ----------------------------------------------------------------------------------------
@@ -103,7 +103,7 @@ async def test_many_who_attach_at_once_do_it_once(database: str) -> None:
 
 
 async def test_changed_settings_of_a_stage_are_written_and_the_trigger_stays(database: str) -> None:
-    async with attached(database) as db:
+    async with attached(database, two_stages(tenant=None)) as db:
         before = await traces(db)
         await again(db, two_stages(tenant=None, cut_timeout=1.5, cut_attempts=7, cut_concurrency=3))
         now = await traces(db)
@@ -164,7 +164,7 @@ async def test_a_removed_stage_keeps_its_open_dispatch_and_calls_it_when_it_come
         assert await craft.states(job) == [("glue", "available")]
         second = await craft.add("cut")
         assert await craft.states(second) == [], "a stage that is not in the pipeline got a new dispatch"
-        await again(craft.db, craft.pipeline)
+        await again(craft.db, craft.pipeline, past="now")
         async with craft.worker():
             await craft.until_row(job, "glue", "done")
         assert await craft.states(job) == [("glue", "completed")]
@@ -186,8 +186,8 @@ async def test_a_worker_does_not_start_on_routes_that_are_not_in_the_database(da
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> float:
-    """The lock timeout, in seconds, made short."""
-    monkeypatch.setattr(attaching, "LOCK_TIMEOUT", "300ms")
+    """For how long a lock is tried, in seconds, made short."""
+    monkeypatch.setattr(attaching, "LOCK_PATIENCE", 0.3)
     return 0.3
 
 
@@ -200,7 +200,7 @@ async def test_a_busy_table_is_left_alone_soon_and_nothing_was_changed(
         async with db.acquire() as busy, busy.transaction():
             await busy.execute(f"LOCK TABLE jobs IN {lock} MODE")
             began = time.monotonic()
-            with pytest.raises(LockNotHad, match=r"busy for 300ms.*Nothing was changed; try again"):
+            with pytest.raises(LockNotHad, match=r"busy for 0.3 s.*Nothing was changed; try again"):
                 await again(db)
             assert impatient <= time.monotonic() - began < 10 * impatient
         assert await traces(db) == nothing
@@ -255,10 +255,10 @@ async def test_many_writers_neither_fail_nor_keep_a_pipeline_from_being_attached
             writers.create_task(write(db, n))
         try:
             for changes in ({}, {"cut_after": "drawn"}, {}, {"tenant": None}, {}):
-                await again(db, two_stages(**changes))
+                await again(db, two_stages(**changes), past="now")
                 async with db.acquire() as conn:
                     await detach(conn, two_stages())
-            await again(db)
+            await again(db, past="now")
         finally:
             stop.set()
     assert written > 100

@@ -9,7 +9,7 @@ import random
 import asyncpg
 
 from line import Line, line
-from pgbaton import insights, operate
+from pgbaton import bulk, insights, operate
 from pgbaton.errors import Refused
 from pgbaton.insights import JobFilter
 from stage_server import Call, Say, StageServer, work
@@ -66,9 +66,9 @@ async def _scatter(conn: asyncpg.Connection) -> None:
 async def _operate(conn: asyncpg.Connection) -> None:
     table = await insights.table_of(conn, None)
     everything = JobFilter("craft")
-    await operate.act_on_matching(conn, table, everything, "retry", 10_001, who="m")
+    await bulk.act_on_matching(conn, table, everything, "retry", 10_001, who="m")
     await operate.reconcile(conn, table, create=True)
-    await operate.act_on_matching(conn, table, everything, "cancel", 5, who="m")
+    await bulk.act_on_matching(conn, table, everything, "cancel", 5, who="m")
     job = await conn.fetchval("SELECT job_id::text FROM jobs ORDER BY random() LIMIT 1")
     with contextlib.suppress(Refused):
         await operate.rerun(conn, table, job, "cut", who="m", force=True)

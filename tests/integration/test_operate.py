@@ -9,7 +9,7 @@ import pytest
 from desk import Desk, desk
 from journal_rows import put_off
 from line import Line, line, two_stages, until
-from pgbaton import insights, operate
+from pgbaton import bulk, insights, operate
 from pgbaton.errors import ConfigError, DatabaseError, Refused
 from pgbaton.insights import JobFilter
 from pgbaton.install.attach import attach
@@ -67,8 +67,8 @@ async def test_a_group_of_the_dead_is_retried_and_no_other(database: str) -> Non
             ("cut", "HTTP 502 net", 1),
         ]
         wanted = JobFilter("craft", stages=("cut",), error_group=groups[0].error)
-        assert await operate.count_matching(d.conn, wanted, "retry") == 3
-        done = await operate.act_on_matching(d.conn, d.table, wanted, "retry", 3, who="mina")
+        assert await bulk.count_matching(d.conn, wanted, "retry") == 3
+        done = await bulk.act_on_matching(d.conn, d.table, wanted, "retry", 3, who="mina")
         assert sorted(done.jobs) == sorted(disk)
         assert await d.craft.states(net) == [("cut", "dead")]
         assert [g.count for g in (await insights.dead_groups(d.conn, d.table)).groups] == [1]
@@ -79,13 +79,13 @@ async def test_no_more_than_was_agreed_to_is_touched(database: str) -> None:
         for _ in range(5):
             await d.kill()
         everything = JobFilter("craft")
-        done = await operate.act_on_matching(d.conn, d.table, everything, "retry", 3, who="m")
+        done = await bulk.act_on_matching(d.conn, d.table, everything, "retry", 3, who="m")
         assert (done.count, done.seen) == (3, 3)
-        assert await operate.count_matching(d.conn, everything, "retry") == 2
+        assert await bulk.count_matching(d.conn, everything, "retry") == 2
 
 
 async def test_many_jobs_are_cancelled_in_bounded_batches(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operate, "BATCH", 10)
+    monkeypatch.setattr("pgbaton.desk.BATCH", 10)
     async with desk(database) as d:
         await d.craft.add_many(35)
         await d.conn.execute(
@@ -95,8 +95,8 @@ async def test_many_jobs_are_cancelled_in_bounded_batches(database: str, monkeyp
             "UPDATE pgbaton.due SET tenant = 'other' WHERE job_key = (SELECT min(job_key) FROM pgbaton.due)"
         )
         wanted = JobFilter("craft", tenants=("acme",))
-        assert await operate.count_matching(d.conn, wanted, "cancel") == 34
-        done = await operate.act_on_matching(d.conn, d.table, wanted, "cancel", 10_001, who="m")
+        assert await bulk.count_matching(d.conn, wanted, "cancel") == 34
+        done = await bulk.act_on_matching(d.conn, d.table, wanted, "cancel", 10_001, who="m")
         assert done.count == 34
         assert [n for _, _, n in await d.audited()] == [34]
         assert (
@@ -108,8 +108,8 @@ async def test_many_jobs_are_cancelled_in_bounded_batches(database: str, monkeyp
 async def test_states_that_an_action_cannot_change_match_nothing(database: str) -> None:
     async with desk(database) as d:
         await d.kill()
-        assert await operate.count_matching(d.conn, JobFilter("craft", states=("completed",)), "retry") == 0
-        assert await operate.count_matching(d.conn, JobFilter("craft", states=("dead",)), "cancel") == 0
+        assert await bulk.count_matching(d.conn, JobFilter("craft", states=("completed",)), "retry") == 0
+        assert await bulk.count_matching(d.conn, JobFilter("craft", states=("dead",)), "cancel") == 0
 
 
 # -- cancel ----------------------------------------------------------------------------------------------

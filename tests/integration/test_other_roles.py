@@ -99,6 +99,7 @@ async def set_traps(mallory: asyncpg.Connection) -> None:
 async def test_what_a_role_puts_into_public_is_never_called(database: str) -> None:
     async with line(database, cut_advance="engine") as craft, another_role(database) as mallory:
         await craft.db.execute("GRANT CREATE ON SCHEMA public TO PUBLIC")  # as PostgreSQL 14 has it
+        await craft.db.execute("ALTER TABLE jobs ADD code varchar(40) UNIQUE DEFAULT md5(random()::text)")
         await set_traps(mallory)
         assert await craft.db.fetchval("SELECT 'made' = current_step FROM jobs LIMIT 1") is None
         await craft.db.fetch("SELECT FROM jobs WHERE current_step = 'made'::varchar")
@@ -160,10 +161,12 @@ async def _everything_that_people_do(craft: Line, dsn: str) -> None:
 
 async def _guarded(craft: Line, dsn: str) -> None:
     """The guard's statements run in the application's sessions, whose path has `public` in it."""
-    stages = Stages(craft.pipeline)
+    stages = Stages(two_stages(craft.server.base_url, key="code"))
     job = await craft.add()
+    rows = await craft.db.fetch("SELECT job_id, code FROM jobs")
+    (code,) = [r["code"] for r in rows if str(r["job_id"]) == job]
     await _caught(craft)
-    async with stages.opened(dsn), stages.turn("cut", job, "acme"):
+    async with stages.opened(dsn), stages.turn("cut", code, "acme"):
         pass
 
 

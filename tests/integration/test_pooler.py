@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -14,20 +15,34 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
+import httpx
 import pytest
 
+from app_server import served
+from command import pgbaton
 from line import line, until
+from pgbaton import Settings
 from pgbaton.database import connection, pooled
 from pgbaton.fastapi import Stages, Turn
-
-BOUNCER = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-pytestmark = pytest.mark.skipif(BOUNCER is None, reason="pgbouncer is not installed")
+from pgbaton.web.app import WebSettings, create_app
 
 
-@pytest.fixture
-def through_pooler(database: str, tmp_path: Path) -> Iterator[str]:
+def _bouncers() -> list[str]:
+    """The PgBouncers to be tested with: the installed one, and those that PGBATON_TEST_BOUNCERS names (an old and a new one:
+    up to 1.20 it loses prepared statements, from 1.21 on it keeps them)."""
+    named = [path for path in os.environ.get("PGBATON_TEST_BOUNCERS", "").split(os.pathsep) if path]
+    installed = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    return [*([installed] if installed else []), *named]
+
+
+BOUNCERS = _bouncers()
+pytestmark = pytest.mark.skipif(not BOUNCERS, reason="pgbouncer is not installed")
+
+
+@pytest.fixture(params=BOUNCERS or [None])
+def through_pooler(request: pytest.FixtureRequest, database: str, tmp_path: Path) -> Iterator[str]:
     """The DSN of the same database through a PgBouncer of our own with two server connections."""
-    assert BOUNCER
+    bouncer = str(request.param)
     url = urlsplit(database)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -41,7 +56,7 @@ def through_pooler(database: str, tmp_path: Path) -> Iterator[str]:
             f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
             f"auth_type = plain\nauth_file = {folder}/users.txt\npool_mode = transaction\ndefault_pool_size = 2\n"
         )
-        command = [BOUNCER, *(["-u", "nobody"] if os.geteuid() == 0 else []), str(folder / "pgbouncer.ini")]
+        command = [bouncer, *(["-u", "nobody"] if os.geteuid() == 0 else []), str(folder / "pgbouncer.ini")]
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         try:
             _wait_for(port)
@@ -117,3 +132,55 @@ async def test_stages_behind_the_guard_work_through_a_pooler_and_find_their_own_
             await asyncio.gather(*(cut(job) for job in jobs))
         done = "SELECT count(*) FROM jobs WHERE (current_step, status, note) = ('cut', 'done', 'cut')"
         assert await craft.db.fetchval(done) == 20
+
+
+async def test_every_command_works_through_a_pooler(database: str, through_pooler: str) -> None:
+    async with line(database) as craft:
+        jobs = [await craft.add() for _ in range(3)]
+        for words, code in (
+            (("migrate",), 0),
+            (("status",), 0),
+            (("jobs", "--tenant", "acme", "--error", "x"), 0),
+            (("show", jobs[0]), 0),
+            (("explain", jobs[0]), 3),
+            (("dead",), 0),
+            (("audit",), 0),
+            (("pause", "--tenant", "acme"), 0),
+            (("resume", "--tenant", "acme"), 0),
+            (("pause", "--stage", "cut"), 0),
+            (("resume", "--stage", "cut"), 0),
+            (("rerun", jobs[0], "--from", "glue"), 0),
+            (("cancel", jobs[1]), 0),
+            (("cancel", "--all", "--yes"), 0),
+            (("retry", "--all", "--yes"), 1),
+            (("reconcile",), 0),
+            (("doctor", "--invariants"), 1),
+        ):
+            done = await pgbaton(*words, dsn=through_pooler)
+            assert (done.code, done.err) == (code, ""), (words, done)
+        assert await craft.row(jobs[1]) == ("cut", "cancelled")
+
+
+async def test_the_page_works_through_a_pooler(database: str, through_pooler: str) -> None:
+    async with line(database) as craft:
+        job = await craft.add()
+        settings = Settings(database_url=through_pooler)  # type: ignore[arg-type]
+        app, _ = create_app(settings, WebSettings(token="t" * 32))  # type: ignore[arg-type]
+        async with served(app) as site, httpx.AsyncClient(base_url=site.base_url, follow_redirects=True) as browser:
+            await _signed_in(browser)
+            # More at once than the pooler has servers, again and again: a statement that one server has prepared is
+            # another's for the next.
+            for _ in range(4):
+                pages = ("", "jobs", f"job?key={job}", "dead", "audit", "workers")
+                answers = await asyncio.gather(*(browser.get(f"/pgbaton/{page}") for page in pages * 3))
+                assert {a.status_code for a in answers} == {200}, [(a.url, a.status_code) for a in answers]
+            assert job in (await browser.get("/pgbaton/jobs")).text
+
+
+async def _signed_in(browser: httpx.AsyncClient) -> None:
+    page = await browser.get("/pgbaton/")
+    (csrf,) = re.findall(r'name="csrf" value="([^"]*)"', page.text)[:1] or [""]
+    answer = await browser.post(
+        "/pgbaton/login", data={"token": "t" * 32, "csrf": csrf}, headers={"Origin": str(browser.base_url)}
+    )
+    assert answer.status_code == 200, answer.text[:500]

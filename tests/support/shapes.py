@@ -25,7 +25,7 @@ class Shape:
     for a status. ``set_status``: how, where it is no column of that name. ``key``: SQL of the key as a call has it."""
 
     ddl: str
-    of: Mapping[str, Any] = field(default_factory=dict)
+    of: dict[str, Any] = field(default_factory=dict)
     words: Mapping[str, str] = field(default_factory=lambda: PLAIN)
     table: str = "jobs"
     step: str = "current_step"
@@ -64,9 +64,9 @@ class Herd:
 
     async def row(self, job: str) -> tuple[str, str]:
         row = await self.db.fetchrow(
-            self.shape.sql("SELECT {step}::text, {status}::text FROM {table} WHERE {key} = $1"), job
+            self.shape.sql("SELECT {step}::text AS step, {status}::text AS status FROM {table} WHERE {key} = $1"), job
         )
-        return tuple(row)
+        return row["step"], row["status"]
 
     async def until_row(self, job: str, step: str, status: str) -> None:
         wanted = (step, self.shape.words[status])
@@ -86,6 +86,10 @@ class Herd:
 
         await until(reached, f"{job}: {stage} {state}")
 
+    @staticmethod
+    def key_of(call: Call) -> str:
+        return key_of(call.body["job_id"])
+
     async def known(self) -> JobTable:
         async with self.db.acquire() as conn:
             return await read_table(conn, self.pipeline)
@@ -98,14 +102,14 @@ class Herd:
 
 
 @asynccontextmanager
-async def herd(dsn: str, shape: Shape) -> AsyncIterator[Herd]:
+async def herd(dsn: str, shape: Shape, **changes: Any) -> AsyncIterator[Herd]:
     """The table in place of the ``jobs`` of the database, its pipeline attached. A stage does its work; ``/cut`` says
     500 to its first call after it has begun."""
     async with asyncpg.create_pool(dsn, min_size=1, max_size=4) as db:
         await db.execute(f"DROP TABLE IF EXISTS jobs; {shape.ddl}")
 
         async def behave(server: StageServer, call: Call) -> Say:
-            of = key_of(call.body["job_id"])
+            of = the.key_of(call)
             await the.put(of, server.step(call), "running")
             if call.path == "/cut" and call.attempt == 1:
                 return Say(500)
@@ -113,7 +117,7 @@ async def herd(dsn: str, shape: Shape) -> AsyncIterator[Herd]:
             return Say()
 
         async with StageServer(dsn, {"/cut": "cut", "/glue": "glue"}, behave) as server:
-            the = Herd(shape, two_stages(server.base_url, **shape.of), server, db)
+            the = Herd(shape, two_stages(server.base_url, **(shape.of | changes)), server, db)
             async with db.acquire() as conn:
                 await attach(conn, the.pipeline)
             yield the

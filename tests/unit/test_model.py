@@ -260,6 +260,13 @@ def test_the_words_of_the_contract_stay_as_they_are() -> None:
         "released",
         "superseded",
         "refused",
+        "moved",
+        "skipped",
+        "waiting",
+        "decided",
+        "expired",
+        "gathered",
+        "exhausted",
     }
 
 

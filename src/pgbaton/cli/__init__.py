@@ -7,13 +7,28 @@ import io
 import os
 import sys
 
-from pgbaton.cli import completion, install, job, limit, look, run, steer, web
+from pgbaton.cli import adoption, completion, decide, graph, install, job, limit, look, mend, run, steer, web
 from pgbaton.cli.common import app
 from pgbaton.cli.speech import Sentence, warn
 from pgbaton.errors import PgbatonError
 from pgbaton.events import describe
 
-__all__ = ["app", "completion", "install", "job", "limit", "look", "main", "run", "steer", "web"]
+__all__ = [
+    "adoption",
+    "app",
+    "completion",
+    "decide",
+    "graph",
+    "install",
+    "job",
+    "limit",
+    "look",
+    "main",
+    "mend",
+    "run",
+    "steer",
+    "web",
+]
 
 REFUSED: Sentence = (
     "데이터베이스가 거부했거나 연결이 끊겼습니다: {why}",

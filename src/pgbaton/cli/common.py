@@ -19,6 +19,7 @@ from pgbaton.cli.tables import Format
 if TYPE_CHECKING:  # --help must not wait for them
     import asyncpg
 
+    from pgbaton.cli.when import Moment
     from pgbaton.insights import JobFilter
     from pgbaton.table import JobTable
 
@@ -34,7 +35,7 @@ Exit codes: 0 well
 PGBATON_LOG_LANGUAGE=ko: in Korean. NO_COLOR: without colours. TZ: your time zone."""
 
 
-THEMES = ("install", "run", "web", "look", "job", "steer", "limit", "completion")
+THEMES = ("install", "adoption", "run", "web", "look", "job", "steer", "limit", "completion")
 """The modules of commands as the help lists them; others come before the last."""
 
 
@@ -151,6 +152,27 @@ PipelineName = Annotated[
     str | None, typer.Option("--pipeline", metavar="NAME", help="Its name, where there are several.")
 ]
 StageName = Annotated[str | None, typer.Option("--stage", metavar="STEP", help="Only this stage.")]
+StageNames = Annotated[
+    list[str] | None, typer.Option("--stage", metavar="STEP", help="Only this stage; may be repeated.")
+]
+TenantNames = Annotated[
+    list[str] | None, typer.Option("--tenant", metavar="TENANT", help="Only this tenant; may be repeated.")
+]
+Since = Annotated[
+    Any,
+    typer.Option(
+        "--since",
+        metavar="TIME",
+        parser=read_by(when.moment),
+        help="Only from then on: 10m, 2h (ago), 03:00, today, yesterday, 2026-11-28.",
+        show_default=False,
+    ),
+]
+Until = Annotated[
+    Any,
+    typer.Option("--until", metavar="TIME", parser=read_by(when.moment), help="Only before that.", show_default=False),
+]
+Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the audit.", show_default=False)]
 States = Annotated[
     list[str] | None,
     typer.Option(
@@ -219,26 +241,37 @@ def with_table(
 
 def a_filter(
     pipeline: str | None,
-    stage: str | None = None,
+    stage: Sequence[str] | None = None,
     state: Sequence[str] | None = None,
-    tenant: str | None = None,
+    tenant: Sequence[str] | None = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
     older_than: float | None = None,
     error: str | None = None,
     job_prefix: str | None = None,
-    job: str | None = None,
+    job: Sequence[str] | None = None,
 ) -> JobFilter:
     """The filter that the options ask for."""
     from pgbaton.insights import JobFilter
 
+    if older_than is not None and until is not None:
+        raise typer.BadParameter("--older-than and --until ask for the same: give one of them")
+    for name, given in (("--stage", stage), ("--tenant", tenant), ("--job", job)):
+        if "" in (given or ()):  # an empty variable of a script must not mean every job
+            raise typer.BadParameter(f"{name} is empty")
+    if job_prefix == "" or error == "":
+        raise typer.BadParameter("--job-prefix or --error is empty")
+
     return JobFilter(
         pipeline=pipeline,
-        stages=(stage,) if stage else (),
+        stages=tuple(stage or ()),
         states=tuple(state or ()),
-        tenants=(tenant,) if tenant else (),
-        until=older_than,
-        error=error or None,
-        job_prefix=job_prefix or None,
-        jobs=(job,) if job else (),
+        tenants=tuple(tenant or ()),
+        since=since,
+        until=older_than if until is None else until,
+        error=error,
+        job_prefix=job_prefix,
+        jobs=tuple(job or ()),
     )
 
 

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pgbaton.cli.common import ConfigFile, DatabaseUrl, app, with_database
+import typer
+
+from pgbaton.cli.common import AsJson, ConfigFile, DatabaseUrl, app, with_database
+from pgbaton.cli.planned import Rate, Told, asked, print_plan, tell_walked
 from pgbaton.cli.speech import Sentence, tell
+from pgbaton.cli.tables import print_json
 
 if TYPE_CHECKING:
+    import asyncpg
+
+    from pgbaton.install.attach import Decided
+    from pgbaton.install.past import Progress
+    from pgbaton.install.plan import Plan
     from pgbaton.model import Pipeline
 
 UP_TO_DATE: Sentence = ("pgbaton 스키마가 최신 상태입니다", "the schema pgbaton is up to date")
 ATTACHED: Sentence = (
     "{name} 파이프라인을 {table} 테이블에 연결했습니다: {drawn}",
     "attached {name} to {table}: {drawn}",
+)
+UNCHANGED: Sentence = (
+    "바뀐 것이 없습니다. {name} 파이프라인은 {table} 테이블에 연결되어 있습니다: {drawn}",
+    "nothing changed: {name} is attached to {table}: {drawn}",
 )
 DETACHED: Sentence = ("{name} 파이프라인을 {table} 테이블에서 분리했습니다", "detached {name} from {table}")
 
@@ -31,18 +45,74 @@ def migrate(database_url: DatabaseUrl = None) -> None:
     tell(UP_TO_DATE)
 
 
-@app.command(examples=["pgbaton attach --config pgbaton.toml"])
-def attach(config: ConfigFile, database_url: DatabaseUrl = None) -> None:
+@app.command(
+    examples=[
+        "pgbaton attach --config pgbaton.toml",
+        "pgbaton attach --config pgbaton.toml --dry-run",
+        "pgbaton attach --config pgbaton.toml --backfill --rate 100/s",
+    ]
+)
+def attach(
+    config: ConfigFile,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done, to which rows.")] = False,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="now", help="Leave rows in routed states alone until they move.", show_default=False
+        ),
+    ] = None,
+    backfill: Annotated[bool, typer.Option("--backfill", help="Call rows that are in routed states already.")] = False,
+    rate: Rate = None,
+    shadow: Annotated[
+        bool, typer.Option("--shadow", help="Record what would be called, and call nothing; then: pgbaton live.")
+    ] = False,
+    here: Annotated[
+        bool, typer.Option("--here", help="This database, a copy, is the pipeline's home from now on.")
+    ] = False,
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
     """Install or update the trigger and the routes.
 
-    The user's table gets the trigger; only what changed is written.
+    The user's table gets the trigger; only what changed is written, and before it is said what that will be. Where rows
+    stand in routed states already, it asks what becomes of them; without a terminal it refuses.
     """
     from pgbaton.config import load_pipeline
     from pgbaton.install.attach import attach as attach_pipeline
+    from pgbaton.install.attach import planned
+    from pgbaton.install.past import RATE
+    from pgbaton.rollout import Rollout, read_rate
 
-    pipeline = load_pipeline(config)
-    with_database(database_url, lambda conn: attach_pipeline(conn, pipeline))
-    tell(ATTACHED, name=pipeline.name, table=pipeline.table, drawn=_drawn(pipeline))
+    if since not in (None, "now"):
+        raise typer.BadParameter("--from: only now is known")
+    if backfill and (since or shadow):
+        raise typer.BadParameter("--backfill calls what --from now and --shadow do not")
+    if rate is not None and not backfill:
+        raise typer.BadParameter("--rate is of --backfill")
+    pipeline, calls = load_pipeline(config), RATE if rate is None else read_rate(rate)
+    past: Decided | None = "backfill" if backfill else "now" if since else None
+    rollout: Rollout | Literal["keep"] = Rollout() if shadow else "keep"
+
+    async def work(conn: asyncpg.Connection) -> tuple[Plan, Progress | None]:
+        nonlocal past
+        plan = await planned(conn, pipeline, past=past, rollout=rollout)
+        if not as_json:
+            print_plan(plan, dry=dry_run)
+        if dry_run:
+            return plan, None
+        if plan.question and not as_json and sys.stdin.isatty():
+            past = asked(plan.past)
+        told = Told(as_json, plan.past + plan.left)
+        await attach_pipeline(conn, pipeline, past=past, rate=calls, rollout=rollout, here=here, told=told)
+        return plan, told.last
+
+    plan, walked = with_database(database_url, work)
+    if as_json:
+        print_json(plan.as_json() | {"dry_run": dry_run, "past": None if walked is None else asdict(walked)})
+    elif not dry_run:
+        tell_walked(walked)
+        said = ATTACHED if plan.changes else UNCHANGED
+        tell(said, name=pipeline.name, table=pipeline.table, drawn=_drawn(pipeline))
 
 
 @app.command(examples=["pgbaton detach --config pgbaton.toml"])
@@ -69,4 +139,5 @@ def sql(config: ConfigFile) -> None:
 
 
 def _drawn(pipeline: Pipeline) -> str:
-    return " → ".join([pipeline.in_order[0].after, *(s.step for s in pipeline.in_order)])
+    stages = [node.step for node in pipeline.in_order if node.kind == "call"]
+    return " → ".join([pipeline.in_order[0].entry[0], *stages])

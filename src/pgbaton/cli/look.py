@@ -15,9 +15,11 @@ from pgbaton.cli.common import (
     OlderThan,
     Output,
     PipelineName,
-    StageName,
+    Since,
+    StageNames,
     States,
-    TenantName,
+    TenantNames,
+    Until,
     a_filter,
     app,
     output_of,
@@ -29,6 +31,9 @@ from pgbaton.cli.tables import Column, Format, plain, print_json, print_rows
 from pgbaton.cli.when import short
 
 if TYPE_CHECKING:
+    import asyncpg
+
+    from pgbaton.health import Finding
     from pgbaton.insights import StageCounts, Status, WorkerSeen
 
 NO_WORKERS: Sentence = ("워커가 없습니다", "no workers")
@@ -63,12 +68,15 @@ def status(database_url: DatabaseUrl = None, output: Output = None, as_json: AsJ
     Of what is settled, the last day's. Counting stops: 10,000+ is more than that. Of what was completed the newest
     20,000 are counted, and then + means at least. With -o csv: the stages.
     """
-    from pgbaton import insights
+    from pgbaton import health, insights
+
+    async def work(conn: asyncpg.Connection) -> tuple[Status, list[Finding]]:
+        return await insights.status(conn), await health.adoption_checks(conn, None)
 
     form = output_of(output, as_json)
-    seen = with_database(database_url, insights.status)
+    seen, notes = with_database(database_url, work)
     if form is Format.JSON:
-        print_json(seen.as_json())
+        print_json(seen.as_json() | {"notes": [f.as_json(language()) for f in notes]})
         return
     several = len({s.pipeline for s in seen.stages}) > 1
     print_rows(_stage_columns(several), [_stage_row(seen, s, form) for s in seen.stages], form, language())
@@ -79,6 +87,8 @@ def status(database_url: DatabaseUrl = None, output: Output = None, as_json: AsJ
         print_rows(WORKERS, [_worker_row(w) for w in seen.workers], form, language())
     else:
         tell(NO_WORKERS)
+    for f in notes:
+        print(plain(f"{f.pipeline}: {f.sentence(language())}"))
 
 
 def _stage_columns(several: bool) -> list[Column]:
@@ -140,7 +150,7 @@ JOBS = [
 
 @app.command(
     examples=[
-        "pgbaton jobs --state dead --tenant acme",
+        "pgbaton jobs --state dead --tenant acme --tenant hanbit --since yesterday",
         "pgbaton jobs --state available --older-than 10m",
         "pgbaton jobs --error 'HTTP 502' -o csv > bad-gateway.csv",
     ]
@@ -149,10 +159,14 @@ def jobs(
     database_url: DatabaseUrl = None,
     pipeline: PipelineName = None,
     state: States = None,
-    stage: StageName = None,
-    tenant: TenantName = None,
-    job: Annotated[str | None, typer.Option("--job", help="Only this job.")] = None,
+    stage: StageNames = None,
+    tenant: TenantNames = None,
+    job: Annotated[
+        list[str] | None, typer.Option("--job", metavar="JOB", help="Only this job; may be repeated.")
+    ] = None,
     job_prefix: KeyPrefix = None,
+    since: Since = None,
+    until: Until = None,
     older_than: OlderThan = None,
     error: ErrorPart = None,
     before: Annotated[int | None, typer.Option("--before", help="Only ids below this one: the next page.")] = None,
@@ -167,7 +181,7 @@ def jobs(
     from pgbaton import insights
 
     form = output_of(output, as_json)
-    wanted = a_filter(pipeline, stage, state, tenant, older_than, error, job_prefix, job)
+    wanted = a_filter(pipeline, stage, state, tenant, since, until, older_than, error, job_prefix, job)
     page = with_database(database_url, lambda conn: insights.list_jobs(conn, wanted, before, limit, timeout=20))
     if page.too_wide:
         fail(TOO_WIDE)
@@ -232,9 +246,15 @@ AUDIT = [
 ]
 
 
-@app.command(examples=["pgbaton audit", "pgbaton audit --limit 1000 -o csv > audit.csv"])
+@app.command(
+    examples=["pgbaton audit", "pgbaton audit --since 03:00 --who kim", "pgbaton audit --limit 1000 -o csv > audit.csv"]
+)
 def audit(
     pipeline: PipelineName = None,
+    since: Since = None,
+    until: Until = None,
+    who: Annotated[list[str] | None, typer.Option("--who", help="Only theirs; may be repeated.")] = None,
+    action: Annotated[list[str] | None, typer.Option("--action", help="Only such; may be repeated.")] = None,
     before: Annotated[int | None, typer.Option("--before", help="Only ids below this one: the next page.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=10_000)] = 50,
     database_url: DatabaseUrl = None,
@@ -243,9 +263,11 @@ def audit(
 ) -> None:
     """Who did what, newest first."""
     from pgbaton import insights
+    from pgbaton.insights.ledger import AuditFilter
 
     form = output_of(output, as_json)
-    page = with_database(database_url, lambda conn: insights.audit(conn, pipeline, before, limit))
+    wanted = AuditFilter(tuple(who or ()), tuple(action or ()), since, until)
+    page = with_database(database_url, lambda conn: insights.audit(conn, pipeline, before, limit, wanted))
     if form is Format.JSON:
         print_json([asdict(entry) for entry in page.entries])
         return

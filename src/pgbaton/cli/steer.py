@@ -16,8 +16,13 @@ from pgbaton.cli.common import (
     KeyPrefix,
     OlderThan,
     PipelineName,
+    Reason,
+    Since,
     StageName,
+    StageNames,
     TenantName,
+    TenantNames,
+    Until,
     Who,
     Yes,
     a_filter,
@@ -32,8 +37,8 @@ from pgbaton.cli.tables import plain, print_json
 if TYPE_CHECKING:
     import asyncpg
 
+    from pgbaton.desk import Action, Done
     from pgbaton.insights import JobFilter
-    from pgbaton.operate import Action, Done
     from pgbaton.table import JobTable
 
 RETRIED: Sentence = ("재시도:", "retried:")
@@ -54,6 +59,10 @@ EVERY: dict[Action, Sentence] = {
 NAME_JOBS: Sentence = (
     "작업을 지정하거나 --all을 쓰세요 (--stage와 함께: 그 단계 전체, 다른 조건도 같습니다)",
     "name jobs, or say --all (with --stage: all of that stage; so with other filters)",
+)
+NO_REASON: Sentence = (
+    "--reason은 --all이나 조건과 함께 씁니다: 지정한 작업에는 감사 기록에 사유 항목이 없습니다",
+    "--reason goes with --all or a filter: what is done to named jobs has no reason in the audit",
 )
 TOO_LONG: Sentence = (
     "건수를 세는 데 너무 오래 걸립니다: 조건을 좁히세요",
@@ -86,13 +95,16 @@ JobKeys = Annotated[list[str] | None, typer.Argument(metavar="JOB", help="Job ke
 def retry(
     job: JobKeys = None,
     all_jobs: Annotated[bool, typer.Option("--all", help="Every job that is dead or waits for a retry.")] = False,
-    stage: StageName = None,
-    tenant: TenantName = None,
+    stage: StageNames = None,
+    tenant: TenantNames = None,
+    since: Since = None,
+    until: Until = None,
     older_than: OlderThan = None,
     error: ErrorPart = None,
     job_prefix: KeyPrefix = None,
     dry_run: DryRun = False,
     yes: Yes = False,
+    reason: Reason = "",
     who: Who = None,
     pipeline: PipelineName = None,
     database_url: DatabaseUrl = None,
@@ -103,8 +115,8 @@ def retry(
     Those that wait for a retry are due at once. Exit code 1: there was none. With --all and
     nothing that narrows it, the number of jobs is to be typed, or --yes to be given.
     """
-    wanted = a_filter(None, stage, None, tenant, older_than, error, job_prefix)
-    done = _act("retry", job, all_jobs, wanted, dry_run, yes, who, pipeline, database_url, as_json)
+    wanted = a_filter(None, stage, None, tenant, since, until, older_than, error, job_prefix)
+    done = _act("retry", job, all_jobs, wanted, dry_run, yes, reason, who, pipeline, database_url, as_json)
     _say(done, "retried", RETRIED, NOTHING["retry"], as_json)
 
 
@@ -118,13 +130,16 @@ def retry(
 def cancel(
     job: JobKeys = None,
     all_jobs: Annotated[bool, typer.Option("--all", help="Every job that has not ended.")] = False,
-    stage: StageName = None,
-    tenant: TenantName = None,
+    stage: StageNames = None,
+    tenant: TenantNames = None,
+    since: Since = None,
+    until: Until = None,
     older_than: OlderThan = None,
     error: ErrorPart = None,
     job_prefix: KeyPrefix = None,
     dry_run: DryRun = False,
     yes: Yes = False,
+    reason: Reason = "",
     who: Who = None,
     pipeline: PipelineName = None,
     database_url: DatabaseUrl = None,
@@ -135,8 +150,8 @@ def cancel(
     Their rows go to (stage, cancelled). Exit code 1: there was none to stop. With --all and
     nothing that narrows it, the number of jobs is to be typed, or --yes to be given.
     """
-    wanted = a_filter(None, stage, None, tenant, older_than, error, job_prefix)
-    done = _act("cancel", job, all_jobs, wanted, dry_run, yes, who, pipeline, database_url, as_json)
+    wanted = a_filter(None, stage, None, tenant, since, until, older_than, error, job_prefix)
+    done = _act("cancel", job, all_jobs, wanted, dry_run, yes, reason, who, pipeline, database_url, as_json)
     _say(done, "cancelled", CANCELLED, NOTHING["cancel"], as_json)
 
 
@@ -147,34 +162,39 @@ def _act(
     wanted: JobFilter,
     dry_run: bool,
     yes: bool,
+    reason: str,
     who: str | None,
     pipeline: str | None,
     database_url: str | None,
     as_json: bool,
 ) -> Done:
-    from pgbaton import operate
+    from pgbaton import bulk, operate
+    from pgbaton.desk import Done
     from pgbaton.insights import CAP, shown_count
 
-    narrows = bool(wanted.as_json())
+    narrows = wanted.narrows
     if bool(job) == (all_jobs or narrows):
         raise typer.BadParameter(told(NAME_JOBS))
+
+    if job and reason:
+        raise typer.BadParameter(told(NO_REASON))
 
     async def work(conn: asyncpg.Connection, table: JobTable) -> Done | int | None:
         matching = replace(wanted, pipeline=table.pipeline)
         if dry_run:
-            return len(job) if job else await operate.count_matching(conn, matching, action)
+            return len(job) if job else await bulk.count_matching(conn, matching, action)
         if job:
             return await {"retry": operate.retry, "cancel": operate.cancel}[action](conn, table, job, who=person(who))
         expected = CAP + 1
         if not narrows and not yes:  # everything
-            counted = await operate.count_matching(conn, matching, action)
+            counted = await bulk.count_matching(conn, matching, action)
             expected = CAP + 1 if counted is None else counted
             if expected:
                 agreed(expected, EVERY[action], yes=yes)
-        return await operate.act_on_matching(conn, table, matching, action, expected, who=person(who))
+        return await bulk.act_on_matching(conn, table, matching, action, expected, who=person(who), reason=reason)
 
     came = with_table(database_url, pipeline, work)
-    if isinstance(came, operate.Done):
+    if isinstance(came, Done):
         return came
     if came is None:
         fail(TOO_LONG)

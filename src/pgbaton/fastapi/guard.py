@@ -165,7 +165,7 @@ class Stages:
             raise JobRefused(422, "Invalid request", "tenant_id: must not be null")
         try:
             async with self.pool.acquire() as db:
-                job = await db.fetchrow(self._table.query("guard/begin"), job_id, tenant, stage.after, DONE, stage.step)
+                job = await db.fetchrow(self._table.query("guard/begin"), job_id, tenant, *stage.entry, stage.step)
                 if job is not None:
                     return dict(job)
                 row = await db.fetchrow(self._table.query("guard/look"), job_id)
@@ -177,5 +177,5 @@ class Stages:
             409,
             "Job not ready",
             f"the job is at ({row['step']}, {row['word']}); "
-            f"{stage.step} needs ({stage.after}, {self.pipeline.statuses.word(DONE)})",
+            f"{stage.step} needs ({stage.entry[0]}, {self.pipeline.statuses.word(stage.entry[1])})",
         )

@@ -5,8 +5,10 @@ metrics and the webhook.
 everything was looked at. The code of a finding that also explains where a job is, is the code of that explanation.
 """
 
+from pgbaton.health.adoption import adoption_checks
 from pgbaton.health.checks import checks
 from pgbaton.health.finding import Check, Finding, Health, Level, Share, worst_first
+from pgbaton.health.incident import Happened, happened, report
 from pgbaton.health.look import examine, look, of_all
 from pgbaton.health.record import record
 from pgbaton.health.rules import LATELY, diagnose
@@ -18,15 +20,19 @@ __all__ = [
     "WORDS",
     "Check",
     "Finding",
+    "Happened",
     "Health",
     "Level",
     "Share",
     "Steady",
+    "adoption_checks",
     "checks",
     "diagnose",
     "examine",
+    "happened",
     "look",
     "of_all",
     "record",
+    "report",
     "worst_first",
 ]

@@ -7,13 +7,13 @@ import json
 import secrets
 import time
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import asyncpg
 
 from pgbaton import sql
 from pgbaton.database import pooled
 from pgbaton.errors import AttachError
+from pgbaton.health.adoption import adoption_checks
 from pgbaton.health.finding import Finding
 from pgbaton.install.attach import TRIGGERS, trigger_body_md5
 from pgbaton.table import table_of
@@ -30,7 +30,7 @@ async def checks(conn: asyncpg.Connection, pipeline: str | None = None) -> list[
     found += [f async for f in _triggers(conn) if pipeline in (None, f.pipeline)]
     for row in await conn.fetch(sql.read("read/ailments.sql"), pipeline):
         found.append(Finding(row["code"], row["level"], json.loads(row["values"]), row["pipeline"]))
-    return found
+    return found + await adoption_checks(conn, pipeline)
 
 
 async def changes(conn: asyncpg.Connection) -> list[Finding]:
@@ -60,8 +60,7 @@ async def _expected(conn: asyncpg.Connection, pipeline: str, known: dict[str, st
     if pipeline not in known:
         try:
             table = await table_of(conn, pipeline)
-            routes = await conn.fetch(sql.read("install/routes.sql"), pipeline)
-            known[pipeline] = trigger_body_md5(replace(table, routes=tuple((r["step"], r["after"]) for r in routes)))
+            known[pipeline] = trigger_body_md5(table)
         except AttachError:
             known[pipeline] = None
     return known[pipeline]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pgbaton.events import Language
 from pgbaton.health.words import WORDS
@@ -40,6 +40,16 @@ class Finding:
     values: dict[str, Value] = field(default_factory=dict)
     pipeline: str | None = None
     shares: tuple[Share, ...] = ()
+
+    @classmethod
+    def from_json(cls, said: Mapping[str, Any]) -> Self:
+        """As :meth:`as_json` wrote it. A code that this version does not know any more is said as it was said."""
+        shares = tuple(Share(s["kind"], s["value"], s["percent"]) for s in said.get("shares", ()))
+        if said["code"] not in WORDS:
+            return cls(
+                "unchecked", said["level"], {"check": said["code"], "reason": said["sentence"]}, said["pipeline"]
+            )
+        return cls(said["code"], said["level"], dict(said["values"]), said["pipeline"], shares)
 
     @property
     def subject(self) -> str:
@@ -136,6 +146,7 @@ class Health:
 
 
 _HIDES = {
+    "not_at_home": {"no_worker", "behind", "full", "looks_wait", "unchecked", "silent"},
     "read_only": {"no_worker", "lost_worker", "lost_over", "behind", "full", "looks_wait", "unchecked", "locked"},
     "locked": {"behind", "full", "looks_wait", "unchecked", "silent"},
     "column_renamed": {"trigger_drifted", "behind", "looks_wait", "unchecked"},

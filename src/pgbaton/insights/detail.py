@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -11,9 +12,9 @@ import asyncpg
 
 from pgbaton import sql
 from pgbaton.insights.listing import CAP
-from pgbaton.insights.reasons import Explanation, reason
+from pgbaton.insights.reasons import Explanation, choices_of, reason
 from pgbaton.model import trace_id
-from pgbaton.table import JobTable
+from pgbaton.table import JobTable, child_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,8 @@ class RowSeen:
 @dataclass(frozen=True, slots=True)
 class JobDetail:
     """``dispatches``: the newest 200, in the order of time; ``truncated``: there are older ones. ``row`` is ``None``
-    where the job is gone."""
+    where the job is gone. ``choices``: the names by which a person can decide, where the job waits for that;
+    ``rounds``: how often it has come by each route that is bounded."""
 
     pipeline: str
     key: str
@@ -86,6 +88,8 @@ class JobDetail:
     explanation: Explanation
     dispatches: tuple[DispatchSeen, ...]
     truncated: bool
+    choices: tuple[str, ...] = ()
+    rounds: tuple[tuple[str, int], ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -111,13 +115,32 @@ async def job(conn: asyncpg.Connection, table: JobTable, key: str) -> JobDetail 
     now = facts["at"]
     dispatches = (_dispatch(of, row, tuple(calls.get(row["id"], ())), now) for row in reversed(kept))
     row = RowSeen(facts["step"], facts["word"], facts["tenant"], facts["updated_at"]) if facts["present"] else None
-    return JobDetail(table.pipeline, key, now, row, reason(facts), tuple(dispatches), len(found) > DISPATCHES)
+    rounds = tuple((r["route"], r["taken"]) for r in await conn.fetch(sql.read("read/rounds.sql"), *of))
+    why = await _with_children(conn, table, key, facts)
+    return JobDetail(
+        table.pipeline, key, now, row, why, tuple(dispatches), len(found) > DISPATCHES, choices_of(facts), rounds
+    )
 
 
 async def explain(conn: asyncpg.Connection, table: JobTable, key: str) -> Explanation | None:
     """Why the job is where it is; ``None`` as in :func:`job`."""
     facts = await _standing(conn, table, table.key.typed(key))
-    return None if facts is None else reason(facts)
+    return None if facts is None else await _with_children(conn, table, key, facts)
+
+
+async def _with_children(conn: asyncpg.Connection, table: JobTable, key: str, facts: asyncpg.Record) -> Explanation:
+    """Why, with the children counted where the job gathers them."""
+    why = reason(facts)
+    if why.code != "gathering":
+        return why
+    detail = json.loads(facts["detail"])
+    for r in await conn.fetch(sql.read("worker/child_table.sql"), detail["children"], table.pipeline):
+        children = child_table(r, await conn.fetch(sql.read("install/routes.sql"), r["name"]))
+        seen = await conn.fetchrow(children.query("worker/children"), children.pipeline, key, *detail["done"])
+        left, example = seen["total"] - seen["ended"], str(seen["example"] or "")[:60]
+        values = {"left": left, "total": seen["total"], "done": seen["done"], "child": example}
+        return replace(why, values=why.values | values)
+    return Explanation("no_children", False, {"children": detail["children"]})
 
 
 async def _standing(conn: asyncpg.Connection, table: JobTable, key: str) -> asyncpg.Record | None:

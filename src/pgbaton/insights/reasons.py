@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +29,23 @@ class Explanation:
 
 
 SENTENCES: dict[str, Sentence] = {
+    "waits_until": (
+        "{step} 상태에서 {since}째 결정을 기다립니다({choices}). {seconds} 뒤에는 ({then})(으)로 넘어갑니다",
+        "waits for a decision at {step} for {since} ({choices}); in {seconds} it goes to ({then})",
+    ),
+    "waits": (
+        "{step} 상태에서 {since}째 결정을 기다립니다({choices}). 기한은 없습니다",
+        "waits for a decision at {step} for {since} ({choices}), for as long as it takes",
+    ),
+    "gathering": (
+        "자식 작업 {total}건 중 {left}건이 끝나기를 기다립니다. 예: {child}",
+        "waits for {left} of {total} children, {child} for one; {done} are done",
+    ),
+    "no_children": (
+        "자식 파이프라인 {children}이(가) 이 파이프라인에 연결되어 있지 않습니다. 해당 파이프라인을 attach해야 합니다",
+        "its children's pipeline {children} is not attached, or names another parent: attach it",
+    ),
+    "delayed": ("{seconds} 뒤에 다음 상태로 넘어갑니다", "goes on in {seconds}, as its route says"),
     "done": ("파이프라인이 완료되었습니다", "done"),
     "not_routed": (
         "({step}, {status}) 상태로는 어떤 단계도 호출되지 않습니다",
@@ -50,6 +68,20 @@ SENTENCES: dict[str, Sentence] = {
     "dispatch_missing": (
         "{stage} 단계를 호출할 상태이지만 트리거가 변경을 보지 못했습니다. pgbaton reconcile로 복구됩니다",
         "{stage} should be called, but no trigger saw the change: pgbaton reconcile creates what is missing",
+    ),
+    "left_alone": (
+        "({step}, {status})에 attach 전부터 있던 행이라 움직일 때까지 호출하지 않습니다. "
+        "호출하려면 pgbaton attach --backfill 또는 pgbaton rerun을 쓰세요",
+        "it has stood at ({step}, {status}) since before that was attached, and is left alone until it moves: "
+        "pgbaton rerun calls it, pgbaton attach --backfill all such",
+    ),
+    "shadow": (
+        "섀도 모드라 {stage} 호출을 기록만 하고 호출하지 않습니다",
+        "in shadow mode: that {stage} would be called is recorded, and it is not called",
+    ),
+    "not_at_home": (
+        "attach한 데이터베이스가 아니라서(복원된 사본일 수 있음) 아무것도 호출하지 않습니다",
+        "this database is not the one that was attached, perhaps a copy of it: nothing is called",
     ),
     "stage_unrouted": (
         "{stage} 단계가 더 이상 파이프라인에 없습니다",
@@ -141,6 +173,8 @@ def reason(f: Mapping[str, Any]) -> Explanation:
     """Why, from a record of ``read/standing.sql``."""
     if not f["present"]:
         return Explanation("gone", False)
+    if f["in_place"] and f["kind"] not in (None, "call") and (passing := _passing(f)) is not None:
+        return passing
     if f["state"] in ("running", "available", "retryable") and not f["in_place"]:
         return Explanation("moved_on", f["any_worker"], {"stage": f["stage"], "step": f["step"], "status": f["word"]})
     if f["state"] == "running":
@@ -150,9 +184,34 @@ def reason(f: Mapping[str, Any]) -> Explanation:
     return _settled(f)
 
 
+def choices_of(f: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names by which a person can decide about the job, where it waits for that."""
+    waits = f["in_place"] and f["kind"] == "wait" and f["state"] in ("available", "running")
+    return tuple(name for name, _ in json.loads(f["detail"])["choices"]) if waits else ()
+
+
+def _passing(f: Mapping[str, Any]) -> Explanation | None:
+    """The row is at a state at which nothing is called; None: a worker has to come to it first."""
+    if f["kind"] == "wait" and f["state"] == "running":
+        detail, left = json.loads(f["detail"]), f["given_up_in"] or 0.0
+        values = {"step": f["stage"], "since": f["since"], "choices": ", ".join(choices_of(f)) or "–"}
+        if "then" not in detail:
+            return Explanation("waits", False, values)
+        return Explanation("waits_until", False, values | {"seconds": left, "then": ", ".join(detail["then"])})
+    if f["kind"] == "gather" and f["state"] == "running":
+        return Explanation("gathering", True, {"left": 0, "total": 0, "done": 0, "child": ""})
+    if f["kind"] == "move" and f["state"] in ("retryable", "available") and f["due_in"] > 0 and not f["parked"]:
+        return Explanation("delayed", True, {"seconds": f["due_in"]})
+    return None
+
+
 def _settled(f: Mapping[str, Any]) -> Explanation:
     """No dispatch is open."""
     if f["routed_to"] is not None:
+        if not f["live"]:
+            return Explanation("shadow", False, {"stage": f["routed_to"]})
+        if f["left_alone"]:
+            return Explanation("left_alone", False, {"step": f["step"], "status": f["status"]})
         return Explanation("dispatch_missing", False, {"stage": f["routed_to"]})
     at_stage = f["step"] == f["stage"]
     if f["state"] == "dead" and at_stage and f["status"] == "failed":
@@ -190,6 +249,7 @@ def _waiting(f: Mapping[str, Any]) -> Explanation:
         ("paused_pipeline", f["pipeline_paused"]),
         ("paused_stage", f["stage_paused"]),
         ("paused_tenant", f["tenant_paused"]),
+        ("not_at_home", not f["at_home"]),
         ("no_worker", not f["any_worker"]),
     ):
         if keeps:

@@ -11,7 +11,7 @@ from pgbaton import sql
 from pgbaton.insights.bounded import TooWide, at_most
 from pgbaton.insights.listing import CAP
 
-COUNTED = 100_000
+COUNTED = 20_000
 """Counting what stands before a tenant's last job stops there."""
 TIMEOUT = 1.5
 """Seconds of looking."""

@@ -1,26 +1,46 @@
 """Attach a pipeline to the user's table: routes as rows, two triggers with one function; only where something
-differs."""
+differs. ``planned.py`` says before what that will be, ``past.py`` sees to the rows that are there already."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+import random
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Literal
 
 import asyncpg
 
 from pgbaton import sql
-from pgbaton.errors import AttachError, LockNotHad
+from pgbaton.errors import AttachError, NotAtHome, PastRows
 from pgbaton.install.fits import check_fits
+from pgbaton.install.graph_fits import check_graph
 from pgbaton.install.holders import holders
 from pgbaton.install.limits import limits_sql, pools_sql, ranks_sql, turn_columns
 from pgbaton.install.migrate import LOCK, migrate_sql
-from pgbaton.model import DONE, FAILED, RUNNING, Pipeline
+from pgbaton.install.past import RATE, Progress, walk
+from pgbaton.install.plan import Plan, newly_routed, plan_of
+from pgbaton.install.survey import busy, installed, installed_settings, rows_by_state
+from pgbaton.model import DONE, FAILED, RUNNING, Passage, Pipeline, Stage
+from pgbaton.rollout import Rollout
 from pgbaton.sql import literal, quoted
-from pgbaton.table import JobTable, meaning, read_table
+from pgbaton.table import Entrance, JobTable, fitting, meaning, read_table
 
 TRIGGERS = ("job_state_change_trigger", "job_state_insert_trigger")
 LOCK_TIMEOUT = "3s"
+"""How long the plain script waits for a lock."""
+LOCK_TRY = "30ms"
+"""How long one try waits: as long as the writers of the table wait behind it, which are to wait for 50 ms at most."""
+LOCK_PATIENCE = 10.0
+"""Seconds of such tries, with pauses of ``LOCK_PAUSE`` to ``LOCK_PAUSE_CAP`` seconds, in which writers go on."""
+LOCK_PAUSE = 0.05
+LOCK_PAUSE_CAP = 0.5
+
+Decided = Literal["now", "backfill"]
+"""What becomes of rows that stand in a routed state already: left alone until they move, or called."""
 
 
 def trigger_function(table: JobTable) -> str:
@@ -38,20 +58,48 @@ def _free_tag(names: str) -> str:
     return next(tag for tag in ("", *(f"_{n}" for n in range(100))) if f"{tag}$" not in names)
 
 
-def attach_sql(pipeline: Pipeline) -> str:
-    """The script that attaches ``pipeline``: plain SQL, idempotent, one transaction."""
-    table = JobTable.of(pipeline)
+def attach_sql(
+    pipeline: Pipeline,
+    *,
+    decided: Decided | Literal["none", "ask"] = "ask",
+    rollout: Rollout | None = None,
+    rollout_was: Rollout | None = None,
+    moving: bool = False,
+    lock_timeout: str = LOCK_TIMEOUT,
+) -> str:
+    """The script that attaches ``pipeline``: plain SQL, idempotent, one transaction.
+
+    ``decided``: what becomes of rows of the past (``none``: there are none). ``rollout``: shadow mode, in place of
+    ``rollout_was``. ``moving``: this database is the pipeline's home from now on."""
+    table = replace(JobTable.of(pipeline), rollout=rollout)
+    parts = attach_parts(pipeline, table)
+    parts |= {
+        "mode": literal(decided),
+        "rollout": literal(rollout.as_json() if rollout else None),
+        "rollout_was": literal(rollout_was.as_json() if rollout_was else None),
+        "moving": str(moving).lower(),
+        "lock": LOCK,
+        "lock_timeout": lock_timeout,
+    }
+    past = {"none": "", "ask": "asking", "now": "decided", "backfill": "decided"}[decided]
+    adopting = (f"install/{name}.sql" for name in ("adopting", past) if name)
+    parts["adopting"] = "".join(sql.render(sql.read(name), parts) for name in adopting)
+    for name in ("placing", "wanted_triggers"):
+        parts[name] = sql.render(sql.read(f"install/{name}.sql"), parts)
+    return sql.render(sql.read("install/attach.sql"), parts)
+
+
+def attach_parts(pipeline: Pipeline, table: JobTable) -> dict[str, str]:
+    """What the scripts of attaching are rendered with."""
     name = literal(pipeline.name)
     function = trigger_function(table)
-    stages = (
-        f"({name}, {literal(s.step)}, {literal(s.after)}, {position}, interval '{s.timeout:f} s', {s.attempts}, "
-        f"{literal(s.advance.value)}, {limits_sql(s)}, {str(pipeline.takes_turns(s)).lower()})"
-        for position, s in enumerate(pipeline.in_order, 1)
+    stages = (_stage_row(pipeline, position, s) for position, s in enumerate(pipeline.in_order, 1))
+    routes = (
+        f"({literal(s.step)}, {literal(s.entry[0])}, {literal(s.entry[1])}, {literal(s.condition)})"
+        for s in pipeline.nodes
     )
-    routes = (f"({literal(s.step)}, {literal(s.after)})" for s in pipeline.stages)
-    parts = {
+    return table.parts() | {
         "pipeline": name,
-        "table": table.qualified,
         "table_literal": literal(table.qualified),
         "keys": f"ARRAY[{_listed(pipeline.keys)}]",
         "tenant_literal": literal(pipeline.tenant),
@@ -64,20 +112,21 @@ def attach_sql(pipeline: Pipeline) -> str:
         "ranks": ranks_sql(table),
         "statuses": f"{literal(json.dumps(pipeline.statuses.by_meaning, ensure_ascii=False))}::jsonb",
         "channel": literal(pipeline.channel),
+        "parent": literal(table.parent[0] if table.parent else None),
+        "parent_key": literal(table.parent[1] if table.parent else None),
+        "conditions": ", ".join(("true", *(fitting(r.condition, "new") for r in table.routes if r.condition))),
         "table_name": literal(f"{table.schema}.{table.name}"),
         "column_names": _listed(c for _, c in table.columns),
         "stage_rows": ",\n       ".join(stages),
         "stage_routes": ", ".join(routes),
+        "entries": ", ".join(literal(s.after) for s in pipeline.in_order),
         "function": function,
         "function_name": literal(function),
         "function_literal": literal(f"{function}()"),
         "tag": _free_tag(table.qualified + function + _trigger_body(table)),
         "body": _trigger_body(table),
         "body_md5": trigger_body_md5(table),
-        "lock": LOCK,
-        "lock_timeout": LOCK_TIMEOUT,
     }
-    return sql.render(sql.read("install/attach.sql"), parts)
 
 
 def _trigger_body(table: JobTable) -> str:
@@ -101,13 +150,94 @@ def _trigger_body(table: JobTable) -> str:
         "pipeline": literal(table.pipeline),
         "channel": literal(table.channel),
         "new_tenant": tenant,
-        "routes": _cases("step", table.routes, lambda step, after: (after, step)),
-        "entry_of": _cases("step", table.routes, lambda step, after: (step, after)),
-        "entries": ", ".join(literal(after) for _, after in table.routes),
-        "stages": ", ".join(literal(step) for step, _ in table.routes),
+        "unless_shadow": "",
+        "end_unless": "",
+        "routed": _among("status", _statuses(table)),
+        "routes": _routes(table, table.routes),
+        "routes_without_columns": _routes(table, _unconditional(table)) or "WHEN false THEN ''",
+        "or_unlike": " OR data_exception" if any(r.condition for r in table.routes) else "",
+        "left_an_entry": "\n           OR ".join(_left_an_entry(table, status) for status in _statuses(table)),
+        "stages": ", ".join(literal(r.node) for r in table.routes if r.calls),
+        "parent": _parent(table),
+        "parent_declared": "    parent pg_catalog.text;\n" if table.parent else "",
+        "parent_read": f"    parent := {_new(table.parent[1])};\n" if table.parent else "",
+        "and_no_parent": "" if table.parent is None else " AND false",
         **turn_columns(table),
     }
+    if table.rollout is not None:
+        live = [f"pgbaton.share_of(key) OPERATOR(pg_catalog.<) {table.rollout.share!r}::pg_catalog.float8"]
+        if table.rollout.tenants:
+            among = ", ".join(literal(tenant) for tenant in table.rollout.tenants)
+            live.append(f"tenant OPERATOR(pg_catalog.=) ANY (ARRAY[{among}])")
+        urls = table.rollout.urls.items()
+        names |= {"live": " OR ".join(live), "urls": _urls(urls)}
+        names["unless_shadow"] = sql.render(sql.read("install/unless_shadow.sql"), names).rstrip(" ")
+        names["end_unless"] = "\n        END IF;"
     return sql.render(sql.read("trigger.sql"), table.parts() | names)
+
+
+def _stage_row(pipeline: Pipeline, position: int, s: Stage) -> str:
+    detail = literal(json.dumps(s.detail, ensure_ascii=False)) if isinstance(s, Passage) else "NULL"
+    return (
+        f"({literal(pipeline.name)}, {literal(s.step)}, {literal(s.entry[0])}, {literal(s.entry[1])}, "
+        f"{literal(s.condition)}, {literal(s.kind.value)}, {detail}::jsonb, {position}, "
+        f"interval '{s.timeout:f} s', {s.attempts}, {literal(s.advance.value)}, {limits_sql(s)}, "
+        f"{str(pipeline.takes_turns(s)).lower()})"
+    )
+
+
+def _statuses(table: JobTable) -> list[str]:
+    """The statuses that routes lead from."""
+    return list(dict.fromkeys(r.status for r in table.routes))
+
+
+def _equal(a: str, b: str) -> str:
+    return f"{a} OPERATOR(pg_catalog.=) {literal(b)}"
+
+
+def _among(subject: str, values: Iterable[str]) -> str:
+    values = list(values)
+    if len(values) == 1:
+        return _equal(subject, values[0])
+    return f"{subject} OPERATOR(pg_catalog.=) ANY (ARRAY[{', '.join(map(literal, values))}])"
+
+
+def _unconditional(table: JobTable) -> tuple[Entrance, ...]:
+    """The routes of states that do not ask for other columns of the row."""
+    asked = {(r.step, r.status) for r in table.routes if r.condition}
+    return tuple(r for r in table.routes if (r.step, r.status) not in asked)
+
+
+def _routes(table: JobTable, routes: Sequence[Entrance]) -> str:
+    """The first route of the row's state that its columns fit."""
+    one_status = len(_statuses(table)) == 1
+    cases = []
+    for r in routes:
+        parts = [_equal("step", r.step)]
+        parts += [] if one_status else [_equal("status", r.status)]
+        parts += [fitting(r.condition, "NEW")] if r.condition else []
+        cases.append(f"WHEN {' AND '.join(parts)} THEN {literal(r.node)}")
+    return " ".join(cases)
+
+
+def _left_an_entry(table: JobTable, status: str) -> str:
+    """Whether the row was at an entry with this status, and has not begun the stage that is called from there."""
+    here = [r for r in table.routes if r.status == status]
+    step = _old(table.step)
+    calls = " ".join(f"WHEN {_equal('step', r.node)} THEN {literal(r.step)}" for r in here if r.calls)
+    begun = (
+        f" AND ({_equal('status', RUNNING)} AND {step} OPERATOR(pg_catalog.=) CASE {calls} END) IS NOT TRUE"
+        if calls
+        else ""
+    )
+    left = _equal(f"({meaning(table.words, _old(table.status))})", status)
+    return f"{left} AND {_among(step, dict.fromkeys(r.step for r in here))}{begun}"
+
+
+def _parent(table: JobTable) -> str:
+    if table.parent is None:
+        return ""
+    return sql.render(sql.read("trigger_parent.sql"), {"parent_pipeline": literal(table.parent[0])})
 
 
 def _and_moved(table: JobTable) -> str:
@@ -120,9 +250,8 @@ def _and_moved(table: JobTable) -> str:
     return f"\n       AND (TG_OP OPERATOR(pg_catalog.=) 'INSERT' OR ({same}) IS NOT TRUE)"
 
 
-def _cases(subject: str, routes: Iterable[tuple[str, str]], pair: Callable[[str, str], tuple[str, str]]) -> str:
-    pairs = (pair(step, after) for step, after in routes)
-    return " ".join(f"WHEN {subject} OPERATOR(pg_catalog.=) {literal(a)} THEN {literal(b)}" for a, b in pairs)
+def _urls(urls: Iterable[tuple[str, str]]) -> str:
+    return " ".join(f"WHEN next_stage OPERATOR(pg_catalog.=) {literal(s)} THEN {literal(url)}" for s, url in urls)
 
 
 def _listed(words: Iterable[str]) -> str:
@@ -151,12 +280,14 @@ def _unchanged(table: JobTable) -> str:
 
 
 def _foreign(table: JobTable) -> str:
-    """Whether neither status is one that stages write, and nothing is published."""
-    if table.channel is not None:
-        return "false"
+    """Whether neither status is one that stages write, or that a route leads from, and nothing is published."""
+    if table.channel is not None or table.parent is not None:
+        return "false"  # a child's end may have any status
     old = meaning(table.words, _old(table.status))
-    words = " AND ".join(f"({old}) OPERATOR(pg_catalog.<>) {literal(word)}" for word in (DONE, RUNNING, FAILED))
-    return f"status OPERATOR(pg_catalog.<>) {literal(DONE)} AND {words}"
+    routed = _statuses(table)
+    unlike = [("status", word) for word in routed]
+    unlike += [(f"({old})", word) for word in dict.fromkeys((*routed, DONE, RUNNING, FAILED))]
+    return " AND ".join(f"{status} OPERATOR(pg_catalog.<>) {literal(word)}" for status, word in unlike)
 
 
 def trigger_body_md5(table: JobTable) -> str:
@@ -173,16 +304,26 @@ def pipeline_sql(pipeline: Pipeline) -> str:
     return f"{head}{migrate_sql()}\n{attach_sql(pipeline)}"
 
 
-async def attach(conn: asyncpg.Connection, pipeline: Pipeline) -> None:
-    """Install or update routes and trigger; the schema must be migrated.
+async def planned(
+    conn: asyncpg.Connection,
+    pipeline: Pipeline,
+    *,
+    past: Decided | None = None,
+    rollout: Rollout | Literal["keep"] | None = "keep",
+    counting: bool = True,
+) -> Plan:
+    """What :func:`attach` would do; changes nothing. Counts the table's rows, in about a second for 5 million;
+    ``counting`` false: only where a state becomes routed.
 
-    Raises :class:`AttachError` where the table does not fit or a right is missing (nothing was changed then), and
-    :class:`LockNotHad` where the table was busy.
+    ``rollout``: shadow mode as it is to be; ``keep``: as it is. Raises :class:`AttachError` where the table does not
+    fit, and :class:`LockNotHad` where it cannot be read.
     """
     table = await read_table(conn, pipeline)
     await check_fits(conn, pipeline, table)
+    await check_graph(conn, pipeline, table)
     try:
         attached = await conn.fetchrow(sql.read("install/attached.sql"), pipeline.name, table.qualified)
+        row = await installed_settings(conn, pipeline, table.parts() | {"table_literal": literal(table.qualified)})
     except asyncpg.InsufficientPrivilegeError as error:
         raise AttachError(f"no right to attach to {pipeline.table!r}: {error}") from None
     if attached["elsewhere"] is not None:
@@ -191,12 +332,82 @@ async def attach(conn: asyncpg.Connection, pipeline: Pipeline) -> None:
         )
     if attached["other"] is not None:
         raise AttachError(f"pipeline.table: {pipeline.table!r} is attached to the pipeline {attached['other']!r}")
-    await _run(conn, attach_sql(pipeline), pipeline)
+    kept = Rollout.of(row["rollout"]) if rollout == "keep" else rollout
+    if kept is not None:
+        kept = kept.calling(pipeline)
+    parts = attach_parts(pipeline, replace(table, rollout=kept))
+    has = await installed(conn, row, parts)
+    settings = {
+        "table": row["table"],
+        "key": list(pipeline.keys),
+        "tenant": pipeline.tenant,
+        "step": pipeline.step,
+        "status": pipeline.status,
+        "channel": pipeline.channel,
+        "priority": pipeline.priority,
+        "not_before": pipeline.not_before,
+        "pools": {p.name: p.size for p in pipeline.pools if any(s.pool == p.name for s in pipeline.stages)},
+        "statuses": {meant: list(words) for meant, words in pipeline.statuses.by_meaning.items()},
+    }
+    lock = (float(LOCK_TRY.removesuffix("ms")) / 1000, LOCK_PATIENCE)
+    rows = await rows_by_state(conn, pipeline, parts, LOCK_PATIENCE) if counting or newly_routed(pipeline, has) else {}
+    return plan_of(pipeline, settings, trigger_function(table), has, rows, past=past, rollout=kept, lock=lock)
+
+
+async def attach(
+    conn: asyncpg.Connection,
+    pipeline: Pipeline,
+    *,
+    past: Decided | None = None,
+    rate: float = RATE,
+    rollout: Rollout | Literal["keep"] | None = "keep",
+    here: bool = False,
+    told: Callable[[Progress], None] | None = None,
+) -> Plan:
+    """Install or update routes and trigger; the schema must be migrated. Returns what was planned.
+
+    ``past``: what becomes of rows that stand in a routed state without a dispatch: ``now`` leaves them alone until they
+    move, ``backfill`` calls them, ``rate`` a second; ``told`` hears how far that is. ``here``: this database, a copy of
+    the one that the pipeline was attached in, is its home from now on.
+
+    Raises :class:`AttachError` where the table does not fit or a right is missing, :class:`PastRows` where rows stand
+    in states that become routed and ``past`` is not given, :class:`NotAtHome` in a copy without ``here`` (nothing was
+    changed in any of these), and :class:`LockNotHad` where the table was busy.
+    """
+    plan = await planned(conn, pipeline, past=past, rollout=rollout, counting=False)
+    if plan.home == "elsewhere" and not here:
+        raise NotAtHome(
+            f"the pipeline {pipeline.name!r} was attached in another database, of which this is a copy: "
+            "its workers would call the same stages. pgbaton attach --here makes this its home"
+        )
+    if plan.question:
+        raise PastRows(
+            f"{plan.past:,} rows of {pipeline.table!r} stand in routed states already: "
+            "pgbaton attach --from now leaves them alone until they move, --backfill --rate 100/s calls them"
+        )
+    if rollout != "keep":
+        past = past or "now"
+    script = attach_sql(
+        pipeline,
+        decided=past or "none",
+        rollout=plan.rollout,
+        rollout_was=plan.rollout_was,
+        moving=here,
+        lock_timeout=LOCK_TRY,
+    )
+    await run_script(conn, script, pipeline)
+    async for progress in walk(conn, replace(await read_table(conn, pipeline), rollout=plan.rollout), rate):
+        if told is not None:
+            told(progress)
+    return plan
 
 
 async def detach(conn: asyncpg.Connection, pipeline: Pipeline) -> None:
     """Remove the trigger, its function and the routes; dispatches stay as history, open ones are
-    cancelled. The user's table is left as it is. Raises as :func:`attach`."""
+    cancelled. The user's table is left as it is. Raises as :func:`attach`.
+
+    The triggers first: what is open ends in a transaction of its own, while nobody waits for the table. To detach
+    again finishes one that was broken off."""
     table = JobTable.of(pipeline)
     parts = {
         "pipeline": literal(pipeline.name),
@@ -205,25 +416,38 @@ async def detach(conn: asyncpg.Connection, pipeline: Pipeline) -> None:
         "function": trigger_function(table),
         "tag": _free_tag(table.qualified),
         "lock": LOCK,
-        "lock_timeout": LOCK_TIMEOUT,
+        "lock_timeout": LOCK_TRY,
     }
-    await _run(conn, sql.render(sql.read("install/detach.sql"), parts), pipeline)
+    for script in ("detach", "end_open"):
+        await run_script(conn, sql.render(sql.read(f"install/{script}.sql"), parts), pipeline)
+
+
+async def run_script(conn: asyncpg.Connection, script: str, pipeline: Pipeline) -> None:
+    """Run a script whose every wait for a lock is short, until it had all of them: while it waits, writers of the table
+    wait behind it."""
+    end = time.monotonic() + LOCK_PATIENCE
+    pause = LOCK_PAUSE
+    while True:
+        try:
+            return await _run(conn, script, pipeline)
+        except asyncpg.LockNotAvailableError:
+            if time.monotonic() > end:
+                raise busy(pipeline, LOCK_PATIENCE, await holders(conn, JobTable.of(pipeline).qualified)) from None
+        await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311
+        pause = min(2 * pause, LOCK_PAUSE_CAP)
 
 
 async def _run(conn: asyncpg.Connection, script: str, pipeline: Pipeline) -> None:
     try:
         await conn.execute(script)
-    except asyncpg.LockNotAvailableError:
-        await conn.execute("ROLLBACK")
-        table = JobTable.of(pipeline).qualified
-        raise LockNotHad(
-            f"the table {pipeline.table!r} was busy for {LOCK_TIMEOUT}: {await holders(conn, table)}. "
-            "Nothing was changed; try again when that has ended"
-        ) from None
     except asyncpg.InsufficientPrivilegeError as error:
         raise AttachError(f"no right to attach to {pipeline.table!r}: {error}") from None
     except asyncpg.DuplicateObjectError as error:
         raise AttachError(f"pipeline.table: {error.message}") from None
+    except asyncpg.PostgresError as error:
+        if error.sqlstate == "PB003":
+            raise AttachError(error.message) from None
+        raise
     finally:
         if conn.is_in_transaction():
             await conn.execute("ROLLBACK")

@@ -5,19 +5,26 @@ from __future__ import annotations
 import asyncpg
 
 from pgbaton import sql
-from pgbaton.errors import AttachError
+from pgbaton.errors import AttachError, NotAtHome
 from pgbaton.install.attach import TRIGGERS
 from pgbaton.model import Pipeline
 from pgbaton.table import JobTable
 
 
 async def check_attached(conn: asyncpg.Connection, pipeline: Pipeline, table: JobTable) -> None:
-    """Raise :class:`AttachError` unless ``pipeline`` is attached to ``table`` with the routes that it has."""
+    """Raise :class:`AttachError` unless ``pipeline`` is attached to ``table`` with the routes that it has, and
+    :class:`NotAtHome` where that was done in another database."""
     attached = await conn.fetchrow(sql.read("install/attached.sql"), pipeline.name, table.qualified)
     if not attached["here"]:
         raise AttachError(f"the pipeline {pipeline.name!r} is not attached to {pipeline.table!r}: run pgbaton attach")
-    routes = {(r["step"], r["after"]) for r in await conn.fetch(sql.read("install/routes.sql"), pipeline.name)}
-    missing = [s.step for s in pipeline.stages if (s.step, s.after) not in routes]
+    if not attached["at_home"]:
+        raise NotAtHome(
+            f"the pipeline {pipeline.name!r} was attached in another database, of which this may be a copy: "
+            "nothing is called here. If this is its home now, run pgbaton attach --here"
+        )
+    found = await conn.fetch(sql.read("install/routes.sql"), pipeline.name)
+    routes = {(r["step"], (r["after"], r["status"]), r["condition"]) for r in found}
+    missing = [s.step for s in pipeline.nodes if (s.step, s.entry, s.condition) not in routes]
     if missing:
         raise AttachError(f"the routes of {', '.join(missing)} are not in the database: run pgbaton attach")
 

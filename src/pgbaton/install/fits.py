@@ -9,7 +9,7 @@ import asyncpg
 
 from pgbaton import sql
 from pgbaton.errors import AttachError
-from pgbaton.model import DONE, FAILED, RUNNING, Pipeline
+from pgbaton.model import DONE, FAILED, RUNNING, Passage, Pipeline, Stage
 from pgbaton.sql import quoted
 from pgbaton.table import JobTable, columns_of
 
@@ -29,9 +29,11 @@ async def check_fits(conn: asyncpg.Connection, pipeline: Pipeline, table: JobTab
                 f"pipeline.{role}: the column {column_name!r} has the type {columns[column_name]['type']}, "
                 f"and must be {wanted}"
             )
-    steps = tuple(dict.fromkeys(step for stage in pipeline.stages for step in (stage.after, stage.step)))
+    states = [state for node in pipeline.nodes for state in _states(node)]
+    steps = tuple(dict.fromkeys(step for step, _ in states))
     words = pipeline.statuses
     written = tuple(words.by_meaning[meaning][0] for meaning in (RUNNING, DONE, FAILED))
+    written = tuple(dict.fromkeys((*written, *(words.word(status) or "" for _, status in states))))
     named = [word for meaning in words.model_fields_set for word in words.by_meaning.get(meaning, ())]
     await _check(conn, "step", table.step, columns[table.step], steps, ())
     await _check(conn, "status", table.status, columns[table.status], written, named)
@@ -70,6 +72,13 @@ async def _shown_as(conn: asyncpg.Connection, kind: str, word: str) -> bool:
         return bool(await conn.fetchval(f"SELECT $1::text::{kind}::text = $1", word))
     except asyncpg.PostgresError:
         return False
+
+
+def _states(node: Stage) -> list[tuple[str, str]]:
+    """The states of a row that this stage or passage asks for, or brings about."""
+    if not isinstance(node, Passage):
+        return [node.entry, (node.step, DONE)]
+    return [node.entry, *(state for state in (node.to, node.then, *node.choices.values()) if state)]
 
 
 async def _refuses(conn: asyncpg.Connection, name: str, kind: str, check: str, word: str) -> bool:

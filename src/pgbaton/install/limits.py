@@ -10,8 +10,7 @@ from pgbaton.table import JobTable
 
 
 def limits_sql(stage: Stage) -> str:
-    said = {key: value for key, value in stage.as_attached().items() if value is not None}
-    return f"{literal(json.dumps(said))}::jsonb"
+    return f"{literal(json.dumps(stage.said_limits))}::jsonb"
 
 
 def pools_sql(pipeline: Pipeline) -> str:

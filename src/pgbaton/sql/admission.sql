@@ -116,10 +116,10 @@ $fn$;
 -- wait to be called again; else duties. moment: the time to go by, for a simulation; null: now. rate, lane_rate: what the claim
 -- pays in pgbaton.spent for each call, at the time ``at``. may 0: something waits for the stage, and may be asked for again
 -- in blocked_in seconds. Raises PB001 where the worker holds no lease.
-CREATE OR REPLACE FUNCTION pgbaton.admit(for_pipeline text, for_worker bigint, known text[], entries text[], since bigint[],
-                                         how_many integer, of_calls boolean, moment timestamptz)
-RETURNS TABLE (stage text, entry text, first_id bigint, lane text, may integer, limited boolean, probing boolean,
-               rate float8, lane_rate float8, at timestamptz, blocked_in float8)
+CREATE OR REPLACE FUNCTION pgbaton.admit(for_pipeline text, for_worker bigint, known text[], entries text[], statuses text[],
+                                         since bigint[], how_many integer, of_calls boolean, moment timestamptz)
+RETURNS TABLE (stage text, entry text, entry_status text, first_id bigint, lane text, may integer, limited boolean,
+               probing boolean, rate float8, lane_rate float8, at timestamptz, blocked_in float8)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $fn$
 #variable_conflict use_column
@@ -166,8 +166,9 @@ BEGIN
       ORDER BY o.name FOR NO KEY UPDATE;
     FOR k IN
         SELECT st.step, n.since, st.governed OR st.concurrency IS NOT NULL OR st.strikes > 0 AS locks
-          FROM unnest(known, entries, since) AS n (step, entry, since)
+          FROM unnest(known, entries, statuses, since) AS n (step, entry, status, since)
           JOIN pgbaton.stages AS st ON st.pipeline = for_pipeline AND st.step = n.step AND st.after = n.entry
+                                    AND st.status = n.status
           JOIN pgbaton.pipelines AS o ON o.name = st.pipeline
          WHERE st.routed AND o.paused_at IS NULL
          ORDER BY st.position DESC  -- every worker locks them in this order
@@ -182,7 +183,7 @@ BEGIN
         END IF;
         at := coalesce(moment, clock_timestamp());
         CONTINUE WHEN s.paused_at IS NOT NULL OR s.open_until > at;
-        stage := s.step; entry := s.after; first_id := k.since; rate := s.rate; lane_rate := NULL; lane := NULL;
+        stage := s.step; entry := s.after; entry_status := s.status; first_id := k.since; rate := s.rate; lane_rate := NULL; lane := NULL;
         limited := s.governed OR s.concurrency IS NOT NULL; probing := s.strikes > 0;
         may := 0; granted := 0; short := false; blocked_in := look_again;
         free := CASE WHEN probing THEN 1 ELSE left_over END;

@@ -12,6 +12,8 @@
 --      alone knows the rules) and writes (worker/settle.sql), as long as nothing that it saw has changed.
 --   5  An attempt that ended is a row of pgbaton.history. A job that is to be called again waits in pgbaton.calls.
 --   6  A worker that is lost lets its lease lapse; any worker looks at what it held, and decides by the row.
+--   7  Rows that were there before their state was routed are left alone or called, as a person says (`pgbaton attach`). In
+--      shadow mode the trigger records what would be called. A database that the pipeline was not attached in gives no lease.
 --
 -- Locks: duties, then the call, then the job's row; a statement that meets a lock skips that job and comes back to it.
 -- Times are the database's clock. Names are qualified: the search_path of a session changes nothing here.
@@ -82,9 +84,9 @@ $fn$;
 -- Where a stage has a limit, its row is locked until the claim commits, and running calls are counted after that: two
 -- workers never count the same free slot. A stage that was found down gets one probe: the statement that claims it closes
 -- the circuit to others until the probe is back (15 s at most).
-CREATE OR REPLACE FUNCTION pgbaton.room(for_pipeline text, for_worker bigint, known text[], entries text[], since bigint[],
-                                        how_many integer)
-RETURNS TABLE (stage text, entry text, first_id bigint, may integer, limited boolean, probing boolean)
+CREATE OR REPLACE FUNCTION pgbaton.room(for_pipeline text, for_worker bigint, known text[], entries text[], statuses text[],
+                                        since bigint[], how_many integer)
+RETURNS TABLE (stage text, entry text, entry_status text, first_id bigint, may integer, limited boolean, probing boolean)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $fn$
 #variable_conflict use_column
@@ -95,16 +97,17 @@ BEGIN
         RAISE EXCEPTION 'worker % holds no lease', for_worker USING ERRCODE = 'PB001';
     END IF;
     FOR s IN
-        SELECT st.step, st.after, st.concurrency, st.strikes > 0 AS struck, k.since
-          FROM unnest(known, entries, since) AS k (step, entry, since)
+        SELECT st.step, st.after, st.status, st.concurrency, st.strikes > 0 AS struck, k.since
+          FROM unnest(known, entries, statuses, since) AS k (step, entry, status, since)
           JOIN pgbaton.stages st ON st.pipeline = for_pipeline AND st.step = k.step AND st.after = k.entry
+                             AND st.status = k.status
           JOIN pgbaton.pipelines p ON p.name = st.pipeline
          WHERE st.routed AND NOT st.governed AND st.paused_at IS NULL AND p.paused_at IS NULL
            AND (st.open_until IS NULL OR st.open_until <= clock_timestamp())
            AND (st.held_until IS NULL OR st.held_until <= clock_timestamp())
          ORDER BY st.position DESC  -- every worker locks them in this order
     LOOP
-        stage := s.step; entry := s.after; first_id := s.since; may := how_many; limited := s.concurrency IS NOT NULL; probing := s.struck;
+        stage := s.step; entry := s.after; entry_status := s.status; first_id := s.since; may := how_many; limited := s.concurrency IS NOT NULL; probing := s.struck;
         IF limited OR probing THEN
             PERFORM FROM pgbaton.stages st WHERE st.pipeline = for_pipeline AND st.step = s.step FOR NO KEY UPDATE;
         END IF;
@@ -143,6 +146,9 @@ AS $fn$
 DECLARE
     fresh bigint;
 BEGIN
+    IF NOT (SELECT pgbaton.at_home(p) FROM pgbaton.pipelines p WHERE p.name = for_pipeline) THEN
+        RAISE EXCEPTION 'the pipeline % was not attached in this database', for_pipeline USING ERRCODE = 'PB002';
+    END IF;
     UPDATE pgbaton.workers w SET ended_at = clock_timestamp()
      WHERE (w.id = old OR w.instead_of = old) AND w.ended_at IS NULL;
     INSERT INTO pgbaton.workers (pipeline, name, capacity, expires_at, instead_of, stages)
@@ -158,6 +164,55 @@ BEGIN
     )
     SELECT fresh, coalesce(array_agg(k.id), '{}'), coalesce(array_agg(k.attempt), '{}') FROM kept k;
 END
+$fn$;
+
+-- 7. -- Adoption ------------------------------------------------------------------------------------------------------
+
+-- The server's system identifier, which its standbys share and a restored copy does not; null where the role may not ask.
+CREATE OR REPLACE FUNCTION pgbaton.this_system() RETURNS bigint
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $fn$
+BEGIN
+    RETURN (SELECT c.system_identifier FROM pg_control_system() AS c);
+EXCEPTION WHEN insufficient_privilege OR feature_not_supported THEN
+    RETURN NULL;
+END
+$fn$;
+
+CREATE OR REPLACE FUNCTION pgbaton.this_database() RETURNS oid
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $fn$ SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database() $fn$;
+
+-- Whether this is the database that the pipeline was attached in: a copy of it must not call the stages of the original.
+CREATE OR REPLACE FUNCTION pgbaton.at_home(p pgbaton.pipelines) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT p.home_database IS NULL
+        OR p.home_database = pgbaton.this_database() AND coalesce(p.home_system = pgbaton.this_system(), true)
+$fn$;
+
+-- A place from 0 to 100, below 100, for each job key; the same on every server and in every version.
+CREATE OR REPLACE FUNCTION pgbaton.share_of(job_key text) RETURNS float8
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $fn$ SELECT ('x' || left(md5(job_key), 8))::bit(32)::bigint * 100.0::float8 / 4294967296 $fn$;
+
+-- Whether a job is called; where not, the trigger records it in pgbaton.shadow. trigger.sql has the same rule.
+CREATE OR REPLACE FUNCTION pgbaton.is_live(for_pipeline text, job_key text, tenant text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT coalesce((SELECT pgbaton.share_of(job_key) < (p.rollout ->> 'share')::float8
+                         OR coalesce(p.rollout -> 'tenants' ? tenant, false)
+                       FROM pgbaton.pipelines AS p WHERE p.name = for_pipeline AND p.rollout IS NOT NULL), true)
+$fn$;
+
+-- Whether nothing is done about a row in (step, done) that no trigger saw: it stands there since before, or that is not
+-- known yet.
+CREATE OR REPLACE FUNCTION pgbaton.left_alone(for_pipeline text, key text, at_step text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT EXISTS (SELECT FROM pgbaton.past AS p
+                    WHERE p.pipeline = for_pipeline AND p.job_key = key AND p.step = at_step)
+        OR EXISTS (SELECT FROM pgbaton.adoptions AS a WHERE a.pipeline = for_pipeline AND a.ended_at IS NULL)
 $fn$;
 
 -- For people ----------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ DECLARE
     status pg_catalog.text;
     tenant pg_catalog.text;
     word pg_catalog.text;
-    quiet pg_catalog.text;
+{parent_declared}    quiet pg_catalog.text;
     next_stage pg_catalog.text;
     same pg_catalog.bool;
     changed_at pg_catalog.timestamptz;{turn_declared}
@@ -23,16 +23,13 @@ BEGIN BEGIN  -- the inner block reads the row, and writes nothing: it takes no t
         END IF;
     END IF;
     step := NEW.{step}::pg_catalog.text;
-    IF status OPERATOR(pg_catalog.=) 'done'{and_moved} THEN
+    IF {routed}{and_moved} THEN
         next_stage := CASE {routes} END;
     END IF;
     IF next_stage IS NULL AND TG_OP OPERATOR(pg_catalog.=) 'UPDATE'{and_moved} THEN
         -- A dispatch may be open where the row was at the entry of a stage, or in its hands. That it has begun, or begins
         -- again, is nothing to look at; all else is.
-        IF {old_status} OPERATOR(pg_catalog.=) 'done'
-               AND {old_step} OPERATOR(pg_catalog.=) ANY (ARRAY[{entries}])
-               AND (status OPERATOR(pg_catalog.=) 'running'
-                    AND {old_step} OPERATOR(pg_catalog.=) CASE {entry_of} END) IS NOT TRUE
+        IF {left_an_entry}
            OR {old_status} OPERATOR(pg_catalog.=) ANY (ARRAY['running', 'failed'])
                AND {old_step} OPERATOR(pg_catalog.=) ANY (ARRAY[{stages}])
                AND (status OPERATOR(pg_catalog.=) 'running' AND step OPERATOR(pg_catalog.=) {old_step})
@@ -41,7 +38,7 @@ BEGIN BEGIN  -- the inner block reads the row, and writes nothing: it takes no t
             next_stage := '';
         END IF;
     END IF;
-    IF next_stage IS NULL AND {channel} IS NULL THEN
+    IF next_stage IS NULL AND {channel} IS NULL{and_no_parent} THEN
         RETURN NULL;
     END IF;
     key := {new_key};
@@ -53,14 +50,14 @@ BEGIN BEGIN  -- the inner block reads the row, and writes nothing: it takes no t
         RETURN NULL;
     END IF;
     tenant := {new_tenant};
-    word := {new_word};{turn_read}
+{parent_read}    word := {new_word};{turn_read}
     IF TG_NARGS OPERATOR(pg_catalog.>) 0 THEN
         changed_at := NEW.updated_at;
     END IF;
     IF pg_catalog.to_regclass('pgbaton.due') IS NULL THEN  -- a dump of this table alone was restored
         RETURN NULL;
     END IF;
-EXCEPTION WHEN undefined_column OR undefined_function OR invalid_schema_name THEN
+EXCEPTION WHEN undefined_column OR undefined_function OR invalid_schema_name{or_unlike} THEN
     -- A column was renamed or dropped, or the schema pgbaton is gone. That is no reason for this transaction to fail, and `pgbaton doctor` tells of it. The
     -- block costs 0.3 microseconds a row.
     IF pg_catalog.current_setting('pgbaton.blind', true) OPERATOR(pg_catalog.=) 'told' IS NOT TRUE THEN
@@ -81,8 +78,8 @@ WHEN datatype_mismatch THEN
         RETURN NULL;
     END IF;
     next_stage := '';
-    IF status OPERATOR(pg_catalog.=) 'done' THEN
-        next_stage := coalesce(CASE {routes} END, '');
+    IF {routed} THEN
+        next_stage := coalesce(CASE {routes_without_columns} END, '');
     END IF;
 END;
     quiet := pg_catalog.current_setting('pgbaton.quiet', true);
@@ -93,7 +90,7 @@ END;
             OR (quiet::pg_catalog.jsonb OPERATOR(pg_catalog.->) {pipeline} OPERATOR(pg_catalog.->) key
                 OPERATOR(pg_catalog.=) pg_catalog.jsonb_build_array(step, status)) IS NOT TRUE)
     THEN
-        INSERT INTO pgbaton.due (pipeline, stage, job_key, tenant, step, status{turn_columns})
+        {unless_shadow}INSERT INTO pgbaton.due (pipeline, stage, job_key, tenant, step, status{turn_columns})
         VALUES ({pipeline}, next_stage, key, tenant, step, status{turn_values});
         -- A worker that sleeps, or is about to, holds this lock or waits for it; where it can be shared until this commit,
         -- all workers are awake and none can fall asleep before it. A full queue would abort this transaction; workers
@@ -103,9 +100,9 @@ END;
            AND pg_catalog.pg_notification_queue_usage() OPERATOR(pg_catalog.<) 0.9
         THEN
             PERFORM pg_catalog.pg_notify('pgbaton_wake', {pipeline});
-        END IF;
+        END IF;{end_unless}
     END IF;
-    IF {channel} IS NOT NULL AND pg_catalog.pg_notification_queue_usage() OPERATOR(pg_catalog.<) 0.9 THEN
+{parent}    IF {channel} IS NOT NULL AND pg_catalog.pg_notification_queue_usage() OPERATOR(pg_catalog.<) 0.9 THEN
         PERFORM pg_catalog.pg_notify({channel}, pgbaton.event_payload(key, step, word, tenant, changed_at));
     END IF;
     RETURN NULL;

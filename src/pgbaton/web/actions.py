@@ -11,12 +11,12 @@ from urllib.parse import urlencode
 import asyncpg
 from starlette.responses import RedirectResponse, Response
 
-from pgbaton import acts, operate
+from pgbaton import acts, approve, bulk, operate
+from pgbaton.desk import Action, Done
 from pgbaton.errors import ConfigError
 from pgbaton.events import describe
 from pgbaton.insights import CAP
 from pgbaton.model import RUNNING
-from pgbaton.operate import Done
 from pgbaton.table import JobTable
 from pgbaton.web.context import Site, View
 from pgbaton.web.errors import Told
@@ -71,7 +71,7 @@ def _ended(site: Site, action: str, doing: asyncio.Task[Done]) -> None:
 
 async def _begin_act(view: View, action: str) -> int | None:
     """Write down that it begins. What means every job is done only where the number of them was typed."""
-    what: operate.Action
+    what: Action
     match action:
         case "retry" | "cancel" as what:
             pass
@@ -84,7 +84,7 @@ async def _begin_act(view: View, action: str) -> int | None:
         filters = filter_of(view, table.pipeline, ACT_NAMES)
         if not filters.narrows and _digits(view.asked("typed")) != str(min(expected, CAP)):
             raise Told("fault.typed", 422)
-        return await operate.begin(
+        return await bulk.begin(
             conn, table, filters, what, expected, who=view.who.name, reason=view.asked("reason")
         )  # fmt: skip
 
@@ -102,7 +102,7 @@ async def _again(view: View) -> int:
             return act
         case "undo":
             async with view.site.source.opened() as (conn, table):
-                return await operate.undo(conn, table, act, who=view.who.name, reason=view.asked("reason"))
+                return await bulk.undo(conn, table, act, who=view.who.name, reason=view.asked("reason"))
     raise Unfit("do")
 
 
@@ -123,7 +123,7 @@ def _act_of(view: View) -> int:
 
 async def _carry_on(view: View, act: int) -> Done:
     async with view.site.source.opened() as (conn, table):
-        return await operate.carry_on(conn, table, act)
+        return await bulk.carry_on(conn, table, act)
 
 
 async def _job(view: View, action: str) -> Done:
@@ -141,6 +141,10 @@ async def _job(view: View, action: str) -> Done:
                     case "" | "yes" as force:
                         return await operate.rerun(conn, table, key, view.asked("step"), who=who, force=bool(force))
                 raise Unfit("force")
+            case "decide":
+                choice, reason = view.asked("choice"), view.asked("reason")
+                await approve.decide(conn, table, key, choice, who=who, reason=reason)
+                return Done("decide", 1, (key,), 1)
     raise Unfit("action")
 
 

@@ -23,7 +23,20 @@ SEVERAL = frozenset({"stage", "state", "tenant"})
 """Those of which there may be several; any other one that is given twice is refused."""
 LIST_NAMES = (*FILTER_NAMES, "before", "as")
 CONFIRM_NAMES = (*FILTER_NAMES, "action", "key", "back")
-ACT_NAMES = (*CONFIRM_NAMES, "csrf", "scope", "expected", "typed", "reason", "step", "force", "act", "do", "over")
+ACT_NAMES = (
+    *CONFIRM_NAMES,
+    "csrf",
+    "scope",
+    "expected",
+    "typed",
+    "reason",
+    "choice",
+    "step",
+    "force",
+    "act",
+    "do",
+    "over",
+)
 AUDIT_NAMES = ("from", "to", "who", "action", "before")
 AUDITED = ("retry", "cancel", "rerun", "recall", "quarantine", "move", "reconcile", "pause", "resume")
 """The actions that the audit is filtered by."""

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 from starlette.responses import Response
 
-from pgbaton import insights, operate
-from pgbaton.health import WORDS
+from pgbaton import bulk, insights
+from pgbaton.desk import Action
+from pgbaton.health import WORDS, happened, report
 from pgbaton.insights.tenant import COUNTED
 from pgbaton.model import State
 from pgbaton.web import charts, plots
 from pgbaton.web.context import Alarm, View
 from pgbaton.web.errors import Told
 from pgbaton.web.forms import AUDITED, CONFIRM_NAMES, Unfit, asked_of, audit_filter_of, filter_of, known_only, number_of
+from pgbaton.web.messages import LANGUAGES
 from pgbaton.web.offers import offer
 from pgbaton.web.render import page
 
@@ -157,6 +160,19 @@ async def record(view: View) -> Response:
     return page(view, "record.html", entry=entry, jobs=jobs, more=len(jobs) == PAGE)
 
 
+async def incident(view: View) -> Response:
+    """What was found, done and deployed lately; as a report to copy in either language."""
+    chosen = number_of(view, "hours") or 2
+    if not 1 <= chosen <= 24 * 31:
+        raise Unfit("hours")
+    until = datetime.now(UTC)
+    since = until - timedelta(hours=chosen)
+    async with view.site.source.opened() as (conn, table):
+        events = await happened(conn, table.pipeline, since, until)
+    reports = [(code, report(table.pipeline, events, since, until, code)) for code in LANGUAGES]
+    return page(view, "incident.html", events=list(reversed(events)), reports=reports, chosen=chosen)
+
+
 async def help_page(view: View) -> Response:
     """Every sentence of a finding: what it comes from, and what mends it."""
     known_only(view, ())
@@ -167,7 +183,7 @@ async def help_page(view: View) -> Response:
 
 async def confirm(view: View) -> Response:
     """How many it would be and where they are, before anything is done."""
-    action: operate.Action
+    action: Action
     match view.asked("action"):
         case "cancel" | "retry" as action:
             pass
@@ -176,7 +192,7 @@ async def confirm(view: View) -> Response:
     async with view.site.source.opened() as (conn, table):
         filters = filter_of(view, table.pipeline, CONFIRM_NAMES)
         one = len(filters.jobs) == 1
-        preview = None if one else await operate.preview_matching(conn, filters, action)
+        preview = None if one else await bulk.preview_matching(conn, filters, action)
     asked = asked_of(view)
     picked = len(asked.pop("key", ()))
     return page(

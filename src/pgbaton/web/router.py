@@ -16,7 +16,7 @@ from starlette.responses import RedirectResponse, Response
 from pgbaton.config import Settings
 from pgbaton.errors import ConfigError
 from pgbaton.events import EventLog, Language
-from pgbaton.web import actions, assets, exporting, login, pages, sse
+from pgbaton.web import actions, assets, decisions, exporting, graphs, login, pages, sse
 from pgbaton.web.access import SESSION_SECONDS, Identity, Role, Tokens, form_token, same_origin
 from pgbaton.web.broadcast import Broadcaster
 from pgbaton.web.context import SESSION_COOKIE, Site, View
@@ -40,11 +40,13 @@ SCREENS: dict[str, Screen] = {
     "job": pages.job,
     "dead": pages.dead,
     "stages": pages.stages,
+    "graph": graphs.graph,
     "workers": pages.workers,
     "trends": pages.trends,
     "tenant": pages.tenant,
     "audit": pages.audit,
     "record": pages.record,
+    "incident": pages.incident,
     "help": pages.help_page,
     "live": sse.live,
 }
@@ -68,6 +70,8 @@ class Dashboard(APIRouter):
             self._add(name, screen, "GET")
         self._add("confirm", pages.confirm, "GET", acts=True)
         self._add("act", actions.act, "POST", acts=True)
+        self._add("decide", decisions.show, "GET", public=True)
+        self._add("decide", decisions.decide, "POST", public=True)
         self._add("language", login.language, "GET", public=True)
         if site.tokens is not None:
             self._add("login", login.login_form, "GET", public=True)

@@ -16,8 +16,8 @@ import asyncpg
 from pgbaton.backoff import Backoff
 from pgbaton.database import is_refusal, report
 from pgbaton.events import EventLog
-from pgbaton.model import RUNNING, Dispatch, Outcome, Pipeline, State
-from pgbaton.outcome import Verb, decide_claimed
+from pgbaton.model import RUNNING, Dispatch, Kind, Outcome, Pipeline, State
+from pgbaton.outcome import Answer, Reply, Verb, decide_claimed
 from pgbaton.verdict import Standing
 from pgbaton.worker import tracing
 from pgbaton.worker.batches import Batches
@@ -255,6 +255,11 @@ class Dispatcher:
     async def _carry_out(self, claimed: Dispatch) -> None:
         """A dispatch from its claim to an answer that waits to be settled."""
         try:
+            if (
+                self._pipeline.stage(claimed.stage).kind is not Kind.CALL
+            ):  # no call: by the row, the time and the counts
+                self._in_flight.end([Ended(claimed, Answer(Reply.NONE), time.monotonic())])
+                return
             ready = await self._prepare(claimed)
             if ready is not None and await self._may_call(ready):
                 self._in_flight.end([await self._call(ready)])

@@ -17,7 +17,7 @@ from pgbaton.database import pool as pool_of
 from pgbaton.errors import ConfigError, DatabaseError
 from pgbaton.events import Event, EventLog
 from pgbaton.install.checks import check_attached, unseeing_triggers
-from pgbaton.model import Pipeline
+from pgbaton.model import Kind, Pipeline
 from pgbaton.table import JobTable, read_table
 from pgbaton.worker.dispatcher import Dispatcher
 from pgbaton.worker.gate import Gate, NoGate
@@ -32,6 +32,7 @@ from pgbaton.worker.stage_client import StageClient
 from pgbaton.worker.store import Store
 from pgbaton.worker.upkeep import Upkeep
 from pgbaton.worker.watch import Watch
+from pgbaton.worker.webhook import Webhook
 
 VERSION = version("pgbaton")
 POLL_UNHEARD = 1.0
@@ -110,15 +111,15 @@ class Engine:
             through_pooler = pooled(conn)
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._stop_cutting)
-            pool = await stack.enter_async_context(pool_of(dsn, 1, through_pooler=through_pooler))
+            pool = await _opened(stack, pool_of(dsn, 1, through_pooler=through_pooler))
             turns, rest = [
-                await stack.enter_async_context(pool_of(dsn, size, through_pooler=through_pooler, steady_plans=True))
+                await _opened(stack, pool_of(dsn, size, through_pooler=through_pooler, steady_plans=True))
                 for size in (1, 2)
             ]
             # A lease that cannot be renewed over one connection is tried over another before it lapses.
             patience = max(1.0, self._settings.lease / 3)
-            lease_pool = await stack.enter_async_context(
-                pool_of(dsn, 1, through_pooler=through_pooler, query_timeout=patience, steady_plans=True)
+            lease_pool = await _opened(
+                stack, pool_of(dsn, 1, through_pooler=through_pooler, query_timeout=patience, steady_plans=True)
             )
             self._pools = (pool, turns, rest, lease_pool)
             client = await stack.enter_async_context(StageClient(self._pipeline, self._settings.keep_answers))
@@ -200,7 +201,12 @@ class Engine:
             puts_off=table.not_before is not None,
         )
         reconciles = settings.reconcile_every > 0
-        watch = Watch(pool, table, log, look_every=settings.watch_every, reconciles=reconciles)
+        webhook = None
+        if settings.webhook_url is not None:
+            secret = settings.webhook_secret.get_secret_value() if settings.webhook_secret else None
+            url, form = settings.webhook_url.get_secret_value(), settings.webhook_format
+            webhook = Webhook(url, secret, form, settings.log_language, log)
+        watch = Watch(pool, table, log, look_every=settings.watch_every, reconciles=reconciles, webhook=webhook)
         await lease.secure()
         stopped = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
@@ -251,11 +257,24 @@ class Engine:
 
 
 def taken_steps(pipeline: Pipeline, chosen: Sequence[str] | None) -> list[str]:
-    """The stages that a worker calls: all, or the chosen ones. Raises :class:`ConfigError` on one that there is not."""
+    """The stages that a worker calls: all, or the chosen ones; and the passages, which each worker carries out. Raises
+    :class:`ConfigError` on a stage that there is not."""
     steps = [stage.step for stage in pipeline.stages]
     for step in chosen or ():
         if step not in steps:
             raise ConfigError(
                 f"stages: the pipeline {pipeline.name!r} has no stage {step!r}; there are: {', '.join(steps)}"
             )
-    return steps if chosen is None else [step for step in steps if step in chosen]
+    return [n.step for n in pipeline.nodes if chosen is None or n.kind is not Kind.CALL or n.step in chosen]
+
+
+async def _opened(stack: contextlib.AsyncExitStack, pool: asyncpg.Pool) -> asyncpg.Pool:
+    """A pool that is closed with ``stack``; a connection that does not answer any more is no fault of the worker's."""
+    await pool
+
+    async def close() -> None:
+        with contextlib.suppress(TimeoutError, OSError, asyncpg.InterfaceError, asyncpg.PostgresError):
+            await pool.close()  # what it cannot close it terminates
+
+    stack.push_async_callback(close)
+    return pool

@@ -6,7 +6,7 @@ from collections import Counter
 from functools import cache
 
 from pgbaton.events import Event, EventLog
-from pgbaton.model import Dispatch, Outcome, State
+from pgbaton.model import PASSED, Dispatch, Outcome, State
 from pgbaton.outcome import Answer, Decision, Verb
 from pgbaton.verdict import Call, Job, Verdict
 from pgbaton.worker import telemetry
@@ -48,6 +48,8 @@ class Reports:
             self._succeeded(dispatch.stage)()
             self._answered[dispatch.stage] += 1
             self._log.info(Event.STAGE_SUCCEEDED, **fields_of(dispatch), **said)
+        elif outcome in PASSED:
+            self._log.info(Event.JOB_PASSED, **fields_of(dispatch), outcome=outcome.value)
         elif outcome is Outcome.ACCEPTED:
             self._log.info(Event.STAGE_ACCEPTED, **fields_of(dispatch), **said)
         else:

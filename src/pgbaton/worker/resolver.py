@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import asyncpg
 
 from pgbaton.database import is_refusal, refusal_words
-from pgbaton.model import DONE, Dispatch, Outcome, Stage, State
+from pgbaton.model import FAILED, Dispatch, Outcome, Passage, Stage, State
 from pgbaton.outcome import RETRY_AFTER_CAP, Answer, Verb
-from pgbaton.verdict import Job, Standing, Verdict, refused, resolve
+from pgbaton.verdict import Job, Standing, Verdict, refused, resolve, wants_count
 from pgbaton.worker.in_flight import Attempt, Ended, InFlight
 from pgbaton.worker.lease import Lease
 from pgbaton.worker.reports import Reports
@@ -117,9 +117,11 @@ class Resolver:
                 if result.due_in is not None:
                     found.due_in = result.due_in if found.due_in is None else min(found.due_in, result.due_in)
             # No trigger saw the row come there, or its route is another now: it may ask for a duty.
-            stranded = [key for key in written if _may_be_stranded(decided[key][0])]
+            stranded = [key for key in written if self._may_be_stranded(decided[key][0])]
             if stranded:
-                await self._store.reconcile(stranded)
+                await self._store.reconcile(stranded, past=True)
+            if dead := [key for key in written if decided[key][0].ended is State.DEAD]:
+                await self._store.tell_parents(dead)
             keys = decided.keys() - written.keys()
         found.again += ended.values()
         return found
@@ -146,6 +148,7 @@ class Resolver:
                 outcome = Outcome.ACCEPTED if self._is_mine(job, call) else Outcome.SUPERSEDED
                 self._settled(ended.pop(job.key), outcome, None, None)
                 call = None
+            job = await self._with_children(job, claimed=call is not None)
             name = (job.call.id, job.call.attempt) if job.call else (0, 0)
             answer = call.answer if call else None
             verdict = resolve(job, self._stages.__getitem__, answer, given_back=name in given_back)
@@ -154,6 +157,22 @@ class Resolver:
             elif _changes(verdict):
                 decided[job.key] = verdict, answer
         return decided
+
+    async def _with_children(self, job: Job, *, claimed: bool) -> Job:
+        """The job with its children counted, where it gathers them and that may bring something."""
+        node = self._stages.get(job.call.stage) if job.call else None
+        if node is None or not isinstance(node, Passage) or not wants_count(job, node, claimed=claimed):
+            return job
+        return replace(job, children=await self._store.children(node, job.key))
+
+    def _may_be_stranded(self, verdict: Verdict) -> bool:
+        """Whether the row may be in a routed state with no duty for it: no trigger saw it come there, or a stage's
+        failure had to be its last one before that route was open."""
+        row, entries = verdict.job.row, {node.entry for node in self._stages.values()}
+        if verdict.ended is State.DEAD and verdict.job.call is not None:
+            return (verdict.job.call.stage, FAILED) in entries
+        goes_on = verdict.stands is not None or verdict.stays is not None
+        return not goes_on and row is not None and row.at in entries and verdict.target is None
 
     async def _write(self, decided: Decided) -> dict[str, Written]:
         """Write verdicts. Where the user's table refuses a row, that is this job's trouble alone: it is written
@@ -235,12 +254,6 @@ def _changes(verdict: Verdict) -> bool:
     keeps = verdict.decision is None or verdict.decision.verb is Verb.KEEP
     stays = {verdict.stays.id} if verdict.stays else set()
     return not keeps or verdict.new is not None or any(d.id not in stays for d in verdict.job.duties)
-
-
-def _may_be_stranded(verdict: Verdict) -> bool:
-    row = verdict.job.row
-    goes_on = verdict.stands is not None or verdict.stays is not None
-    return not goes_on and row is not None and row.status == DONE and verdict.target is None
 
 
 def _may_yet_agree(verdict: Verdict, call: Ended) -> bool:

@@ -23,6 +23,7 @@ from pgbaton.backoff import retry_after_seconds
 from pgbaton.key import Key
 from pgbaton.model import Dispatch, Pipeline
 from pgbaton.outcome import Answer, Reply
+from pgbaton.request import batch_of, body_of, headers_of
 from pgbaton.worker.tracing import traceparent
 
 CONNECT_TIMEOUT = timedelta(seconds=10)
@@ -71,50 +72,37 @@ class StageClient:
 
         ``trace``: the ``traceparent`` to send; ``None``: the attempt's own.
         """
-        body = {"job_id": self._key.in_body(dispatch.job_key), "tenant_id": dispatch.row.tenant}
-        return await self._post(dispatch, body, trace)
+        return await self._post(dispatch, body_of(dispatch, self._key), trace)
 
     async def call_batch(self, dispatches: Sequence[Dispatch]) -> Answer:
-        """As :meth:`call`, with all these jobs of one stage in one request. Each has its key and its attempt with it;
-        the headers are the first one's."""
-        jobs = [
-            {
-                "job_id": self._key.in_body(d.job_key),
-                "tenant_id": d.row.tenant,
-                "idempotency_key": d.idempotency_key(self._pipeline.name),
-                "attempt": d.attempt,
-            }
-            for d in dispatches
-        ]
-        answer = await self._post(dispatches[0], {"jobs": jobs}, None)
+        """As :meth:`call`, with all these jobs of one stage in one request; the headers are the first one's."""
+        body = batch_of(self._pipeline.name, dispatches, self._key)
+        answer = await self._post(dispatches[0], body, None)
         return replace(answer, jobs=len(dispatches))
 
-    async def _post(self, dispatch: Dispatch, content: object, trace: str | None) -> Answer:
+    async def _post(self, dispatch: Dispatch, body: bytes, trace: str | None) -> Answer:
         stage = self._pipeline.stage(dispatch.stage)
         request = (
             self._client.post(self._pipeline.base_url + stage.path)
             .timeout(timedelta(seconds=stage.timeout))
             .headers(
-                {
-                    "idempotency-key": dispatch.idempotency_key(self._pipeline.name),
-                    "x-pgbaton-attempt": str(dispatch.attempt),
-                    "traceparent": trace or traceparent(self._pipeline.name, dispatch),
-                }
+                headers_of(self._pipeline.name, dispatch)
+                | {"traceparent": trace or traceparent(self._pipeline.name, dispatch)}
             )
-            .body_bytes(json.dumps(content).encode())
+            .body_bytes(body)
             .build_streamed()
         )
         status = None
         try:
             async with request as response:
                 status = response.status
-                body = await _bounded_body(response)
+                said = await _bounded_body(response)
             return Answer(
                 Reply.ANSWERED,
                 status,
                 retry_after_seconds(_header(response, "retry-after"), time.time()),
-                None if 200 <= status < 300 else _reason(status, response, body, stage.path),
-                self._kept(status, body),
+                None if 200 <= status < 300 else _reason(status, response, said, stage.path),
+                self._kept(status, said),
             )
         except RequestTimeoutError as error:
             if _never_connected(error):

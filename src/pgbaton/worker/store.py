@@ -14,11 +14,13 @@ from typing import Any
 
 import asyncpg
 
+from pgbaton import sql
 from pgbaton.database import is_stale
-from pgbaton.errors import LeaseLost
-from pgbaton.model import Advance, Dispatch, Outcome, Row, Stage, State
+from pgbaton.errors import LeaseLost, NotAtHome
+from pgbaton.model import Advance, Dispatch, Kind, Outcome, Passage, Row, Stage, State
 from pgbaton.outcome import BEGUN_ELSEWHERE, Answer, Verb
-from pgbaton.table import JobTable, Session, with_types
+from pgbaton.passage import Children
+from pgbaton.table import JobTable, Session, child_table, with_types
 from pgbaton.verdict import Call, Duty, Job, Standing, Verdict
 
 RECONCILE_PAGE = 1000
@@ -98,9 +100,11 @@ class Store:
         self._session = session
         self._table = table
         self._pipeline = table.pipeline
-        entries = dict(table.routes)
+        self._children: dict[str, tuple[str, JobTable]] = {}
+        entries = {entrance.node: entrance for entrance in table.routes}
         self.steps = [step for step in steps if step in entries]
-        self._entries = [entries[step] for step in self.steps]
+        self._entries = [entries[step].step for step in self.steps]
+        self._entry_statuses = [entries[step].status for step in self.steps]
         self.governed: bool | None = None
         """Whether claims go by ``pgbaton.admit``; None: not known yet, the next claim finds out."""
 
@@ -125,7 +129,7 @@ class Store:
             *(self._pipeline, worker, self.steps, [since.get(step, 0) for step in self.steps], limit),
             *(calling, since.get("", 0), looks),
             *_columns(answers),
-            self._entries,
+            *(self._entries, self._entry_statuses),
         )
         rows, blocked = _without_blocked(rows)
         late = _late(row for row in rows if row["outcome"] is not None)
@@ -142,9 +146,8 @@ class Store:
     async def claim_waiting(self, worker: int | None, limit: int) -> Turn:
         """Take calls that wait and are due; raises as :meth:`turn`."""
         beginnings = [0] * len(self.steps)
-        rows = await self._claim(
-            "worker/claim_waiting", self._pipeline, worker, self.steps, beginnings, limit, self._entries
-        )
+        known = self._entries, self._entry_statuses
+        rows = await self._claim("worker/claim_waiting", self._pipeline, worker, self.steps, beginnings, limit, *known)
         rows, blocked = _without_blocked(rows)
         claimed = tuple(_dispatch(row, row["attempt"]) for row in rows if row["plain"])
         others = frozenset(row["job_key"] for row in rows if not row["plain"])
@@ -197,18 +200,10 @@ class Store:
     async def stages(self) -> dict[str, Stage]:
         """The stages as the database has them, those that left the pipeline included; they have no path."""
         rows = await self._fetch("worker/stages", self._pipeline)
-        return {
-            row["step"]: Stage.model_construct(
-                step=row["step"],
-                after=row["after"],
-                path="/",
-                timeout=row["timeout"],
-                attempts=row["attempts"],
-                concurrency=row["concurrency"],
-                advance=Advance(row["advance"]),
-            )
-            for row in rows
-        }
+        ends: dict[str, list[str]] = {}
+        for row in rows:
+            ends.setdefault(row["after"], []).append(row["status"])
+        return {row["step"]: _stage(row).ending(ends.get(row["step"], ())) for row in rows}
 
     async def settle(
         self, verdicts: Sequence[tuple[Verdict, Answer | None]], stages: Mapping[str, Stage]
@@ -248,14 +243,37 @@ class Store:
     async def unreconciled(self, after: str | None, limit: int) -> Page:
         """Look at ``limit`` rows of the user's table behind the key ``after``, for routed ones that nothing waits
         for."""
-        row = (await self._fetch("operate/unreconciled", self._pipeline, after, limit))[0]
+        row = (await self._fetch("operate/unreconciled", self._pipeline, after, limit, False))[0]
         missing = tuple(zip(row["keys"], row["steps"], strict=True))
         return Page(row["last"] if row["looked_at"] == limit else None, missing)
 
-    async def reconcile(self, job_keys: Collection[str]) -> list[tuple[str, str]]:
-        """Leave the duties that these jobs' rows ask for and lack; returns (job, stage) of each."""
-        rows = await self._fetch("operate/reconcile", self._pipeline, list(job_keys))
+    async def reconcile(self, job_keys: Collection[str], *, past: bool = False) -> list[tuple[str, str]]:
+        """Leave the duties that these jobs' rows ask for and lack; returns (job, stage) of each. ``past``: of rows that
+        are left alone, too."""
+        rows = await self._fetch("operate/reconcile", self._pipeline, list(job_keys), past)
         return [(row["job_key"], row["stage"]) for row in rows]
+
+    async def children(self, node: Passage, key: str) -> Children | None:
+        """A parent's children, counted. None: no pipeline of that name has this one for its parent."""
+        table = await self._child_table(node.children or "")
+        if table is None:
+            return None
+        done = node.done or ("", "")
+        row = (await self._session.fetch(table.query("worker/children"), table.pipeline, key, *done))[0]
+        return Children(row["total"], row["ended"], row["done"])
+
+    async def _child_table(self, name: str) -> JobTable | None:
+        for r in await self._session.fetch(sql.read("worker/child_table.sql"), name, self._pipeline):
+            if name not in self._children or self._children[name][0] != r["attached"]:
+                routes = await self._session.fetch(sql.read("install/routes.sql"), name)
+                self._children[name] = r["attached"], child_table(r, routes)
+            return self._children[name][1]
+        return None
+
+    async def tell_parents(self, job_keys: Collection[str]) -> None:
+        """These jobs have ended where no trigger saw it: their parents may have waited for that."""
+        if self._table.parent is not None:
+            await self._fetch("worker/tell_parents", list(job_keys), self._table.parent[0])
 
     async def unpark(self, limit: int) -> int:
         """Make calls due that were parked for tenants that are paused no more; returns how many."""
@@ -277,10 +295,15 @@ class Store:
         self, old: int | None, name: str, capacity: int, lease: float, held: Collection[tuple[int, int]]
     ) -> tuple[int, set[tuple[int, int]]]:
         """A lease of ``lease`` seconds in place of ``old``; returns its id, and those of the ``held`` attempts that are
-        still this worker's."""
+        still this worker's. Raises :class:`NotAtHome` in a copy of the pipeline's database."""
         ids, attempts = [i for i, _ in held], [a for _, a in held]
         mine = ids, attempts, self.steps
-        rows = await self._fetch("worker/take_lease", self._pipeline, old, name, capacity, lease, *mine)
+        try:
+            rows = await self._fetch("worker/take_lease", self._pipeline, old, name, capacity, lease, *mine)
+        except asyncpg.PostgresError as error:
+            if error.sqlstate == "PB002":
+                raise NotAtHome(str(error)) from None
+            raise
         return rows[0]["worker"], set(zip(rows[0]["kept_ids"], rows[0]["kept_attempts"], strict=True))
 
     async def describe(self, worker: int, version: str, base_url: str, routes: Sequence[tuple[str, str, str]]) -> None:
@@ -345,6 +368,26 @@ def _dispatch(row: asyncpg.Record, attempt: int) -> Dispatch:
     )
 
 
+def _stage(row: asyncpg.Record) -> Stage:
+    if row["kind"] != Kind.CALL:
+        state = row["after"], row["status"]
+        said: dict[str, Any] = json.loads(row["detail"])
+        detail = {k: tuple(v) if isinstance(v, list) else v for k, v in said.items()}
+        detail["choices"] = {name: tuple(to) for name, to in said["choices"]}
+        return Passage.at(row["step"], state, Kind(row["kind"]), row["timeout"], when=row["condition"], **detail)
+    return Stage.model_construct(
+        step=row["step"],
+        after=row["after"],
+        status=row["status"],
+        when=row["condition"],
+        path="/",
+        timeout=row["timeout"],
+        attempts=row["attempts"],
+        concurrency=row["concurrency"],
+        advance=Advance(row["advance"]),
+    )
+
+
 def _job(row: asyncpg.Record) -> Job:
     duties = tuple(
         Duty(i, s, step, status, datetime.fromisoformat(at))
@@ -373,6 +416,8 @@ def _call(row: asyncpg.Record) -> Call:
         row["age"],
         kept,
         row["seen"],
+        row["rounds"],
+        row["missing"],
     )
 
 
@@ -411,6 +456,9 @@ def _written(v: Verdict, answer: Answer | None, stages: Mapping[str, Stage]) -> 
         "timeout": stages[stage].timeout if stage and stage in stages else None,
         "target_step": v.target[0] if v.target else None,
         "target_status": v.target[1] if v.target else None,
+        "round": v.round,
+        "missing": v.missing,
+        "tick": v.tick,
         "quiet": v.quiet and v.target is not None,
         "new_id": new.id if new else None,
         "new_outcome": BEGUN_ELSEWHERE.outcome.value if new and v.stands is Standing.LEFT else None,

@@ -22,6 +22,7 @@ from pgbaton.worker.periodic import every
 from pgbaton.worker.store import Store
 from pgbaton.worker.telemetry import FINDINGS
 from pgbaton.worker.watch_store import WatchStore
+from pgbaton.worker.webhook import MOST, TAKEN, Webhook
 
 CENSUS_PAGE = 2000
 """Rows of the user's table that one look reads; docs/operations.md has what it costs."""
@@ -30,8 +31,10 @@ CENSUS_SHARE = 0.05
 CENSUS_EVERY = 3.0
 """Seconds between two looks where the table is one page."""
 PATIENCE = 2.0
-"""Seconds that a page may take; a lock on the table is not waited for longer."""
+"""Seconds that a page may take, and that a connection is waited for; a lock on the table is not waited for longer."""
 HOURS_EVERY = 60.0
+"""Seconds."""
+TELL_EVERY = 1.0
 """Seconds."""
 HOUR_SAMPLE = 20_000
 """Calls of a stage that an hour's quantiles are made from."""
@@ -49,6 +52,7 @@ class Watch:
         *,
         look_every: float,
         reconciles: bool,
+        webhook: Webhook | None = None,
     ) -> None:
         self._pool = pool
         self._table = table
@@ -56,6 +60,7 @@ class Watch:
         self._look_every = look_every
         self._reconciles = reconciles
         self._steady = Steady()
+        self._webhook = webhook
 
     async def run(self, stop: asyncio.Event) -> None:
         """All of it until ``stop``."""
@@ -64,11 +69,13 @@ class Watch:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(every(CENSUS_EVERY / 10, self.census, stop, self._log, "census"))
             tasks.create_task(every(HOURS_EVERY, self.hours, stop, self._log, "hours"))
+            if self._webhook is not None:
+                tasks.create_task(every(TELL_EVERY, self.tell, stop, self._log, "webhook"))
             tasks.create_task(every(self._look_every, self.look, stop, self._log, "watch"))
 
     async def census(self) -> None:
         """Look at the next page of the user's table beside the journal."""
-        async with self._pool.acquire() as conn:
+        async with self._pool.acquire(timeout=PATIENCE) as conn:
             store = WatchStore(conn, self._table)
             if not await store.may("census", CENSUS_EVERY):
                 return
@@ -89,15 +96,26 @@ class Watch:
 
     async def hours(self) -> None:
         """Write how long the calls of the hours that are over took."""
-        async with self._pool.acquire() as conn:
+        async with self._pool.acquire(timeout=PATIENCE) as conn:
             store = WatchStore(conn, self._table)
             if await store.may("hours", HOURS_EVERY - 1):
                 async with at_most(conn, PATIENCE):
                     await store.hours(HOUR_SAMPLE)
 
+    async def tell(self) -> None:
+        """Tell the webhook what appeared and what ended. No connection is held while it answers."""
+        for _ in range(MOST if self._webhook else 0):
+            async with self._pool.acquire(timeout=PATIENCE) as conn:
+                row = await WatchStore(conn, self._table).to_tell(TAKEN)
+            if row is None or self._webhook is None:
+                return
+            again = await self._webhook.tell(row)
+            async with self._pool.acquire(timeout=PATIENCE) as conn:
+                await WatchStore(conn, self._table).told(row, again)
+
     async def look(self) -> None:
         """Look at the health, and write down what appeared, what ended and what was deployed."""
-        async with self._pool.acquire() as conn:
+        async with self._pool.acquire(timeout=PATIENCE) as conn:
             store = WatchStore(conn, self._table)
             if not await store.may("look", self._look_every * 0.9):
                 return

@@ -74,5 +74,14 @@ class WatchStore:
         """Write down what runs now and did not before; returns what that is."""
         return [row["what"] for row in await self._fetch("deployments")]
 
+    async def to_tell(self, seconds: float) -> dict[str, Any] | None:
+        """A finding that the webhook is to be told of; no other sender gets it for so long."""
+        rows = await self._fetch("tell_take", seconds)
+        return dict(rows[0]) if rows else None
+
+    async def told(self, row: dict[str, Any], again: float | None) -> None:
+        """It was told, or (``again``) is to be tried again in so many seconds."""
+        await self._fetch("told", row["id"], row["tell_at"], again)
+
     async def _fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:
         return list(await self._conn.fetch(self._table.query(f"watch/{query}"), self._table.pipeline, *arguments))

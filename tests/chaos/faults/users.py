@@ -11,7 +11,7 @@ import asyncpg
 from chaos.faults.fault import fault, only_feed
 from chaos.plan import LINE
 from chaos.scene import Scene
-from pgbaton import insights, operate
+from pgbaton import bulk, insights
 from pgbaton.insights import CAP, JobFilter
 
 SOME = "SELECT job_id::text FROM jobs WHERE status <> 'archived' ORDER BY md5(job_id::text || $1) LIMIT $2"
@@ -227,9 +227,7 @@ async def operators_retry(scene: Scene) -> None:
         async with scene.session("oracle") as db:
             table = await insights.table_of(db, None)
             while not stop.is_set():
-                await operate.act_on_matching(
-                    db, table, JobFilter(table.pipeline), "retry", CAP + 1, who="the operator"
-                )
+                await bulk.act_on_matching(db, table, JobFilter(table.pipeline), "retry", CAP + 1, who="the operator")
                 await asyncio.sleep(0.01)
 
     async def move() -> None:
@@ -305,3 +303,43 @@ def _aborted(scene: Scene, doing: str, error: asyncpg.PostgresError) -> None:
     scene.note(
         "aborted", job="", step="", attempt=0, doing=doing, sqlstate=error.sqlstate, error=str(error), context=where
     )
+
+
+REFUSE = """
+CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    dice float8 := random();
+BEGIN
+    IF dice < 0.15 THEN RAISE check_violation USING MESSAGE = 'not this time', CONSTRAINT = 'refuse';
+    ELSIF dice < 0.3 THEN RETURN NULL; END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER refuse BEFORE UPDATE ON jobs FOR EACH ROW
+    WHEN (current_setting('application_name') LIKE 'pgbaton%') EXECUTE FUNCTION refuse()
+"""
+STRANDED = f"""
+UPDATE jobs SET current_step = route.after, status = 'done'
+  FROM (VALUES {", ".join(f"('{step}', '{after}')" for step, after in LINE.items())}) AS route (step, after)
+ WHERE current_step = route.step AND status IN ('running', 'failed')
+   AND NOT EXISTS (SELECT FROM pgbaton.dispatches AS d WHERE d.job_key = job_id::text AND d.settled_at IS NULL)
+RETURNING 1
+"""
+
+
+@fault(tricks={"error": 0.15, "mark_failed": 0.15, "throw": 0.1}, recovery=16)
+async def table_refuses_at_random(scene: Scene) -> None:
+    """The table refuses a third of what pgbaton writes, or keeps the row as it was: only those jobs are dead. A person
+    puts them back."""
+    async with scene.session() as db:
+        await db.execute(REFUSE)
+        try:
+            await only_feed(scene)
+        finally:
+            await db.execute("DROP TRIGGER refuse ON jobs")
+        refused = await db.fetchval("SELECT count(*) FROM pgbaton.history WHERE outcome = 'refused'")
+        scene.note("refused", count=refused)
+        if not refused:
+            scene.expect.violations.append("the fault did not happen: no row was refused")
+        await asyncio.sleep(1)  # what was being written when it ended
+        put_back = len(await db.fetch(STRANDED))
+        scene.note("put_back", count=put_back)

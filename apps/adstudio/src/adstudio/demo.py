@@ -119,7 +119,7 @@ async def _feed(db: asyncpg.Connection, ads: Iterable[Ad]) -> None:
 async def _watch(
     db: asyncpg.Connection, ads: Sequence[Ad], serving: asyncio.Task[None], stop: asyncio.Event, console: Console
 ) -> None:
-    """Show where the jobs are until they have ended; nobody here calls a stage."""
+    """Show where the jobs are until they have ended; no stage is called from here."""
     until = time.monotonic() + PATIENCE
     with Live(progress(ads), console=console, refresh_per_second=10, transient=True) as live:
         while not (all(ad.ended for ad in ads) or serving.done() or stop.is_set() or time.monotonic() > until):

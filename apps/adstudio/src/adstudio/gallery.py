@@ -92,7 +92,7 @@ _SECTION = """<section id="{name}">
 _TITLE = "사진 한 장, 카피 한 줄."
 _LEAD = (
     "아래 광고는 모두 사람의 손을 거치지 않고 사진과 카피만으로 만들어졌습니다. "
-    "Every ad on this page was made from a photo and a line of copy, with nobody laying it out."
+    "Every ad on this page was made from a photo and a line of copy, without layout by hand."
 )
 
 
@@ -111,7 +111,7 @@ def write_gallery(folder: Path, ads: Iterable[Shown]) -> None:
             (folder / file).write_bytes(picture.jpeg)
             count += 1
             figures.append(
-                f'<figure><img src="{file}" alt="{escape(ad.name)} {escape(picture.label)}" loading="lazy">'
+                f'<figure><img src="{file}" alt="{escape(ad.name)} {escape(picture.label)}">'
                 f"<figcaption>{escape(picture.label)} · {picture.width}×{picture.height}</figcaption></figure>"
             )
         sections.append(

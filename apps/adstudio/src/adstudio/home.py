@@ -35,7 +35,7 @@ class Home:
 async def embedded_home(folder: Path, *, durable: bool) -> AsyncIterator[Home]:
     """Start the embedded Postgres in ``folder`` and prepare it; stop it in the end.
 
-    ``durable`` false: for a database that nobody will miss. Raises :class:`EmbeddedError` where the folder is of no
+    ``durable`` false: for a database that may be lost. Raises :class:`EmbeddedError` where the folder is of no
     use.
     """
     async with AsyncExitStack() as stack:

@@ -11,7 +11,7 @@ from pgbaton.fastapi import problem
 
 
 class BodyLimit:
-    """Answers 413 to a body of more than ``most`` bytes; nobody waits for the rest of it, or keeps it.
+    """Answers 413 to a body of more than ``most`` bytes; the rest of it is neither awaited nor kept.
 
     Paths that match ``but`` see to their bodies themselves.
     """

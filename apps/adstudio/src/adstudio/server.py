@@ -56,7 +56,7 @@ def stopped_by_signal() -> Iterator[asyncio.Event]:
 
 @contextlib.contextmanager
 def open_door(host: str, port: int) -> Iterator[list[socket.socket]]:
-    """Listen on every address of ``host``: whoever connects from now on waits until somebody serves.
+    """Listen on every address of ``host``: a client that connects from now on waits until the application serves.
 
     Raises :class:`ConfigError` where that cannot be.
     """

@@ -29,8 +29,9 @@ WORDS: dict[str, Words] = {
             "The rows were edited by hand, or somebody called the stage without a worker.",
         ),
         (
-            "직접 호출한 것이 아니면 재실행하세요: pgbaton rerun JOB --from {stage}",
-            "unless somebody called the stage by hand, run them again: pgbaton rerun JOB --from {stage}",
+            "직접 호출한 것이 아니면 한꺼번에 넘겨받으세요: pgbaton takeover --stage {stage} --before 10:00 --dry-run",
+            "unless somebody called the stage by hand, take them over: "
+            "pgbaton takeover --stage {stage} --before 10:00 --dry-run",
         ),
     ),
     "rows_nowhere": Words(

@@ -1,9 +1,9 @@
 -- Calls that wait and are due, as pgbaton.admit() grants them: the head of the statement; the rest of it is claim_waiting.sql's,
 -- from `judged` on, and its parameters.
 WITH admitted AS MATERIALIZED (
-    SELECT * FROM pgbaton.admit($1, $2, $3, $6, $4, $5, true, NULL)
+    SELECT * FROM pgbaton.admit($1, $2, $3, $6, $7, $4, $5, true, NULL)
 ), found AS MATERIALIZED (
-    SELECT n.*, a.entry AS now_entry, a.limited, a.probing
+    SELECT n.*, a.entry AS now_entry, a.entry_status, a.limited, a.probing
       FROM admitted AS a
      CROSS JOIN LATERAL (
             SELECT c.ctid AS tid, c.* FROM pgbaton.calls AS c
@@ -14,7 +14,7 @@ WITH admitted AS MATERIALIZED (
                FOR UPDATE SKIP LOCKED) AS n
      WHERE a.lane IS NOT NULL
     UNION ALL
-    SELECT n.*, a.entry, a.limited, a.probing
+    SELECT n.*, a.entry, a.entry_status, a.limited, a.probing
       FROM admitted AS a
      CROSS JOIN LATERAL (
             SELECT c.ctid AS tid, c.* FROM pgbaton.calls AS c

@@ -4,20 +4,24 @@ BEGIN;
 SET LOCAL lock_timeout = '{lock_timeout}';
 SET LOCAL search_path = pg_catalog, pg_temp;
 {lock};
-
+{adopting}
 INSERT INTO pgbaton.pipelines AS p (name, job_table, key_columns, tenant_column, step_column, status_column, statuses, priority_column,
-                                    not_before_column, channel)
+                                    not_before_column, channel, parent, parent_key)
 VALUES ({pipeline}, {table_literal}::regclass, {keys}, {tenant_literal}, {step_literal}, {status_literal}, {statuses},
-        {priority_literal}, {not_before_literal}, {channel})
+        {priority_literal}, {not_before_literal}, {channel}, {parent}, {parent_key})
 ON CONFLICT (name) DO UPDATE
    SET job_table = EXCLUDED.job_table, key_columns = EXCLUDED.key_columns, tenant_column = EXCLUDED.tenant_column,
        step_column = EXCLUDED.step_column, status_column = EXCLUDED.status_column, statuses = EXCLUDED.statuses,
        priority_column = EXCLUDED.priority_column, not_before_column = EXCLUDED.not_before_column, channel = EXCLUDED.channel,
-       attached_at = now()
+       parent = EXCLUDED.parent, parent_key = EXCLUDED.parent_key, attached_at = now()
  WHERE (p.job_table, p.key_columns, p.tenant_column, p.step_column, p.status_column, p.statuses, p.priority_column,
-        p.not_before_column, p.channel)
+        p.not_before_column, p.channel, p.parent, p.parent_key)
        IS DISTINCT FROM (EXCLUDED.job_table, EXCLUDED.key_columns, EXCLUDED.tenant_column, EXCLUDED.step_column,
-                         EXCLUDED.status_column, EXCLUDED.statuses, EXCLUDED.priority_column, EXCLUDED.not_before_column, EXCLUDED.channel);
+                         EXCLUDED.status_column, EXCLUDED.statuses, EXCLUDED.priority_column, EXCLUDED.not_before_column,
+                         EXCLUDED.channel, EXCLUDED.parent, EXCLUDED.parent_key);
+
+-- What the trigger will ask of a row, asked of none: a condition that cannot be asked fails here and not in your transactions.
+SELECT {conditions} FROM ONLY {table} AS new LIMIT 0;
 
 UPDATE pgbaton.pipelines AS p SET known = now.known
   FROM (SELECT jsonb_build_object('table', {table_name}, 'columns', jsonb_object_agg(a.attname, a.attnum)) AS known
@@ -29,25 +33,26 @@ UPDATE pgbaton.pipelines AS p SET known = now.known
 -- Routes that go or change step aside first: one state has one route at any moment.
 UPDATE pgbaton.stages SET routed = false
  WHERE pipeline = {pipeline} AND routed
-   AND (step, after) NOT IN (VALUES {stage_routes});
-{pools}INSERT INTO pgbaton.stages AS s (pipeline, step, after, position, timeout, attempts, advance, attached, takes_turns)
+   AND NOT EXISTS (SELECT FROM (VALUES {stage_routes}) AS r (step, after, status, condition)
+                    WHERE (r.step, r.after, r.status) = (stages.step, stages.after, stages.status)
+                      AND r.condition IS NOT DISTINCT FROM stages.condition);
+{pools}INSERT INTO pgbaton.stages AS s (pipeline, step, after, status, condition, kind, detail, position, timeout, attempts, advance,
+                                attached, takes_turns)
 VALUES {stage_rows}
 ON CONFLICT (pipeline, step) DO UPDATE
-   SET after = EXCLUDED.after, position = EXCLUDED.position, timeout = EXCLUDED.timeout, attempts = EXCLUDED.attempts,
+   SET after = EXCLUDED.after, status = EXCLUDED.status, condition = EXCLUDED.condition, kind = EXCLUDED.kind,
+       detail = EXCLUDED.detail, position = EXCLUDED.position, timeout = EXCLUDED.timeout, attempts = EXCLUDED.attempts,
        advance = EXCLUDED.advance, routed = true, attached = EXCLUDED.attached, takes_turns = EXCLUDED.takes_turns
- WHERE (s.after, s.position, s.timeout, s.attempts, s.advance, s.routed, s.attached, s.takes_turns)
-       IS DISTINCT FROM (EXCLUDED.after, EXCLUDED.position, EXCLUDED.timeout, EXCLUDED.attempts,
-                         EXCLUDED.advance, true, EXCLUDED.attached, EXCLUDED.takes_turns);
-
+ WHERE (s.after, s.status, s.condition, s.kind, s.detail, s.position, s.timeout, s.attempts, s.advance, s.routed, s.attached,
+        s.takes_turns)
+       IS DISTINCT FROM (EXCLUDED.after, EXCLUDED.status, EXCLUDED.condition, EXCLUDED.kind, EXCLUDED.detail,
+                         EXCLUDED.position, EXCLUDED.timeout, EXCLUDED.attempts, EXCLUDED.advance, true, EXCLUDED.attached,
+                         EXCLUDED.takes_turns);
+{placing}
 DO $pgbaton{tag}$
 DECLARE
     ours constant oid := to_regprocedure({function_literal});
     job_table constant regclass := {table_literal};
-    -- updated_at is published where the column exists; its name is handed to the trigger as an argument.
-    touch constant text := (
-        SELECT attname FROM pg_attribute
-         WHERE attrelid = job_table AND attname = 'updated_at' AND NOT attisdropped
-           AND atttypid IN ('timestamptz'::regtype, 'timestamp'::regtype));
     t record;
     before regprocedure;
 BEGIN
@@ -85,20 +90,9 @@ AS $fn{tag}${body}$fn{tag}$
     SELECT g.tgfoid INTO before FROM pg_trigger AS g
      WHERE g.tgrelid = job_table AND g.tgname = 'job_state_insert_trigger' AND g.tgfoid IS DISTINCT FROM {function_literal}::regprocedure;
     FOR t IN
-        SELECT * FROM (VALUES
-            ('job_state_change_trigger', 17, $ddl{tag}$AFTER UPDATE ON {table} FOR EACH ROW
-                EXECUTE FUNCTION {function}$ddl{tag}$),
-            ('job_state_insert_trigger', 5, $ddl{tag}$AFTER INSERT ON {table} FOR EACH ROW
-                EXECUTE FUNCTION {function}$ddl{tag}$)) AS v (name, type, definition)
+{wanted_triggers}
     LOOP
-        t.definition := format('%s(%s)', t.definition, coalesce(quote_literal(touch), ''));
-        IF NOT EXISTS (
-            SELECT FROM pg_trigger
-             WHERE tgrelid = job_table AND tgname = t.name AND tgfoid = {function_literal}::regprocedure
-               AND tgtype = t.type AND tgenabled IN ('O', 'A') AND tgattr = ''
-               AND tgqual IS NULL
-               AND obj_description(oid, 'pg_trigger') = 'pgbaton ' || md5(t.definition))
-        THEN
+        IF NOT t.same THEN
             EXECUTE format('CREATE OR REPLACE TRIGGER %s %s', t.name, t.definition);
             EXECUTE format('ALTER TABLE %s ENABLE TRIGGER %s', {table_literal}, t.name);
             EXECUTE format('COMMENT ON TRIGGER %s ON %s IS %L', t.name, {table_literal}, 'pgbaton ' || md5(t.definition));

@@ -1,2 +1,3 @@
--- $1 pipeline: its routes, in order.
-SELECT step, after FROM pgbaton.stages WHERE pipeline = $1 AND routed ORDER BY position
+-- $1 pipeline: where rows come to its stages and passages, in order.
+SELECT step, after, status, condition, kind = 'call' AS calls
+  FROM pgbaton.stages WHERE pipeline = $1 AND routed ORDER BY position

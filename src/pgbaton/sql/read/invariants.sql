@@ -1,7 +1,7 @@
 -- $1 pipeline: what must never be seen, as the invariant, how many break it, and a few job keys. Rows and journal are read in one
 -- snapshot. A job of which a look or a void duty waits is on its way to being put right: that excuses it.
 WITH open_dispatch AS MATERIALIZED (
-    SELECT d.*, s.after, {present} AS present, {step_text} AS step, {status_text} AS status,
+    SELECT d.*, s.after, s.status AS after_status, s.kind, {present} AS present, {step_text} AS step, {status_text} AS status,
            EXISTS (SELECT FROM pgbaton.due AS c
                     WHERE c.job_key = d.job_key AND c.pipeline = d.pipeline AND c.id >= d.id) AS excused
       FROM pgbaton.dispatches AS d
@@ -11,18 +11,20 @@ WITH open_dispatch AS MATERIALIZED (
 ), broken AS (
     SELECT 'a job in a routed state has an open dispatch' AS invariant, {job_key} AS job_key
       FROM {table} AS j
-      JOIN pgbaton.stages AS s ON s.pipeline = $1 AND s.routed AND s.after = {step_text} AND {status_text} = 'done'
+      JOIN pgbaton.stages AS s ON s.pipeline = $1 AND s.routed AND s.step = {routed_to}
+                            AND s.after = {step_text} AND s.status = {status_text}
      WHERE {key_fits}
        AND NOT EXISTS (SELECT FROM pgbaton.due AS d
                         WHERE d.job_key = {job_key} AND d.pipeline = $1 AND d.stage = s.step)
        AND NOT EXISTS (SELECT FROM pgbaton.calls AS c
-                        WHERE c.pipeline = $1 AND c.job_key = {job_key} AND c.stage = s.step)
+                        WHERE c.pipeline = $1 AND c.job_key = {job_key} AND c.stage IN (s.step, CASE s.status WHEN 'failed' THEN s.after END))
+       AND NOT pgbaton.left_alone($1, {job_key}, s.after) AND pgbaton.is_live($1, {job_key}, {tenant})
     UNION ALL
     SELECT 'an open dispatch is for a job that its stage can be called for, or works on', job_key
       FROM open_dispatch
      WHERE NOT excused
-       AND (NOT present OR NOT ((step, status) IS NOT DISTINCT FROM (after, 'done')
-                                OR step IS NOT DISTINCT FROM stage AND status IN ('running', 'failed')))
+       AND (NOT present OR NOT ((step, status) IS NOT DISTINCT FROM (after, after_status)
+                                OR kind = 'call' AND step IS NOT DISTINCT FROM stage AND status IN ('running', 'failed')))
     UNION ALL
     SELECT 'a call under way has its worker on record, and when it began', c.job_key
       FROM pgbaton.calls AS c

@@ -6,7 +6,7 @@ SELECT clock_timestamp() AS at, {row}, {updated_at} AS updated_at,
        extract(epoch FROM d.deadline - clock_timestamp())::float8 AS given_up_in,
        extract(epoch FROM d.settled_at - d.created_at)::float8 AS lasted,
        t.outcome, t.http_status, t.error, extract(epoch FROM clock_timestamp() - t.started_at)::float8 AS since,
-       s.attempts, s.concurrency, s.routed, s.strikes, s.paused_at IS NOT NULL AS stage_paused,
+       s.kind, s.detail, s.attempts, s.concurrency, s.routed, s.strikes, s.paused_at IS NOT NULL AS stage_paused,
        extract(epoch FROM s.timeout)::float8 AS timeout,
        extract(epoch FROM s.open_until - clock_timestamp())::float8 AS open_for,
        p.paused_at IS NOT NULL AS pipeline_paused,
@@ -15,10 +15,10 @@ SELECT clock_timestamp() AS at, {row}, {updated_at} AS updated_at,
        EXISTS (SELECT FROM pgbaton.workers AS w
                 WHERE w.pipeline = $1 AND NOT w.draining AND pgbaton.alive(w)) AS any_worker,
        d.worker IS NOT NULL AS held, w.name AS worker, coalesce(pgbaton.alive(w), false) AS worker_alive,
-       ({step_text} = s.after AND {status_text} = 'done'
-        OR {step_text} = d.stage AND {status_text} IN ('running', 'failed')) IS TRUE AS in_place,
-       (SELECT r.step FROM pgbaton.stages AS r
-         WHERE r.pipeline = $1 AND r.routed AND r.after = {step_text} AND {status_text} = 'done') AS routed_to,
+       ({step_text} = s.after AND {status_text} = s.status
+        OR s.kind = 'call' AND {step_text} = d.stage AND {status_text} IN ('running', 'failed')) IS TRUE AS in_place,
+       {routed_to} AS routed_to,
+       pgbaton.left_alone($1, $2, {step_text}) AS left_alone, pgbaton.is_live($1, $2, {tenant}) AS live, pgbaton.at_home(p) AS at_home,
        EXISTS (SELECT FROM pgbaton.stages AS l WHERE l.pipeline = $1 AND l.step = {step_text}) AS of_a_stage,
        CASE WHEN d.state IN ('available', 'retryable') AND d.available_at <= statement_timestamp() THEN
            (SELECT count(*) FROM (SELECT FROM pgbaton.due AS b

@@ -12,18 +12,30 @@ CREATE TABLE pgbaton.pipelines (
     not_before_column text,
     statuses      jsonb NOT NULL,
     channel       text,
+    parent        text,
+    parent_key    text,
     paused_at     timestamptz,
     known         jsonb,
-    attached_at   timestamptz NOT NULL DEFAULT now()
+    attached_at   timestamptz NOT NULL DEFAULT now(),
+    home_system   bigint,
+    home_database oid,
+    rollout       jsonb
 );
+COMMENT ON COLUMN pgbaton.pipelines.parent IS 'the pipeline whose children its rows are; parent_key: the column that names the parent''s key';
 COMMENT ON COLUMN pgbaton.pipelines.statuses IS 'the table''s words, by what they mean to the engine; it writes the first';
 COMMENT ON COLUMN pgbaton.pipelines.known IS 'the table as it was attached: {table: its name, columns: {name: number}}; so a name that changes is recognised';
+COMMENT ON COLUMN pgbaton.pipelines.home_database IS 'with home_system, the server''s system identifier (null: not told): where it was attached. Workers claim nowhere else';
+COMMENT ON COLUMN pgbaton.pipelines.rollout IS 'shadow mode: {share: percent of the jobs that are called, tenants: those called besides, urls: by stage}; null: all are called';
 COMMENT ON COLUMN pgbaton.pipelines.channel IS 'every change is published there; null: workers are woken by pgbaton_wake only';
 
 CREATE TABLE pgbaton.stages (
     pipeline    text COLLATE "C" NOT NULL REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
     step        text COLLATE "C" NOT NULL,
     after       text COLLATE "C" NOT NULL,
+    status      text COLLATE "C" NOT NULL DEFAULT 'done',
+    condition   text,
+    kind        text NOT NULL DEFAULT 'call' CHECK (kind IN ('call', 'move', 'wait', 'gather')),
+    detail      jsonb,
     position    integer NOT NULL,
     timeout     interval NOT NULL,
     attempts    integer NOT NULL CHECK (attempts >= 1),
@@ -53,7 +65,10 @@ CREATE TABLE pgbaton.stages (
                 OR (attached || operated) ->> 'rate_per_tenant' IS NOT NULL) STORED,
     PRIMARY KEY (pipeline, step)
 );
-CREATE UNIQUE INDEX stages_one_route_per_state ON pgbaton.stages (pipeline, after) WHERE routed;
+CREATE UNIQUE INDEX stages_one_route_per_state ON pgbaton.stages (pipeline, after, status, coalesce(condition, '')) WHERE routed;
+COMMENT ON COLUMN pgbaton.stages.step IS 'its name: of a stage, the step that it performs';
+COMMENT ON COLUMN pgbaton.stages.after IS 'with status: the state in which it is due, for rows that fit the condition';
+COMMENT ON COLUMN pgbaton.stages.kind IS 'call: an HTTP stage; else a passage, which workers carry out by themselves, as detail says';
 COMMENT ON COLUMN pgbaton.stages.advance IS 'the writer of running and done: the stage, or the engine for it';
 COMMENT ON COLUMN pgbaton.stages.routed IS 'false: the stage left the pipeline; its open dispatches wait until it comes back';
 COMMENT ON COLUMN pgbaton.stages.strikes IS 'times in a row that the stage was found down; above 0: one probe at a time';
@@ -186,6 +201,7 @@ CREATE TABLE pgbaton.calls (
     seen         bigint,
     next_id      bigint,
     next_at      timestamptz,
+    missing      integer,
     PRIMARY KEY (pipeline, job_key),
     CHECK (num_nonnulls(deadline, due_at) <= 1 AND num_nonnulls(worker, deadline, due_at) >= 1),
     CHECK ((due_at IS NULL) = (waits_for IS NULL))
@@ -203,6 +219,7 @@ COMMENT ON COLUMN pgbaton.calls.waits_for IS 'the stage, while the call waits fo
 COMMENT ON COLUMN pgbaton.calls.slot IS 'the stage, where it has a limit and this call counts against it';
 COMMENT ON COLUMN pgbaton.calls.outcome IS 'with http_status, error, answer: of an attempt that goes on; while the call waits: how the last one ended';
 COMMENT ON COLUMN pgbaton.calls.seen IS 'the newest duty or look that was taken while the call stood: a decision from before it is void';
+COMMENT ON COLUMN pgbaton.calls.missing IS 'of a gather: children that must end, at least, before it is worth counting them again';
 COMMENT ON COLUMN pgbaton.calls.next_id IS 'with next_at: a duty that came while the call was under way; it is called when that has ended';
 
 -- An attempt that ended (called), or a dispatch that ended while none was under way. state is set on the row that ended
@@ -235,6 +252,16 @@ CREATE INDEX history_lately ON pgbaton.history (ended_at);
 CREATE INDEX history_troubled ON pgbaton.history (pipeline, stage, state, id) WHERE state IN ('dead', 'cancelled');
 CREATE INDEX history_failed ON pgbaton.history (id, attempt) WHERE error IS NOT NULL;
 COMMENT ON COLUMN pgbaton.history.answer IS 'the beginning of the answer''s body, as far as the workers'' setting lets it be kept';
+
+-- How often a job has come by a route that is bounded. Written with the move that it counts; a rerun begins anew.
+CREATE TABLE pgbaton.rounds (
+    pipeline text COLLATE "C" NOT NULL,
+    job_key  text COLLATE "C" NOT NULL,
+    route    text COLLATE "C" NOT NULL,
+    taken    integer NOT NULL,
+    at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (pipeline, job_key, route)
+);
 
 CREATE TABLE pgbaton.paused_tenants (
     pipeline   text COLLATE "C" NOT NULL REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
@@ -310,6 +337,41 @@ CREATE TABLE pgbaton.throughput_to (
     pipeline  text COLLATE "C" PRIMARY KEY REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
     rolled_to timestamptz NOT NULL
 );
+
+-- What becomes of the rows that stood in a routed state when that state became routed: a walk along the table's key.
+CREATE TABLE pgbaton.adoptions (
+    pipeline   text COLLATE "C" PRIMARY KEY,
+    mode       text NOT NULL CHECK (mode IN ('ask', 'now', 'backfill')),
+    after_key  text,
+    looked_at  bigint NOT NULL DEFAULT 0,
+    rows       jsonb NOT NULL DEFAULT '{}',
+    started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    ended_at   timestamptz
+);
+COMMENT ON COLUMN pgbaton.adoptions.mode IS 'ask: nobody has said yet; now: they are left alone; backfill: they are called. Until it has ended nothing is reconciled';
+COMMENT ON COLUMN pgbaton.adoptions.after_key IS 'the walk goes on behind this key';
+COMMENT ON COLUMN pgbaton.adoptions.rows IS 'how many were left alone, or called, by stage';
+
+-- Rows of the past: they stood in (step, done) when that became a routed state, and are left alone until they move.
+CREATE TABLE pgbaton.past (
+    pipeline text COLLATE "C" NOT NULL,
+    job_key  text COLLATE "C" NOT NULL,
+    step     text COLLATE "C" NOT NULL,
+    PRIMARY KEY (pipeline, job_key)
+);
+
+-- Shadow mode: calls that would have been made. Triggers insert in place of a duty; prune deletes.
+CREATE TABLE pgbaton.shadow (
+    id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    pipeline   text COLLATE "C" NOT NULL,
+    stage      text COLLATE "C" NOT NULL,
+    job_key    text COLLATE "C" NOT NULL,
+    tenant     text,
+    step       text COLLATE "C" NOT NULL,
+    url        text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX shadow_of_job ON pgbaton.shadow (job_key, pipeline, id);
 
 -- What workers watch besides their work; see docs/operations.md. A task is done by one worker at a time.
 CREATE TABLE pgbaton.watches (

@@ -2,7 +2,8 @@
 -- one snapshot. How many of its rows are in which state; fault: missing (due at stage, without duty or call), or unheld (stage
 -- is running, and nothing of the job is in the journal).
 WITH page AS MATERIALIZED (
-    SELECT row_number() OVER (ORDER BY {walk}) AS nth, {job_key} AS key, {present} AND {key_fits} AS fits, {step_text} AS step, {status_text} AS status
+    SELECT row_number() OVER (ORDER BY {walk}) AS nth, {job_key} AS key, {present} AND {key_fits} AS fits,
+           {tenant} AS tenant, {step_text} AS step, {status_text} AS status
       FROM {table} AS j
      WHERE $2::text IS NULL OR {behind($2::text)}
      ORDER BY {walk}
@@ -12,6 +13,7 @@ WITH page AS MATERIALIZED (
            CASE WHEN coalesce(d.step, r.step) IS NULL OR NOT p.fits THEN NULL  -- the trigger leaves those alone
                 WHEN EXISTS (SELECT FROM pgbaton.calls AS c WHERE c.pipeline = $1 AND c.job_key = p.key) THEN NULL
                 WHEN EXISTS (SELECT FROM pgbaton.due AS o WHERE o.job_key = p.key AND o.pipeline = $1) THEN NULL
+                WHEN NOT pgbaton.is_live($1, p.key, p.tenant) OR d.step IS NOT NULL AND pgbaton.left_alone($1, p.key, p.step) THEN NULL
                 WHEN d.step IS NOT NULL THEN 'missing' ELSE 'unheld' END AS fault
       FROM page AS p
       LEFT JOIN pgbaton.stages AS d ON d.pipeline = $1 AND d.routed AND d.after = p.step AND p.status = 'done'

@@ -1,9 +1,9 @@
--- Claim calls that wait and are due. $1 to $5 as in turn.sql, $6 as its $14. Returns a row for each that was found. plain: it is claimed;
+-- Claim calls that wait and are due. $1 to $5 as in turn.sql, $6 and $7 as its $14 and $15. Returns a row for each that was found. plain: it is claimed;
 -- its row is at the entry, or failed and to be rewound before the call. Not plain: it is left where it was, to be looked at.
 WITH room AS MATERIALIZED (
-    SELECT * FROM pgbaton.room($1, $2, $3, $6, $4, $5)
+    SELECT * FROM pgbaton.room($1, $2, $3, $6, $7, $4, $5)
 ), found AS MATERIALIZED (
-    SELECT n.*, r.entry AS now_entry, r.limited, r.probing
+    SELECT n.*, r.entry AS now_entry, r.entry_status, r.limited, r.probing
       FROM room AS r
      CROSS JOIN LATERAL (
             SELECT c.ctid AS tid, c.* FROM pgbaton.calls AS c
@@ -14,7 +14,7 @@ WITH room AS MATERIALIZED (
      LIMIT $5
 ), judged AS MATERIALIZED (
     SELECT f.*, j.tenant AS row_tenant, j.step, j.status, clock_timestamp() AS at,
-           coalesce(j.present AND (j.step = f.now_entry AND j.status = 'done' OR j.step = f.stage AND j.status = 'failed')
+           coalesce(j.present AND (j.step = f.now_entry AND j.status = f.entry_status OR j.step = f.stage AND j.status = 'failed')
                     AND f.next_id IS NULL
                     AND NOT EXISTS (SELECT FROM pgbaton.due AS o WHERE o.job_key = f.job_key AND o.pipeline = $1 OFFSET 0)
                     AND coalesce(j.tenant, '') <> ALL (ARRAY(

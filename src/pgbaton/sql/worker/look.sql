@@ -1,6 +1,8 @@
 -- $1 pipeline, $2 job keys: all that there is of each job, in one snapshot: its row, its call, its duties and looks.
 SELECT k.key AS job_key, j.*,
-       c.id, c.stage, c.entry, c.attempt, c.failures, c.run, c.worker, c.seen, c.next_id, c.next_at,
+       c.id, c.stage, c.entry, c.attempt, c.failures, c.run, c.worker, c.seen, c.next_id, c.next_at, c.missing,
+       coalesce((SELECT r.taken FROM pgbaton.rounds AS r
+                  WHERE r.pipeline = $1 AND r.job_key = k.key AND r.route = c.stage), 0) AS rounds,
        c.due_at IS NOT NULL AS waiting, c.due_at = pgbaton.parked() AS parked, c.deadline IS NOT NULL AS is_left,
        coalesce(c.deadline <= clock_timestamp(), false) AS overdue,
        coalesce((SELECT pgbaton.alive(w) FROM pgbaton.workers AS w WHERE w.id = c.worker), false) AS alive,

@@ -6,6 +6,10 @@ WITH forgotten AS (
        AND NOT EXISTS (SELECT FROM pgbaton.calls AS c WHERE c.worker = w.id)
 ), paid AS (  -- a rate whose calls are all paid for says nothing
     DELETE FROM pgbaton.spent AS b WHERE b.until < clock_timestamp() - interval '1 minute'
+), unshadowed AS (
+    DELETE FROM pgbaton.shadow AS s
+     WHERE s.created_at < statement_timestamp() - make_interval(secs => $1)
+       AND s.id = ANY (ARRAY(SELECT id FROM pgbaton.shadow ORDER BY id LIMIT 1000))
 ), acts AS (
     DELETE FROM pgbaton.audit_jobs AS j
      WHERE j.ctid = ANY (ARRAY(

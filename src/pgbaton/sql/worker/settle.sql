@@ -14,6 +14,7 @@ WITH verdict AS MATERIALIZED (
            delay float8, parked boolean, timeout float8,
            target_step text, target_status text, quiet boolean,
            new_id bigint, new_outcome text, new_error text, new_stage text, new_entry text, new_tenant text, new_at timestamptz,
+           round text, missing integer, tick float8,
            next_id bigint, next_at timestamptz, mark bigint)
 ), paused AS MATERIALIZED (
     -- A resume waits for this, so that nothing is parked behind its back.
@@ -43,8 +44,10 @@ WITH verdict AS MATERIALIZED (
                AND {step_text} IS NOT DISTINCT FROM v.step AND {status_text} IS NOT DISTINCT FROM v.status
                FOR NO KEY UPDATE SKIP LOCKED) AS row ON true
      WHERE duty.locked = cardinality(v.duties)
-       AND NOT EXISTS (SELECT FROM pgbaton.due AS o
-                        WHERE o.job_key = v.key AND o.pipeline = $1 AND o.id <> ALL (v.duties))
+       -- Children end all the time: what they leave meanwhile is taken the next time.
+       AND (v.missing IS NOT NULL
+            OR NOT EXISTS (SELECT FROM pgbaton.due AS o
+                            WHERE o.job_key = v.key AND o.pipeline = $1 AND o.id <> ALL (v.duties)))
        AND CASE WHEN v.call_id IS NULL
                 THEN was.id IS NULL
                 ELSE c.tid = was.tid AND  -- not changed since this statement began, so that its parts all see it
@@ -73,6 +76,7 @@ WITH verdict AS MATERIALIZED (
            CASE WHEN s.stands = 'waiting' AND s.parked AND s.row_tenant IN (SELECT p.tenant FROM paused AS p) THEN pgbaton.parked()
                 WHEN s.stands = 'waiting' THEN coalesce(s.at + make_interval(secs => s.delay), s.known_due_at) END AS due_at,
            CASE WHEN s.stands <> 'left' THEN NULL
+                WHEN s.tick IS NOT NULL THEN s.at + make_interval(secs => s.tick)
                 WHEN s.new_id IS NULL AND NOT s.waited
                 THEN coalesce(s.known_deadline, s.started_at + make_interval(secs => s.timeout))
                 ELSE s.at + make_interval(secs => s.timeout) END AS deadline
@@ -108,7 +112,7 @@ WITH verdict AS MATERIALIZED (
            error = CASE WHEN a.new_id IS NOT NULL THEN a.new_error WHEN a.stands = 'left' THEN coalesce(a.error, c.error) END,
            answer = CASE WHEN a.stands = 'left' AND a.new_id IS NULL THEN coalesce(a.answer, c.answer) END,
            seen = coalesce(a.mark, c.seen),
-           next_id = a.next_id, next_at = a.next_at
+           next_id = a.next_id, next_at = a.next_at, missing = a.missing
       FROM act AS a
      WHERE c.ctid = a.tid AND a.stands IS NOT NULL
 ), begun AS (
@@ -123,6 +127,10 @@ WITH verdict AS MATERIALIZED (
            a.new_outcome, a.new_error
       FROM act AS a
      WHERE a.tid IS NULL AND a.new_id IS NOT NULL
+), counted AS (
+    INSERT INTO pgbaton.rounds AS r (pipeline, job_key, route, taken)
+    SELECT $1, a.key, a.round, 1 FROM act AS a WHERE a.round IS NOT NULL
+        ON CONFLICT (pipeline, job_key, route) DO UPDATE SET taken = r.taken + 1, at = clock_timestamp()
 ), written AS (
     INSERT INTO pgbaton.history (id, attempt, called, pipeline, job_key, tenant, stage, run, failures, worker, outcome, state,
                                  http_status, error, answer, created_at, started_at, ended_at)

@@ -1,7 +1,8 @@
 -- A turn: take duties and looks, end what they end, and claim the everyday ones in place of it.
 -- $1 pipeline, $2 worker, $3 known stages, $4 for each: the id to begin at, $5 duties to take at most, $6 whether to call
 -- any of them, $7 the id to begin looks at, $8 looks to take at most; $9 to $13 the answers that came since: dispatch ids,
--- attempts, HTTP statuses, errors, bodies; $14 for each known stage: the step behind whose done the worker calls it.
+-- attempts, HTTP statuses, errors, bodies; $14 and $15 for each known stage: the
+-- (step, status) in which the worker calls it.
 -- Raises PB001 where the worker holds no lease. Returns a row for each duty and look that was taken. plain: it is dealt
 -- with, and (unless it is a look) it is the job's call now; ended_id names the dispatch that it completed. Not plain: it
 -- is left where it was, to be looked at with all that there is of its job. And a row for each answer to an attempt that an
@@ -10,11 +11,11 @@
 -- named by ctid once they are locked, which no plan can get wrong. The job's row is read with this statement's snapshot:
 -- where it has moved on since, its next duty is on its way.
 WITH room AS MATERIALIZED (
-    SELECT * FROM pgbaton.room($1, $2, $3, $14, $4, $5)
+    SELECT * FROM pgbaton.room($1, $2, $3, $14, $15, $4, $5)
 ), taken AS MATERIALIZED (
     SELECT * FROM (
         SELECT d.ctid AS tid, d.id, d.stage, d.job_key, d.tenant, d.step, d.status, d.created_at,
-               d.step AS entry, false AS limited, false AS probing
+               d.step AS entry, d.status AS entry_status, false AS limited, false AS probing
           FROM pgbaton.due AS d
          WHERE d.pipeline = $1 AND d.stage = '' AND d.id >= $7
          ORDER BY d.id
@@ -22,7 +23,7 @@ WITH room AS MATERIALIZED (
            FOR UPDATE SKIP LOCKED) AS looks
     UNION ALL
     SELECT * FROM (
-        SELECT n.*, r.entry, r.limited, r.probing
+        SELECT n.*, r.entry, r.entry_status, r.limited, r.probing
           FROM room AS r
          CROSS JOIN LATERAL (
                 SELECT d.ctid AS tid, d.id, d.stage, d.job_key, d.tenant, d.step, d.status, d.created_at
@@ -34,7 +35,7 @@ WITH room AS MATERIALIZED (
          LIMIT greatest($5, 1)) AS duties  -- not 0: room would not be asked, and with it the lease
 ), judged AS MATERIALIZED (
     SELECT t.*, c.tid AS call_tid, c.id AS ended_id, c.attempt, c.failures, c.tenant AS call_tenant, c.run, c.worker,
-           c.due_at, c.created_at AS call_created_at, c.started_at, CASE WHEN ($10::integer[])[array_position($9::bigint[], c.id)] = c.attempt
+           c.due_at, c.outcome AS call_outcome, c.created_at AS call_created_at, c.started_at, CASE WHEN ($10::integer[])[array_position($9::bigint[], c.id)] = c.attempt
                 THEN array_position($9::bigint[], c.id) END AS answer,
            j.tenant AS row_tenant, clock_timestamp() AS at,
            CASE WHEN EXISTS (SELECT FROM pgbaton.due AS o
@@ -44,7 +45,8 @@ WITH room AS MATERIALIZED (
                                                WHERE o.pipeline = $1 AND o.job_key = t.job_key OFFSET 0) THEN false
                 WHEN c.id IS NULL AND t.stage = '' THEN true
                 ELSE coalesce(j.present AND j.step = t.step AND t.step = t.entry AND j.status = t.status
-                              AND (c.id IS NULL OR c.stage = t.step AND t.status = 'done' AND c.id < t.id AND c.seen IS NULL)
+                              AND t.status = t.entry_status
+                              AND (c.id IS NULL OR c.stage = t.step AND (t.status = 'done' OR t.stage <> '' AND t.status <> 'failed') AND c.id < t.id AND c.seen IS NULL)
                               AND (t.stage = '' OR $6 AND coalesce(j.tenant, '') <> ALL (ARRAY(
                                    SELECT p.tenant FROM pgbaton.paused_tenants AS p
                                     WHERE p.pipeline = $1 AND p.resumed_at IS NULL))), false)
@@ -90,7 +92,7 @@ WITH room AS MATERIALIZED (
     INSERT INTO pgbaton.history (id, attempt, called, pipeline, job_key, tenant, stage, run, failures, worker, outcome, state,
                                  http_status, error, answer, created_at, started_at, ended_at)
     SELECT d.ended_id, d.attempt, d.due_at IS NULL, $1, d.job_key, d.call_tenant, d.step, d.run, d.failures, d.worker,
-           'completed', 'completed', ($11::integer[])[d.answer], ($12::text[])[d.answer], ($13::text[])[d.answer],
+           CASE d.call_outcome WHEN 'waiting' THEN 'decided' ELSE 'completed' END, 'completed', ($11::integer[])[d.answer], ($12::text[])[d.answer], ($13::text[])[d.answer],
            d.call_created_at, d.started_at, d.at
       FROM dealt AS d
      WHERE d.done AND d.call_tid IS NOT NULL

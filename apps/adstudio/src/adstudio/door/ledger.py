@@ -42,7 +42,7 @@ async def place(db: asyncpg.Connection, job: UUID, tenant: str, order: Order, ph
 
 
 async def look(db: asyncpg.Connection, job: UUID, tenant: str | None, base: str) -> Ad | None:
-    """The ad, if there is one and it is this tenant's (``None``: whoever's)."""
+    """The ad, if there is one and it is this tenant's (``None``: any tenant's)."""
     row = await db.fetchrow(_sql("ad"), job, tenant)
     return None if row is None else ad_of(row, await db.fetch(_sql("pictures"), job), base)
 

@@ -66,7 +66,7 @@ class Door(APIRouter):
             return fault(desk, request, 422, error.told(desk.language_for(request)))
         except TooLarge:
             answer = fault(desk, request, 413, "fault.413")
-            answer.headers["connection"] = "close"  # nobody reads the rest
+            answer.headers["connection"] = "close"  # the rest is not read
             return answer
         except HTTPException as error:
             if error.status_code == 401 and wants_page(request) and request.method == "GET":

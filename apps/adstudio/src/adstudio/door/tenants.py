@@ -44,7 +44,7 @@ class Tenants:
         return not self._tokens
 
     def asking(self, request: Request) -> str | None:
-        """The tenant that asks, or ``None`` where nobody has to say. Raises 401 where somebody has to and does not."""
+        """The tenant that asks, or ``None`` where requests need not say. Raises 401 where one must and does not."""
         if self.open:
             return asked_for(request)
         if (found := self._by_token(request) or self.by_session(request)) is None:

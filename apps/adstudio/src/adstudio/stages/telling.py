@@ -1,7 +1,7 @@
 """What becomes of a job whose stage cannot do its work: one sentence for the client, and no call in vain.
 
 The guard marks a stage that raises as failed, and a failed stage is called again. That is right for a crash. A photo
-that cannot be read stays so, and a vision model that is away is nobody's failure. So for these the job is put back to
+that cannot be read stays so, and a vision model that is away is not the job's fault. So for these it is put back to
 where the stage found it; then the engine goes by the answer: dead at 422, called later at 503. A job that was called
 by hand has no engine to go by the answer, and is marked as failed.
 """

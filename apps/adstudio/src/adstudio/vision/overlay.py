@@ -101,12 +101,12 @@ def _continued(shown: Rgb, beyond: tuple[int, int, int, int], pane: Box) -> Rgb:
     rows, columns = np.arange(height), np.arange(width)
     down = np.maximum(np.maximum(top - rows, rows - (height - bottom - 1)), 0)
     across = np.maximum(np.maximum(left - columns, columns - (width - right - 1)), 0)
-    for rows in _bands(height):
-        share = np.minimum(1, np.maximum(down[rows, None], across[None, :]) / (2 * radius))
+    for band in _bands(height):
+        share = np.minimum(1, np.maximum(down[band, None], across[None, :]) / (2 * radius))
         share = share.astype(np.float32)[:, :, None]
         if share.any():
-            mixed = full[rows] + (soft[rows].astype(np.float32) - full[rows] + grain[rows]) * share
-            full[rows] = np.clip(np.rint(mixed), 0, 255)
+            mixed = full[band] + (soft[band].astype(np.float32) - full[band] + grain[band]) * share
+            full[band] = np.clip(np.rint(mixed), 0, 255)
     return np.asarray(full, np.uint8)
 
 

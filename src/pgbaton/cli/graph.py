@@ -1,0 +1,31 @@
+"""The command that draws a pipeline."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from pgbaton import drawing
+from pgbaton.cli.common import ConfigFile, app
+from pgbaton.config import load_pipeline
+
+
+class Form(StrEnum):
+    """What can be drawn."""
+
+    MERMAID = "mermaid"
+    DOT = "dot"
+    SVG = "svg"
+
+
+@app.command()
+def graph(
+    config: ConfigFile,
+    form: Annotated[Form, typer.Option("--as", help="For Markdown, Graphviz, or a browser.")] = Form.MERMAID,
+) -> None:
+    """Draw the pipeline of a file: its stages, and what leads from one to the next."""
+    drawn = drawing.drawing(load_pipeline(config).in_order)
+    sys.stdout.write({Form.MERMAID: drawing.mermaid, Form.DOT: drawing.dot, Form.SVG: drawing.svg}[form](drawn))

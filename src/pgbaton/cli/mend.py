@@ -1,0 +1,113 @@
+"""Commands that mend what the doctor finds, and tell of it afterwards."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from pgbaton.cli import speech
+from pgbaton.cli.common import AsJson, DatabaseUrl, PipelineName, Who, app, person, with_table
+from pgbaton.cli.speech import Sentence, tell
+from pgbaton.cli.tables import print_json
+from pgbaton.cli.when import duration
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from pgbaton.desk import Done
+    from pgbaton.health import Happened
+    from pgbaton.table import JobTable
+
+RECALLED: Sentence = ("{count}건을 다시 호출합니다", "{count} will be called again")
+NONE_STALLED: Sentence = ("다시 호출할 작업이 없습니다", "nothing to call again")
+SET_ASIDE: Sentence = ("{count}건을 격리했습니다", "{count} in quarantine")
+NOT_OPEN: Sentence = ("격리할 작업이 없습니다", "no such job is open or dead")
+
+
+@app.command(examples=["pgbaton recall --stage planner", "pgbaton recall --stage planner --over 10m"])
+def recall(
+    stage: Annotated[str, typer.Option("--stage", help="Whose calls.", show_default=False)],
+    over: Annotated[
+        str | None, typer.Option("--over", help="Also calls that were left to the stage longer ago (10m).")
+    ] = None,
+    who: Who = None,
+    pipeline: PipelineName = None,
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Call again now what a stage was left with and does not end.
+
+    Without --over only calls whose answer was lost. No attempt is used up. Exit code 1: there was none.
+    """
+    seconds = duration(over) if over else 0.0
+
+    async def work(conn: asyncpg.Connection, table: JobTable) -> Done:
+        from pgbaton import operate
+
+        return await operate.recall(conn, table, stage, who=person(who), over=seconds)
+
+    _say(with_table(database_url, pipeline, work), RECALLED, NONE_STALLED, as_json)
+
+
+@app.command(examples=["pgbaton quarantine 42", "pgbaton rerun 42 --from planner  # frees it"])
+def quarantine(
+    job: Annotated[list[str], typer.Argument(metavar="JOB", help="Job keys.", show_default=False)],
+    who: Who = None,
+    pipeline: PipelineName = None,
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Set jobs aside: their rows go to (stage, quarantined), and nothing calls them.
+
+    Rerun frees one. Exit code 1: none of them is open or dead.
+    """
+
+    async def work(conn: asyncpg.Connection, table: JobTable) -> Done:
+        from pgbaton import operate
+
+        return await operate.quarantine(conn, table, job, who=person(who))
+
+    _say(with_table(database_url, pipeline, work), SET_ASIDE, NOT_OPEN, as_json)
+
+
+def _say(done: Done, changed: Sentence, nothing: Sentence, as_json: bool) -> None:
+    if as_json:
+        print_json({"action": done.action, "count": done.count, "jobs": list(done.jobs)})
+    elif done.count:
+        tell(changed, count=f"{done.count:,}")
+    else:
+        tell(nothing)
+    if not done.count:
+        raise typer.Exit(1)
+
+
+@app.command(examples=["pgbaton incident", "pgbaton incident --since 8h --language ko"])
+def incident(
+    since: Annotated[str, typer.Option("--since", help="So long ago: 2h, 30m.")] = "2h",
+    language: Annotated[
+        Literal["ko", "en"] | None, typer.Option("--language", help="Of the report; default: as everywhere.")
+    ] = None,
+    pipeline: PipelineName = None,
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """What was found, done and deployed, as a short report to hand on."""
+    until = datetime.now(UTC)
+    began = until - timedelta(seconds=duration(since))
+
+    async def work(conn: asyncpg.Connection, table: JobTable) -> tuple[str, list[Happened]]:
+        from pgbaton import health
+
+        return table.pipeline, await health.happened(conn, table.pipeline, began, until)
+
+    from pgbaton.health import report
+
+    name, events = with_table(database_url, pipeline, work)
+    spoken = language or speech.language()
+    if as_json:
+        print_json([e.as_json(spoken) for e in events])
+        return
+    said = report(name, events, began, until, spoken)
+    print("".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in said), end="")

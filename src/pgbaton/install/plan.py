@@ -1,0 +1,231 @@
+"""What ``attach`` will do, as a value: made here from what the database has and what the pipeline says, rendered by the
+command. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from pgbaton.model import DONE, FAILED, RUNNING, Pipeline
+from pgbaton.rollout import Rollout
+
+Kind = Literal["pipeline", "stage", "function", "trigger", "home", "rollout"]
+What = Literal["install", "change", "remove"]
+Fate = Literal["asked", "left_alone", "called", "recorded", "goes_on", "not_called"]
+"""What becomes of rows: ``asked``: somebody has to say; ``left_alone``: until they move; ``called``: by the backfill;
+``recorded``: shadow mode; ``goes_on``: they have a dispatch, or get it when they are reconciled; ``not_called``: they
+are in nobody's entry state, the next stage is called when they are done."""
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledStage:
+    """A stage as the database has it. ``limits``: as attached. ``open``: its dispatches that are not settled."""
+
+    step: str
+    after: str
+    position: int
+    timeout: float
+    attempts: int
+    limits: Mapping[str, object]
+    takes_turns: bool
+    advance: str
+    routed: bool
+    open: int
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """What the database has of a pipeline. ``settings``: table, columns and channel; None: it is not attached.
+    ``adopting``: the mode of a walk over rows of the past that has not ended. ``left``: rows that are left alone.
+    ``function`` and ``triggers``: whether each is as this version makes it (None: not there)."""
+
+    settings: Mapping[str, object] | None
+    stages: tuple[InstalledStage, ...]
+    home: Literal["none", "here", "elsewhere"]
+    rollout: Rollout | None
+    adopting: Literal["ask", "now", "backfill"] | None
+    left: int
+    function: bool | None
+    triggers: Mapping[str, bool | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """``what`` is done to one part."""
+
+    kind: Kind
+    name: str
+    what: What
+
+
+@dataclass(frozen=True, slots=True)
+class LockTaken:
+    """``waits`` and ``tries`` in seconds: how long one try to get it lets the table's writers wait at most, and for how
+    long it is tried. Once it is had it is held for a few milliseconds: nothing is read or written of the table."""
+
+    on: str
+    mode: str
+    waits: float
+    tries: float
+
+
+@dataclass(frozen=True, slots=True)
+class StagePlan:
+    """``was``: the step that it is called in place of. ``open``: dispatches of it, or of that, that are not settled."""
+
+    step: str
+    change: Literal["added", "removed", "renamed", "changed", "kept"]
+    open: int
+    was: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StateRows:
+    """``rows`` of the table in one state, ``known`` of them in a duty or call. ``stage``: the one that is called there;
+    ``new``: that was not so before, and ``fate`` is that of the others."""
+
+    step: str
+    status: str
+    rows: int
+    known: int
+    stage: str | None
+    new: bool
+    fate: Fate
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """``question``: rows stand in states that become routed, and nobody has said what becomes of them. ``continues``: a
+    walk that was broken off goes on."""
+
+    pipeline: str
+    table: str
+    changes: tuple[Change, ...]
+    locks: tuple[LockTaken, ...]
+    stages: tuple[StagePlan, ...]
+    states: tuple[StateRows, ...]
+    home: Literal["none", "here", "elsewhere"]
+    rollout: Rollout | None
+    rollout_was: Rollout | None
+    left: int
+    continues: str | None
+    question: bool
+
+    @property
+    def past(self) -> int:
+        """How many rows the question is about."""
+        return sum(s.rows - s.known for s in self.states if s.new)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self) | {"nothing_changes": not self.changes}
+
+
+def plan_of(
+    pipeline: Pipeline,
+    settings: Mapping[str, object],
+    function: str,
+    has: Installed,
+    rows: Mapping[tuple[str, str], tuple[int, int]],
+    *,
+    past: Literal["now", "backfill"] | None,
+    rollout: Rollout | None,
+    lock: tuple[float, float],
+) -> Plan:
+    """The plan. ``settings``: as the pipeline has them; ``function``: the trigger's. ``rows``: how many of the table
+    are in which (step, status), and how many of them have a duty or call. ``lock``: seconds of one try, and of all."""
+    changes = tuple(_changes(pipeline, settings, function, has, rollout))
+    before = {s.after for s in has.stages if s.routed}
+    fate: Fate = "recorded" if rollout and past is None else "asked"
+    if past is not None:
+        fate = "left_alone" if past == "now" else "called"
+    states = tuple(_states(pipeline, before, rows, fate, undecided=has.adopting == "ask"))
+    locks = any(c.kind == "trigger" for c in changes)
+    question = past is None and rollout is None and any(s.new and s.rows > s.known for s in states)
+    return Plan(
+        pipeline.name,
+        pipeline.table,
+        changes,
+        (LockTaken(pipeline.table, "SHARE ROW EXCLUSIVE", *lock),) if locks else (),
+        tuple(_stages(pipeline, has)),
+        states,
+        has.home,
+        rollout,
+        has.rollout,
+        has.left,
+        has.adopting if past is None and has.adopting != "ask" else None,
+        question,
+    )
+
+
+def newly_routed(pipeline: Pipeline, has: Installed) -> bool:
+    """Whether a state becomes routed by attaching, or nobody has said yet what becomes of its rows."""
+    before = {s.after for s in has.stages if s.routed}
+    return has.adopting == "ask" or any(s.after not in before for s in pipeline.stages)
+
+
+def _changes(
+    pipeline: Pipeline, settings: Mapping[str, object], function: str, has: Installed, rollout: Rollout | None
+) -> Iterator[Change]:
+    if has.settings is None:
+        yield Change("pipeline", pipeline.name, "install")
+    elif dict(has.settings) != dict(settings):
+        yield Change("pipeline", pipeline.name, "change")
+    for stage in _stages(pipeline, has):
+        if stage.change in ("added", "renamed"):
+            yield Change("stage", stage.step, "install")
+        if stage.change == "changed":
+            yield Change("stage", stage.step, "change")
+        if stage.change == "removed" or stage.was is not None:
+            yield Change("stage", stage.was or stage.step, "remove")
+    if has.function is not True:
+        yield Change("function", function, "install" if has.function is None else "change")
+    for name, same in has.triggers.items():
+        if same is not True:
+            yield Change("trigger", name, "install" if same is None else "change")
+    if has.home != "here":
+        yield Change("home", "this database", "install" if has.home == "none" else "change")
+    if has.rollout != rollout:
+        yield Change("rollout", "shadow mode", "remove" if rollout is None else "change" if has.rollout else "install")
+
+
+def _stages(pipeline: Pipeline, has: Installed) -> Iterator[StagePlan]:
+    there = {s.step: s for s in has.stages}
+    steps = {s.step for s in pipeline.stages}
+    gone = {s.after: s for s in has.stages if s.routed and s.step not in steps}
+    renamed: set[str] = set()
+    for position, stage in enumerate(pipeline.in_order, 1):
+        old = there.get(stage.step)
+        limits = stage.said_limits, pipeline.takes_turns(stage)
+        wanted = (stage.after, position, stage.timeout, stage.attempts, limits, stage.advance.value, True)
+        if old is not None:
+            has_limits = dict(old.limits), old.takes_turns
+            now = (old.after, old.position, old.timeout, old.attempts, has_limits, old.advance, old.routed)
+            yield StagePlan(stage.step, "kept" if now == wanted else "changed" if old.routed else "added", old.open)
+        elif (was := gone.get(stage.after)) is not None:
+            renamed.add(was.step)
+            yield StagePlan(stage.step, "renamed", was.open, was.step)
+        else:
+            yield StagePlan(stage.step, "added", 0)
+    for old in gone.values():
+        if old.step not in renamed:
+            yield StagePlan(old.step, "removed", old.open)
+
+
+def _states(
+    pipeline: Pipeline,
+    before: set[str],
+    rows: Mapping[tuple[str, str], tuple[int, int]],
+    fate: Fate,
+    *,
+    undecided: bool,
+) -> Iterator[StateRows]:
+    for stage in pipeline.in_order:
+        new = stage.after not in before or undecided
+        yield StateRows(
+            stage.after, DONE, *rows.get((stage.after, DONE), (0, 0)), stage.step, new, fate if new else "goes_on"
+        )
+        for status in (RUNNING, FAILED):
+            if there := rows.get((stage.step, status)):
+                yield StateRows(stage.step, status, *there, None, False, "not_called")

@@ -1,0 +1,72 @@
+"""What the database has of a pipeline, for :mod:`pgbaton.install.plan`. Reads; takes no lock that a writer minds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import asyncpg
+
+from pgbaton import sql
+from pgbaton.errors import AttachError, LockNotHad
+from pgbaton.install.holders import holders
+from pgbaton.install.plan import Installed, InstalledStage
+from pgbaton.model import Pipeline
+from pgbaton.rollout import Rollout
+
+COUNT_TIMEOUT = "300s"
+"""How long counting the table's rows may take; 5 million take about a second."""
+
+
+def busy(pipeline: Pipeline, seconds: float, holders: str) -> LockNotHad:
+    """The error that says that the table's lock was not had in ``seconds``, and for whom."""
+    return LockNotHad(
+        f"the table {pipeline.table!r} was busy for {seconds:g} s: {holders}. "
+        "Nothing was changed; try again when that has ended"
+    )
+
+
+async def installed_settings(conn: asyncpg.Connection, pipeline: Pipeline, parts: Mapping[str, str]) -> asyncpg.Record:
+    """Everything but functions and triggers, whose text depends on it."""
+    return await conn.fetchrow(sql.render(sql.read("install/installed.sql"), parts), pipeline.name)
+
+
+async def installed(conn: asyncpg.Connection, row: asyncpg.Record, parts: Mapping[str, str]) -> Installed:
+    """With functions and triggers. ``parts``: as the pipeline is to be attached."""
+    wanted = sql.render(sql.read("install/wanted_triggers.sql"), parts)
+    query = sql.render(sql.read("install/installed_code.sql"), {**parts, "wanted_triggers": wanted})
+    code = await conn.fetch(query)
+    return Installed(
+        None if row["settings"] is None else json.loads(row["settings"]),
+        tuple(InstalledStage(**stage) for stage in json.loads(row["stages"] or "[]")),
+        row["home"] or "none",
+        Rollout.of(row["rollout"]),
+        row["adopting"],
+        row["left"],
+        code[0]["function"],
+        {r["name"]: r["same"] for r in code},
+    )
+
+
+async def rows_by_state(
+    conn: asyncpg.Connection, pipeline: Pipeline, parts: Mapping[str, str], patience: float
+) -> dict[tuple[str, str], tuple[int, int]]:
+    """How many rows of the user's table are in which state of the pipeline's steps, and how many of those have a duty
+    or a call. Waits ``patience`` seconds for a table that is locked as a whole."""
+    steps = list(dict.fromkeys(step for stage in pipeline.in_order for step in (stage.after, stage.step)))
+    query = sql.render(sql.read("install/rows.sql"), parts)
+    try:
+        async with conn.transaction():
+            await conn.execute(f"SET LOCAL lock_timeout = {round(patience * 1000)}")
+            await conn.execute(f"SET LOCAL statement_timeout = '{COUNT_TIMEOUT}'")
+            counted = await conn.fetch(query, pipeline.name, steps)
+    except asyncpg.QueryCanceledError:
+        raise AttachError(
+            f"counting the rows of {pipeline.table!r} takes longer than {COUNT_TIMEOUT}: "
+            f"an index on ({pipeline.step}, {pipeline.status}) helps"
+        ) from None
+    except asyncpg.LockNotAvailableError:
+        raise busy(pipeline, patience, await holders(conn, parts["table"])) from None
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise AttachError(f"no right to attach to {pipeline.table!r}: {error}") from None
+    return {(r["step"], r["status"]): (r["rows"], r["known"]) for r in counted}

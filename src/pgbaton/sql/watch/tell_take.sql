@@ -1,0 +1,10 @@
+-- $1 pipeline, $2 seconds: a finding that the webhook is to be told of, this sender's for so long: two senders never get the same
+-- one. A sender that dies is followed by the next when that time has passed. What is older than an hour is nobody's news.
+UPDATE pgbaton.findings AS f
+   SET tell_at = clock_timestamp() + make_interval(secs => $2), tries = f.tries + 1
+ WHERE f.id = (SELECT o.id FROM pgbaton.findings AS o
+                WHERE o.pipeline = $1 AND o.tell_at <= clock_timestamp() AND o.finding ->> 'level' <> 'note'
+                  AND coalesce(o.ended_at, o.appeared_at) > clock_timestamp() - interval '1 hour'
+                ORDER BY o.tell_at LIMIT 1
+                  FOR UPDATE SKIP LOCKED)
+RETURNING f.id, f.finding::text AS finding, f.appeared_at, f.ended_at, f.tell_at, f.tries

@@ -1,0 +1,86 @@
+"""What the rows, the failures and the time say about a pipeline: pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from pgbaton.health import Check, Finding, Health, Steady
+from pgbaton.health.census import findings, merged
+from pgbaton.health.shares import Failure, suspects, with_shares
+
+ROUTES = [("cut", "made", True), ("glue", "cut", True), ("old", "glue", False)]
+
+
+@pytest.mark.parametrize(
+    ("state", "code"),
+    [
+        (("made", "done"), None),
+        (("made", "draft"), None),
+        (("upload", "done"), None),
+        (("glue", "done"), None),
+        (("glue", "failed"), None),
+        (("glue", "cancelled"), None),
+        (("glue", "quarantined"), "quarantined"),
+        (("glue", "by hand"), "rows_nowhere"),
+        (("old", "done"), "rows_nowhere"),
+        (("glu", "done"), None),  # three letters say too little
+        (("gluee", "done"), "rows_misspelt"),
+        (("cut", "DONE"), "rows_misspelt"),
+        (("Cut", "done"), "rows_misspelt"),
+        (("cut", "runing"), "rows_misspelt"),
+        ((None, "done"), None),
+    ],
+)
+def test_a_state_of_the_table_is_judged_by_the_routes(state: tuple[str | None, str], code: str | None) -> None:
+    found = list(findings("craft", [(*state, None, None, 2, ["a", "b"])], ROUTES))
+    assert [f.code for f in found] == ([code] if code else [])
+
+
+def test_two_pages_of_a_census_are_one() -> None:
+    one = [("cut", "done", None, None, 3, ["a", "b", "c"])]
+    other = [("cut", "done", None, None, 4, ["d", "e", "f"]), ("cut", "done", "glue", "missing", 1, ["g"])]
+    assert merged(one, other) == [
+        ("cut", "done", None, None, 7, ["a", "b", "c", "d", "e"]),
+        ("cut", "done", "glue", "missing", 1, ["g"]),
+    ]
+
+
+def failure(job: str, at: float, *, worker: str = "w1", tenant: str = "acme", error: str = "HTTP 500") -> Failure:
+    return Failure("cut", job, tenant, error, error, "failed", worker, "1", f"http://{worker}", at)
+
+
+def test_what_failures_have_in_common_is_named_with_its_share() -> None:
+    found = [Finding("retrying", "warn", {"stage": "cut", "count": 5, "error": "HTTP 500"}, "craft")]
+    failures = [failure(f"j{n}", n, worker="w2", tenant="hanbit" if n else "acme") for n in range(10)]
+    [said] = with_shares(found, failures, living=2)
+    assert said.made_of() == (
+        "100 % come from the worker w2, 100 % were calls to http://w2, 100 % come from version 1, "
+        "90 % are of the tenant hanbit"
+    )
+    [alone] = with_shares(found, failures, living=1)
+    assert alone.made_of() == "90 % are of the tenant hanbit"
+
+
+def test_only_the_job_that_was_in_every_crash_is_suspect() -> None:
+    broke = "the connection broke before the answer was complete"
+    crashes = [failure(job, at, error=broke) for at in (0.0, 10.0, 20.0) for job in ("bad", f"other {at}")]
+    assert [f.values["job"] for f in suspects("craft", crashes)] == ["bad"]
+    assert list(suspects("craft", crashes[:4])) == [], "two crashes may be chance"
+    assert list(suspects("craft", [*crashes, failure("another", 30.0, error=broke)])) == []
+
+
+def test_a_sentence_is_held_until_it_has_been_untrue_for_a_while_unless_a_person_acted() -> None:
+    now = datetime.now(UTC)
+    down = Health("craft", now, (Finding("circuit_open", "bad", {"stage": "cut"}, "craft"),), (Check("counts", now),))
+    well = Health("craft", now, (), (Check("counts", now),))
+    steady = Steady(hold=5)
+    assert [steady.told(h, at).well for h, at in ((down, 0), (well, 4), (well, 6))] == [False, False, True]
+    assert [steady.told(h, at, acted=at == 8).well for h, at in ((down, 7), (well, 8))] == [False, True]
+
+
+def test_all_is_well_needs_every_check() -> None:
+    now = datetime.now(UTC)
+    assert Health("craft", now, (), (Check("counts", now), Check("rows", now))).well
+    assert not Health("craft", now, (), (Check("counts", now), Check("rows", None, "too slow"))).well
