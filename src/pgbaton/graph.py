@@ -112,10 +112,10 @@ def _check_reach(nodes: Sequence[Node]) -> None:
         what = "stage" if node.kind == "call" else {"move": "route", "wait": "wait", "gather": "gather"}[node.kind]
         step, status = node.entry
         if first and step in first[1:]:
-            why = f"no stage performs {step!r}"
+            why = f"no stage performs {step!r}; there are: {', '.join(sorted(stages))}"
         elif step in stages and status not in ("done", "due") and by_name[step].name in names:
             why = f"nothing brings a row to {shown(node.entry)}"
-        elif step in stages or step in by_name:
+        elif step in stages or (step in by_name and step != node.name):
             why = "it follows itself" if _follows_itself(node, nodes) else f"{step!r} is unreachable itself"
         else:
             why = f"nothing brings a row to {shown(node.entry)}"
