@@ -84,12 +84,17 @@ def shown_in_words(state: State) -> str:
 
 
 def starts(nodes: Sequence[Node]) -> tuple[str, ...]:
-    """The steps that rows come in at: nothing in the pipeline performs them."""
+    """The steps that rows come in at: nothing in the pipeline performs them. Where there is none, those at which a row
+    waits, the one that nothing leads to first."""
     performed = {node.name for node in nodes if node.kind == "call"}
     waited = {node.entry[0] for node in nodes if node.kind in ("wait", "gather")}
     steps = (node.entry[0] for node in nodes if node.kind == "call" or node.kind == "move")
     found = dict.fromkeys(step for step in steps if step not in performed | waited)
-    return tuple(found or dict.fromkeys(node.entry[0] for node in nodes if node.kind in ("wait", "gather")))
+    if found:
+        return tuple(found)
+    led = {edge.to for node in nodes for edge in node.leads_to}
+    waits = sorted((n.entry in led, n.entry[0]) for n in nodes if n.kind in ("wait", "gather"))
+    return tuple(dict.fromkeys(step for _, step in waits))
 
 
 def _check_reach(nodes: Sequence[Node]) -> None:

@@ -509,8 +509,8 @@ class Pipeline(_Frozen):
                 )
         _refuse_repeated(
             (n.step for n in self.nodes),
-            "two stages, waits or gathers are called {}; one that follows a stage has a step of its own, and a route to "
-            'it, such as after = "draw", to = ["review", "waiting"]',
+            "two stages, waits or gathers are called {}; one that follows a stage has a step of its own, and a "
+            'route to it, such as after = "draw", to = ["review", "waiting"]',
         )
         graph.check(as_graph(self.nodes))
         return self

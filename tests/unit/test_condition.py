@@ -19,7 +19,7 @@ from pgbaton.table import fitting
         ("ok = TRUE", "ok = true"),
         ("kind IN ('a','b') AND size<=3", "kind in ('a', 'b') and size <= 3"),
         ("logo is null and brand is NOT null", "logo is null and brand is not null"),
-        ('"Größe" = \'a\'\'b\'', "\"Größe\" = 'a''b'"),
+        ("\"Größe\" = 'a''b'", "\"Größe\" = 'a''b'"),
         ("word = '12'", "word = 12"),  # a constant is of its column's type, however it was written
         ("크기 >= 3", '"크기" >= 3'),
     ],
@@ -36,7 +36,7 @@ def test_a_condition_is_read_and_written_again(text: str, again: str) -> None:
         ("kind", "a comparison is missing at its end"),
         ("kind =", "a constant is missing at its end"),
         ("kind = photo", "a constant is missing before 'photo'"),
-        ("kind = 'photo", "a constant is missing before \"'photo\""),
+        ("kind = 'photo", 'a constant is missing before "\'photo"'),
         ("kind = 'photo' or size > 1", "'and' or the end is missing before 'or size > 1'"),
         ("kind = 'photo' and", "a column is missing at its end"),
         ("kind in 'a'", "'(' is missing before \"'a'\""),
@@ -69,7 +69,7 @@ def test_names_and_constants_are_quoted_in_sql() -> None:
     hostile = "\"a b\" = '''; DROP TABLE jobs; --' and size in (1, 2) and logo is not null"
     assert fitting(read(hostile), "NEW") == (
         "(NEW.\"a b\" OPERATOR(pg_catalog.=) '''; DROP TABLE jobs; --')"
-        ' AND (NEW."size" OPERATOR(pg_catalog.=) \'1\' OR NEW."size" OPERATOR(pg_catalog.=) \'2\')'
+        " AND (NEW.\"size\" OPERATOR(pg_catalog.=) '1' OR NEW.\"size\" OPERATOR(pg_catalog.=) '2')"
         ' AND NEW."logo" IS NOT NULL'
     )
 

@@ -45,9 +45,15 @@ def test_what_the_refusals_leave_is_taken() -> None:
     ("route", "sentence"),
     [
         (without(BACK, to="draw"), "a route leads to 'draw', which no stage performs; there are: judge, plan"),
-        (without(BACK, to=["drw", "done"]), "no stage, wait or gather has the step 'drw'; there are: judge, made, plan"),
+        (
+            without(BACK, to=["drw", "done"]),
+            "no stage, wait or gather has the step 'drw'; there are: judge, made, plan",
+        ),
         (without(BACK, then=["jugde", "given_up"]), "no stage, wait or gather has the step 'jugde'"),
-        (without(BACK, after="jugde"), "'jugde.rejected' is unreachable: no stage performs 'jugde'; there are: judge, plan"),
+        (
+            without(BACK, after="jugde"),
+            "'jugde.rejected' is unreachable: no stage performs 'jugde'; there are: judge, plan",
+        ),
         (without(BACK, to=["judge", "rejected"]), "'judge.rejected' leads from (judge, rejected) to itself"),
         (without(BACK, to=["plan", "running"]), "leads to (plan, running): only a stage that is at work is running"),
         (without(BACK, status="running"), "a stage is at work on a row that is running: no route leads from there"),
@@ -56,7 +62,10 @@ def test_what_the_refusals_leave_is_taken() -> None:
         (without(BACK, rounds=0), "greater than or equal to 1"),
         (without(BACK, delay="soon"), 'must be seconds, or a length such as "90s", "10m", "8h" or "3d"'),
         (without(BACK, when="note"), "not a condition: a comparison is missing at its end"),
-        (without(BACK, when="note = 'a'"), "a row at (judge, rejected) that fits none of its conditions would stay there"),
+        (
+            without(BACK, when="note = 'a'"),
+            "a row at (judge, rejected) that fits none of its conditions would stay there",
+        ),
     ],
 )
 def test_a_route_that_leads_nowhere_is_refused(route: dict[str, Any], sentence: str) -> None:
@@ -95,10 +104,16 @@ def test_a_circle_by_a_deadline_is_one_and_a_persons_choice_is_a_bound_of_its_ow
         (without(REVIEW, deadline="8h"), "deadline needs then: where the row goes when nobody has moved it"),
         (without(REVIEW, then=["review", "late"]), "then needs deadline"),
         (without(REVIEW, deadline="0s", then=["review", "late"]), "greater than 0"),
-        (without(REVIEW, choices={"Approve!": ["review", "approved"]}), "'Approve!' must be 1 to 48 lower-case letters"),
+        (
+            without(REVIEW, choices={"Approve!": ["review", "approved"]}),
+            "'Approve!' must be 1 to 48 lower-case letters",
+        ),
         (without(REVIEW, choices={"approve": ["reveiw", "approved"]}), "has the step 'reveiw'"),
         (without(REVIEW, choices={"approve": ["review", "waiting"]}), "leads from (review, waiting) to itself"),
-        (without(REVIEW, at=["inspect", "waiting"]), "the wait 'inspect' is unreachable: nothing brings a row to (inspect, waiting)"),
+        (
+            without(REVIEW, at=["inspect", "waiting"]),
+            "the wait 'inspect' is unreachable: nothing brings a row to (inspect, waiting)",
+        ),
     ],
 )
 def test_a_wait_without_a_way_out_is_refused(wait: dict[str, Any], sentence: str) -> None:
@@ -142,3 +157,16 @@ def test_a_second_table_of_a_stage_is_a_route_to_it() -> None:
     again = {"step": "plan", "after": "judge", "status": "rejected", "rounds": 2, "then": ["judge", "given_up"]}
     said: Pipeline = graph([MADE, JUDGE, again])
     assert said.routes == graph([MADE, JUDGE], route=[BACK]).routes
+
+
+def test_a_pipeline_may_begin_where_a_row_waits() -> None:
+    judged = stage("judge", "kids")
+    begun = graph(
+        [judged, stage("x", "review", status="approved")],
+        route=[
+            {"after": "judge", "to": ["review", "waiting"]},
+        ],
+        wait=[REVIEW],
+        gather=[GATHER],
+    )
+    assert {node.step for node in begun.in_order[:2]} == {"kids", "judge"}
