@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import asyncpg
@@ -16,6 +16,11 @@ from line import Line, until
 from pgbaton import Engine, Pipeline, insights
 from pgbaton.errors import AttachError
 from pgbaton.install.attach import attach
+from pgbaton.model import Passage
+from pgbaton.outcome import Answer, Reply
+from pgbaton.table import read_table
+from pgbaton.verdict import resolve
+from pgbaton.worker.store import Store
 from stage_server import Call, Say, StageServer, work
 
 VARIANTS = """
@@ -248,3 +253,33 @@ async def test_a_child_table_without_an_index_on_its_parent_is_refused(database:
             await attach(
                 conn, children().model_copy(update={"parent": children().parent.model_copy(update={"key": "jobb"})})
             )
+
+
+@pytest.mark.parametrize("put_back", [True, False])
+async def test_children_that_were_counted_before_a_parent_was_put_back_do_not_move_it(
+    database: str, put_back: bool
+) -> None:
+    """A worker counts; a person takes the parent away, adds a child and puts it back; then the worker writes."""
+    async with family(database) as f:
+        async with f.db.acquire() as conn:
+            store = Store(f.db, await read_table(conn, f.pipeline), ["variants", "publish"])
+        worker, _ = await store.take_lease(None, "worker", 8, 60, [])
+        job = await f.add("else", "where")
+        await f.born(job, DONE)
+        await store.turn(worker, 8)  # takes the child's look
+        await f.put(job, "variants", "waiting")
+        (claimed,) = (await store.turn(worker, 8)).claimed
+        (seen,) = await store.look([job])
+        stages = await store.stages()
+        node = stages["variants"]
+        assert isinstance(node, Passage)
+        counted = replace(seen, children=await store.children(node, claimed.job_key))
+        verdict = resolve(counted, stages.__getitem__, Answer(Reply.ANSWERED))
+        assert verdict.target == ("variants", "done")
+        if put_back:
+            await f.put(job, "variants", "paused")
+            await f.born(job, ("draw", "running"))
+            await f.put(job, "variants", "waiting")
+        written = await store.settle([(verdict, None)], stages)
+        assert bool(written) is not put_back
+        assert await f.row(job) == ("variants", "waiting" if put_back else "done")
