@@ -8,6 +8,7 @@ what is done is done by clicks. The last break must end with every job at its en
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
