@@ -514,7 +514,11 @@ class Pipeline(_Frozen):
                 raise ValueError(
                     f"a route leads to {route.to!r}, which no stage performs; there are: {', '.join(sorted(steps))}"
                 )
-        _refuse_repeated((n.step for n in self.nodes), "two stages, waits or gathers are called {}")
+        _refuse_repeated(
+            (n.step for n in self.nodes),
+            "two stages, waits or gathers are called {}; one that follows a stage has a step of its own, and a "
+            'route to it, such as after = "draw", to = ["review", "waiting"]',
+        )
         graph.check(as_graph(self.nodes))
         return self
 

@@ -3,7 +3,7 @@
 
 CREATE TABLE pgbaton.pipelines (
     name          text PRIMARY KEY,
-    job_table     regclass NOT NULL UNIQUE,
+    job_table     regclass NOT NULL,
     key_columns   text[] NOT NULL,
     tenant_column text,
     step_column   text NOT NULL,
@@ -19,9 +19,12 @@ CREATE TABLE pgbaton.pipelines (
     attached_at   timestamptz NOT NULL DEFAULT now(),
     home_system   bigint,
     home_database oid,
-    rollout       jsonb
+    rollout       jsonb,
+    triggers      text[] NOT NULL,
+    UNIQUE (job_table, triggers)
 );
 COMMENT ON COLUMN pgbaton.pipelines.parent IS 'the pipeline whose children its rows are; parent_key: the column that names the parent''s key';
+COMMENT ON COLUMN pgbaton.pipelines.triggers IS 'the names of its triggers: the first pipeline of a table has the usual ones, others their own';
 COMMENT ON COLUMN pgbaton.pipelines.statuses IS 'the table''s words, by what they mean to the engine; it writes the first';
 COMMENT ON COLUMN pgbaton.pipelines.known IS 'the table as it was attached: {table: its name, columns: {name: number}}; so a name that changes is recognised';
 COMMENT ON COLUMN pgbaton.pipelines.home_database IS 'with home_system, the server''s system identifier (null: not told): where it was attached. Workers claim nowhere else';
@@ -315,8 +318,8 @@ CREATE TABLE pgbaton.audit_jobs (
 CREATE INDEX audit_jobs_of_job ON pgbaton.audit_jobs (job_key);
 COMMENT ON TABLE pgbaton.audit_jobs IS 'the jobs that an act on many changed, and the stage at which; pruned with the history';
 
--- What came of the dispatches of an hour, for the plots: rolled up once by a worker when the hour is over, kept for 13 weeks. Of the
--- whole pipeline (all), of the 50 tenants that had most of it (one), and of the others together (rest).
+-- What came of the dispatches of an hour, for the plots and for what is usual at a stage: rolled up once by a worker when the hour is
+-- over, kept for 13 weeks. Of the whole pipeline (all), of the 50 tenants that had most of it (one), and of the others together (rest).
 CREATE TABLE pgbaton.throughput (
     pipeline  text COLLATE "C" NOT NULL REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
     hour      timestamptz NOT NULL,
@@ -327,11 +330,14 @@ CREATE TABLE pgbaton.throughput (
     dead      integer NOT NULL,
     waits     jsonb NOT NULL,
     works     jsonb NOT NULL,
+    p50       float8,
+    p95       float8,
     PRIMARY KEY (pipeline, kind, hour, tenant, stage)
 );
 CREATE INDEX throughput_of_tenant ON pgbaton.throughput (pipeline, tenant, hour) WHERE kind = 'one';
 COMMENT ON COLUMN pgbaton.throughput.waits IS 'how many first attempts waited how long, by half powers of two of a millisecond: {"12": 3} is three of 64 to 90 ms';
 COMMENT ON COLUMN pgbaton.throughput.works IS 'likewise, how long the completed calls took';
+COMMENT ON COLUMN pgbaton.throughput.p50 IS 'with p95: seconds of the completed calls, the middle of the class in works: to within a fifth. Kept, for each look at the health reads a week of them';
 
 CREATE TABLE pgbaton.throughput_to (
     pipeline  text COLLATE "C" PRIMARY KEY REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
@@ -394,21 +400,6 @@ CREATE TABLE pgbaton.census (
     whole_seen     bigint,
     whole          jsonb
 );
-
--- A stage's usual: one row for an hour in which it was called, written once by a worker, kept for 30 days.
-CREATE TABLE pgbaton.hours (
-    pipeline text COLLATE "C" NOT NULL REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
-    stage    text COLLATE "C" NOT NULL,
-    hour     timestamptz NOT NULL,
-    calls    integer NOT NULL,
-    failed   integer NOT NULL,
-    p50      float8,
-    p95      float8,
-    wait_p50 float8,
-    wait_p95 float8,
-    PRIMARY KEY (pipeline, stage, hour)
-);
-COMMENT ON COLUMN pgbaton.hours.p50 IS 'with p95: seconds of the calls that were completed; wait: seconds due until called';
 
 -- Findings, from their appearance to their end: an incident's timeline, and what the webhook has yet to tell.
 CREATE TABLE pgbaton.findings (

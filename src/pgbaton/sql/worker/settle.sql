@@ -44,10 +44,11 @@ WITH verdict AS MATERIALIZED (
                AND {step_text} IS NOT DISTINCT FROM v.step AND {status_text} IS NOT DISTINCT FROM v.status
                FOR NO KEY UPDATE SKIP LOCKED) AS row ON true
      WHERE duty.locked = cardinality(v.duties)
-       -- Children end all the time: what they leave meanwhile is taken the next time.
-       AND (v.missing IS NOT NULL
-            OR NOT EXISTS (SELECT FROM pgbaton.due AS o
-                            WHERE o.job_key = v.key AND o.pipeline = $1 AND o.id <> ALL (v.duties)))
+       -- Children end all the time: what they leave meanwhile is taken the next time. What the row itself left meanwhile is
+       -- compared there, too: it may have been put away and back, and the children were counted for the time before.
+       AND NOT EXISTS (SELECT FROM pgbaton.due AS o
+                        WHERE o.job_key = v.key AND o.pipeline = $1 AND o.id <> ALL (v.duties)
+                          AND (v.missing IS NULL OR o.stage <> '' OR o.step IS NOT NULL))
        AND CASE WHEN v.call_id IS NULL
                 THEN was.id IS NULL
                 ELSE c.tid = was.tid AND  -- not changed since this statement began, so that its parts all see it
