@@ -7,6 +7,7 @@ import asyncio
 import json
 import re
 import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from pgbaton.limits import Pool, per_second
 from pgbaton.scenario import load_scenario
 from pgbaton.simulation import Arrival, Called, Simulated, Simulation, quantile
 
+PGBATON = Path(sys.executable).with_name("pgbaton")
 SECONDS = 1e-6
 """How exactly times are kept."""
 
@@ -169,7 +171,7 @@ def test_the_command_says_who_waits_and_what_is_idle() -> None:
     config = root / "apps/adstudio/src/adstudio/pgbaton.toml"
     rush = str(root / "examples/simulate/rush.toml")
     ran = subprocess.run(
-        ["pgbaton", "simulate", rush, "--config", str(config), "--json"], capture_output=True, text=True, check=True
+        [PGBATON, "simulate", rush, "--config", str(config), "--json"], capture_output=True, text=True, check=True
     )
     said = json.loads(ran.stdout)
     waits = {(row["stage"], row["tenant"]): row["longest_wait"] for row in said["waits"]}
