@@ -32,6 +32,7 @@ def decide(
     who: Who = None,
 ) -> None:
     """Decide about a job that waits for a person. Exit code 1: it does not wait, or there is no such choice."""
+    from pgbaton import approve
 
     async def work(conn: asyncpg.Connection, table: JobTable) -> None:
         from pgbaton import approve

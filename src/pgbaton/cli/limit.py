@@ -151,6 +151,8 @@ def _count(option: str, value: str | None) -> int | str | None:
 
 
 def _rate(option: str, value: str | None) -> float | str | None:
+    from pgbaton.limits import per_second
+
     if value is None or value == "none":
         return value
     from pgbaton.limits import per_second
