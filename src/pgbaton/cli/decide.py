@@ -35,7 +35,6 @@ def decide(
     from pgbaton import approve
 
     async def work(conn: asyncpg.Connection, table: JobTable) -> None:
-        from pgbaton import approve
 
         await approve.decide(conn, table, table.key.typed(job), choice, who=person(who), reason=reason)
 

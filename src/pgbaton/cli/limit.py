@@ -155,7 +155,6 @@ def _rate(option: str, value: str | None) -> float | str | None:
 
     if value is None or value == "none":
         return value
-    from pgbaton.limits import per_second
 
     try:
         return per_second(value)
