@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import asyncpg
@@ -13,7 +13,7 @@ import pytest
 
 from graph_line import graph, stage
 from line import Line, until
-from pgbaton import Engine, Pipeline
+from pgbaton import Engine, Pipeline, insights
 from pgbaton.errors import AttachError
 from pgbaton.install.attach import attach
 from pgbaton.model import Passage
@@ -140,6 +140,26 @@ async def test_a_parent_goes_by_how_many_of_its_children_are_where(
         job, _ = await f.gathering(*ends)
         async with f.worker():
             await f.until_row(job, *(("publish", "done") if goes == "done" else ("variants", "failed")))
+
+
+async def test_the_parents_detail_counts_its_children_before_during_and_after(database: str) -> None:
+    async with family(database) as f, f.db.acquire() as conn:
+        table = await insights.table_of(conn, "craft")
+        lonely = await f.add("else", "where")
+        seen = await insights.job(conn, table, lonely)
+        assert seen is not None
+        assert seen.children == ()
+        job, kids = await f.gathering(DONE, DONE, ("draw", "running"))
+        async with f.worker():
+            await f.counted(job)
+            seen = await insights.job(conn, table, job)
+            assert seen is not None
+            assert [tuple(asdict(c).values()) for c in seen.children] == [("variants", 3, 2, 2, str(kids[2]))]
+            await f.ends(kids[2])
+            await f.until_row(job, "publish", "done")
+        seen = await insights.job(conn, table, job)
+        assert seen is not None
+        assert [tuple(asdict(c).values()) for c in seen.children] == [("variants", 3, 3, 3, None)]
 
 
 async def test_children_run_their_own_pipeline_and_their_death_is_told(database: str) -> None:

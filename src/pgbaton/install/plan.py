@@ -20,14 +20,15 @@ are in nobody's entry state, the next stage is called when they are done."""
 
 @dataclass(frozen=True, slots=True)
 class InstalledStage:
-    """A stage as the database has it. ``open``: its dispatches that are not settled."""
+    """A stage as the database has it. ``limits``: as attached. ``open``: its dispatches that are not settled."""
 
     step: str
     after: str
     position: int
     timeout: float
     attempts: int
-    concurrency: int | None
+    limits: Mapping[str, object]
+    takes_turns: bool
     advance: str
     routed: bool
     open: int
@@ -196,9 +197,11 @@ def _stages(pipeline: Pipeline, has: Installed) -> Iterator[StagePlan]:
     renamed: set[str] = set()
     for position, stage in enumerate(pipeline.in_order, 1):
         old = there.get(stage.step)
-        wanted = (stage.after, position, stage.timeout, stage.attempts, stage.concurrency, stage.advance.value, True)
+        limits = stage.said_limits, pipeline.takes_turns(stage)
+        wanted = (stage.after, position, stage.timeout, stage.attempts, limits, stage.advance.value, True)
         if old is not None:
-            now = (old.after, old.position, old.timeout, old.attempts, old.concurrency, old.advance, old.routed)
+            has_limits = dict(old.limits), old.takes_turns
+            now = (old.after, old.position, old.timeout, old.attempts, has_limits, old.advance, old.routed)
             yield StagePlan(stage.step, "kept" if now == wanted else "changed" if old.routed else "added", old.open)
         elif (was := gone.get(stage.after)) is not None:
             renamed.add(was.step)

@@ -17,7 +17,7 @@ from pgbaton.database import pool as pool_of
 from pgbaton.health import Health, Steady, look
 from pgbaton.insights import SPANS
 from pgbaton.table import JobTable, table_of
-from pgbaton.web.cached import Cached
+from pgbaton.cached import Cached
 
 CONNECTIONS = 4
 TRENDS_YOUNGEST = 10.0

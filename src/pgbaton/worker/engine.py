@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from importlib.metadata import version
 from types import TracebackType
 from typing import Self
@@ -14,10 +14,10 @@ import asyncpg
 from pgbaton.config import Settings
 from pgbaton.database import check_migrated, connection, pooled, report
 from pgbaton.database import pool as pool_of
-from pgbaton.errors import DatabaseError
+from pgbaton.errors import ConfigError, DatabaseError
 from pgbaton.events import Event, EventLog
 from pgbaton.install.checks import check_attached, unseeing_triggers
-from pgbaton.model import Pipeline
+from pgbaton.model import Kind, Pipeline
 from pgbaton.table import JobTable, read_table
 from pgbaton.worker.dispatcher import Dispatcher
 from pgbaton.worker.gate import Gate, NoGate
@@ -101,6 +101,7 @@ class Engine:
 
     async def _run(self) -> None:
         dsn = self._settings.dsn()
+        taken_steps(self._pipeline, self._settings.stages)  # before anything is touched
         async with connection(dsn) as conn:
             await check_migrated(conn)
             table = await read_table(conn, self._pipeline)
@@ -160,7 +161,7 @@ class Engine:
         lease_pool: asyncpg.Pool,
     ) -> None:
         settings, log, wake, name = self._settings, self._log, Wake(), self._pipeline.name
-        steps = [node.step for node in self._pipeline.nodes]
+        steps = taken_steps(self._pipeline, settings.stages)
         upkeep_store, turns, store, lease_store = (
             Store(p, table, steps) for p in (pool, turns_pool, rest_pool, lease_pool)
         )
@@ -189,12 +190,15 @@ class Engine:
         )
         upkeep = Upkeep(
             upkeep_store,
+            turns,
             lease,
             resolver,
+            reports,
             wake,
             log,
             retention=settings.retention,
             reconcile_every=settings.reconcile_every,
+            puts_off=table.not_before is not None,
         )
         reconciles = settings.reconcile_every > 0
         webhook = None
@@ -250,6 +254,18 @@ class Engine:
         except Exception as error:
             report(self._log, "leave", error)
         await calling
+
+
+def taken_steps(pipeline: Pipeline, chosen: Sequence[str] | None) -> list[str]:
+    """The stages that a worker calls: all, or the chosen ones; and the passages, which each worker carries out. Raises
+    :class:`ConfigError` on a stage that there is not."""
+    steps = [stage.step for stage in pipeline.stages]
+    for step in chosen or ():
+        if step not in steps:
+            raise ConfigError(
+                f"stages: the pipeline {pipeline.name!r} has no stage {step!r}; there are: {', '.join(steps)}"
+            )
+    return [n.step for n in pipeline.nodes if chosen is None or n.kind is not Kind.CALL or n.step in chosen]
 
 
 async def _opened(stack: contextlib.AsyncExitStack, pool: asyncpg.Pool) -> asyncpg.Pool:

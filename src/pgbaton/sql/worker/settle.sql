@@ -105,7 +105,7 @@ WITH verdict AS MATERIALIZED (
            waits_for = CASE WHEN a.stands = 'waiting' THEN coalesce(a.new_stage, c.stage) END,
            slot = CASE WHEN a.stands = 'waiting' THEN NULL WHEN a.new_id IS NULL THEN c.slot ELSE (
                SELECT s.step FROM pgbaton.stages AS s
-                WHERE s.pipeline = $1 AND s.step = a.new_stage AND s.concurrency IS NOT NULL) END,
+                WHERE s.pipeline = $1 AND s.step = a.new_stage AND (s.concurrency IS NOT NULL OR s.governed)) END,
            outcome = CASE WHEN a.new_id IS NOT NULL THEN a.new_outcome
                           WHEN a.stands = 'held' OR a.stands = 'waiting' AND a.waited THEN c.outcome
                           ELSE coalesce(a.outcome, c.outcome) END,
@@ -124,7 +124,7 @@ WITH verdict AS MATERIALIZED (
            a.deadline,
            CASE a.stands WHEN 'left' THEN (
                SELECT s.step FROM pgbaton.stages AS s
-                WHERE s.pipeline = $1 AND s.step = a.new_stage AND s.concurrency IS NOT NULL) END,
+                WHERE s.pipeline = $1 AND s.step = a.new_stage AND (s.concurrency IS NOT NULL OR s.governed)) END,
            a.new_outcome, a.new_error
       FROM act AS a
      WHERE a.tid IS NULL AND a.new_id IS NOT NULL
