@@ -59,7 +59,7 @@ class StageServer:
 
     def __init__(self, dsn: str, steps: dict[str, str], behave: Behaviour = work) -> None:
         self.dsn = dsn
-        self._steps = steps
+        self.steps = steps
         self.behave = behave
         self.behaviours: dict[str, Behaviour] = {}
         self.calls: list[Call] = []
@@ -84,7 +84,7 @@ class StageServer:
         return f"http://127.0.0.1:{self.port}"
 
     def step(self, call: Call) -> str:
-        return self._steps[call.path]
+        return self.steps[call.path]
 
     def calls_to(self, path: str) -> list[Call]:
         return [c for c in self.calls if c.path == path]

@@ -26,7 +26,7 @@ BEGIN
 
 CREATE TABLE pgbaton.pipelines (
     name          text PRIMARY KEY,
-    job_table     regclass NOT NULL UNIQUE,
+    job_table     regclass NOT NULL,
     key_columns   text[] NOT NULL,
     tenant_column text,
     step_column   text NOT NULL,
@@ -42,9 +42,12 @@ CREATE TABLE pgbaton.pipelines (
     attached_at   timestamptz NOT NULL DEFAULT now(),
     home_system   bigint,
     home_database oid,
-    rollout       jsonb
+    rollout       jsonb,
+    triggers      text[] NOT NULL,
+    UNIQUE (job_table, triggers)
 );
 COMMENT ON COLUMN pgbaton.pipelines.parent IS 'the pipeline whose children its rows are; parent_key: the column that names the parent''s key';
+COMMENT ON COLUMN pgbaton.pipelines.triggers IS 'the names of its triggers: the first pipeline of a table has the usual ones, others their own';
 COMMENT ON COLUMN pgbaton.pipelines.statuses IS 'the table''s words, by what they mean to the engine; it writes the first';
 COMMENT ON COLUMN pgbaton.pipelines.known IS 'the table as it was attached: {table: its name, columns: {name: number}}; so a name that changes is recognised';
 COMMENT ON COLUMN pgbaton.pipelines.home_database IS 'with home_system, the server''s system identifier (null: not told): where it was attached. Workers claim nowhere else';
@@ -1107,20 +1110,37 @@ SELECT 'ad_creative', 'ask'
 ON CONFLICT (pipeline) DO UPDATE
    SET mode = 'ask', after_key = NULL, looked_at = 0, rows = '{}', started_at = clock_timestamp(), ended_at = NULL;
 
+-- Two pipelines of one table have triggers of different names, and keep them.
+DO $pgbaton_0$
+DECLARE
+    other text;
+BEGIN
+    SELECT p.name INTO other FROM pgbaton.pipelines AS p
+     WHERE p.job_table = '"public"."jobs"'::regclass AND (p.name <> 'ad_creative') = (p.triggers = ARRAY['job_state_change_trigger', 'job_state_insert_trigger']);
+    IF other = 'ad_creative' THEN
+        RAISE EXCEPTION USING ERRCODE = 'PB003', MESSAGE = format(
+            'the pipeline %s has triggers of other names on %s: pgbaton attach keeps them', other, '"public"."jobs"');
+    ELSIF other IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'PB003', MESSAGE = format(
+            'the table %s has the pipeline %s already: pgbaton sql --beside prints the script of one beside it, '
+            'and pgbaton attach finds out by itself', '"public"."jobs"', other);
+    END IF;
+END
+$pgbaton_0$;
 INSERT INTO pgbaton.pipelines AS p (name, job_table, key_columns, tenant_column, step_column, status_column, statuses, priority_column,
-                                    not_before_column, channel, parent, parent_key)
+                                    not_before_column, channel, parent, parent_key, triggers)
 VALUES ('ad_creative', '"public"."jobs"'::regclass, ARRAY['job_id'], 'tenant_id', 'current_step', 'status', '{"running": ["running"], "done": ["done"], "failed": ["failed"], "cancelled": ["cancelled"], "quarantined": ["quarantined"]}'::jsonb,
-        NULL, NULL, 'job_state_changed', NULL, NULL)
+        NULL, NULL, 'job_state_changed', NULL, NULL, ARRAY['job_state_change_trigger', 'job_state_insert_trigger'])
 ON CONFLICT (name) DO UPDATE
    SET job_table = EXCLUDED.job_table, key_columns = EXCLUDED.key_columns, tenant_column = EXCLUDED.tenant_column,
        step_column = EXCLUDED.step_column, status_column = EXCLUDED.status_column, statuses = EXCLUDED.statuses,
        priority_column = EXCLUDED.priority_column, not_before_column = EXCLUDED.not_before_column, channel = EXCLUDED.channel,
-       parent = EXCLUDED.parent, parent_key = EXCLUDED.parent_key, attached_at = now()
+       parent = EXCLUDED.parent, parent_key = EXCLUDED.parent_key, triggers = EXCLUDED.triggers, attached_at = now()
  WHERE (p.job_table, p.key_columns, p.tenant_column, p.step_column, p.status_column, p.statuses, p.priority_column,
-        p.not_before_column, p.channel, p.parent, p.parent_key)
+        p.not_before_column, p.channel, p.parent, p.parent_key, p.triggers)
        IS DISTINCT FROM (EXCLUDED.job_table, EXCLUDED.key_columns, EXCLUDED.tenant_column, EXCLUDED.step_column,
                          EXCLUDED.status_column, EXCLUDED.statuses, EXCLUDED.priority_column, EXCLUDED.not_before_column,
-                         EXCLUDED.channel, EXCLUDED.parent, EXCLUDED.parent_key);
+                         EXCLUDED.channel, EXCLUDED.parent, EXCLUDED.parent_key, EXCLUDED.triggers);
 
 -- What the trigger will ask of a row, asked of none: a condition that cannot be asked fails here and not in your transactions.
 SELECT true FROM ONLY "public"."jobs" AS new LIMIT 0;
@@ -1180,7 +1200,7 @@ BEGIN
     END IF;
     -- (After the table was renamed it still has the engine's function of its old name.)
     SELECT g.tgname INTO t FROM pg_trigger AS g JOIN pg_proc AS f ON f.oid = g.tgfoid
-     WHERE g.tgrelid = job_table AND g.tgname IN ('job_state_change_trigger', 'job_state_insert_trigger')
+     WHERE g.tgrelid = job_table AND g.tgname = ANY (ARRAY['job_state_change_trigger', 'job_state_insert_trigger'])
        AND g.tgfoid IS DISTINCT FROM ours AND f.prosrc NOT LIKE '%INSERT INTO pgbaton.due%';
     IF FOUND THEN
         RAISE duplicate_object USING MESSAGE = format('the trigger %s on %s is not pgbaton''s: rename it, or drop it',
@@ -1336,9 +1356,9 @@ $fn_0$
 
     LOOP
         IF NOT t.same THEN
-            EXECUTE format('CREATE OR REPLACE TRIGGER %s %s', t.name, t.definition);
-            EXECUTE format('ALTER TABLE %s ENABLE TRIGGER %s', '"public"."jobs"', t.name);
-            EXECUTE format('COMMENT ON TRIGGER %s ON %s IS %L', t.name, '"public"."jobs"', 'pgbaton ' || md5(t.definition));
+            EXECUTE format('CREATE OR REPLACE TRIGGER %I %s', t.name, t.definition);
+            EXECUTE format('ALTER TABLE %s ENABLE TRIGGER %I', '"public"."jobs"', t.name);
+            EXECUTE format('COMMENT ON TRIGGER %I ON %s IS %L', t.name, '"public"."jobs"', 'pgbaton ' || md5(t.definition));
         END IF;
     END LOOP;
     IF before IS NOT NULL THEN

@@ -59,7 +59,9 @@ async def begin(
     said = json.dumps(detail, ensure_ascii=False)
     try:
         return int(
-            await conn.fetchval(sql.read("operate/act_begin.sql"), who, action, pipeline, said, total, why(reason), undoes)
+            await conn.fetchval(
+                sql.read("operate/act_begin.sql"), who, action, pipeline, said, total, why(reason), undoes
+            )
         )
     except asyncpg.UniqueViolationError:
         raise Refused("undone", f"the act {undoes} was undone already") from None

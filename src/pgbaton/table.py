@@ -82,7 +82,8 @@ class JobTable:
     """The names of a pipeline's table, ready for a statement; types as ``format_type`` spells them. ``channel``: where
     its trigger publishes every change, if it does; ``words``: what its statuses mean; ``routes``: where rows come to
     its stages and passages, in the order in which those of one state are tried. ``parent``: the pipeline whose children
-    its rows are, and their column; ``rollout``: shadow mode, where it is in that.
+    its rows are, and their column; ``rollout``: shadow mode, where it is in that. ``beside``: another pipeline of this
+    table was attached before, and its triggers have the usual names.
     ``in_turn``: the stages whose duties get a rank, by ``priority``, and ``not_before``: where there are such columns.
     """
 
@@ -105,6 +106,7 @@ class JobTable:
     rollout: Rollout | None = None
     parent: tuple[str, str] | None = None
     parent_key_type: str = "text"
+    beside: bool = False
     _rendered: dict[str, str] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -345,5 +347,6 @@ async def table_of(conn: asyncpg.Connection, pipeline: str | None) -> JobTable:
         rollout=Rollout.of(r["rollout"]),
         routes=_entrances(await conn.fetch(sql.read("install/routes.sql"), name)),
         parent=(r["parent"], r["parent_key"]) if r["parent"] else None,
+        beside=r["beside"],
     )
     return await with_types(conn, table)

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from pgbaton.cached import Cached
 from pgbaton.events import EventLog
 from pgbaton.web import broadcast, sse
 from pgbaton.web.broadcast import Broadcaster
-from pgbaton.cached import Cached
 from pgbaton.web.sse import Stream
 
 SCOPE: dict[str, Any] = {"type": "http", "method": "GET", "path": "/live", "headers": []}

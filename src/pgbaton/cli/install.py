@@ -130,12 +130,15 @@ def detach(config: ConfigFile, database_url: DatabaseUrl = None) -> None:
 
 
 @app.command(examples=["pgbaton sql --config pgbaton.toml | psql mine"])
-def sql(config: ConfigFile) -> None:
+def sql(
+    config: ConfigFile,
+    beside: Annotated[bool, typer.Option("--beside", help="The table has another pipeline already.")] = False,
+) -> None:
     """Print what migrate and attach would run, for psql."""
     from pgbaton.config import load_pipeline
     from pgbaton.install.attach import pipeline_sql
 
-    sys.stdout.write(pipeline_sql(load_pipeline(config)))
+    sys.stdout.write(pipeline_sql(load_pipeline(config), beside=beside))
 
 
 def _drawn(pipeline: Pipeline) -> str:

@@ -10,7 +10,6 @@ import typer
 from pgbaton.cli.common import AsJson, DatabaseUrl, PipelineName, TenantName, Who, app, person, with_table
 from pgbaton.cli.speech import Sentence, language, tell, told
 from pgbaton.cli.tables import Column, Format, plain, print_json, print_rows
-from pgbaton.limits import per_second
 
 if TYPE_CHECKING:
     import asyncpg
@@ -152,6 +151,8 @@ def _count(option: str, value: str | None) -> int | str | None:
 
 
 def _rate(option: str, value: str | None) -> float | str | None:
+    from pgbaton.limits import per_second
+
     if value is None or value == "none":
         return value
     try:

@@ -15,12 +15,12 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import JSONResponse
 
+from pgbaton.cached import Cached
 from pgbaton.config import Settings
 from pgbaton.errors import PgbatonError
 from pgbaton.events import log_if_unheard
 from pgbaton.fastapi.guard import Stages
 from pgbaton.health import Health, look
-from pgbaton.cached import Cached
 from pgbaton.worker.engine import Engine
 
 READY_TIMEOUT = 2.0

@@ -15,7 +15,7 @@ from pgbaton.database import pooled
 from pgbaton.errors import AttachError
 from pgbaton.health.adoption import adoption_checks
 from pgbaton.health.finding import Finding
-from pgbaton.install.attach import TRIGGERS, trigger_body_md5
+from pgbaton.install.attach import trigger_body_md5
 from pgbaton.table import table_of
 
 CLOCK_TOLERANCE = 5.0
@@ -42,7 +42,7 @@ async def changes(conn: asyncpg.Connection) -> list[Finding]:
 async def _triggers(conn: asyncpg.Connection) -> AsyncIterator[Finding]:
     doubles: set[tuple[str, str, str]] = set()
     expected: dict[str, str | None] = {}
-    for row in await conn.fetch(sql.read("read/triggers.sql"), list(TRIGGERS)):
+    for row in await conn.fetch(sql.read("read/triggers.sql")):
         values = {"trigger": row["trigger"], "table": row["job_table"]}
         if row["enabled"] is None:
             yield Finding("trigger_missing", "bad", values, row["pipeline"])

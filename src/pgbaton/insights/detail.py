@@ -169,7 +169,9 @@ async def _with_children(conn: asyncpg.Connection, table: JobTable, key: str, fa
     return replace(why, values=why.values | values)
 
 
-async def _children(conn: asyncpg.Connection, table: JobTable, key: str, detail: Mapping[str, Any]) -> ChildrenSeen | None:
+async def _children(
+    conn: asyncpg.Connection, table: JobTable, key: str, detail: Mapping[str, Any]
+) -> ChildrenSeen | None:
     """The children that a gather counts; ``None`` where their pipeline is not attached."""
     row = await conn.fetchrow(sql.read("worker/child_table.sql"), detail["children"], table.pipeline)
     if row is None:

@@ -21,6 +21,7 @@ from pgbaton.install.graph_fits import check_graph
 from pgbaton.install.holders import holders
 from pgbaton.install.limits import limits_sql, pools_sql, ranks_sql, turn_columns
 from pgbaton.install.migrate import LOCK, migrate_sql
+from pgbaton.install.names import TRIGGERS, trigger_function, trigger_names
 from pgbaton.install.past import RATE, Progress, walk
 from pgbaton.install.plan import Plan, newly_routed, plan_of
 from pgbaton.install.survey import busy, installed, installed_settings, rows_by_state
@@ -29,7 +30,6 @@ from pgbaton.rollout import Rollout
 from pgbaton.sql import literal, quoted
 from pgbaton.table import Entrance, JobTable, fitting, meaning, read_table
 
-TRIGGERS = ("job_state_change_trigger", "job_state_insert_trigger")
 LOCK_TIMEOUT = "3s"
 """How long the plain script waits for a lock."""
 LOCK_TRY = "30ms"
@@ -41,16 +41,6 @@ LOCK_PAUSE_CAP = 0.5
 
 Decided = Literal["now", "backfill"]
 """What becomes of rows that stand in a routed state already: left alone until they move, or called."""
-
-
-def trigger_function(table: JobTable) -> str:
-    """The qualified name of the trigger function: one for each table, the contract's own for ``jobs``."""
-    name = "notify_job_state_change"
-    if table.name != "jobs":
-        name = f"notify_{table.name}_state_change"
-        if len(name.encode()) > 63 or table.name == "job":
-            name = f"notify_{hashlib.sha256(table.name.encode()).hexdigest()[:16]}_state_change"
-    return f"{quoted(table.schema)}.{quoted(name)}"
 
 
 def _free_tag(names: str) -> str:
@@ -65,13 +55,15 @@ def attach_sql(
     rollout: Rollout | None = None,
     rollout_was: Rollout | None = None,
     moving: bool = False,
+    beside: bool = False,
     lock_timeout: str = LOCK_TIMEOUT,
 ) -> str:
     """The script that attaches ``pipeline``: plain SQL, idempotent, one transaction.
 
     ``decided``: what becomes of rows of the past (``none``: there are none). ``rollout``: shadow mode, in place of
-    ``rollout_was``. ``moving``: this database is the pipeline's home from now on."""
-    table = replace(JobTable.of(pipeline), rollout=rollout)
+    ``rollout_was``. ``moving``: this database is the pipeline's home from now on. ``beside``: another pipeline has
+    the names of the contract on this table."""
+    table = replace(JobTable.of(pipeline), rollout=rollout, beside=beside)
     parts = attach_parts(pipeline, table)
     parts |= {
         "mode": literal(decided),
@@ -123,9 +115,21 @@ def attach_parts(pipeline: Pipeline, table: JobTable) -> dict[str, str]:
         "function": function,
         "function_name": literal(function),
         "function_literal": literal(f"{function}()"),
+        **_trigger_parts(table),
         "tag": _free_tag(table.qualified + function + _trigger_body(table)),
         "body": _trigger_body(table),
         "body_md5": trigger_body_md5(table),
+    }
+
+
+def _trigger_parts(table: JobTable) -> dict[str, str]:
+    on_update, on_insert = trigger_names(table)
+    return {
+        "triggers": f"ARRAY[{_listed((on_update, on_insert))}]",
+        "on_update": literal(on_update),
+        "on_insert": literal(on_insert),
+        "update_trigger": quoted(on_update),
+        "insert_trigger": quoted(on_insert),
     }
 
 
@@ -295,13 +299,14 @@ def trigger_body_md5(table: JobTable) -> str:
     return hashlib.md5(_trigger_body(table).encode(), usedforsecurity=False).hexdigest()
 
 
-def pipeline_sql(pipeline: Pipeline) -> str:
-    """What ``pgbaton sql`` prints: everything that migrate and attach would run, for plain psql."""
+def pipeline_sql(pipeline: Pipeline, *, beside: bool = False) -> str:
+    """What ``pgbaton sql`` prints: everything that migrate and attach would run, for plain psql. ``beside``: the table
+    has another pipeline already, whose triggers have the usual names."""
     head = (
         f"-- The schema of pgbaton, then the routes and the trigger of the pipeline {pipeline.name}.\n"
         "-- For plain psql. Safe to run again, and beside running workers. Printed by `pgbaton sql`.\n"
     )
-    return f"{head}{migrate_sql()}\n{attach_sql(pipeline)}"
+    return f"{head}{migrate_sql()}\n{attach_sql(pipeline, beside=beside)}"
 
 
 async def planned(
@@ -322,7 +327,7 @@ async def planned(
     await check_fits(conn, pipeline, table)
     await check_graph(conn, pipeline, table)
     try:
-        attached = await conn.fetchrow(sql.read("install/attached.sql"), pipeline.name, table.qualified)
+        attached = await _attached(conn, table)
         row = await installed_settings(conn, pipeline, table.parts() | {"table_literal": literal(table.qualified)})
     except asyncpg.InsufficientPrivilegeError as error:
         raise AttachError(f"no right to attach to {pipeline.table!r}: {error}") from None
@@ -330,8 +335,7 @@ async def planned(
         raise AttachError(
             f"pipeline.name: {pipeline.name!r} is attached to {attached['elsewhere']}: detach it from there first"
         )
-    if attached["other"] is not None:
-        raise AttachError(f"pipeline.table: {pipeline.table!r} is attached to the pipeline {attached['other']!r}")
+    table = replace(table, beside=attached["beside"])
     kept = Rollout.of(row["rollout"]) if rollout == "keep" else rollout
     if kept is not None:
         kept = kept.calling(pipeline)
@@ -393,6 +397,7 @@ async def attach(
         rollout=plan.rollout,
         rollout_was=plan.rollout_was,
         moving=here,
+        beside=(await _attached(conn, JobTable.of(pipeline)))["beside"],
         lock_timeout=LOCK_TRY,
     )
     await run_script(conn, script, pipeline)
@@ -409,7 +414,8 @@ async def detach(conn: asyncpg.Connection, pipeline: Pipeline) -> None:
     The triggers first: what is open ends in a transaction of its own, while nobody waits for the table. To detach
     again finishes one that was broken off."""
     table = JobTable.of(pipeline)
-    parts = {
+    table = replace(table, beside=(await _attached(conn, table))["beside"])
+    parts = _trigger_parts(table) | {
         "pipeline": literal(pipeline.name),
         "table": table.qualified,
         "table_literal": literal(table.qualified),
@@ -420,6 +426,10 @@ async def detach(conn: asyncpg.Connection, pipeline: Pipeline) -> None:
     }
     for script in ("detach", "end_open"):
         await run_script(conn, sql.render(sql.read(f"install/{script}.sql"), parts), pipeline)
+
+
+async def _attached(conn: asyncpg.Connection, table: JobTable) -> asyncpg.Record:
+    return await conn.fetchrow(sql.read("install/attached.sql"), table.pipeline, table.qualified, list(TRIGGERS))
 
 
 async def run_script(conn: asyncpg.Connection, script: str, pipeline: Pipeline) -> None:

@@ -6,7 +6,7 @@ import asyncpg
 
 from pgbaton import sql
 from pgbaton.errors import AttachError, NotAtHome
-from pgbaton.install.attach import TRIGGERS
+from pgbaton.install.names import TRIGGERS
 from pgbaton.model import Pipeline
 from pgbaton.table import JobTable
 
@@ -14,7 +14,7 @@ from pgbaton.table import JobTable
 async def check_attached(conn: asyncpg.Connection, pipeline: Pipeline, table: JobTable) -> None:
     """Raise :class:`AttachError` unless ``pipeline`` is attached to ``table`` with the routes that it has, and
     :class:`NotAtHome` where that was done in another database."""
-    attached = await conn.fetchrow(sql.read("install/attached.sql"), pipeline.name, table.qualified)
+    attached = await conn.fetchrow(sql.read("install/attached.sql"), pipeline.name, table.qualified, list(TRIGGERS))
     if not attached["here"]:
         raise AttachError(f"the pipeline {pipeline.name!r} is not attached to {pipeline.table!r}: run pgbaton attach")
     if not attached["at_home"]:
@@ -31,4 +31,4 @@ async def check_attached(conn: asyncpg.Connection, pipeline: Pipeline, table: Jo
 
 async def unseeing_triggers(conn: asyncpg.Connection, pipeline: str) -> list[str]:
     """The triggers that are missing or disabled: changes of jobs are not seen, though everything else is attached."""
-    return [r["name"] for r in await conn.fetch(sql.read("install/unseeing.sql"), pipeline, list(TRIGGERS))]
+    return [r["name"] for r in await conn.fetch(sql.read("install/unseeing.sql"), pipeline)]

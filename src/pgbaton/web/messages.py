@@ -293,13 +293,19 @@ MESSAGES: dict[str, tuple[str, str]] = {
     ),
     "trends.marks": ("배포와 변경 {count}건", "Deployments and changes: {count}"),
     "trends.mark.version": ("워커 버전이 바뀌었습니다: {was} → {now}", "The workers' version changed: {was} → {now}"),
-    "trends.mark.base_url": ("워커의 base_url이 바뀌었습니다: {was} → {now}", "The workers' base_url changed: {was} → {now}"),
+    "trends.mark.base_url": (
+        "워커의 base_url이 바뀌었습니다: {was} → {now}",
+        "The workers' base_url changed: {was} → {now}",
+    ),
     "trends.mark.routes": ("경로가 바뀌었습니다: {was} → {now}", "The routes changed: {was} → {now}"),
     "trends.against.day": ("최근 24시간과 그 전 24시간", "The last 24 hours against the 24 before"),
     "trends.against.week": ("이번 주와 지난주", "This week against last"),
     "trends.against.month": ("최근 30일과 그 전 30일", "The last 30 days against the 30 before"),
     "trends.against.quarter": ("최근 13주와 그 전 13주", "The last 13 weeks against the 13 before"),
-    "trends.against.how": ("괄호 안은 바로 앞의 같은 길이의 기간입니다.", "In brackets: the span of the same length before."),
+    "trends.against.how": (
+        "괄호 안은 바로 앞의 같은 길이의 기간입니다.",
+        "In brackets: the span of the same length before.",
+    ),
     "trends.change": ("증감", "Change"),
     "trends.capped": (
         "매우 많아 마지막 한 시간은 최근 20,000건만 집계했습니다.",

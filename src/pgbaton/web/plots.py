@@ -32,7 +32,9 @@ def calls(view: View, trend: Trend, marks: Sequence[Mark] = ()) -> Plot:
 
     stacks = [(("ok", float(one.completed)), ("bad", float(one.dead))) for one in trend.bins]
     most = max((one.completed + one.dead for one in trend.bins), default=0)
-    return Plot(_bars(trend.bins, stacks, said, _label(view, trend, "trends.of_calls"), _lines(view, trend, marks)), f"{most:,}")
+    return Plot(
+        _bars(trend.bins, stacks, said, _label(view, trend, "trends.of_calls"), _lines(view, trend, marks)), f"{most:,}"
+    )
 
 
 def waits(view: View, trend: Trend, marks: Sequence[Mark] = ()) -> Plot:
@@ -62,7 +64,10 @@ def _quantiles(view: View, trend: Trend, which: str, marks: Sequence[Mark]) -> P
     stacks = [(("mid", p50 or 0.0), ("far", (p95 or 0.0) - (p50 or 0.0))) for p50, p95 in map(of, trend.bins)]
     most = max((of(one)[1] or 0.0 for one in trend.bins), default=0.0)
     label = _label(view, trend, f"trends.of_{which}")
-    return Plot(_bars(trend.bins, stacks, said, label, _lines(view, trend, marks)), duration(view.language, most) if most else "–")
+    return Plot(
+        _bars(trend.bins, stacks, said, label, _lines(view, trend, marks)),
+        duration(view.language, most) if most else "–",
+    )
 
 
 def _label(view: View, trend: Trend, key: str) -> str:
@@ -79,9 +84,9 @@ def _lines(view: View, trend: Trend, marks: Sequence[Mark]) -> Markup:
         at = (mark.at - begins[0]).total_seconds() / (step * len(begins))
         if 0 <= at <= 1:
             parts.append(
-                Markup('<g><title>{0}: {1}</title><line class="mark" x1="{2:.1f}" x2="{2:.1f}" y1="0" y2="{3}"/></g>').format(
-                    _spelled(mark.at), said_of(view, mark)[:300], at * WIDTH, HEIGHT
-                )
+                Markup(
+                    '<g><title>{0}: {1}</title><line class="mark" x1="{2:.1f}" x2="{2:.1f}" y1="0" y2="{3}"/></g>'
+                ).format(_spelled(mark.at), said_of(view, mark)[:300], at * WIDTH, HEIGHT)
             )
     return Markup("").join(parts)
 

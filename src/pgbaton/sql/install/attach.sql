@@ -5,20 +5,37 @@ SET LOCAL lock_timeout = '{lock_timeout}';
 SET LOCAL search_path = pg_catalog, pg_temp;
 {lock};
 {adopting}
+-- Two pipelines of one table have triggers of different names, and keep them.
+DO $pgbaton{tag}$
+DECLARE
+    other text;
+BEGIN
+    SELECT p.name INTO other FROM pgbaton.pipelines AS p
+     WHERE p.job_table = {table_literal}::regclass AND (p.name <> {pipeline}) = (p.triggers = {triggers});
+    IF other = {pipeline} THEN
+        RAISE EXCEPTION USING ERRCODE = 'PB003', MESSAGE = format(
+            'the pipeline %s has triggers of other names on %s: pgbaton attach keeps them', other, {table_literal});
+    ELSIF other IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'PB003', MESSAGE = format(
+            'the table %s has the pipeline %s already: pgbaton sql --beside prints the script of one beside it, '
+            'and pgbaton attach finds out by itself', {table_literal}, other);
+    END IF;
+END
+$pgbaton{tag}$;
 INSERT INTO pgbaton.pipelines AS p (name, job_table, key_columns, tenant_column, step_column, status_column, statuses, priority_column,
-                                    not_before_column, channel, parent, parent_key)
+                                    not_before_column, channel, parent, parent_key, triggers)
 VALUES ({pipeline}, {table_literal}::regclass, {keys}, {tenant_literal}, {step_literal}, {status_literal}, {statuses},
-        {priority_literal}, {not_before_literal}, {channel}, {parent}, {parent_key})
+        {priority_literal}, {not_before_literal}, {channel}, {parent}, {parent_key}, {triggers})
 ON CONFLICT (name) DO UPDATE
    SET job_table = EXCLUDED.job_table, key_columns = EXCLUDED.key_columns, tenant_column = EXCLUDED.tenant_column,
        step_column = EXCLUDED.step_column, status_column = EXCLUDED.status_column, statuses = EXCLUDED.statuses,
        priority_column = EXCLUDED.priority_column, not_before_column = EXCLUDED.not_before_column, channel = EXCLUDED.channel,
-       parent = EXCLUDED.parent, parent_key = EXCLUDED.parent_key, attached_at = now()
+       parent = EXCLUDED.parent, parent_key = EXCLUDED.parent_key, triggers = EXCLUDED.triggers, attached_at = now()
  WHERE (p.job_table, p.key_columns, p.tenant_column, p.step_column, p.status_column, p.statuses, p.priority_column,
-        p.not_before_column, p.channel, p.parent, p.parent_key)
+        p.not_before_column, p.channel, p.parent, p.parent_key, p.triggers)
        IS DISTINCT FROM (EXCLUDED.job_table, EXCLUDED.key_columns, EXCLUDED.tenant_column, EXCLUDED.step_column,
                          EXCLUDED.status_column, EXCLUDED.statuses, EXCLUDED.priority_column, EXCLUDED.not_before_column,
-                         EXCLUDED.channel, EXCLUDED.parent, EXCLUDED.parent_key);
+                         EXCLUDED.channel, EXCLUDED.parent, EXCLUDED.parent_key, EXCLUDED.triggers);
 
 -- What the trigger will ask of a row, asked of none: a condition that cannot be asked fails here and not in your transactions.
 SELECT {conditions} FROM ONLY {table} AS new LIMIT 0;
@@ -68,7 +85,7 @@ BEGIN
     END IF;
     -- (After the table was renamed it still has the engine's function of its old name.)
     SELECT g.tgname INTO t FROM pg_trigger AS g JOIN pg_proc AS f ON f.oid = g.tgfoid
-     WHERE g.tgrelid = job_table AND g.tgname IN ('job_state_change_trigger', 'job_state_insert_trigger')
+     WHERE g.tgrelid = job_table AND g.tgname = ANY ({triggers})
        AND g.tgfoid IS DISTINCT FROM ours AND f.prosrc NOT LIKE '%INSERT INTO pgbaton.due%';
     IF FOUND THEN
         RAISE duplicate_object USING MESSAGE = format('the trigger %s on %s is not pgbaton''s: rename it, or drop it',
@@ -88,14 +105,14 @@ AS $fn{tag}${body}$fn{tag}$
     END IF;
 
     SELECT g.tgfoid INTO before FROM pg_trigger AS g
-     WHERE g.tgrelid = job_table AND g.tgname = 'job_state_insert_trigger' AND g.tgfoid IS DISTINCT FROM {function_literal}::regprocedure;
+     WHERE g.tgrelid = job_table AND g.tgname = {on_insert} AND g.tgfoid IS DISTINCT FROM {function_literal}::regprocedure;
     FOR t IN
 {wanted_triggers}
     LOOP
         IF NOT t.same THEN
-            EXECUTE format('CREATE OR REPLACE TRIGGER %s %s', t.name, t.definition);
-            EXECUTE format('ALTER TABLE %s ENABLE TRIGGER %s', {table_literal}, t.name);
-            EXECUTE format('COMMENT ON TRIGGER %s ON %s IS %L', t.name, {table_literal}, 'pgbaton ' || md5(t.definition));
+            EXECUTE format('CREATE OR REPLACE TRIGGER %I %s', t.name, t.definition);
+            EXECUTE format('ALTER TABLE %s ENABLE TRIGGER %I', {table_literal}, t.name);
+            EXECUTE format('COMMENT ON TRIGGER %I ON %s IS %L', t.name, {table_literal}, 'pgbaton ' || md5(t.definition));
         END IF;
     END LOOP;
     IF before IS NOT NULL THEN

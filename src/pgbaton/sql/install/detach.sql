@@ -7,8 +7,8 @@ DO $pgbaton{tag}$
 BEGIN
     IF to_regclass({table_literal}) IS NOT NULL THEN
         LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE;
-        DROP TRIGGER IF EXISTS job_state_change_trigger ON {table};
-        DROP TRIGGER IF EXISTS job_state_insert_trigger ON {table};
+        DROP TRIGGER IF EXISTS {update_trigger} ON {table};
+        DROP TRIGGER IF EXISTS {insert_trigger} ON {table};
     END IF;
 END
 $pgbaton{tag}$;

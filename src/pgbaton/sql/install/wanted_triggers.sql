@@ -14,7 +14,7 @@
                             WHERE a.attrelid = {table_literal}::regclass AND a.attname = 'updated_at'
                               AND NOT a.attisdropped AND a.atttypid IN ('timestamptz'::regtype, 'timestamp'::regtype)), '')) AS definition
                       FROM (VALUES
-                            ('job_state_change_trigger', 17, $ddl{tag}$AFTER UPDATE ON {table} FOR EACH ROW
+                            ({on_update}, 17, $ddl{tag}$AFTER UPDATE ON {table} FOR EACH ROW
                 EXECUTE FUNCTION {function}$ddl{tag}$),
-                            ('job_state_insert_trigger', 5, $ddl{tag}$AFTER INSERT ON {table} FOR EACH ROW
+                            ({on_insert}, 5, $ddl{tag}$AFTER INSERT ON {table} FOR EACH ROW
                 EXECUTE FUNCTION {function}$ddl{tag}$)) AS v (name, type, definition)) AS w

@@ -3,7 +3,7 @@
 
 CREATE TABLE pgbaton.pipelines (
     name          text PRIMARY KEY,
-    job_table     regclass NOT NULL UNIQUE,
+    job_table     regclass NOT NULL,
     key_columns   text[] NOT NULL,
     tenant_column text,
     step_column   text NOT NULL,
@@ -19,9 +19,12 @@ CREATE TABLE pgbaton.pipelines (
     attached_at   timestamptz NOT NULL DEFAULT now(),
     home_system   bigint,
     home_database oid,
-    rollout       jsonb
+    rollout       jsonb,
+    triggers      text[] NOT NULL,
+    UNIQUE (job_table, triggers)
 );
 COMMENT ON COLUMN pgbaton.pipelines.parent IS 'the pipeline whose children its rows are; parent_key: the column that names the parent''s key';
+COMMENT ON COLUMN pgbaton.pipelines.triggers IS 'the names of its triggers: the first pipeline of a table has the usual ones, others their own';
 COMMENT ON COLUMN pgbaton.pipelines.statuses IS 'the table''s words, by what they mean to the engine; it writes the first';
 COMMENT ON COLUMN pgbaton.pipelines.known IS 'the table as it was attached: {table: its name, columns: {name: number}}; so a name that changes is recognised';
 COMMENT ON COLUMN pgbaton.pipelines.home_database IS 'with home_system, the server''s system identifier (null: not told): where it was attached. Workers claim nowhere else';
