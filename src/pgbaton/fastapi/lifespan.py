@@ -101,8 +101,8 @@ async def healthz() -> dict[str, str]:
 @health.get("/readyz")
 async def readyz(request: Request) -> JSONResponse:
     """Whether the database answers and notifications arrive (where a worker runs in this process); 503 where not. And
-    the codes and levels of what is found wrong with the pipeline (null: not looked), as the page and ``pgbaton doctor`` say
-    them: they make no process unready, for another one would find the same."""
+    the codes and levels of what is found wrong with the pipeline (null: not looked), as the page and ``pgbaton doctor``
+    say them: they make no process unready, for another one would find the same."""
     engine: Engine | None = request.app.state.pgbaton
     checks = {"database": await _answers(request.app.state.pgbaton_pool)}
     if engine is not None:
