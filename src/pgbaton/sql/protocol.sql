@@ -203,13 +203,13 @@ AS $fn$
                        FROM pgbaton.pipelines AS p WHERE p.name = for_pipeline AND p.rollout IS NOT NULL), true)
 $fn$;
 
--- Whether nothing is done about a row in (step, done) that no trigger saw: it stands there since before, or that is not
+-- Whether nothing is done about a row in a routed state that no trigger saw: it stands there since before, or that is not
 -- known yet.
-CREATE OR REPLACE FUNCTION pgbaton.left_alone(for_pipeline text, key text, at_step text) RETURNS boolean
+CREATE OR REPLACE FUNCTION pgbaton.left_alone(for_pipeline text, key text, at_step text, at_status text) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $fn$
     SELECT EXISTS (SELECT FROM pgbaton.past AS p
-                    WHERE p.pipeline = for_pipeline AND p.job_key = key AND p.step = at_step)
+                    WHERE p.pipeline = for_pipeline AND p.job_key = key AND p.step = at_step AND p.status = at_status)
         OR EXISTS (SELECT FROM pgbaton.adoptions AS a WHERE a.pipeline = for_pipeline AND a.ended_at IS NULL)
 $fn$;
 
