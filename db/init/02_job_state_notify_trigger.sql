@@ -390,7 +390,7 @@ $pgbaton$;
 DO $pgbaton$
 BEGIN
     -- Functions and views are code: they are replaced where they differ. The schema's comment says which are installed.
-    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol 73b2a3de90b07e72fa69123e25a46fe4' THEN
+    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol 09107857f57e5225b9ba63229c5bd8d3' THEN
         EXECUTE $protocol$
 -- The protocol: every function and view of the schema pgbaton, in the order of a dispatch's life.
 --
@@ -607,6 +607,17 @@ AS $fn$
         OR EXISTS (SELECT FROM pgbaton.adoptions AS a WHERE a.pipeline = for_pipeline AND a.ended_at IS NULL)
 $fn$;
 
+-- Whether a job's last dispatch was of this stage and died since the table refused the row: it would be refused again. It is
+-- tried again when the row moves, or a person says so. (An end without a call is one that never had any.)
+CREATE OR REPLACE FUNCTION pgbaton.refused_at(for_pipeline text, key text, at_stage text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT coalesce((SELECT h.stage = at_stage AND h.state = 'dead' AND (h.outcome = 'refused' OR h.attempt = 0)
+                       FROM pgbaton.history AS h
+                      WHERE h.job_key = key AND h.pipeline = for_pipeline AND h.state IS NOT NULL
+                      ORDER BY h.id DESC LIMIT 1), false)
+$fn$;
+
 -- For people ----------------------------------------------------------------------------------------------------------
 
 -- An error with ids and numbers taken out: what the same trouble has in common. An HTTP status stays.
@@ -701,7 +712,7 @@ CREATE OR REPLACE VIEW pgbaton.attempts AS
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pgbaton FROM PUBLIC;
 
         $protocol$;
-        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol 73b2a3de90b07e72fa69123e25a46fe4';
+        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol 09107857f57e5225b9ba63229c5bd8d3';
     END IF;
 END
 $pgbaton$;
