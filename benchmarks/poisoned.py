@@ -20,9 +20,9 @@ import asyncpg
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from line import line
+from line import line  # type: ignore[import-not-found]
 from pgbaton.embedded import EmbeddedPostgres
-from stage_server import Call, Say, StageServer, work
+from stage_server import Call, Say, StageServer, work  # type: ignore[import-not-found]
 
 JOBS = 780
 TABLE = """

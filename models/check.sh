@@ -49,6 +49,15 @@ gate-one        1 0 9       holds  all     ENGINES=1,WRITERS=3
 gate-hurries    1 0 9       caught short   BROKEN_ONCE_MORE
 gate-statement  1 0 9       caught short   BROKEN_RELEASE
 gate-reach      1 0 9       caught short   BROKEN_REACH
+gather          1 2 11-12   holds  all
+gather-faults   2 1 11-12   holds  all
+gather-three    1 1 11-12   holds  all     KIDS=3
+gather-old      0 3 11      caught short   FLAW_OLD_COUNT
+gather-row      0 1 11      caught short   FLAW_OLD_COUNT,BROKEN_ROW
+gather-seen     0 0 12      caught short   BROKEN_SEEN
+gather-first    0 0 12      caught short   BROKEN_COUNTS_FIRST
+gather-trigger  0 0 12      caught short   BROKEN_COUNTING_TRIGGER
+gather-tick     0 1 12      caught short   BROKEN_TICK
 '
 
 # The properties' numbers as bits.
@@ -56,6 +65,7 @@ bits() {
     case $1 in
         all) echo 2046 ;;
         but-3) echo 2038 ;;
+        11-12) echo 6144 ;;
         *) echo $((1 << $1)) ;;
     esac
 }
@@ -71,7 +81,7 @@ check() {
         short) how="-O0 -DSAFETY -DBFS" args="" ;;
     esac
     cd "$work"
-    case $1 in gate*) model=gate.pml ;; *) model=journal.pml ;; esac
+    case $1 in gate*) model=gate.pml ;; gather*) model=gather.pml ;; *) model=journal.pml ;; esac
     rm -f pan* *.pml *.trail
     cp "$here/$model" .
     spin $defs -a $model >made 2>&1 && gcc $how -w -DCOLLAPSE -DVECTORSZ=2048 -DMEMLIM=3500 -o pan pan.c 2>>made ||

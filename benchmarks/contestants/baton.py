@@ -41,6 +41,7 @@ class Pgbaton(Contestant):
         async with session(dsn) as db:
             await migrate(db)
             await attach(db, self.pipeline("http://127.0.0.1:9"))
+            await db.execute("UPDATE pgbaton.pipelines SET home_database = NULL")  # runs work in copies
 
     async def work(self, dsn: str, url: str) -> None:
         async with Engine(self.pipeline(url), Settings(database_url=SecretStr(dsn), capacity=IN_FLIGHT)) as engine:

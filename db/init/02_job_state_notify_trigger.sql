@@ -31,6 +31,8 @@ CREATE TABLE pgbaton.pipelines (
     tenant_column text,
     step_column   text NOT NULL,
     status_column text NOT NULL,
+    priority_column text,
+    not_before_column text,
     statuses      jsonb NOT NULL,
     channel       text,
     parent        text,
@@ -63,12 +65,30 @@ CREATE TABLE pgbaton.stages (
     position    integer NOT NULL,
     timeout     interval NOT NULL,
     attempts    integer NOT NULL CHECK (attempts >= 1),
-    concurrency integer CHECK (concurrency >= 1),
     advance     text NOT NULL DEFAULT 'stage' CHECK (advance IN ('stage', 'engine')),
     routed      boolean NOT NULL DEFAULT true,
     paused_at   timestamptz,
     strikes     integer NOT NULL DEFAULT 0,
     open_until  timestamptz,
+    -- Limits: what the file says, what operators set in its place, and what comes of both.
+    attached    jsonb NOT NULL DEFAULT '{}',
+    operated    jsonb NOT NULL DEFAULT '{}',
+    concurrency integer GENERATED ALWAYS AS (((attached || operated) ->> 'concurrency')::integer) STORED CHECK (concurrency >= 1),
+    per_tenant  integer GENERATED ALWAYS AS (((attached || operated) ->> 'per_tenant')::integer) STORED CHECK (per_tenant >= 1),
+    rate        float8 GENERATED ALWAYS AS (((attached || operated) ->> 'rate')::float8) STORED CHECK (rate > 0),
+    rate_per_tenant float8 GENERATED ALWAYS AS (((attached || operated) ->> 'rate_per_tenant')::float8) STORED
+                CHECK (rate_per_tenant > 0),
+    pool        text COLLATE "C" GENERATED ALWAYS AS (attached ->> 'pool') STORED,
+    cost        integer GENERATED ALWAYS AS ((attached ->> 'cost')::integer) STORED CHECK (cost >= 1),
+    takes_turns boolean NOT NULL DEFAULT false,
+    ceiling     float8 CHECK (ceiling >= 1),
+    refused_at  float8,
+    lowered_at    timestamptz,
+    held_until  timestamptz,
+    governed    boolean GENERATED ALWAYS AS (
+                takes_turns OR ceiling IS NOT NULL OR attached ->> 'pool' IS NOT NULL
+                OR (attached || operated) ->> 'per_tenant' IS NOT NULL OR (attached || operated) ->> 'rate' IS NOT NULL
+                OR (attached || operated) ->> 'rate_per_tenant' IS NOT NULL) STORED,
     PRIMARY KEY (pipeline, step)
 );
 CREATE UNIQUE INDEX stages_one_route_per_state ON pgbaton.stages (pipeline, after, status, coalesce(condition, '')) WHERE routed;
@@ -79,12 +99,67 @@ COMMENT ON COLUMN pgbaton.stages.advance IS 'the writer of running and done: the
 COMMENT ON COLUMN pgbaton.stages.routed IS 'false: the stage left the pipeline; its open dispatches wait until it comes back';
 COMMENT ON COLUMN pgbaton.stages.strikes IS 'times in a row that the stage was found down; above 0: one probe at a time';
 COMMENT ON COLUMN pgbaton.stages.open_until IS 'until then no worker calls the stage';
+COMMENT ON COLUMN pgbaton.stages.rate IS 'calls that may begin in a second; a second''s worth, and one at least, may begin at once';
+COMMENT ON COLUMN pgbaton.stages.takes_turns IS 'triggers give its duties a rank, so that tenants take turns';
+COMMENT ON COLUMN pgbaton.stages.ceiling IS 'calls under way at once that the stage was found to bear, by its answers 429; null: never refused';
+COMMENT ON COLUMN pgbaton.stages.refused_at IS 'calls under way when it last refused: beneath it the ceiling rises quickly, from there on slowly';
+COMMENT ON COLUMN pgbaton.stages.lowered_at IS 'when it last refused and the ceiling fell: an answer to a call from before it changes nothing';
+COMMENT ON COLUMN pgbaton.stages.held_until IS 'until then the stage asked to be left alone (429)';
+COMMENT ON COLUMN pgbaton.stages.governed IS 'claims of it go by pgbaton.admit()';
+
+-- Places that stages share, of one pipeline or of several. size is what attach wrote, or what an operator set.
+CREATE TABLE pgbaton.pools (
+    name     text COLLATE "C" PRIMARY KEY,
+    attached integer NOT NULL CHECK (attached >= 1),
+    operated integer CHECK (operated >= 1),
+    size     integer GENERATED ALWAYS AS (coalesce(operated, attached)) STORED,
+    kept_for text[],
+    kept_until timestamptz
+) WITH (fillfactor = 50);
+COMMENT ON COLUMN pgbaton.pools.kept_for IS 'with kept_until: pipeline and stage of a call that costs more than is free; others take nothing meanwhile';
+
+-- Tenants with a weight or limits of their own; all others have weight 1 and the stage's limits.
+CREATE TABLE pgbaton.tenants (
+    pipeline   text COLLATE "C" NOT NULL REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
+    tenant     text COLLATE "C" NOT NULL,
+    weight     integer NOT NULL DEFAULT 1 CHECK (weight BETWEEN 1 AND 100),
+    per_tenant integer CHECK (per_tenant >= 1),
+    rate_per_tenant float8 CHECK (rate_per_tenant > 0),
+    PRIMARY KEY (pipeline, tenant)
+);
+COMMENT ON COLUMN pgbaton.tenants.weight IS 'calls of this tenant in one turn';
+
+-- Whose turn it is at a stage. One row a stage and source, changed in place by the claim that holds the stage's lock.
+CREATE TABLE pgbaton.turns (
+    pipeline   text COLLATE "C" NOT NULL,
+    stage      text COLLATE "C" NOT NULL,
+    again      boolean NOT NULL,
+    lane       text COLLATE "C" NOT NULL DEFAULT '',
+    used       integer NOT NULL DEFAULT 0,
+    odd        boolean NOT NULL DEFAULT true,
+    PRIMARY KEY (pipeline, stage, again)
+) WITH (fillfactor = 20, autovacuum_vacuum_scale_factor = 0.2);
+COMMENT ON COLUMN pgbaton.turns.again IS 'of calls that wait to be called again, or of duties';
+COMMENT ON COLUMN pgbaton.turns.lane IS 'the tenant that was served last, and how many calls of its weight it has had (used)';
+COMMENT ON COLUMN pgbaton.turns.odd IS 'which of calls and duties gets the odd place, where both wait';
+
+-- Rates: when all calls that have begun are paid for. A row whose time is past says nothing, and is pruned.
+CREATE TABLE pgbaton.spent (
+    pipeline text COLLATE "C" NOT NULL,
+    stage    text COLLATE "C" NOT NULL,
+    tenant   text COLLATE "C" NOT NULL,
+    at       timestamptz NOT NULL,
+    until    timestamptz NOT NULL,
+    PRIMARY KEY (pipeline, stage, tenant)
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);
+COMMENT ON COLUMN pgbaton.spent.tenant IS '"": the stage as a whole; "=" and its name: a tenant';
 
 CREATE TABLE pgbaton.workers (
     id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     pipeline   text NOT NULL,
     name       text NOT NULL,
     capacity   integer NOT NULL,
+    stages     text[] NOT NULL DEFAULT '{}',
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     renewed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     expires_at timestamptz NOT NULL,
@@ -97,6 +172,7 @@ CREATE TABLE pgbaton.workers (
 );
 COMMENT ON COLUMN pgbaton.workers.routes IS 'with version and base_url: what the worker runs with, [[step, after, path], ...]; null: it has not said';
 COMMENT ON TABLE pgbaton.workers IS 'leases; a row is kept as long as the history that names it';
+COMMENT ON COLUMN pgbaton.workers.stages IS 'those that it calls: all of its file, or the ones that it was told to take';
 COMMENT ON COLUMN pgbaton.workers.instead_of IS 'the lease that this one took the place of';
 COMMENT ON COLUMN pgbaton.workers.ended_at IS 'the worker left, or took a new lease: it claims nothing under this one any more';
 
@@ -110,12 +186,19 @@ CREATE TABLE pgbaton.due (
     tenant     text,
     step       text COLLATE "C",
     status     text COLLATE "C",
-    created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    rank       timestamptz,
+    not_before timestamptz
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 -- Two indexes, both paid for by the writer: claims go by stage and id, and a job is taken with all its duties. With both
 -- columns, a plan that was made while the table was empty cannot walk the other index for each job.
 CREATE UNIQUE INDEX due_of_stage ON pgbaton.due (pipeline, stage, id);
 CREATE INDEX due_of_job ON pgbaton.due (job_key, pipeline);
+-- Empty, and free for the writer, where nothing takes turns; so is the next.
+CREATE INDEX due_in_turn ON pgbaton.due (pipeline, stage, (coalesce(tenant, '') COLLATE "C"), rank, id) WHERE rank IS NOT NULL;
+CREATE INDEX due_not_yet ON pgbaton.due (pipeline, not_before) WHERE not_before IS NOT NULL;
+COMMENT ON COLUMN pgbaton.due.rank IS 'where the stage takes turns: the order within the tenant; its time, later or sooner by its priority';
+COMMENT ON COLUMN pgbaton.due.not_before IS 'the duty waits until then: it has no rank, and workers make it a call that waits';
 COMMENT ON COLUMN pgbaton.due.step IS 'the state that the row entered, with status';
 
 -- The one call that a job is in. Left to its stage: deadline is set. Waiting to be called (again): due_at is set. Held by a
@@ -151,7 +234,8 @@ CREATE TABLE pgbaton.calls (
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX calls_waiting ON pgbaton.calls (pipeline, waits_for, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX calls_left ON pgbaton.calls (pipeline, deadline) WHERE deadline IS NOT NULL;
-CREATE INDEX calls_slots ON pgbaton.calls (pipeline, slot) WHERE slot IS NOT NULL;
+CREATE INDEX calls_waiting_in_turn ON pgbaton.calls (pipeline, waits_for, (coalesce(tenant, '') COLLATE "C"), due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX calls_slots ON pgbaton.calls (pipeline, slot, (coalesce(tenant, '') COLLATE "C")) WHERE slot IS NOT NULL;
 COMMENT ON COLUMN pgbaton.calls.id IS 'the dispatch: the id of the duty that it was made from';
 COMMENT ON COLUMN pgbaton.calls.entry IS 'the step in whose done the stage is called; a rewind goes there';
 COMMENT ON COLUMN pgbaton.calls.run IS 'the first dispatch of this run of the job: one trace';
@@ -257,8 +341,8 @@ CREATE TABLE pgbaton.audit_jobs (
 CREATE INDEX audit_jobs_of_job ON pgbaton.audit_jobs (job_key);
 COMMENT ON TABLE pgbaton.audit_jobs IS 'the jobs that an act on many changed, and the stage at which; pruned with the history';
 
--- What came of the dispatches of an hour, for the plots: rolled up once by a worker when the hour is over, kept for 13 weeks. Of the
--- whole pipeline (all), of the 50 tenants that had most of it (one), and of the others together (rest).
+-- What came of the dispatches of an hour, for the plots and for what is usual at a stage: rolled up once by a worker when the hour is
+-- over, kept for 13 weeks. Of the whole pipeline (all), of the 50 tenants that had most of it (one), and of the others together (rest).
 CREATE TABLE pgbaton.throughput (
     pipeline  text COLLATE "C" NOT NULL REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
     hour      timestamptz NOT NULL,
@@ -269,11 +353,14 @@ CREATE TABLE pgbaton.throughput (
     dead      integer NOT NULL,
     waits     jsonb NOT NULL,
     works     jsonb NOT NULL,
+    p50       float8,
+    p95       float8,
     PRIMARY KEY (pipeline, kind, hour, tenant, stage)
 );
 CREATE INDEX throughput_of_tenant ON pgbaton.throughput (pipeline, tenant, hour) WHERE kind = 'one';
 COMMENT ON COLUMN pgbaton.throughput.waits IS 'how many first attempts waited how long, by half powers of two of a millisecond: {"12": 3} is three of 64 to 90 ms';
 COMMENT ON COLUMN pgbaton.throughput.works IS 'likewise, how long the completed calls took';
+COMMENT ON COLUMN pgbaton.throughput.p50 IS 'with p95: seconds of the completed calls, the middle of the class in works: to within a fifth. Kept, for each look at the health reads a week of them';
 
 CREATE TABLE pgbaton.throughput_to (
     pipeline  text COLLATE "C" PRIMARY KEY REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
@@ -338,21 +425,6 @@ CREATE TABLE pgbaton.census (
     whole          jsonb
 );
 
--- A stage's usual: one row for an hour in which it was called, written once by a worker, kept for 30 days.
-CREATE TABLE pgbaton.hours (
-    pipeline text COLLATE "C" NOT NULL REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
-    stage    text COLLATE "C" NOT NULL,
-    hour     timestamptz NOT NULL,
-    calls    integer NOT NULL,
-    failed   integer NOT NULL,
-    p50      float8,
-    p95      float8,
-    wait_p50 float8,
-    wait_p95 float8,
-    PRIMARY KEY (pipeline, stage, hour)
-);
-COMMENT ON COLUMN pgbaton.hours.p50 IS 'with p95: seconds of the calls that were completed; wait: seconds due until called';
-
 -- Findings, from their appearance to their end: an incident's timeline, and what the webhook has yet to tell.
 CREATE TABLE pgbaton.findings (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -390,8 +462,312 @@ $pgbaton$;
 DO $pgbaton$
 BEGIN
     -- Functions and views are code: they are replaced where they differ. The schema's comment says which are installed.
-    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol 09107857f57e5225b9ba63229c5bd8d3' THEN
+    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol 7b7863742385e732f37fdace6bb565ca' THEN
         EXECUTE $protocol$
+-- Admission: who may be called next, in a pipeline where something limits or orders the calls (pgbaton.stages.governed). A
+-- pipeline without that never comes here.
+--
+-- A claim (admitted/) asks pgbaton.admit() and takes what it was granted, in one statement. The rows that admit()
+-- locks stay locked until that statement commits: pools by name, then stages from the last to the first. Whatever is
+-- counted is counted behind those locks, so no two claims count the same free place. A call counts by its row in
+-- pgbaton.calls (slot): from the commit of its claim until it waits again or is gone, whoever died meanwhile.
+--
+-- Between tenants: turns. The claim walks the tenants that have something waiting, one index descent each, from the one that
+-- was served last; a tenant gets as many calls as its weight, then the next one. Tenants at their limit are stepped over,
+-- however much they have waiting. Within a tenant: by rank, which is the time of the duty moved by its priority.
+
+-- The first tenant, from ``from_lane`` on, that has something waiting for the stage: calls, or duties. null: none. Behind a tenant
+-- x is from x || chr(1), which nothing lies between.
+CREATE OR REPLACE FUNCTION pgbaton.next_lane(for_pipeline text, for_stage text, of_calls boolean, from_lane text)
+RETURNS text LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $fn$
+BEGIN
+    IF of_calls THEN
+        RETURN (SELECT coalesce(c.tenant, '') COLLATE "C" FROM pgbaton.calls AS c
+                 WHERE c.pipeline = for_pipeline AND c.waits_for = for_stage AND c.due_at IS NOT NULL
+                   AND coalesce(c.tenant, '') COLLATE "C" >= from_lane
+                 ORDER BY coalesce(c.tenant, '') COLLATE "C" LIMIT 1);
+    END IF;
+    RETURN (SELECT coalesce(d.tenant, '') COLLATE "C" FROM pgbaton.due AS d
+             WHERE d.pipeline = for_pipeline AND d.stage = for_stage AND d.rank IS NOT NULL
+               AND coalesce(d.tenant, '') COLLATE "C" >= from_lane
+             ORDER BY coalesce(d.tenant, '') COLLATE "C" LIMIT 1);
+END
+$fn$;
+
+-- How much waits for the stage and may be called at ``at``, counted up to ``most``; lane null: whoever's it is.
+CREATE OR REPLACE FUNCTION pgbaton.waiting_in(for_pipeline text, for_stage text, of_calls boolean, lane text, most integer, at timestamptz)
+RETURNS integer LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $fn$
+BEGIN
+    IF of_calls AND lane IS NULL THEN
+        RETURN (SELECT count(*) FROM (SELECT FROM pgbaton.calls AS c
+                 WHERE c.pipeline = for_pipeline AND c.waits_for = for_stage AND c.due_at <= at LIMIT most) AS n);
+    ELSIF of_calls THEN
+        RETURN (SELECT count(*) FROM (SELECT FROM pgbaton.calls AS c
+                 WHERE c.pipeline = for_pipeline AND c.waits_for = for_stage AND coalesce(c.tenant, '') COLLATE "C" = lane
+                   AND c.due_at <= at LIMIT most) AS n);
+    ELSIF lane IS NULL THEN
+        RETURN (SELECT count(*) FROM (SELECT FROM pgbaton.due AS d
+                 WHERE d.pipeline = for_pipeline AND d.stage = for_stage LIMIT most) AS n);
+    END IF;
+    RETURN (SELECT count(*) FROM (SELECT FROM pgbaton.due AS d
+             WHERE d.pipeline = for_pipeline AND d.stage = for_stage AND coalesce(d.tenant, '') COLLATE "C" = lane
+               AND d.rank IS NOT NULL LIMIT most) AS n);
+END
+$fn$;
+
+-- How many calls a rate lets begin at ``at``; null: any. A second's worth, and one at least, may begin at once; ``until`` is when
+-- all that have begun are paid for.
+CREATE OR REPLACE FUNCTION pgbaton.allowance(rate float8, until timestamptz, at timestamptz) RETURNS integer
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT CASE WHEN rate IS NOT NULL THEN floor(
+        greatest(rate, 1) - greatest(coalesce(extract(epoch FROM until - at), 0), 0)::float8 * rate + 1e-6)::integer END
+$fn$;
+
+-- Seconds from ``at`` until a rate lets the next call begin.
+CREATE OR REPLACE FUNCTION pgbaton.allowed_in(rate float8, until timestamptz, at timestamptz) RETURNS float8
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT greatest(0, extract(epoch FROM until - at)::float8 - (greatest(rate, 1) - 1) / rate)
+$fn$;
+
+-- What one tenant may still have at a stage: its own limit or the stage's, its rate, and whether it is paused. weight: its calls
+-- in one turn. room_in: seconds until its rate lets it have one, where that is what keeps it.
+CREATE OR REPLACE FUNCTION pgbaton.room_of_lane(s pgbaton.stages, for_lane text, at timestamptz, OUT room integer, OUT weight integer,
+                                                OUT rate float8, OUT room_in float8)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $fn$
+DECLARE
+    own record;
+    paid timestamptz;
+BEGIN
+    SELECT t.weight, t.per_tenant, t.rate_per_tenant INTO own
+      FROM pgbaton.tenants AS t WHERE t.pipeline = s.pipeline AND t.tenant = for_lane;
+    weight := coalesce(own.weight, 1);
+    rate := coalesce(own.rate_per_tenant, s.rate_per_tenant);
+    IF EXISTS (SELECT FROM pgbaton.paused_tenants AS p
+                WHERE p.pipeline = s.pipeline AND p.tenant = for_lane AND p.resumed_at IS NULL) THEN
+        room := 0;
+        RETURN;
+    END IF;
+    IF coalesce(own.per_tenant, s.per_tenant) IS NOT NULL THEN
+        room := coalesce(own.per_tenant, s.per_tenant) - (
+            SELECT count(*) FROM pgbaton.calls AS c
+             WHERE c.pipeline = s.pipeline AND c.slot = s.step AND coalesce(c.tenant, '') COLLATE "C" = for_lane);
+    END IF;
+    IF rate IS NOT NULL THEN
+        SELECT b.until INTO paid FROM pgbaton.spent AS b
+         WHERE b.pipeline = s.pipeline AND b.stage = s.step AND b.tenant = '=' || for_lane;
+        IF room > 0 OR room IS NULL THEN
+            room := least(room, pgbaton.allowance(rate, paid, at));
+            room_in := CASE WHEN room <= 0 THEN pgbaton.allowed_in(rate, paid, at) END;
+        END IF;
+    END IF;
+END
+$fn$;
+
+-- How many places of a pool its calls take now.
+CREATE OR REPLACE FUNCTION pgbaton.pool_use(of_pool text) RETURNS integer
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT coalesce(sum(s.cost * c.running), 0)::integer
+      FROM pgbaton.stages AS s
+     CROSS JOIN LATERAL (SELECT count(*) AS running FROM pgbaton.calls AS c WHERE c.pipeline = s.pipeline AND c.slot = s.step) AS c
+     WHERE s.pool = of_pool
+$fn$;
+
+-- Who may be called now: for each stage (and tenant, where they take turns there; else lane is null) how many. of_calls: calls that
+-- wait to be called again; else duties. moment: the time to go by, for a simulation; null: now. rate, lane_rate: what the claim
+-- pays in pgbaton.spent for each call, at the time ``at``. may 0: something waits for the stage, and may be asked for again
+-- in blocked_in seconds. Raises PB001 where the worker holds no lease.
+CREATE OR REPLACE FUNCTION pgbaton.admit(for_pipeline text, for_worker bigint, known text[], entries text[], statuses text[],
+                                         since bigint[], how_many integer, of_calls boolean, moment timestamptz)
+RETURNS TABLE (stage text, entry text, entry_status text, first_id bigint, lane text, may integer, limited boolean,
+               probing boolean, rate float8, lane_rate float8, at timestamptz, blocked_in float8)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $fn$
+#variable_conflict use_column
+DECLARE
+    lanes_at_most constant integer := 200;  -- tenants that one claim steps through under the stage's lock: 5 ms
+    look_again constant float8 := 0.25;     -- seconds until a place that another worker's call frees is looked for
+    k record;
+    s pgbaton.stages;
+    t pgbaton.turns;
+    p pgbaton.pools;
+    own record;
+    g record;
+    left_over integer := how_many;
+    taken jsonb := '{}';  -- places of pools that this claim has granted already
+    free integer;         -- what may be granted at this stage
+    short boolean;        -- the pool has less free than one call costs
+    granted integer;
+    paid timestamptz;
+    -- The walk of tenants: where it began and is, those that may have a call, and what they have waiting.
+    resumes boolean;
+    origin text;
+    here text;
+    last text;
+    around boolean;
+    wrapped boolean;
+    steps integer;
+    lanes text[];
+    counts integer[];
+    weights integer[];
+    rates float8[];
+    begun integer;
+    in_round integer;
+    waits integer;
+BEGIN
+    IF NOT EXISTS (SELECT FROM pgbaton.workers w WHERE w.id = for_worker AND pgbaton.alive(w)) THEN
+        RAISE EXCEPTION 'worker % holds no lease', for_worker USING ERRCODE = 'PB001';
+    END IF;
+    at := coalesce(moment, clock_timestamp());
+    -- Pools first, by name: a stage's lock may be waited for while a pool's is held, and never the other way.
+    PERFORM FROM pgbaton.pools AS o
+      WHERE o.name IN (SELECT st.pool FROM pgbaton.stages AS st
+                        WHERE st.pipeline = for_pipeline AND st.step = ANY (known) AND st.routed AND st.pool IS NOT NULL
+                          AND pgbaton.waiting_in(st.pipeline, st.step, of_calls, NULL, 1, at) > 0)
+      ORDER BY o.name FOR NO KEY UPDATE;
+    FOR k IN
+        SELECT st.step, n.since, st.governed OR st.concurrency IS NOT NULL OR st.strikes > 0 AS locks
+          FROM unnest(known, entries, statuses, since) AS n (step, entry, status, since)
+          JOIN pgbaton.stages AS st ON st.pipeline = for_pipeline AND st.step = n.step AND st.after = n.entry
+                                    AND st.status = n.status
+          JOIN pgbaton.pipelines AS o ON o.name = st.pipeline
+         WHERE st.routed AND o.paused_at IS NULL
+         ORDER BY st.position DESC  -- every worker locks them in this order
+    LOOP
+        EXIT WHEN left_over <= 0;
+        CONTINUE WHEN pgbaton.waiting_in(for_pipeline, k.step, of_calls, NULL, 1, coalesce(moment, clock_timestamp())) = 0;
+        IF k.locks THEN
+            SELECT * INTO s FROM pgbaton.stages AS st WHERE st.pipeline = for_pipeline AND st.step = k.step FOR NO KEY UPDATE;
+        ELSE
+            SELECT * INTO s FROM pgbaton.stages AS st WHERE st.pipeline = for_pipeline AND st.step = k.step;
+            CONTINUE WHEN s.governed OR s.concurrency IS NOT NULL OR s.strikes > 0;  -- since a moment ago
+        END IF;
+        at := coalesce(moment, clock_timestamp());
+        CONTINUE WHEN s.paused_at IS NOT NULL OR s.open_until > at;
+        stage := s.step; entry := s.after; entry_status := s.status; first_id := k.since; rate := s.rate; lane_rate := NULL; lane := NULL;
+        limited := s.governed OR s.concurrency IS NOT NULL; probing := s.strikes > 0;
+        may := 0; granted := 0; short := false; blocked_in := look_again;
+        free := CASE WHEN probing THEN 1 ELSE left_over END;
+        IF s.held_until > at THEN
+            free := 0;
+            blocked_in := extract(epoch FROM s.held_until - at);
+        END IF;
+        IF free > 0 AND (s.concurrency IS NOT NULL OR s.ceiling IS NOT NULL) THEN
+            free := least(free, least(s.concurrency, floor(s.ceiling)::integer) - (
+                SELECT count(*) FROM pgbaton.calls AS c WHERE c.pipeline = for_pipeline AND c.slot = s.step)::integer);
+        END IF;
+        IF free > 0 AND s.rate IS NOT NULL THEN
+            SELECT b.until INTO paid FROM pgbaton.spent AS b
+             WHERE b.pipeline = for_pipeline AND b.stage = s.step AND b.tenant = '';
+            free := least(free, pgbaton.allowance(s.rate, paid, at));
+            IF free <= 0 THEN
+                blocked_in := pgbaton.allowed_in(s.rate, paid, at);
+            END IF;
+        END IF;
+        IF free > 0 AND s.pool IS NOT NULL THEN
+            SELECT * INTO p FROM pgbaton.pools AS o WHERE o.name = s.pool FOR NO KEY UPDATE;
+            waits := (p.size - pgbaton.pool_use(s.pool) - coalesce((taken ->> s.pool)::integer, 0)) / s.cost;
+            -- A dear call would wait for ever while cheap ones take each place that comes free: the pool is kept for it.
+            short := waits <= 0 AND s.cost > 1;
+            free := CASE WHEN p.kept_until > at AND p.kept_for <> ARRAY[for_pipeline, s.step] THEN 0
+                         WHEN short THEN 1 ELSE least(free, waits) END;
+        END IF;
+        IF free > 0 AND s.takes_turns THEN
+            SELECT * INTO t FROM pgbaton.turns AS o WHERE o.pipeline = for_pipeline AND o.stage = s.step AND o.again = of_calls;
+            -- Calls that wait again and duties take turns, too, where both are there: the places go to them half and half.
+            IF of_calls AND pgbaton.waiting_in(for_pipeline, s.step, false, NULL, 1, at) > 0 THEN
+                free := (free + coalesce(t.odd, true)::integer) / 2;
+            END IF;
+            resumes := coalesce(t.used > 0 AND t.used < (pgbaton.room_of_lane(s, t.lane, at)).weight, false);
+            origin := CASE WHEN resumes THEN t.lane ELSE coalesce(t.lane || chr(1), '') END;
+            here := origin; last := NULL; around := false; wrapped := false; steps := 0;
+            lanes := '{}'; counts := '{}'; weights := '{}'; rates := '{}'; begun := 0; in_round := 0;
+            WHILE steps < lanes_at_most AND in_round < free + begun LOOP
+                here := pgbaton.next_lane(for_pipeline, s.step, of_calls, here);
+                IF here IS NULL AND NOT wrapped THEN
+                    wrapped := true;
+                    here := pgbaton.next_lane(for_pipeline, s.step, of_calls, '');
+                END IF;
+                around := here IS NULL OR wrapped AND here >= origin;
+                EXIT WHEN around;
+                steps := steps + 1;
+                last := here;
+                own := pgbaton.room_of_lane(s, here, at);
+                blocked_in := least(blocked_in, own.room_in);
+                IF own.room > 0 OR own.room IS NULL THEN
+                    waits := pgbaton.waiting_in(for_pipeline, s.step, of_calls, here, least(free, own.room), at);
+                    IF waits > 0 THEN
+                        IF resumes AND here = t.lane THEN
+                            begun := t.used;
+                        END IF;
+                        lanes := array_append(lanes, here); counts := array_append(counts, waits);
+                        weights := array_append(weights, own.weight); rates := array_append(rates, own.rate);
+                        in_round := in_round + least(waits, own.weight);
+                    END IF;
+                END IF;
+                here := here || chr(1);
+            END LOOP;
+            FOR g IN
+                WITH item AS (
+                    SELECT l.lane, l.weight, l.rate, l.nth, i.i, l.begun, (i.i - 1 + l.begun) / l.weight AS round
+                      FROM (SELECT u.*, CASE u.nth WHEN 1 THEN begun ELSE 0 END AS begun
+                              FROM unnest(lanes, counts, weights, rates) WITH ORDINALITY AS u (lane, waits, weight, rate, nth)) AS l
+                     CROSS JOIN LATERAL generate_series(1, l.waits) AS i (i)
+                     ORDER BY (i.i - 1 + l.begun) / l.weight, l.nth, i.i
+                     LIMIT free
+                )
+                SELECT n.lane, n.rate, count(*)::integer AS granted, (max(n.i) + n.begun - 1) % n.weight + 1 AS used
+                  FROM item AS n GROUP BY n.lane, n.rate, n.nth, n.weight, n.begun ORDER BY max(n.round), n.nth
+            LOOP
+                granted := granted + g.granted;
+                last := CASE WHEN steps < lanes_at_most THEN g.lane ELSE last END;
+                waits := g.used;
+                IF NOT short THEN
+                    lane := g.lane; may := g.granted; lane_rate := g.rate;
+                    RETURN NEXT;
+                END IF;
+            END LOOP;
+            IF steps >= lanes_at_most AND granted < free THEN
+                blocked_in := 0;  -- there are more tenants than one claim looks at: the next one goes on from here
+            END IF;
+            waits := CASE WHEN granted > 0 AND steps < lanes_at_most THEN waits ELSE 0 END;
+            IF NOT short AND last IS NOT NULL THEN
+                INSERT INTO pgbaton.turns AS o (pipeline, stage, again, lane, used, odd)
+                VALUES (for_pipeline, s.step, of_calls, last, waits, NOT coalesce(t.odd, true))
+                ON CONFLICT (pipeline, stage, again) DO UPDATE SET lane = EXCLUDED.lane, used = EXCLUDED.used, odd = EXCLUDED.odd;
+            ELSIF of_calls AND free = 0 THEN
+                INSERT INTO pgbaton.turns AS o (pipeline, stage, again) VALUES (for_pipeline, s.step, true)
+                ON CONFLICT (pipeline, stage, again) DO UPDATE SET odd = NOT o.odd;
+            END IF;
+        ELSIF free > 0 THEN
+            may := pgbaton.waiting_in(for_pipeline, s.step, of_calls, NULL, free, at);
+            granted := may;
+            IF may > 0 AND NOT short THEN
+                RETURN NEXT;
+            END IF;
+        END IF;
+        IF short AND granted > 0 THEN
+            UPDATE pgbaton.pools AS o SET kept_for = ARRAY[for_pipeline, s.step], kept_until = at + interval '10 s' WHERE o.name = s.pool;
+            granted := 0;
+        ELSIF s.pool IS NOT NULL AND granted > 0 THEN
+            taken := jsonb_set(taken, ARRAY[s.pool], to_jsonb(coalesce((taken ->> s.pool)::integer, 0) + granted * s.cost));
+            IF p.kept_until IS NOT NULL THEN
+                UPDATE pgbaton.pools AS o SET kept_for = NULL, kept_until = NULL WHERE o.name = s.pool;
+            END IF;
+        END IF;
+        left_over := left_over - granted;
+        IF left_over > 0 AND limited THEN
+            lane := NULL; may := 0;
+            RETURN NEXT;
+        END IF;
+    END LOOP;
+END
+$fn$;
 -- The protocol: every function and view of the schema pgbaton, in the order of a dispatch's life.
 --
 --   1  A transaction of yours moves a row into a state that a stage follows. The trigger (trigger.sql, installed on your
@@ -473,7 +849,8 @@ AS $fn$
 $fn$;
 
 -- How many calls of each stage this worker may claim now, the last stage first: jobs that are nearly done get done. Stages that
--- are paused, down, or unknown to the worker are left out, and those that it knows by another route than the database's.
+-- are paused, down, or unknown to the worker are left out, and those that it knows by another route than the database's; those with
+-- finer limits, too, which go by pgbaton.admit() (admission.sql).
 -- Where a stage has a limit, its row is locked until the claim commits, and running calls are counted after that: two
 -- workers never count the same free slot. A stage that was found down gets one probe: the statement that claims it closes
 -- the circuit to others until the probe is back (15 s at most).
@@ -495,8 +872,9 @@ BEGIN
           JOIN pgbaton.stages st ON st.pipeline = for_pipeline AND st.step = k.step AND st.after = k.entry
                              AND st.status = k.status
           JOIN pgbaton.pipelines p ON p.name = st.pipeline
-         WHERE st.routed AND st.paused_at IS NULL AND p.paused_at IS NULL
+         WHERE st.routed AND NOT st.governed AND st.paused_at IS NULL AND p.paused_at IS NULL
            AND (st.open_until IS NULL OR st.open_until <= clock_timestamp())
+           AND (st.held_until IS NULL OR st.held_until <= clock_timestamp())
          ORDER BY st.position DESC  -- every worker locks them in this order
     LOOP
         stage := s.step; entry := s.after; entry_status := s.status; first_id := s.since; may := how_many; limited := s.concurrency IS NOT NULL; probing := s.struck;
@@ -530,7 +908,7 @@ AS $fn$ SELECT timestamptz '9999-01-01 00:00:00+00' $fn$;
 -- old lease still holds them; what else that one held is lost, and is rescued as any lost worker's. A worker that did not
 -- hear the answer asks again in the place of the same old lease: the one that it did not hear of ends as well.
 CREATE OR REPLACE FUNCTION pgbaton.take_lease(for_pipeline text, old bigint, worker_name text, worker_capacity integer,
-                                              lease float8, ids bigint[], attempts integer[])
+                                              lease float8, ids bigint[], attempts integer[], takes text[])
 RETURNS TABLE (worker bigint, kept_ids bigint[], kept_attempts integer[])
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $fn$
@@ -543,8 +921,8 @@ BEGIN
     END IF;
     UPDATE pgbaton.workers w SET ended_at = clock_timestamp()
      WHERE (w.id = old OR w.instead_of = old) AND w.ended_at IS NULL;
-    INSERT INTO pgbaton.workers (pipeline, name, capacity, expires_at, instead_of)
-    VALUES (for_pipeline, worker_name, worker_capacity, clock_timestamp() + make_interval(secs => lease), old)
+    INSERT INTO pgbaton.workers (pipeline, name, capacity, expires_at, instead_of, stages)
+    VALUES (for_pipeline, worker_name, worker_capacity, clock_timestamp() + make_interval(secs => lease), old, takes)
     RETURNING id INTO fresh;
     RETURN QUERY
     WITH kept AS (
@@ -712,7 +1090,7 @@ CREATE OR REPLACE VIEW pgbaton.attempts AS
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pgbaton FROM PUBLIC;
 
         $protocol$;
-        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol 09107857f57e5225b9ba63229c5bd8d3';
+        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol 7b7863742385e732f37fdace6bb565ca';
     END IF;
 END
 $pgbaton$;
@@ -762,19 +1140,20 @@ BEGIN
     END IF;
 END
 $pgbaton_0$;
-INSERT INTO pgbaton.pipelines AS p (name, job_table, key_columns, tenant_column, step_column, status_column, statuses, channel,
-                                    parent, parent_key, triggers)
+INSERT INTO pgbaton.pipelines AS p (name, job_table, key_columns, tenant_column, step_column, status_column, statuses, priority_column,
+                                    not_before_column, channel, parent, parent_key, triggers)
 VALUES ('ad_creative', '"public"."jobs"'::regclass, ARRAY['job_id'], 'tenant_id', 'current_step', 'status', '{"running": ["running"], "done": ["done"], "failed": ["failed"], "cancelled": ["cancelled"], "quarantined": ["quarantined"]}'::jsonb,
-        'job_state_changed', NULL, NULL, ARRAY['job_state_change_trigger', 'job_state_insert_trigger'])
+        NULL, NULL, 'job_state_changed', NULL, NULL, ARRAY['job_state_change_trigger', 'job_state_insert_trigger'])
 ON CONFLICT (name) DO UPDATE
    SET job_table = EXCLUDED.job_table, key_columns = EXCLUDED.key_columns, tenant_column = EXCLUDED.tenant_column,
        step_column = EXCLUDED.step_column, status_column = EXCLUDED.status_column, statuses = EXCLUDED.statuses,
-       channel = EXCLUDED.channel, parent = EXCLUDED.parent, parent_key = EXCLUDED.parent_key, triggers = EXCLUDED.triggers, attached_at = now()
- WHERE (p.job_table, p.key_columns, p.tenant_column, p.step_column, p.status_column, p.statuses, p.channel, p.parent,
-        p.parent_key, p.triggers)
+       priority_column = EXCLUDED.priority_column, not_before_column = EXCLUDED.not_before_column, channel = EXCLUDED.channel,
+       parent = EXCLUDED.parent, parent_key = EXCLUDED.parent_key, triggers = EXCLUDED.triggers, attached_at = now()
+ WHERE (p.job_table, p.key_columns, p.tenant_column, p.step_column, p.status_column, p.statuses, p.priority_column,
+        p.not_before_column, p.channel, p.parent, p.parent_key, p.triggers)
        IS DISTINCT FROM (EXCLUDED.job_table, EXCLUDED.key_columns, EXCLUDED.tenant_column, EXCLUDED.step_column,
-                         EXCLUDED.status_column, EXCLUDED.statuses, EXCLUDED.channel, EXCLUDED.parent, EXCLUDED.parent_key,
-                         EXCLUDED.triggers);
+                         EXCLUDED.status_column, EXCLUDED.statuses, EXCLUDED.priority_column, EXCLUDED.not_before_column,
+                         EXCLUDED.channel, EXCLUDED.parent, EXCLUDED.parent_key, EXCLUDED.triggers);
 
 -- What the trigger will ask of a row, asked of none: a condition that cannot be asked fails here and not in your transactions.
 SELECT true FROM ONLY "public"."jobs" AS new LIMIT 0;
@@ -792,20 +1171,24 @@ UPDATE pgbaton.stages SET routed = false
    AND NOT EXISTS (SELECT FROM (VALUES ('vlm_analyze', 'img_gen', 'done', NULL), ('yolo_detect', 'vlm_analyze', 'done', NULL), ('planner', 'yolo_detect', 'done', NULL), ('overlay', 'planner', 'done', NULL), ('vlm_judge', 'overlay', 'done', NULL)) AS r (step, after, status, condition)
                     WHERE (r.step, r.after, r.status) = (stages.step, stages.after, stages.status)
                       AND r.condition IS NOT DISTINCT FROM stages.condition);
-INSERT INTO pgbaton.stages AS s (pipeline, step, after, status, condition, kind, detail, position, timeout, attempts, concurrency, advance)
-VALUES ('ad_creative', 'vlm_analyze', 'img_gen', 'done', NULL, 'call', NULL::jsonb, 1, interval '600.000000 s', 5, 8::integer, 'stage'),
-       ('ad_creative', 'yolo_detect', 'vlm_analyze', 'done', NULL, 'call', NULL::jsonb, 2, interval '600.000000 s', 5, 8::integer, 'stage'),
-       ('ad_creative', 'planner', 'yolo_detect', 'done', NULL, 'call', NULL::jsonb, 3, interval '300.000000 s', 5, 8::integer, 'stage'),
-       ('ad_creative', 'overlay', 'planner', 'done', NULL, 'call', NULL::jsonb, 4, interval '300.000000 s', 5, 8::integer, 'stage'),
-       ('ad_creative', 'vlm_judge', 'overlay', 'done', NULL, 'call', NULL::jsonb, 5, interval '600.000000 s', 5, 8::integer, 'stage')
+INSERT INTO pgbaton.pools AS p (name, attached) VALUES ('vision', 8)
+ON CONFLICT (name) DO UPDATE SET attached = EXCLUDED.attached WHERE p.attached <> EXCLUDED.attached;
+INSERT INTO pgbaton.stages AS s (pipeline, step, after, status, condition, kind, detail, position, timeout, attempts, advance,
+                                attached, takes_turns)
+VALUES ('ad_creative', 'vlm_analyze', 'img_gen', 'done', NULL, 'call', NULL::jsonb, 1, interval '600.000000 s', 5, 'stage', '{"concurrency": 8, "per_tenant": 4, "pool": "vision", "cost": 1}'::jsonb, true),
+       ('ad_creative', 'yolo_detect', 'vlm_analyze', 'done', NULL, 'call', NULL::jsonb, 2, interval '600.000000 s', 5, 'stage', '{"concurrency": 8}'::jsonb, true),
+       ('ad_creative', 'planner', 'yolo_detect', 'done', NULL, 'call', NULL::jsonb, 3, interval '300.000000 s', 5, 'stage', '{"concurrency": 8}'::jsonb, true),
+       ('ad_creative', 'overlay', 'planner', 'done', NULL, 'call', NULL::jsonb, 4, interval '300.000000 s', 5, 'stage', '{"concurrency": 8}'::jsonb, true),
+       ('ad_creative', 'vlm_judge', 'overlay', 'done', NULL, 'call', NULL::jsonb, 5, interval '600.000000 s', 5, 'stage', '{"concurrency": 8, "per_tenant": 4, "pool": "vision", "cost": 1}'::jsonb, true)
 ON CONFLICT (pipeline, step) DO UPDATE
    SET after = EXCLUDED.after, status = EXCLUDED.status, condition = EXCLUDED.condition, kind = EXCLUDED.kind,
        detail = EXCLUDED.detail, position = EXCLUDED.position, timeout = EXCLUDED.timeout, attempts = EXCLUDED.attempts,
-       concurrency = EXCLUDED.concurrency, advance = EXCLUDED.advance, routed = true
- WHERE (s.after, s.status, s.condition, s.kind, s.detail, s.position, s.timeout, s.attempts, s.concurrency, s.advance, s.routed)
+       advance = EXCLUDED.advance, routed = true, attached = EXCLUDED.attached, takes_turns = EXCLUDED.takes_turns
+ WHERE (s.after, s.status, s.condition, s.kind, s.detail, s.position, s.timeout, s.attempts, s.advance, s.routed, s.attached,
+        s.takes_turns)
        IS DISTINCT FROM (EXCLUDED.after, EXCLUDED.status, EXCLUDED.condition, EXCLUDED.kind, EXCLUDED.detail,
-                         EXCLUDED.position, EXCLUDED.timeout, EXCLUDED.attempts,
-                         EXCLUDED.concurrency, EXCLUDED.advance, true);
+                         EXCLUDED.position, EXCLUDED.timeout, EXCLUDED.attempts, EXCLUDED.advance, true, EXCLUDED.attached,
+                         EXCLUDED.takes_turns);
 UPDATE pgbaton.pipelines AS p SET home_system = pgbaton.this_system(), home_database = pgbaton.this_database()
  WHERE p.name = 'ad_creative' AND (p.home_database IS NULL OR false AND NOT pgbaton.at_home(p));
 UPDATE pgbaton.pipelines AS p SET rollout = NULL::jsonb
@@ -836,7 +1219,11 @@ BEGIN
         RAISE duplicate_object USING MESSAGE = format('the trigger %s on %s is not pgbaton''s: rename it, or drop it',
                                                       t.tgname, '"public"."jobs"');
     END IF;
-    IF (SELECT md5(prosrc) = '87aeed69709ee1e35650a6c8c00c5805' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
+    IF (SELECT md5(prosrc) = 'b7e1f7bf82ffcebc04f085cb61ec582a' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
+        -- Behind this lock no transaction is left that fires the old function: what it leaves has no rank (see the end).
+        IF true THEN
+            LOCK TABLE "public"."jobs" IN SHARE ROW EXCLUSIVE MODE;
+        END IF;
         EXECUTE $ddl_0$
 CREATE OR REPLACE FUNCTION "public"."notify_job_state_change"() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
@@ -855,6 +1242,7 @@ DECLARE
     next_stage pg_catalog.text;
     same pg_catalog.bool;
     changed_at pg_catalog.timestamptz;
+    rank pg_catalog.timestamptz;
 BEGIN BEGIN  -- the inner block reads the row, and writes nothing: it takes no transaction id of its own
     status := NEW."status"::pg_catalog.text;
     -- No WHEN clause tells this before the call: Postgres reads such a clause again for each statement, which cost a writer
@@ -893,6 +1281,7 @@ BEGIN BEGIN  -- the inner block reads the row, and writes nothing: it takes no t
     END IF;
     tenant := NEW."tenant_id"::pg_catalog.text;
     word := NEW."status"::pg_catalog.text;
+    rank := pg_catalog.clock_timestamp();
     IF TG_NARGS OPERATOR(pg_catalog.>) 0 THEN
         changed_at := NEW.updated_at;
     END IF;
@@ -932,8 +1321,8 @@ END;
             OR (quiet::pg_catalog.jsonb OPERATOR(pg_catalog.->) 'ad_creative' OPERATOR(pg_catalog.->) key
                 OPERATOR(pg_catalog.=) pg_catalog.jsonb_build_array(step, status)) IS NOT TRUE)
     THEN
-        INSERT INTO pgbaton.due (pipeline, stage, job_key, tenant, step, status)
-        VALUES ('ad_creative', next_stage, key, tenant, step, status);
+        INSERT INTO pgbaton.due (pipeline, stage, job_key, tenant, step, status, rank)
+        VALUES ('ad_creative', next_stage, key, tenant, step, status, CASE WHEN next_stage OPERATOR(pg_catalog.=) ANY (ARRAY['vlm_analyze', 'yolo_detect', 'planner', 'overlay', 'vlm_judge']) THEN COALESCE(rank, pg_catalog.clock_timestamp()) END);
         -- A worker that sleeps, or is about to, holds this lock or waits for it; where it can be shared until this commit,
         -- all workers are awake and none can fall asleep before it. A full queue would abort this transaction; workers
         -- poll anyway.
@@ -991,3 +1380,7 @@ $fn_0$
 END
 $pgbaton_0$;
 COMMIT;
+
+-- Duties from before these stages took turns.
+UPDATE pgbaton.due SET rank = created_at WHERE pipeline = 'ad_creative' AND stage IN ('vlm_analyze', 'yolo_detect', 'planner', 'overlay', 'vlm_judge')
+   AND rank IS NULL AND not_before IS NULL;

@@ -38,6 +38,11 @@ class Act:
     undoes: int | None
 
 
+def why(reason: str) -> str | None:
+    """A reason as it may be stored: bounded, and none where nothing was said."""
+    return reason.replace("\x00", "").strip()[:LONGEST_REASON] or None
+
+
 async def begin(
     conn: asyncpg.Connection,
     pipeline: str,
@@ -51,11 +56,12 @@ async def begin(
 ) -> int:
     """Write down that it begins; returns its id. Raises :class:`Refused` (``undone``) where another one undoes the
     same act."""
-    why = reason.replace("\x00", "").strip()[:LONGEST_REASON] or None
     said = json.dumps(detail, ensure_ascii=False)
     try:
         return int(
-            await conn.fetchval(sql.read("operate/act_begin.sql"), who, action, pipeline, said, total, why, undoes)
+            await conn.fetchval(
+                sql.read("operate/act_begin.sql"), who, action, pipeline, said, total, why(reason), undoes
+            )
         )
     except asyncpg.UniqueViolationError:
         raise Refused("undone", f"the act {undoes} was undone already") from None

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from pgbaton.errors import ConfigError
 from pgbaton.events import Language, LogFormat
@@ -28,6 +28,13 @@ def _plain_postgres(url: SecretStr) -> SecretStr:
     if not text.startswith("postgresql://"):
         raise ValueError("must start with postgresql://")
     return SecretStr(text)
+
+
+def _names(value: object) -> object:
+    """Names with commas between them, as the environment and the command line spell a list."""
+    if isinstance(value, str):
+        return tuple(name.strip() for name in value.split(","))
+    return value
 
 
 PostgresUrl = Annotated[SecretStr, AfterValidator(_plain_postgres)]
@@ -46,6 +53,8 @@ class Settings(BaseSettings):
     """How a worker runs. Durations are in seconds.
 
     ``listen_url``: a direct address for LISTEN, where ``database_url`` is a transaction pooler's.
+
+    ``stages``: the stages that this worker calls (in the environment: with commas between them); absent: all.
 
     ``webhook_url``: told when a finding appears and when it ends, signed with ``webhook_secret``, as ``webhook_format``
     says.
@@ -66,6 +75,7 @@ class Settings(BaseSettings):
 
     database_url: PostgresUrl | None = Field(default=None, validation_alias=AliasChoices("DATABASE_URL"))
     listen_url: PostgresUrl | None = None
+    stages: Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_names)] = None
     webhook_url: WebhookUrl | None = None
     webhook_secret: SecretStr | None = None
     webhook_format: Literal["json", "slack"] = "json"
@@ -98,9 +108,15 @@ class Settings(BaseSettings):
 
 def load_pipeline(path: Path) -> Pipeline:
     """The pipeline of a TOML file. Raises :class:`ConfigError` naming the file, the key and the value."""
-    table = _read(path).get("pipeline")
+    document = _read(path)
+    table = document.get("pipeline")
     if not isinstance(table, dict):
         raise ConfigError(f"{path}: the table [pipeline] is missing")
+    for name in ("pool", "pools"):
+        if name in table:
+            raise ConfigError(f"{path}: pipeline.{name}: a pool stands by itself: [[pool]], with name and size")
+    if "pool" in document:
+        table = {**table, "pool": document["pool"]}
     return _validated(lambda: Pipeline.model_validate(table), f"{path}: pipeline")
 
 
@@ -162,8 +178,10 @@ def _read(path: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from None
     for name in document:
-        if name not in ("pipeline", "worker"):
-            raise ConfigError(f"{path}: {name}: unknown table; there are [pipeline], [[pipeline.stage]] and [worker]")
+        if name not in ("pipeline", "pool", "worker"):
+            raise ConfigError(
+                f"{path}: {name}: unknown table; there are [pipeline], [[pipeline.stage]], [[pool]] and [worker]"
+            )
     return document
 
 
@@ -171,12 +189,14 @@ def _validated(build: Callable[[], T], place: str) -> T:
     try:
         return build()
     except ValidationError as error:
-        raise ConfigError("\n".join(_sentences(error, place))) from None
+        lines = _sentences(error, place)
+        raise ConfigError("\n".join(line.replace(": pipeline.pool[", ": pool[", 1) for line in lines)) from None
 
 
 def _key(location: tuple[int | str, ...]) -> str:
-    """``.stage[2].path``, as the file spells it: what the model calls ``stages`` is ``[[pipeline.stage]]`` there."""
-    as_in_file = ("stage" if part == "stages" else part for part in location)
+    """``.stage[2].path``, as the file spells it: what the model calls ``stages`` is ``[[pipeline.stage]]`` there, and
+    ``pools`` ``[[pool]]``."""
+    as_in_file = ({"stages": "stage", "pools": "pool"}.get(str(part), part) for part in location)
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in as_in_file)
 
 

@@ -61,6 +61,11 @@ class Event(Enum):
         "database not reachable, trying again",
     )
 
+    STAGE_HELD_BACK = (
+        "stage_held_back",
+        "단계가 429로 응답, 동시 호출을 줄임",
+        "a stage answers 429, fewer calls at once",
+    )
     NOT_AT_HOME = (
         "not_at_home",
         "attach한 데이터베이스가 아님(복원된 사본일 수 있음), 호출하지 않음 (맞다면 pgbaton attach --here)",

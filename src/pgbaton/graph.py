@@ -84,12 +84,17 @@ def shown_in_words(state: State) -> str:
 
 
 def starts(nodes: Sequence[Node]) -> tuple[str, ...]:
-    """The steps that rows come in at: nothing in the pipeline performs them."""
+    """The steps that rows come in at: nothing in the pipeline performs them. Where there is none, those at which a row
+    waits, the one that nothing leads to first."""
     performed = {node.name for node in nodes if node.kind == "call"}
     waited = {node.entry[0] for node in nodes if node.kind in ("wait", "gather")}
     steps = (node.entry[0] for node in nodes if node.kind == "call" or node.kind == "move")
     found = dict.fromkeys(step for step in steps if step not in performed | waited)
-    return tuple(found or dict.fromkeys(node.entry[0] for node in nodes if node.kind in ("wait", "gather")))
+    if found:
+        return tuple(found)
+    led = {edge.to for node in nodes for edge in node.leads_to}
+    waits = sorted((n.entry in led, n.entry[0]) for n in nodes if n.kind in ("wait", "gather"))
+    return tuple(dict.fromkeys(step for _, step in waits))
 
 
 def _check_reach(nodes: Sequence[Node]) -> None:
@@ -112,10 +117,10 @@ def _check_reach(nodes: Sequence[Node]) -> None:
         what = "stage" if node.kind == "call" else {"move": "route", "wait": "wait", "gather": "gather"}[node.kind]
         step, status = node.entry
         if first and step in first[1:]:
-            why = f"no stage performs {step!r}"
+            why = f"no stage performs {step!r}; there are: {', '.join(sorted(stages))}"
         elif step in stages and status not in ("done", "due") and by_name[step].name in names:
             why = f"nothing brings a row to {shown(node.entry)}"
-        elif step in stages or step in by_name:
+        elif step in stages or (step in by_name and step != node.name):
             why = "it follows itself" if _follows_itself(node, nodes) else f"{step!r} is unreachable itself"
         else:
             why = f"nothing brings a row to {shown(node.entry)}"

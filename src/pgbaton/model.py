@@ -26,6 +26,7 @@ from pydantic import (
 )
 
 from pgbaton import condition, graph
+from pgbaton.limits import Limited, Pool
 
 DONE, RUNNING, FAILED, CANCELLED, QUARANTINED = "done", "running", "failed", "cancelled", "quarantined"
 """What a row's status means to the engine, whatever the word is that the table has for it."""
@@ -338,11 +339,12 @@ def _check_deadline(deadline: float | None, then: At | None) -> None:
         raise ValueError('then needs deadline: when the row goes there, such as "8h"')
 
 
-class Stage(_Frozen):
+class Stage(Limited):
     """One HTTP step, called when a row is at (``after``, ``status``).
 
     ``timeout`` is in seconds and runs from the call's start until the call, or a stage that was accepted,
-    is given up. ``attempts`` counts failed ones. ``concurrency`` is the whole fleet's limit; absent: none.
+    is given up. ``attempts`` counts failed ones. Its limits are those of :class:`~pgbaton.limits.Limited`. ``batch``:
+    one call carries several jobs.
     ``when``, ``rounds``, ``then`` and ``delay`` as in :class:`Route`. ``only``: rows that do not fit skip the stage:
     the engine puts them to (``step``, done).
     """
@@ -355,7 +357,6 @@ class Stage(_Frozen):
     path: Annotated[str, AfterValidator(_check_path)]
     timeout: float = Field(default=600, gt=0, le=7 * 86400, allow_inf_nan=False)
     attempts: int = Field(default=5, ge=1, le=1000)
-    concurrency: int | None = Field(default=None, ge=1, le=100_000)
     advance: Advance = Advance.STAGE
     rounds: Rounds | None = None
     then: At | None = None
@@ -452,6 +453,8 @@ class Pipeline(_Frozen):
     ``table`` is ``name`` or ``schema.name``, ``key`` a column or several; names are taken as they are, and quoted.
     ``statuses``: the table's own words, where they are not running, done and failed.
     ``channel``: publish every change there as JSON; absent: nothing is published.
+    ``priority``: a column of small whole numbers; a smaller one is sooner among a tenant's own jobs. ``not_before``: a
+    timestamptz column; the job is not called before it. ``pools``: what its stages share.
     ``parent``: its rows are children of another pipeline's.
     Raises pydantic's ``ValidationError`` on anything that cannot work.
     """
@@ -462,10 +465,13 @@ class Pipeline(_Frozen):
     tenant: Identifier | None = None
     step: Identifier
     status: Identifier
+    priority: Identifier | None = None
+    not_before: Identifier | None = None
     statuses: Statuses = Statuses()
     channel: Annotated[str, AfterValidator(_check_channel)] | None = None
     base_url: Annotated[str, AfterValidator(_check_base_url)]
     stages: tuple[Stage, ...] = Field(validation_alias=AliasChoices("stages", "stage"), min_length=1)
+    pools: tuple[Pool, ...] = Field(default=(), validation_alias=AliasChoices("pools", "pool"))
     routes: tuple[Route, ...] = Field(default=(), validation_alias=AliasChoices("routes", "route"))
     waits: tuple[Wait, ...] = Field(default=(), validation_alias=AliasChoices("waits", "wait"))
     gathers: tuple[Gather, ...] = Field(default=(), validation_alias=AliasChoices("gathers", "gather"))
@@ -499,6 +505,7 @@ class Pipeline(_Frozen):
         columns = [*self.keys, self.step, self.status]
         if self.tenant is not None and not (len(self.keys) > 1 and self.tenant in self.keys):
             columns.append(self.tenant)
+        columns += [c for c in (self.priority, self.not_before) if c is not None]
         _refuse_repeated(columns, "the column {} is named twice")
         _refuse_repeated((s.step for s in self.stages), "the step {} is performed by two stages")
         steps = {s.step for s in self.stages}
@@ -507,9 +514,39 @@ class Pipeline(_Frozen):
                 raise ValueError(
                     f"a route leads to {route.to!r}, which no stage performs; there are: {', '.join(sorted(steps))}"
                 )
-        _refuse_repeated((n.step for n in self.nodes), "two stages, waits or gathers are called {}")
+        _refuse_repeated(
+            (n.step for n in self.nodes),
+            "two stages, waits or gathers are called {}; one that follows a stage has a step of its own, and a "
+            'route to it, such as after = "draw", to = ["review", "waiting"]',
+        )
         graph.check(as_graph(self.nodes))
         return self
+
+    @model_validator(mode="after")
+    def _limits_make_sense(self) -> Self:
+        _refuse_repeated((p.name for p in self.pools), "the pool {} is there twice")
+        sizes = {pool.name: pool.size for pool in self.pools}
+        for s in self.stages:
+            if s.pool is not None and s.pool not in sizes:
+                raise ValueError(
+                    f"the stage {s.step!r}: there is no pool {s.pool!r}: add it as [[pool]] with name and size"
+                )
+            if s.pool is not None and (s.cost or 1) > sizes[s.pool]:
+                raise ValueError(
+                    f"the stage {s.step!r} can never be called: its cost is {s.cost}, and the pool {s.pool!r} "
+                    f"has {sizes[s.pool]}"
+                )
+            for key in ("per_tenant", "rate_per_tenant"):
+                if getattr(s, key) is not None and self.tenant is None:
+                    raise ValueError(f"the stage {s.step!r}: {key} needs tenants: name their column with tenant")
+        return self
+
+    def takes_turns(self, stage: Stage) -> bool:
+        """Whether the jobs that wait for ``stage`` are kept in the order of their tenants' turns, which costs each of
+        their writers an index entry: where something limits the stage and there are tenants, or jobs are ordered by a
+        column."""
+        ordered = self.priority is not None or self.not_before is not None
+        return stage.kind is Kind.CALL and (ordered or (self.tenant is not None and stage.is_limited))
 
     @property
     def keys(self) -> tuple[str, ...]:

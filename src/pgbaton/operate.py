@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import asyncpg
 
+from pgbaton import acts, sql
 from pgbaton import desk as desks
-from pgbaton import sql
 from pgbaton import verdict as deciding
 from pgbaton.desk import DECIDED, Act, By, Decide, Desk, Done, add_up, batch, open_desk, person, refusals_named
 from pgbaton.errors import ConfigError, Refused
@@ -145,37 +145,44 @@ async def _look(store: Store, job_key: str) -> Job:
     return job
 
 
-async def pause(conn: asyncpg.Connection, pipeline: str, stage: str | None = None, *, who: str) -> Done:
+async def pause(
+    conn: asyncpg.Connection, pipeline: str, stage: str | None = None, *, who: str, reason: str = ""
+) -> Done:
     """Call a stage (``None``: any of the pipeline's) no more. Calls under way go on. ``count`` is 0 if it was paused.
+    ``reason``: for the audit.
 
     Raises :class:`ConfigError` where there is no such stage.
     """
-    return await _set_paused(conn, pipeline, stage, paused=True, who=who)
+    return await _set_paused(conn, pipeline, stage, paused=True, who=who, reason=reason)
 
 
-async def resume(conn: asyncpg.Connection, pipeline: str, stage: str | None = None, *, who: str) -> Done:
+async def resume(
+    conn: asyncpg.Connection, pipeline: str, stage: str | None = None, *, who: str, reason: str = ""
+) -> Done:
     """The opposite of :func:`pause`."""
-    return await _set_paused(conn, pipeline, stage, paused=False, who=who)
+    return await _set_paused(conn, pipeline, stage, paused=False, who=who, reason=reason)
 
 
-async def pause_tenant(conn: asyncpg.Connection, table: JobTable, tenant: str, *, who: str) -> Done:
+async def pause_tenant(conn: asyncpg.Connection, table: JobTable, tenant: str, *, who: str, reason: str = "") -> Done:
     """Call no stage for this tenant's jobs. ``count`` is 0 if it was paused already; ``seen``: dispatches parked.
 
     Raises :class:`ConfigError` where the pipeline has no tenants.
     """
     _check_tenant(table, tenant)
-    changed = await conn.fetchval(sql.read("operate/pause_tenant.sql"), table.pipeline, tenant, person(who))
+    said = (person(who), acts.why(reason))
+    changed = await conn.fetchval(sql.read("operate/pause_tenant.sql"), table.pipeline, tenant, *said)
     parked = 0
     while page := await conn.fetchval(sql.read("operate/park.sql"), table.pipeline, tenant, PARK_BATCH):
         parked += page
     return Done("pause", int(changed), seen=parked)
 
 
-async def resume_tenant(conn: asyncpg.Connection, table: JobTable, tenant: str, *, who: str) -> Done:
+async def resume_tenant(conn: asyncpg.Connection, table: JobTable, tenant: str, *, who: str, reason: str = "") -> Done:
     """The opposite of :func:`pause_tenant`. ``seen``: dispatches that are due again; should this be broken off,
     workers make the rest due."""
     _check_tenant(table, tenant)
-    changed = await conn.fetchval(sql.read("operate/resume_tenant.sql"), table.pipeline, tenant, person(who))
+    said = (person(who), acts.why(reason))
+    changed = await conn.fetchval(sql.read("operate/resume_tenant.sql"), table.pipeline, tenant, *said)
     store, due = Store(conn, table, ()), 0
     while (made := await store.unpark(PARK_BATCH)) > 0:
         due += made
@@ -211,8 +218,11 @@ async def _at_once(conn: asyncpg.Connection, table: JobTable, decide: Decide, ke
     return done
 
 
-async def _set_paused(conn: asyncpg.Connection, pipeline: str, stage: str | None, *, paused: bool, who: str) -> Done:
-    row = await conn.fetchrow(sql.read("operate/set_paused.sql"), pipeline, stage, paused, person(who))
+async def _set_paused(
+    conn: asyncpg.Connection, pipeline: str, stage: str | None, *, paused: bool, who: str, reason: str
+) -> Done:
+    said = (person(who), acts.why(reason))
+    row = await conn.fetchrow(sql.read("operate/set_paused.sql"), pipeline, stage, paused, *said)
     if not row["known"]:
         what = f"the pipeline {pipeline!r} has no stage {stage!r}" if stage else f"there is no pipeline {pipeline!r}"
         raise ConfigError(what)

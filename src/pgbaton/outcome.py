@@ -6,7 +6,7 @@ this module.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, StrEnum, auto
 
 from pgbaton.model import FAILED, RUNNING, Advance, Kind, Outcome, Row, Stage
@@ -43,13 +43,14 @@ class Reply(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a call brought back. ``retry_after`` is in seconds; ``error`` is short and holds no payload; ``body`` is
-    the beginning of the answer's body, where it is to be kept."""
+    the beginning of the answer's body, where it is to be kept. ``jobs``: how many the call carried."""
 
     reply: Reply
     status: int | None = None
     retry_after: float | None = None
     error: str | None = None
     body: str | None = None
+    jobs: int = 1
 
     @property
     def ok(self) -> bool:
@@ -59,6 +60,12 @@ class Answer:
     def down(self) -> bool:
         """Whether it says that the stage does not answer at all, for other jobs either."""
         return self.reply is Reply.REFUSED or self.status in _NOT_THERE
+
+    @property
+    def refuses_more(self) -> bool:
+        """Whether it says that the stage bears no more calls than it has: a matter of all its calls, not of this one's
+        job."""
+        return self.status == 429
 
 
 class Verb(StrEnum):
@@ -129,9 +136,17 @@ def decide(stage: Stage, row: Row | None, answer: Answer) -> Decision:
         case Place.FAILED:
             return Decision(Verb.FAIL, Outcome.FAILED, answer.error or "the stage marked the job failed")
         case Place.BEGUN if stage.advance is Advance.STAGE:
-            return _decide_begun(answer)
+            return _alone_next(_decide_begun(answer), answer)
         case _:
-            return _decide_unmoved(stage, row, answer)
+            return _alone_next(_decide_unmoved(stage, row, answer), answer)
+
+
+def _alone_next(decision: Decision, answer: Answer) -> Decision:
+    """What is the end of a job that was called alone says little of one among several: it is called alone next."""
+    if answer.jobs == 1 or decision.verb is not Verb.KILL:
+        return decision
+    error = f"one of {answer.jobs} in a call, to be called alone: {decision.error}"
+    return replace(decision, verb=Verb.FAIL, outcome=Outcome.FAILED, error=error)
 
 
 def _decide_begun(answer: Answer) -> Decision:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from pgbaton.key import Key
 from pgbaton.model import Dispatch
@@ -14,6 +15,20 @@ def headers_of(pipeline: str, dispatch: Dispatch) -> dict[str, str]:
         "idempotency-key": dispatch.idempotency_key(pipeline),
         "x-pgbaton-attempt": str(dispatch.attempt),
     }
+
+
+def batch_of(pipeline: str, dispatches: Sequence[Dispatch], key: Key) -> bytes:
+    """The body of a call that carries several jobs, as JSON; each has its idempotency key and its attempt with it."""
+    jobs = [
+        {
+            "job_id": key.in_body(d.job_key),
+            "tenant_id": d.row.tenant,
+            "idempotency_key": d.idempotency_key(pipeline),
+            "attempt": d.attempt,
+        }
+        for d in dispatches
+    ]
+    return json.dumps({"jobs": jobs}).encode()
 
 
 def body_of(dispatch: Dispatch, key: Key) -> bytes:

@@ -17,6 +17,12 @@ from pgbaton.model import CANCELLED, DONE, FAILED, QUARANTINED, RUNNING, Pipelin
 from pgbaton.rollout import Rollout
 from pgbaton.sql import literal, quoted
 
+PRIORITY_WEIGHT = 300
+"""Seconds that one step of priority is worth: a job goes before one of the next lower priority that came up to so much
+earlier, and no later job passes one that has waited for longer. So nothing starves, and the order never changes."""
+PRIORITY_BOUND = 100
+"""Priorities beyond it count as it, on both sides of 0."""
+
 
 def meaning(words: Statuses, text: str) -> str:
     """The SQL of what a status means to the engine; ``text`` is the SQL of the table's own word. Operators are
@@ -77,7 +83,9 @@ class JobTable:
     its trigger publishes every change, if it does; ``words``: what its statuses mean; ``routes``: where rows come to
     its stages and passages, in the order in which those of one state are tried. ``parent``: the pipeline whose children
     its rows are, and their column; ``rollout``: shadow mode, where it is in that. ``beside``: another pipeline of this
-    table was attached before, and its triggers have the usual names."""
+    table was attached before, and its triggers have the usual names.
+    ``in_turn``: the stages whose duties get a rank, by ``priority``, and ``not_before``: where there are such columns.
+    """
 
     pipeline: str
     schema: str
@@ -92,6 +100,9 @@ class JobTable:
     channel: str | None = None
     words: Statuses = field(default_factory=Statuses)
     routes: tuple[Entrance, ...] = ()
+    in_turn: tuple[str, ...] = ()
+    priority: str | None = None
+    not_before: str | None = None
     rollout: Rollout | None = None
     parent: tuple[str, str] | None = None
     parent_key_type: str = "text"
@@ -113,6 +124,9 @@ class JobTable:
             channel=pipeline.channel,
             words=pipeline.statuses,
             routes=tuple(Entrance.of(stage) for stage in pipeline.in_order),
+            in_turn=tuple(stage.step for stage in pipeline.in_order if pipeline.takes_turns(stage)),
+            priority=pipeline.priority,
+            not_before=pipeline.not_before,
             parent=(pipeline.parent.pipeline, pipeline.parent.key) if pipeline.parent else None,
         )
 
@@ -121,11 +135,28 @@ class JobTable:
         """``"schema"."table"``"""
         return f"{quoted(self.schema)}.{quoted(self.name)}"
 
+    def rank(self, row: str) -> str:
+        """Where a job stands among its tenant's own that wait for the same stage: its time, moved by its priority."""
+        now = "pg_catalog.clock_timestamp()"
+        if self.priority is None:
+            return now
+        clamped = f"LEAST(GREATEST(COALESCE({row}.{quoted(self.priority)}, 0), -{PRIORITY_BOUND}), {PRIORITY_BOUND})"
+        seconds = f"({clamped})::pg_catalog.float8 OPERATOR(pg_catalog.*) {PRIORITY_WEIGHT}::pg_catalog.float8"
+        return f"{now} OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => {seconds})"
+
+    def later(self, row: str) -> str:
+        """Until when a job is not to be called; NULL: at once."""
+        if self.not_before is None:
+            return "NULL"
+        at = f"{row}.{quoted(self.not_before)}::pg_catalog.timestamptz"
+        return f"CASE WHEN {at} OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp() THEN {at} END"
+
     @property
     def columns(self) -> list[tuple[str, str]]:
         """The columns that the pipeline names, as (role, name)."""
         named = [*(("key", name) for name in self.key.columns), ("step", self.step), ("status", self.status)]
-        return named if self.tenant is None else [*named, ("tenant", self.tenant)]
+        also = (("tenant", self.tenant), ("priority", self.priority), ("not_before", self.not_before))
+        return [*named, *((role, name) for role, name in also if name is not None)]
 
     def parts(self) -> dict[str, str]:
         """The named parts that a query file may use. ``{row}``: the columns that a worker reads of a job's row,
@@ -147,6 +178,8 @@ class JobTable:
             "put_status": f"{status} = {self._written('s.target_status')}::{self.status_type}",
             "touch": ", updated_at = clock_timestamp()" if self.has_updated_at else "",
             "updated_at": "j.updated_at::timestamptz" if self.has_updated_at else "NULL::timestamptz",
+            "rank": self.rank("j"),
+            "later": f"({self.later('j')})::timestamptz",
             "parent_key": quoted(self.parent[1]) if self.parent else "",
             "parent_key_type": self.parent_key_type,
             "routed_to": self._routed_to(step_text, status_text),
@@ -187,6 +220,12 @@ class JobTable:
         if name not in self._rendered:
             self._rendered[name] = sql.render(sql.read(f"{name}.sql"), self.parts())
         return self._rendered[name]
+
+    def admitted_query(self, name: str) -> str:
+        """The claim ``{name}.sql`` for this table, as it is made where something limits or orders the calls."""
+        if f"admitted {name}" not in self._rendered:
+            self._rendered[f"admitted {name}"] = sql.render(sql.admitted(f"{name}.sql"), self.parts())
+        return self._rendered[f"admitted {name}"]
 
 
 def child_table(r: asyncpg.Record, routes: list[asyncpg.Record]) -> JobTable:
@@ -301,6 +340,9 @@ async def table_of(conn: asyncpg.Connection, pipeline: str | None) -> JobTable:
         r["step_column"],
         r["status_column"],
         channel=r["channel"],
+        in_turn=tuple(r["in_turn"]),
+        priority=r["priority_column"],
+        not_before=r["not_before_column"],
         words=Statuses.model_validate(json.loads(r["statuses"])),
         rollout=Rollout.of(r["rollout"]),
         routes=_entrances(await conn.fetch(sql.read("install/routes.sql"), name)),

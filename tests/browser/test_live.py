@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from pgbaton.cached import Cached
 from pgbaton.events import EventLog
 from pgbaton.web import broadcast, sse
 from pgbaton.web.broadcast import Broadcaster
-from pgbaton.web.cached import Cached
 from pgbaton.web.sse import Stream
 
 SCOPE: dict[str, Any] = {"type": "http", "method": "GET", "path": "/live", "headers": []}
@@ -118,3 +118,27 @@ async def test_what_fails_fails_for_all_who_wait_and_is_tried_again_later() -> N
     with pytest.raises(ConnectionError):
         await shared.get()
     assert tries == 2
+
+
+async def test_a_slow_answer_is_not_waited_for_where_there_is_one_that_is_hardly_older() -> None:
+    let_go, asked = asyncio.Event(), 0
+    let_go.set()
+
+    async def compute() -> int:
+        nonlocal asked
+        asked += 1
+        this = asked
+        await let_go.wait()
+        return this
+
+    shared = Cached(compute, youngest=0.0)
+    assert await shared.get() == 1
+    let_go.clear()
+    shared.changed()
+    assert await asyncio.gather(*(shared.get() for _ in range(20))) == [1] * 20  # the second is under way
+    shared.changed(at_once=True)  # somebody acted: neither the first nor the second will do
+    waits = asyncio.create_task(shared.get())
+    await asyncio.sleep(0)
+    let_go.set()
+    assert await waits == 3
+    assert asked == 3

@@ -16,6 +16,7 @@ import asyncpg
 
 from chaos.plan import Plan
 from pgbaton.embedded import EmbeddedPostgres
+from postgres import forget_home
 
 USER = "app"
 MAX_CONNECTIONS = 60
@@ -88,6 +89,7 @@ class Cluster:
             program = str(Path(sys.executable).with_name("pgbaton"))
             command = [program, *command, "--database-url", self.dsn("chaos_template")]
             await asyncio.to_thread(subprocess.run, command, check=True, stdout=subprocess.DEVNULL)
+        await forget_home(self.dsn("chaos_template"))
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -77,6 +77,13 @@ BROKEN_AT_ANY_TIME = {
     "more dispatches under way than the stage's limit": """
         SELECT d.stage FROM pgbaton.dispatches d JOIN pgbaton.stages s ON s.step = d.stage
          WHERE d.state = 'running' GROUP BY d.stage HAVING count(*) > max(s.concurrency)""",
+    "more dispatches of one tenant under way than its limit at the stage": """
+        SELECT d.stage || ' ' || d.tenant FROM pgbaton.dispatches d JOIN pgbaton.stages s ON s.step = d.stage
+         WHERE d.state = 'running' GROUP BY d.stage, d.tenant HAVING count(*) > max(s.per_tenant)""",
+    "more places of a pool taken than it has": """
+        SELECT p.name FROM pgbaton.pools p JOIN pgbaton.stages s ON s.pool = p.name
+          JOIN pgbaton.dispatches d ON d.stage = s.step AND d.state = 'running'
+         GROUP BY p.name HAVING sum(s.cost) > max(p.size)""",
 }
 BROKEN_AT_THE_END = BROKEN_AT_ANY_TIME | {
     "an open dispatch where nothing is left to do": f"""

@@ -38,6 +38,9 @@ class Plan:
     timeout: float = 4
     attempts: int = 20
     concurrency: int | None = None
+    per_tenant: int | None = None
+    call_rate: str | None = None
+    pool: int | None = None
     capacity: int = 32
     channel: bool = True
     proxied: bool = False
@@ -56,7 +59,8 @@ class Plan:
     @property
     def routes(self) -> tuple[object, ...]:
         """What of the plan is written into the database when the pipeline is attached."""
-        return self.timeout, self.attempts, self.concurrency, self.channel
+        limits = self.concurrency, self.per_tenant, self.call_rate, self.pool
+        return self.timeout, self.attempts, *limits, self.channel
 
     def pipeline(self, worker: int, port: int) -> str:
         """The pipeline's file of one worker: its number is in the address that it calls."""
@@ -77,6 +81,14 @@ class Plan:
             lines += [f"timeout = {self.timeout}", f"attempts = {self.attempts}"]
             if self.concurrency:
                 lines.append(f"concurrency = {self.concurrency}")
+            if self.per_tenant:
+                lines.append(f"per_tenant = {self.per_tenant}")
+            if self.call_rate:
+                lines.append(f'rate = "{self.call_rate}"')
+            if self.pool:
+                lines.append('pool = "places"')
+        if self.pool:
+            lines += ["[[pool]]", 'name = "places"', f"size = {self.pool}"]
         lines += ["[worker]", f"lease = {self.lease}", f"poll = {self.poll}", f"capacity = {self.capacity}"]
         lines += [f"reconnect_delay = {self.reconnect}", f"drain_timeout = {self.drain}"]
         return "\n".join(lines) + "\n"

@@ -103,9 +103,9 @@ async def test_many_who_attach_at_once_do_it_once(database: str) -> None:
 
 
 async def test_changed_settings_of_a_stage_are_written_and_the_trigger_stays(database: str) -> None:
-    async with attached(database) as db:
+    async with attached(database, two_stages(tenant=None)) as db:
         before = await traces(db)
-        await again(db, two_stages(cut_timeout=1.5, cut_attempts=7, cut_concurrency=3))
+        await again(db, two_stages(tenant=None, cut_timeout=1.5, cut_attempts=7, cut_concurrency=3))
         now = await traces(db)
         assert (now["triggers"], now["functions"]) == (before["triggers"], before["functions"])
         row = await db.fetchrow("SELECT timeout, attempts, concurrency FROM pgbaton.stages WHERE step = 'cut'")

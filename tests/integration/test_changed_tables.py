@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from journal_rows import put_off
 from line import Line, line, two_stages, until
 from pgbaton import Stage, health, operate
 from pgbaton.install.attach import attach
@@ -151,3 +152,43 @@ async def test_the_jobs_of_a_renamed_step_are_seen_and_moved(database: str) -> N
             await craft.until_settled()
         assert await craft.states(waits) == [("cut", "cancelled"), ("carve", "completed"), ("glue", "completed")]
         assert ("stage_unrouted" in await codes(craft)) is False
+
+
+async def test_a_rename_that_is_rolled_back_strands_no_job(database: str) -> None:
+    """Those that became due, that failed once and that died while the stage had its other name."""
+    old = two_stages()
+    renamed = two_stages(stages=[old.stages[0], Stage(step="paste", after="cut", path="/paste", attempts=2)])
+    async with line(database) as craft:
+        at_home = craft.pipeline
+        async with craft.db.acquire() as conn:
+            await attach(conn, renamed)
+            waits, rerun, tried, died = [await craft.add("cut", "done") for _ in range(4)]
+            table = await read_table(conn, renamed)
+            await put_off(conn, tried)
+            assert (await operate.quarantine(conn, table, [died], who="me")).count == 1
+            await attach(conn, at_home)
+            found = {f.code: f for f in health.of_all(await health.examine(conn))}
+            assert found["stage_unrouted"].values == {"stage": "paste", "count": 3}
+            table = await read_table(conn, at_home)
+            assert (await operate.rerun(conn, table, rerun, "glue", who="me")).count == 1
+            made = await operate.reconcile(conn, table, create=True)
+            assert sorted(made) == sorted([(waits, "glue"), (tried, "glue")])
+            assert (await operate.rerun(conn, table, died, "glue", who="me")).count == 1
+        async with craft.worker():
+            for job in (waits, rerun, tried, died):
+                await craft.until_row(job, "glue", "done")
+            await craft.until_settled()
+        assert "stage_unrouted" not in await codes(craft)
+
+
+async def test_workers_find_the_jobs_of_a_rolled_back_rename_by_themselves(database: str) -> None:
+    old = two_stages()
+    renamed = two_stages(stages=[old.stages[0], Stage(step="paste", after="cut", path="/paste")])
+    async with line(database) as craft:
+        async with craft.db.acquire() as conn:
+            await attach(conn, renamed)
+            jobs = [await craft.add("cut", "done") for _ in range(3)]
+            await attach(conn, craft.pipeline)
+        async with craft.worker():
+            for job in jobs:
+                await craft.until_row(job, "glue", "done")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import asdict, replace
 from typing import Any
 
 import asyncpg
@@ -12,9 +13,14 @@ import pytest
 
 from graph_line import graph, stage
 from line import Line, until
-from pgbaton import Engine, Pipeline
+from pgbaton import Engine, Pipeline, insights
 from pgbaton.errors import AttachError
 from pgbaton.install.attach import attach
+from pgbaton.model import Passage
+from pgbaton.outcome import Answer, Reply
+from pgbaton.table import read_table
+from pgbaton.verdict import resolve
+from pgbaton.worker.store import Store
 from stage_server import Call, Say, StageServer, work
 
 VARIANTS = """
@@ -136,6 +142,26 @@ async def test_a_parent_goes_by_how_many_of_its_children_are_where(
             await f.until_row(job, *(("publish", "done") if goes == "done" else ("variants", "failed")))
 
 
+async def test_the_parents_detail_counts_its_children_before_during_and_after(database: str) -> None:
+    async with family(database) as f, f.db.acquire() as conn:
+        table = await insights.table_of(conn, "craft")
+        lonely = await f.add("else", "where")
+        seen = await insights.job(conn, table, lonely)
+        assert seen is not None
+        assert seen.children == ()
+        job, kids = await f.gathering(DONE, DONE, ("draw", "running"))
+        async with f.worker():
+            await f.counted(job)
+            seen = await insights.job(conn, table, job)
+            assert seen is not None
+            assert [tuple(asdict(c).values()) for c in seen.children] == [("variants", 3, 2, 2, str(kids[2]))]
+            await f.ends(kids[2])
+            await f.until_row(job, "publish", "done")
+        seen = await insights.job(conn, table, job)
+        assert seen is not None
+        assert [tuple(asdict(c).values()) for c in seen.children] == [("variants", 3, 3, 3, None)]
+
+
 async def test_children_run_their_own_pipeline_and_their_death_is_told(database: str) -> None:
     async def draws(server: StageServer, call: Call) -> Say:
         if call.path == "/draw" and call.job_id == "2":
@@ -227,3 +253,33 @@ async def test_a_child_table_without_an_index_on_its_parent_is_refused(database:
             await attach(
                 conn, children().model_copy(update={"parent": children().parent.model_copy(update={"key": "jobb"})})
             )
+
+
+@pytest.mark.parametrize("put_back", [True, False])
+async def test_children_that_were_counted_before_a_parent_was_put_back_do_not_move_it(
+    database: str, put_back: bool
+) -> None:
+    """A worker counts; a person takes the parent away, adds a child and puts it back; then the worker writes."""
+    async with family(database) as f:
+        async with f.db.acquire() as conn:
+            store = Store(f.db, await read_table(conn, f.pipeline), ["variants", "publish"])
+        worker, _ = await store.take_lease(None, "worker", 8, 60, [])
+        job = await f.add("else", "where")
+        await f.born(job, DONE)
+        await store.turn(worker, 8)  # takes the child's look
+        await f.put(job, "variants", "waiting")
+        (claimed,) = (await store.turn(worker, 8)).claimed
+        (seen,) = await store.look([job])
+        stages = await store.stages()
+        node = stages["variants"]
+        assert isinstance(node, Passage)
+        counted = replace(seen, children=await store.children(node, claimed.job_key))
+        verdict = resolve(counted, stages.__getitem__, Answer(Reply.ANSWERED))
+        assert verdict.target == ("variants", "done")
+        if put_back:
+            await f.put(job, "variants", "paused")
+            await f.born(job, ("draw", "running"))
+            await f.put(job, "variants", "waiting")
+        written = await store.settle([(verdict, None)], stages)
+        assert bool(written) is not put_back
+        assert await f.row(job) == ("variants", "waiting" if put_back else "done")

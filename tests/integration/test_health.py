@@ -14,9 +14,10 @@ from fastapi import FastAPI
 
 from app_server import Site, served
 from line import Line, line, two_stages, until
-from pgbaton import Settings
+from pgbaton import Settings, operate
 from pgbaton.errors import AttachError
 from pgbaton.fastapi import Stages, guard, health, lifespan
+from pgbaton.health import look
 from proxy import Proxy
 from stage_server import Call, Say, StageServer, work
 
@@ -43,7 +44,8 @@ async def test_alive_and_ready_are_told_apart_when_the_database_goes_and_comes(d
 
         await until(lambda: ready(True), "ready")
         reply = await site.get("/readyz")
-        assert reply.json == {"status": "ready", "database": True, "engine": True, "listener": True}
+        said = reply.json | {"findings": None}
+        assert said == {"status": "ready", "database": True, "engine": True, "listener": True, "findings": None}
         await proxy.refuse()
         await until(lambda: ready(False), "not ready")
         alive = await site.get("/healthz")
@@ -51,7 +53,8 @@ async def test_alive_and_ready_are_told_apart_when_the_database_goes_and_comes(d
 
         async def known() -> bool:
             reply = await site.get("/readyz")
-            return reply.json == {"status": "not ready", "database": False, "engine": True, "listener": False}
+            is_down = {"status": "not ready", "database": False, "engine": True, "listener": False, "findings": None}
+            return reply.json == is_down
 
         await until(known, "the listener's loss noticed")
         await proxy.serve_again()
@@ -60,7 +63,25 @@ async def test_alive_and_ready_are_told_apart_when_the_database_goes_and_comes(d
 
 async def test_without_an_engine_only_the_database_is_asked_for(database: str) -> None:
     async with line(database) as craft, asked(craft, database, engine=False) as site:
-        assert (await site.get("/readyz")).json == {"status": "ready", "database": True}
+        reply = await site.get("/readyz")
+        assert reply.json | {"findings": None} == {"status": "ready", "database": True, "findings": None}
+
+
+async def test_ready_says_what_is_found_with_the_doctors_codes_and_no_values(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifespan_module, "LOOK_EVERY", 0.0)
+    async with line(database) as craft, asked(craft, database, engine=False) as site:
+        await craft.add("cut", "done")
+        async with craft.db.acquire() as conn:
+            await operate.pause(conn, "craft", "glue", who="kim")
+            codes = [f.code for f in (await look(conn, "craft")).findings]
+        assert {"no_worker", "paused_stage"} <= set(codes)
+        reply = await site.get("/readyz")
+        assert reply.status == 200  # another process would find the same: none is taken out for it
+        assert sorted(f["code"] for f in reply.json["findings"]) == sorted(codes)
+        assert {"code": "paused_stage", "level": "note", "stage": "glue"} in reply.json["findings"]
+        assert all(set(f) <= {"code", "level", "stage"} for f in reply.json["findings"])
 
 
 async def test_a_database_that_says_nothing_is_not_waited_for(database: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,9 +138,9 @@ def test_every_reason_has_a_sentence_in_both_languages() -> None:
     for code, (korean, english) in SENTENCES.items():
         assert korean != english, code
         names = ("stage", "tenant", "error", "worker", "step", "status")
-        values = dict.fromkeys(names, "x") | dict.fromkeys(
-            ("attempt", "attempts", "seconds", "since", "before", "limit", "strikes"), 7
-        )
+        numbers = ("attempt", "attempts", "seconds", "since", "before", "limit", "strikes")
+        values = dict.fromkeys((*names, "pool", "users", "choices", "then", "children", "child"), "x")
+        values |= dict.fromkeys((*numbers, "size", "used", "about", "configured", "done", "left", "total"), 7)
         for language in ("ko", "en"):
             assert "{" not in Explanation(code, True, values).sentence(language)  # type: ignore[arg-type]
 

@@ -284,6 +284,26 @@ async def test_pausing_twice_is_audited_once(database: str) -> None:
             await operate.pause(d.conn, "craft", "dry", who="a")
 
 
+async def test_a_pause_says_why(database: str) -> None:
+    async with desk(database) as d:
+        await operate.pause(d.conn, "craft", "cut", who="a", reason=" the model is replaced\x00 ")
+        await operate.pause_tenant(d.conn, d.table, "acme", who="b", reason="x" * 900)
+        await operate.resume_tenant(d.conn, d.table, "acme", who="c")
+        reasons = [e.reason for e in reversed((await insights.audit(d.conn)).entries)]
+        assert reasons == ["the model is replaced", "x" * 500, None]
+
+
+async def test_what_is_recalled_moved_and_quarantined_is_in_the_audit(database: str) -> None:
+    async with desk(database) as d:
+        job, lost = await d.craft.add("cut", "dnoe"), await d.craft.add()
+        assert (await operate.move_rows(d.conn, d.table, ("cut", "dnoe"), ("cut", "done"), who="mina")).count == 1
+        assert (await operate.quarantine(d.conn, d.table, [job], who="mina")).count == 1
+        async with d.craft.worker():
+            await d.craft.until_row(lost, "glue", "done")
+        said = [(e.who, e.action, e.job_key, e.jobs) for e in reversed((await insights.audit(d.conn)).entries)]
+        assert said == [("mina", "move", job, 1), ("mina", "quarantine", job, 1)]
+
+
 async def test_a_paused_tenants_jobs_wait_while_others_go_on(database: str) -> None:
     async with desk(database) as d, d.craft.worker():
         await operate.pause_tenant(d.conn, d.table, "acme", who="m")

@@ -9,6 +9,7 @@ import asyncpg
 from line import Line, line
 from pgbaton import insights
 from pgbaton.insights.trends import quantiles
+from pgbaton.sql import read
 
 # $1 how many, $2 hours ago, $3 tenant, $4 state, $5 seconds waited, $6 seconds worked.
 ENDED = """
@@ -104,6 +105,58 @@ def test_quantiles_of_classes_are_within_a_fifth() -> None:
         assert 0.8 < seen.p50 / seconds < 1.25
     assert quantiles({}).p50 is None
     assert quantiles({2: 96, 30: 4}).p95 == quantiles({2: 1}).p50
+
+
+async def rolled_up(craft: Line) -> None:
+    store = await craft.store()
+    await store.begin_roll_up()
+    while await store.roll_up():
+        pass
+
+
+async def test_what_is_usual_is_the_middle_of_the_hours(database: str) -> None:
+    async with line(database) as craft, craft.db.acquire() as conn:
+        await craft.db.execute("CREATE SEQUENCE ended")
+        for hours, seconds in ((3, 2.0), (4, 2.0), (5, 90.0)):  # one bad hour does not make that the usual
+            await craft.db.execute(ENDED, 40, hours, "acme", "completed", 1.0, seconds)
+        await craft.db.execute(ENDED, 40, 24 * 8, "acme", "completed", 1.0, 600.0)  # longer ago than a week
+        await craft.db.execute(ENDED, 40, 2, "acme", "dead", 1.0, 900.0)  # tells nothing of what a call takes
+        assert await conn.fetch(read("read/usual.sql"), "craft") == []
+        await rolled_up(craft)
+        usual = {r["stage"]: r for r in await conn.fetch(read("read/usual.sql"), "craft")}
+        assert {stage: r["calls"] for stage, r in usual.items()} == {"cut": 60, "glue": 60}
+        assert 0.8 < usual["cut"]["p50"] / 2.0 < 1.25
+        assert 0.8 < usual["cut"]["p95"] / 2.0 < 1.25
+
+
+async def test_this_week_stands_against_the_one_before(database: str) -> None:
+    async with line(database) as craft, craft.db.acquire() as conn:
+        await filled(craft)
+        assert [t.before for t in (await insights.trends(conn, "craft", "week")).stages] == [None, None]
+        await craft.db.execute(ENDED, 30, 24 * 8, "acme", "completed", 1.0, 0.5)
+        await rolled_up(craft)
+        seen = await insights.trends(conn, "craft", "week")
+        cut = next(t for t in seen.stages if t.name == "cut")
+        assert cut.whole is not None
+        assert cut.before is not None
+        assert (cut.whole.completed, cut.whole.dead) == (25, 10)
+        assert (cut.before.completed, cut.before.dead) == (15, 0)
+        assert cut.before.work.p50 is not None
+        assert cut.whole.work.p50 is not None
+        assert cut.before.work.p50 < 0.7 < 1.5 < cut.whole.work.p50
+        assert sum(one.completed for one in cut.bins) == 25  # the week before is in no bin
+        assert all(t.before is None for t in (await insights.trends(conn, "craft", "quarter")).stages)  # not kept
+
+
+async def test_marks_tell_when_something_else_ran(database: str) -> None:
+    deployed = """INSERT INTO pgbaton.deployments (pipeline, at, what, was, is_now)
+                  SELECT 'craft', now() - make_interval(hours => $1::integer), 'version', $2, $3"""
+    async with line(database) as craft, craft.db.acquire() as conn:
+        for hours, was, now in ((40, None, "1"), (30, "1", "2"), (2, "2", "3")):
+            await conn.execute(deployed, hours, was, now)
+        day, week = [await insights.trends(conn, "craft", span) for span in ("day", "week")]
+        assert [(m.what, m.was, m.is_now) for m in day.marks] == [("version", "2", "3")]
+        assert [m.is_now for m in week.marks] == ["2", "3"]  # the first was no change
 
 
 async def test_a_tenant_sees_its_share_and_when_its_last_job_is_called(database: str) -> None:

@@ -126,7 +126,7 @@ def test_a_toml_file_and_the_python_object_are_two_spellings_of_one_model(file: 
         (
             "[pipeline]",
             "colour = 1\n[pipeline]",
-            "colour: unknown table; there are [pipeline], [[pipeline.stage]] and [worker]",
+            "colour: unknown table; there are [pipeline], [[pipeline.stage]], [[pool]] and [worker]",
         ),
         ("[pipeline]", "[other]", "other: unknown table"),
         ("[[pipeline.stage]]", "[pipeline.stage]", ""),

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import asyncpg
 import typer
 
-from pgbaton import approve
 from pgbaton.cli.common import DatabaseUrl, PipelineName, Who, app, person, with_table
 from pgbaton.cli.tables import plain
 from pgbaton.errors import Refused
-from pgbaton.table import JobTable
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from pgbaton.table import JobTable
 
 JobKey = Annotated[str, typer.Argument(help="The job's key.", show_default=False)]
 
@@ -30,6 +32,7 @@ def decide(
     who: Who = None,
 ) -> None:
     """Decide about a job that waits for a person. Exit code 1: it does not wait, or there is no such choice."""
+    from pgbaton import approve
 
     async def work(conn: asyncpg.Connection, table: JobTable) -> None:
         await approve.decide(conn, table, table.key.typed(job), choice, who=person(who), reason=reason)
@@ -48,6 +51,8 @@ def link(
 ) -> None:
     """Print a link by which one person can decide about a job that waits, once. It goes behind the address of the page;
     PGBATON_LINK_SECRET signs it, and the page has to have the same."""
+    from pgbaton import approve
+
     secret = approve.secret_of(os.environ.get("PGBATON_LINK_SECRET"))
 
     async def work(conn: asyncpg.Connection, table: JobTable) -> str:

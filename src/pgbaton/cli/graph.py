@@ -8,9 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pgbaton import drawing
 from pgbaton.cli.common import ConfigFile, app
-from pgbaton.config import load_pipeline
 
 
 class Form(StrEnum):
@@ -27,5 +25,8 @@ def graph(
     form: Annotated[Form, typer.Option("--as", help="For Markdown, Graphviz, or a browser.")] = Form.MERMAID,
 ) -> None:
     """Draw the pipeline of a file: its stages, and what leads from one to the next."""
+    from pgbaton import drawing
+    from pgbaton.config import load_pipeline
+
     drawn = drawing.drawing(load_pipeline(config).in_order)
     sys.stdout.write({Form.MERMAID: drawing.mermaid, Form.DOT: drawing.dot, Form.SVG: drawing.svg}[form](drawn))

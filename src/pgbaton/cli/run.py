@@ -28,6 +28,9 @@ def run(
     config: ConfigFiles,
     database_url: DatabaseUrl = None,
     capacity: Annotated[int | None, typer.Option(help="Calls under way at once.")] = None,
+    stages: Annotated[
+        str | None, typer.Option(help="Only these stages, with commas between them; others are other workers' to call.")
+    ] = None,
     drain_timeout: Annotated[float | None, typer.Option(help="Seconds that a shutdown waits for calls.")] = None,
     log_language: Annotated[str | None, typer.Option(help="ko or en.")] = None,
     metrics: Annotated[
@@ -44,6 +47,7 @@ def run(
     given = {
         "database_url": database_url,
         "capacity": capacity,
+        "stages": stages,
         "drain_timeout": drain_timeout,
         "log_language": log_language,
     }

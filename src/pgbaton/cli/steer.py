@@ -273,11 +273,12 @@ def reconcile(
     tell(MISSING if dry_run else CREATED, count=len(found))
 
 
-@app.command(examples=["pgbaton pause --stage planner", "pgbaton pause --tenant acme", "pgbaton pause"])
+@app.command(examples=["pgbaton pause --stage planner", "pgbaton pause --tenant acme --reason flood", "pgbaton pause"])
 def pause(
     stage: StageName = None,
     tenant: TenantName = None,
     force: Annotated[bool, typer.Option("--force", help="A tenant that has no job yet, too.")] = False,
+    reason: Reason = "",
     who: Who = None,
     pipeline: PipelineName = None,
     database_url: DatabaseUrl = None,
@@ -287,20 +288,21 @@ def pause(
 
     With neither --stage nor --tenant: the whole pipeline. Until it is resumed; calls under way go on.
     """
-    _set_paused(database_url, pipeline, stage, tenant, who, as_json, paused=True, force=force)
+    _set_paused(database_url, pipeline, stage, tenant, reason, who, as_json, paused=True, force=force)
 
 
 @app.command(examples=["pgbaton resume --stage planner", "pgbaton resume --tenant acme"])
 def resume(
     stage: StageName = None,
     tenant: TenantName = None,
+    reason: Reason = "",
     who: Who = None,
     pipeline: PipelineName = None,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
     """The opposite of pause."""
-    _set_paused(database_url, pipeline, stage, tenant, who, as_json, paused=False)
+    _set_paused(database_url, pipeline, stage, tenant, reason, who, as_json, paused=False)
 
 
 def _set_paused(
@@ -308,6 +310,7 @@ def _set_paused(
     pipeline: str | None,
     stage: str | None,
     tenant: str | None,
+    reason: str,
     who: str | None,
     as_json: bool,
     *,
@@ -324,9 +327,9 @@ def _set_paused(
             if paused and not force and await operate.has_tenant(conn, table, tenant) is False:
                 fail(NO_TENANT, pipeline=table.pipeline, tenant=tenant)
             act_on_tenant = operate.pause_tenant if paused else operate.resume_tenant
-            return table.pipeline, await act_on_tenant(conn, table, tenant, who=person(who))
+            return table.pipeline, await act_on_tenant(conn, table, tenant, who=person(who), reason=reason)
         act = operate.pause if paused else operate.resume
-        return table.pipeline, await act(conn, table.pipeline, stage, who=person(who))
+        return table.pipeline, await act(conn, table.pipeline, stage, who=person(who), reason=reason)
 
     name, done = with_table(database_url, pipeline, work)
     if as_json:

@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from functools import partial
 from types import FrameType
 
 import asyncpg
@@ -14,13 +15,20 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import JSONResponse
 
+from pgbaton.cached import Cached
 from pgbaton.config import Settings
+from pgbaton.errors import PgbatonError
 from pgbaton.events import log_if_unheard
 from pgbaton.fastapi.guard import Stages
+from pgbaton.health import Health, look
 from pgbaton.worker.engine import Engine
 
 READY_TIMEOUT = 2.0
 """Seconds that the database may take to answer a question about its readiness."""
+LOOK_EVERY = 5.0
+"""Seconds between two looks at the health for ``/readyz``, however many ask: a look costs as much as the page's first screen."""
+LOOK_PATIENCE = 1.0
+"""Seconds that a question waits for a look; then it is answered without findings."""
 
 
 def lifespan(
@@ -34,6 +42,7 @@ def lifespan(
     @asynccontextmanager
     async def during(app: FastAPI) -> AsyncIterator[None]:
         app.state.pgbaton = None
+        app.state.pgbaton_health = Cached(partial(_look, app, stages.pipeline.name), youngest=LOOK_EVERY)
         log_if_unheard(settings.log_format)
         async with stages.opened(stages_url or settings.dsn()) as pool:
             app.state.pgbaton_pool = pool
@@ -79,7 +88,7 @@ def _draining_on_signal(engine: Engine) -> Iterator[None]:
 
 
 health = APIRouter(tags=["health"])
-"""``/healthz`` (alive; asks no database), ``/readyz`` (database and listener) and ``/metrics``."""
+"""``/healthz`` (alive; asks no database), ``/readyz`` (database, listener and findings) and ``/metrics``."""
 
 
 @health.get("/healthz")
@@ -90,19 +99,44 @@ async def healthz() -> dict[str, str]:
 
 @health.get("/readyz")
 async def readyz(request: Request) -> JSONResponse:
-    """Whether the database answers and notifications arrive (where a worker runs in this process)."""
+    """Whether the database answers and notifications arrive (where a worker runs in this process); 503 where not. And the
+    codes and levels of what is found wrong with the pipeline (null: not looked), as the page and ``pgbaton doctor`` say
+    them: they make no process unready, for another one would find the same."""
     engine: Engine | None = request.app.state.pgbaton
     checks = {"database": await _answers(request.app.state.pgbaton_pool)}
     if engine is not None:
         checks |= {"engine": engine.running, "listener": engine.listening is not False}
     ready = all(checks.values())
-    return JSONResponse({"status": "ready" if ready else "not ready", **checks}, 200 if ready else 503)
+    found = await _findings(request.app) if checks["database"] else None
+    said = {"status": "ready" if ready else "not ready", **checks, "findings": found}
+    return JSONResponse(said, 200 if ready else 503)
 
 
 @health.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def metrics() -> Response:
     """Prometheus metrics of this process."""
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _look(app: FastAPI, pipeline: str) -> Health:
+    pool: asyncpg.Pool = app.state.pgbaton_pool
+    async with pool.acquire(timeout=LOOK_PATIENCE) as conn:
+        return await look(conn, pipeline)
+
+
+async def _findings(app: FastAPI) -> list[dict[str, str]] | None:
+    """Code, level and stage alone: anybody may ask, and the values hold tenants and errors."""
+    shared: Cached[Health] = app.state.pgbaton_health
+    try:
+        async with asyncio.timeout(LOOK_PATIENCE):
+            health = await shared.get()
+    except (OSError, TimeoutError, PgbatonError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        return None
+    stage = "stage"
+    return [
+        {"code": f.code, "level": f.level} | ({stage: str(f.values[stage])} if stage in f.values else {})
+        for f in health.findings
+    ]
 
 
 async def _answers(pool: asyncpg.Pool) -> bool:

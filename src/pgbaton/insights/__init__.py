@@ -28,7 +28,7 @@ from pgbaton.insights.status import (
     status,
 )
 from pgbaton.insights.tenant import TenantAtStage, tenant_standing
-from pgbaton.insights.trends import SPANS, Bin, Trend, Trends, trends
+from pgbaton.insights.trends import SPANS, Bin, Mark, Trend, Trends, trends
 from pgbaton.table import table_of
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "JobFilter",
     "JobPage",
     "ListedJob",
+    "Mark",
     "Minute",
     "Moment",
     "Overview",

@@ -19,7 +19,8 @@ from pgbaton.table import JobTable, child_table
 
 @dataclass(frozen=True, slots=True)
 class AttemptSeen:
-    """One call. ``seconds``: how long it took, or has taken so far (``finished_at`` is ``None``)."""
+    """One call. ``seconds``: how long it took, or has taken so far (``finished_at`` is ``None``). ``url``: where it went,
+    ``None`` where the worker that made it is not known any more (or has not said)."""
 
     attempt: int
     worker: str
@@ -30,6 +31,7 @@ class AttemptSeen:
     http_status: int | None
     error: str | None
     answer: str | None
+    url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +78,23 @@ class RowSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class ChildrenSeen:
+    """The jobs of another pipeline that name this one as their parent: how many there are, how many have ended and how many of
+    those are done. ``example``: the key of one that has not ended."""
+
+    pipeline: str
+    total: int
+    ended: int
+    done: int
+    example: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class JobDetail:
     """``dispatches``: the newest 200, in the order of time; ``truncated``: there are older ones. ``row`` is ``None``
     where the job is gone. ``choices``: the names by which a person can decide, where the job waits for that;
-    ``rounds``: how often it has come by each route that is bounded."""
+    ``rounds``: how often it has come by each route that is bounded. ``children``: those of each pipeline that the
+    pipeline gathers."""
 
     pipeline: str
     key: str
@@ -90,6 +105,7 @@ class JobDetail:
     truncated: bool
     choices: tuple[str, ...] = ()
     rounds: tuple[tuple[str, int], ...] = ()
+    children: tuple[ChildrenSeen, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -117,8 +133,19 @@ async def job(conn: asyncpg.Connection, table: JobTable, key: str) -> JobDetail 
     row = RowSeen(facts["step"], facts["word"], facts["tenant"], facts["updated_at"]) if facts["present"] else None
     rounds = tuple((r["route"], r["taken"]) for r in await conn.fetch(sql.read("read/rounds.sql"), *of))
     why = await _with_children(conn, table, key, facts)
+    gathers = [json.loads(r["detail"]) for r in await conn.fetch(sql.read("read/gathers.sql"), table.pipeline)]
+    counted = [await _children(conn, table, key, gather) for gather in gathers]
     return JobDetail(
-        table.pipeline, key, now, row, why, tuple(dispatches), len(found) > DISPATCHES, choices_of(facts), rounds
+        table.pipeline,
+        key,
+        now,
+        row,
+        why,
+        tuple(dispatches),
+        len(found) > DISPATCHES,
+        choices_of(facts),
+        rounds,
+        tuple(one for one in counted if one is not None and one.total),
     )
 
 
@@ -134,13 +161,25 @@ async def _with_children(conn: asyncpg.Connection, table: JobTable, key: str, fa
     if why.code != "gathering":
         return why
     detail = json.loads(facts["detail"])
-    for r in await conn.fetch(sql.read("worker/child_table.sql"), detail["children"], table.pipeline):
-        children = child_table(r, await conn.fetch(sql.read("install/routes.sql"), r["name"]))
-        seen = await conn.fetchrow(children.query("worker/children"), children.pipeline, key, *detail["done"])
-        left, example = seen["total"] - seen["ended"], str(seen["example"] or "")[:60]
-        values = {"left": left, "total": seen["total"], "done": seen["done"], "child": example}
-        return replace(why, values=why.values | values)
-    return Explanation("no_children", False, {"children": detail["children"]})
+    seen = await _children(conn, table, key, detail)
+    if seen is None:
+        return Explanation("no_children", False, {"children": detail["children"]})
+    example = (seen.example or "")[:60]
+    values = {"left": seen.total - seen.ended, "total": seen.total, "done": seen.done, "child": example}
+    return replace(why, values=why.values | values)
+
+
+async def _children(
+    conn: asyncpg.Connection, table: JobTable, key: str, detail: Mapping[str, Any]
+) -> ChildrenSeen | None:
+    """The children that a gather counts; ``None`` where their pipeline is not attached."""
+    row = await conn.fetchrow(sql.read("worker/child_table.sql"), detail["children"], table.pipeline)
+    if row is None:
+        return None
+    of = child_table(row, await conn.fetch(sql.read("install/routes.sql"), row["name"]))
+    seen = await conn.fetchrow(of.query("worker/children"), of.pipeline, key, *detail["done"])
+    example = None if seen["example"] is None else str(seen["example"])
+    return ChildrenSeen(of.pipeline, seen["total"], seen["ended"], seen["done"], example)
 
 
 async def _standing(conn: asyncpg.Connection, table: JobTable, key: str) -> asyncpg.Record | None:

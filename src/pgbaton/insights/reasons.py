@@ -111,6 +111,32 @@ SENTENCES: dict[str, Sentence] = {
         "{stage} 단계의 빈자리를 기다립니다(동시 {limit}건까지). 앞에 {before}건 있습니다",
         "waiting for a slot of {stage} (at most {limit} at once), {before} before it",
     ),
+    "held_back": (
+        "{stage} 단계가 429로 응답해 {seconds} 동안 호출을 멈췄습니다. 앞에 {before}건 있습니다",
+        "{stage} answered 429: held back for {seconds}, {before} before it",
+    ),
+    "waiting_tenant": (
+        "{stage} 단계에서 {tenant} 테넌트의 동시 호출 한도({limit}건)가 찼습니다. "
+        "같은 테넌트의 작업이 앞에 {before}건 있습니다{about}",
+        "behind {before} of {tenant}'s own at {stage}: its limit is {limit}{about}",
+    ),
+    "waiting_pool": (
+        "풀 {pool}이(가) 찼습니다: {size} 가운데 {used} 사용 중({users}). 앞에 {before}건 있습니다",
+        "the pool {pool} is full: {used} of {size} taken, by {users}; {before} before it",
+    ),
+    "waiting_rate": (
+        "{stage} 단계의 호출 속도 한도 때문에 다음 호출은 {seconds} 뒤입니다. 앞에 {before}건 있습니다",
+        "the rate of {stage} lets the next call begin in {seconds}, {before} before it",
+    ),
+    "waiting_tenant_rate": (
+        "{stage} 단계에서 {tenant} 테넌트의 호출 속도 한도 때문에 다음 호출은 {seconds} 뒤입니다. "
+        "같은 테넌트의 작업이 앞에 {before}건 있습니다",
+        "the rate of {tenant} at {stage} lets its next call begin in {seconds}, {before} of its own before it",
+    ),
+    "learned_limit": (
+        "{stage} 단계가 429로 응답해 지금은 동시 {limit}건까지만 호출합니다{configured}. 앞에 {before}건 있습니다",
+        "{stage} answers 429: {limit} at once now{configured}, {before} before it",
+    ),
     "waiting_turn": (
         "{stage} 호출 차례를 기다립니다. 앞에 {before}건 있습니다",
         "waiting for a worker to call {stage}, {before} before it",
@@ -238,9 +264,35 @@ def _waiting(f: Mapping[str, Any]) -> Explanation:
         return _backing_off(f)
     if f["strikes"] > 0:
         return Explanation("circuit_probing", True, {"stage": stage, "before": f["before"]})
+    if (kept := _kept_by_a_limit(f)) is not None:
+        return kept
     if f["concurrency"] is not None and f["running"] >= f["concurrency"]:
         return Explanation("waiting_slot", True, {"stage": stage, "before": f["before"], "limit": f["concurrency"]})
     return Explanation("waiting_turn", True, {"stage": stage, "before": f["before"]})
+
+
+def _kept_by_a_limit(f: Mapping[str, Any]) -> Explanation | None:
+    """What keeps it longest comes first; None: no limit does, but perhaps the stage's own."""
+    stage, tenant = f["stage"], f["tenant"] or "-"
+    before = f["before"] if f["before_of_tenant"] is None else f["before_of_tenant"]
+    all_before = {"stage": stage, "before": f["before"]}
+    own_before = {"stage": stage, "tenant": tenant, "before": before}
+    if (f["held_for"] or 0.0) > 0:
+        return Explanation("held_back", True, all_before | {"seconds": f["held_for"]})
+    if f["per_tenant"] is not None and f["running_of_tenant"] >= f["per_tenant"]:
+        takes = None if f["takes"] is None else f["takes"] * (before // f["per_tenant"] + 1)
+        return Explanation("waiting_tenant", True, own_before | {"limit": f["per_tenant"], "about": takes})
+    if f["pool"] is not None and f["pool_size"] is not None and f["pool_used"] + f["cost"] > f["pool_size"]:
+        pool = {"pool": f["pool"], "size": f["pool_size"], "used": f["pool_used"], "users": f["pool_users"]}
+        return Explanation("waiting_pool", True, all_before | pool)
+    if (f["tenant_rate_in"] or 0.0) > 0:
+        return Explanation("waiting_tenant_rate", True, own_before | {"seconds": f["tenant_rate_in"]})
+    if (f["rate_in"] or 0.0) > 0:
+        return Explanation("waiting_rate", True, all_before | {"seconds": f["rate_in"]})
+    if f["ceiling"] is not None and f["running"] >= f["ceiling"]:
+        limits = {"limit": f["ceiling"], "configured": f["concurrency"]}
+        return Explanation("learned_limit", True, all_before | limits)
+    return None
 
 
 def _backing_off(f: Mapping[str, Any]) -> Explanation:

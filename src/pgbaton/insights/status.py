@@ -45,6 +45,7 @@ class WorkerSeen:
     alive: bool
     age: float
     silent: float
+    stages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,4 +142,4 @@ def _counts(row: asyncpg.Record, ended: asyncpg.Record, running: UnderWay) -> St
 
 def worker_seen(row: asyncpg.Record, running: UnderWay) -> WorkerSeen:
     """A worker from a record of ``read/workers.sql``."""
-    return WorkerSeen(**dict(row), calls=running.workers[row["id"]])
+    return WorkerSeen(**dict(row) | {"stages": tuple(row["stages"])}, calls=running.workers[row["id"]])

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -28,6 +28,9 @@ SPANS: Mapping[str, tuple[int, int]] = {
 ORIGIN = datetime(2000, 1, 3, tzinfo=UTC)
 """A Monday: bins of a week begin on Mondays, in UTC as all bins."""
 MOST_TENANTS = 8
+MOST_MARKS = 50
+KEPT = timedelta(days=92)
+"""For so long the rolled up hours are kept (``sql/worker/roll_up.sql``): of a longer span there is none before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +47,13 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """The bins of a stage or of a tenant, the oldest first, with those in which nothing ended."""
+    """The bins of a stage or of a tenant, the oldest first, with those in which nothing ended. ``whole``: of a stage, all
+    of them as one; ``before``: the span of the same length before them, where it is kept."""
 
     name: str
     bins: tuple[Bin, ...]
+    whole: Bin | None = None
+    before: Bin | None = None
 
     @property
     def total(self) -> int:
@@ -55,14 +61,26 @@ class Trend:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """At this moment another ``version`` or ``base_url`` of a worker was seen than before, or other ``routes``."""
+
+    at: datetime
+    what: str
+    was: str
+    is_now: str
+
+
+@dataclass(frozen=True, slots=True)
 class Trends:
     """``seconds`` of a bin. ``tenants``: the eight that had most. ``capped``: so much ended since the last full hour
-    that only the newest 20,000 were counted, and the last bin shows too little."""
+    that only the newest 20,000 were counted, and the last bin shows too little. ``marks``: the newest 50 of the span,
+    the oldest first."""
 
     seconds: int
     stages: tuple[Trend, ...]
     tenants: tuple[Trend, ...]
     capped: bool
+    marks: tuple[Mark, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -75,6 +93,12 @@ class _Sum:
     dead: int = 0
     waits: Counter[int] = field(default_factory=Counter)
     works: Counter[int] = field(default_factory=Counter)
+
+    def add(self, other: _Sum) -> None:
+        self.completed += other.completed
+        self.dead += other.dead
+        self.waits.update(other.waits)
+        self.works.update(other.works)
 
     def bin(self, at: datetime) -> Bin:
         return Bin(at, self.completed, self.dead, quantiles(self.waits), quantiles(self.works))
@@ -89,7 +113,10 @@ async def trends(conn: asyncpg.Connection, pipeline: str, span: str = "day", ten
             now: datetime = await conn.fetchval("SELECT statement_timestamp()")
             begins = [_bin_of(now, seconds) - timedelta(seconds=seconds * ago) for ago in reversed(range(many))]
             steps = [r["step"] for r in await conn.fetch(sql.read("read/steps.sql"), pipeline)]
-            hours = await conn.fetch(sql.read("read/trends.sql"), pipeline, begins[0], tenant)
+            earlier = begins[0] - timedelta(seconds=seconds * many)
+            kept = earlier > now - KEPT
+            hours = await conn.fetch(sql.read("read/trends.sql"), pipeline, earlier if kept else begins[0], tenant)
+            marks = await conn.fetch(sql.read("read/trend_marks.sql"), pipeline, begins[0], MOST_MARKS)
             lately = await conn.fetch(sql.read("read/trends_lately.sql"), pipeline, begins[0], tenant, ENDED_AT_MOST)
             of_tenants = []
             if tenant is None:
@@ -117,9 +144,22 @@ async def trends(conn: asyncpg.Connection, pipeline: str, span: str = "day", ten
     made = [Trend(name, tuple(sums[at].bin(at) for at in begins)) for name, sums in tenants.items()]
     return Trends(
         seconds,
-        tuple(Trend(step, tuple(stages[step][at].bin(at) for at in begins)) for step in steps),
+        tuple(_of_stage(step, stages[step], begins, earlier if kept else None) for step in steps),
         tuple(sorted(made, key=lambda t: (-t.total, t.name))[:MOST_TENANTS]),
         bool(lately) and lately[0]["seen"] >= ENDED_AT_MOST,
+        tuple(Mark(**dict(row)) for row in reversed(marks)),
+    )
+
+
+def _of_stage(step: str, sums: Mapping[datetime, _Sum], begins: Sequence[datetime], earlier: datetime | None) -> Trend:
+    whole, before = _Sum(), _Sum()
+    for at, one in sums.items():
+        (whole if at >= begins[0] else before).add(one)
+    return Trend(
+        step,
+        tuple(sums.get(at, _Sum()).bin(at) for at in begins),
+        whole.bin(begins[0]),
+        before.bin(earlier) if earlier is not None and (before.completed or before.dead) else None,
     )
 
 

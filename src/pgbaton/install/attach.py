@@ -19,6 +19,7 @@ from pgbaton.errors import AttachError, NotAtHome, PastRows
 from pgbaton.install.fits import check_fits
 from pgbaton.install.graph_fits import check_graph
 from pgbaton.install.holders import holders
+from pgbaton.install.limits import limits_sql, pools_sql, ranks_sql, turn_columns
 from pgbaton.install.migrate import LOCK, migrate_sql
 from pgbaton.install.names import TRIGGERS, trigger_function, trigger_names
 from pgbaton.install.past import RATE, Progress, walk
@@ -84,7 +85,7 @@ def attach_parts(pipeline: Pipeline, table: JobTable) -> dict[str, str]:
     """What the scripts of attaching are rendered with."""
     name = literal(pipeline.name)
     function = trigger_function(table)
-    stages = (_stage_row(name, position, s) for position, s in enumerate(pipeline.in_order, 1))
+    stages = (_stage_row(pipeline, position, s) for position, s in enumerate(pipeline.in_order, 1))
     routes = (
         f"({literal(s.step)}, {literal(s.entry[0])}, {literal(s.entry[1])}, {literal(s.condition)})"
         for s in pipeline.nodes
@@ -96,6 +97,11 @@ def attach_parts(pipeline: Pipeline, table: JobTable) -> dict[str, str]:
         "tenant_literal": literal(pipeline.tenant),
         "step_literal": literal(pipeline.step),
         "status_literal": literal(pipeline.status),
+        "priority_literal": literal(pipeline.priority),
+        "not_before_literal": literal(pipeline.not_before),
+        "pools": pools_sql(pipeline),
+        "takes_turns": str(bool(table.in_turn)).lower(),
+        "ranks": ranks_sql(table),
         "statuses": f"{literal(json.dumps(pipeline.statuses.by_meaning, ensure_ascii=False))}::jsonb",
         "channel": literal(pipeline.channel),
         "parent": literal(table.parent[0] if table.parent else None),
@@ -160,6 +166,7 @@ def _trigger_body(table: JobTable) -> str:
         "parent_declared": "    parent pg_catalog.text;\n" if table.parent else "",
         "parent_read": f"    parent := {_new(table.parent[1])};\n" if table.parent else "",
         "and_no_parent": "" if table.parent is None else " AND false",
+        **turn_columns(table),
     }
     if table.rollout is not None:
         live = [f"pgbaton.share_of(key) OPERATOR(pg_catalog.<) {table.rollout.share!r}::pg_catalog.float8"]
@@ -173,12 +180,13 @@ def _trigger_body(table: JobTable) -> str:
     return sql.render(sql.read("trigger.sql"), table.parts() | names)
 
 
-def _stage_row(pipeline: str, position: int, s: Stage) -> str:
+def _stage_row(pipeline: Pipeline, position: int, s: Stage) -> str:
     detail = literal(json.dumps(s.detail, ensure_ascii=False)) if isinstance(s, Passage) else "NULL"
     return (
-        f"({pipeline}, {literal(s.step)}, {literal(s.entry[0])}, {literal(s.entry[1])}, {literal(s.condition)}, "
-        f"{literal(s.kind.value)}, {detail}::jsonb, {position}, interval '{s.timeout:f} s', {s.attempts}, "
-        f"{s.concurrency or 'NULL'}::integer, {literal(s.advance.value)})"
+        f"({literal(pipeline.name)}, {literal(s.step)}, {literal(s.entry[0])}, {literal(s.entry[1])}, "
+        f"{literal(s.condition)}, {literal(s.kind.value)}, {detail}::jsonb, {position}, "
+        f"interval '{s.timeout:f} s', {s.attempts}, {literal(s.advance.value)}, {limits_sql(s)}, "
+        f"{str(pipeline.takes_turns(s)).lower()})"
     )
 
 
@@ -340,6 +348,9 @@ async def planned(
         "step": pipeline.step,
         "status": pipeline.status,
         "channel": pipeline.channel,
+        "priority": pipeline.priority,
+        "not_before": pipeline.not_before,
+        "pools": {p.name: p.size for p in pipeline.pools if any(s.pool == p.name for s in pipeline.stages)},
         "statuses": {meant: list(words) for meant, words in pipeline.statuses.by_meaning.items()},
     }
     lock = (float(LOCK_TRY.removesuffix("ms")) / 1000, LOCK_PATIENCE)

@@ -20,6 +20,15 @@ async def check_fits(conn: asyncpg.Connection, pipeline: Pipeline, table: JobTab
     """Raise :class:`AttachError` where a column is generated, or its type, length or a simple CHECK refuses a step or
     a word that is written for ``running``, ``done`` or ``failed``; and where a word is named that it cannot have."""
     columns = await columns_of(conn, table)
+    for role, column_name, fits, wanted in (
+        ("priority", pipeline.priority, "is_whole", "a whole number: smallint, integer or bigint"),
+        ("not_before", pipeline.not_before, "is_timestamptz", "timestamptz"),
+    ):
+        if column_name is not None and not columns[column_name][fits]:
+            raise AttachError(
+                f"pipeline.{role}: the column {column_name!r} has the type {columns[column_name]['type']}, "
+                f"and must be {wanted}"
+            )
     states = [state for node in pipeline.nodes for state in _states(node)]
     steps = tuple(dict.fromkeys(step for step, _ in states))
     words = pipeline.statuses

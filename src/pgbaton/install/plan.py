@@ -21,7 +21,7 @@ are in nobody's entry state, the next stage is called when they are done."""
 
 @dataclass(frozen=True, slots=True)
 class InstalledStage:
-    """A stage as the database has it. ``open``: its dispatches that are not settled."""
+    """A stage as the database has it. ``limits``: as attached. ``open``: its dispatches that are not settled."""
 
     step: str
     after: str
@@ -29,7 +29,8 @@ class InstalledStage:
     position: int
     timeout: float
     attempts: int
-    concurrency: int | None
+    limits: Mapping[str, object]
+    takes_turns: bool
     advance: str
     routed: bool
     open: int
@@ -198,18 +199,11 @@ def _stages(pipeline: Pipeline, has: Installed) -> Iterator[StagePlan]:
     renamed: set[str] = set()
     for position, stage in enumerate(pipeline.in_order, 1):
         old = there.get(stage.step)
-        wanted = (*stage.entry, position, stage.timeout, stage.attempts, stage.concurrency, stage.advance.value, True)
+        limits = stage.said_limits, pipeline.takes_turns(stage)
+        wanted = (stage.entry, position, stage.timeout, stage.attempts, limits, stage.advance.value, True)
         if old is not None:
-            now = (
-                old.after,
-                old.status,
-                old.position,
-                old.timeout,
-                old.attempts,
-                old.concurrency,
-                old.advance,
-                old.routed,
-            )
+            entry, has_limits = (old.after, old.status), (dict(old.limits), old.takes_turns)
+            now = (entry, old.position, old.timeout, old.attempts, has_limits, old.advance, old.routed)
             yield StagePlan(stage.step, "kept" if now == wanted else "changed" if old.routed else "added", old.open)
         elif (was := gone.get(stage.entry)) is not None:
             renamed.add(was.step)

@@ -2,7 +2,8 @@
 transaction.
 
 The rest is one statement a file, in the folder of the part that uses it: ``worker/``, ``guard/``, ``operate/``,
-``read/``, ``install/``.
+``read/``, ``install/``; ``admission.sql`` says who may be called where something limits that, and ``admitted/`` is what
+claims do differently then.
 """
 
 from __future__ import annotations
@@ -44,6 +45,34 @@ def literal(value: str | None) -> str:
         return "NULL"
     doubled = value.replace("'", "''")
     return f"'{doubled}'" if "\\" not in doubled else "E'" + doubled.replace("\\", "\\\\") + "'"
+
+
+_ADMITTED = {
+    "worker/turn.sql": ("admitted/turn.sql", "(SELECT * FROM dealt WHERE done AND stage <> '')", 12, 3),
+    "worker/claim_waiting.sql": (
+        "admitted/waiting.sql",
+        "(SELECT * FROM judged WHERE id IN (SELECT id FROM claimed))",
+        13,
+        0,
+    ),
+}
+"""A claim; the head that admission gives it; what it has claimed in the end; which column of its result is ``waited``,
+and how many follow."""
+
+
+@cache
+def admitted(name: str) -> str:
+    """The claim ``name`` as it is made where something limits or orders the calls: it takes what ``pgbaton.admit``
+    grants, pays for it, and says what is kept back; all that it does with a job is the same text."""
+    head, claimed, waited, behind = _ADMITTED[name]
+    _, judged, tail = read(name).partition("), judged AS MATERIALIZED (")
+    middle, end, result = tail.rpartition("\n)\nSELECT ")
+    if not judged or not end:
+        raise ValueError(f"{name} has another shape than admission expects")
+    spent = read("admitted/end.sql").replace("{claimed}", claimed)
+    blocked = ", ".join(["NULL", "a.stage", *["NULL"] * (waited - 3), "a.blocked_in", *["NULL"] * behind])
+    kept_back = f"UNION ALL\nSELECT {blocked} FROM admitted AS a WHERE a.may = 0\n"
+    return f"{read(head)}{judged}{middle}\n)\n{spent}SELECT {result.rstrip()}\n{kept_back}"
 
 
 @cache

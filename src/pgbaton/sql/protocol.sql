@@ -79,7 +79,8 @@ AS $fn$
 $fn$;
 
 -- How many calls of each stage this worker may claim now, the last stage first: jobs that are nearly done get done. Stages that
--- are paused, down, or unknown to the worker are left out, and those that it knows by another route than the database's.
+-- are paused, down, or unknown to the worker are left out, and those that it knows by another route than the database's; those with
+-- finer limits, too, which go by pgbaton.admit() (admission.sql).
 -- Where a stage has a limit, its row is locked until the claim commits, and running calls are counted after that: two
 -- workers never count the same free slot. A stage that was found down gets one probe: the statement that claims it closes
 -- the circuit to others until the probe is back (15 s at most).
@@ -101,8 +102,9 @@ BEGIN
           JOIN pgbaton.stages st ON st.pipeline = for_pipeline AND st.step = k.step AND st.after = k.entry
                              AND st.status = k.status
           JOIN pgbaton.pipelines p ON p.name = st.pipeline
-         WHERE st.routed AND st.paused_at IS NULL AND p.paused_at IS NULL
+         WHERE st.routed AND NOT st.governed AND st.paused_at IS NULL AND p.paused_at IS NULL
            AND (st.open_until IS NULL OR st.open_until <= clock_timestamp())
+           AND (st.held_until IS NULL OR st.held_until <= clock_timestamp())
          ORDER BY st.position DESC  -- every worker locks them in this order
     LOOP
         stage := s.step; entry := s.after; entry_status := s.status; first_id := s.since; may := how_many; limited := s.concurrency IS NOT NULL; probing := s.struck;
@@ -136,7 +138,7 @@ AS $fn$ SELECT timestamptz '9999-01-01 00:00:00+00' $fn$;
 -- old lease still holds them; what else that one held is lost, and is rescued as any lost worker's. A worker that did not
 -- hear the answer asks again in the place of the same old lease: the one that it did not hear of ends as well.
 CREATE OR REPLACE FUNCTION pgbaton.take_lease(for_pipeline text, old bigint, worker_name text, worker_capacity integer,
-                                              lease float8, ids bigint[], attempts integer[])
+                                              lease float8, ids bigint[], attempts integer[], takes text[])
 RETURNS TABLE (worker bigint, kept_ids bigint[], kept_attempts integer[])
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $fn$
@@ -149,8 +151,8 @@ BEGIN
     END IF;
     UPDATE pgbaton.workers w SET ended_at = clock_timestamp()
      WHERE (w.id = old OR w.instead_of = old) AND w.ended_at IS NULL;
-    INSERT INTO pgbaton.workers (pipeline, name, capacity, expires_at, instead_of)
-    VALUES (for_pipeline, worker_name, worker_capacity, clock_timestamp() + make_interval(secs => lease), old)
+    INSERT INTO pgbaton.workers (pipeline, name, capacity, expires_at, instead_of, stages)
+    VALUES (for_pipeline, worker_name, worker_capacity, clock_timestamp() + make_interval(secs => lease), old, takes)
     RETURNING id INTO fresh;
     RETURN QUERY
     WITH kept AS (

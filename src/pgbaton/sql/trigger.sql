@@ -12,7 +12,7 @@ DECLARE
 {parent_declared}    quiet pg_catalog.text;
     next_stage pg_catalog.text;
     same pg_catalog.bool;
-    changed_at pg_catalog.timestamptz;
+    changed_at pg_catalog.timestamptz;{turn_declared}
 BEGIN BEGIN  -- the inner block reads the row, and writes nothing: it takes no transaction id of its own
     status := {new_status};
     -- No WHEN clause tells this before the call: Postgres reads such a clause again for each statement, which cost a writer
@@ -50,7 +50,7 @@ BEGIN BEGIN  -- the inner block reads the row, and writes nothing: it takes no t
         RETURN NULL;
     END IF;
     tenant := {new_tenant};
-{parent_read}    word := {new_word};
+{parent_read}    word := {new_word};{turn_read}
     IF TG_NARGS OPERATOR(pg_catalog.>) 0 THEN
         changed_at := NEW.updated_at;
     END IF;
@@ -90,8 +90,8 @@ END;
             OR (quiet::pg_catalog.jsonb OPERATOR(pg_catalog.->) {pipeline} OPERATOR(pg_catalog.->) key
                 OPERATOR(pg_catalog.=) pg_catalog.jsonb_build_array(step, status)) IS NOT TRUE)
     THEN
-        {unless_shadow}INSERT INTO pgbaton.due (pipeline, stage, job_key, tenant, step, status)
-        VALUES ({pipeline}, next_stage, key, tenant, step, status);
+        {unless_shadow}INSERT INTO pgbaton.due (pipeline, stage, job_key, tenant, step, status{turn_columns})
+        VALUES ({pipeline}, next_stage, key, tenant, step, status{turn_values});
         -- A worker that sleeps, or is about to, holds this lock or waits for it; where it can be shared until this commit,
         -- all workers are awake and none can fall asleep before it. A full queue would abort this transaction; workers
         -- poll anyway.

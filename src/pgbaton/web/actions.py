@@ -149,7 +149,7 @@ async def _job(view: View, action: str) -> Done:
 
 
 async def _many(view: View, action: str, scope: str) -> Done:
-    who = view.who.name
+    who, why = view.who.name, view.asked("reason")
     async with view.site.source.opened() as (conn, table):
         match action, scope:
             case "recall", "stage":
@@ -161,17 +161,17 @@ async def _many(view: View, action: str, scope: str) -> Done:
                 source, target = await _from_to(view, conn, table)
                 return await operate.move_rows(conn, table, source, target, who=who)
             case "pause", "pipeline":
-                return await operate.pause(conn, table.pipeline, who=who)
+                return await operate.pause(conn, table.pipeline, who=who, reason=why)
             case "resume", "pipeline":
-                return await operate.resume(conn, table.pipeline, who=who)
+                return await operate.resume(conn, table.pipeline, who=who, reason=why)
             case "pause", "stage":
-                return await operate.pause(conn, table.pipeline, _one(view, "stage"), who=who)
+                return await operate.pause(conn, table.pipeline, _one(view, "stage"), who=who, reason=why)
             case "resume", "stage":
-                return await operate.resume(conn, table.pipeline, _one(view, "stage"), who=who)
+                return await operate.resume(conn, table.pipeline, _one(view, "stage"), who=who, reason=why)
             case "pause", "tenant":
-                return await operate.pause_tenant(conn, table, _one(view, "tenant"), who=who)
+                return await operate.pause_tenant(conn, table, _one(view, "tenant"), who=who, reason=why)
             case "resume", "tenant":
-                return await operate.resume_tenant(conn, table, _one(view, "tenant"), who=who)
+                return await operate.resume_tenant(conn, table, _one(view, "tenant"), who=who, reason=why)
     raise Unfit("action")
 
 

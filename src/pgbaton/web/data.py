@@ -11,13 +11,13 @@ from functools import partial
 import asyncpg
 
 from pgbaton import insights
+from pgbaton.cached import Cached
 from pgbaton.config import Settings
 from pgbaton.database import check_migrated, connection, pooled
 from pgbaton.database import pool as pool_of
 from pgbaton.health import Health, Steady, look
 from pgbaton.insights import SPANS
 from pgbaton.table import JobTable, table_of
-from pgbaton.web.cached import Cached
 
 CONNECTIONS = 4
 TRENDS_YOUNGEST = 10.0

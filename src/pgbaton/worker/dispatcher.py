@@ -20,6 +20,7 @@ from pgbaton.model import RUNNING, Dispatch, Kind, Outcome, Pipeline, State
 from pgbaton.outcome import Answer, Reply, Verb, decide_claimed
 from pgbaton.verdict import Standing
 from pgbaton.worker import tracing
+from pgbaton.worker.batches import Batches
 from pgbaton.worker.claim_window import ClaimWindow
 from pgbaton.worker.gate import Gate, NoGate
 from pgbaton.worker.in_flight import Ended, InFlight
@@ -79,9 +80,12 @@ class Dispatcher:
         self._gate = gate
         self._poll = poll
         self._window = ClaimWindow()
+        self._batches = Batches(client.call_batch, self._may_call)
         self._turned_at = 0.0
         self._waiting_at = 0.0
         self._looked_at = 0.0
+        self._blocked_until: float | None = None
+        self._governed: bool | None = None
         self._sweeping = False
         self._draining = False
         self._turning = asyncio.Lock()
@@ -134,9 +138,11 @@ class Dispatcher:
         """One turn; returns for how many seconds there is nothing to do, unless the wake flag is set."""
         await self._lease.secure()
         ended = self._in_flight.take_ended()
-        if down := [call for call in ended if call.answer.down]:
-            await self._resolve(down, ())  # before more is claimed: their stage's circuit may open
-            ended = [call for call in ended if not call.answer.down]
+        if down := [call for call in ended if call.answer.down or call.answer.refuses_more]:
+            await self._resolve(down, ())  # before more is claimed: their stage's circuit may open, or it is held back
+            if any(call.answer.refuses_more for call in down):
+                self._turns.governed = None  # it has a limit now, if it had none
+            ended = [call for call in ended if call not in down]
         room = 0 if self._draining or not self._lease.holds else self._in_flight.room
         if not ended and not room:
             self._gate.open()  # nothing that is written concerns this worker until a call of its own has ended
@@ -167,6 +173,9 @@ class Dispatcher:
         """Calls that wait and are due first, for they are older; then duties."""
         began = time.time_ns()
         answers = [(call.dispatch, call.answer) for call in ended]
+        if self._turns.governed != self._governed:  # what could not be claimed under the old rule may be under the new
+            self._governed, self._waiting_at = self._turns.governed, 0.0
+            self._window.widen()
         async with self._turning:
             claimed: tuple[Dispatch, ...] = ()
             if room and time.monotonic() >= self._waiting_at:
@@ -177,6 +186,8 @@ class Dispatcher:
                 claimed = waiting.claimed
                 if len(claimed) >= room or waiting.others:
                     self._waiting_at = 0.0
+                elif waiting.blocked is not None:
+                    self._waiting_at = min(self._waiting_at, self._looked_at + waiting.blocked)
                 if waiting.others:
                     tasks.create_task(self._resolve([], waiting.others))
             room = 0 if self._draining else room - len(claimed)
@@ -184,6 +195,7 @@ class Dispatcher:
             since = self._window.next(busy=self._in_flight.under_way >= MANY)
             turn = await self._turns.turn(self._lease.worker, limit, answers, since, calling=calling)
             self._begin(tasks, turn.claimed)
+        self._blocked_until = None if turn.blocked is None else time.monotonic() + turn.blocked
         self._window.came(turn.newest)
         self._sweeping = calling and limit > 0 and len(turn.others) > max(16, 0.8 * turn.found)
         claimed += turn.claimed
@@ -202,10 +214,12 @@ class Dispatcher:
             self._window.widen()
             return 0.0
         self._gate.close()  # once it is closed, one more claim; then no duty can be left unheard
+        # What a limit keeps back: no signal tells when another worker's call ends, or a rate allows one more.
+        blocked = self._poll() if self._blocked_until is None else self._blocked_until - time.monotonic()
         if busy:
-            return LULL
+            return max(0.0, min(LULL, blocked))
         tasks.create_task(self._ask_what_waits())  # beside the sleep: a duty that comes meanwhile does not wait for it
-        return max(0.01, min(self._poll(), self._waiting_at - time.monotonic()))
+        return max(0.0 if blocked <= 0 else 0.01, min(self._poll(), self._waiting_at - time.monotonic(), blocked))
 
     async def _ask_what_waits(self) -> None:
         """Wake where a call that waits is due before the worker would look."""
@@ -309,8 +323,12 @@ class Dispatcher:
         self._reports.calling(dispatch)
         began = time.monotonic()
         with tracing.calling(self._pipeline.name, dispatch) as call:
-            answer = await self._client.call(dispatch, call.traceparent)
+            batch = self._pipeline.stage(dispatch.stage).batch
+            if batch is None:
+                answer = await self._client.call(dispatch, call.traceparent)
+            else:
+                answer = await self._batches.call(dispatch, batch)
             call.answered(answer)
         now = time.monotonic()
         self._reports.called(dispatch, now - began)
-        return Ended(dispatch, answer, now)
+        return Ended(dispatch, answer, now, now - began)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from importlib.metadata import version
 from types import TracebackType
 from typing import Self
 
 from pgbaton.config import Settings
 from pgbaton.database import report
+from pgbaton.errors import ConfigError
 from pgbaton.events import Event, EventLog
 from pgbaton.install.checks import check_attached, unseeing_triggers
-from pgbaton.model import Pipeline
+from pgbaton.model import Kind, Pipeline
 from pgbaton.table import JobTable, read_table
 from pgbaton.worker.dispatcher import Dispatcher
 from pgbaton.worker.gate import Gate, NoGate
@@ -100,6 +101,7 @@ class Engine:
         await asyncio.shield(self._main)
 
     async def _run(self) -> None:
+        taken_steps(self._pipeline, self._settings.stages)  # before anything is touched
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._stop_cutting)  # last of all
             sessions = self._shared
@@ -128,7 +130,7 @@ class Engine:
 
     async def _work(self, table: JobTable, client: StageClient, sessions: Sessions) -> None:
         settings, log, wake, name = self._settings, self._log, Wake(), self._pipeline.name
-        pool, steps = sessions.rare, [node.step for node in self._pipeline.nodes]
+        pool, steps = sessions.rare, taken_steps(self._pipeline, settings.stages)
         upkeep_store, turns, store, lease_store = (
             Store(p, table, steps) for p in (pool, sessions.turns, sessions.rest, sessions.leases)
         )
@@ -150,12 +152,15 @@ class Engine:
         )
         upkeep = Upkeep(
             upkeep_store,
+            turns,
             lease,
             resolver,
+            reports,
             wake,
             log,
             retention=settings.retention,
             reconcile_every=settings.reconcile_every,
+            puts_off=table.not_before is not None,
         )
         reconciles = settings.reconcile_every > 0
         webhook = None
@@ -217,3 +222,15 @@ class Engine:
         except Exception as error:
             report(self._log, "leave", error)
         await calling
+
+
+def taken_steps(pipeline: Pipeline, chosen: Sequence[str] | None) -> list[str]:
+    """The stages that a worker calls: all, or the chosen ones; and the passages, which each worker carries out. Raises
+    :class:`ConfigError` on a stage that there is not."""
+    steps = [stage.step for stage in pipeline.stages]
+    for step in chosen or ():
+        if step not in steps:
+            raise ConfigError(
+                f"stages: the pipeline {pipeline.name!r} has no stage {step!r}; there are: {', '.join(steps)}"
+            )
+    return [n.step for n in pipeline.nodes if chosen is None or n.kind is not Kind.CALL or n.step in chosen]

@@ -29,6 +29,8 @@ class Fleet:
         twice = [name for name, times in Counter(p.name for p in pipelines).items() if times > 1]
         if twice:
             raise ConfigError(f"--config: the pipeline {twice[0]!r} is in two of the files")
+        if settings.stages is not None and len(pipelines) > 1:
+            raise ConfigError("--stages: names stages of one pipeline, and there are several --config")
         self._sessions = Sessions(settings, log)
         self._engines = [Engine(pipeline, settings, log, sessions=self._sessions) for pipeline in pipelines]
         self._stack = contextlib.AsyncExitStack()

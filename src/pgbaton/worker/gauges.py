@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncpg
 
 from pgbaton.insights.counts import stages_now
+from pgbaton.insights.limit_use import limits
 from pgbaton.worker import telemetry
 
 _CIRCUIT = {"closed": 0, "half-open": 1, "open": 2}
@@ -14,6 +15,10 @@ async def measure(pool: asyncpg.Pool, pipeline: str) -> None:
     """Refresh them for one pipeline."""
     async with pool.acquire() as conn:
         stages = await stages_now(conn, pipeline)
+        for limit in await limits(conn, pipeline):
+            telemetry.LIMIT_USED.labels(pipeline, limit.limit).set(limit.used)
+            if limit.size is not None:
+                telemetry.LIMIT_SIZE.labels(pipeline, limit.limit).set(limit.size)
     for s in stages:
         counts = {
             "available": s.waiting,

@@ -21,11 +21,12 @@ PATIENCE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A call that has ended and is not settled yet; ``at`` is monotonic time."""
+    """A call that has ended and is not settled yet; ``at`` is monotonic time, ``took`` in seconds."""
 
     dispatch: Dispatch
     answer: Answer
     at: float
+    took: float = 0.0
 
 
 class InFlight:

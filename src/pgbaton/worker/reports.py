@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cache
 
 from pgbaton.events import Event, EventLog
@@ -18,6 +19,7 @@ class Reports:
         self._pipeline = pipeline
         self._log = log
         self._count_tenants = count_tenants
+        self._answered: Counter[str] = Counter()
         self._waited = cache(lambda stage: telemetry.WAIT_SECONDS.labels(pipeline, stage).observe)
         self._started = cache(lambda stage: telemetry.CALLS_STARTED.labels(pipeline, stage).inc)
         self._took = cache(lambda stage: telemetry.CALL_SECONDS.labels(pipeline, stage).observe)
@@ -44,6 +46,7 @@ class Reports:
         self._count(dispatch.stage, dispatch.row.tenant, outcome, state)
         if outcome is Outcome.COMPLETED:
             self._succeeded(dispatch.stage)()
+            self._answered[dispatch.stage] += 1
             self._log.info(Event.STAGE_SUCCEEDED, **fields_of(dispatch), **said)
         elif outcome in PASSED:
             self._log.info(Event.JOB_PASSED, **fields_of(dispatch), outcome=outcome.value)
@@ -52,6 +55,16 @@ class Reports:
         else:
             telemetry.CALLS_FAILED.labels(self._pipeline, dispatch.stage, outcome.value).inc()
             self._log.warning(Event.STAGE_FAILED, state=state, error=error, **fields_of(dispatch), **said)
+
+    def held_back(self, stage: str, ceiling: int, seconds: float | None) -> None:
+        """A stage answered 429: it is called less."""
+        telemetry.REFUSED_MORE.labels(self._pipeline, stage).inc()
+        self._log.warning(Event.STAGE_HELD_BACK, stage=stage, at_once=ceiling, held_for=seconds)
+
+    def take_answered(self) -> Counter[str]:
+        """Calls that were completed since this was last asked, by stage."""
+        answered, self._answered = self._answered, Counter()
+        return answered
 
     def resolved(self, job: Job, call: Call, decision: Decision, state: State, *, rescued: bool) -> None:
         """A call that was not in this worker's hands was decided; ``rescued``: its worker was lost."""

@@ -10,7 +10,7 @@ import asyncpg
 
 from pgbaton.database import is_refusal, refusal_words
 from pgbaton.model import FAILED, Dispatch, Outcome, Passage, Stage, State
-from pgbaton.outcome import Answer, Verb
+from pgbaton.outcome import RETRY_AFTER_CAP, Answer, Verb
 from pgbaton.verdict import Job, Standing, Verdict, refused, resolve, wants_count
 from pgbaton.worker.in_flight import Attempt, Ended, InFlight
 from pgbaton.worker.lease import Lease
@@ -54,6 +54,7 @@ class Resolver:
         for."""
         for step in {c.dispatch.stage for c in calls if c.dispatch.probing and c.answer.status and not c.answer.down}:
             await self._store.close_circuit(step)
+        await self._hold_back([call for call in calls if call.answer.refuses_more])
         late = await self._store.note([(c.dispatch, c.answer) for c in calls]) if calls else {}
         for call in calls:
             if call.dispatch.name in late:
@@ -68,6 +69,17 @@ class Resolver:
             self._open -= mine
         found.again += busy
         return found
+
+    async def _hold_back(self, refused: Sequence[Ended]) -> None:
+        """Call stages less that answered 429."""
+        now = time.monotonic()
+        for step in {c.dispatch.stage for c in refused}:
+            calls = [c for c in refused if c.dispatch.stage == step]
+            asked = [min(c.answer.retry_after, RETRY_AFTER_CAP) for c in calls if c.answer.retry_after is not None]
+            since = min(now - c.at + c.took for c in calls)
+            held = await self._store.hold_back(step, max(asked, default=None), since, len(calls))
+            if held.fresh:
+                self._reports.held_back(step, held.ceiling, max(asked, default=None))
 
     async def give_back(self, dispatches: Collection[Dispatch]) -> None:
         """Give attempts of this worker, whose stages are not called (any more), back by their rows. One that cannot be

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from types import TracebackType
 from typing import Literal, Self
@@ -21,7 +23,7 @@ from pgbaton.backoff import retry_after_seconds
 from pgbaton.key import Key
 from pgbaton.model import Dispatch, Pipeline
 from pgbaton.outcome import Answer, Reply
-from pgbaton.request import body_of, headers_of
+from pgbaton.request import batch_of, body_of, headers_of
 from pgbaton.worker.tracing import traceparent
 
 CONNECT_TIMEOUT = timedelta(seconds=10)
@@ -70,6 +72,15 @@ class StageClient:
 
         ``trace``: the ``traceparent`` to send; ``None``: the attempt's own.
         """
+        return await self._post(dispatch, body_of(dispatch, self._key), trace)
+
+    async def call_batch(self, dispatches: Sequence[Dispatch]) -> Answer:
+        """As :meth:`call`, with all these jobs of one stage in one request; the headers are the first one's."""
+        body = batch_of(self._pipeline.name, dispatches, self._key)
+        answer = await self._post(dispatches[0], body, None)
+        return replace(answer, jobs=len(dispatches))
+
+    async def _post(self, dispatch: Dispatch, body: bytes, trace: str | None) -> Answer:
         stage = self._pipeline.stage(dispatch.stage)
         request = (
             self._client.post(self._pipeline.base_url + stage.path)
@@ -78,20 +89,20 @@ class StageClient:
                 headers_of(self._pipeline.name, dispatch)
                 | {"traceparent": trace or traceparent(self._pipeline.name, dispatch)}
             )
-            .body_bytes(body_of(dispatch, self._key))
+            .body_bytes(body)
             .build_streamed()
         )
         status = None
         try:
             async with request as response:
                 status = response.status
-                body = await _bounded_body(response)
+                said = await _bounded_body(response)
             return Answer(
                 Reply.ANSWERED,
                 status,
                 retry_after_seconds(_header(response, "retry-after"), time.time()),
-                None if 200 <= status < 300 else _reason(status, response, body, stage.path),
-                self._kept(status, body),
+                None if 200 <= status < 300 else _reason(status, response, said, stage.path),
+                self._kept(status, said),
             )
         except RequestTimeoutError as error:
             if _never_connected(error):

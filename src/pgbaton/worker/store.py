@@ -36,7 +36,8 @@ class Turn:
     """What a claim brought. ``claimed``: calls of this worker now. ``ended``: the dispatches that were completed by it.
     ``late``: how the attempts ended that had ended before their answers were brought, by dispatch id and attempt.
     ``others``: jobs that are to be looked at. ``newest``: the newest id that was dealt with, by stage (``""``: looks).
-    ``found``: how many duties and looks there were."""
+    ``found``: how many duties and looks there were. ``blocked``: seconds until what a limit keeps back is worth another
+    claim (None: nothing is kept back)."""
 
     claimed: tuple[Dispatch, ...]
     ended: frozenset[int]
@@ -44,6 +45,7 @@ class Turn:
     newest: Mapping[str, int]
     found: int
     late: Late = field(default_factory=dict)
+    blocked: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,23 @@ class Written:
 
     written: bool
     due_in: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBack:
+    """A stage that answered 429. ``ceiling``: as many calls at once are made from now on; ``fresh``: it was cut by this
+    answer, and not by an earlier one of the same burst."""
+
+    ceiling: int
+    fresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """``governed``: claims go by ``pgbaton.admit``. ``learned``: a stage has a ceiling that it may grow out of."""
+
+    governed: bool
+    learned: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +105,8 @@ class Store:
         self.steps = [step for step in steps if step in entries]
         self._entries = [entries[step].step for step in self.steps]
         self._entry_statuses = [entries[step].status for step in self.steps]
+        self.governed: bool | None = None
+        """Whether claims go by ``pgbaton.admit``; None: not known yet, the next claim finds out."""
 
     async def turn(
         self,
@@ -110,6 +131,7 @@ class Store:
             *_columns(answers),
             *(self._entries, self._entry_statuses),
         )
+        rows, blocked = _without_blocked(rows)
         late = _late(row for row in rows if row["outcome"] is not None)
         rows = [row for row in rows if row["outcome"] is None]
         newest: dict[str, int] = {}
@@ -119,20 +141,45 @@ class Store:
         claimed = tuple(_dispatch(row, 1) for row in rows if row["plain"] and row["stage"])
         ended = frozenset(row["ended_id"] for row in rows if row["plain"] and row["ended_id"])
         others = frozenset(row["job_key"] for row in rows if not row["plain"])
-        return Turn(claimed, ended, others, newest, len(rows), late)
+        return Turn(claimed, ended, others, newest, len(rows), late, blocked)
 
     async def claim_waiting(self, worker: int | None, limit: int) -> Turn:
         """Take calls that wait and are due; raises as :meth:`turn`."""
         beginnings = [0] * len(self.steps)
         known = self._entries, self._entry_statuses
         rows = await self._claim("worker/claim_waiting", self._pipeline, worker, self.steps, beginnings, limit, *known)
+        rows, blocked = _without_blocked(rows)
         claimed = tuple(_dispatch(row, row["attempt"]) for row in rows if row["plain"])
         others = frozenset(row["job_key"] for row in rows if not row["plain"])
-        return Turn(claimed, frozenset(), others, {}, len(rows))
+        return Turn(claimed, frozenset(), others, {}, len(rows), blocked=blocked)
+
+    async def limits(self) -> Limits:
+        """Whether something limits or orders the calls of this pipeline, beyond a stage's own ``concurrency``."""
+        row = (await self._fetch("worker/governed", self._pipeline))[0]
+        return Limits(row["governed"], row["learned"])
+
+    async def hold_back(self, step: str, seconds: float | None, since: float, refused: int) -> HeldBack:
+        """A stage answered 429 to ``refused`` calls, the last of which began ``since`` seconds ago, and asked to be
+        left alone for ``seconds``."""
+        rows = await self._fetch("worker/hold_back", self._pipeline, step, seconds, since, refused)
+        return HeldBack(rows[0]["ceiling"], rows[0]["fresh"]) if rows else HeldBack(1, False)
+
+    async def put_off(self, limit: int) -> tuple[int, list[str]]:
+        """Make duties that are not to be called yet calls that wait; returns how many, and the jobs that must be looked
+        at instead."""
+        row = (await self._fetch("worker/put_off", self._pipeline, limit))[0]
+        return row["count"], row["others"]
+
+    async def ease(self, answered: Mapping[str, int]) -> None:
+        """Stages have answered so many calls well: what was learned of their limits rises again."""
+        await self._fetch("worker/ease", self._pipeline, list(answered), list(answered.values()))
 
     async def _claim(self, query: str, *arguments: object) -> list[asyncpg.Record]:
+        if self.governed is None:
+            self.governed = (await self.limits()).governed
+        text = self._table.admitted_query(query) if self.governed else self._table.query(query)
         try:
-            return await self._fetch(query, *arguments)
+            return list(await self._session.fetch(text, *arguments))
         except asyncpg.PostgresError as error:
             if error.sqlstate == "PB001":
                 raise LeaseLost(str(error)) from None
@@ -250,8 +297,9 @@ class Store:
         """A lease of ``lease`` seconds in place of ``old``; returns its id, and those of the ``held`` attempts that are
         still this worker's. Raises :class:`NotAtHome` in a copy of the pipeline's database."""
         ids, attempts = [i for i, _ in held], [a for _, a in held]
+        mine = ids, attempts, self.steps
         try:
-            rows = await self._fetch("worker/take_lease", self._pipeline, old, name, capacity, lease, ids, attempts)
+            rows = await self._fetch("worker/take_lease", self._pipeline, old, name, capacity, lease, *mine)
         except asyncpg.PostgresError as error:
             if error.sqlstate == "PB002":
                 raise NotAtHome(str(error)) from None
@@ -298,6 +346,12 @@ def _late(rows: Iterable[asyncpg.Record]) -> Late:
         (row["id"], row["attempt"]): (Outcome(row["outcome"]), State(row["state"]) if row["state"] else None)
         for row in rows
     }
+
+
+def _without_blocked(rows: list[asyncpg.Record]) -> tuple[list[asyncpg.Record], float | None]:
+    """What a claim found, and in how many seconds what it found blocked is worth another one."""
+    blocked = [row["waited"] for row in rows if row["id"] is None]
+    return [row for row in rows if row["id"] is not None] if blocked else rows, min(blocked, default=None)
 
 
 def _dispatch(row: asyncpg.Record, attempt: int) -> Dispatch:

@@ -43,6 +43,11 @@ LEASES_LOST = Counter("pgbaton_lease_losses_total", "Times this worker found its
 RESCUED = Counter("pgbaton_dispatches_rescued_total", "Dispatches taken from a lost worker", ["pipeline"])
 RECONNECTS = Counter("pgbaton_listener_reconnects_total", "Times the listener had to connect again", ["pipeline"])
 CONNECTED = Gauge("pgbaton_listener_connected", "1 while the listener's connection is alive", ["pipeline"])
+REFUSED_MORE = Counter(
+    "pgbaton_stage_refusals_total",
+    "Times that answers 429 cut how many calls at once a stage gets",
+    ["pipeline", "stage"],
+)
 IN_FLIGHT = Gauge("pgbaton_calls_in_flight", "Stage calls under way in this process", ["pipeline"])
 
 DISPATCHES = Gauge(
@@ -50,6 +55,12 @@ DISPATCHES = Gauge(
 )
 OLDEST_READY = Gauge(
     "pgbaton_oldest_ready_seconds", "For how long the oldest dispatch has been due; 0: none is", ["pipeline", "stage"]
+)
+LIMIT_SIZE = Gauge(
+    "pgbaton_limit_size", "Calls, or places of a pool, that a limit allows at once", ["pipeline", "limit"]
+)
+LIMIT_USED = Gauge(
+    "pgbaton_limit_used", "Calls, or places of a pool, that count against a limit", ["pipeline", "limit"]
 )
 CIRCUIT = Gauge("pgbaton_circuit_state", "0 closed, 1 half open (one probe at a time), 2 open", ["pipeline", "stage"])
 PAUSED = Gauge("pgbaton_stage_paused", "1 while the stage is paused", ["pipeline", "stage"])

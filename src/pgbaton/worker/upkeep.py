@@ -7,6 +7,7 @@ import asyncio
 from pgbaton.events import Event, EventLog
 from pgbaton.worker.lease import Lease
 from pgbaton.worker.periodic import Wake, every
+from pgbaton.worker.reports import Reports
 from pgbaton.worker.resolver import Resolver
 from pgbaton.worker.store import RECONCILE_PAGE, Store
 
@@ -14,6 +15,13 @@ RESCUE_EVERY = 1.0
 """Seconds; more rarely where the look takes long: it reads all calls."""
 PRUNE_EVERY = 60.0
 """Seconds."""
+LIMITS_EVERY = 1.0
+"""Seconds until a worker sees that a pipeline has got its first limit, or lost its last; until then it claims nothing
+of the stages that it concerns."""
+PUT_OFF_EVERY = 0.5
+"""Seconds; a duty that is not to be called yet waits as a duty for so long at most."""
+PUT_OFF_PAGE = 1000
+"""Duties at once."""
 ROLL_UP_EVERY = 60.0
 """Seconds; it reads each dispatch that ended once more, an hour of them at a time."""
 PAGE = 200
@@ -21,22 +29,29 @@ PAGE = 200
 
 
 class Upkeep:
-    """``retention`` and ``reconcile_every`` are in seconds."""
+    """``retention`` and ``reconcile_every`` are in seconds. ``puts_off``: a column of the pipeline says before when a
+    job is not called."""
 
     def __init__(
         self,
         store: Store,
+        turns: Store,
         lease: Lease,
         resolver: Resolver,
+        reports: Reports,
         wake: Wake,
         log: EventLog,
         *,
         retention: float,
         reconcile_every: float,
+        puts_off: bool,
     ) -> None:
+        self._puts_off = puts_off
         self._store = store
+        self._turns = turns
         self._lease = lease
         self._resolver = resolver
+        self._reports = reports
         self._wake = wake
         self._log = log
         self._retention = retention
@@ -49,6 +64,9 @@ class Upkeep:
             tasks.create_task(every(self._lease.seconds / 3, self._lease.renew, stop, self._log, "lease"))
             tasks.create_task(every(RESCUE_EVERY, self.rescue, stop, self._log, "rescue", costly=True))
             tasks.create_task(every(RESCUE_EVERY, self.unpark, stop, self._log, "unpark"))
+            tasks.create_task(every(LIMITS_EVERY, self.see_limits, stop, self._log, "limits"))
+            if self._puts_off:
+                tasks.create_task(every(PUT_OFF_EVERY, self.put_off, stop, self._log, "put off"))
             tasks.create_task(every(PRUNE_EVERY, self.prune, stop, self._log, "prune"))
             tasks.create_task(every(ROLL_UP_EVERY, self.roll_up, stop, self._log, "roll-up", costly=True))
             if self._reconcile_every > 0:
@@ -68,6 +86,27 @@ class Upkeep:
         """Make calls due that were parked for tenants that were resumed."""
         if await self._store.unpark(PAGE):
             self._wake.set()
+
+    async def put_off(self) -> None:
+        """Let duties wait that are not to be called yet; a duty whose time came meanwhile is a call that is due."""
+        while True:
+            count, others = await self._store.put_off(PUT_OFF_PAGE)
+            if others:
+                await self._resolver.resolve([], others)
+            if count:
+                self._wake.set()
+            if count < PUT_OFF_PAGE:
+                return
+
+    async def see_limits(self) -> None:
+        """Claim as the pipeline's limits ask for, as they are now; and let those rise that answers 429 have lowered."""
+        limits = await self._store.limits()
+        if limits.governed != self._turns.governed:
+            self._turns.governed = limits.governed
+            self._wake.set()
+        answered = self._reports.take_answered()
+        if limits.learned and answered:
+            await self._store.ease(answered)
 
     async def reconcile(self) -> None:
         """Look at the next page of the user's table for routed rows that no trigger saw. Gently: one page a time."""

@@ -1,5 +1,5 @@
-"""What workers watch besides their work, each task by one of them at a time: the census of the user's table, the hours
-of each stage, what was deployed, and the findings of an incident.
+"""What workers watch besides their work, each task by one of them at a time: the census of the user's table,
+what was deployed, and the findings of an incident.
 
 A worker that dies with a task holds nothing: another may take it when its time has passed. Of a page of the census that
 two read, one is written.
@@ -32,12 +32,8 @@ CENSUS_EVERY = 3.0
 """Seconds between two looks where the table is one page."""
 PATIENCE = 2.0
 """Seconds that a page may take, and that a connection is waited for; a lock on the table is not waited for longer."""
-HOURS_EVERY = 60.0
-"""Seconds."""
 TELL_EVERY = 1.0
 """Seconds."""
-HOUR_SAMPLE = 20_000
-"""Calls of a stage that an hour's quantiles are made from."""
 
 
 class Watch:
@@ -68,7 +64,6 @@ class Watch:
             return
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(every(CENSUS_EVERY / 10, self.census, stop, self._log, "census"))
-            tasks.create_task(every(HOURS_EVERY, self.hours, stop, self._log, "hours"))
             if self._webhook is not None:
                 tasks.create_task(every(TELL_EVERY, self.tell, stop, self._log, "webhook"))
             tasks.create_task(every(self._look_every, self.look, stop, self._log, "watch"))
@@ -93,14 +88,6 @@ class Watch:
             found = merged(census.found, page.found)
             if await store.census_write(census, page.last, found, census.seen + page.seen) and page.last:
                 await store.rest("census", took / CENSUS_SHARE)
-
-    async def hours(self) -> None:
-        """Write how long the calls of the hours that are over took."""
-        async with self._pool.acquire(timeout=PATIENCE) as conn:
-            store = WatchStore(conn, self._table)
-            if await store.may("hours", HOURS_EVERY - 1):
-                async with at_most(conn, PATIENCE):
-                    await store.hours(HOUR_SAMPLE)
 
     async def tell(self) -> None:
         """Tell the webhook what appeared and what ended. No connection is held while it answers."""

@@ -66,10 +66,6 @@ class WatchStore:
         said = json.dumps(found)
         return bool(await self._fetch("census_write", census.after, census.began, last, said, seen))
 
-    async def hours(self, most: int) -> int:
-        """Write how long the calls of each hour that is over took, unless it is written; returns how many rows."""
-        return len(await self._fetch("hours", most))
-
     async def deployments(self) -> list[str]:
         """Write down what runs now and did not before; returns what that is."""
         return [row["what"] for row in await self._fetch("deployments")]

@@ -278,6 +278,18 @@ async def limits_under_kill(scene: Scene) -> None:
         await scene.terminate_backends("pgbaton", share=0.3)
 
 
+@fault(per_tenant=3, pool=7, call_rate="200/s", workers=3, recovery=25, work=(0.0, 0.03))
+async def all_limits_under_kill(scene: Scene) -> None:
+    """Limits of a tenant, a pool and a rate hold while workers are killed, frozen and cut off."""
+    async for _ in scene.rounds(0.3, 0.7):
+        await scene.terminate_backends("pgbaton", share=0.3)
+        victim = scene.one_of(scene.workers)
+        if scene.dice.random() < 0.5:
+            victim.signal(signal.SIGKILL)
+        else:
+            victim.freeze(scene.plan.lease + 2)
+
+
 async def _telling(scene: Scene, doing: str, work: object) -> None:
     """Note how a user's transaction was aborted."""
     try:

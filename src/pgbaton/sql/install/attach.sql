@@ -22,19 +22,20 @@ BEGIN
     END IF;
 END
 $pgbaton{tag}$;
-INSERT INTO pgbaton.pipelines AS p (name, job_table, key_columns, tenant_column, step_column, status_column, statuses, channel,
-                                    parent, parent_key, triggers)
+INSERT INTO pgbaton.pipelines AS p (name, job_table, key_columns, tenant_column, step_column, status_column, statuses, priority_column,
+                                    not_before_column, channel, parent, parent_key, triggers)
 VALUES ({pipeline}, {table_literal}::regclass, {keys}, {tenant_literal}, {step_literal}, {status_literal}, {statuses},
-        {channel}, {parent}, {parent_key}, {triggers})
+        {priority_literal}, {not_before_literal}, {channel}, {parent}, {parent_key}, {triggers})
 ON CONFLICT (name) DO UPDATE
    SET job_table = EXCLUDED.job_table, key_columns = EXCLUDED.key_columns, tenant_column = EXCLUDED.tenant_column,
        step_column = EXCLUDED.step_column, status_column = EXCLUDED.status_column, statuses = EXCLUDED.statuses,
-       channel = EXCLUDED.channel, parent = EXCLUDED.parent, parent_key = EXCLUDED.parent_key, triggers = EXCLUDED.triggers, attached_at = now()
- WHERE (p.job_table, p.key_columns, p.tenant_column, p.step_column, p.status_column, p.statuses, p.channel, p.parent,
-        p.parent_key, p.triggers)
+       priority_column = EXCLUDED.priority_column, not_before_column = EXCLUDED.not_before_column, channel = EXCLUDED.channel,
+       parent = EXCLUDED.parent, parent_key = EXCLUDED.parent_key, triggers = EXCLUDED.triggers, attached_at = now()
+ WHERE (p.job_table, p.key_columns, p.tenant_column, p.step_column, p.status_column, p.statuses, p.priority_column,
+        p.not_before_column, p.channel, p.parent, p.parent_key, p.triggers)
        IS DISTINCT FROM (EXCLUDED.job_table, EXCLUDED.key_columns, EXCLUDED.tenant_column, EXCLUDED.step_column,
-                         EXCLUDED.status_column, EXCLUDED.statuses, EXCLUDED.channel, EXCLUDED.parent, EXCLUDED.parent_key,
-                         EXCLUDED.triggers);
+                         EXCLUDED.status_column, EXCLUDED.statuses, EXCLUDED.priority_column, EXCLUDED.not_before_column,
+                         EXCLUDED.channel, EXCLUDED.parent, EXCLUDED.parent_key, EXCLUDED.triggers);
 
 -- What the trigger will ask of a row, asked of none: a condition that cannot be asked fails here and not in your transactions.
 SELECT {conditions} FROM ONLY {table} AS new LIMIT 0;
@@ -52,16 +53,18 @@ UPDATE pgbaton.stages SET routed = false
    AND NOT EXISTS (SELECT FROM (VALUES {stage_routes}) AS r (step, after, status, condition)
                     WHERE (r.step, r.after, r.status) = (stages.step, stages.after, stages.status)
                       AND r.condition IS NOT DISTINCT FROM stages.condition);
-INSERT INTO pgbaton.stages AS s (pipeline, step, after, status, condition, kind, detail, position, timeout, attempts, concurrency, advance)
+{pools}INSERT INTO pgbaton.stages AS s (pipeline, step, after, status, condition, kind, detail, position, timeout, attempts, advance,
+                                attached, takes_turns)
 VALUES {stage_rows}
 ON CONFLICT (pipeline, step) DO UPDATE
    SET after = EXCLUDED.after, status = EXCLUDED.status, condition = EXCLUDED.condition, kind = EXCLUDED.kind,
        detail = EXCLUDED.detail, position = EXCLUDED.position, timeout = EXCLUDED.timeout, attempts = EXCLUDED.attempts,
-       concurrency = EXCLUDED.concurrency, advance = EXCLUDED.advance, routed = true
- WHERE (s.after, s.status, s.condition, s.kind, s.detail, s.position, s.timeout, s.attempts, s.concurrency, s.advance, s.routed)
+       advance = EXCLUDED.advance, routed = true, attached = EXCLUDED.attached, takes_turns = EXCLUDED.takes_turns
+ WHERE (s.after, s.status, s.condition, s.kind, s.detail, s.position, s.timeout, s.attempts, s.advance, s.routed, s.attached,
+        s.takes_turns)
        IS DISTINCT FROM (EXCLUDED.after, EXCLUDED.status, EXCLUDED.condition, EXCLUDED.kind, EXCLUDED.detail,
-                         EXCLUDED.position, EXCLUDED.timeout, EXCLUDED.attempts,
-                         EXCLUDED.concurrency, EXCLUDED.advance, true);
+                         EXCLUDED.position, EXCLUDED.timeout, EXCLUDED.attempts, EXCLUDED.advance, true, EXCLUDED.attached,
+                         EXCLUDED.takes_turns);
 {placing}
 DO $pgbaton{tag}$
 DECLARE
@@ -89,6 +92,10 @@ BEGIN
                                                       t.tgname, {table_literal});
     END IF;
     IF (SELECT md5(prosrc) = '{body_md5}' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
+        -- Behind this lock no transaction is left that fires the old function: what it leaves has no rank (see the end).
+        IF {takes_turns} THEN
+            LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE;
+        END IF;
         EXECUTE $ddl{tag}$
 CREATE OR REPLACE FUNCTION {function}() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
@@ -114,3 +121,4 @@ AS $fn{tag}${body}$fn{tag}$
 END
 $pgbaton{tag}$;
 COMMIT;
+{ranks}

@@ -1,4 +1,4 @@
--- $1 pipeline, $2 stage (null: the whole pipeline), $3 paused or not, $4 who: whether there is such a thing, and whether
+-- $1 pipeline, $2 stage (null: the whole pipeline), $3 paused or not, $4 who, $5 why (null: not said): whether there is such a thing, and whether
 -- that changed it.
 WITH stage AS (
     UPDATE pgbaton.stages SET paused_at = CASE WHEN $3 THEN clock_timestamp() END
@@ -11,8 +11,8 @@ WITH stage AS (
 ), changed AS (
     SELECT name FROM stage UNION ALL SELECT name FROM pipeline
 ), written AS (
-    INSERT INTO pgbaton.audit (who, action, pipeline, stage)
-    SELECT $4, CASE WHEN $3 THEN 'pause' ELSE 'resume' END, $1, $2 FROM changed
+    INSERT INTO pgbaton.audit (who, action, pipeline, stage, reason)
+    SELECT $4, CASE WHEN $3 THEN 'pause' ELSE 'resume' END, $1, $2, $5 FROM changed
 ), woken AS (
     SELECT pg_notify('pgbaton_wake', $1) WHERE NOT $3 AND EXISTS (SELECT FROM changed)
 )

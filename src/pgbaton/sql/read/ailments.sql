@@ -47,7 +47,7 @@ SELECT 'old_snapshot', 'warn', NULL,
   ) AS h
 UNION ALL
 SELECT 'index_missing', 'bad', NULL, json_build_object('index', wanted.name)::text
-  FROM unnest(ARRAY['due_of_stage', 'due_of_job', 'calls_pkey', 'calls_waiting', 'calls_left', 'calls_slots', 'history_attempts',
+  FROM unnest(ARRAY['due_of_stage', 'due_of_job', 'due_in_turn', 'due_not_yet', 'calls_waiting_in_turn', 'calls_pkey', 'calls_waiting', 'calls_left', 'calls_slots', 'history_attempts',
                     'history_ends', 'history_of_job', 'history_of_tenant', 'history_lately', 'history_troubled',
                     'history_failed', 'stages_one_route_per_state']) AS wanted (name)
   LEFT JOIN (pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = 'pgbaton'

@@ -28,7 +28,29 @@ SELECT clock_timestamp() AS at, {row}, {updated_at} AS updated_at,
                                    LIMIT $3) AS c)
        ELSE 0 END AS before,
        (SELECT count(*) FROM (SELECT FROM pgbaton.calls AS b
-                               WHERE b.pipeline = $1 AND b.slot = d.stage LIMIT $3) AS c) AS running
+                               WHERE b.pipeline = $1 AND b.slot = d.stage LIMIT $3) AS c) AS running,
+       floor(s.ceiling)::integer AS ceiling, s.takes_turns, s.pool, s.cost, pool.size AS pool_size, pool.used AS pool_used, pool.users AS pool_users,
+       extract(epoch FROM s.held_until - clock_timestamp())::float8 AS held_for, s.held_until,
+       coalesce(own.per_tenant, s.per_tenant) AS per_tenant,
+       CASE WHEN s.governed THEN (SELECT count(*) FROM pgbaton.calls AS b
+                                   WHERE b.pipeline = $1 AND b.slot = d.stage
+                                     AND coalesce(b.tenant, '') COLLATE "C" = coalesce(d.tenant, '') COLLATE "C") END AS running_of_tenant,
+       CASE WHEN s.takes_turns THEN (SELECT count(*) FROM (
+            SELECT FROM pgbaton.due AS b
+             WHERE b.pipeline = $1 AND b.stage = d.stage AND coalesce(b.tenant, '') COLLATE "C" = coalesce(d.tenant, '') COLLATE "C"
+               AND b.rank IS NOT NULL AND (b.rank, b.id) < (SELECT o.rank, o.id FROM pgbaton.due AS o
+                                                             WHERE o.job_key = $2 AND o.pipeline = $1 AND o.id = d.id)
+             LIMIT $3) AS c) END AS before_of_tenant,
+       pgbaton.allowed_in(s.rate, (SELECT b.until FROM pgbaton.spent AS b
+                                    WHERE b.pipeline = $1 AND b.stage = d.stage AND b.tenant = ''), clock_timestamp()) AS rate_in,
+       pgbaton.allowed_in(coalesce(own.rate_per_tenant, s.rate_per_tenant),
+                          (SELECT b.until FROM pgbaton.spent AS b
+                            WHERE b.pipeline = $1 AND b.stage = d.stage AND b.tenant = '=' || coalesce(d.tenant, '')),
+                          clock_timestamp()) AS tenant_rate_in,
+       (SELECT avg(extract(epoch FROM n.ended_at - n.started_at))::float8
+          FROM (SELECT * FROM pgbaton.history AS h
+                 WHERE h.ended_at > clock_timestamp() - interval '1 hour' ORDER BY h.ended_at DESC LIMIT 500) AS n
+         WHERE n.pipeline = $1 AND n.stage = d.stage AND n.called AND n.outcome = 'completed') AS takes
   FROM pgbaton.pipelines AS p
   LEFT JOIN {table} AS j ON {job_is($2::text)}
   LEFT JOIN LATERAL (SELECT * FROM pgbaton.dispatches AS n
@@ -42,4 +64,13 @@ SELECT clock_timestamp() AS at, {row}, {updated_at} AS updated_at,
          WHERE c.pipeline = $1 AND c.job_key = $2 AND c.id = d.id AND c.due_at IS NULL
          LIMIT 1) AS t ON true
   LEFT JOIN pgbaton.workers AS w ON w.id = d.worker
+  LEFT JOIN pgbaton.tenants AS own ON own.pipeline = $1 AND own.tenant = coalesce(d.tenant, '')
+  LEFT JOIN LATERAL (
+        SELECT o.size, pgbaton.pool_use(o.name) AS used,
+               (SELECT string_agg(format('%s of %s', c.running, u.step), ', ' ORDER BY u.pipeline, u.position)
+                  FROM pgbaton.stages AS u
+                 CROSS JOIN LATERAL (SELECT count(*) AS running FROM pgbaton.calls AS n
+                                      WHERE n.pipeline = u.pipeline AND n.slot = u.step) AS c
+                 WHERE u.pool = o.name AND c.running > 0) AS users
+          FROM pgbaton.pools AS o WHERE o.name = s.pool) AS pool ON true
  WHERE p.name = $1

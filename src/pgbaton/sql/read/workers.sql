@@ -1,5 +1,5 @@
 -- Workers and their leases, those that were lost within the last hour included; times in seconds.
-SELECT w.id, w.pipeline, w.name, w.capacity, w.draining,
+SELECT w.id, w.pipeline, w.name, w.capacity, w.stages, w.draining,
        extract(epoch FROM clock_timestamp() - w.started_at)::float8 AS age,
        extract(epoch FROM clock_timestamp() - w.renewed_at)::float8 AS silent,
        pgbaton.alive(w) AS alive

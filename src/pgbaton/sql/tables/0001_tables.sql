@@ -8,6 +8,8 @@ CREATE TABLE pgbaton.pipelines (
     tenant_column text,
     step_column   text NOT NULL,
     status_column text NOT NULL,
+    priority_column text,
+    not_before_column text,
     statuses      jsonb NOT NULL,
     channel       text,
     parent        text,
@@ -40,12 +42,30 @@ CREATE TABLE pgbaton.stages (
     position    integer NOT NULL,
     timeout     interval NOT NULL,
     attempts    integer NOT NULL CHECK (attempts >= 1),
-    concurrency integer CHECK (concurrency >= 1),
     advance     text NOT NULL DEFAULT 'stage' CHECK (advance IN ('stage', 'engine')),
     routed      boolean NOT NULL DEFAULT true,
     paused_at   timestamptz,
     strikes     integer NOT NULL DEFAULT 0,
     open_until  timestamptz,
+    -- Limits: what the file says, what operators set in its place, and what comes of both.
+    attached    jsonb NOT NULL DEFAULT '{}',
+    operated    jsonb NOT NULL DEFAULT '{}',
+    concurrency integer GENERATED ALWAYS AS (((attached || operated) ->> 'concurrency')::integer) STORED CHECK (concurrency >= 1),
+    per_tenant  integer GENERATED ALWAYS AS (((attached || operated) ->> 'per_tenant')::integer) STORED CHECK (per_tenant >= 1),
+    rate        float8 GENERATED ALWAYS AS (((attached || operated) ->> 'rate')::float8) STORED CHECK (rate > 0),
+    rate_per_tenant float8 GENERATED ALWAYS AS (((attached || operated) ->> 'rate_per_tenant')::float8) STORED
+                CHECK (rate_per_tenant > 0),
+    pool        text COLLATE "C" GENERATED ALWAYS AS (attached ->> 'pool') STORED,
+    cost        integer GENERATED ALWAYS AS ((attached ->> 'cost')::integer) STORED CHECK (cost >= 1),
+    takes_turns boolean NOT NULL DEFAULT false,
+    ceiling     float8 CHECK (ceiling >= 1),
+    refused_at  float8,
+    lowered_at    timestamptz,
+    held_until  timestamptz,
+    governed    boolean GENERATED ALWAYS AS (
+                takes_turns OR ceiling IS NOT NULL OR attached ->> 'pool' IS NOT NULL
+                OR (attached || operated) ->> 'per_tenant' IS NOT NULL OR (attached || operated) ->> 'rate' IS NOT NULL
+                OR (attached || operated) ->> 'rate_per_tenant' IS NOT NULL) STORED,
     PRIMARY KEY (pipeline, step)
 );
 CREATE UNIQUE INDEX stages_one_route_per_state ON pgbaton.stages (pipeline, after, status, coalesce(condition, '')) WHERE routed;
@@ -56,12 +76,67 @@ COMMENT ON COLUMN pgbaton.stages.advance IS 'the writer of running and done: the
 COMMENT ON COLUMN pgbaton.stages.routed IS 'false: the stage left the pipeline; its open dispatches wait until it comes back';
 COMMENT ON COLUMN pgbaton.stages.strikes IS 'times in a row that the stage was found down; above 0: one probe at a time';
 COMMENT ON COLUMN pgbaton.stages.open_until IS 'until then no worker calls the stage';
+COMMENT ON COLUMN pgbaton.stages.rate IS 'calls that may begin in a second; a second''s worth, and one at least, may begin at once';
+COMMENT ON COLUMN pgbaton.stages.takes_turns IS 'triggers give its duties a rank, so that tenants take turns';
+COMMENT ON COLUMN pgbaton.stages.ceiling IS 'calls under way at once that the stage was found to bear, by its answers 429; null: never refused';
+COMMENT ON COLUMN pgbaton.stages.refused_at IS 'calls under way when it last refused: beneath it the ceiling rises quickly, from there on slowly';
+COMMENT ON COLUMN pgbaton.stages.lowered_at IS 'when it last refused and the ceiling fell: an answer to a call from before it changes nothing';
+COMMENT ON COLUMN pgbaton.stages.held_until IS 'until then the stage asked to be left alone (429)';
+COMMENT ON COLUMN pgbaton.stages.governed IS 'claims of it go by pgbaton.admit()';
+
+-- Places that stages share, of one pipeline or of several. size is what attach wrote, or what an operator set.
+CREATE TABLE pgbaton.pools (
+    name     text COLLATE "C" PRIMARY KEY,
+    attached integer NOT NULL CHECK (attached >= 1),
+    operated integer CHECK (operated >= 1),
+    size     integer GENERATED ALWAYS AS (coalesce(operated, attached)) STORED,
+    kept_for text[],
+    kept_until timestamptz
+) WITH (fillfactor = 50);
+COMMENT ON COLUMN pgbaton.pools.kept_for IS 'with kept_until: pipeline and stage of a call that costs more than is free; others take nothing meanwhile';
+
+-- Tenants with a weight or limits of their own; all others have weight 1 and the stage's limits.
+CREATE TABLE pgbaton.tenants (
+    pipeline   text COLLATE "C" NOT NULL REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
+    tenant     text COLLATE "C" NOT NULL,
+    weight     integer NOT NULL DEFAULT 1 CHECK (weight BETWEEN 1 AND 100),
+    per_tenant integer CHECK (per_tenant >= 1),
+    rate_per_tenant float8 CHECK (rate_per_tenant > 0),
+    PRIMARY KEY (pipeline, tenant)
+);
+COMMENT ON COLUMN pgbaton.tenants.weight IS 'calls of this tenant in one turn';
+
+-- Whose turn it is at a stage. One row a stage and source, changed in place by the claim that holds the stage's lock.
+CREATE TABLE pgbaton.turns (
+    pipeline   text COLLATE "C" NOT NULL,
+    stage      text COLLATE "C" NOT NULL,
+    again      boolean NOT NULL,
+    lane       text COLLATE "C" NOT NULL DEFAULT '',
+    used       integer NOT NULL DEFAULT 0,
+    odd        boolean NOT NULL DEFAULT true,
+    PRIMARY KEY (pipeline, stage, again)
+) WITH (fillfactor = 20, autovacuum_vacuum_scale_factor = 0.2);
+COMMENT ON COLUMN pgbaton.turns.again IS 'of calls that wait to be called again, or of duties';
+COMMENT ON COLUMN pgbaton.turns.lane IS 'the tenant that was served last, and how many calls of its weight it has had (used)';
+COMMENT ON COLUMN pgbaton.turns.odd IS 'which of calls and duties gets the odd place, where both wait';
+
+-- Rates: when all calls that have begun are paid for. A row whose time is past says nothing, and is pruned.
+CREATE TABLE pgbaton.spent (
+    pipeline text COLLATE "C" NOT NULL,
+    stage    text COLLATE "C" NOT NULL,
+    tenant   text COLLATE "C" NOT NULL,
+    at       timestamptz NOT NULL,
+    until    timestamptz NOT NULL,
+    PRIMARY KEY (pipeline, stage, tenant)
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);
+COMMENT ON COLUMN pgbaton.spent.tenant IS '"": the stage as a whole; "=" and its name: a tenant';
 
 CREATE TABLE pgbaton.workers (
     id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     pipeline   text NOT NULL,
     name       text NOT NULL,
     capacity   integer NOT NULL,
+    stages     text[] NOT NULL DEFAULT '{}',
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     renewed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     expires_at timestamptz NOT NULL,
@@ -74,6 +149,7 @@ CREATE TABLE pgbaton.workers (
 );
 COMMENT ON COLUMN pgbaton.workers.routes IS 'with version and base_url: what the worker runs with, [[step, after, path], ...]; null: it has not said';
 COMMENT ON TABLE pgbaton.workers IS 'leases; a row is kept as long as the history that names it';
+COMMENT ON COLUMN pgbaton.workers.stages IS 'those that it calls: all of its file, or the ones that it was told to take';
 COMMENT ON COLUMN pgbaton.workers.instead_of IS 'the lease that this one took the place of';
 COMMENT ON COLUMN pgbaton.workers.ended_at IS 'the worker left, or took a new lease: it claims nothing under this one any more';
 
@@ -87,12 +163,19 @@ CREATE TABLE pgbaton.due (
     tenant     text,
     step       text COLLATE "C",
     status     text COLLATE "C",
-    created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    rank       timestamptz,
+    not_before timestamptz
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 -- Two indexes, both paid for by the writer: claims go by stage and id, and a job is taken with all its duties. With both
 -- columns, a plan that was made while the table was empty cannot walk the other index for each job.
 CREATE UNIQUE INDEX due_of_stage ON pgbaton.due (pipeline, stage, id);
 CREATE INDEX due_of_job ON pgbaton.due (job_key, pipeline);
+-- Empty, and free for the writer, where nothing takes turns; so is the next.
+CREATE INDEX due_in_turn ON pgbaton.due (pipeline, stage, (coalesce(tenant, '') COLLATE "C"), rank, id) WHERE rank IS NOT NULL;
+CREATE INDEX due_not_yet ON pgbaton.due (pipeline, not_before) WHERE not_before IS NOT NULL;
+COMMENT ON COLUMN pgbaton.due.rank IS 'where the stage takes turns: the order within the tenant; its time, later or sooner by its priority';
+COMMENT ON COLUMN pgbaton.due.not_before IS 'the duty waits until then: it has no rank, and workers make it a call that waits';
 COMMENT ON COLUMN pgbaton.due.step IS 'the state that the row entered, with status';
 
 -- The one call that a job is in. Left to its stage: deadline is set. Waiting to be called (again): due_at is set. Held by a
@@ -128,7 +211,8 @@ CREATE TABLE pgbaton.calls (
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX calls_waiting ON pgbaton.calls (pipeline, waits_for, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX calls_left ON pgbaton.calls (pipeline, deadline) WHERE deadline IS NOT NULL;
-CREATE INDEX calls_slots ON pgbaton.calls (pipeline, slot) WHERE slot IS NOT NULL;
+CREATE INDEX calls_waiting_in_turn ON pgbaton.calls (pipeline, waits_for, (coalesce(tenant, '') COLLATE "C"), due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX calls_slots ON pgbaton.calls (pipeline, slot, (coalesce(tenant, '') COLLATE "C")) WHERE slot IS NOT NULL;
 COMMENT ON COLUMN pgbaton.calls.id IS 'the dispatch: the id of the duty that it was made from';
 COMMENT ON COLUMN pgbaton.calls.entry IS 'the step in whose done the stage is called; a rewind goes there';
 COMMENT ON COLUMN pgbaton.calls.run IS 'the first dispatch of this run of the job: one trace';
@@ -234,8 +318,8 @@ CREATE TABLE pgbaton.audit_jobs (
 CREATE INDEX audit_jobs_of_job ON pgbaton.audit_jobs (job_key);
 COMMENT ON TABLE pgbaton.audit_jobs IS 'the jobs that an act on many changed, and the stage at which; pruned with the history';
 
--- What came of the dispatches of an hour, for the plots: rolled up once by a worker when the hour is over, kept for 13 weeks. Of the
--- whole pipeline (all), of the 50 tenants that had most of it (one), and of the others together (rest).
+-- What came of the dispatches of an hour, for the plots and for what is usual at a stage: rolled up once by a worker when the hour is
+-- over, kept for 13 weeks. Of the whole pipeline (all), of the 50 tenants that had most of it (one), and of the others together (rest).
 CREATE TABLE pgbaton.throughput (
     pipeline  text COLLATE "C" NOT NULL REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
     hour      timestamptz NOT NULL,
@@ -246,11 +330,14 @@ CREATE TABLE pgbaton.throughput (
     dead      integer NOT NULL,
     waits     jsonb NOT NULL,
     works     jsonb NOT NULL,
+    p50       float8,
+    p95       float8,
     PRIMARY KEY (pipeline, kind, hour, tenant, stage)
 );
 CREATE INDEX throughput_of_tenant ON pgbaton.throughput (pipeline, tenant, hour) WHERE kind = 'one';
 COMMENT ON COLUMN pgbaton.throughput.waits IS 'how many first attempts waited how long, by half powers of two of a millisecond: {"12": 3} is three of 64 to 90 ms';
 COMMENT ON COLUMN pgbaton.throughput.works IS 'likewise, how long the completed calls took';
+COMMENT ON COLUMN pgbaton.throughput.p50 IS 'with p95: seconds of the completed calls, the middle of the class in works: to within a fifth. Kept, for each look at the health reads a week of them';
 
 CREATE TABLE pgbaton.throughput_to (
     pipeline  text COLLATE "C" PRIMARY KEY REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
@@ -314,21 +401,6 @@ CREATE TABLE pgbaton.census (
     whole_seen     bigint,
     whole          jsonb
 );
-
--- A stage's usual: one row for an hour in which it was called, written once by a worker, kept for 30 days.
-CREATE TABLE pgbaton.hours (
-    pipeline text COLLATE "C" NOT NULL REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
-    stage    text COLLATE "C" NOT NULL,
-    hour     timestamptz NOT NULL,
-    calls    integer NOT NULL,
-    failed   integer NOT NULL,
-    p50      float8,
-    p95      float8,
-    wait_p50 float8,
-    wait_p95 float8,
-    PRIMARY KEY (pipeline, stage, hour)
-);
-COMMENT ON COLUMN pgbaton.hours.p50 IS 'with p95: seconds of the calls that were completed; wait: seconds due until called';
 
 -- Findings, from their appearance to their end: an incident's timeline, and what the webhook has yet to tell.
 CREATE TABLE pgbaton.findings (

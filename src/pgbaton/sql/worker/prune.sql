@@ -4,6 +4,8 @@ WITH forgotten AS (
     DELETE FROM pgbaton.workers AS w
      WHERE coalesce(w.ended_at, w.expires_at) < clock_timestamp() - make_interval(secs => greatest($1, 3600))
        AND NOT EXISTS (SELECT FROM pgbaton.calls AS c WHERE c.worker = w.id)
+), paid AS (  -- a rate whose calls are all paid for says nothing
+    DELETE FROM pgbaton.spent AS b WHERE b.until < clock_timestamp() - interval '1 minute'
 ), unshadowed AS (
     DELETE FROM pgbaton.shadow AS s
      WHERE s.created_at < statement_timestamp() - make_interval(secs => $1)

@@ -43,12 +43,17 @@ WITH at AS MATERIALIZED (
       FROM (SELECT kind, tenant, stage, wait, sum(n) AS n FROM parts WHERE wait IS NOT NULL GROUP BY 1, 2, 3, 4) AS w
      GROUP BY 1, 2, 3
 ), works AS (
-    SELECT kind, tenant, stage, jsonb_object_agg(work, n) AS works
-      FROM (SELECT kind, tenant, stage, work, sum(n) AS n FROM parts WHERE work IS NOT NULL GROUP BY 1, 2, 3, 4) AS w
+    SELECT kind, tenant, stage, jsonb_object_agg(work, n) AS works,
+           0.001 * 2 ^ ((min(work) FILTER (WHERE upto >= 0.5 * calls) + 0.5) / 2) AS p50,
+           0.001 * 2 ^ ((min(work) FILTER (WHERE upto >= 0.95 * calls) + 0.5) / 2) AS p95
+      FROM (SELECT kind, tenant, stage, work, sum(n) AS n, sum(sum(n)) OVER (PARTITION BY kind, tenant, stage ORDER BY work) AS upto,
+                   sum(sum(n)) OVER (PARTITION BY kind, tenant, stage) AS calls
+              FROM parts WHERE work IS NOT NULL GROUP BY 1, 2, 3, 4) AS w
      GROUP BY 1, 2, 3
 ), kept AS (
-    INSERT INTO pgbaton.throughput (pipeline, hour, kind, tenant, stage, completed, dead, waits, works)
-    SELECT $1, n.hour, p.kind, p.tenant, p.stage, p.completed, p.dead, coalesce(waits.waits, '{}'), coalesce(works.works, '{}')
+    INSERT INTO pgbaton.throughput (pipeline, hour, kind, tenant, stage, completed, dead, waits, works, p50, p95)
+    SELECT $1, n.hour, p.kind, p.tenant, p.stage, p.completed, p.dead, coalesce(waits.waits, '{}'), coalesce(works.works, '{}'),
+           works.p50, works.p95
       FROM next AS n
      CROSS JOIN (SELECT kind, tenant, stage, sum(completed) AS completed, sum(dead) AS dead FROM parts GROUP BY 1, 2, 3) AS p
       LEFT JOIN waits USING (kind, tenant, stage)

@@ -44,10 +44,11 @@ WITH verdict AS MATERIALIZED (
                AND {step_text} IS NOT DISTINCT FROM v.step AND {status_text} IS NOT DISTINCT FROM v.status
                FOR NO KEY UPDATE SKIP LOCKED) AS row ON true
      WHERE duty.locked = cardinality(v.duties)
-       -- Children end all the time: what they leave meanwhile is taken the next time.
-       AND (v.missing IS NOT NULL
-            OR NOT EXISTS (SELECT FROM pgbaton.due AS o
-                            WHERE o.job_key = v.key AND o.pipeline = $1 AND o.id <> ALL (v.duties)))
+       -- Children end all the time: what they leave meanwhile is taken the next time. What the row itself left meanwhile is
+       -- compared there, too: it may have been put away and back, and the children were counted for the time before.
+       AND NOT EXISTS (SELECT FROM pgbaton.due AS o
+                        WHERE o.job_key = v.key AND o.pipeline = $1 AND o.id <> ALL (v.duties)
+                          AND (v.missing IS NULL OR o.stage <> '' OR o.step IS NOT NULL))
        AND CASE WHEN v.call_id IS NULL
                 THEN was.id IS NULL
                 ELSE c.tid = was.tid AND  -- not changed since this statement began, so that its parts all see it
@@ -104,7 +105,7 @@ WITH verdict AS MATERIALIZED (
            waits_for = CASE WHEN a.stands = 'waiting' THEN coalesce(a.new_stage, c.stage) END,
            slot = CASE WHEN a.stands = 'waiting' THEN NULL WHEN a.new_id IS NULL THEN c.slot ELSE (
                SELECT s.step FROM pgbaton.stages AS s
-                WHERE s.pipeline = $1 AND s.step = a.new_stage AND s.concurrency IS NOT NULL) END,
+                WHERE s.pipeline = $1 AND s.step = a.new_stage AND (s.concurrency IS NOT NULL OR s.governed)) END,
            outcome = CASE WHEN a.new_id IS NOT NULL THEN a.new_outcome
                           WHEN a.stands = 'held' OR a.stands = 'waiting' AND a.waited THEN c.outcome
                           ELSE coalesce(a.outcome, c.outcome) END,
@@ -123,7 +124,7 @@ WITH verdict AS MATERIALIZED (
            a.deadline,
            CASE a.stands WHEN 'left' THEN (
                SELECT s.step FROM pgbaton.stages AS s
-                WHERE s.pipeline = $1 AND s.step = a.new_stage AND s.concurrency IS NOT NULL) END,
+                WHERE s.pipeline = $1 AND s.step = a.new_stage AND (s.concurrency IS NOT NULL OR s.governed)) END,
            a.new_outcome, a.new_error
       FROM act AS a
      WHERE a.tid IS NULL AND a.new_id IS NOT NULL

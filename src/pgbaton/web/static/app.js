@@ -72,15 +72,18 @@
     if (speaker && speaker.textContent !== said) speaker.textContent = said;
   };
 
-  // What the reader has opened, picked and focused is put back when the live part was replaced.
-  const opened = new Set(), picked = new Set();
+  // What the reader has opened, picked, typed and focused is put back when the live part was replaced.
+  const opened = new Set(), picked = new Set(), typed = new Map();
   let focused = null;
   const nth = (el) => [...live().querySelectorAll(`a[href="${CSS.escape(el.getAttribute("href"))}"]`)].indexOf(el);
   document.addEventListener("htmx:beforeSwap", (e) => {
-    opened.clear(); picked.clear(); focused = null;
+    opened.clear(); picked.clear(); typed.clear(); focused = null;
     const part = live();
     for (const d of part ? part.querySelectorAll("details[open][id]") : []) opened.add(d.id);
     for (const c of part ? part.querySelectorAll("input[type=checkbox]:checked[id]") : []) picked.add(c.id);
+    for (const i of part ? part.querySelectorAll("input[id]:not([type=checkbox]):not([type=hidden])") : []) {
+      if (i.value !== i.defaultValue) typed.set(i.id, i.value);
+    }
     const at = document.activeElement;
     if (part && at && part.contains(at)) {
       focused = { id: at.id, href: at.getAttribute("href"), nth: at.getAttribute("href") ? nth(at) : 0 };
@@ -101,6 +104,7 @@
   document.addEventListener("htmx:afterSwap", () => {
     for (const id of opened) { const d = document.getElementById(id); if (d) d.open = true; }
     for (const id of picked) { const c = document.getElementById(id); if (c) c.checked = true; }
+    for (const [id, value] of typed) { const i = document.getElementById(id); if (i) i.value = value; }
     refocus(); localTimes(live() || document); count();
   });
   document.addEventListener("htmx:oobAfterSwap", alarm);

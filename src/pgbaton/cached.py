@@ -1,0 +1,79 @@
+"""What many viewers ask for is computed once: an answer that is shared, and how old it may be. So their number costs the
+database nothing; and where it is slow, the page asks it more seldom and shows what it knew a moment ago."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+YOUNGEST = 0.5
+"""Seconds between two computations at least, whoever asks and whatever happens."""
+OLDEST = 1.0
+"""Seconds after which an answer is computed again though nobody reported a change."""
+REST = 4.0
+"""Times what the last computation took that is waited between two: a fifth of a connection's time at most."""
+PATIENCE = 0.5
+"""Seconds that the next answer is waited for where there is one: beyond that a page feels slow."""
+STALE = 5.0
+"""Seconds after which an answer is not shown for want of the next one: a page that stands still must not say all is well."""
+
+
+class Cached(Generic[T]):
+    """An answer that costs something, computed by one task at a time, and at most every ``youngest`` seconds."""
+
+    def __init__(self, compute: Callable[[], Awaitable[T]], youngest: float = YOUNGEST) -> None:
+        self._compute = compute
+        self._youngest = youngest
+        self._asking: asyncio.Task[None] | None = None
+        self._answer: tuple[T] | None = None
+        self._failed: Exception | None = None
+        self._asked = self._changed = self._wanted = -1e9
+        self._took = 0.0
+        self.version = 0
+
+    def changed(self, *, at_once: bool = False) -> None:
+        """What was computed up to now may be wrong. ``at_once``: and whoever asks next wants to see it, at any cost."""
+        self._changed = time.monotonic()
+        if at_once:
+            self._wanted = self._changed
+
+    @property
+    def rest(self) -> float:
+        """Seconds until the next computation may begin: who asks after that sees every change reported by now."""
+        return max(0.0, self._asked + self._pause - time.monotonic())
+
+    @property
+    def _pause(self) -> float:
+        return max(self._youngest, REST * self._took)
+
+    async def get(self) -> T:
+        """The answer: at once where it is young, within :data:`PATIENCE` where it is no older than :data:`STALE`. What
+        fails, fails for all who wait for it."""
+        while not self._good():
+            if self._asking is None or self._asking.done():
+                self._asking = asyncio.create_task(self._ask())
+            will_do = self._wanted < self._asked and self._failed is None and time.monotonic() - self._asked < STALE
+            done, _ = await asyncio.wait([self._asking], timeout=PATIENCE if will_do else None)
+            if not done:
+                break
+        if self._failed is not None:
+            raise self._failed
+        assert self._answer is not None
+        return self._answer[0]
+
+    def _good(self) -> bool:
+        age = time.monotonic() - self._asked
+        return self._wanted < self._asked and (age < self._pause or (age < OLDEST and self._changed < self._asked))
+
+    async def _ask(self) -> None:
+        began = time.monotonic()
+        try:
+            self._answer, self._failed = (await self._compute(),), None
+            self.version += 1
+        except Exception as error:
+            self._failed = error
+        self._asked, self._took = began, time.monotonic() - began
