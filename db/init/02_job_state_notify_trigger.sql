@@ -381,11 +381,12 @@ COMMENT ON COLUMN pgbaton.adoptions.mode IS 'ask: nobody has said yet; now: they
 COMMENT ON COLUMN pgbaton.adoptions.after_key IS 'the walk goes on behind this key';
 COMMENT ON COLUMN pgbaton.adoptions.rows IS 'how many were left alone, or called, by stage';
 
--- Rows of the past: they stood in (step, done) when that became a routed state, and are left alone until they move.
+-- Rows of the past: they stood in (step, status) when that became a routed state, and are left alone until they move.
 CREATE TABLE pgbaton.past (
     pipeline text COLLATE "C" NOT NULL,
     job_key  text COLLATE "C" NOT NULL,
     step     text COLLATE "C" NOT NULL,
+    status   text COLLATE "C" NOT NULL,
     PRIMARY KEY (pipeline, job_key)
 );
 
@@ -461,7 +462,7 @@ $pgbaton$;
 DO $pgbaton$
 BEGIN
     -- Functions and views are code: they are replaced where they differ. The schema's comment says which are installed.
-    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol 109ab0034f031259eb0992b1178b7a66' THEN
+    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol 7b7863742385e732f37fdace6bb565ca' THEN
         EXECUTE $protocol$
 -- Admission: who may be called next, in a pipeline where something limits or orders the calls (pgbaton.stages.governed). A
 -- pipeline without that never comes here.
@@ -974,14 +975,25 @@ AS $fn$
                        FROM pgbaton.pipelines AS p WHERE p.name = for_pipeline AND p.rollout IS NOT NULL), true)
 $fn$;
 
--- Whether nothing is done about a row in (step, done) that no trigger saw: it stands there since before, or that is not
+-- Whether nothing is done about a row in a routed state that no trigger saw: it stands there since before, or that is not
 -- known yet.
-CREATE OR REPLACE FUNCTION pgbaton.left_alone(for_pipeline text, key text, at_step text) RETURNS boolean
+CREATE OR REPLACE FUNCTION pgbaton.left_alone(for_pipeline text, key text, at_step text, at_status text) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $fn$
     SELECT EXISTS (SELECT FROM pgbaton.past AS p
-                    WHERE p.pipeline = for_pipeline AND p.job_key = key AND p.step = at_step)
+                    WHERE p.pipeline = for_pipeline AND p.job_key = key AND p.step = at_step AND p.status = at_status)
         OR EXISTS (SELECT FROM pgbaton.adoptions AS a WHERE a.pipeline = for_pipeline AND a.ended_at IS NULL)
+$fn$;
+
+-- Whether a job's last dispatch was of this stage and died since the table refused the row: it would be refused again. It is
+-- tried again when the row moves, or a person says so. (An end without a call is one that never had any.)
+CREATE OR REPLACE FUNCTION pgbaton.refused_at(for_pipeline text, key text, at_stage text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT coalesce((SELECT h.stage = at_stage AND h.state = 'dead' AND (h.outcome = 'refused' OR h.attempt = 0)
+                       FROM pgbaton.history AS h
+                      WHERE h.job_key = key AND h.pipeline = for_pipeline AND h.state IS NOT NULL
+                      ORDER BY h.id DESC LIMIT 1), false)
 $fn$;
 
 -- For people ----------------------------------------------------------------------------------------------------------
@@ -1078,7 +1090,7 @@ CREATE OR REPLACE VIEW pgbaton.attempts AS
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pgbaton FROM PUBLIC;
 
         $protocol$;
-        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol 109ab0034f031259eb0992b1178b7a66';
+        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol 7b7863742385e732f37fdace6bb565ca';
     END IF;
 END
 $pgbaton$;
@@ -1103,8 +1115,9 @@ $pgbaton_0$;
 INSERT INTO pgbaton.adoptions (pipeline, mode)
 SELECT 'ad_creative', 'ask'
  WHERE EXISTS (SELECT FROM "public"."jobs" AS j
-                WHERE j."status"::text COLLATE "C" = 'done' AND j."current_step"::text COLLATE "C" IN ('img_gen', 'vlm_analyze', 'yolo_detect', 'planner', 'overlay')
-                  AND j."current_step"::text COLLATE "C" NOT IN (SELECT s.after FROM pgbaton.stages AS s WHERE s.pipeline = 'ad_creative' AND s.routed)
+                WHERE (j."current_step"::text COLLATE "C", j."status"::text COLLATE "C") IN (('img_gen', 'done'), ('vlm_analyze', 'done'), ('yolo_detect', 'done'), ('planner', 'done'), ('overlay', 'done'))
+                  AND (j."current_step"::text COLLATE "C", j."status"::text COLLATE "C") NOT IN (SELECT s.after, s.status FROM pgbaton.stages AS s
+                                                            WHERE s.pipeline = 'ad_creative' AND s.routed)
                   AND NOT EXISTS (SELECT FROM pgbaton.due AS d WHERE d.job_key = (j."job_id"::pg_catalog.text) COLLATE "C" AND d.pipeline = 'ad_creative')
                   AND NOT EXISTS (SELECT FROM pgbaton.calls AS c WHERE c.pipeline = 'ad_creative' AND c.job_key = (j."job_id"::pg_catalog.text) COLLATE "C"))
 ON CONFLICT (pipeline) DO UPDATE

@@ -11,7 +11,7 @@ import asyncpg
 from line import Ear, line, until
 from pgbaton.events import EventLog
 from pgbaton.model import WAKE_CHANNEL
-from pgbaton.worker.gate import FULL_TURNS, Gate
+from pgbaton.worker.gate import FULL_TURNS, Gate, Gatekeeper
 from pgbaton.worker.periodic import Wake
 from stage_server import Call, Say, StageServer, work
 
@@ -26,8 +26,9 @@ ADD = "INSERT INTO jobs (current_step, status) VALUES ('made', 'done') RETURNING
 @asynccontextmanager
 async def gate(dsn: str) -> AsyncIterator[tuple[Gate, Wake]]:
     wake = Wake()
-    gate = Gate(dsn, "craft", wake, EventLog())
-    tending = asyncio.create_task(gate.run())
+    keeper = Gatekeeper(dsn, EventLog())
+    gate = keeper.gate("craft", wake)
+    tending = asyncio.create_task(keeper.run())
     try:
         yield gate, wake
     finally:

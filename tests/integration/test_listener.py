@@ -17,7 +17,7 @@ from pgbaton import database as database_module
 from pgbaton.events import EventLog
 from pgbaton.worker import engine as engine_module
 from pgbaton.worker import listener as listener_module
-from pgbaton.worker.listener import Listener
+from pgbaton.worker.listener import Hearer, Listener
 from pgbaton.worker.periodic import Wake
 from proxy import Proxy
 from stage_server import Call, Say, StageServer
@@ -29,7 +29,7 @@ MINE = "datname = current_database() AND pid <> pg_backend_pid() AND query LIKE 
 async def listening(
     dsn: str, wake: Wake, channel: str | None = "job_state_changed", delay: float = 0.01
 ) -> AsyncIterator[Listener]:
-    listener = Listener(dsn, "craft", channel, wake, EventLog("ko"), delay)
+    listener = Listener(dsn, [Hearer("craft", channel, wake)], EventLog("ko"), delay)
     task = asyncio.create_task(listener.run())
     try:
         yield listener

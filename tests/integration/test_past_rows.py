@@ -10,14 +10,18 @@ from typing import Any
 import asyncpg
 import pytest
 
+from graph_line import graph, stage
 from line import Line, line, two_stages, until
 from pgbaton import Pipeline, insights, operate
 from pgbaton.adopt import take_over
 from pgbaton.errors import PastRows
 from pgbaton.install import past as walking
 from pgbaton.install.attach import attach, attach_sql, detach, pipeline_sql, planned
+from pgbaton.install.migrate import migrate
 from pgbaton.install.past import Progress, walk
+from pgbaton.rollout import Rollout
 from pgbaton.table import read_table
+from pgbaton.worker.watch_store import CensusPage, WatchStore
 
 
 @asynccontextmanager
@@ -331,3 +335,50 @@ async def test_a_table_with_a_key_of_two_columns_and_words_of_its_own_has_a_past
         assert (await take_over(conn, table, "cut", None, who="kim")).jobs == ('["kr", "99"]',)
         row = await conn.fetchrow("SELECT stage, state FROM orders WHERE number = 99")
         assert tuple(row) == ("made", "completed")
+
+
+async def test_rows_of_the_past_are_those_of_every_state_that_a_route_starts_from(database: str) -> None:
+    """A route from (judge, rejected): asked about, left alone, not missing for the census; called once it moves again."""
+    stages = [stage("judge", "made"), stage("mend", "judge", status="rejected")]
+    async with asyncpg.create_pool(database, min_size=1) as db:
+        await db.execute(
+            "INSERT INTO jobs (current_step, status) SELECT 'judge', unnest(ARRAY['rejected', 'rejected', 'done'])"
+        )
+        async with db.acquire() as conn:
+            await migrate(conn)
+            pipeline = graph(stages)
+            plan = await planned(conn, pipeline)
+            states = {(s.step, s.status): (s.rows, s.stage, s.fate) for s in plan.states}
+            assert states == {("made", "done"): (0, "judge", "asked"), ("judge", "rejected"): (2, "mend", "asked")}
+            with pytest.raises(PastRows, match="2 rows"):
+                await attach(conn, pipeline)
+            await conn.execute(pipeline_sql(pipeline))  # the plain script leaves the question open
+            assert (await planned(conn, pipeline)).question
+            assert (await census(conn)).missing == []
+
+            await attach(conn, pipeline, past="now")
+            assert not (await planned(conn, pipeline)).question
+            assert await conn.fetchval("SELECT count(*) FROM pgbaton.past WHERE status = 'rejected'") == 2
+            page = await census(conn)
+            assert (page.missing, [fault for _, _, _, fault, _, _ in page.found if fault]) == ([], [])
+            table = await insights.table_of(conn, None)
+            assert await operate.reconcile(conn, table, create=False) == []
+
+            await conn.execute("ALTER TABLE jobs DISABLE TRIGGER USER")
+            await conn.execute("UPDATE jobs SET current_step = 'made', status = 'done' WHERE status = 'rejected'")
+            assert len((await census(conn)).missing) == 2  # a state that they were not left alone in
+
+
+async def test_a_row_that_is_only_recorded_is_not_missing_for_the_census(database: str) -> None:
+    async with line(database, prepare=False) as craft:
+        async with craft.db.acquire() as conn:
+            await migrate(conn)
+            await attach(conn, craft.pipeline, rollout=Rollout(0.0))
+        await craft.add()
+        async with craft.db.acquire() as conn:
+            page = await census(conn)
+            assert (page.missing, [fault for _, _, _, fault, _, _ in page.found if fault]) == ([], [])
+
+
+async def census(conn: asyncpg.Connection) -> CensusPage:
+    return await WatchStore(conn, await insights.table_of(conn, None)).census_page(None, 100)

@@ -12,6 +12,7 @@ from pgbaton import Pipeline, Stage
 from pgbaton.errors import AttachError
 from pgbaton.install.attach import attach
 from pgbaton.table import read_table
+from pgbaton.worker.watch_store import WatchStore
 from stage_server import Call, Say, StageServer, work
 
 TABLE = """
@@ -294,3 +295,36 @@ async def test_a_value_that_does_not_fit_is_an_error_and_not_cut(database: str) 
         assert known.status_type == "character varying"
         with pytest.raises(asyncpg.StringDataRightTruncationError):
             await db.execute(f"UPDATE jobs SET status = 'cancelled'::{known.status_type}")
+
+
+async def test_a_refused_row_at_its_entry_is_not_called_again_until_it_moves_or_a_person_says(database: str) -> None:
+    """The row stays at (made, done) with no duty: to the reconciler and the census it looked like one that no trigger saw,
+    and every few seconds it was called, refused and dead anew."""
+
+    async def rejects(_server: StageServer, _call: Call) -> Say:
+        return Say(422)
+
+    async with line(database, rejects) as craft:
+        await craft.db.execute("ALTER TABLE jobs ADD CHECK (status <> 'failed')")
+        job = await craft.add()
+        async with craft.worker(watch_every=0.2, reconcile_every=0.1):
+            await craft.until_state(job, "cut", "dead")
+            assert await craft.row(job) == ("made", "done")
+            # A row that is really missing, behind it: when it has its duty both pages have been read.
+            await craft.db.execute("ALTER TABLE jobs DISABLE TRIGGER USER")
+            for _ in range(2):
+                other = await craft.add()
+                await craft.until_state(other, "cut", "dead")
+            await craft.db.execute("ALTER TABLE jobs ENABLE TRIGGER USER")
+            assert await craft.states(job) == [("cut", "dead")]
+            async with craft.db.acquire() as conn:
+                table = await read_table(conn, craft.pipeline)
+                page = await WatchStore(conn, table).census_page(None, 100)
+                assert page.missing == []
+            await craft.put(job, "made", "draft")
+            await craft.put(job, "made", "done")
+            await until(lambda: _dead_twice(craft, job), "called again once it moved")
+
+
+async def _dead_twice(craft: Line, job: str) -> bool:
+    return (await craft.states(job)).count(("cut", "dead")) == 2

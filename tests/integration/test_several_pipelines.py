@@ -9,9 +9,12 @@ import pytest
 
 from line import attached, line, two_stages, until
 from pgbaton import Engine, Pipeline, Stage
+from pgbaton.errors import AttachError, ConfigError
 from pgbaton.health.checks import checks
 from pgbaton.install.attach import attach, detach, pipeline_sql, planned
+from pgbaton.install.migrate import migrate
 from pgbaton.install.names import TRIGGERS
+from pgbaton.worker.fleet import Fleet
 
 TRIGGER_NAMES = "SELECT tgname FROM pg_trigger WHERE tgrelid = 'jobs'::regclass AND NOT tgisinternal ORDER BY tgname"
 OF_SHIP = [f"{name}_ship" for name in TRIGGERS]
@@ -28,6 +31,7 @@ async def triggers(db: asyncpg.Pool) -> list[str]:
 
 async def beside(db: asyncpg.Pool, pipeline: Pipeline) -> None:
     async with db.acquire() as conn:
+        await migrate(conn)
         await attach(conn, pipeline, past="now")
 
 
@@ -148,3 +152,62 @@ async def test_two_pipelines_drive_columns_of_their_own_of_the_same_rows(databas
 
         await until(looked, "a look of mail's alone")
         assert await db.fetchval("SELECT count(*) FROM pgbaton.due WHERE pipeline = 'craft'") == 1
+
+
+SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'pgbaton'"
+
+
+def chain(base_url: str, length: int) -> list[Pipeline]:
+    """Pipelines of one stage each, one behind the other: p0 from made to s0, p1 from s0 to s1."""
+    steps = ["made", *(f"s{n}" for n in range(length))]
+    return [
+        two_stages(
+            base_url,
+            name=f"p{n}",
+            channel="job_state_changed" if n == 0 else None,
+            stages=[Stage(step=steps[n + 1], after=steps[n], path=f"/{n}")],
+        )
+        for n in range(length)
+    ]
+
+
+async def test_one_process_for_several_pipelines_has_the_connections_of_one(database: str) -> None:
+    async with line(database, prepare=False) as craft:
+        pipelines = chain(craft.server.base_url, 6)
+        craft.server.steps |= {f"/{n}": f"s{n}" for n in range(6)}
+        for pipeline in pipelines:
+            await beside(craft.db, pipeline)
+        settings = craft.settings(poll=60, watch_every=0)  # nothing moves but by a wake-up
+        most = {}
+        for count in (1, 6):
+            async with Fleet(pipelines[:count], settings) as fleet:
+
+                async def ready(fleet: Fleet = fleet) -> bool:
+                    return fleet.ready
+
+                await until(ready, "it listens")
+                seen = []
+                for _ in range(3):
+                    job = await craft.add()
+                    await craft.until_row(job, f"s{count - 1}", "done")
+                    seen.append(await craft.db.fetchval(SESSIONS))
+                most[count] = max(seen)
+        assert max(most.values()) <= 7, most  # 7 where two verdicts are written at once; six processes have 36 to 42
+        assert len(craft.server.calls) == 6 * 6
+
+
+async def test_workers_of_one_process_drain_together_and_leave_no_lease(database: str) -> None:
+    async with line(database, prepare=False) as craft:
+        pipelines = chain(craft.server.base_url, 3)
+        for pipeline in pipelines:
+            await beside(craft.db, pipeline)
+        async with Fleet(pipelines, craft.settings()):
+            leases = "SELECT count(*) FROM pgbaton.workers WHERE ended_at IS NULL"
+            assert await craft.db.fetchval(leases) == 3
+        assert await craft.db.fetchval(leases) == 0
+        with pytest.raises(ConfigError, match="'p0' is in two of the files"):
+            Fleet([pipelines[0], pipelines[0]], craft.settings())
+        with pytest.raises(AttachError, match="'ship' is not attached"):
+            async with Fleet([pipelines[0], ship()], craft.settings()):
+                pass
+        assert await craft.db.fetchval(leases) == 0

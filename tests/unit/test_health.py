@@ -10,7 +10,12 @@ from pgbaton.health import Check, Finding, Health, Steady
 from pgbaton.health.census import findings, merged
 from pgbaton.health.shares import Failure, suspects, with_shares
 
-ROUTES = [("cut", "made", True), ("glue", "cut", True), ("old", "glue", False)]
+ROUTES = [
+    ("cut", "made", "done", True),
+    ("glue", "cut", "done", True),
+    ("old", "glue", "done", False),
+    ("mend", "cut", "rejected", True),
+]
 
 
 @pytest.mark.parametrize(
@@ -21,6 +26,9 @@ ROUTES = [("cut", "made", True), ("glue", "cut", True), ("old", "glue", False)]
         (("upload", "done"), None),
         (("glue", "done"), None),
         (("glue", "failed"), None),
+        (("cut", "rejected"), None),
+        (("glue", "rejected"), "rows_nowhere"),
+        (("mend", "done"), None),
         (("glue", "cancelled"), None),
         (("glue", "quarantined"), "quarantined"),
         (("glue", "by hand"), "rows_nowhere"),

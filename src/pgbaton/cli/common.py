@@ -137,6 +137,16 @@ def _states() -> list[str]:
 ConfigFile = Annotated[
     Path, typer.Option("--config", metavar="FILE", help="The pipeline's TOML file.", show_default=False)
 ]
+ConfigFiles = Annotated[
+    list[Path],
+    typer.Option(
+        "--config",
+        "-c",
+        metavar="FILE",
+        help="The pipeline's TOML file; again for each further one.",
+        show_default=False,
+    ),
+]
 DatabaseUrl = Annotated[
     str | None,
     typer.Option("--database-url", metavar="URL", help="postgresql://…; default: DATABASE_URL.", show_default=False),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pgbaton.cli.common import ConfigFile, DatabaseUrl, app
+from pgbaton.cli.common import ConfigFiles, DatabaseUrl, app
 
 if TYPE_CHECKING:
     from pgbaton.config import Settings
@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 
 
 @app.command(
-    examples=["pgbaton run --config pgbaton.toml", "pgbaton run --config pgbaton.toml --metrics 127.0.0.1:9108"]
+    examples=[
+        "pgbaton run --config pgbaton.toml",
+        "pgbaton run --config pgbaton.toml --metrics 127.0.0.1:9108",
+        "pgbaton run -c ads.toml -c mails.toml",
+    ]
 )
 def run(
-    config: ConfigFile,
+    config: ConfigFiles,
     database_url: DatabaseUrl = None,
     capacity: Annotated[int | None, typer.Option(help="Calls under way at once.")] = None,
     stages: Annotated[
@@ -34,11 +38,12 @@ def run(
         typer.Option(envvar="PGBATON_METRICS", help="host:port of /metrics, /healthz and /readyz; none: not served."),
     ] = None,
 ) -> None:
-    """A worker: listen, claim, call stages. SIGTERM and SIGINT drain it."""
+    """A worker: listen, claim, call stages. SIGTERM and SIGINT drain it. Several --config: one process for all, whose
+    [worker] table is the first file's."""
     from pgbaton.config import load_pipeline, load_settings
     from pgbaton.events import log_to_stderr
 
-    pipeline = load_pipeline(config)
+    pipelines = [load_pipeline(file) for file in config]
     given = {
         "database_url": database_url,
         "capacity": capacity,
@@ -46,10 +51,10 @@ def run(
         "drain_timeout": drain_timeout,
         "log_language": log_language,
     }
-    settings = load_settings(config, given)
+    settings = load_settings(config[0], given)
     log_to_stderr(settings.log_format)
     with asyncio.Runner(loop_factory=_quicker_loop()) as runner:
-        runner.run(_run(pipeline, settings, metrics))
+        runner.run(_run(pipelines, settings, metrics))
 
 
 def _quicker_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -62,19 +67,14 @@ def _quicker_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return factory
 
 
-async def _run(pipeline: Pipeline, settings: Settings, metrics: str | None) -> None:
+async def _run(pipelines: Sequence[Pipeline], settings: Settings, metrics: str | None) -> None:
     from pgbaton.cli.metrics_server import watched_at
-    from pgbaton.worker.engine import Engine
+    from pgbaton.worker.fleet import Fleet
 
-    engine, started = Engine(pipeline, settings), False
-
-    def ready() -> bool:
-        return started and engine.running and engine.listening is not False
-
+    fleet = Fleet(pipelines, settings)
     loop = asyncio.get_running_loop()
     for signalled in (signal.SIGTERM, signal.SIGINT):  # before it starts: it may hold a lease when it is told to end
-        loop.add_signal_handler(signalled, engine.stop)
-    with watched_at(metrics, ready) if metrics else nullcontext():
-        async with engine:
-            started = True
-            await engine.wait()
+        loop.add_signal_handler(signalled, fleet.stop)
+    with watched_at(metrics, lambda: fleet.ready) if metrics else nullcontext():
+        async with fleet:
+            await fleet.wait()

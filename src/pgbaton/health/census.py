@@ -11,8 +11,8 @@ from pgbaton.model import CANCELLED, DONE, FAILED, QUARANTINED, RUNNING
 
 Group = tuple[str | None, str | None, str | None, str | None, int, list[str]]
 """step, status, stage, fault (``missing``, ``unheld`` or none), how many rows, at most five of their keys."""
-Route = tuple[str, str, bool]
-"""step, after, whether it is routed."""
+Route = tuple[str, str, str, bool]
+"""step, after and status (where it comes from), whether it is routed."""
 
 EXAMPLES = 5
 MOST_GROUPS = 1000
@@ -36,10 +36,10 @@ def merged(one: Iterable[Group], other: Iterable[Group]) -> list[Group]:
 
 def findings(pipeline: str, groups: Iterable[Group], routes: Sequence[Route]) -> Iterator[Finding]:
     """What is wrong with the rows."""
-    steps = {step for step, _, _ in routes}
-    entries = {after for _, after, routed in routes if routed}
-    known = steps | {after for _, after, _ in routes}
-    last = {step for step, _, routed in routes if routed} - entries
+    steps = {step for step, *_ in routes}
+    entries = {(after, status) for _, after, status, routed in routes if routed}
+    known = steps | {after for _, after, *_ in routes}
+    last = {step for step, *_, routed in routes if routed} - {after for after, status in entries if status == DONE}
     for step, status, stage, fault, count, examples in groups:
         values: dict[str, Value] = {"count": count, "examples": ", ".join(examples[:3])}
         at: dict[str, Value] = {"step": step, "status": status}
@@ -49,10 +49,12 @@ def findings(pipeline: str, groups: Iterable[Group], routes: Sequence[Route]) ->
             continue
         elif step in steps and status == QUARANTINED:
             yield _finding("quarantined", "note", pipeline, values | {"stage": step})
+        elif (step, status) in entries:
+            continue
         elif near := _near(step, status, known, steps):
             named: dict[str, Value] = {"near": f"({near[0]}, {near[1]})", "near_step": near[0], "near_status": near[1]}
             yield _finding("rows_misspelt", "bad", pipeline, at | values | named)
-        elif step in steps and (status not in STATUSES or (status == DONE and step not in entries | last)):
+        elif step in steps and (status not in STATUSES or (status == DONE and step not in last)):
             yield _finding("rows_nowhere", "bad", pipeline, at | values)
 
 

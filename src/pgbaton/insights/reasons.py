@@ -212,6 +212,8 @@ def _settled(f: Mapping[str, Any]) -> Explanation:
             return Explanation("shadow", False, {"stage": f["routed_to"]})
         if f["left_alone"]:
             return Explanation("left_alone", False, {"step": f["step"], "status": f["status"]})
+        if f["state"] == "dead" and f["stage"] == f["routed_to"] and f["outcome"] == "refused":
+            return Explanation("dead", False, {"stage": f["stage"], "attempts": f["attempt"], "error": f["error"]})
         return Explanation("dispatch_missing", False, {"stage": f["routed_to"]})
     at_stage = f["step"] == f["stage"]
     if f["state"] == "dead" and at_stage and f["status"] == "failed":

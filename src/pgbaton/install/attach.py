@@ -111,7 +111,7 @@ def attach_parts(pipeline: Pipeline, table: JobTable) -> dict[str, str]:
         "column_names": _listed(c for _, c in table.columns),
         "stage_rows": ",\n       ".join(stages),
         "stage_routes": ", ".join(routes),
-        "entries": ", ".join(literal(s.after) for s in pipeline.in_order),
+        "entries": ", ".join(f"({literal(s.entry[0])}, {literal(s.entry[1])})" for s in pipeline.nodes),
         "function": function,
         "function_name": literal(function),
         "function_literal": literal(f"{function}()"),

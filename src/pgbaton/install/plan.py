@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from pgbaton.model import DONE, FAILED, RUNNING, Pipeline
+from pgbaton.graph import State
+from pgbaton.model import FAILED, RUNNING, Pipeline
 from pgbaton.rollout import Rollout
 
 Kind = Literal["pipeline", "stage", "function", "trigger", "home", "rollout"]
@@ -24,6 +25,7 @@ class InstalledStage:
 
     step: str
     after: str
+    status: str
     position: int
     timeout: float
     attempts: int
@@ -136,7 +138,7 @@ def plan_of(
     """The plan. ``settings``: as the pipeline has them; ``function``: the trigger's. ``rows``: how many of the table
     are in which (step, status), and how many of them have a duty or call. ``lock``: seconds of one try, and of all."""
     changes = tuple(_changes(pipeline, settings, function, has, rollout))
-    before = {s.after for s in has.stages if s.routed}
+    before = {(s.after, s.status) for s in has.stages if s.routed}
     fate: Fate = "recorded" if rollout and past is None else "asked"
     if past is not None:
         fate = "left_alone" if past == "now" else "called"
@@ -161,8 +163,8 @@ def plan_of(
 
 def newly_routed(pipeline: Pipeline, has: Installed) -> bool:
     """Whether a state becomes routed by attaching, or nobody has said yet what becomes of its rows."""
-    before = {s.after for s in has.stages if s.routed}
-    return has.adopting == "ask" or any(s.after not in before for s in pipeline.stages)
+    before = {(s.after, s.status) for s in has.stages if s.routed}
+    return has.adopting == "ask" or any(node.entry not in before for node in pipeline.nodes)
 
 
 def _changes(
@@ -193,17 +195,17 @@ def _changes(
 def _stages(pipeline: Pipeline, has: Installed) -> Iterator[StagePlan]:
     there = {s.step: s for s in has.stages}
     steps = {s.step for s in pipeline.stages}
-    gone = {s.after: s for s in has.stages if s.routed and s.step not in steps}
+    gone = {(s.after, s.status): s for s in has.stages if s.routed and s.step not in steps}
     renamed: set[str] = set()
     for position, stage in enumerate(pipeline.in_order, 1):
         old = there.get(stage.step)
         limits = stage.said_limits, pipeline.takes_turns(stage)
-        wanted = (stage.after, position, stage.timeout, stage.attempts, limits, stage.advance.value, True)
+        wanted = (stage.entry, position, stage.timeout, stage.attempts, limits, stage.advance.value, True)
         if old is not None:
-            has_limits = dict(old.limits), old.takes_turns
-            now = (old.after, old.position, old.timeout, old.attempts, has_limits, old.advance, old.routed)
+            entry, has_limits = (old.after, old.status), (dict(old.limits), old.takes_turns)
+            now = (entry, old.position, old.timeout, old.attempts, has_limits, old.advance, old.routed)
             yield StagePlan(stage.step, "kept" if now == wanted else "changed" if old.routed else "added", old.open)
-        elif (was := gone.get(stage.after)) is not None:
+        elif (was := gone.get(stage.entry)) is not None:
             renamed.add(was.step)
             yield StagePlan(stage.step, "renamed", was.open, was.step)
         else:
@@ -215,17 +217,27 @@ def _stages(pipeline: Pipeline, has: Installed) -> Iterator[StagePlan]:
 
 def _states(
     pipeline: Pipeline,
-    before: set[str],
+    before: set[State],
     rows: Mapping[tuple[str, str], tuple[int, int]],
     fate: Fate,
     *,
     undecided: bool,
 ) -> Iterator[StateRows]:
-    for stage in pipeline.in_order:
-        new = stage.after not in before or undecided
-        yield StateRows(
-            stage.after, DONE, *rows.get((stage.after, DONE), (0, 0)), stage.step, new, fate if new else "goes_on"
-        )
+    told: set[State] = {node.entry for node in pipeline.nodes}
+    for entry, nodes in _by_entry(pipeline).items():
+        new = entry not in before or undecided
+        yield StateRows(*entry, *rows.get(entry, (0, 0)), ", ".join(nodes), new, fate if new else "goes_on")
+    for node in pipeline.in_order:
         for status in (RUNNING, FAILED):
-            if there := rows.get((stage.step, status)):
-                yield StateRows(stage.step, status, *there, None, False, "not_called")
+            state = node.step, status
+            if state not in told and (there := rows.get(state)):
+                told.add(state)
+                yield StateRows(*state, *there, None, False, "not_called")
+
+
+def _by_entry(pipeline: Pipeline) -> dict[State, list[str]]:
+    """The stages and passages that each state leads to, by the row's columns where they are several."""
+    led: dict[State, list[str]] = {}
+    for node in pipeline.in_order:
+        led.setdefault(node.entry, []).append(node.step)
+    return led

@@ -11,7 +11,7 @@ from pgbaton import sql
 from pgbaton.errors import AttachError, LockNotHad
 from pgbaton.install.holders import holders
 from pgbaton.install.plan import Installed, InstalledStage
-from pgbaton.model import Pipeline
+from pgbaton.model import DONE, FAILED, RUNNING, Pipeline
 from pgbaton.rollout import Rollout
 
 COUNT_TIMEOUT = "300s"
@@ -53,13 +53,14 @@ async def rows_by_state(
 ) -> dict[tuple[str, str], tuple[int, int]]:
     """How many rows of the user's table are in which state of the pipeline's steps, and how many of those have a duty
     or a call. Waits ``patience`` seconds for a table that is locked as a whole."""
-    steps = list(dict.fromkeys(step for stage in pipeline.in_order for step in (stage.after, stage.step)))
+    steps = list(dict.fromkeys(step for node in pipeline.nodes for step in (node.entry[0], node.step)))
+    statuses = list(dict.fromkeys((DONE, RUNNING, FAILED, *(node.entry[1] for node in pipeline.nodes))))
     query = sql.render(sql.read("install/rows.sql"), parts)
     try:
         async with conn.transaction():
             await conn.execute(f"SET LOCAL lock_timeout = {round(patience * 1000)}")
             await conn.execute(f"SET LOCAL statement_timeout = '{COUNT_TIMEOUT}'")
-            counted = await conn.fetch(query, pipeline.name, steps)
+            counted = await conn.fetch(query, pipeline.name, steps, statuses)
     except asyncpg.QueryCanceledError:
         raise AttachError(
             f"counting the rows of {pipeline.table!r} takes longer than {COUNT_TIMEOUT}: "

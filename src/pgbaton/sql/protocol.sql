@@ -205,14 +205,25 @@ AS $fn$
                        FROM pgbaton.pipelines AS p WHERE p.name = for_pipeline AND p.rollout IS NOT NULL), true)
 $fn$;
 
--- Whether nothing is done about a row in (step, done) that no trigger saw: it stands there since before, or that is not
+-- Whether nothing is done about a row in a routed state that no trigger saw: it stands there since before, or that is not
 -- known yet.
-CREATE OR REPLACE FUNCTION pgbaton.left_alone(for_pipeline text, key text, at_step text) RETURNS boolean
+CREATE OR REPLACE FUNCTION pgbaton.left_alone(for_pipeline text, key text, at_step text, at_status text) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $fn$
     SELECT EXISTS (SELECT FROM pgbaton.past AS p
-                    WHERE p.pipeline = for_pipeline AND p.job_key = key AND p.step = at_step)
+                    WHERE p.pipeline = for_pipeline AND p.job_key = key AND p.step = at_step AND p.status = at_status)
         OR EXISTS (SELECT FROM pgbaton.adoptions AS a WHERE a.pipeline = for_pipeline AND a.ended_at IS NULL)
+$fn$;
+
+-- Whether a job's last dispatch was of this stage and died since the table refused the row: it would be refused again. It is
+-- tried again when the row moves, or a person says so. (An end without a call is one that never had any.)
+CREATE OR REPLACE FUNCTION pgbaton.refused_at(for_pipeline text, key text, at_stage text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT coalesce((SELECT h.stage = at_stage AND h.state = 'dead' AND (h.outcome = 'refused' OR h.attempt = 0)
+                       FROM pgbaton.history AS h
+                      WHERE h.job_key = key AND h.pipeline = for_pipeline AND h.state IS NOT NULL
+                      ORDER BY h.id DESC LIMIT 1), false)
 $fn$;
 
 -- For people ----------------------------------------------------------------------------------------------------------

@@ -17,18 +17,25 @@ little later, or all of them would claim the same job. models/gate.pml checks it
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 
 import asyncpg
 
 from pgbaton import sql
 from pgbaton.backoff import Backoff
-from pgbaton.database import CONNECT_TIMEOUT, PROOF_EVERY, connect, prove_alive, report
+from pgbaton.database import CONNECT_TIMEOUT, connect, prove_alive, report
 from pgbaton.events import EventLog
 from pgbaton.worker.periodic import RETRY_CAP, Wake
 
 PATIENCE = 5.0
 """Seconds that one request for the lock waits: a waiting request holds a snapshot, and so VACUUM back."""
+PATIENCE_EACH = 0.25
+"""The same where the connection has the gates of several pipelines to see to: while it waits for one, another that is
+to be closed is not, and a duty of that one may be found this much later."""
+REST = 1.0
+"""Seconds until it asks again for gates of several pipelines that other workers hold: as long as they do, writers
+notify."""
 FULL_TURNS = 3
 """Full claims in a row after which a worker is busy."""
 FOLLOW = (0.05, 0.15)
@@ -38,22 +45,23 @@ FOLLOW = (0.05, 0.15)
 class Gate:
     """The gate as one worker sees it; ``wake`` is set once it is closed, and by :meth:`heard`.
 
-    Until :meth:`run` runs, and whenever the database is away, it is not held, and nothing is lost by it: workers poll.
+    Until a :class:`Gatekeeper` runs, and whenever the database is away, it is not held, and nothing is lost by it:
+    workers poll.
     """
 
-    def __init__(self, database_url: str, pipeline: str, wake: Wake, log: EventLog) -> None:
-        self._database_url = database_url
-        self._pipeline = pipeline
+    def __init__(self, pipeline: str, wake: Wake, changed: asyncio.Event) -> None:
+        self.pipeline = pipeline
         self._wake = wake
-        self._log = log
-        self._closing = Wake()
-        self._opening = asyncio.Event()
+        self._changed = changed
         self._full_turns = 0
         self._wanted = False
-        self._others_hold = True
         self._following: asyncio.TimerHandle | None = None
         self.held = False
         """Whether this worker has the lock."""
+        self.others_hold = True
+        """Whether another worker had it when this one asked last."""
+        self.left = False
+        """Whether its worker has ended."""
 
     def __repr__(self) -> str:
         return f"<Gate {'held' if self.held else 'wanted' if self._wanted else 'open'}>"
@@ -68,8 +76,7 @@ class Gate:
         self._full_turns = 0
         if not self._wanted:
             self._wanted = True
-            self._opening.clear()
-            self._closing.set()
+            self._changed.set()
 
     def came_full(self) -> None:
         """A claim brought as much as it could; after a few of these the worker is busy."""
@@ -79,8 +86,15 @@ class Gate:
 
     def open(self) -> None:
         """The worker is busy, or has no free slot: no NOTIFY is of use to it."""
-        self._wanted = False
-        self._opening.set()
+        if self._wanted:
+            self._wanted = False
+            self._changed.set()
+
+    def closed(self) -> None:
+        """The lock is had."""
+        self.held = self.others_hold = True
+        # Closed first, then one more claim: it finds the duties that were committed without a NOTIFY.
+        self._wake.set()
 
     def heard(self) -> None:
         """A NOTIFY came: wake now, or a little later where another worker holds the gate and starts at once.
@@ -89,7 +103,7 @@ class Gate:
         """
         if not self._wanted:
             return
-        if self.held or not self._others_hold:
+        if self.held or not self.others_hold:
             self._wake.set()
         elif self._following is None:
             delay = random.uniform(*FOLLOW)  # noqa: S311  (a pause, not a secret)
@@ -99,47 +113,75 @@ class Gate:
         self._following = None
         self._wake.set()
 
+
+class Gatekeeper:
+    """Closes and opens the gates of one process, over one connection."""
+
+    def __init__(self, database_url: str, log: EventLog) -> None:
+        self._database_url = database_url
+        self._log = log
+        self._changed = asyncio.Event()
+        self._gates: list[Gate] = []
+
+    def gate(self, pipeline: str, wake: Wake) -> Gate:
+        """One more gate."""
+        gate = Gate(pipeline, wake, self._changed)
+        self._gates.append(gate)
+        return gate
+
+    def forget(self, gate: Gate) -> None:
+        """The worker of this gate has ended."""
+        gate.open()
+        gate.left = True
+
     async def run(self) -> None:
-        """Close and open the gate as it is wanted, until cancelled, however often the connection drops."""
+        """Until cancelled, however often the connection drops."""
         backoff = Backoff(0.1, RETRY_CAP)
         while True:
             try:
                 conn = await connect(self._database_url)
                 try:
-                    await conn.execute(f"SET lock_timeout = {int(PATIENCE * 1000)}")
                     backoff.reset()
                     await self._tend(conn)
                 finally:
-                    self.held = False
+                    for gate in self._gates:
+                        gate.held = False
                     conn.terminate()
             except Exception as error:
                 report(self._log, "gate", error)
                 await asyncio.sleep(backoff.next())
 
     async def _tend(self, conn: asyncpg.Connection) -> None:
+        patience = 0.0
         while True:
-            while not self._wanted:
-                await self._closing.wait(PROOF_EVERY)
-            if not await self._ask(conn):
-                continue
-            self.held = self._others_hold = True
-            # Closed first, then one more claim: it finds the duties that were committed without a NOTIFY.
-            self._wake.set()
-            while self._wanted:
-                await prove_alive(conn, self._opening)
-            self.held = False
-            await conn.fetchval(sql.read("worker/open_gate.sql"), self._pipeline)
+            if patience != (patience := PATIENCE if len(self._gates) < 2 else PATIENCE_EACH):
+                await conn.execute(f"SET lock_timeout = {int(patience * 1000)}")
+            self._changed.clear()
+            for gate in self._gates:
+                if gate.held and gate.is_open:
+                    gate.held = False
+                    await conn.fetchval(sql.read("worker/open_gate.sql"), gate.pipeline)
+            self._gates = [gate for gate in self._gates if not gate.left]
+            for gate in [gate for gate in self._gates if not gate.held and not gate.is_open]:
+                await self._ask(conn, gate)
+            left = [gate for gate in self._gates if not gate.held and not gate.is_open]
+            if not left:
+                await prove_alive(conn, self._changed)
+            elif len(self._gates) > 1 and all(gate.others_hold for gate in left):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(REST):
+                        await self._changed.wait()
 
-    async def _ask(self, conn: asyncpg.Connection) -> bool:
+    async def _ask(self, conn: asyncpg.Connection, gate: Gate) -> None:
         """Ask for the lock exclusively, for a while; meanwhile writers notify."""
         try:
             async with asyncio.timeout(PATIENCE + CONNECT_TIMEOUT):
-                await conn.fetchval(sql.read("worker/close_gate.sql"), self._pipeline)
+                await conn.fetchval(sql.read("worker/close_gate.sql"), gate.pipeline)
         except asyncpg.LockNotAvailableError:
             # Another sleeper has it, or a writer whose transaction is long: then no worker starts before this one.
-            self._others_hold = bool(await conn.fetchval(sql.read("worker/gate_held.sql"), self._pipeline))
-            return False
-        return True
+            gate.others_hold = bool(await conn.fetchval(sql.read("worker/gate_held.sql"), gate.pipeline))
+        else:
+            gate.closed()
 
 
 class NoGate:

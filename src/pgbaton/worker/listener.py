@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import asyncpg
 
@@ -24,41 +25,70 @@ LONGEST_FIELD = 200
 """Characters of a notification's field that the log repeats."""
 
 
+@dataclass(eq=False, slots=True)
+class Hearer:
+    """What one pipeline is to be told: ``wake`` is set when the listener begins to listen, and for everything that is
+    heard on ``channel``, or for it by the engine's own signal, unless ``heard`` is to be called for that."""
+
+    pipeline: str
+    channel: str | None
+    wake: Wake
+    heard: Callable[[], None] | None = None
+
+    def hear(self) -> None:
+        (self.heard or self.wake.set)()
+
+
 class Listener:
-    """Listens on the pipeline's ``channel``, and for the engine's own signal, until cancelled, however often the
-    connection drops. ``wake`` is set when it begins to listen, and for everything that is heard unless ``heard`` is
-    to be called for that.
+    """Listens for the pipelines of one process, over one connection, until cancelled, however often that drops.
 
     ``reconnect_delay`` is the first delay in seconds; it grows with jitter up to 60 s and starts over after a
     good connection.
     """
 
-    def __init__(
-        self,
-        database_url: str,
-        pipeline: str,
-        channel: str | None,
-        wake: Wake,
-        log: EventLog,
-        reconnect_delay: float,
-        heard: Callable[[], None] | None = None,
-    ) -> None:
+    def __init__(self, database_url: str, ears: Sequence[Hearer], log: EventLog, reconnect_delay: float) -> None:
         self._database_url = database_url
-        self._pipeline = pipeline
-        self._channel = channel
-        self._wake = wake
-        self._wake_by_ear = heard or wake.set
+        self._ears: list[Hearer] = []
         self._log = log
         self._backoff = Backoff(reconnect_delay, DELAY_CAP)
         self._heard: deque[tuple[str, int]] = deque(maxlen=1000)
         self._spoken_to = asyncio.Event()
-        self._events = telemetry.EVENTS.labels(pipeline)
-        self._reconnects = telemetry.RECONNECTS.labels(pipeline)
-        self._gauge = telemetry.CONNECTED.labels(pipeline)
+        self._conn: asyncpg.Connection | None = None
         self.connected = False
+        for ear in ears:
+            self._take(ear)
+
+    def _take(self, ear: Hearer) -> None:
+        self._ears.append(ear)
+        for counter in (telemetry.EVENTS, telemetry.RECONNECTS):
+            counter.labels(ear.pipeline)  # 0 until there is one
+        telemetry.CONNECTED.labels(ear.pipeline).set(self.connected)
+
+    async def add(self, ear: Hearer) -> None:
+        """Listen for one more pipeline."""
+        self._take(ear)
+        if self._conn is not None and ear.channel is not None:
+            try:
+                async with asyncio.timeout(CONNECT_TIMEOUT):
+                    await self._conn.add_listener(ear.channel, self._hear)
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                self._conn.terminate()  # the next connection listens to all
+        ear.wake.set()
+
+    def remove(self, ear: Hearer) -> None:
+        """The worker of this pipeline has ended."""
+        self._ears.remove(ear)
+
+    @property
+    def _channels(self) -> list[str]:
+        return list(dict.fromkeys(ear.channel for ear in self._ears if ear.channel is not None))
+
+    @property
+    def _named(self) -> str | None:
+        return ", ".join(self._channels) or None
 
     def __repr__(self) -> str:
-        return f"<Listener {self._channel!r} {'connected' if self.connected else 'disconnected'}>"
+        return f"<Listener {self._named!r} {'connected' if self.connected else 'disconnected'}>"
 
     async def run(self) -> None:
         """Connect, listen, prove alive; again and again."""
@@ -68,13 +98,14 @@ class Listener:
                 try:
                     await self._listen_once()
                 except Exception as error:
-                    self._log.error(Event.LISTENER_FAILED, channel=self._channel, error=describe(error))
+                    self._log.error(Event.LISTENER_FAILED, channel=self._named, error=describe(error))
                 finally:
                     self._mark(connected=False)
                 delay = self._backoff.next()
-                self._log.warning(Event.LISTENER_RECONNECTING, channel=self._channel, delay=delay)
+                self._log.warning(Event.LISTENER_RECONNECTING, channel=self._named, delay=delay)
                 await asyncio.sleep(delay)
-                self._reconnects.inc()
+                for ear in self._ears:
+                    telemetry.RECONNECTS.labels(ear.pipeline).inc()
 
     async def _listen_once(self) -> None:
         conn = await connect(self._database_url)
@@ -83,30 +114,39 @@ class Listener:
             conn.add_termination_listener(lambda _: ended.set())
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 await conn.add_listener(WAKE_CHANNEL, self._hear_wake)
-                if self._channel is not None:
-                    await conn.add_listener(self._channel, self._hear)
+                listened: set[str] = set()
+                while missing := [channel for channel in self._channels if channel not in listened]:
+                    await conn.add_listener(missing[0], self._hear)  # meanwhile another pipeline may have come
+                    listened.add(missing[0])
+            self._conn = conn
             self._backoff.reset()
             self._mark(connected=True)
-            self._log.info(Event.LISTENER_CONNECTED, channel=self._channel)
-            self._wake.set()  # LISTEN first, then drain: a duty that was committed before is found by the claim
+            self._log.info(Event.LISTENER_CONNECTED, channel=self._named)
+            for ear in self._ears:  # LISTEN first, then drain: a duty that was committed before is found by the claim
+                ear.wake.set()
             await prove_alive(conn, ended)
             raise ConnectionError("the connection was closed")
         finally:
+            self._conn = None
             conn.terminate()
 
     def _hear_wake(self, _connection: asyncpg.Connection, _pid: int, _channel: str, payload: str) -> None:
-        if payload == self._pipeline:
-            self._wake_by_ear()
+        for ear in self._ears:
+            if ear.pipeline == payload:
+                ear.hear()
 
-    def _hear(self, _connection: asyncpg.Connection, pid: int, _channel: str, payload: str) -> None:
-        self._events.inc()
+    def _hear(self, _connection: asyncpg.Connection, pid: int, channel: str, payload: str) -> None:
         self._heard.append((payload, pid))
         self._spoken_to.set()
-        self._wake_by_ear()
+        for ear in self._ears:
+            if ear.channel == channel:
+                telemetry.EVENTS.labels(ear.pipeline).inc()
+                ear.hear()
 
     def _mark(self, *, connected: bool) -> None:
         self.connected = connected
-        self._gauge.set(connected)
+        for ear in self._ears:
+            telemetry.CONNECTED.labels(ear.pipeline).set(connected)
 
     async def _write_log(self) -> None:
         while True:

@@ -2,8 +2,9 @@
 INSERT INTO pgbaton.adoptions (pipeline, mode)
 SELECT {pipeline}, 'ask'
  WHERE EXISTS (SELECT FROM {table} AS j
-                WHERE {status_text} = 'done' AND {step_text} IN ({entries})
-                  AND {step_text} NOT IN (SELECT s.after FROM pgbaton.stages AS s WHERE s.pipeline = {pipeline} AND s.routed)
+                WHERE ({step_text}, {status_text}) IN ({entries})
+                  AND ({step_text}, {status_text}) NOT IN (SELECT s.after, s.status FROM pgbaton.stages AS s
+                                                            WHERE s.pipeline = {pipeline} AND s.routed)
                   AND NOT EXISTS (SELECT FROM pgbaton.due AS d WHERE d.job_key = ({job_key}) COLLATE "C" AND d.pipeline = {pipeline})
                   AND NOT EXISTS (SELECT FROM pgbaton.calls AS c WHERE c.pipeline = {pipeline} AND c.job_key = ({job_key}) COLLATE "C"))
 ON CONFLICT (pipeline) DO UPDATE

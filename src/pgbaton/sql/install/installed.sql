@@ -11,7 +11,7 @@ SELECT (SELECT json_build_object('table', p.job_table::oid::text, 'key', p.key_c
        (SELECT CASE WHEN p.home_database IS NULL THEN 'none' WHEN pgbaton.at_home(p) THEN 'here' ELSE 'elsewhere' END
           FROM pgbaton.pipelines AS p WHERE p.name = $1) AS home,
        (SELECT p.rollout::text FROM pgbaton.pipelines AS p WHERE p.name = $1) AS rollout,
-       (SELECT json_agg(json_build_object('step', s.step, 'after', s.after, 'position', s.position,
+       (SELECT json_agg(json_build_object('step', s.step, 'after', s.after, 'status', s.status, 'position', s.position,
                                           'timeout', extract(epoch FROM s.timeout)::float8, 'attempts', s.attempts,
                                           'limits', s.attached, 'takes_turns', s.takes_turns, 'advance', s.advance, 'routed', s.routed,
                                           'open', (SELECT count(*) FROM pgbaton.due AS d

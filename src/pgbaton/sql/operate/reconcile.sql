@@ -19,7 +19,7 @@ WITH job AS MATERIALIZED (
                         WHERE d.job_key = job.job_key AND d.pipeline = $1 AND d.stage = s.step)
        AND NOT EXISTS (SELECT FROM pgbaton.calls AS c
                         WHERE c.pipeline = $1 AND c.job_key = job.job_key AND c.stage IN (s.step, job.failing))
-       AND pgbaton.is_live($1, job.job_key, job.tenant) AND ($3 OR NOT pgbaton.left_alone($1, job.job_key, job.step))
+       AND pgbaton.is_live($1, job.job_key, job.tenant) AND ($3 OR NOT pgbaton.left_alone($1, job.job_key, job.step, job.status) AND NOT pgbaton.refused_at($1, job.job_key, s.step))
     RETURNING job_key, stage
 ), taken_up AS (
     DELETE FROM pgbaton.past AS p WHERE p.pipeline = $1 AND p.job_key = ANY (ARRAY(SELECT job_key FROM created))

@@ -2,7 +2,7 @@
 SELECT clock_timestamp() AS at, c.whole_began_at, c.whole_ended_at, c.whole_seen, c.whole::text AS whole, c.seen,
        extract(epoch FROM c.whole_ended_at - c.whole_began_at)::float8 AS took,
        extract(epoch FROM clock_timestamp() - c.whole_ended_at)::float8 AS age,
-       (SELECT coalesce(json_agg(json_build_array(s.step, s.after, s.routed)), '[]')
+       (SELECT coalesce(json_agg(json_build_array(s.step, s.after, s.status, s.routed)), '[]')
           FROM pgbaton.stages AS s WHERE s.pipeline = p.name)::text AS stages,
        (SELECT max(coalesce(f.ended_at, f.seen_at)) FROM pgbaton.findings AS f
          WHERE f.pipeline = p.name AND f.code IN ('trigger_missing', 'trigger_disabled')) > c.whole_began_at AS unseen

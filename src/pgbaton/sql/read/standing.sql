@@ -18,7 +18,7 @@ SELECT clock_timestamp() AS at, {row}, {updated_at} AS updated_at,
        ({step_text} = s.after AND {status_text} = s.status
         OR s.kind = 'call' AND {step_text} = d.stage AND {status_text} IN ('running', 'failed')) IS TRUE AS in_place,
        {routed_to} AS routed_to,
-       pgbaton.left_alone($1, $2, {step_text}) AS left_alone, pgbaton.is_live($1, $2, {tenant}) AS live, pgbaton.at_home(p) AS at_home,
+       pgbaton.left_alone($1, $2, {step_text}, {status_text}) AS left_alone, pgbaton.is_live($1, $2, {tenant}) AS live, pgbaton.at_home(p) AS at_home,
        EXISTS (SELECT FROM pgbaton.stages AS l WHERE l.pipeline = $1 AND l.step = {step_text}) AS of_a_stage,
        CASE WHEN d.state IN ('available', 'retryable') AND d.available_at <= statement_timestamp() THEN
            (SELECT count(*) FROM (SELECT FROM pgbaton.due AS b

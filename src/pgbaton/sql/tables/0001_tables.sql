@@ -358,11 +358,12 @@ COMMENT ON COLUMN pgbaton.adoptions.mode IS 'ask: nobody has said yet; now: they
 COMMENT ON COLUMN pgbaton.adoptions.after_key IS 'the walk goes on behind this key';
 COMMENT ON COLUMN pgbaton.adoptions.rows IS 'how many were left alone, or called, by stage';
 
--- Rows of the past: they stood in (step, done) when that became a routed state, and are left alone until they move.
+-- Rows of the past: they stood in (step, status) when that became a routed state, and are left alone until they move.
 CREATE TABLE pgbaton.past (
     pipeline text COLLATE "C" NOT NULL,
     job_key  text COLLATE "C" NOT NULL,
     step     text COLLATE "C" NOT NULL,
+    status   text COLLATE "C" NOT NULL,
     PRIMARY KEY (pipeline, job_key)
 );
 
