@@ -11,10 +11,10 @@ import asyncpg
 
 from line import attached, two_stages
 from pgbaton import Pipeline
+from pgbaton.decision.outcome import Answer, Reply
+from pgbaton.decision.verdict import Job, Verdict, resolve
 from pgbaton.model import Dispatch, Stage
-from pgbaton.outcome import Answer, Reply
 from pgbaton.table import JobTable, read_table
-from pgbaton.verdict import Job, Verdict, resolve
 from pgbaton.worker.store import Store, Turn
 
 LEVELS = ["read_committed", "repeatable_read", "serializable"]

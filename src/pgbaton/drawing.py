@@ -10,8 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from pgbaton import graph
-from pgbaton.model import Kind, Passage, Stage, as_graph
+from pgbaton.model import Kind, Passage, Stage, as_graph, graph
 
 
 @dataclass(frozen=True, slots=True)

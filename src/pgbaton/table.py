@@ -10,10 +10,10 @@ from typing import Any, Protocol, Self
 import asyncpg
 
 from pgbaton import sql
-from pgbaton.condition import Condition, read
 from pgbaton.errors import AttachError, ConfigError, DatabaseError
 from pgbaton.key import Key
 from pgbaton.model import CANCELLED, DONE, FAILED, QUARANTINED, RUNNING, Pipeline, Stage, Statuses
+from pgbaton.model.condition import Condition, read
 from pgbaton.rollout import Rollout
 from pgbaton.sql import literal, quoted
 

@@ -12,11 +12,11 @@ from pydantic.fields import FieldInfo
 
 from adstudio.config import AppSettings
 from pgbaton import Pipeline, Settings, Stage
+from pgbaton.decision.outcome import Answer, Reply, Verb, decide
+from pgbaton.decision.verdict import Call, Job, Standing, resolve
 from pgbaton.events import Event
 from pgbaton.health import WORDS, Finding
 from pgbaton.model import Outcome, Row, Statuses
-from pgbaton.outcome import Answer, Reply, Verb, decide
-from pgbaton.verdict import Call, Job, Standing, resolve
 from tools.write_api_page import api_page
 from tools.write_findings import PAGES, with_index
 

@@ -13,9 +13,9 @@ import httpx
 import pytest
 from house import OPERATOR, VIEWER
 
-import pgbaton.desk
-from pgbaton import bulk
+import pgbaton.operate.desk
 from pgbaton.insights import JobFilter
+from pgbaton.operate import bulk
 from pgbaton.table import table_of
 from pgbaton.web import actions
 from pgbaton.web.access import Role, Tokens
@@ -261,16 +261,16 @@ async def test_the_page_says_when_the_database_is_away_and_comes_back(browser: A
 async def test_a_long_act_is_watched_aborted_and_undone(
     person: Any, db: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pgbaton.desk.BATCH", 3)
+    monkeypatch.setattr("pgbaton.operate.desk.BATCH", 3)
     monkeypatch.setattr(actions, "PATIENCE", 0.0)
-    real, go_on = pgbaton.desk.batch, asyncio.Event()
+    real, go_on = pgbaton.operate.desk.batch, asyncio.Event()
 
     async def slowly(*args: Any) -> Any:
         done = await real(*args)
         await go_on.wait()
         return done
 
-    monkeypatch.setattr("pgbaton.desk.batch", slowly)
+    monkeypatch.setattr("pgbaton.operate.desk.batch", slowly)
     page = await person("operator", "/jobs?stage=vlm_analyze&state=available&state=running")
     await page.click("#bulk-cancel")
     assert "vlm_analyze" in await page.inner_text("#preview")

@@ -13,8 +13,8 @@ import pytest_asyncio
 from house import page_alone
 
 from graph_line import graph, stage
-from pgbaton import approve
 from pgbaton.install.attach import attach
+from pgbaton.operate import approve
 
 SECRET = "a secret of the tests, long enough for links"
 WAIT = {

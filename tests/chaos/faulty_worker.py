@@ -26,8 +26,8 @@ import asyncpg
 from chaos.journal import Journal
 from chaos.processes import INJECTED
 from pgbaton import cli
+from pgbaton.decision.verdict import Job, Verdict
 from pgbaton.model import Dispatch
-from pgbaton.verdict import Job, Verdict
 from pgbaton.worker.stage_client import StageClient
 from pgbaton.worker.store import Move, Store
 

@@ -21,8 +21,8 @@ from chaos.journal import Entry
 from chaos.oracle import Evidence, Verdict, _judge_overlaps, _needless, _not_ours
 from chaos.plan import Plan
 from chaos.runner import play
+from pgbaton.decision.outcome import Answer, Reply
 from pgbaton.model import Dispatch, Row
-from pgbaton.outcome import Answer, Reply
 from pgbaton.worker.store import Turn
 
 SHORT = ("worker_killed", "postgres_killed", "connections_of_workers_terminated", "stage_fails", "rows_moved")

@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from line import two_stages
+from pgbaton.decision.outcome import Answer, Reply, Verb, decide
 from pgbaton.model import Dispatch, Row
-from pgbaton.outcome import Answer, Reply, Verb, decide
 from pgbaton.worker.stage_client import StageClient
 from postgres import Cluster
 from stage_server import Call, Say, StageServer

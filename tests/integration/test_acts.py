@@ -7,18 +7,19 @@ import contextlib
 
 import pytest
 
-import pgbaton.desk
+import pgbaton.operate.desk
 from desk import Desk, desk
-from pgbaton import acts, bulk, insights, operate
+from pgbaton import insights, operate
 from pgbaton.errors import Refused
 from pgbaton.insights import AuditFilter, JobFilter
+from pgbaton.operate import acts, bulk
 
 EVERYTHING = JobFilter("craft")
 
 
 @pytest.fixture(autouse=True)
 def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pgbaton.desk.BATCH", 4)
+    monkeypatch.setattr("pgbaton.operate.desk.BATCH", 4)
 
 
 async def cancelled(d: Desk) -> int:
@@ -44,13 +45,13 @@ async def one_batch_then_dead(d: Desk, act: int, monkeypatch: pytest.MonkeyPatch
     async def silent(*_args: object) -> None:
         raise ConnectionError
 
-    async def dies(*_args: object, **_kinds: object) -> pgbaton.desk.Done:
+    async def dies(*_args: object, **_kinds: object) -> pgbaton.operate.desk.Done:
         await real(*_args, **_kinds)
         raise ConnectionError
 
-    real = pgbaton.desk.batch
+    real = pgbaton.operate.desk.batch
     with monkeypatch.context() as broken, contextlib.suppress(ConnectionError):
-        broken.setattr("pgbaton.desk.batch", dies)
+        broken.setattr("pgbaton.operate.desk.batch", dies)
         broken.setattr(acts, "end", silent)
         await bulk.carry_on(d.conn, d.table, act)
 
@@ -103,7 +104,7 @@ async def test_what_breaks_it_off_is_written_into_it(database: str, monkeypatch:
             raise ValueError("out of paper")
 
         with monkeypatch.context() as broken:
-            broken.setattr("pgbaton.bulk._batch", breaks)
+            broken.setattr("pgbaton.operate.bulk._batch", breaks)
             with pytest.raises(ValueError, match="paper"):
                 await bulk.carry_on(d.conn, d.table, act)
         told = await entry(d, act)
@@ -130,14 +131,14 @@ async def test_an_aborted_act_stops_behind_its_batch_and_what_it_did_stays(
 ) -> None:
     async with desk(database) as d, d.craft.db.acquire() as other:
         act = await begun(d)
-        real = pgbaton.desk.batch
+        real = pgbaton.operate.desk.batch
 
         async def aborted_meanwhile(*args: object, **kinds: object) -> object:
             done = await real(*args, **kinds)
             await acts.abort(other, "craft", act, who="jun")
             return done
 
-        monkeypatch.setattr("pgbaton.desk.batch", aborted_meanwhile)
+        monkeypatch.setattr("pgbaton.operate.desk.batch", aborted_meanwhile)
         assert (await bulk.carry_on(d.conn, d.table, act)).count == 4
         told = await entry(d, act)
         assert (told.state, told.jobs, told.detail["aborted_by"], await cancelled(d)) == ("aborted", 4, "jun", 4)

@@ -12,8 +12,8 @@ import pytest
 
 from line import two_stages
 from pgbaton import Pipeline
-from pgbaton.limits import Pool
 from pgbaton.model import Dispatch
+from pgbaton.model.limits import Pool
 from store_bench import Bench, bench
 
 

@@ -11,9 +11,10 @@ import pytest
 
 from graph_line import graph_line, stage
 from line import Line, until
-from pgbaton import approve, insights
+from pgbaton import insights
 from pgbaton.errors import ConfigError, Refused
 from pgbaton.insights import table_of
+from pgbaton.operate import approve
 
 SECRET = approve.secret_of("s" * 32)
 WAIT = {

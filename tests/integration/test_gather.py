@@ -14,12 +14,12 @@ import pytest
 from graph_line import graph, stage
 from line import Line, until
 from pgbaton import Engine, Pipeline, insights
+from pgbaton.decision.outcome import Answer, Reply
+from pgbaton.decision.verdict import resolve
 from pgbaton.errors import AttachError
 from pgbaton.install.attach import attach
 from pgbaton.model import Passage
-from pgbaton.outcome import Answer, Reply
 from pgbaton.table import read_table
-from pgbaton.verdict import resolve
 from pgbaton.worker.store import Store
 from stage_server import Call, Say, StageServer, work
 

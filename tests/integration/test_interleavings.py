@@ -12,9 +12,9 @@ import asyncpg
 import pytest
 
 from line import two_stages, until
+from pgbaton.decision.outcome import Answer
 from pgbaton.events import EventLog
 from pgbaton.model import Dispatch
-from pgbaton.outcome import Answer
 from pgbaton.worker.in_flight import Ended, InFlight
 from pgbaton.worker.lease import Lease
 from pgbaton.worker.periodic import Wake

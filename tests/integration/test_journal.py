@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from pgbaton.decision.verdict import Standing
 from pgbaton.model import Outcome, State
-from pgbaton.verdict import Standing
 from pgbaton.worker.store import Move
 from store_bench import bench, quickly, said
 

@@ -9,9 +9,10 @@ import random
 import asyncpg
 
 from line import Line, line
-from pgbaton import bulk, insights, operate
+from pgbaton import insights, operate
 from pgbaton.errors import Refused
 from pgbaton.insights import JobFilter
+from pgbaton.operate import bulk
 from stage_server import Call, Say, StageServer, work
 
 SECONDS = 6.0

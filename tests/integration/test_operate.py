@@ -9,11 +9,12 @@ import pytest
 from desk import Desk, desk
 from journal_rows import put_off
 from line import Line, line, two_stages, until
-from pgbaton import bulk, insights, operate
+from pgbaton import insights, operate
 from pgbaton.errors import ConfigError, DatabaseError, Refused
 from pgbaton.insights import JobFilter
 from pgbaton.install.attach import attach
 from pgbaton.model import OPEN
+from pgbaton.operate import bulk
 from pgbaton.table import table_of
 from stage_server import Call, Say, StageServer, work
 
@@ -85,7 +86,7 @@ async def test_no_more_than_was_agreed_to_is_touched(database: str) -> None:
 
 
 async def test_many_jobs_are_cancelled_in_bounded_batches(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pgbaton.desk.BATCH", 10)
+    monkeypatch.setattr("pgbaton.operate.desk.BATCH", 10)
     async with desk(database) as d:
         await d.craft.add_many(35)
         await d.conn.execute(

@@ -19,8 +19,8 @@ import pytest
 from line import attached, two_stages
 from pgbaton import Pipeline, Stage
 from pgbaton.database import STEADY_PLANS
+from pgbaton.decision.verdict import resolve
 from pgbaton.table import read_table
-from pgbaton.verdict import resolve
 from pgbaton.worker.store import Move, Store
 from store_bench import said
 

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from pgbaton.decision.verdict import Job, Verdict, refused
 from pgbaton.model import Advance, Row
-from pgbaton.verdict import Job, Verdict, refused
 from support.protocol_trial import Ground, Trial
 
 ENTRY = ("made", "done")

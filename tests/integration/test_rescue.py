@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from line import Line, line, until
-from pgbaton.verdict import resolve
+from pgbaton.decision.verdict import resolve
 from pgbaton.worker.upkeep import PAGE
 from stage_server import Call, Say, StageServer, work
 from store_bench import said

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from line import two_stages
-from pgbaton.outcome import Answer, Reply
+from pgbaton.decision.outcome import Answer, Reply
 from store_bench import Bench, bench, quickly, said
 
 LOST = Answer(Reply.LOST, error="the connection broke")

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from line import two_stages
 from pgbaton import Pipeline
 from pgbaton.errors import ConfigError
-from pgbaton.limits import Pool, per_second
+from pgbaton.model.limits import Pool, per_second
 from pgbaton.scenario import load_scenario
 from pgbaton.simulation import Arrival, Called, Simulated, Simulation, quantile
 

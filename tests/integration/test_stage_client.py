@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from line import two_stages
+from pgbaton.decision.outcome import Answer, Reply
 from pgbaton.model import Dispatch, Row
-from pgbaton.outcome import Answer, Reply
 from pgbaton.worker import stage_client
 from pgbaton.worker.stage_client import StageClient, traceparent
 from postgres import Cluster

@@ -9,10 +9,10 @@ from collections import Counter
 import asyncpg
 
 from line import attached, two_stages
+from pgbaton.decision.outcome import Answer, Reply
+from pgbaton.decision.verdict import resolve
 from pgbaton.errors import LeaseLost
-from pgbaton.outcome import Answer, Reply
 from pgbaton.table import read_table
-from pgbaton.verdict import resolve
 from pgbaton.worker.store import Store
 
 JOBS = [f"00000000-0000-4000-8000-{n:012d}" for n in range(4)]

@@ -11,11 +11,11 @@ import pytest
 
 from line import Line, line, until
 from pgbaton import insights
-from pgbaton.adopt import take_over
 from pgbaton.errors import ConfigError, DatabaseError
 from pgbaton.health import examine, of_all
 from pgbaton.insights.unowned import unowned
 from pgbaton.install.attach import attach
+from pgbaton.operate.adopt import take_over
 from pgbaton.rollout import Rollout
 from pgbaton.table import JobTable
 
@@ -78,7 +78,7 @@ async def test_a_row_that_is_held_or_has_moved_on_is_left_as_it_is(database: str
 
 
 async def test_many_go_in_batches(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pgbaton.adopt.BATCH", 10)
+    monkeypatch.setattr("pgbaton.operate.adopt.BATCH", 10)
     async with left_behind(database) as (_, conn, table, before):
         assert (await take_over(conn, table, None, before, who="kim")).count == 37
         assert [r[0] for r in await conn.fetch("SELECT jobs FROM pgbaton.audit ORDER BY id")] == [10, 10, 10, 7]

@@ -18,12 +18,12 @@ import asyncpg
 import pytest
 
 from line import two_stages
+from pgbaton.decision.outcome import Answer, Reply, Verb, decide_claimed
+from pgbaton.decision.verdict import Job, Verdict, resolve
 from pgbaton.errors import LeaseLost
 from pgbaton.install.attach import attach
 from pgbaton.model import RUNNING, Advance, Dispatch, Row, Stage
-from pgbaton.outcome import Answer, Reply, Verb, decide_claimed
 from pgbaton.table import JobTable, read_table
-from pgbaton.verdict import Job, Verdict, resolve
 from pgbaton.worker.store import Move, Store
 from support import protocol_rules as rules
 from support.protocol_rules import ATTEMPTS, DOWN, ENTRY, LIMIT, OPEN, Model, Place

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgbaton.condition import LONGEST, Comparison, read, shown
+from pgbaton.model.condition import LONGEST, Comparison, read, shown
 from pgbaton.table import fitting
 
 

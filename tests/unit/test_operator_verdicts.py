@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from pgbaton.decision.verdict import Call, Duty, Job, Standing, Working, cancelled, rerun, retried
 from pgbaton.model import Row, Stage, State
-from pgbaton.verdict import Call, Duty, Job, Standing, Working, cancelled, rerun, retried
 
 STAGES = {
     s.step: s for s in (Stage(step="cut", after="made", path="/cut"), Stage(step="glue", after="cut", path="/glue"))

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgbaton.model import Advance, Outcome, Row, Stage, State
-from pgbaton.outcome import (
+from pgbaton.decision.outcome import (
     DOWN_DELAY,
     NOT_NOW_CAP,
     NOT_NOW_PATIENCE,
@@ -27,7 +26,8 @@ from pgbaton.outcome import (
     decide_overdue,
     place,
 )
-from pgbaton.verdict import Call, Duty, Job, Standing, Verdict, refused, resolve
+from pgbaton.decision.verdict import Call, Duty, Job, Standing, Verdict, refused, resolve
+from pgbaton.model import Advance, Outcome, Row, Stage, State
 
 
 def stage(advance: Advance = Advance.STAGE) -> Stage:

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
+from pgbaton.decision.outcome import Answer, Reply
 from pgbaton.events import Event, EventLog, JsonLines
 from pgbaton.model import Dispatch, Row
-from pgbaton.outcome import Answer, Reply
 from pgbaton.worker import telemetry, tracing
 
 OPS = Path(__file__).parents[2] / "ops"

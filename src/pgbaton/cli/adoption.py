@@ -32,11 +32,11 @@ from pgbaton.cli.when import moment, short
 if TYPE_CHECKING:
     import asyncpg
 
-    from pgbaton.desk import Done
     from pgbaton.insights.shadow import Recorded
     from pgbaton.insights.unowned import Unowned
     from pgbaton.install.attach import Decided
     from pgbaton.install.past import Progress
+    from pgbaton.operate.desk import Done
     from pgbaton.table import JobTable
 
 NOTHING_RECORDED: Sentence = ("기록이 없습니다", "nothing was recorded")
@@ -156,10 +156,10 @@ def live(
     A job that is called at 10% is called at 20%. Jobs that stand in a routed state are left alone until they move,
     unless --backfill is given. Where a share becomes smaller, calls that are open end as usual.
     """
-    from pgbaton.adopt import go_live
     from pgbaton.config import load_pipeline
     from pgbaton.errors import ConfigError
     from pgbaton.install.past import RATE
+    from pgbaton.operate.adopt import go_live
     from pgbaton.rollout import Rollout, read_rate, read_share
 
     if everything == (share is not None or bool(tenant)):
@@ -214,9 +214,9 @@ def takeover(
     Rows that are running at a stage though the engine has no dispatch for them, such as those that another system began
     and never ended, are put back to where the stage is called. Exit code 1: there was none.
     """
-    from pgbaton.adopt import take_over
-    from pgbaton.desk import Done as Acted
     from pgbaton.insights.unowned import unowned
+    from pgbaton.operate.adopt import take_over
+    from pgbaton.operate.desk import Done as Acted
 
     form = output_of(output, as_json)
     if [before is not None, older_than is not None, all_rows].count(True) != 1:

@@ -32,7 +32,7 @@ def decide(
     who: Who = None,
 ) -> None:
     """Decide about a job that waits for a person. Exit code 1: it does not wait, or there is no such choice."""
-    from pgbaton import approve
+    from pgbaton.operate import approve
 
     async def work(conn: asyncpg.Connection, table: JobTable) -> None:
 
@@ -52,7 +52,7 @@ def link(
 ) -> None:
     """Print a link by which one person can decide about a job that waits, once. It goes behind the address of the page;
     PGBATON_LINK_SECRET signs it, and the page has to have the same."""
-    from pgbaton import approve
+    from pgbaton.operate import approve
 
     secret = approve.secret_of(os.environ.get("PGBATON_LINK_SECRET"))
 

@@ -87,8 +87,8 @@ def limit(
         raise typer.BadParameter("a tenant has --per-tenant, --rate-per-tenant and --weight; --reset takes them away")
 
     async def work(conn: asyncpg.Connection, table: JobTable) -> list[LimitSeen] | dict[str, float | int]:
-        from pgbaton import adjust
         from pgbaton.insights.limit_use import limits
+        from pgbaton.operate import adjust
 
         by = person(who)
         if stage is not None:
@@ -151,7 +151,7 @@ def _count(option: str, value: str | None) -> int | str | None:
 
 
 def _rate(option: str, value: str | None) -> float | str | None:
-    from pgbaton.limits import per_second
+    from pgbaton.model.limits import per_second
 
     if value is None or value == "none":
         return value

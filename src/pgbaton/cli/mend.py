@@ -16,8 +16,8 @@ from pgbaton.cli.when import duration
 if TYPE_CHECKING:
     import asyncpg
 
-    from pgbaton.desk import Done
     from pgbaton.health import Happened
+    from pgbaton.operate.desk import Done
     from pgbaton.table import JobTable
 
 RECALLED: Sentence = ("{count}건을 다시 호출합니다", "{count} will be called again")

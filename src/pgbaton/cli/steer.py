@@ -37,8 +37,8 @@ from pgbaton.cli.tables import plain, print_json
 if TYPE_CHECKING:
     import asyncpg
 
-    from pgbaton.desk import Action, Done
     from pgbaton.insights import JobFilter
+    from pgbaton.operate.desk import Action, Done
     from pgbaton.table import JobTable
 
 RETRIED: Sentence = ("재시도:", "retried:")
@@ -168,9 +168,10 @@ def _act(
     database_url: str | None,
     as_json: bool,
 ) -> Done:
-    from pgbaton import bulk, operate
-    from pgbaton.desk import Done
+    from pgbaton import operate
     from pgbaton.insights import CAP, shown_count
+    from pgbaton.operate import bulk
+    from pgbaton.operate.desk import Done
 
     narrows = wanted.narrows
     if bool(job) == (all_jobs or narrows):

@@ -6,9 +6,9 @@ from __future__ import annotations
 import asyncpg
 
 from pgbaton import sql
-from pgbaton.condition import read
 from pgbaton.errors import AttachError
 from pgbaton.model import Pipeline
+from pgbaton.model.condition import read
 from pgbaton.sql import quoted
 from pgbaton.table import JobTable, columns_of, fitting
 

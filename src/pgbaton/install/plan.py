@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from pgbaton.graph import State
 from pgbaton.model import FAILED, RUNNING, Pipeline
+from pgbaton.model.graph import State
 from pgbaton.rollout import Rollout
 
 Kind = Literal["pipeline", "stage", "function", "trigger", "home", "rollout"]

@@ -11,12 +11,13 @@ from urllib.parse import urlencode
 import asyncpg
 from starlette.responses import RedirectResponse, Response
 
-from pgbaton import acts, approve, bulk, operate
-from pgbaton.desk import Action, Done
+from pgbaton import operate
 from pgbaton.errors import ConfigError
 from pgbaton.events import describe
 from pgbaton.insights import CAP
 from pgbaton.model import RUNNING
+from pgbaton.operate import acts, approve, bulk
+from pgbaton.operate.desk import Action, Done
 from pgbaton.table import JobTable
 from pgbaton.web.context import Site, View
 from pgbaton.web.errors import Told

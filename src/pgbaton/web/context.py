@@ -11,8 +11,8 @@ from urllib.parse import urlencode
 from markupsafe import Markup
 from starlette.requests import Request
 
-from pgbaton.desk import Done
 from pgbaton.events import Language
+from pgbaton.operate.desk import Done
 from pgbaton.web.access import Identity, LoginThrottle, Tokens
 from pgbaton.web.broadcast import Broadcaster
 from pgbaton.web.data import Source

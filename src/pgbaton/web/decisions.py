@@ -7,8 +7,8 @@ import os
 
 from starlette.responses import Response
 
-from pgbaton import approve
 from pgbaton.errors import Refused
+from pgbaton.operate import approve
 from pgbaton.web.context import View
 from pgbaton.web.render import page
 

@@ -8,11 +8,12 @@ from datetime import UTC, datetime, timedelta
 
 from starlette.responses import Response
 
-from pgbaton import bulk, insights
-from pgbaton.desk import Action
+from pgbaton import insights
 from pgbaton.health import WORDS, happened, report
 from pgbaton.insights.tenant import COUNTED
 from pgbaton.model import State
+from pgbaton.operate import bulk
+from pgbaton.operate.desk import Action
 from pgbaton.web import charts, plots
 from pgbaton.web.context import Alarm, View
 from pgbaton.web.errors import Told

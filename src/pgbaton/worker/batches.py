@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from pgbaton.limits import Batch
+from pgbaton.decision.outcome import Answer
 from pgbaton.model import Dispatch
-from pgbaton.outcome import Answer
+from pgbaton.model.limits import Batch
 
 Send = Callable[[list[Dispatch]], Awaitable[Answer]]
 

@@ -15,10 +15,10 @@ import asyncpg
 
 from pgbaton.backoff import Backoff
 from pgbaton.database import is_refusal, report
+from pgbaton.decision.outcome import Answer, Reply, Verb, decide_claimed
+from pgbaton.decision.verdict import Standing
 from pgbaton.events import EventLog
 from pgbaton.model import RUNNING, Dispatch, Kind, Outcome, Pipeline, State
-from pgbaton.outcome import Answer, Reply, Verb, decide_claimed
-from pgbaton.verdict import Standing
 from pgbaton.worker import tracing
 from pgbaton.worker.batches import Batches
 from pgbaton.worker.claim_window import ClaimWindow

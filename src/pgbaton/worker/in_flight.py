@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from pgbaton.decision.outcome import Answer
 from pgbaton.model import Dispatch
-from pgbaton.outcome import Answer
 from pgbaton.worker import telemetry
 from pgbaton.worker.periodic import Wake
 

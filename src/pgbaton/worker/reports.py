@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from functools import cache
 
+from pgbaton.decision.outcome import Answer, Decision, Verb
+from pgbaton.decision.verdict import Call, Job, Verdict
 from pgbaton.events import Event, EventLog
 from pgbaton.model import PASSED, Dispatch, Outcome, State
-from pgbaton.outcome import Answer, Decision, Verb
-from pgbaton.verdict import Call, Job, Verdict
 from pgbaton.worker import telemetry
 
 

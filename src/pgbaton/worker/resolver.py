@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 import asyncpg
 
 from pgbaton.database import is_refusal, refusal_words
+from pgbaton.decision.outcome import RETRY_AFTER_CAP, Answer, Verb
+from pgbaton.decision.verdict import Job, Standing, Verdict, refused, resolve, wants_count
 from pgbaton.model import FAILED, Dispatch, Outcome, Passage, Stage, State
-from pgbaton.outcome import RETRY_AFTER_CAP, Answer, Verb
-from pgbaton.verdict import Job, Standing, Verdict, refused, resolve, wants_count
 from pgbaton.worker.in_flight import Attempt, Ended, InFlight
 from pgbaton.worker.lease import Lease
 from pgbaton.worker.reports import Reports

@@ -20,9 +20,9 @@ from pyreqwest.exceptions import (
 from pyreqwest.response import Response
 
 from pgbaton.backoff import retry_after_seconds
+from pgbaton.decision.outcome import Answer, Reply
 from pgbaton.key import Key
 from pgbaton.model import Dispatch, Pipeline
-from pgbaton.outcome import Answer, Reply
 from pgbaton.request import batch_of, body_of, headers_of
 from pgbaton.worker.tracing import traceparent
 

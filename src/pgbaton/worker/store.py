@@ -16,12 +16,12 @@ import asyncpg
 
 from pgbaton import sql
 from pgbaton.database import is_stale
+from pgbaton.decision.outcome import BEGUN_ELSEWHERE, Answer, Verb
+from pgbaton.decision.passage import Children
+from pgbaton.decision.verdict import Call, Duty, Job, Standing, Verdict
 from pgbaton.errors import LeaseLost, NotAtHome
 from pgbaton.model import Advance, Dispatch, Kind, Outcome, Passage, Row, Stage, State
-from pgbaton.outcome import BEGUN_ELSEWHERE, Answer, Verb
-from pgbaton.passage import Children
 from pgbaton.table import JobTable, Session, child_table, with_types
-from pgbaton.verdict import Call, Duty, Job, Standing, Verdict
 
 RECONCILE_PAGE = 1000
 """Rows of the user's table that one look for missing duties reads."""

@@ -11,8 +11,8 @@ from contextlib import AbstractContextManager, contextmanager
 from hashlib import blake2b
 from typing import Any, Self
 
+from pgbaton.decision.outcome import Answer
 from pgbaton.model import Dispatch, trace_id
-from pgbaton.outcome import Answer
 
 try:
     from opentelemetry import trace as _api
@@ -110,8 +110,8 @@ def _context(plain: str) -> Any:
 def _attributes(pipeline: str, dispatch: Dispatch) -> dict[str, str | int]:
     return {
         "pgbaton.pipeline": pipeline,
-        "pgbaton.job": dispatch.job_key,
+        "pgbaton.decision.job": dispatch.job_key,
         "pgbaton.stage": dispatch.stage,
         "pgbaton.attempt": dispatch.attempt,
-        "pgbaton.dispatch": dispatch.id,
+        "pgbaton.model.dispatch": dispatch.id,
     }

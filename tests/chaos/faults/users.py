@@ -11,8 +11,9 @@ import asyncpg
 from chaos.faults.fault import fault, only_feed
 from chaos.plan import LINE
 from chaos.scene import Scene
-from pgbaton import bulk, insights
+from pgbaton import insights
 from pgbaton.insights import CAP, JobFilter
+from pgbaton.operate import bulk
 
 SOME = "SELECT job_id::text FROM jobs WHERE status <> 'archived' ORDER BY md5(job_id::text || $1) LIMIT $2"
 

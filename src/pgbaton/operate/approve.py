@@ -16,11 +16,11 @@ from dataclasses import asdict, dataclass
 import asyncpg
 
 from pgbaton import sql
+from pgbaton.decision.outcome import Place, place
+from pgbaton.decision.verdict import Job, decided
 from pgbaton.errors import ConfigError, Refused
 from pgbaton.model import Kind, Passage
-from pgbaton.outcome import Place, place
 from pgbaton.table import JobTable
-from pgbaton.verdict import Job, decided
 from pgbaton.worker.store import Store
 
 TRIES, BETWEEN_TRIES = 3, 0.02

@@ -16,9 +16,8 @@ from pydantic import (
     model_validator,
 )
 
-from pgbaton import graph
-from pgbaton.dispatch import Dispatch, Row, trace_id
-from pgbaton.fields import (
+from pgbaton.model import graph
+from pgbaton.model.fields import (
     FOR_EVER,
     At,
     Delay,
@@ -35,63 +34,26 @@ from pgbaton.fields import (
     check_path,
     check_table,
 )
-from pgbaton.limits import Limited, Pool
-from pgbaton.routes import Gather, Parent, Route, Wait, check_bound
-from pgbaton.states import (
+from pgbaton.model.limits import Limited, Pool
+from pgbaton.model.routes import Gather, Parent, Route, Wait, check_bound
+from pgbaton.model.states import (
     CANCELLED,
     DONE,
     DUE,
     FAILED,
-    OPEN,
-    PASSED,
-    QUARANTINED,
     RUNNING,
-    WAKE_CHANNEL,
     Advance,
     Kind,
-    Outcome,
-    State,
 )
-from pgbaton.statuses import Statuses
-
-__all__ = [
-    "CANCELLED",
-    "DONE",
-    "DUE",
-    "FAILED",
-    "FOR_EVER",
-    "OPEN",
-    "PASSED",
-    "QUARANTINED",
-    "RUNNING",
-    "WAKE_CHANNEL",
-    "Advance",
-    "At",
-    "Dispatch",
-    "Gather",
-    "Kind",
-    "Outcome",
-    "Parent",
-    "Passage",
-    "Pipeline",
-    "Pool",
-    "Route",
-    "Row",
-    "Stage",
-    "State",
-    "Statuses",
-    "Wait",
-    "as_graph",
-    "trace_id",
-]
+from pgbaton.model.statuses import Statuses
 
 
 class Stage(Limited):
     """One HTTP step, called when a row is at (``after``, ``status``).
 
     ``timeout`` is in seconds and runs from the call's start until the call, or a stage that was accepted,
-    is given up. ``attempts`` counts failed ones. Its limits are those of :class:`~pgbaton.limits.Limited`. ``batch``:
-    one call carries several jobs.
+    is given up. ``attempts`` counts failed ones. Its limits are those of
+    :class:`~pgbaton.model.limits.Limited`. ``batch``: one call carries several jobs.
     ``when``, ``rounds``, ``then`` and ``delay`` as in :class:`Route`. ``only``: rows that do not fit skip the stage:
     the engine puts them to (``step``, done).
     """

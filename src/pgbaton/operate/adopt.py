@@ -15,12 +15,12 @@ from datetime import datetime
 import asyncpg
 
 from pgbaton import sql
-from pgbaton import verdict as deciding
-from pgbaton.desk import BATCH, KEYS_KEPT, Desk, Done, open_desk, person, refusals_named
+from pgbaton.decision import verdict as deciding
 from pgbaton.errors import AttachError, ConfigError
 from pgbaton.install.attach import Decided, attach, planned
 from pgbaton.install.past import Progress
 from pgbaton.model import Pipeline
+from pgbaton.operate.desk import BATCH, KEYS_KEPT, Desk, Done, open_desk, person, refusals_named
 from pgbaton.rollout import Rollout
 from pgbaton.table import JobTable
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pgbaton.decision.outcome import Decision, Verb
 from pgbaton.model import FOR_EVER, Kind, Outcome, Passage
-from pgbaton.outcome import Decision, Verb
 
 GATHER_TICK = 20.0
 """Seconds between two counts of children that nothing asked for: a child that was deleted leaves no word."""

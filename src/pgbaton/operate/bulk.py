@@ -1,5 +1,5 @@
-"""What is done to everything that matches a filter: an act (:mod:`pgbaton.acts`) that is begun, carried on in batches,
-and, where that can be, undone."""
+"""What is done to everything that matches a filter: an act (:mod:`pgbaton.operate.acts`) that is begun, carried on in
+batches and, where that can be, undone."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from dataclasses import dataclass, replace
 
 import asyncpg
 
-from pgbaton import acts, desk, sql
-from pgbaton import verdict as deciding
-from pgbaton.desk import DECIDED, Action, Batched, Decide, Done, add_up, person
+from pgbaton import sql
+from pgbaton.decision import verdict as deciding
+from pgbaton.decision.verdict import Job, Verdict
 from pgbaton.errors import Refused
 from pgbaton.events import describe
 from pgbaton.insights.listing import CAP, JobFilter, Preview, count_jobs, list_jobs, preview_jobs
 from pgbaton.model import OPEN, State
+from pgbaton.operate import acts, desk
+from pgbaton.operate.desk import DECIDED, Action, Batched, Decide, Done, add_up, person
 from pgbaton.table import JobTable
-from pgbaton.verdict import Job, Verdict
 
 SCAN_TIMEOUT = 20.0
 """Seconds that one batch of a bulk action may look for what matches."""

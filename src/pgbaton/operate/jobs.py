@@ -1,9 +1,4 @@
-"""The operators' writes. Each looks at jobs as a worker does, decides them (:mod:`pgbaton.verdict`), and writes the
-verdicts in one transaction with its row of ``pgbaton.audit``. Many jobs go in bounded batches, under one row
-(:mod:`pgbaton.acts`) that each batch moves on. What changed nothing is not audited, unless it was begun as such.
-
-A row that another transaction holds is skipped, never waited for. ``who`` is the person or token that asked.
-"""
+"""Acts on jobs that are named, on stages and on tenants, done at once."""
 
 from __future__ import annotations
 
@@ -12,14 +7,15 @@ from collections.abc import Sequence
 
 import asyncpg
 
-from pgbaton import acts, sql
-from pgbaton import desk as desks
-from pgbaton import verdict as deciding
-from pgbaton.desk import DECIDED, Act, By, Decide, Desk, Done, add_up, batch, open_desk, person, refusals_named
+from pgbaton import sql
+from pgbaton.decision import verdict as deciding
+from pgbaton.decision.verdict import Job, Verdict, Working
 from pgbaton.errors import ConfigError, Refused
 from pgbaton.insights.bounded import TIMEOUT, TooWide, at_most
+from pgbaton.operate import acts
+from pgbaton.operate import desk as desks
+from pgbaton.operate.desk import DECIDED, Act, By, Decide, Desk, Done, add_up, batch, open_desk, person, refusals_named
 from pgbaton.table import JobTable
-from pgbaton.verdict import Job, Verdict, Working
 from pgbaton.worker.store import RECONCILE_PAGE, Store
 
 PARK_BATCH = 1000

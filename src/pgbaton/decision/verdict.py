@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from pgbaton import passage
 from pgbaton.backoff import full_jitter
-from pgbaton.job import Call, Duty, Job, Standing, Verdict, Void
-from pgbaton.model import CANCELLED, DONE, FAILED, QUARANTINED, Advance, Kind, Outcome, Passage, Stage, State
-from pgbaton.outcome import (
+from pgbaton.decision import passage
+from pgbaton.decision.job import Call, Duty, Job, Standing, Verdict, Void
+from pgbaton.decision.outcome import (
     BEGUN_ELSEWHERE,
     NOT_NOW_CAP,
     NOT_NOW_PATIENCE,
@@ -29,6 +28,7 @@ from pgbaton.outcome import (
     decide_overdue,
     place,
 )
+from pgbaton.model import CANCELLED, DONE, FAILED, QUARANTINED, Advance, Kind, Outcome, Passage, Stage, State
 
 __all__ = [
     "Call",

@@ -11,13 +11,14 @@ from typing import Any, Literal
 
 import asyncpg
 
-from pgbaton import acts, sql
-from pgbaton import verdict as deciding
+from pgbaton import sql
 from pgbaton.database import refusal_words
+from pgbaton.decision import verdict as deciding
+from pgbaton.decision.verdict import Job, Verdict
 from pgbaton.errors import DatabaseError
 from pgbaton.model import CANCELLED, Stage
+from pgbaton.operate import acts
 from pgbaton.table import JobTable
-from pgbaton.verdict import Job, Verdict
 from pgbaton.worker.store import Store
 
 BATCH = 500

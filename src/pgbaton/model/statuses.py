@@ -6,8 +6,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from pgbaton.fields import Frozen, Step
-from pgbaton.states import CANCELLED, DONE, FAILED, QUARANTINED, RUNNING
+from pgbaton.model.fields import Frozen, Step
+from pgbaton.model.states import CANCELLED, DONE, FAILED, QUARANTINED, RUNNING
 
 
 def _as_words(value: Any) -> Any:

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from pgbaton import condition
-from pgbaton.states import RUNNING, WAKE_CHANNEL
+from pgbaton.model import condition
+from pgbaton.model.states import RUNNING, WAKE_CHANNEL
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")

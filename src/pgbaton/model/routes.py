@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from pgbaton.fields import (
+from pgbaton.model.fields import (
     NAME,
     At,
     Deadline,
@@ -19,7 +19,7 @@ from pgbaton.fields import (
     When,
     check_name,
 )
-from pgbaton.states import DONE
+from pgbaton.model.states import DONE
 
 
 class Route(Frozen):

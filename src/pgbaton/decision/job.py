@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
+from pgbaton.decision.outcome import Decision
+from pgbaton.decision.passage import Children
 from pgbaton.model import Row, State
-from pgbaton.outcome import Decision
-from pgbaton.passage import Children
 
 
 class Standing(Enum):
