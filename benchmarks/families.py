@@ -1,9 +1,9 @@
 """What it costs that rows are children: the command behind ``make bench-families``.
 
-Two shares of the rate of plain rows, medians of rounds that take turns: parents with three children each, and one parent
-with ten thousand. A child goes through two calls, as a plain row does; calls are answered at once, and the engine writes
-running and done (``advance = "engine"``). The clock of families runs from the start of their engines until the last parent
-has moved. One process runs both engines of the families, as it runs the one of the plain rows.
+Two shares of the rate of plain rows, medians of rounds that take turns: parents with three children each, and one
+parent with ten thousand. A child goes through two calls, as a plain row does; calls are answered at once, and the
+engine writes running and done (``advance = "engine"``). The clock of families runs from the start of their engines to
+the last parent's move. One process runs both engines of the families, as it runs the one of the plain rows.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""What many viewers ask for is computed once: an answer that is shared, and how old it may be. So their number costs the
-database nothing; and where it is slow, the page asks it more seldom and shows what it knew a moment ago."""
+"""What many viewers ask for is computed once: an answer that is shared, and how old it may be. So their number costs
+the database nothing; and where it is slow, the page asks it more seldom and shows what it knew a moment ago."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ REST = 4.0
 PATIENCE = 0.5
 """Seconds that the next answer is waited for where there is one: beyond that a page feels slow."""
 STALE = 5.0
-"""Seconds after which an answer is not shown for want of the next one: a page that stands still must not say all is well."""
+"""Seconds after which an answer is not shown for want of the next one: what is old must not say that all is well."""
 
 
 class Cached(Generic[T]):

@@ -2,341 +2,88 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from functools import cached_property
-from hashlib import blake2b
-from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
     AliasChoices,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     PlainValidator,
     PrivateAttr,
-    field_validator,
     model_validator,
 )
 
-from pgbaton import condition, graph
-from pgbaton.limits import Limited, Pool
-
-DONE, RUNNING, FAILED, CANCELLED, QUARANTINED = "done", "running", "failed", "cancelled", "quarantined"
-"""What a row's status means to the engine, whatever the word is that the table has for it."""
-DUE = "due"
-"""The status in which a stage is called whose route waits or is counted: the engine brings the row there."""
-WAKE_CHANNEL = "pgbaton_wake"
-
-
-class State(StrEnum):
-    """States of a dispatch; those in :data:`OPEN` are not settled yet."""
-
-    AVAILABLE = "available"
-    RUNNING = "running"
-    RETRYABLE = "retryable"
-    COMPLETED = "completed"
-    DEAD = "dead"
-    CANCELLED = "cancelled"
-
-
-OPEN = (State.AVAILABLE, State.RUNNING, State.RETRYABLE)
-
-
-class Outcome(StrEnum):
-    """How an attempt ended. ``accepted`` and ``unknown`` are not the end of it: the stage may work on."""
-
-    COMPLETED = "completed"
-    FAILED = "failed"
-    ACCEPTED = "accepted"
-    UNKNOWN = "unknown"
-    DEFERRED = "deferred"
-    REJECTED = "rejected"
-    BREACH = "breach"
-    TIMEOUT = "timeout"
-    LOST = "lost"
-    RELEASED = "released"
-    SUPERSEDED = "superseded"
-    REFUSED = "refused"
-    MOVED = "moved"
-    SKIPPED = "skipped"
-    WAITING = "waiting"
-    DECIDED = "decided"
-    EXPIRED = "expired"
-    GATHERED = "gathered"
-    EXHAUSTED = "exhausted"
-
-
-PASSED = frozenset(
-    {
-        Outcome.MOVED,
-        Outcome.SKIPPED,
-        Outcome.WAITING,
-        Outcome.DECIDED,
-        Outcome.EXPIRED,
-        Outcome.GATHERED,
-        Outcome.EXHAUSTED,
-    }
+from pgbaton import graph
+from pgbaton.dispatch import Dispatch, Row, trace_id
+from pgbaton.fields import (
+    FOR_EVER,
+    At,
+    Delay,
+    EntryStatus,
+    Frozen,
+    Identifier,
+    Rounds,
+    Step,
+    When,
+    check_base_url,
+    check_channel,
+    check_key,
+    check_name,
+    check_path,
+    check_table,
 )
-"""The outcomes of passages: no stage was called."""
-
-
-class Advance(StrEnum):
-    """The writer of ``running`` and ``done``: the stage itself, or the engine on its behalf."""
-
-    STAGE = "stage"
-    ENGINE = "engine"
-
-
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-
-
-def _check_identifier(value: str) -> str:
-    if not value or len(value.encode()) > 63 or _CONTROL.search(value) or '"' in value:
-        raise ValueError("must be a column or channel name of 1 to 63 bytes without quotes or control characters")
-    return value
-
-
-def _check_key(value: Any) -> str | tuple[str, ...]:
-    columns = value if isinstance(value, list | tuple) else [value]
-    if not 1 <= len(columns) <= 8 or not all(isinstance(column, str) for column in columns):
-        raise ValueError("must be a column name, or a list of at most 8 of them")
-    names = tuple(_check_identifier(column) for column in columns)
-    return names if len(names) > 1 else names[0]
-
-
-def _check_table(value: str) -> str:
-    parts = value.split(".")
-    if len(parts) > 2:
-        raise ValueError("must be a table name, or schema.table")
-    for part in parts:
-        _check_identifier(part)
-    return value
-
-
-def _check_channel(value: str) -> str:
-    _check_identifier(value)
-    if value == WAKE_CHANNEL:
-        raise ValueError(f"{WAKE_CHANNEL} is the engine's own channel")
-    return value
-
-
-def _check_name(value: str) -> str:
-    if not _NAME.fullmatch(value):
-        raise ValueError("must be 1 to 48 lower-case letters, digits and underscores, a letter first")
-    return value
-
-
-def _check_step(value: str) -> str:
-    if not value or value != value.strip() or len(value.encode()) > 200 or _CONTROL.search(value):
-        raise ValueError("must be 1 to 200 bytes, with no space around it and no control characters")
-    return value
-
-
-def _check_path(value: str) -> str:
-    if not value.startswith("/") or value.startswith("//") or re.search(r"[\s#\\\x00-\x1f\x7f]", value):
-        raise ValueError("must be a path such as /api/detect")
-    return value
-
-
-def _check_base_url(value: str) -> str:
-    url = urlsplit(value)
-    if url.scheme not in ("http", "https") or not url.hostname or re.search(r"[\s\\\x00-\x1f\x7f]", value):
-        raise ValueError("must be an http:// or https:// address")
-    if url.username is not None or "?" in value or "#" in value:
-        raise ValueError("must hold no user, password, query or fragment")
-    _ = url.port  # raises ValueError on a port that is none
-    return value.rstrip("/")
-
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
-
-
-def _in_seconds(value: object) -> object:
-    """``"10m"`` as seconds; numbers are seconds."""
-    if isinstance(value, str):
-        found = _LENGTH.fullmatch(value.strip())
-        if not found:
-            raise ValueError('must be seconds, or a length such as "90s", "10m", "8h" or "3d"')
-        return float(found[1]) * _UNITS[found[2]]
-    return value
-
-
-def _check_condition(value: str) -> str:
-    return condition.shown(condition.read(value))
-
-
-def _check_entry_status(value: str) -> str:
-    if value == RUNNING:
-        raise ValueError("a stage is at work on a row that is running: no route leads from there")
-    return _check_step(value)
-
-
-Identifier = Annotated[str, AfterValidator(_check_identifier)]
-Step = Annotated[str, AfterValidator(_check_step)]
-At = tuple[Step, Step]
-"""A state of a row: (step, status)."""
-EntryStatus = Annotated[str, AfterValidator(_check_entry_status)]
-When = Annotated[str, AfterValidator(_check_condition)]
-Delay = Annotated[float, BeforeValidator(_in_seconds), Field(ge=0, le=366 * 86400, allow_inf_nan=False)]
-Deadline = Annotated[float, BeforeValidator(_in_seconds), Field(gt=0, le=3660 * 86400, allow_inf_nan=False)]
-Rounds = Annotated[int, Field(ge=1, le=1000)]
-FOR_EVER = 36600 * 86400.0
-"""Seconds that a wait without a deadline lasts: a hundred years, so that it is a time like any other."""
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, hide_input_in_errors=True)
-
-
-def _as_words(value: Any) -> Any:
-    """One word or several; a number or a boolean is the word that Postgres shows for it."""
-    if isinstance(value, bool):
-        return (str(value).lower(),)
-    if isinstance(value, int | str):
-        return (str(value),)
-    return tuple(_as_words(each)[0] if isinstance(each, int) else each for each in value)
-
-
-Words = Annotated[tuple[Step, ...], BeforeValidator(_as_words)]
-
-
-class Statuses(_Frozen):
-    """The table's own words for what a status means: one, or several of which the engine writes the first.
-
-    Whole numbers and booleans are taken as Postgres shows them. A word that is not named here means nothing, also where
-    it reads like one of the engine's. ``waiting`` only gives such words one name.
-    """
-
-    running: Words = Field(default=(RUNNING,), min_length=1)
-    done: Words = Field(default=(DONE,), min_length=1)
-    failed: Words = Field(default=(FAILED,), min_length=1)
-    cancelled: Words = Field(default=(CANCELLED,), min_length=1)
-    quarantined: Words = Field(default=(QUARANTINED,), min_length=1)
-    waiting: Words = ()
-
-    @model_validator(mode="after")
-    def _one_meaning_each(self) -> Self:
-        seen: dict[str, str] = {}
-        for meaning, words in self.by_meaning.items():
-            for word in words:
-                if word in seen:
-                    what = f"twice {meaning!r}" if seen[word] == meaning else f"both {seen[word]!r} and {meaning!r}"
-                    raise ValueError(f"the word {word!r} is said to mean {what}")
-                seen[word] = meaning
-        return self
-
-    @property
-    def by_meaning(self) -> dict[str, tuple[str, ...]]:
-        """The words of each meaning that has any."""
-        return {name: words for name in type(self).model_fields if (words := getattr(self, name))}
-
-    @property
-    def plain(self) -> bool:
-        """Whether the table's words are the engine's own."""
-        return all(words == (meaning,) for meaning, words in self.by_meaning.items())
-
-    def word(self, meaning: str | None) -> str | None:
-        """What the engine writes for ``meaning``; what is none of its meanings stands for itself."""
-        return self.by_meaning.get(meaning, (meaning,))[0] if meaning is not None else None
-
-
-class Route(_Frozen):
-    """A way on from a state: to a stage (it is called), or to a state that the engine writes.
-
-    ``when``: only rows that fit; the first route of a state that fits is taken, and the one without ``when`` is for
-    the rest. ``rounds``: how often a job may come this way; then it goes to ``then``. ``delay``: seconds (or "10m")
-    that it waits there first; any other move of the row cancels that.
-    """
-
-    after: Step
-    status: EntryStatus = DONE
-    when: When | None = None
-    to: Step | At
-    rounds: Rounds | None = None
-    then: At | None = None
-    delay: Delay = 0.0
-
-    @model_validator(mode="after")
-    def _bound_has_an_end(self) -> Self:
-        _check_bound(self.rounds, self.then)
-        return self
-
-
-class Wait(_Frozen):
-    """A state ``at`` in which nothing is called: the row waits for a person or a program to move it on.
-
-    ``choices``: the names that people choose by, and the state that each of them means. After ``deadline`` seconds
-    (or "8h") the row goes to ``then``.
-    """
-
-    at: At
-    choices: dict[str, At] = Field(default_factory=dict)
-    deadline: Deadline | None = None
-    then: At | None = None
-
-    @field_validator("choices")
-    @classmethod
-    def _names_are_words(cls, choices: dict[str, At]) -> dict[str, At]:
-        for name in choices:
-            if not _NAME.fullmatch(name):
-                raise ValueError(f"{name!r} must be 1 to 48 lower-case letters, digits and underscores")
-        return choices
-
-    @model_validator(mode="after")
-    def _deadline_has_a_target(self) -> Self:
-        _check_deadline(self.deadline, self.then)
-        return self
-
-
-class Gather(_Frozen):
-    """A state ``at`` in which a row waits for its children: rows of the pipeline ``children``, whose table names its
-    parent. Once enough of them are at ``done`` the row goes to ``to``; where that cannot be any more, or after
-    ``deadline``, to ``then``.
-
-    ``need``: ``"all"``, ``"any"``, or how many. ``failed``: a child that ended elsewhere lets the parent ``"fail"`` at
-    once, or is left out of the count (``"ignore"``).
-    """
-
-    at: At
-    children: Annotated[str, AfterValidator(_check_name)]
-    done: At
-    need: Literal["all", "any"] | Annotated[int, Field(ge=1, le=1_000_000)] = "all"
-    failed: Literal["fail", "ignore"] = "fail"
-    to: At
-    then: At
-    deadline: Deadline | None = None
-
-
-class Parent(_Frozen):
-    """The pipeline whose rows a table's rows are children of, and the column that names the parent's key."""
-
-    pipeline: Annotated[str, AfterValidator(_check_name)]
-    key: Identifier
-
-
-def _check_bound(rounds: int | None, then: At | None) -> None:
-    if rounds is not None and then is None:
-        raise ValueError('rounds needs then: the state of a job that has used them up, such as ["judge", "given_up"]')
-    if rounds is None and then is not None:
-        raise ValueError("then needs rounds: how often a job may come this way before it goes there")
-
-
-def _check_deadline(deadline: float | None, then: At | None) -> None:
-    if deadline is not None and then is None:
-        raise ValueError(
-            'deadline needs then: where the row goes when nobody has moved it, such as ["review", "expired"]'
-        )
-    if deadline is None and then is not None:
-        raise ValueError('then needs deadline: when the row goes there, such as "8h"')
+from pgbaton.limits import Limited, Pool
+from pgbaton.routes import Gather, Parent, Route, Wait, check_bound
+from pgbaton.states import (
+    CANCELLED,
+    DONE,
+    DUE,
+    FAILED,
+    OPEN,
+    PASSED,
+    QUARANTINED,
+    RUNNING,
+    WAKE_CHANNEL,
+    Advance,
+    Kind,
+    Outcome,
+    State,
+)
+from pgbaton.statuses import Statuses
+
+__all__ = [
+    "CANCELLED",
+    "DONE",
+    "DUE",
+    "FAILED",
+    "FOR_EVER",
+    "OPEN",
+    "PASSED",
+    "QUARANTINED",
+    "RUNNING",
+    "WAKE_CHANNEL",
+    "Advance",
+    "At",
+    "Dispatch",
+    "Gather",
+    "Kind",
+    "Outcome",
+    "Parent",
+    "Passage",
+    "Pipeline",
+    "Pool",
+    "Route",
+    "Row",
+    "Stage",
+    "State",
+    "Statuses",
+    "Wait",
+    "as_graph",
+    "trace_id",
+]
 
 
 class Stage(Limited):
@@ -354,7 +101,7 @@ class Stage(Limited):
     status: EntryStatus = DONE
     when: When | None = None
     only: When | None = None
-    path: Annotated[str, AfterValidator(_check_path)]
+    path: Annotated[str, AfterValidator(check_path)]
     timeout: float = Field(default=600, gt=0, le=7 * 86400, allow_inf_nan=False)
     attempts: int = Field(default=5, ge=1, le=1000)
     advance: Advance = Advance.STAGE
@@ -365,7 +112,7 @@ class Stage(Limited):
 
     @model_validator(mode="after")
     def _routes_of_its_own(self) -> Self:
-        _check_bound(self.rounds, self.then)
+        check_bound(self.rounds, self.then)
         if self.only is not None and self.when is not None:
             raise ValueError(
                 "only and when do not go together: when leads here, only lets the other rows skip the stage"
@@ -397,15 +144,6 @@ class Stage(Limited):
     def condition(self) -> str | None:
         """What a row at the entry must fit for this stage to be called."""
         return (self.only or self.when) if self.entry == (self.after, self.status) else None
-
-
-class Kind(StrEnum):
-    """What happens to a row in a routed state."""
-
-    CALL = "call"
-    MOVE = "move"
-    WAIT = "wait"
-    GATHER = "gather"
 
 
 class Passage(Stage):
@@ -447,7 +185,7 @@ class Passage(Stage):
         return cls.model_construct(step=name, after=state[0], status=state[1], passes=kind, timeout=timeout, **whole)
 
 
-class Pipeline(_Frozen):
+class Pipeline(Frozen):
     """A table of jobs, its columns, the stages that its rows go through, and what leads from state to state.
 
     ``table`` is ``name`` or ``schema.name``, ``key`` a column or several; names are taken as they are, and quoted.
@@ -459,17 +197,17 @@ class Pipeline(_Frozen):
     Raises pydantic's ``ValidationError`` on anything that cannot work.
     """
 
-    name: Annotated[str, AfterValidator(_check_name)]
-    table: Annotated[str, AfterValidator(_check_table)]
-    key: Annotated[str | tuple[str, ...], PlainValidator(_check_key)]
+    name: Annotated[str, AfterValidator(check_name)]
+    table: Annotated[str, AfterValidator(check_table)]
+    key: Annotated[str | tuple[str, ...], PlainValidator(check_key)]
     tenant: Identifier | None = None
     step: Identifier
     status: Identifier
     priority: Identifier | None = None
     not_before: Identifier | None = None
     statuses: Statuses = Statuses()
-    channel: Annotated[str, AfterValidator(_check_channel)] | None = None
-    base_url: Annotated[str, AfterValidator(_check_base_url)]
+    channel: Annotated[str, AfterValidator(check_channel)] | None = None
+    base_url: Annotated[str, AfterValidator(check_base_url)]
     stages: tuple[Stage, ...] = Field(validation_alias=AliasChoices("stages", "stage"), min_length=1)
     pools: tuple[Pool, ...] = Field(default=(), validation_alias=AliasChoices("pools", "pool"))
     routes: tuple[Route, ...] = Field(default=(), validation_alias=AliasChoices("routes", "route"))
@@ -629,59 +367,3 @@ def _refuse_repeated(names: Iterable[str], sentence: str) -> None:
     for name, times in Counter(names).items():
         if times > 1:
             raise ValueError(sentence.format(repr(name)))
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """The user's row as it was read: where the job is now. ``status``: what it means; ``word``: as the table has it,
-    for people, where that is known."""
-
-    tenant: str | None
-    step: str | None
-    status: str | None
-    word: str | None = None
-
-    @property
-    def at(self) -> tuple[str | None, str | None]:
-        return self.step, self.status
-
-    @property
-    def shown(self) -> tuple[str | None, str | None]:
-        """``at``, in the table's own words."""
-        return self.step, self.status if self.word is None else self.word
-
-
-@dataclass(frozen=True, slots=True)
-class Dispatch:
-    """One duty to call one stage for one job, as it was claimed, with the job's row beside it.
-
-    ``attempt`` names the call that may settle it. ``run``: the first dispatch of this run of the job. ``made``: when it
-    was made, in microseconds since 1970 by the database's clock. ``probing``: it
-    was claimed to find out whether its stage, which was down, is back. ``waited``: seconds between due and claimed.
-    """
-
-    id: int
-    job_key: str
-    stage: str
-    attempt: int
-    run: int
-    row: Row
-    made: int = 0
-    probing: bool = False
-    waited: float = 0.0
-
-    @property
-    def name(self) -> tuple[int, int]:
-        """What tells this attempt from all others: dispatch id and attempt."""
-        return self.id, self.attempt
-
-    def idempotency_key(self, pipeline: str) -> str:
-        """The same for every attempt of this dispatch, and for no other.
-
-        An id alone repeats after a restore, and in another installation; together with the time it does not."""
-        return f"{pipeline}-{self.id}-{self.made:x}"
-
-
-def trace_id(pipeline: str, job_key: str, run: int) -> str:
-    """The trace of a run of a job through the pipeline, in hexadecimal. Derived, so that nothing is stored for it."""
-    return blake2b(f"{pipeline}:{job_key}:{run}".encode(), digest_size=16).hexdigest()

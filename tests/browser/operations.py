@@ -8,6 +8,7 @@ what is done is done by clicks. The last break must end with every job at its en
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -30,7 +31,7 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
 from house import ARGUMENTS, CHROMIUM, OPERATOR, sign_in  # noqa: E402
 
-from adstudio.demo_ads import SHIPPED  # noqa: E402
+from adstudio.demo_ads import shipped_ads  # noqa: E402
 from adstudio.pipeline import FILE  # noqa: E402
 from adstudio.studio import ASSETS  # noqa: E402
 from pgbaton.embedded import EmbeddedPostgres  # noqa: E402
@@ -188,15 +189,15 @@ class Night:
         """What an image generator would do: jobs with their photo and line, then the word that they are due."""
         db = await asyncpg.connect(self.db_url)
         jobs = [uuid4() for _ in range(count)]
+        ads = shipped_ads()
         for number, job in enumerate(jobs):
-            name, copy = SHIPPED[number % len(SHIPPED)]
-            korean = not copy.isascii()
-            shot = photo or (ASSETS / "photos" / f"{name}.jpg").read_bytes()
+            ad = ads[number % len(ads)]
+            copies = (ad.copy, None) if not ad.copy.isascii() else (None, ad.copy)
             await db.execute(sql("demo_add_job"), job, tenant)
             if inputs:
-                await db.execute(
-                    sql("demo_add_inputs"), job, tenant, shot, copy if korean else None, None if korean else copy
-                )
+                fields = json.dumps(ad.fields, ensure_ascii=False) if ad.fields else None
+                given = (job, tenant, photo or ad.photo, *copies, fields, list(ad.formats))
+                await db.execute(sql("demo_add_inputs"), *given)
         for job in jobs:
             await db.execute(sql("demo_hand_over"), job)
         await db.close()

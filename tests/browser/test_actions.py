@@ -124,6 +124,30 @@ async def test_cancelling_everything_that_matches(person: Any, db: asyncpg.Conne
     assert await db.fetchval(left) == 0
 
 
+async def test_limits_are_shown_with_who_fills_them_and_who_waits(person: Any, db: asyncpg.Connection) -> None:
+    await db.execute("UPDATE pgbaton.stages SET operated = '{\"concurrency\": 3}' WHERE step = 'planner'")
+    await db.execute("UPDATE pgbaton.stages SET ceiling = 2 WHERE step = 'overlay'")
+    await db.execute("INSERT INTO pgbaton.pools (name, attached) VALUES ('vision', 8)")
+    in_pool = (
+        """UPDATE pgbaton.stages SET attached = attached || '{"pool": "vision", "cost": 1}' WHERE step = 'vlm_judge'"""
+    )
+    await db.execute(in_pool)
+    hostile = "<b>t</b>"
+    await db.execute(
+        "UPDATE pgbaton.calls SET slot = stage, tenant = $1 WHERE stage = 'planner' AND due_at IS NULL", hostile
+    )
+    page = await person("viewer", "/stages")
+    rows = {
+        (await r.inner_text()).split()[0]: await r.inner_text()
+        for r in await page.query_selector_all("#limits tbody tr")
+    }
+    assert "set by an operator" in rows["planner"]
+    assert "of 3" in rows["planner"]
+    assert hostile in rows["planner"]
+    assert "answers 429: 2 at once now" in rows["overlay"]
+    assert "pool vision" in await page.inner_text("#limits")
+
+
 async def test_a_stage_a_tenant_and_the_pipeline_are_paused_and_resumed(person: Any, db: asyncpg.Connection) -> None:
     page = await person("operator", "/stages")
     await page.click("#pause-3")

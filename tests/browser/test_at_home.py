@@ -153,3 +153,48 @@ async def test_a_tenant_is_paused_from_its_page(person: Any, db: asyncpg.Connect
     await page.click("#tenant-resume")
     await page.wait_for_selector("#tenant-pause")
     assert await db.fetchval("SELECT count(*) FROM pgbaton.paused_tenants WHERE resumed_at IS NULL") == 0
+
+
+async def test_what_is_typed_survives_a_live_update(person: Any, db: asyncpg.Connection) -> None:
+    page = await person("operator", "/jobs?stage=vlm_analyze&state=available")
+    await page.click("#bulk-cancel")
+    await page.click("#yes")
+    await page.click("#to-record")
+    await page.wait_for_selector("#undo")
+    await page.fill("#reason", "were right")
+    await page.focus("#undo")  # while somebody types nothing is replaced; behind that it is
+    for _ in range(2):
+        await swapped(page)
+        assert await page.input_value("#reason") == "were right"
+    await page.click("#undo")
+    await page.wait_for_selector("#standing:has-text('done')")
+    undone = "SELECT reason FROM pgbaton.audit WHERE undoes IS NOT NULL"
+    assert await db.fetchval(undone) == "were right"
+
+
+async def test_a_stage_is_paused_with_a_reason(person: Any, db: asyncpg.Connection) -> None:
+    page = await person("operator", "/stages")
+    await page.select_option("#pause-stage", "planner")
+    await page.fill("#pause-stage-why", "the model is replaced")
+    await page.click("#pause-stage-do")
+    await page.wait_for_selector("#flash")
+    entry = await db.fetchrow("SELECT action, stage, reason FROM pgbaton.audit ORDER BY id DESC LIMIT 1")
+    assert tuple(entry) == ("pause", "planner", "the model is replaced")
+
+
+async def test_trends_stand_against_the_span_before_and_mark_deployments(person: Any, db: asyncpg.Connection) -> None:
+    await db.execute(
+        "INSERT INTO pgbaton.deployments (pipeline, at, what, was, is_now) "
+        "VALUES ('ad_creative', now() - interval '3 hours', 'version', '1.0', '1.1<b>')"
+    )
+    await db.execute(
+        "INSERT INTO pgbaton.throughput (pipeline, hour, kind, tenant, stage, completed, dead, waits, works) "
+        "VALUES ('ad_creative', date_trunc('hour', now()) - interval '8 days', 'all', '', 'planner', 40, 2, '{}', '{}')"
+    )
+    page = await person("viewer", "/trends?span=week")
+    row = await page.locator("#against tr:has-text('planner')").inner_text()
+    assert "(40)" in row
+    assert "(2)" in row
+    assert await page.locator(".plot .mark").count() >= 5 * 3
+    await page.click("#marks summary")
+    assert "1.0 → 1.1<b>" in await page.inner_text("#marks")

@@ -108,3 +108,12 @@ async def test_a_link_that_is_forged_late_or_used_says_so(base: str, db: asyncpg
         answers = [await post(good), await post(good)]
         assert [a.status_code for a in answers] == [200, 409]
         assert "decided already" in answers[1].text
+
+
+async def test_a_jobs_page_tells_how_often_it_went_back(person: Any, db: asyncpg.Connection) -> None:
+    job, _ = await waiting(db)
+    await db.execute(
+        "INSERT INTO pgbaton.rounds (pipeline, job_key, route, taken) VALUES ('craft', $1, 'draw', 2)", job
+    )
+    page = await person("viewer", f"/job?key={job}")
+    assert "By the route to draw\ntaken 2 times" in await page.inner_text("#row")

@@ -129,6 +129,9 @@ async def test_the_job_that_was_in_every_crash_is_named_and_quarantined_and_the_
             while await at.craft.db.fetchval(query) != 1:
                 await asyncio.sleep(0.1)
         assert await at.craft.row(next(iter(poison))) == ("glue", "quarantined")
+        done = {r["action"]: r["jobs"] for r in await at.craft.db.fetch("SELECT action, jobs FROM pgbaton.audit")}
+        assert done["quarantine"] == 1
+        assert done["recall"] >= 1
 
 
 async def test_a_path_that_is_gone_after_a_deployment_is_in_the_sentence(

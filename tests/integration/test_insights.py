@@ -175,6 +175,7 @@ async def test_a_jobs_timeline_has_a_bar_for_each_time_it_waited_ran_or_backed_o
             ("failed", 500, "HTTP 500"),
             ("completed", 200, None),
         ]
+        assert {a.url for a in cut.attempts} == {f"{craft.server.base_url}/cut"}
         assert all(one.end == two.start for one, two in zip(cut.timeline, cut.timeline[1:], strict=False))
         assert seen.explanation.code == "done"
 

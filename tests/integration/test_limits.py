@@ -8,10 +8,12 @@ import contextlib
 from collections import Counter
 from contextlib import AsyncExitStack
 
+import asyncpg
 import pytest
 
 from line import line, until
 from pgbaton.errors import ConfigError
+from pgbaton.health.look import look
 from stage_server import Call, Say, StageServer, work
 
 
@@ -126,14 +128,27 @@ async def test_a_429_of_a_stage_without_a_limit_gives_it_one(database: str) -> N
 
 
 async def test_workers_take_the_stages_that_they_are_told_to(database: str) -> None:
-    async with line(database) as craft:
+    async with line(database, cut_delay=0.1) as craft:  # passages are carried out by every worker
         job = await craft.add()
         async with craft.worker(stages=("cut",)):
             await craft.until_row(job, "cut", "done")
             assert [c.path for c in craft.server.calls] == ["/cut"]
-            assert await craft.db.fetchval("SELECT stages FROM pgbaton.workers WHERE ended_at IS NULL") == ["cut"]
+            assert await craft.db.fetchval("SELECT stages FROM pgbaton.workers WHERE ended_at IS NULL") == [
+                "made.done",
+                "cut",
+            ]
+            await until(lambda: _untaken(craft.db, ["glue"]), "the doctor names the stage that no worker takes")
         async with craft.worker(stages=("glue",)):
             await craft.until_row(job, "glue", "done")
+        async with craft.worker(stages=("cut",)), craft.worker(stages=("glue",)):
+            await until(lambda: _untaken(craft.db, []), "both are taken")
+
+
+async def _untaken(db: asyncpg.Pool, stages: list[str]) -> bool:
+    async with db.acquire() as conn:
+        found = (await look(conn, "craft")).findings
+        told = await conn.fetchval("SELECT count(*) FROM pgbaton.workers WHERE ended_at IS NULL AND routes IS NULL")
+    return told == 0 and [f.values["stage"] for f in found if f.code == "stage_unknown"] == stages
 
 
 async def test_a_stage_that_there_is_not_is_refused_before_anything_is_touched(database: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from line import JOBS, line, two_stages, until
 from pgbaton.errors import AttachError
-from pgbaton.install.attach import attach
+from pgbaton.install.attach import attach, attach_sql
 from store_bench import Bench, bench
 
 COLUMNS = "ALTER TABLE jobs ADD priority smallint, ADD start_at timestamptz"
@@ -122,3 +122,29 @@ async def test_a_column_of_another_type_is_refused_before_anything_is_changed(
     finally:
         await connection.close()
     assert "job_id" in JOBS
+
+
+async def test_a_routes_delay_and_a_columns_time_are_both_kept_under_a_limit(wider: str) -> None:
+    async with line(wider, not_before="start_at", cut_delay=1, cut_per_tenant=1) as craft, craft.worker():
+        async with craft.db.acquire() as conn:
+            later = str(await conn.fetchval(INSERT, "a", None, 3.0))
+            at_once = str(await conn.fetchval(INSERT, "a", None, -5.0))
+        await craft.until_row(at_once, "glue", "done")
+        await craft.until_row(later, "glue", "done")
+        waited = await craft.db.fetch(
+            "SELECT j.job_id::text AS job, h.started_at >= j.start_at AS in_time, j.created, h.started_at "
+            "FROM (SELECT *, (SELECT min(b.created_at) FROM pgbaton.history AS b WHERE b.job_key = n.job_id::text) AS created "
+            "        FROM jobs AS n) AS j JOIN pgbaton.history AS h ON h.job_key = j.job_id::text "
+            "WHERE h.stage = 'cut' AND h.called"
+        )
+        assert {row["job"] for row in waited} == {later, at_once}
+        assert all(row["in_time"] for row in waited)
+        assert all((row["started_at"] - row["created"]).total_seconds() >= 1 for row in waited)
+
+
+def test_a_pipeline_that_orders_and_limits_nothing_has_a_trigger_that_knows_no_ranks() -> None:
+    plain, limited = (attach_sql(p) for p in (two_stages(), two_stages(cut_per_tenant=1)))
+    said = "INSERT INTO pgbaton.due (pipeline, stage, job_key, tenant, step, status"
+    assert f"{said})" in plain
+    assert f"{said}, rank)" not in plain
+    assert f"{said}, rank)" in limited

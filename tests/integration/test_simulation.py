@@ -4,7 +4,12 @@ somebody could take it, and nobody starves. The rules are reckoned here once mor
 from __future__ import annotations
 
 import asyncio
+import json
+import re
+import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -14,9 +19,12 @@ from hypothesis import strategies as st
 
 from line import two_stages
 from pgbaton import Pipeline
+from pgbaton.errors import ConfigError
 from pgbaton.limits import Pool, per_second
+from pgbaton.scenario import load_scenario
 from pgbaton.simulation import Arrival, Called, Simulated, Simulation, quantile
 
+PGBATON = Path(sys.executable).with_name("pgbaton")
 SECONDS = 1e-6
 """How exactly times are kept."""
 
@@ -133,3 +141,40 @@ async def test_a_single_job_behind_many_waits_for_its_turn_and_not_for_their_end
     assert waits["small"][0] <= 2.0
     assert quantile(waits["big"], 1) > 25
     assert result.busy(["cut"]) == pytest.approx(61)
+
+
+SCENARIO = '[calls]\ncut = 1\nglue = 0.5\n[[arrivals]]\ntenant = "big"\njobs = 3\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (SCENARIO.replace("glue = 0.5\n", ""), "calls: say how many seconds a call of glue takes"),
+        (SCENARIO.replace("glue =", "glaze ="), "calls.glaze: no such stage; there are: cut, glue"),
+        (SCENARIO.replace("jobs = 3", "jobs = 0"), "arrivals.0.jobs"),
+        (SCENARIO.replace("jobs = 3", "jobs = 20000\n[[arrivals]]\njobs = 1"), "20001 jobs together; at most 20000"),
+        (SCENARIO.replace("cut = 1", "cut = 0"), "calls.cut"),
+        (SCENARIO + "priority = 2\n", "arrivals.0.priority: the pipeline has no column of priorities"),
+        (SCENARIO + "at = \n", "Invalid value"),
+    ],
+)
+def test_a_scenario_that_cannot_be_is_refused_with_its_place(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "rush.toml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=re.escape(said)) as refused:
+        load_scenario(file, two_stages())
+    assert str(file) in str(refused.value)
+
+
+def test_the_command_says_who_waits_and_what_is_idle() -> None:
+    root = Path(__file__).parents[2]
+    config = root / "apps/adstudio/src/adstudio/pgbaton.toml"
+    rush = str(root / "examples/simulate/rush.toml")
+    ran = subprocess.run(
+        [PGBATON, "simulate", rush, "--config", str(config), "--json"], capture_output=True, text=True, check=True
+    )
+    said = json.loads(ran.stdout)
+    waits = {(row["stage"], row["tenant"]): row["longest_wait"] for row in said["waits"]}
+    assert waits["vlm_analyze", "dallae"] <= 2 < waits["vlm_analyze", "hanbit"]
+    (pool,) = [row for row in said["limits"] if row["limit"] == "pool vision"]
+    assert 0.5 < pool["busy"] <= 1

@@ -11,7 +11,7 @@ import pytest
 
 from line import two_stages
 from pgbaton import insights
-from pgbaton.insights.limit_use import limits
+from pgbaton.insights.limit_use import limits, limits_in_use
 from store_bench import Bench, bench
 
 GPU = [{"name": "gpu", "size": 2}]
@@ -104,6 +104,20 @@ async def test_every_limit_is_shown_with_what_fills_it(database: str) -> None:
             "glue": (0, 3),
             "pool gpu": (1, 2),
         }
+
+
+async def test_a_limit_is_seen_with_the_tenants_that_fill_it_and_those_that_wait(database: str) -> None:
+    async with bench(database, two_stages(pools=GPU, cut_pool="gpu", glue_pool="gpu", glue_concurrency=3)) as b:
+        await crowd(b, 5)
+        await b.db.execute("INSERT INTO jobs (current_step, status, tenant_id) VALUES ('cut', 'done', 'other')")
+        async with b.db.acquire() as conn:
+            use = {u.seen.limit: u for u in await limits_in_use(conn, "craft")}
+        (tenant,) = {t for t, _ in use["cut"].filled_by}
+        assert use["cut"].filled_by == ((tenant, 2),)
+        assert use["cut"].waited_by == ((tenant, 3),)
+        assert (use["glue"].filled_by, use["glue"].waited_by) == ((), (("other", 1),))
+        assert use["pool gpu"].filled_by == ((tenant, 2),)
+        assert use["pool gpu"].waited_by == ((tenant, 3), ("other", 1))
 
 
 def pgbaton(database: str, *args: str) -> subprocess.CompletedProcess[str]:

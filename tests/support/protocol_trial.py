@@ -567,11 +567,15 @@ class Trial:
     # -- tenants
 
     async def pause(self, tenant: str) -> None:
-        await self.ground.work.fetch(self.ground.table.query("operate/pause_tenant"), "craft", tenant, "an operator")
+        await self.ground.work.fetch(
+            self.ground.table.query("operate/pause_tenant"), "craft", tenant, "an operator", None
+        )
         self.model.paused[tenant] = True
 
     async def resume(self, tenant: str) -> None:
-        await self.ground.work.fetch(self.ground.table.query("operate/resume_tenant"), "craft", tenant, "an operator")
+        await self.ground.work.fetch(
+            self.ground.table.query("operate/resume_tenant"), "craft", tenant, "an operator", None
+        )
         if tenant in self.model.paused:
             self.model.paused[tenant] = False
 

@@ -7,7 +7,7 @@ import io
 import os
 import sys
 
-from pgbaton.cli import adoption, completion, decide, graph, install, job, limit, look, mend, run, steer, web
+from pgbaton.cli import adoption, completion, decide, graph, install, job, limit, look, mend, run, simulate, steer, web
 from pgbaton.cli.common import app
 from pgbaton.cli.speech import Sentence, warn
 from pgbaton.errors import PgbatonError
@@ -26,6 +26,7 @@ __all__ = [
     "main",
     "mend",
     "run",
+    "simulate",
     "steer",
     "web",
 ]

@@ -35,6 +35,7 @@ def decide(
     from pgbaton import approve
 
     async def work(conn: asyncpg.Connection, table: JobTable) -> None:
+
         await approve.decide(conn, table, table.key.typed(job), choice, who=person(who), reason=reason)
 
     with_table(database_url, pipeline, work)

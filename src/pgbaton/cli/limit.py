@@ -155,6 +155,7 @@ def _rate(option: str, value: str | None) -> float | str | None:
 
     if value is None or value == "none":
         return value
+
     try:
         return per_second(value)
     except ValueError as error:

@@ -26,7 +26,7 @@ from pgbaton.worker.engine import Engine
 READY_TIMEOUT = 2.0
 """Seconds that the database may take to answer a question about its readiness."""
 LOOK_EVERY = 5.0
-"""Seconds between two looks at the health for ``/readyz``, however many ask: a look costs as much as the page's first screen."""
+"""Seconds between two looks at the health for ``/readyz``, however many ask: each costs as much as the page's first."""
 LOOK_PATIENCE = 1.0
 """Seconds that a question waits for a look; then it is answered without findings."""
 
@@ -99,9 +99,11 @@ async def healthz() -> dict[str, str]:
 
 @health.get("/readyz")
 async def readyz(request: Request) -> JSONResponse:
-    """Whether the database answers and notifications arrive (where a worker runs in this process); 503 where not. And the
-    codes and levels of what is found wrong with the pipeline (null: not looked), as the page and ``pgbaton doctor`` say
-    them: they make no process unready, for another one would find the same."""
+    """Whether the database answers and notifications arrive (where a worker runs in this process); 503 where not.
+
+    And the codes and levels of what is found wrong with the pipeline (null: not looked), as the page and ``pgbaton
+    doctor`` say them: they make no process unready, for another one would find the same.
+    """
     engine: Engine | None = request.app.state.pgbaton
     checks = {"database": await _answers(request.app.state.pgbaton_pool)}
     if engine is not None:

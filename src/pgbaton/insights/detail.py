@@ -13,14 +13,15 @@ import asyncpg
 from pgbaton import sql
 from pgbaton.insights.listing import CAP
 from pgbaton.insights.reasons import Explanation, choices_of, reason
+from pgbaton.insights.words import Value
 from pgbaton.model import trace_id
 from pgbaton.table import JobTable, child_table
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptSeen:
-    """One call. ``seconds``: how long it took, or has taken so far (``finished_at`` is ``None``). ``url``: where it went,
-    ``None`` where the worker that made it is not known any more (or has not said)."""
+    """One call. ``seconds``: how long it took, or has taken so far (``finished_at`` is ``None``). ``url``: where it
+    went, ``None`` where the worker that made it is not known any more (or has not said)."""
 
     attempt: int
     worker: str
@@ -79,8 +80,8 @@ class RowSeen:
 
 @dataclass(frozen=True, slots=True)
 class ChildrenSeen:
-    """The jobs of another pipeline that name this one as their parent: how many there are, how many have ended and how many of
-    those are done. ``example``: the key of one that has not ended."""
+    """The jobs of another pipeline that name this one as their parent: how many there are, how many have ended and how
+    many of those are done. ``example``: the key of one that has not ended."""
 
     pipeline: str
     total: int
@@ -165,7 +166,12 @@ async def _with_children(conn: asyncpg.Connection, table: JobTable, key: str, fa
     if seen is None:
         return Explanation("no_children", False, {"children": detail["children"]})
     example = (seen.example or "")[:60]
-    values = {"left": seen.total - seen.ended, "total": seen.total, "done": seen.done, "child": example}
+    values: dict[str, Value] = {
+        "left": seen.total - seen.ended,
+        "total": seen.total,
+        "done": seen.done,
+        "child": example,
+    }
     return replace(why, values=why.values | values)
 
 

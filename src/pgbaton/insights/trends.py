@@ -47,8 +47,8 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """The bins of a stage or of a tenant, the oldest first, with those in which nothing ended. ``whole``: of a stage, all
-    of them as one; ``before``: the span of the same length before them, where it is kept."""
+    """The bins of a stage or of a tenant, the oldest first, with those in which nothing ended. ``whole``: of a stage,
+    all of them as one; ``before``: the span of the same length before them, where it is kept."""
 
     name: str
     bins: tuple[Bin, ...]

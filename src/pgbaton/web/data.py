@@ -17,6 +17,7 @@ from pgbaton.database import check_migrated, connection, pooled
 from pgbaton.database import pool as pool_of
 from pgbaton.health import Health, Steady, look
 from pgbaton.insights import SPANS
+from pgbaton.insights.limit_use import LimitUse, limits_in_use
 from pgbaton.table import JobTable, table_of
 
 CONNECTIONS = 4
@@ -39,6 +40,7 @@ class Source:
         self._steady = Steady()
         self._acted = False
         self.dead = Cached(self._read_dead)
+        self.limits = Cached(self._read_limits)
         self.trends = {span: Cached(partial(self._read_trends, span), youngest=TRENDS_YOUNGEST) for span in SPANS}
 
     def changed(self, *, at_once: bool = False) -> None:
@@ -47,6 +49,7 @@ class Source:
         for shared in (self.overview, self.health):
             shared.changed(at_once=at_once)
         self.dead.changed(at_once=at_once)
+        self.limits.changed(at_once=at_once)
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[tuple[asyncpg.Connection, JobTable]]:
@@ -93,6 +96,10 @@ class Source:
     async def _read_trends(self, span: str) -> insights.Trends:
         async with self.opened() as (conn, table):
             return await insights.trends(conn, table.pipeline, span)
+
+    async def _read_limits(self) -> list[LimitUse]:
+        async with self.opened() as (conn, table):
+            return await limits_in_use(conn, table.pipeline)
 
     async def _read_dead(self) -> insights.DeadGroups:
         async with self.opened() as (conn, table):

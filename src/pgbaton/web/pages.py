@@ -99,9 +99,10 @@ async def workers(view: View) -> Response:
 
 
 async def stages(view: View) -> Response:
-    """What is called, and what is paused."""
+    """What is called, what limits that, and what is paused."""
     known_only(view, ())
-    return page(view, "stages.html", seen=await view.site.source.overview.get())
+    source = view.site.source
+    return page(view, "stages.html", seen=await source.overview.get(), limits=await source.limits.get())
 
 
 async def trends(view: View) -> Response:

@@ -117,8 +117,8 @@ class Engine:
             await self._work(table, client, sessions)
 
     def _describer(self, store: Store) -> Callable[[int], Awaitable[None]]:
-        """Says under a lease what this worker runs with."""
-        routes = [(stage.step, stage.after, stage.path) for stage in self._pipeline.in_order]
+        """Says under a lease what this worker runs with: of the stages, those that it takes."""
+        routes = [(n.step, n.entry[0], n.path) for n in self._pipeline.in_order if n.step in store.steps]
 
         async def describe(worker: int) -> None:
             await store.describe(worker, VERSION, self._pipeline.base_url, routes)

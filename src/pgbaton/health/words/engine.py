@@ -170,8 +170,10 @@ WORDS: dict[str, Words] = {
             "A new pipeline was attached while the workers run with the old one, or they serve other stages only.",
         ),
         (
-            "워커를 새 설정으로 다시 시작하세요 (pgbaton run --config FILE)",
-            "start the workers again with the new file (pgbaton run --config FILE)",
+            "새 설정으로 워커를 다시 시작하거나, 이 단계를 맡을 워커를 추가하세요 "
+            "(pgbaton run --config FILE --stages {stage})",
+            "start the workers again with the new file, or one that takes the stage "
+            "(pgbaton run --config FILE --stages {stage})",
         ),
     ),
     "unchecked": Words(

@@ -1,0 +1,79 @@
+"""The words for what happens: what a status means, states of a dispatch, outcomes of an attempt. No I/O."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+DONE, RUNNING, FAILED, CANCELLED, QUARANTINED = "done", "running", "failed", "cancelled", "quarantined"
+"""What a row's status means to the engine, whatever the word is that the table has for it."""
+DUE = "due"
+"""The status in which a stage is called whose route waits or is counted: the engine brings the row there."""
+WAKE_CHANNEL = "pgbaton_wake"
+
+
+class State(StrEnum):
+    """States of a dispatch; those in :data:`OPEN` are not settled yet."""
+
+    AVAILABLE = "available"
+    RUNNING = "running"
+    RETRYABLE = "retryable"
+    COMPLETED = "completed"
+    DEAD = "dead"
+    CANCELLED = "cancelled"
+
+
+OPEN = (State.AVAILABLE, State.RUNNING, State.RETRYABLE)
+
+
+class Outcome(StrEnum):
+    """How an attempt ended. ``accepted`` and ``unknown`` are not the end of it: the stage may work on."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    ACCEPTED = "accepted"
+    UNKNOWN = "unknown"
+    DEFERRED = "deferred"
+    REJECTED = "rejected"
+    BREACH = "breach"
+    TIMEOUT = "timeout"
+    LOST = "lost"
+    RELEASED = "released"
+    SUPERSEDED = "superseded"
+    REFUSED = "refused"
+    MOVED = "moved"
+    SKIPPED = "skipped"
+    WAITING = "waiting"
+    DECIDED = "decided"
+    EXPIRED = "expired"
+    GATHERED = "gathered"
+    EXHAUSTED = "exhausted"
+
+
+PASSED = frozenset(
+    {
+        Outcome.MOVED,
+        Outcome.SKIPPED,
+        Outcome.WAITING,
+        Outcome.DECIDED,
+        Outcome.EXPIRED,
+        Outcome.GATHERED,
+        Outcome.EXHAUSTED,
+    }
+)
+"""The outcomes of passages: no stage was called."""
+
+
+class Advance(StrEnum):
+    """The writer of ``running`` and ``done``: the stage itself, or the engine on its behalf."""
+
+    STAGE = "stage"
+    ENGINE = "engine"
+
+
+class Kind(StrEnum):
+    """What happens to a row in a routed state."""
+
+    CALL = "call"
+    MOVE = "move"
+    WAIT = "wait"
+    GATHER = "gather"
