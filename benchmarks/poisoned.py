@@ -32,6 +32,7 @@ CREATE TABLE jobs (
     current_step text,
     status       text,
     note         text,
+    updated_at   timestamptz NOT NULL DEFAULT now(),
     CHECK (status <> 'failed' OR note IS NULL)
 )
 """
@@ -76,6 +77,7 @@ async def main(rounds: int) -> None:
     ):
         for n in range(2 * rounds + 1):
             took = await once(server.dsn(), poisoned=bool(n % 2))
+            print("poisoned" if n % 2 else "without", f"{took:.2f} s", flush=True)
             if n:  # the first one warms up
                 times[bool(n % 2)].append(took)
     without, with_it = median(times[False]), median(times[True])
