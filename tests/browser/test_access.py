@@ -13,10 +13,10 @@ import pytest
 import pytest_asyncio
 from fastapi import FastAPI, Header, HTTPException
 from house import OPERATOR, VIEWER, serving
-from pgbaton.web.cached import OLDEST
 from pydantic import SecretStr
 
 from pgbaton import Settings
+from pgbaton.cached import OLDEST
 from pgbaton.errors import ConfigError
 from pgbaton.web import Identity, Role, dashboard, data, pages
 from pgbaton.web.access import LoginThrottle, Tokens

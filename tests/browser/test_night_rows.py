@@ -110,7 +110,7 @@ async def test_a_stage_that_no_living_worker_knows_and_the_way_back(cluster: Any
             await add(at, 5)
             await at.says("No living worker knows the stage paste; 5 wait for it", 8)
         at.craft.pipeline = renamed
-        at.craft.server._steps["/glue"] = "paste"
+        at.craft.server.steps["/glue"] = "paste"
         async with at.craft.worker():
             await until(lambda: _at(at, "paste", 5), "the new worker calls it")
 

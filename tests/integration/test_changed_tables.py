@@ -145,7 +145,7 @@ async def test_the_jobs_of_a_renamed_step_are_seen_and_moved(database: str) -> N
             assert (await operate.rerun(conn, table, in_old_step, "glue", who="me")).count == 1
         assert await craft.row(in_old_step) == ("carve", "done")
         craft.pipeline = renamed
-        craft.server._steps["/cut"] = "carve"
+        craft.server.steps["/cut"] = "carve"
         async with craft.worker():
             for job in (waits, in_old_step):
                 await craft.until_row(job, "glue", "done")

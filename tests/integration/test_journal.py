@@ -351,7 +351,9 @@ async def test_a_resume_waits_for_a_park_that_is_under_way(database: str) -> Non
             parking = conn.transaction()
             await parking.start()
             assert await conn.fetchval(b.table.query("operate/park"), "craft", "acme", 9) == 1
-            resuming = asyncio.create_task(b.db.fetchval(b.table.query("operate/resume_tenant"), "craft", "acme", "m"))
+            resuming = asyncio.create_task(
+                b.db.fetchval(b.table.query("operate/resume_tenant"), "craft", "acme", "m", None)
+            )
             waits = "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
             while not await b.db.fetchval(waits):
                 assert not resuming.done()

@@ -177,9 +177,8 @@ class Store:
     async def _claim(self, query: str, *arguments: object) -> list[asyncpg.Record]:
         if self.governed is None:
             self.governed = (await self.limits()).governed
-        text = self._table.admitted_query(query) if self.governed else self._table.query(query)
         try:
-            return list(await self._session.fetch(text, *arguments))
+            return await self._fetch(query, *arguments, admitted=self.governed)
         except asyncpg.PostgresError as error:
             if error.sqlstate == "PB001":
                 raise LeaseLost(str(error)) from None
@@ -318,9 +317,15 @@ class Store:
         """The worker holds nothing any more and goes."""
         await self._fetch("worker/give_up_lease", worker)
 
-    async def _fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:
+    async def _fetch(self, query: str, *arguments: object, admitted: bool = False) -> list[asyncpg.Record]:
+        """``admitted``: the claim of a pipeline that something limits or orders. A statement that does not fit the
+        user's table any more is made anew for the table as it is now."""
+
+        def text(table: JobTable) -> str:
+            return table.admitted_query(query) if admitted else table.query(query)
+
         try:
-            return list(await self._session.fetch(self._table.query(query), *arguments))
+            return list(await self._session.fetch(text(self._table), *arguments))
         except asyncpg.PostgresError as error:
             if not is_stale(error):
                 raise
@@ -328,7 +333,7 @@ class Store:
             if now == self._table:
                 raise
             self._table = now
-            return list(await self._session.fetch(now.query(query), *arguments))
+            return list(await self._session.fetch(text(now), *arguments))
 
 
 def _columns(answers: Sequence[Answered]) -> tuple[list[Any], ...]:

@@ -62,7 +62,10 @@ async def test_with_the_listener_off_nothing_moves_by_itself(app: App, jobs: Job
     assert await jobs.at(job) == ("vlm_analyze", "done")
     assert await jobs.dispatches(job) == [("vlm_analyze", "completed", 0), ("yolo_detect", "available", 0)]
     assert "event=stage_triggered" not in app.log
-    assert app.get("/readyz").body == {"status": "ready", "database": True}
+    found = [{"code": "no_worker", "level": "bad"}]
+    seen = app.get("/readyz").body
+    assert (seen["status"], seen["database"], "listener" in seen) == ("ready", True, False)
+    assert [{k: f[k] for k in ("code", "level")} for f in seen["findings"]] == found
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -282,7 +282,8 @@ async def test_on_every_address_and_with_nothing_attached_the_stages_answer_call
     await db.execute((INIT / "01_schema.sql").read_text(encoding="utf-8"))
     everywhere = {"HOST": "0.0.0.0", "ENABLE_JOB_STATE_LISTENER": "off"}  # noqa: S104
     with serving(tmp_path, empty_database, **everywhere) as app:
-        assert app.get("/readyz").body == {"status": "ready", "database": True}
+        ready = {"status": "ready", "database": True}  # and no word of a listener
+        assert {k: v for k, v in app.get("/readyz").body.items() if k != "findings"} == ready
         if sys.platform == "linux":
             assert ask(app.base_url.replace("127.0.0.1", "127.0.0.2") + "/healthz").status == 200
         jobs = Jobs(db)
