@@ -172,17 +172,19 @@ class Engine:
         await lease.secure()
         stopped = asyncio.Event()
         async with self._hearing(sessions, gate, wake), asyncio.TaskGroup() as tasks:
-            duties = tasks.create_task(upkeep.run(stopped))
-            watching = tasks.create_task(watch.run(stopped))
+            beside = [tasks.create_task(part.run(stopped)) for part in (upkeep, watch)]
             calling = tasks.create_task(dispatcher.run())
             if settings.metrics_every > 0:
-                tasks.create_task(every(settings.metrics_every, lambda: measure(pool, name), stopped, log, "measure"))
+                measuring = every(settings.metrics_every, lambda: measure(pool, name), stopped, log, "measure")
+                beside.append(tasks.create_task(measuring))
             self._started.set_result(None)
             await self._stop.wait()
             await self._drain(dispatcher, lease, calling)
             stopped.set()
-            await duties
-            await watching
+            # A silent database keeps them in a statement, or has them connect anew; they hold nothing.
+            await asyncio.wait(beside, timeout=ABANDON_TIMEOUT)
+            for task in beside:
+                task.cancel()
         log.info(Event.WORKER_STOPPED)
 
     @contextlib.asynccontextmanager
