@@ -12,6 +12,7 @@ from pgbaton import insights, operate
 from pgbaton.errors import AttachError, JobRefused
 from pgbaton.fastapi import Stages
 from pgbaton.install.attach import attach
+from pgbaton.operate import jobs
 from support.shapes import Herd, Shape, herd
 
 COMPOSITE = """
@@ -93,7 +94,7 @@ async def _operators_find_it(the: Herd, job: str) -> None:
 async def test_reconcile_walks_a_table_of_several_key_columns_page_by_page(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(operate, "RECONCILE_PAGE", 3)
+    monkeypatch.setattr(jobs, "RECONCILE_PAGE", 3)
     async with herd(database, SHAPES["two columns, one the tenant"]) as the:
         await the.db.execute(
             "INSERT INTO jobs (tenant_id, id, current_step, status) SELECT t, n, 'made', 'done' "

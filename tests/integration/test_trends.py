@@ -49,7 +49,7 @@ async def test_the_same_is_seen_before_and_after_hours_are_rolled_up(database: s
         assert await counted(conn) == {"cut": (20, 8), "glue": (20, 8)}
         assert await counted(conn, "month", "hanbit") == {"cut": (0, 10), "glue": (0, 10)}
         rolled = "SELECT sum(completed + dead) FROM pgbaton.throughput WHERE kind = $1"
-        assert await conn.fetchval(rolled, "all") in (56, 70)  # the last hour may not be over
+        assert await conn.fetchval(rolled, "all") in (42, 56)  # an hour is over two minutes late
         assert await conn.fetchval(rolled, "one") == await conn.fetchval(rolled, "all")
 
 
@@ -61,8 +61,8 @@ async def test_two_workers_at_once_count_each_dispatch_once(database: str) -> No
         for _ in range(8):
             await asyncio.gather(*(store.roll_up() for store in stores))
         assert await craft.db.fetchval("SELECT sum(completed + dead) FROM pgbaton.throughput WHERE kind = 'all'") in (
+            42,
             56,
-            70,
         )
         assert not await stores[0].roll_up()
 
@@ -91,7 +91,7 @@ async def test_a_worker_rolls_up_by_itself(database: str) -> None:
         await filled(craft)
         async with craft.worker():
             async with asyncio.timeout(10):
-                while await craft.db.fetchval("SELECT count(*) FROM pgbaton.throughput WHERE kind = 'all'") < 8:
+                while await craft.db.fetchval("SELECT count(*) FROM pgbaton.throughput WHERE kind = 'all'") < 6:  # of 8: the last hour may not be over
                     await asyncio.sleep(0.05)
 
 
