@@ -148,7 +148,7 @@ class Scene:
         if self.plan.routes == Plan().routes:
             return
         said = await self.pgbaton("attach", "--config", str(self.config(1)))
-        if not said.startswith("attached"):
+        if "\nattached " not in f"\n{said}":  # behind the plan
             raise RuntimeError(f"attach failed: {said}")
 
     async def _until_ready(self) -> None:
