@@ -115,6 +115,8 @@ def print_plan(plan: Plan, *, dry: bool) -> None:
 def plan_lines(plan: Plan, *, dry: bool) -> Iterator[str]:
     """The plan but for the rows."""
     for change in plan.changes:
+        if change.kind == "stage":
+            continue  # told below, with the jobs inside
         yield told(WOULD_BE if dry else IS_DONE, kind=change.kind, name=change.name, what=told(WHATS[change.what]))
     if not plan.changes:
         yield told(NOTHING)
