@@ -90,8 +90,9 @@ async def test_a_worker_rolls_up_by_itself(database: str) -> None:
     async with line(database) as craft:
         await filled(craft)
         async with craft.worker():
+            rolled = "SELECT count(*) FROM pgbaton.throughput WHERE kind = 'all'"
             async with asyncio.timeout(10):
-                while await craft.db.fetchval("SELECT count(*) FROM pgbaton.throughput WHERE kind = 'all'") < 6:  # of 8: the last hour may not be over
+                while await craft.db.fetchval(rolled) < 6:  # of 8: the last hour may not be over
                     await asyncio.sleep(0.05)
 
 
