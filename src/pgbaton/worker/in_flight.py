@@ -71,9 +71,10 @@ class InFlight:
         self._tasks[dispatch.name] = dispatch, task
         self._under_way.add(dispatch.name)
 
-    def complete(self, dispatches: Iterable[int]) -> None:
-        """A turn has ended these by what their stage committed, whether or not their answers are here."""
-        self._completed.update(d for d in dispatches)
+    def complete(self, dispatches: frozenset[int]) -> None:
+        """A turn has ended these by what their stage committed; the answers of those that are this worker's may be yet
+        to come."""
+        self._completed |= dispatches & {dispatch for dispatch, _ in self._tasks}
 
     def end(self, calls: Iterable[Ended]) -> None:
         """These calls have ended and are to be settled; at once, unless nothing waits for it."""
