@@ -176,6 +176,7 @@ class JobTable:
             "status_text": status_text,
             "step_type": self.step_type,
             "put_status": f"{status} = {self._written('s.target_status')}::{self.status_type}",
+            "class_of": sql.DURATION_CLASS,
             "touch": ", updated_at = clock_timestamp()" if self.has_updated_at else "",
             "updated_at": "j.updated_at::timestamptz" if self.has_updated_at else "NULL::timestamptz",
             "rank": self.rank("j"),

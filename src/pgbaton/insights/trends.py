@@ -117,7 +117,8 @@ async def trends(conn: asyncpg.Connection, pipeline: str, span: str = "day", ten
             kept = earlier > now - KEPT
             hours = await conn.fetch(sql.read("read/trends.sql"), pipeline, earlier if kept else begins[0], tenant)
             marks = await conn.fetch(sql.read("read/trend_marks.sql"), pipeline, begins[0], MOST_MARKS)
-            lately = await conn.fetch(sql.read("read/trends_lately.sql"), pipeline, begins[0], tenant, ENDED_AT_MOST)
+            query = sql.render(sql.read("read/trends_lately.sql"), {"class_of": sql.DURATION_CLASS})
+            lately = await conn.fetch(query, pipeline, begins[0], tenant, ENDED_AT_MOST)
             of_tenants = []
             if tenant is None:
                 of_tenants = await conn.fetch(sql.read("read/trend_tenants.sql"), pipeline, begins[0], seconds)

@@ -23,6 +23,13 @@ def read(name: str) -> str:
 ARGUMENT = "\0"
 """Stands in a part for what a query gives it; no name can hold this character."""
 
+DURATION_CLASS = (
+    f"least(greatest(floor(2 * ln(greatest(extract(epoch FROM {ARGUMENT})::float8, 0.001) * 1000) / ln(2)), 0), 59)"
+    "::integer"
+)
+"""Which class of a histogram an interval is in: half powers of two of a millisecond; ``quantiles`` of
+:mod:`pgbaton.insights.trends` reads them back."""
+
 
 def render(template: str, parts: Mapping[str, str]) -> str:
     """Put SQL parts in the place of their ``{name}``, or ``{name(argument)}`` where they ask for one; each part is SQL

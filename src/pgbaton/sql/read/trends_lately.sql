@@ -2,12 +2,8 @@
 -- stage and tenant, in the shape of the rolled up hours.
 WITH lately AS MATERIALIZED (
     SELECT h.stage, left(h.tenant, 200) AS tenant, h.state, date_bin(interval '1 hour', h.ended_at, timestamptz '2000-01-03 00:00:00+00') AS at,
-           CASE WHEN h.called AND h.attempt = 1 THEN
-               least(greatest(floor(2 * ln(greatest(extract(epoch FROM h.started_at - h.created_at)::float8, 0.001) * 1000) / ln(2)),
-                              0), 59)::integer END AS wait,
-           CASE WHEN h.called AND h.state = 'completed' THEN
-               least(greatest(floor(2 * ln(greatest(extract(epoch FROM h.ended_at - h.started_at)::float8, 0.001) * 1000) / ln(2)),
-                              0), 59)::integer END AS work
+           CASE WHEN h.called AND h.attempt = 1 THEN {class_of(h.started_at - h.created_at)} END AS wait,
+           CASE WHEN h.called AND h.state = 'completed' THEN {class_of(h.ended_at - h.started_at)} END AS work
       FROM pgbaton.history AS h
      WHERE h.pipeline = $1 AND h.state IS NOT NULL
        AND h.ended_at >= greatest($2, (SELECT t.rolled_to FROM pgbaton.throughput_to AS t WHERE t.pipeline = $1))

@@ -16,12 +16,8 @@ WITH at AS MATERIALIZED (
      WHERE a.rolled_to < a.this_hour
 ), ended AS MATERIALIZED (
     SELECT h.stage, left(h.tenant, 200) AS tenant, h.state,
-           CASE WHEN h.called AND h.attempt = 1 THEN
-               least(greatest(floor(2 * ln(greatest(extract(epoch FROM h.started_at - h.created_at)::float8, 0.001) * 1000) / ln(2)),
-                              0), 59)::integer END AS wait,
-           CASE WHEN h.called AND h.state = 'completed' THEN
-               least(greatest(floor(2 * ln(greatest(extract(epoch FROM h.ended_at - h.started_at)::float8, 0.001) * 1000) / ln(2)),
-                              0), 59)::integer END AS work
+           CASE WHEN h.called AND h.attempt = 1 THEN {class_of(h.started_at - h.created_at)} END AS wait,
+           CASE WHEN h.called AND h.state = 'completed' THEN {class_of(h.ended_at - h.started_at)} END AS work
       FROM next AS n
       JOIN pgbaton.history AS h ON h.pipeline = $1 AND h.state IS NOT NULL
                                AND h.ended_at >= n.hour AND h.ended_at < n.hour + interval '1 hour'
