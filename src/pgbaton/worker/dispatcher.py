@@ -255,9 +255,8 @@ class Dispatcher:
     async def _carry_out(self, claimed: Dispatch) -> None:
         """A dispatch from its claim to an answer that waits to be settled."""
         try:
-            if (
-                self._pipeline.stage(claimed.stage).kind is not Kind.CALL
-            ):  # no call: by the row, the time and the counts
+            node = self._pipeline.stage(claimed.stage)
+            if node.kind is not Kind.CALL:  # no call: by the row, the time and the counts
                 self._in_flight.end([Ended(claimed, Answer(Reply.NONE), time.monotonic())])
                 return
             ready = await self._prepare(claimed)
