@@ -72,6 +72,7 @@ class Turn:
         self.job_id = job_id
         self.job = job
         self._pool = pool
+        self._end = DONE
         self._saves: list[Callable[[asyncpg.Connection], Awaitable[object]]] = []
 
     async def read(self, query: Reader[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -82,6 +83,17 @@ class Turn:
     def save(self, write: Reader[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
         """Write in the transaction that ends the stage: either both are committed or neither."""
         self._saves.append(lambda db: write(db, self, *args, **kwargs))
+
+    def ends(self, word: str) -> None:
+        """End the stage with ``word``, a status of your own that something of the pipeline leads on from, and not with
+        done. Raises ``ValueError`` where nothing does: the job would stay there."""
+        if word not in self.stage.ends:
+            known = ", ".join(sorted(self.stage.ends))
+            raise ValueError(
+                f"nothing leads on from ({self.stage.step}, {word}): add a stage or a route with "
+                f'after = "{self.stage.step}", status = "{word}", or end with one of: {known}'
+            )
+        self._end = word
 
     async def _write_all(self, db: asyncpg.Connection) -> None:
         for save in self._saves:
@@ -150,7 +162,7 @@ class Stages:
             yield turn
             async with self.pool.acquire() as db, db.transaction():
                 await turn._write_all(db)
-                if not await db.fetchval(self._table.query("guard/end"), job_id, step, DONE):
+                if not await db.fetchval(self._table.query("guard/end"), job_id, step, turn._end):
                     raise JobRefused(409, "Job moved on", "the job's row was changed while the stage worked")
         except JobRefused:
             raise

@@ -48,9 +48,14 @@ def print_result(console: Console, ads: Sequence[Ad], out: Path, seconds: float)
             continue
         why = " ".join(ad.reasons) if ad.finished else ad.dead or f"not finished, at {ad.step} {ad.status}"
         console.print(f"{ad.name}: {why}", markup=False)
-    made = sum(ad.finished for ad in ads)
+    again = sum(ad.again for ad in ads)
     console.print()
-    console.print(f"{made} of {len(ads)} ads made in {seconds:.0f} s; no job was moved by hand")
+    console.print(
+        f"{sum(ad.variants for ad in ads)} variants, {sum(ad.variants_passed for ad in ads)} of them passed; "
+        f"rejected ones were sent back to the planner {again} times; the best of each ad won"
+    )
+    made = sum(ad.finished for ad in ads)
+    console.print(f"{made} of {len(ads)} ads made in {seconds:.0f} s; no stage was called by hand")
     for judge in sorted({ad.judge for ad in ads if ad.judge}):
         console.print(f"judge: {_explained(judge)}", markup=False)
     console.print(f"this process at its largest: {_largest():.0f} MB", style="dim")
