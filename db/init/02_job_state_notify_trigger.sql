@@ -36,7 +36,7 @@ CREATE TABLE pgbaton.pipelines (
     statuses      jsonb NOT NULL,
     channel       text,
     parent        text,
-    parent_key    text,
+    parent_key    text[],
     paused_at     timestamptz,
     known         jsonb,
     attached_at   timestamptz NOT NULL DEFAULT now(),
@@ -46,7 +46,7 @@ CREATE TABLE pgbaton.pipelines (
     triggers      text[] NOT NULL,
     UNIQUE (job_table, triggers)
 );
-COMMENT ON COLUMN pgbaton.pipelines.parent IS 'the pipeline whose children its rows are; parent_key: the column that names the parent''s key';
+COMMENT ON COLUMN pgbaton.pipelines.parent IS 'the pipeline whose children its rows are; parent_key: the columns that name the parent''s key';
 COMMENT ON COLUMN pgbaton.pipelines.triggers IS 'the names of its triggers: the first pipeline of a table has the usual ones, others their own';
 COMMENT ON COLUMN pgbaton.pipelines.statuses IS 'the table''s words, by what they mean to the engine; it writes the first';
 COMMENT ON COLUMN pgbaton.pipelines.known IS 'the table as it was attached: {table: its name, columns: {name: number}}; so a name that changes is recognised';
@@ -1143,7 +1143,7 @@ $pgbaton_0$;
 INSERT INTO pgbaton.pipelines AS p (name, job_table, key_columns, tenant_column, step_column, status_column, statuses, priority_column,
                                     not_before_column, channel, parent, parent_key, triggers)
 VALUES ('ad_creative', '"public"."jobs"'::regclass, ARRAY['job_id'], 'tenant_id', 'current_step', 'status', '{"running": ["running"], "done": ["done"], "failed": ["failed"], "cancelled": ["cancelled"], "quarantined": ["quarantined"]}'::jsonb,
-        NULL, NULL, 'job_state_changed', NULL, NULL, ARRAY['job_state_change_trigger', 'job_state_insert_trigger'])
+        NULL, NULL, 'job_state_changed', NULL, NULL::text[], ARRAY['job_state_change_trigger', 'job_state_insert_trigger'])
 ON CONFLICT (name) DO UPDATE
    SET job_table = EXCLUDED.job_table, key_columns = EXCLUDED.key_columns, tenant_column = EXCLUDED.tenant_column,
        step_column = EXCLUDED.step_column, status_column = EXCLUDED.status_column, statuses = EXCLUDED.statuses,

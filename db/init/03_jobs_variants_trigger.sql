@@ -46,7 +46,7 @@ $pgbaton_0$;
 INSERT INTO pgbaton.pipelines AS p (name, job_table, key_columns, tenant_column, step_column, status_column, statuses, priority_column,
                                     not_before_column, channel, parent, parent_key, triggers)
 VALUES ('ad_variants', '"public"."jobs_variants"'::regclass, ARRAY['variant_id'], 'tenant_id', 'current_step', 'status', '{"running": ["running"], "done": ["done"], "failed": ["failed"], "cancelled": ["cancelled"], "quarantined": ["quarantined"]}'::jsonb,
-        NULL, NULL, NULL, 'ad_creative', 'job_id', ARRAY['job_state_change_trigger', 'job_state_insert_trigger'])
+        NULL, NULL, NULL, 'ad_creative', ARRAY['job_id'], ARRAY['job_state_change_trigger', 'job_state_insert_trigger'])
 ON CONFLICT (name) DO UPDATE
    SET job_table = EXCLUDED.job_table, key_columns = EXCLUDED.key_columns, tenant_column = EXCLUDED.tenant_column,
        step_column = EXCLUDED.step_column, status_column = EXCLUDED.status_column, statuses = EXCLUDED.statuses,
