@@ -69,6 +69,30 @@ async def test_a_worker_that_finds_itself_in_a_copy_gets_no_lease_and_claims_not
             await asyncio.sleep(0.05)
 
 
+@pytest.mark.parametrize("limited", [False, True])
+async def test_a_lease_that_was_copied_along_claims_nothing_in_the_copy(
+    database: str, cluster: Cluster, limited: bool
+) -> None:
+    """As when the address of the database leads to a restored copy from now on."""
+    async with line(database, **({"cut_rate": "100/s"} if limited else {})) as craft:
+        here = await craft.store()
+        worker, _ = await here.take_lease(None, "worker", 8, 60, [])
+        await craft.add()
+        async with cluster.new_database() as copy:
+            await restore(database, copy)
+            moved = await asyncpg.connect(copy)
+            try:
+                there = await craft.store(moved)
+                for claim in (there.turn, there.claim_waiting):
+                    with pytest.raises(NotAtHome, match="'?craft'? was not attached in this database"):
+                        await claim(worker, 8)
+                await attach(moved, craft.pipeline, here=True)
+                assert len((await there.turn(worker, 8)).claimed) == 1
+            finally:
+                await moved.close()
+        assert len((await here.turn(worker, 8)).claimed) == 1
+
+
 async def test_a_home_without_a_known_system_identifier_is_told_by_the_database_alone(database: str) -> None:
     async with line(database) as craft:
         await craft.db.execute("UPDATE pgbaton.pipelines SET home_system = NULL")

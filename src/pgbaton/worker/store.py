@@ -121,7 +121,8 @@ class Store:
         """Take at most ``limit`` duties and ``looks`` looks. ``since``: the id to begin at, by stage. ``calling``
         false: call nothing; name the jobs only. ``answers``: they are kept with the attempts that the duties end.
 
-        Raises :class:`LeaseLost` where the worker has no lease; nothing was written then.
+        Raises :class:`LeaseLost` where the worker has no lease, and :class:`NotAtHome` in a copy of the database;
+        nothing was written then.
         """
         since = since or {}
         rows = await self._claim(
@@ -182,6 +183,8 @@ class Store:
         except asyncpg.PostgresError as error:
             if error.sqlstate == "PB001":
                 raise LeaseLost(str(error)) from None
+            if error.sqlstate == "PB002":
+                raise NotAtHome(str(error)) from None
             raise
 
     async def note(self, answers: Sequence[Answered]) -> Late:
