@@ -255,6 +255,12 @@ class Store:
         rows = await self._fetch("operate/reconcile", self._pipeline, list(job_keys), past)
         return [(row["job_key"], row["stage"]) for row in rows]
 
+    async def forget_moved(self, after: str, limit: int) -> str:
+        """Look at ``limit`` rows of the past behind the key ``after``; those that have moved are not left alone any more.
+        Returns the key to go on behind, "" at the end."""
+        row = (await self._fetch("worker/forget_moved", self._pipeline, after, limit))[0]
+        return row["last"] if row["looked_at"] == limit else ""
+
     async def children(self, node: Passage, key: str) -> Children | None:
         """A parent's children, counted. None: no pipeline of that name has this one for its parent."""
         table = await self._child_table(node.children or "")
