@@ -41,7 +41,9 @@ async def test_a_trigger_of_the_users_own_that_has_taken_the_name_stays(database
         )
         async with db.acquire() as conn:
             await detach(conn, two_stages())
-            names = "SELECT array_agg(tgname::text) FROM pg_trigger WHERE tgrelid = 'jobs'::regclass AND NOT tgisinternal"
+            names = (
+                "SELECT array_agg(tgname::text) FROM pg_trigger WHERE tgrelid = 'jobs'::regclass AND NOT tgisinternal"
+            )
             assert await conn.fetchval(names) == ["job_state_insert_trigger"]
 
 

@@ -121,7 +121,9 @@ async def test_a_row_of_the_past_that_has_moved_or_is_gone_is_not_left_alone_any
         await attach_to(craft, past="now")
         moved = await one_of_the_past(craft)
         await craft.put(moved, "cut", "failed")
-        await craft.db.execute("DELETE FROM jobs WHERE job_id IN (SELECT job_id FROM jobs WHERE (current_step, status) = ('cut', 'done') LIMIT 3)")
+        await craft.db.execute(
+            "DELETE FROM jobs WHERE job_id IN (SELECT job_id FROM jobs WHERE (current_step, status) = ('cut', 'done') LIMIT 3)"
+        )
         async with craft.worker(reconcile_every=0.05):
             await until(lambda: entries(craft), "no entry is left without its row")
             await craft.db.execute("ALTER TABLE jobs DISABLE TRIGGER USER")

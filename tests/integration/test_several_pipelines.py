@@ -224,7 +224,10 @@ async def test_a_process_for_several_pipelines_calls_the_stages_that_are_named_o
             ("cut", "the pipelines 'craft' and 'twin' each have a stage 'cut'"),
         ):
             with pytest.raises(ConfigError, match=match):
-                Fleet([craft.pipeline, then if unclear == "nail" else two_stages(name="twin")], craft.settings(stages=unclear))
+                Fleet(
+                    [craft.pipeline, then if unclear == "nail" else two_stages(name="twin")],
+                    craft.settings(stages=unclear),
+                )
         async with Fleet(both, craft.settings(stages="cut,pack")):
             waits, packed = await craft.add(), await craft.add("glue", "done")
             await craft.until_row(packed, "pack", "done")
