@@ -453,3 +453,25 @@ async def test_a_stage_whose_column_was_renamed_says_so_and_leaves_the_row(
         assert (await g.call(job)).status == 500
         assert "no column 'status'" in caplog.text
         assert await g.db.fetchval("SELECT state FROM jobs") == "done"
+
+
+@pytest.mark.parametrize("refused", ["done", "failed"])
+async def test_a_stage_whose_row_the_table_refuses_says_so_without_the_rows_contents(
+    database: str, refused: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work(turn: Turn) -> None:
+        if refused == "failed":
+            raise StageFailed("no picture")
+
+    async with guarded(database, work) as g:
+        job = await g.add()
+        await g.db.execute(
+            f"UPDATE jobs SET note = 'secret'; ALTER TABLE jobs ADD CONSTRAINT never CHECK (status <> '{refused}')"
+        )
+        reply = await g.call(job)
+        said = (
+            "no picture" if refused == "failed" else "the table refuses ('cut', 'done'): new row for relation \"jobs\""
+        )
+        assert is_problem(reply, 500, "Stage failed", said)
+        assert await g.row(job) == ("cut", "running" if refused == "failed" else "failed")
+        assert "secret" not in reply.json["detail"] + caplog.text

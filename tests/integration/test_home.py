@@ -84,7 +84,7 @@ async def test_a_lease_that_was_copied_along_claims_nothing_in_the_copy(
             try:
                 there = await craft.store(moved)
                 for claim in (there.turn, there.claim_waiting):
-                    with pytest.raises(NotAtHome, match="'?craft'? was not attached in this database"):
+                    with pytest.raises(NotAtHome, match="the pipeline craft was not attached in this database"):
                         await claim(worker, 8)
                 await attach(moved, craft.pipeline, here=True)
                 assert len((await there.turn(worker, 8)).claimed) == 1

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import asyncpg
 import pytest
 
 from line import Line, attached, line, two_stages, until
-from pgbaton import Pipeline, Stage
+from pgbaton import Pipeline, Stage, insights, operate
 from pgbaton.errors import AttachError
 from pgbaton.install.attach import attach
 from pgbaton.table import read_table
@@ -324,6 +325,41 @@ async def test_a_refused_row_at_its_entry_is_not_called_again_until_it_moves_or_
             await craft.put(job, "made", "draft")
             await craft.put(job, "made", "done")
             await until(lambda: _dead_twice(craft, job), "called again once it moved")
+
+
+@pytest.mark.parametrize("begins", [True, False])
+async def test_a_refused_row_is_shown_as_dead_and_is_retried_once_the_table_takes_it(
+    database: str, begins: bool
+) -> None:
+    """Its row stands at (cut, running), or still at its entry, and not at (cut, failed): nothing is dead, it was said."""
+    mended = asyncio.Event()
+
+    async def rejects(server: StageServer, call: Call) -> Say:
+        if mended.is_set():
+            return await work(server, call)
+        if begins:
+            await server.move(call, "running")
+        return Say(422)
+
+    async with line(database, rejects, cut_attempts=1) as craft, craft.db.acquire() as conn:
+        await conn.execute("ALTER TABLE jobs ADD CONSTRAINT never CHECK (status <> 'failed')")
+        job = await craft.add()
+        async with craft.worker(watch_every=0.2):
+            await craft.until_state(job, "cut", "dead")
+            assert await craft.row(job) == (("cut", "running") if begins else ("made", "done"))
+            table = await insights.table_of(conn, None)
+            (group,) = (await insights.dead_groups(conn, table)).groups
+            assert (group.stage, group.count, group.jobs) == ("cut", 1, (job,))
+            said = await insights.explain(conn, table, job)
+            assert said is not None
+            assert said.code == "dead"
+            assert [g for g in (await WatchStore(conn, table).census_page(None, 100)).found if g.fault] == []
+            mended.set()
+            await conn.execute("ALTER TABLE jobs DROP CONSTRAINT never")
+            assert (await operate.retry(conn, table, [job], who="me")).count == 1
+            await craft.until_row(job, "glue", "done")
+        await craft.put(job, "cut", "cancelled")
+        assert (await insights.dead_groups(conn, table)).groups == ()
 
 
 async def _dead_twice(craft: Line, job: str) -> bool:

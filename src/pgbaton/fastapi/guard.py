@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Concatenate, ParamSpec, TypeVar, get_type_hints
@@ -13,9 +14,9 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field, StrictStr
 from starlette.types import Message
 
-from pgbaton.database import STAGE_POOLER_OPTIONS, connection, is_stale, pooled
+from pgbaton.database import STAGE_POOLER_OPTIONS, connection, is_refusal, is_stale, pooled, refusal_words
 from pgbaton.errors import JobRefused
-from pgbaton.fastapi.problems import PROBLEMS
+from pgbaton.fastapi.problems import PROBLEMS, StageFailed
 from pgbaton.key import key_of
 from pgbaton.model import DONE, FAILED, Pipeline, Stage
 from pgbaton.table import JobTable, read_table
@@ -24,6 +25,11 @@ MOST_BODY = 65_536
 """Bytes; a call of the engine has two texts of at most 1,000 characters."""
 CLOSE_TIMEOUT = 10.0
 """Seconds that the end of the stages' connections may take."""
+
+
+class TableRefuses(StageFailed):
+    """The user's table refuses the state that ends the stage, by a constraint or a trigger of its own."""
+
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -80,8 +86,9 @@ class Turn:
             return await query(db, self, *args, **kwargs)
 
     def save(self, write: Reader[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
-        """Write in the transaction that ends the stage: either both are committed or neither. Where a column got another
-        type while the stage worked, that transaction is rolled back and made once more, and ``write`` with it."""
+        """Write in the transaction that ends the stage: either both are committed or neither. Where a column got
+        another type while the stage worked, that transaction is rolled back and made once more, and ``write`` with
+        it."""
         self._saves.append(lambda db: write(db, self, *args, **kwargs))
 
     async def _write_all(self, db: asyncpg.Connection) -> None:
@@ -154,17 +161,30 @@ class Stages:
         except JobRefused:
             raise
         except (Exception, asyncio.CancelledError):  # cancelled: the server ends before its stages do
-            await self._as_it_is(lambda db: db.fetchval(self._table.query("guard/end"), job_id, step, FAILED))
+            with contextlib.suppress(TableRefuses):  # the engine finds the row as it is, and says so
+                await self._as_it_is(lambda db: self._put(db, turn, FAILED))
             raise
 
     async def _end(self, db: asyncpg.Connection, turn: Turn) -> None:
         async with db.transaction():
             await turn._write_all(db)
-            if not await db.fetchval(self._table.query("guard/end"), turn.job_id, turn.stage.step, DONE):
+            if not await self._put(db, turn, DONE):
                 raise JobRefused(409, "Job moved on", "the job's row was changed while the stage worked")
 
+    async def _put(self, db: asyncpg.Connection, turn: Turn, status: str) -> bool:
+        """End the step so; False: the row has moved. Raises :class:`TableRefuses`, without the row's contents, which
+        the database's own error has."""
+        step = turn.stage.step
+        try:
+            return bool(await db.fetchval(self._table.query("guard/end"), turn.job_id, step, status))
+        except asyncpg.PostgresError as error:
+            if not is_refusal(error):
+                raise
+            word = self.pipeline.statuses.word(status)
+            raise TableRefuses(f"the table refuses ({step!r}, {word!r}): {refusal_words(error)}") from None
+
     async def _as_it_is(self, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
-        """``work`` on a connection; once more where the table has changed since it was read, for the table as it is now."""
+        """``work`` on a connection; where the table has changed since it was read, once more for the table as it is."""
         async with self.pool.acquire() as db:
             try:
                 return await work(db)

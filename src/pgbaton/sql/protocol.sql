@@ -238,16 +238,20 @@ AS $fn$
         OR EXISTS (SELECT FROM pgbaton.adoptions AS a WHERE a.pipeline = for_pipeline AND a.ended_at IS NULL)
 $fn$;
 
--- Whether a job's last dispatch was of this stage and died since the table refused the row: it would be refused again. It is
+-- The stage of a job's last dispatch, where that died since the table refused the row: it would be refused again. It is
 -- tried again when the row moves, or a person says so. (An end without a call is one that never had any.)
-CREATE OR REPLACE FUNCTION pgbaton.refused_at(for_pipeline text, key text, at_stage text) RETURNS boolean
+CREATE OR REPLACE FUNCTION pgbaton.refused_stage(for_pipeline text, key text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $fn$
-    SELECT coalesce((SELECT h.stage = at_stage AND h.state = 'dead' AND (h.outcome = 'refused' OR h.attempt = 0)
-                       FROM pgbaton.history AS h
-                      WHERE h.job_key = key AND h.pipeline = for_pipeline AND h.state IS NOT NULL
-                      ORDER BY h.id DESC LIMIT 1), false)
+    SELECT CASE WHEN h.state = 'dead' AND (h.outcome = 'refused' OR h.attempt = 0) THEN h.stage END
+      FROM pgbaton.history AS h
+     WHERE h.job_key = key AND h.pipeline = for_pipeline AND h.state IS NOT NULL
+     ORDER BY h.id DESC LIMIT 1
 $fn$;
+
+CREATE OR REPLACE FUNCTION pgbaton.refused_at(for_pipeline text, key text, at_stage text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $fn$ SELECT coalesce(pgbaton.refused_stage(for_pipeline, key) = at_stage, false) $fn$;
 
 -- For people ----------------------------------------------------------------------------------------------------------
 

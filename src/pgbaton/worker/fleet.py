@@ -21,8 +21,8 @@ class Fleet:
     """A worker for each of ``pipelines``, started and drained together; ``settings.capacity`` is that of each, and
     ``settings.stages`` names stages of any of them.
 
-    Raises :class:`ConfigError` where two have one name, and on a stage that none or more than one of them has. Entering raises as :class:`Engine` does; where one pipeline is
-    not ready, all are drained again.
+    Raises :class:`ConfigError` where two have one name, and on a stage that none or more than one of them has. Entering
+    raises as :class:`Engine` does; where one pipeline is not ready, all are drained again.
     """
 
     def __init__(self, pipelines: Sequence[Pipeline], settings: Settings, log: EventLog | None = None) -> None:

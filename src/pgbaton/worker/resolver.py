@@ -138,15 +138,14 @@ class Resolver:
         jobs = await self._store.look(keys)
         self._stages = await self._store.stages()  # as they are attached now, whatever this worker's own file says
         decided: dict[str, tuple[Verdict, Answer | None]] = {}
+        gone: list[tuple[Ended, Outcome]] = []
         for job in jobs:
             call = ended.get(job.key)
             if call is not None and self._is_under_another_lease(job, call):
                 found.again.append(ended.pop(job.key))
                 continue
             if call is not None and not self._is_held(job, call):
-                # Another worker's by now; or the verdict was written, and the answer to that was lost.
-                outcome = Outcome.ACCEPTED if self._is_mine(job, call) else Outcome.SUPERSEDED
-                self._settled(ended.pop(job.key), outcome, None, None)
+                gone.append((ended.pop(job.key), Outcome.ACCEPTED if self._is_mine(job, call) else Outcome.SUPERSEDED))
                 call = None
             job = await self._with_children(job, claimed=call is not None)
             name = (job.call.id, job.call.attempt) if job.call else (0, 0)
@@ -156,7 +155,15 @@ class Resolver:
                 found.again.append(ended.pop(job.key))
             elif _changes(verdict):
                 decided[job.key] = verdict, answer
+        await self._let_go(gone)
         return decided
+
+    async def _let_go(self, gone: Sequence[tuple[Ended, Outcome]]) -> None:
+        """Calls that the journal does not have any more: a turn ended them between note and look; or they are another
+        worker's by now, or the verdict was written and the answer to that was lost."""
+        late = await self._store.note([(call.dispatch, call.answer) for call, _ in gone]) if gone else {}
+        for call, outcome in gone:
+            self._settled(call, *late.get(call.dispatch.name, (outcome, None)), None)
 
     async def _with_children(self, job: Job, *, claimed: bool) -> Job:
         """The job with its children counted, where it gathers them and that may bring something."""

@@ -256,8 +256,8 @@ class Store:
         return [(row["job_key"], row["stage"]) for row in rows]
 
     async def forget_moved(self, after: str, limit: int) -> str:
-        """Look at ``limit`` rows of the past behind the key ``after``; those that have moved are not left alone any more.
-        Returns the key to go on behind, "" at the end."""
+        """Look at ``limit`` rows of the past behind the key ``after``; those that have moved are not left alone any
+        more. Returns the key to go on behind, "" at the end."""
         row = (await self._fetch("worker/forget_moved", self._pipeline, after, limit))[0]
         return row["last"] if row["looked_at"] == limit else ""
 
@@ -408,7 +408,8 @@ def _job(row: asyncpg.Record) -> Job:
         for i, s, step, status, at in json.loads(row["duties"] or "[]")
     )
     here = Row(row["tenant"], row["step"], row["status"], row["word"]) if row["present"] else None
-    return Job(row["job_key"], here, None if row["id"] is None else _call(row), duties, row["paused"])
+    call = None if row["id"] is None else _call(row)
+    return Job(row["job_key"], here, call, duties, row["paused"], refused=row["refused"])
 
 
 def _call(row: asyncpg.Record) -> Call:
