@@ -102,3 +102,18 @@ async def test_a_home_without_a_known_system_identifier_is_told_by_the_database_
         with pytest.raises(NotAtHome):
             async with Engine(craft.pipeline, craft.settings()):
                 pass
+
+
+async def test_an_idempotency_key_is_never_used_again_after_a_new_installation(database: str) -> None:
+    """Its ids begin at 1 again: a provider that honours the key would answer with another job's result."""
+    keys = []
+    for _ in range(2):
+        async with line(database) as craft:
+            await craft.add()
+            store = await craft.store()
+            worker, _ = await store.take_lease(None, "worker", 8, 60, [])
+            (claimed,) = (await store.turn(worker, 8)).claimed
+            keys.append((claimed.id, claimed.idempotency_key("craft")))
+            await craft.db.execute("DROP SCHEMA pgbaton CASCADE; TRUNCATE jobs")
+    assert keys[0][0] == keys[1][0]
+    assert keys[0][1] != keys[1][1]

@@ -362,5 +362,29 @@ async def test_a_refused_row_is_shown_as_dead_and_is_retried_once_the_table_take
         assert (await insights.dead_groups(conn, table)).groups == ()
 
 
+async def test_a_unique_index_on_what_runs_concerns_one_job_and_it_can_be_retried(database: str) -> None:
+    """One lost attempt a second for each job that waited, for ever, and the log said that the database is away."""
+    goes_on = asyncio.Event()
+
+    async def waits(_server: StageServer, call: Call) -> Say:
+        if call.path == "/cut":
+            await goes_on.wait()
+        return Say()
+
+    async with line(database, waits, cut_advance="engine", glue_advance="engine") as craft, craft.db.acquire() as conn:
+        await conn.execute("CREATE UNIQUE INDEX one_runs ON jobs (tenant_id) WHERE status = 'running'")
+        async with craft.worker():
+            first = await craft.add()
+            await craft.until_row(first, "cut", "running")
+            second = await craft.add()
+            await craft.until_state(second, "cut", "dead")
+            assert await craft.row(second) == ("made", "done")
+            goes_on.set()
+            await craft.until_row(first, "glue", "done")
+            assert (await operate.retry(conn, await insights.table_of(conn, None), [second], who="me")).count == 1
+            await craft.until_row(second, "glue", "done")
+        assert len(await craft.attempts()) <= 5, "one refusal, and no more"
+
+
 async def _dead_twice(craft: Line, job: str) -> bool:
     return (await craft.states(job)).count(("cut", "dead")) == 2
