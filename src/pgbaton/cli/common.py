@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-from typer.core import TyperCommand, TyperGroup, TyperOption
+from typer.core import TyperGroup, TyperOption
 from typer.models import CommandFunctionType as CommandFunction
 
 from pgbaton.cli import when
+from pgbaton.cli.each import OfDatabases
 from pgbaton.cli.tables import Format
 
 if TYPE_CHECKING:  # --help must not wait for them
@@ -39,7 +40,7 @@ THEMES = ("install", "adoption", "run", "web", "look", "job", "steer", "limit", 
 """The modules of commands as the help lists them; others come before the last."""
 
 
-class _Once(TyperCommand):
+class _Once(OfDatabases):
     """A command whose options, but for those that may be repeated, are refused where they are given twice: the last one
     would win, and the others be dropped in silence."""
 
@@ -56,6 +57,12 @@ def _option(arg: str) -> str:
     return arg.partition("=")[0] if arg.startswith("--") else arg[:2]
 
 
+class _Everywhere(_Once):
+    """A command that goes through all databases where several are named and none is chosen."""
+
+    everywhere = True
+
+
 class _Themes(TyperGroup):
     """The commands in the help, by theme."""
 
@@ -70,12 +77,12 @@ def _theme(command: object) -> int:
 
 class _App(typer.Typer):
     def command(
-        self, name: str | None = None, *, examples: Sequence[str] = (), **options: Any
+        self, name: str | None = None, *, examples: Sequence[str] = (), everywhere: bool = False, **options: Any
     ) -> Callable[[CommandFunction], CommandFunction]:
-        """A command whose help ends with ``examples``."""
+        """A command whose help ends with ``examples``. ``everywhere``: of several databases it means all."""
         if examples:
             options["epilog"] = "\b\nExamples:\n" + "\n".join(f"  {example}" for example in examples)
-        return super().command(name, **({"cls": _Once} | options))
+        return super().command(name, **({"cls": _Everywhere if everywhere else _Once} | options))
 
 
 app = _App(
@@ -150,6 +157,10 @@ ConfigFiles = Annotated[
 DatabaseUrl = Annotated[
     str | None,
     typer.Option("--database-url", metavar="URL", help="postgresql://…; default: DATABASE_URL.", show_default=False),
+]
+DatabaseName = Annotated[
+    str | None,
+    typer.Option("--database", metavar="NAME", help="Only this one of PGBATON_DATABASES.", show_default=False),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="For programs; the same as -o json.")]
 Output = Annotated[
