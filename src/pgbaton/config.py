@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pgbaton.errors import ConfigError
 from pgbaton.events import Language, LogFormat
 from pgbaton.model import Pipeline
+from pgbaton.model.fields import check_base_url
 
 T = TypeVar("T")
 
@@ -74,6 +75,8 @@ class Settings(BaseSettings):
 
     ``databases``: names of several databases, for :func:`each_database`; ``database``: the one of them that is meant.
 
+    ``base_url``: where the stages are, instead of the pipeline's own ``base_url``.
+
     ``stages``: the stages that this worker calls (in the environment: with commas between them); absent: all.
 
     ``webhook_url``: told when a finding appears and when it ends, signed with ``webhook_secret``, as ``webhook_format``
@@ -97,6 +100,7 @@ class Settings(BaseSettings):
     listen_url: PostgresUrl | None = None
     databases: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names), AfterValidator(_plain_names)] = ()
     database: str | None = Field(default=None, pattern=DATABASE_NAME)
+    base_url: Annotated[str, AfterValidator(check_base_url)] | None = None
     stages: Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_names)] = None
     webhook_url: WebhookUrl | None = None
     webhook_secret: SecretStr | None = None
@@ -216,7 +220,7 @@ def each_database(settings: Settings) -> dict[str, Settings]:
 
 
 def _of_database(settings: Settings, name: str) -> Settings:
-    addresses = {}
+    addresses: dict[str, object] = {}
     for field, variable in (("database_url", "DATABASE_URL"), ("listen_url", "PGBATON_LISTEN_URL")):
         variable = f"{variable}_{name.upper()}"
         try:
@@ -227,6 +231,11 @@ def _of_database(settings: Settings, name: str) -> Settings:
             if field == "database_url":
                 raise ConfigError(f"environment: {variable}: missing, the address of the database {name!r}") from None
             addresses[field] = None
+    if (base_url := os.environ.get(f"PGBATON_BASE_URL_{name.upper()}")) is not None:
+        try:
+            addresses["base_url"] = check_base_url(base_url)
+        except ValueError as error:
+            raise ConfigError(f"environment: PGBATON_BASE_URL_{name.upper()}: {error}") from None
     return settings.model_copy(update={**addresses, "databases": (), "database": name})
 
 

@@ -110,7 +110,7 @@ async def test_a_database_that_is_away_disturbs_no_other(
             await asyncio.to_thread(south_server.start)
             late = await shards["south"].add()
             await shards["south"].until_done(late)
-        called = {job: 0 for job in (waiting, late)}
+        called = dict.fromkeys((waiting, late), 0)
         for call in server.calls:
             if call.job_id in called:
                 called[call.job_id] += 1
@@ -131,15 +131,18 @@ async def test_a_database_that_is_away_disturbs_no_other(
 async def test_a_database_that_is_not_ready_yet_is_taken_when_it_is(
     cluster: Cluster, template: str, empty_database: str
 ) -> None:
-    async with cluster.new_database(template) as north, two_shards(north, north) as (_, shards, pipeline):
-        async with shard(empty_database, None) as raw:
-            shards["south"] = raw
-            async with Shards([pipeline], settings_of(shards)):
-                await shards["north"].until_done(await shards["north"].add())
-                async with raw.db.acquire() as conn:
-                    await migrate(conn)
-                    await attach(conn, pipeline)
-                await raw.until_done(await raw.add())
+    async with (
+        cluster.new_database(template) as north,
+        two_shards(north, north) as (_, shards, pipeline),
+        shard(empty_database, None) as raw,
+    ):
+        shards["south"] = raw
+        async with Shards([pipeline], settings_of(shards)):
+            await shards["north"].until_done(await shards["north"].add())
+            async with raw.db.acquire() as conn:
+                await migrate(conn)
+                await attach(conn, pipeline)
+            await raw.until_done(await raw.add())
 
 
 async def test_a_wrong_configuration_ends_all(cluster: Cluster, template: str) -> None:

@@ -54,7 +54,8 @@ class Engine:
     def __init__(
         self, pipeline: Pipeline, settings: Settings, log: EventLog | None = None, *, sessions: Sessions | None = None
     ) -> None:
-        self._pipeline = pipeline
+        elsewhere = {} if settings.base_url is None else {"base_url": settings.base_url}
+        self._pipeline = pipeline.model_copy(update=elsewhere)
         self._settings = settings
         self._log = log or EventLog(settings.log_language)
         self._stop = asyncio.Event()
