@@ -8,8 +8,21 @@ from pathlib import Path
 from command import Done, pgbaton
 from line import line
 from postgres import Cluster
-from test_cli import toml
 
+PIPELINE = """
+[pipeline]
+name = "craft"
+table = "public.jobs"
+key = "job_id"
+step = "current_step"
+status = "status"
+base_url = "http://127.0.0.1:9"
+[[pipeline.stage]]
+step = "cut"
+after = "made"
+path = "/cut"
+concurrency = 3
+"""
 NOBODY = "postgresql://nobody@127.0.0.1:9/nothing"
 
 
@@ -19,16 +32,16 @@ async def test_commands_go_through_all_databases_or_the_one_that_is_named(
     async with (
         cluster.new_database(template) as one,
         cluster.new_database(template) as other,
-        line(one, prepare=False, cut_concurrency=3) as north,
+        line(one, prepare=False) as north,
     ):
         two = {"PGBATON_DATABASES": "north,south", "DATABASE_URL_NORTH": one, "DATABASE_URL_SOUTH": other}
-        config = toml(tmp_path, north.pipeline).replace("\n", "\n")
-        Path(config).write_text(Path(config).read_text() + "\nconcurrency = 3\n")
+        config = tmp_path / "pgbaton.toml"
+        config.write_text(PIPELINE)
 
         async def run(*words: str, **more: str) -> Done:
             return await pgbaton(*words, **(two | more))
 
-        attached = await run("attach", "--config", config)
+        attached = await run("attach", "--config", str(config))
         assert attached.code == 0
         assert [line for line in attached.out.splitlines() if line.startswith("[")] == ["[north]", "[south]"]
         assert attached.out.count("attached craft to public.jobs") == 2

@@ -340,7 +340,7 @@ def test_each_database_has_its_own_addresses_and_the_settings_of_all(two: pytest
     assert list(load_databases(given={"database": "all"})) == ["north", "south"]
     two.setenv("PGBATON_DATABASE", "north")
     assert list(load_databases()) == ["north"]
-    assert list(load_databases(given={"database_url": "postgresql://x/x"}).values())[0].dsn() == "postgresql://x/x"
+    assert next(iter(load_databases(given={"database_url": "postgresql://x/x"}).values())).dsn() == "postgresql://x/x"
 
 
 def test_one_database_needs_no_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-from typer.core import TyperGroup, TyperOption
+from typer.core import TyperCommand, TyperGroup, TyperOption
 from typer.models import CommandFunctionType as CommandFunction
 
 from pgbaton.cli import when
-from pgbaton.cli.each import OfDatabases
+from pgbaton.cli.each import in_databases
 from pgbaton.cli.tables import Format
 
 if TYPE_CHECKING:  # --help must not wait for them
@@ -40,7 +40,7 @@ THEMES = ("install", "adoption", "run", "web", "look", "job", "steer", "limit", 
 """The modules of commands as the help lists them; others come before the last."""
 
 
-class _Once(OfDatabases):
+class _Once(TyperCommand):
     """A command whose options, but for those that may be repeated, are refused where they are given twice: the last one
     would win, and the others be dropped in silence."""
 
@@ -55,12 +55,6 @@ class _Once(OfDatabases):
 def _option(arg: str) -> str:
     """The option's name in an argument: ``--json``, ``--tenant=acme``, ``-ocsv``."""
     return arg.partition("=")[0] if arg.startswith("--") else arg[:2]
-
-
-class _Everywhere(_Once):
-    """A command that goes through all databases where several are named and none is chosen."""
-
-    everywhere = True
 
 
 class _Themes(TyperGroup):
@@ -82,7 +76,13 @@ class _App(typer.Typer):
         """A command whose help ends with ``examples``. ``everywhere``: of several databases it means all."""
         if examples:
             options["epilog"] = "\b\nExamples:\n" + "\n".join(f"  {example}" for example in examples)
-        return super().command(name, **({"cls": _Everywhere if everywhere else _Once} | options))
+        register = super().command(name, **({"cls": _Once} | options))
+
+        def command(work: CommandFunction) -> CommandFunction:
+            register(in_databases(work, everywhere=everywhere))
+            return work
+
+        return command
 
 
 app = _App(
@@ -157,10 +157,6 @@ ConfigFiles = Annotated[
 DatabaseUrl = Annotated[
     str | None,
     typer.Option("--database-url", metavar="URL", help="postgresql://…; default: DATABASE_URL.", show_default=False),
-]
-DatabaseName = Annotated[
-    str | None,
-    typer.Option("--database", metavar="NAME", help="Only this one of PGBATON_DATABASES.", show_default=False),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="For programs; the same as -o json.")]
 Output = Annotated[

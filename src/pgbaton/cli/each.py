@@ -5,12 +5,14 @@ Where ``PGBATON_DATABASES`` names none, a command has one database and none of t
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperOption
 
 from pgbaton.cli import tables
 from pgbaton.cli.speech import Sentence, warn
@@ -23,54 +25,61 @@ REFUSED: Sentence = (
     "데이터베이스가 거부했거나 연결이 끊겼습니다: {why}",
     "the database refused, or went away: {why}",
 )
-HELP = "The database, where PGBATON_DATABASES names several; all: each of them."
+DatabaseName = Annotated[
+    str | None,
+    typer.Option(
+        "--database",
+        metavar="NAME",
+        help="The one that is meant, where PGBATON_DATABASES names several; all: each of them.",
+        show_default=False,
+    ),
+]
 
 
-class OfDatabases(TyperCommand):
-    """A command that takes ``--database``, if it takes ``--database-url`` and no ``--database`` of its own.
-    ``everywhere``: it goes through all databases where none is chosen; others want to be told."""
+def in_databases(work: Callable[..., None], *, everywhere: bool) -> Callable[..., None]:
+    """``work`` with the option ``--database``, if it takes ``database_url`` and has none: it is done in the database that
+    is chosen, or in each. ``everywhere``: in all of them, where none is chosen; otherwise that is refused."""
+    signature = inspect.signature(work, eval_str=True)
+    if "database_url" not in signature.parameters or "database" in signature.parameters:
+        return work
 
-    everywhere = False
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        names = {param.name for param in self.params}
-        self._chooses = "database_url" in names and "database" not in names
-        if self._chooses:
-            self.params.append(TyperOption(param_decls=["database", "--database"], metavar="NAME", help=HELP))
-
-    def invoke(self, ctx: Any) -> Any:
-        if not self._chooses:
-            return super().invoke(ctx)
-        wanted = ctx.params.pop("database")
-        several = _several(wanted, ctx.params["database_url"])
+    @wraps(work)
+    def chosen(*, database: str | None = None, **given: Any) -> None:
+        several = _several(database, given["database_url"])
         if several is None:
-            return super().invoke(ctx)
-        if len(several) > 1 and wanted is None and not self.everywhere:
+            return work(**given)
+        if len(several) == 1:
+            [settings] = several.values()
+            return work(**given | {"database_url": settings.dsn()})
+        if database is None and not everywhere:
             names = ", ".join(several)
             raise ConfigError(f"several databases are named ({names}): give --database NAME, or --database all")
-        codes = [self._in_one(ctx, name, settings, len(several) > 1) for name, settings in several.items()]
+        codes = [_in_one(work, given, name, settings) for name, settings in several.items()]
         if any(codes):
             raise typer.Exit(max(codes))
         return None
 
-    def _in_one(self, ctx: Any, name: str, settings: Settings, one_of_several: bool) -> int:
-        """The exit code there. A database that is away keeps no other from its turn."""
-        ctx.params["database_url"] = settings.dsn()
-        if not one_of_several:
-            super().invoke(ctx)
-            return 0
-        for_programs = ctx.params.get("as_json") or ctx.params.get("output") in (tables.Format.JSON, tables.Format.CSV)
-        tables.begin_part(name, headed=not for_programs)
-        try:
-            super().invoke(ctx)
-            return 0
-        except typer.Exit as ended:
-            return int(ended.exit_code)
-        except Exception as error:
-            if not say(error, name):
-                raise
-            return 1
+    option = inspect.Parameter("database", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=DatabaseName)
+    chosen.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[*signature.parameters.values(), option]
+    )
+    chosen.__annotations__ = {**work.__annotations__, "database": DatabaseName}
+    return chosen
+
+
+def _in_one(work: Callable[..., None], given: dict[str, Any], name: str, settings: Settings) -> int:
+    """The exit code of ``work`` in one of several. A database that is away keeps no other from its turn."""
+    for_programs = given.get("as_json") or given.get("output") in (tables.Format.JSON, tables.Format.CSV)
+    tables.begin_part(name, headed=not for_programs)
+    try:
+        work(**given | {"database_url": settings.dsn()})
+        return 0
+    except typer.Exit as ended:
+        return int(ended.exit_code)
+    except Exception as error:
+        if not say(error, name):
+            raise
+        return 1
 
 
 def _several(wanted: str | None, database_url: str | None) -> dict[str, Settings] | None:

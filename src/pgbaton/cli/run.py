@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pgbaton.cli.common import ConfigFiles, DatabaseName, DatabaseUrl, app
+from pgbaton.cli.common import ConfigFiles, DatabaseUrl, app
+from pgbaton.cli.each import DatabaseName
 
 if TYPE_CHECKING:
     from pgbaton.config import Settings

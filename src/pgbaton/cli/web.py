@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from pgbaton.cli.common import DatabaseName, DatabaseUrl, PipelineName, app
+from pgbaton.cli.common import DatabaseUrl, PipelineName, app
+from pgbaton.cli.each import DatabaseName
 from pgbaton.errors import ConfigError
 from pgbaton.events import log_to_stderr
 
