@@ -37,8 +37,8 @@ DatabaseName = Annotated[
 
 
 def in_databases(work: Callable[..., None], *, everywhere: bool) -> Callable[..., None]:
-    """``work`` with the option ``--database``, if it takes ``database_url`` and has none: it is done in the database that
-    is chosen, or in each. ``everywhere``: in all of them, where none is chosen; otherwise that is refused."""
+    """``work`` with the option ``--database``, if it has ``--database-url`` alone: it is done in the database that is
+    chosen, or in each. ``everywhere``: in all of them, where none is chosen; otherwise that is refused."""
     signature = inspect.signature(work, eval_str=True)
     if "database_url" not in signature.parameters or "database" in signature.parameters:
         return work

@@ -77,7 +77,7 @@ async def _run(pipelines: Sequence[Pipeline], settings: Mapping[str, Settings], 
     from pgbaton.worker.shards import Shards
 
     several = len(settings) > 1
-    fleet = Shards(pipelines, settings) if several else Fleet(pipelines, *settings.values())
+    fleet = Shards(pipelines, settings) if several else Fleet(pipelines, next(iter(settings.values())))
     loop = asyncio.get_running_loop()
     for signalled in (signal.SIGTERM, signal.SIGINT):  # before it starts: it may hold a lease when it is told to end
         loop.add_signal_handler(signalled, fleet.stop)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from adstudio.config import AppSettings
+from adstudio.config import AppSettings, RaySizes
 from adstudio.vision.detector import Detector, load_detector
 from adstudio.vision.errors import ModelError
 from adstudio.vision.subject import SubjectMap, SubjectModel
@@ -55,7 +55,7 @@ def _on_ray(settings: AppSettings) -> Models:
     except ModuleNotFoundError as error:
         raise ModelError(f"ADSTUDIO_COMPUTE=ray: needs {error.name}; install: pip install 'adstudio[ray]'") from None
     ray_models.join()
-    sizes = settings.ray
+    sizes = settings.ray or RaySizes()
     return Models(
         ray_models.detector(settings.yolo_model, settings.classes, settings.yolo_threshold, sizes.detector),
         ray_models.subject(SUBJECT, sizes.subject),

@@ -90,7 +90,7 @@ class AppSettings(BaseSettings):
     yolo_threshold: float | None = Field(default=None, gt=0, lt=1)
     assets: str | None = Field(default=None, validation_alias="ADSTUDIO_ASSETS")
     compute: Literal["here", "ray"] = Field(default="here", validation_alias="ADSTUDIO_COMPUTE")
-    ray: RaySizes = Field(default=RaySizes(), validation_alias="ADSTUDIO_RAY")
+    ray: RaySizes | None = Field(default=None, validation_alias="ADSTUDIO_RAY")
     ads_tokens: SecretStr | None = None
     pgbaton_web_token: SecretStr | None = None
     pgbaton_web_viewer_token: SecretStr | None = None

@@ -192,7 +192,7 @@ def deployed(name: str, kind: type[Replica], size: RaySize, *made_of: object) ->
             running = serve.get_app_handle(application)
             if running.of.remote().result(timeout_s=PATIENCE) == mark:
                 return running
-        made = serve.deployment(kind, name=name).options(  # type: ignore[call-overload]
+        made = serve.deployment(kind, name=name).options(
             num_replicas=size.replicas,
             user_config=size.batch,
             max_ongoing_requests=max(2, 2 * size.batch),
