@@ -219,6 +219,14 @@ def each_database(settings: Settings) -> dict[str, Settings]:
     return each
 
 
+def one_database(settings: Settings) -> Settings:
+    """The settings for the one database that is meant. Raises :class:`ConfigError` where there are several."""
+    each = list(each_database(settings).values())
+    if len(each) > 1:
+        settings.dsn()  # says so
+    return each[0]
+
+
 def _of_database(settings: Settings, name: str) -> Settings:
     addresses: dict[str, object] = {}
     for field, variable in (("database_url", "DATABASE_URL"), ("listen_url", "PGBATON_LISTEN_URL")):

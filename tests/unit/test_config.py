@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pgbaton import Advance, Pipeline, Settings, Stage
-from pgbaton.config import load_databases, load_pipeline, load_settings
+from pgbaton.config import load_databases, load_pipeline, load_settings, one_database
 from pgbaton.errors import ConfigError
 
 CONTRACT = """
@@ -339,6 +339,7 @@ def test_each_database_has_its_own_addresses_and_the_settings_of_all(two: pytest
     assert list(load_databases(given={"database": "south"})) == ["south"]
     assert list(load_databases(given={"database": "all"})) == ["north", "south"]
     two.setenv("PGBATON_DATABASE", "north")
+    assert one_database(Settings()).dsn() == "postgresql://n/n"
     assert list(load_databases()) == ["north"]
     assert next(iter(load_databases(given={"database_url": "postgresql://x/x"}).values())).dsn() == "postgresql://x/x"
 
@@ -351,7 +352,7 @@ def test_one_database_needs_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_wrong_about_several_databases_is_said(two: pytest.MonkeyPatch, file: Path) -> None:
-    assert refusal(Settings().dsn).startswith("several databases are named (north, south): choose one")
+    assert refusal(one_database, Settings()).startswith("several databases are named (north, south): choose one")
     none = "--database: there is no database 'west'; PGBATON_DATABASES names: north, south"
     assert refusal(load_databases, None, {"database": "west"}) == none
     two.setenv("PGBATON_DATABASE", "west")

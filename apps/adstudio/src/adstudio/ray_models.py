@@ -43,11 +43,10 @@ TOGETHER: Final = 0.01
 
 def join() -> None:
     """Join the cluster of ``RAY_ADDRESS``, or start one on this machine that ends with this process."""
-    if ray.is_initialized():
-        return
     with _signals_left_alone():
-        ray.init(include_dashboard=False, log_to_driver=False, configure_logging=False, namespace="adstudio")
-        serve.start(http_options={"location": "NoServer"})
+        if not ray.is_initialized():
+            ray.init(include_dashboard=False, log_to_driver=False, configure_logging=False, namespace="adstudio")
+        serve.start(proxy_location="Disabled")
 
 
 @contextmanager
@@ -71,12 +70,12 @@ class Replica:
         """What tells whether the deployment is the one that this process would make."""
         return self._made_of
 
-    def reconfigure(self, batch: int) -> None:
-        """Take at most ``batch`` pictures at once."""
-        together: Any = getattr(type(self), "_together", None)
+    def reconfigure(self, config: dict[str, int]) -> None:
+        """Take at most ``batch`` pictures at once, if it takes several."""
+        together: Any = getattr(self, "_together", None)
         if together is not None:
-            self._together.set_max_batch_size(batch)  # type: ignore[attr-defined]
-            self._together.set_batch_wait_timeout_s(TOGETHER if batch > 1 else 0.0)  # type: ignore[attr-defined]
+            together.set_max_batch_size(config["batch"])
+            together.set_batch_wait_timeout_s(TOGETHER if config["batch"] > 1 else 0.0)
 
 
 class DetectorReplica(Replica):
@@ -194,7 +193,7 @@ def deployed(name: str, kind: type[Replica], size: RaySize, *made_of: object) ->
                 return running
         made = serve.deployment(kind, name=name).options(
             num_replicas=size.replicas,
-            user_config=size.batch,
+            user_config={"batch": size.batch},
             max_ongoing_requests=max(2, 2 * size.batch),
             ray_actor_options={"num_cpus": size.cpus, "num_gpus": size.gpus},
         )

@@ -43,7 +43,6 @@ def settings_of(**more: Any) -> AppSettings:
 def on_ray() -> Iterator[Models]:
     """The models on a Ray of two cores, which ends with the module."""
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, namespace="adstudio")
-    ray_models.serve.start(http_options={"location": "NoServer"})
     yield open_models(settings_of())
     ray_models.serve.shutdown()
     ray.shutdown()
