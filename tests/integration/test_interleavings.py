@@ -305,14 +305,14 @@ async def test_an_acceptance_whose_answer_was_lost_leaves_the_call_to_its_stage(
 async def test_a_call_that_a_turn_ends_while_its_answer_is_resolved_is_told_as_the_turn_ended_it(
     database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A worker whose hands are full takes no duty, so answers are resolved beside the next turn."""
+    """The answer is resolved beside the next turn."""
     async with bench(database) as b:
         worker = Worker(b)
         await worker.lease.secure()
         job = await b.add()
         claimed = await worker.claim()
         await b.put(job, "cut", "done")
-        worker.session.behind = "-- Answers to attempts", lambda: b.store.turn(b.worker, 9)
+        worker.session.behind = "all that there is of each job", lambda: b.store.turn(b.worker, 9)
         with caplog.at_level("INFO", "pgbaton"):
             await worker.settle(claimed, said(200))
         assert [getattr(r, "event", "") for r in caplog.records][-1] == "stage_succeeded"

@@ -13,6 +13,7 @@ from pgbaton.config import Settings
 from pgbaton.errors import ConfigError
 from pgbaton.events import EventLog
 from pgbaton.model import Pipeline
+from pgbaton.shard import DATABASE
 from pgbaton.worker.engine import Engine
 from pgbaton.worker.sessions import Sessions
 
@@ -30,6 +31,7 @@ class Fleet:
         twice = [name for name, times in Counter(p.name for p in pipelines).items() if times > 1]
         if twice:
             raise ConfigError(f"--config: the pipeline {twice[0]!r} is in two of the files")
+        self._database = settings.database or ""
         self._sessions = Sessions(settings, log)
         self._engines = [
             Engine(pipeline, settings.model_copy(update={"stages": taken}), log, sessions=self._sessions)
@@ -49,6 +51,7 @@ class Fleet:
             engine.stop()
 
     async def __aenter__(self) -> Self:
+        DATABASE.set(self._database)  # for all tasks of it
         async with contextlib.AsyncExitStack() as stack:
             await stack.enter_async_context(self._sessions)
             for engine in self._engines:
