@@ -181,7 +181,9 @@ class JobTable:
             "rank": self.rank("j"),
             "later": f"({self.later('j')})::timestamptz",
             "parent_key": self.parent[1].text("j") if self.parent else "",
-            "has_parent": f"{self.parent[1].present('j')} AND {self.parent[1].parts()['key_fits']}" if self.parent else "",
+            "has_parent": f"{self.parent[1].present('j')} AND {self.parent[1].parts()['key_fits']}"
+            if self.parent
+            else "",
             "parent_is": self.parent[1].parts()["job_is"] if self.parent else "",
             "routed_to": self._routed_to(step_text, status_text),
             "leads_on": self._leads_on(step_text, status_text),

@@ -214,7 +214,9 @@ class Families:
                     await db.execute("DELETE FROM kids WHERE id = (SELECT max(id) FROM kids WHERE parent = $1)", job)
                 elif fate == 5:
                     await asyncio.sleep(self._dice.uniform(0, 0.3))
-                    moved = "UPDATE parents SET (current, status) = ('aside', 'by_hand') WHERE id = $1 AND current = 'kids'"
+                    moved = (
+                        "UPDATE parents SET (current, status) = ('aside', 'by_hand') WHERE id = $1 AND current = 'kids'"
+                    )
                     await db.execute(f"{moved} AND status = 'waiting'", job)
 
     async def _end_both(self, db: asyncpg.Connection, parent: int) -> None:
@@ -287,7 +289,11 @@ class Families:
                 "given up, by the journal": outcomes[job, "exhausted"],
                 "rounds": taken.get(job, 0),
             }
-            found += [f"parent {job}: {what} {did[what]} times, not {should[what]:d}" for what in did if did[what] != should[what]]
+            found += [
+                f"parent {job}: {what} {did[what]} times, not {should[what]:d}"
+                for what in did
+                if did[what] != should[what]
+            ]
             if aside and len(ways[job]) != 1:
                 found.append(f"parent {job} was moved after it had been moved aside: {ways[job]}")
         return found if rows else ["no family was born"]

@@ -293,6 +293,15 @@ async def test_children_that_were_counted_before_a_parent_was_put_back_do_not_mo
         assert await f.row(job) == ("variants", "waiting" if put_back else "done")
 
 
+async def test_a_gather_that_counts_at_a_step_which_no_child_comes_to_is_refused(database: str) -> None:
+    async with family(database) as f, f.db.acquire() as conn:
+        misspelt = graph([stage("publish", "variants")], gather=[GATHER | {"done": ["drow", "done"]}])
+        with pytest.raises(
+            AttachError, match=r"no row of 'variants' comes to \(drow, done\); its steps are: draw, planned"
+        ):
+            await attach(conn, misspelt)
+
+
 async def test_a_parent_whose_key_has_several_columns_gathers_its_own(database: str) -> None:
     async with StageServer(database, {"/publish": "publish"}, work) as server, asyncpg.create_pool(database) as db:
         await db.execute("""
@@ -309,8 +318,14 @@ async def test_a_parent_whose_key_has_several_columns_gathers_its_own(database: 
         async with db.acquire() as conn:
             await attach(conn, shops)
             for key, said in (
-                (["shop", "on_day"], 'begins with \'shop, on_day\': .*CREATE INDEX ON "public"."sales" \\("shop", "on_day"\\)'),
-                ("shop", "names 1 of the columns of public.sales, and the key of the pipeline 'craft' has 2: tenant, day"),
+                (
+                    ["shop", "on_day"],
+                    'begins with \'shop, on_day\': .*CREATE INDEX ON "public"."sales" \\("shop", "on_day"\\)',
+                ),
+                (
+                    "shop",
+                    "names 1 of the columns of public.sales, and the key of the pipeline 'craft' has 2: tenant, day",
+                ),
                 (["shop", "off_day"], "has no column 'off_day'"),
             ):
                 refused = Pipeline.model_validate(sales | {"parent": {"pipeline": "craft", "key": key}})

@@ -363,7 +363,11 @@ async def planned(
         "statuses": {meant: list(words) for meant, words in pipeline.statuses.by_meaning.items()},
     }
     lock = (float(LOCK_TRY.removesuffix("ms")) / 1000, LOCK_PATIENCE)
-    rows = await rows_by_state(conn, pipeline, has, parts, LOCK_PATIENCE) if counting or newly_routed(pipeline, has) else {}
+    rows = (
+        await rows_by_state(conn, pipeline, has, parts, LOCK_PATIENCE)
+        if counting or newly_routed(pipeline, has)
+        else {}
+    )
     return plan_of(pipeline, settings, trigger_function(table), has, rows, past=past, rollout=kept, lock=lock)
 
 

@@ -1,5 +1,5 @@
-"""Whether the user's tables have what a pipeline's graph asks for: columns that its conditions can be asked of, and
-children that name their parents."""
+"""Whether the user's tables have what a pipeline's graph asks for: columns that its conditions can be asked of, children
+that name their parents, and that come to the state at which they are counted."""
 
 from __future__ import annotations
 
@@ -18,11 +18,18 @@ from pgbaton.table import JobTable, columns_of, fitting
 
 async def check_graph(conn: asyncpg.Connection, pipeline: Pipeline, table: JobTable) -> None:
     """Raise :class:`AttachError` where a condition names no column, or compares it with what it cannot hold, and where
-    a column that names a parent is missing or has no index."""
+    a column that names a parent is missing or has no index, and where no child can come to a gather's ``done``."""
     columns = await columns_of(conn, table)
     for node in pipeline.nodes:
         if node.condition is not None:
             await _check_condition(conn, table, node.condition, set(columns))
+    for gather in pipeline.gathers:
+        steps = await conn.fetchval(sql.read("install/steps_of.sql"), gather.children)
+        if steps is not None and gather.done[0] not in steps:
+            raise AttachError(
+                f"pipeline.gather.done: no row of {gather.children!r} comes to ({', '.join(gather.done)}); its steps are: "
+                f"{', '.join(steps)}"
+            )
     if pipeline.parent is not None:
         await _check_parent(conn, pipeline.parent, table, columns)
 

@@ -27,7 +27,9 @@ async def _attack(scene: Scene, strike: Callable[[Families], Awaitable[None]]) -
         while left := await families.left():
             families.keep_running()
             if time.monotonic() - began > PATIENCE * scene.expect.slowness:
-                scene.expect.violations.append(f"families: {left} parents, calls and duties are left {PATIENCE:g} s later")
+                scene.expect.violations.append(
+                    f"families: {left} parents, calls and duties are left {PATIENCE:g} s later"
+                )
                 break
             await asyncio.sleep(0.2)
         scene.expect.violations += [f"families: {said}" for said in await families.broken()]
