@@ -1,5 +1,5 @@
-"""Whether the user's tables have what a pipeline's graph asks for: columns that its conditions can be asked of, children
-that name their parents, and that come to the state at which they are counted."""
+"""Whether the user's tables have what a pipeline's graph asks for: columns that its conditions can be asked of, and
+children that name their parents and come to the state at which they are counted."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ async def check_graph(conn: asyncpg.Connection, pipeline: Pipeline, table: JobTa
         steps = await conn.fetchval(sql.read("install/steps_of.sql"), gather.children)
         if steps is not None and gather.done[0] not in steps:
             raise AttachError(
-                f"pipeline.gather.done: no row of {gather.children!r} comes to ({', '.join(gather.done)}); its steps are: "
-                f"{', '.join(steps)}"
+                f"pipeline.gather.done: no row of {gather.children!r} comes to ({', '.join(gather.done)}); "
+                f"its steps are: {', '.join(steps)}"
             )
     if pipeline.parent is not None:
         await _check_parent(conn, pipeline.parent, table, columns)
@@ -50,8 +50,8 @@ async def _check_parent(
     if not await conn.fetchval(sql.read("install/indexed.sql"), table.qualified, list(parent.keys)):
         listed = ", ".join(parent.keys)
         raise AttachError(
-            f"pipeline.parent.key: no index of {shown} begins with {listed!r}: a parent's children could only be found by "
-            f"reading all: CREATE INDEX ON {table.qualified} ({', '.join(map(quoted, parent.keys))})"
+            f"pipeline.parent.key: no index of {shown} begins with {listed!r}: a parent's children could only be found "
+            f"by reading all: CREATE INDEX ON {table.qualified} ({', '.join(map(quoted, parent.keys))})"
         )
 
 

@@ -80,8 +80,8 @@ class LockTaken:
 
 @dataclass(frozen=True, slots=True)
 class StagePlan:
-    """``kind``: a call, or what kind of passage. ``was``: the step that it is called in place of. ``open``: dispatches of
-    it, or of that, that are not settled."""
+    """``kind``: a call, or what kind of passage. ``was``: the step that it is called in place of. ``open``: dispatches
+    of it, or of that, that are not settled."""
 
     step: str
     change: Literal["added", "removed", "renamed", "changed", "kept"]
