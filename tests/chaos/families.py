@@ -1,9 +1,9 @@
-"""Parents that gather children, go back a bounded number of times and wait for a person: what a fault does it to, and how
-it is judged.
+"""Parents that gather children, go back a bounded number of times and wait for a person: what faults are played on, and
+how it is judged.
 
-Each parent has three children; once all have ended it is judged, and rejected as often as its number says: up to two rounds
-lead back, a third rejection ends it. One that is accepted waits for approval by a plain UPDATE. Of some parents a hand ends
-the last two children at once, in two transactions; of some it deletes a child; some it moves aside while they gather.
+Each parent has three children; once all have ended it is judged, and rejected as often as its number says: up to two
+rounds lead back, a third rejection ends it. One that is accepted waits for approval by a plain UPDATE. Of some parents a
+hand ends the last two children at once, in two transactions; of some it deletes a child; some it moves aside while they gather.
 Judged by what a trigger of the tests' own saw the rows do, and by the journal's history.
 """
 

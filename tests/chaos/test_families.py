@@ -1,4 +1,4 @@
-"""Fan-in, bounded loops and approvals under kill -9 and cut sessions: a slice of the fault ``families`` (``make chaos``)."""
+"""Fan-in, bounded loops and approvals under kill -9 and cut sessions: a slice of a fault of ``make chaos``."""
 
 from __future__ import annotations
 

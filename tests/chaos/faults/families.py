@@ -11,7 +11,7 @@ from chaos.faults.fault import fault
 from chaos.scene import Scene
 
 PATIENCE = 60.0
-"""Seconds until all parents are at their ends: a deleted child is noticed after 20, and leases and timeouts come to that."""
+"""Seconds until all parents are at their ends: a deleted child is noticed after 20; leases and timeouts come to that."""
 
 
 async def _attack(scene: Scene, strike: Callable[[Families], Awaitable[None]]) -> None:
