@@ -43,12 +43,14 @@ def _sql(name: str) -> str:
     return files("adstudio").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
 
 
-async def run_demo(settings: AppSettings, extra: Sequence[tuple[Path, str]], out: Path) -> int:
-    """Run it all; returns the exit code: 0 where every job reached the end."""
+async def run_demo(settings: AppSettings, extra: Sequence[tuple[Path, str]], out: Path, variants: int) -> int:
+    """Run it all, ``variants`` of each ad; returns the exit code: 0 where every job reached the end."""
     console = Console(highlight=False)
     ads = shipped_ads()
     for path, copy in extra:
         ads.append(own_ad(path, copy, taken={ad.name for ad in ads}))
+    for ad in ads:
+        ad.variants = variants
     try:
         out.mkdir(parents=True, exist_ok=True)
         log_to(logging.FileHandler(out / "demo.log", mode="w", encoding="utf-8"), "text")

@@ -101,7 +101,7 @@ async def test_a_photo_of_the_users_own_in_a_database_of_the_users_own(folder: P
     picture = Image.open(io.BytesIO(photo("rocket"))).resize((500, 333))
     await asyncio.to_thread(picture.save, own)
     copy = "<b>한 걸음</b> 더"
-    making = demo(folder, "--photo", own, "--copy", copy, "--out", folder / "ads", DATABASE_URL=empty_database)
+    making = demo(folder, "--photo", own, "--copy", copy, "--out", folder / "ads", "--variants", "1", DATABASE_URL=empty_database)
     code, out, error = await asyncio.to_thread(ended, making)
     assert (code, error) == (0, ""), out + error
     page = check_page(folder / "ads", SHIPPED | {"우리-로켓-한": DEFAULT})
