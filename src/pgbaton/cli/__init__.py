@@ -7,7 +7,22 @@ import io
 import os
 import sys
 
-from pgbaton.cli import adoption, completion, decide, graph, install, job, limit, look, mend, run, simulate, steer, web
+from pgbaton.cli import (
+    adoption,
+    completion,
+    decide,
+    graph,
+    install,
+    job,
+    limit,
+    look,
+    mend,
+    run,
+    simulate,
+    steer,
+    wanted,
+    web,
+)
 from pgbaton.cli.common import app
 from pgbaton.cli.speech import Sentence, warn
 from pgbaton.errors import PgbatonError
@@ -28,6 +43,7 @@ __all__ = [
     "run",
     "simulate",
     "steer",
+    "wanted",
     "web",
 ]
 

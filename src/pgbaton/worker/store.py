@@ -10,6 +10,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 import asyncpg
@@ -309,9 +310,12 @@ class Store:
         """Say what this worker runs with: its routes as (step, after, path)."""
         await self._fetch("worker/describe", worker, version, base_url, json.dumps(routes))
 
-    async def renew(self, worker: int, lease: float, draining: bool) -> bool:
-        """Renew the lease; False where it has lapsed: another must be taken."""
-        return bool(await self._fetch("worker/renew", worker, lease, draining))
+    async def renew(
+        self, worker: int, lease: float, draining: bool, under_way: Mapping[str, int] = MappingProxyType({})
+    ) -> bool:
+        """Renew the lease, and say how many calls of each stage the worker holds; False where it has lapsed: another
+        must be taken."""
+        return bool(await self._fetch("worker/renew", worker, lease, draining, json.dumps(dict(under_way))))
 
     async def give_up_lease(self, worker: int) -> None:
         """The worker holds nothing any more and goes."""

@@ -65,6 +65,12 @@ LIMIT_USED = Gauge(
 CIRCUIT = Gauge("pgbaton_circuit_state", "0 closed, 1 half open (one probe at a time), 2 open", ["pipeline", "stage"])
 PAUSED = Gauge("pgbaton_stage_paused", "1 while the stage is paused", ["pipeline", "stage"])
 
+CALLS_WANTED = Gauge(
+    "pgbaton_calls_wanted",
+    "Calls that should be under way, so that what waits begins within a minute; divided by capacity: workers wanted",
+    ["pipeline", "stage"],
+)
+
 FINDINGS = Gauge(
     "pgbaton_findings",
     "What is wrong now, as the page says it; of the worker that looked last, so take the max",

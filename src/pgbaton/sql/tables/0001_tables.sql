@@ -141,6 +141,7 @@ CREATE TABLE pgbaton.workers (
     renewed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     expires_at timestamptz NOT NULL,
     draining   boolean NOT NULL DEFAULT false,
+    under_way  jsonb NOT NULL DEFAULT '{}',
     instead_of bigint,
     ended_at   timestamptz,
     version    text,
@@ -150,6 +151,7 @@ CREATE TABLE pgbaton.workers (
 COMMENT ON COLUMN pgbaton.workers.routes IS 'with version and base_url: what the worker runs with, [[step, after, path], ...]; null: it has not said';
 COMMENT ON TABLE pgbaton.workers IS 'leases; a row is kept as long as the history that names it';
 COMMENT ON COLUMN pgbaton.workers.stages IS 'those that it calls: all of its file, or the ones that it was told to take';
+COMMENT ON COLUMN pgbaton.workers.under_way IS 'calls that it held at its last renewal, by stage: an index that counted them would cost each hop';
 COMMENT ON COLUMN pgbaton.workers.instead_of IS 'the lease that this one took the place of';
 COMMENT ON COLUMN pgbaton.workers.ended_at IS 'the worker left, or took a new lease: it claims nothing under this one any more';
 

@@ -4,6 +4,10 @@ WITH forgotten AS (
     DELETE FROM pgbaton.workers AS w
      WHERE coalesce(w.ended_at, w.expires_at) < clock_timestamp() - make_interval(secs => greatest($1, 3600))
        AND NOT EXISTS (SELECT FROM pgbaton.calls AS c WHERE c.worker = w.id)
+), rescued AS (  -- what a worker held that was lost a minute ago is another's by now
+    UPDATE pgbaton.workers AS w SET under_way = '{}'
+     WHERE w.ended_at IS NULL AND w.under_way <> '{}' AND w.expires_at < clock_timestamp() - interval '1 minute'
+       AND NOT pgbaton.alive(w)
 ), paid AS (  -- a rate whose calls are all paid for says nothing
     DELETE FROM pgbaton.spent AS b WHERE b.until < clock_timestamp() - interval '1 minute'
 ), unshadowed AS (
