@@ -9,6 +9,7 @@ import sys
 
 from pgbaton.cli import (
     adoption,
+    capacity,
     completion,
     decide,
     graph,
@@ -31,6 +32,7 @@ from pgbaton.events import describe
 __all__ = [
     "adoption",
     "app",
+    "capacity",
     "completion",
     "decide",
     "graph",

@@ -19,8 +19,8 @@ WITHIN = 60.0
 @dataclass(frozen=True, slots=True)
 class StageWanted:
     """A stage: how many jobs wait for it (above 10,000 an estimate), how many of its calls workers hold, how many
-    seconds a call takes, and how many calls should be under way. ``kept_by``: what keeps that number down (paused, down,
-    concurrency, rate, tenants, pool). Stage '': what any worker may do, where none is alive."""
+    seconds a call takes, and how many calls should be under way. ``kept_by``: what keeps that number down (paused,
+    down, concurrency, rate, tenants, pool). Stage '': what any worker may do, where none is alive."""
 
     stage: str
     waiting: int

@@ -279,9 +279,11 @@ class Store:
         """Make calls due that were parked for tenants that are paused no more; returns how many."""
         return int((await self._fetch("worker/unpark", self._pipeline, limit))[0]["due"])
 
-    async def prune(self, retention: float) -> int:
-        """Forget what ended more than ``retention`` seconds ago; returns how many rows (at most 1,000)."""
-        return int((await self._fetch("worker/prune", retention))[0]["count"])
+    async def prune(self, retention: float, since: datetime | None = None) -> tuple[int, datetime | None]:
+        """Forget what ended more than ``retention`` seconds ago, and not before ``since``; returns how many rows (at
+        most 1,000), and when the last of them had ended: the next batch goes on from there."""
+        row = (await self._fetch("worker/prune", retention, since))[0]
+        return row["count"], row["reached"]
 
     async def roll_up(self) -> bool:
         """Count an hour that is over into ``pgbaton.throughput``; whether there may be another."""
