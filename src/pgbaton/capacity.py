@@ -117,12 +117,16 @@ def need(hops_per_second: float, retention: float, *, payload: float = 0.0) -> N
         extrapolated=hops_per_second > reached,
         ends_at=int(ends[ends_by]),
         ends_by=ends_by,
-        settings=_settings(memory, connections, wal_size, hops_per_second),
+        settings=_settings(memory, connections, wal_size, hops_per_second, each("transactions")),
     )
 
 
-def _settings(memory: int, connections: int, wal_size: int, hops_per_second: float) -> dict[str, str]:
+def _settings(
+    memory: int, connections: int, wal_size: int, hops_per_second: float, transactions: float
+) -> dict[str, str]:
     """postgresql.conf for that; the tables bring their own autovacuum thresholds."""
+    # The default, 200 million transactions, is used up in less than a week.
+    often = hops_per_second * transactions * 7 * DAY > 200e6
     return {
         "shared_buffers": f"{max(1, memory // 4)}GB",
         "effective_cache_size": f"{max(2, memory * 3 // 4)}GB",
@@ -133,6 +137,7 @@ def _settings(memory: int, connections: int, wal_size: int, hops_per_second: flo
         "autovacuum_naptime": "10s",
         "autovacuum_max_workers": "4" if hops_per_second > 200 else "3",
         "autovacuum_vacuum_cost_limit": str(min(10_000, max(1000, round(hops_per_second * 4 / 1000) * 1000))),
+        **({"autovacuum_freeze_max_age": "1000000000"} if often else {}),
         "maintenance_work_mem": "1GB" if memory >= 8 else "256MB",
         "random_page_cost": "1.1",
     }

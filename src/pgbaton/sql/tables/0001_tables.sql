@@ -248,7 +248,8 @@ CREATE TABLE pgbaton.history (
     created_at  timestamptz NOT NULL,
     started_at  timestamptz,
     ended_at    timestamptz NOT NULL DEFAULT clock_timestamp()
-) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.05);
+) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.05,
+        autovacuum_freeze_min_age = 0);  -- a row is never updated: its page is frozen once, and no wraparound vacuum reads it again
 CREATE UNIQUE INDEX history_attempts ON pgbaton.history (id, attempt) WHERE called;
 CREATE UNIQUE INDEX history_ends ON pgbaton.history (id) WHERE state IS NOT NULL;
 CREATE INDEX history_of_job ON pgbaton.history (job_key, id);
