@@ -21,9 +21,9 @@ import asyncpg
 
 from benchmarks import proc
 from benchmarks.ground import Ground
-from benchmarks.jobs import HOPS
+from benchmarks.jobs import ADD, HOPS, new_keys
 from benchmarks.processes import Child
-from benchmarks.run import Watch, add
+from benchmarks.run import STEADY, Watch, add
 from benchmarks.stage_server import StageServer
 
 FIGURES = Path(__file__).parents[1] / "src/pgbaton/hop.json"
@@ -62,11 +62,11 @@ async def look(db: asyncpg.Connection, watch: Watch) -> Look:
     return Look(sight.hops, sight.at, sight.postgres, sight.engine, dict(await db.fetchrow(COUNTERS)))
 
 
-def per_hop(a: Look, b: Look, seconds: float) -> dict[str, float]:
+def per_hop(a: Look, b: Look, rate: float) -> dict[str, float]:
     hops = b.hops - a.hops
     found = {key: (b.counters[key] - a.counters[key]) / hops for key in a.counters}
     return {
-        "hops_per_second": round(hops / seconds),
+        "hops_per_second": round(rate),
         **{key: round(value, 2 if value < 100 else 0) for key, value in found.items()},
         "postgres_cpu_ms": round(1000 * (b.postgres - a.postgres) / hops, 3),
         "worker_cpu_ms": round(1000 * (b.worker - a.worker) / hops, 3),
@@ -89,25 +89,24 @@ async def measured(size: float) -> dict[str, object]:
         await watch.until(done, time.monotonic() + PATIENCE)
         await db.execute("CHECKPOINT")
         a = await look(db, watch)
-        done += busy * HOPS
-        began = time.monotonic()
         await add(ground, "pgbaton", dsn, busy)
+        first, last = (done + round(busy * HOPS * share) for share in STEADY)
+        began, ended = [await watch.until(hops, time.monotonic() + PATIENCE) for hops in (first, last)]
+        done += busy * HOPS
         await watch.until(done, time.monotonic() + PATIENCE)
-        lasted = time.monotonic() - began
         await asyncio.sleep(1)  # the last ends are written
         await db.execute("CHECKPOINT")
         b = await look(db, watch)
-        found = {"busy": per_hop(a, b, lasted)}
+        found = {"busy": per_hop(a, b, (ended.hops - began.hops) / (ended.at - began.at))}
         connections = await db.fetchval(CONNECTIONS)
-        began = time.monotonic()
-        for _ in range(alone):
+        for job in range(2 * alone):  # the first half touches the pages that the checkpoint has written
+            if job == alone:
+                b = await look(db, watch)
             done += HOPS
-            await add(ground, "pgbaton", dsn, 1)
+            await db.execute(ADD.format("$1"), new_keys(1))
             await watch.until(done, time.monotonic() + PATIENCE)
-        lasted = time.monotonic() - began
-        await asyncio.sleep(1)
-        found["alone"] = per_hop(b, c := await look(db, watch), lasted)
-        del c
+        c = await look(db, watch)
+        found["alone"] = per_hop(b, c, (c.hops - b.hops) / (c.at - b.at))
         await db.execute("VACUUM ANALYZE pgbaton.history")
         sizes = await db.fetchrow(SIZES)
         version = await db.fetchval("SELECT current_setting('server_version')")
