@@ -105,7 +105,7 @@ PAUSED = Gauge("pgbaton_stage_paused", "1 while the stage is paused", ["database
 CALLS_WANTED = Gauge(
     "pgbaton_calls_wanted",
     "Calls that should be under way, so that what waits begins within a minute; divided by capacity: workers wanted",
-    ["pipeline", "stage"],
+    ["database", "pipeline", "stage"],
 )
 
 FINDINGS = Gauge(
