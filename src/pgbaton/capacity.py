@@ -29,8 +29,6 @@ MOST_WAL = 150.0
 """MB a second: what a standby and an archive keep up with on 10 Gbit/s and a good SSD, by a margin of 4; assumed."""
 MOST_HISTORY = 2000.0
 """GB: beyond that a vacuum of the history's indexes, a restore and a new standby each take a night; assumed."""
-FLUSHED_TOGETHER = 4.0
-"""Commits that share a flush where many come at once, at least; alone, each has its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +74,11 @@ def need(hops_per_second: float, retention: float, *, payload: float = 0.0) -> N
     that a hop's stage writes to your own tables."""
     busy, alone = figures()["busy"], figures()["alone"]
     reached = float(busy["hops_per_second"])
-    shared = min(1.0, hops_per_second / reached)  # how far turns and commits are shared: not at all at a trickle
+    # So many come one by one, at what a hop costs alone; those beyond share their turns and commits.
+    single = min(hops_per_second, float(alone["hops_per_second"])) / hops_per_second
 
     def each(name: str) -> float:
-        return float(alone[name] + (busy[name] - alone[name]) * shared)
+        return float(busy[name] + max(0.0, alone[name] - busy[name]) * single)
 
     cores = hops_per_second * each("postgres_cpu_ms") / 1000
     per_hop = (each("wal_bytes") + payload) * FULL_PAGES
@@ -109,7 +108,7 @@ def need(hops_per_second: float, retention: float, *, payload: float = 0.0) -> N
         connections=connections,
         wal=wal,
         wal_a_day=wal * DAY / 1000,
-        flushes=hops_per_second * each("flushes") / (FLUSHED_TOGETHER if shared >= 1 else 1),
+        flushes=hops_per_second * each("flushes"),
         transactions=hops_per_second * each("transactions"),
         pages=hops_per_second * each("pages"),
         history=history,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Annotated
 
 import typer
 
 from pgbaton.cli.common import AsJson, app, read_by
-from pgbaton.cli.speech import Sentence, language, tell, told
+from pgbaton.cli.speech import Sentence, language, tell
 from pgbaton.cli.tables import Column, Format, print_json, print_rows
 from pgbaton.cli.when import duration, short
 
@@ -91,6 +92,8 @@ def capacity(
     cost."""
     from pgbaton.capacity import figures, need
 
+    if not (isfinite(hops_per_second) and isfinite(payload)):
+        raise typer.BadParameter("--hops-per-second and --payload: numbers")
     if not 60 <= retention <= 100 * 365 * 86400:
         raise typer.BadParameter("--retention: from 60 seconds to 100 years, as the worker's setting")
     found = need(hops_per_second, retention, payload=payload)
@@ -103,7 +106,8 @@ def capacity(
         return
     given = {name: value for name, value in found.as_json().items() if name != "settings"}
     given |= {"kept": short(retention, language()), "attempts": found.attempts_a_day / 1e6}
-    rows = [[told(what), much.format(**given), told(how).format(**given)] for what, much, how in NEEDS]
+    mine = 0 if language() == "ko" else 1
+    rows = [[what[mine], much.format(**given), how[mine].format(**given)] for what, much, how in NEEDS]
     print_rows(ROWS, rows, Format.TABLE, language())
     print()
     on = figures()["measured_on"]
