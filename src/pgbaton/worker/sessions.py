@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -18,8 +19,10 @@ from pgbaton.database import check_migrated, connection, pooled
 from pgbaton.database import pool as pool_of
 from pgbaton.errors import DatabaseError
 from pgbaton.events import Event, EventLog
+from pgbaton.hosts import hosts_of
 from pgbaton.worker.gate import Gatekeeper
 from pgbaton.worker.listener import Listener
+from pgbaton.worker.periodic import every
 
 POLL_UNHEARD = 1.0
 """Seconds between two polls at most while no notification can arrive."""
@@ -39,10 +42,15 @@ class Sessions:
     listener: Listener | None = None
     gates: Gatekeeper | None = None
 
+    moved: list[Callable[[], None]]
+    """Called when a session for turns has ended. The next may be with another server, whose newest commits are lost
+    after a failover, ids among them: a lease that was taken before may be another worker's there."""
+
     def __init__(self, settings: Settings, log: EventLog) -> None:
         self._settings = settings
         self._log = log
         self._stack = contextlib.AsyncExitStack()
+        self.moved = []
 
     async def __aenter__(self) -> Self:
         dsn = self._settings.dsn()
@@ -52,14 +60,19 @@ class Sessions:
         async with contextlib.AsyncExitStack() as stack:
             self.rare = await _opened(stack, pool_of(dsn, 1, through_pooler=through_pooler))
             self.turns, self.rest = [
-                await _opened(stack, pool_of(dsn, size, through_pooler=through_pooler, steady_plans=True))
-                for size in (1, 2)
+                await _opened(stack, pool_of(dsn, size, through_pooler=through_pooler, steady_plans=True, ended=ended))
+                for size, ended in ((1, self._tell), (2, None))
             ]
             # A lease that cannot be renewed over one connection is tried over another before it lapses.
             patience = max(1.0, self._settings.lease / 3)
             self.leases = await _opened(
                 stack, pool_of(dsn, 1, through_pooler=through_pooler, query_timeout=patience, steady_plans=True)
             )
+            if (hosts := hosts_of(dsn)) is not None:
+                # An old primary that nothing has fenced off answers as ever: that there is a newer one, only its
+                # other hosts can tell. So claims from the old one end within a lease.
+                looking = every(self._settings.lease, hosts.look_around, asyncio.Event(), self._log, "hosts")
+                stack.push_async_callback(_ended, asyncio.create_task(looking))
             url = await self._listen_url(through_pooler)
             if url is not None:
                 self.listener = Listener(url, (), self._log, self._settings.reconnect_delay)
@@ -73,6 +86,10 @@ class Sessions:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stack.aclose()
+
+    def _tell(self, _session: object) -> None:
+        for tell in self.moved:
+            tell()
 
     def cut(self) -> None:
         """The last resort of a shutdown: a silent database answers neither a cancellation nor a connection's close."""
