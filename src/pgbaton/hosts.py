@@ -23,6 +23,9 @@ GRACE = 0.3
 """Seconds for which the others are waited for, once a primary has answered: one of them may be its successor."""
 KNOWN_PATIENCE = 2.0
 """Seconds that the known primary has for a new connection, before all are asked: it may be frozen."""
+LOOK_AROUND_EVERY = 10.0
+"""Seconds between two looks at whether the primary is still the newest: an old one that nothing has fenced off answers as
+ever, and only its other hosts can tell. Costs one connection a host each time, for a process."""
 ASK_AGAIN = 0.5
 """Seconds until a host that takes no writes is asked again, in one search."""
 CLOSE_TIMEOUT = 1.0
@@ -109,6 +112,7 @@ class Hosts:
         self._addresses = found
         self._primary: Primary | None = None
         self._searching: asyncio.Task[Primary] | None = None
+        self._guarding: asyncio.Task[None] | None = None
         self._open: WeakKeyDictionary[asyncpg.Connection, Primary] = WeakKeyDictionary()
 
     def __repr__(self) -> str:
@@ -145,7 +149,16 @@ class Hosts:
         wanted = {**options, "timeout": min(patience, options.get("timeout") or patience)}
         conn = await asyncpg.connect(self._url, host=host, port=port, target_session_attrs="read-write", **wanted)
         self._open[conn] = primary
+        loop = asyncio.get_running_loop()
+        if self._guarding is None or self._guarding.done() or self._guarding.get_loop() is not loop:
+            self._guarding = loop.create_task(self._guard())
         return conn
+
+    async def _guard(self) -> None:
+        """Look around as long as there are connections."""
+        while any(not conn.is_closed() for conn in list(self._open)):
+            await asyncio.sleep(LOOK_AROUND_EVERY)
+            await self.look_around()
 
     async def _search(self) -> Primary:
         """One search at a time, whose result is everybody's: a failover must not meet a crowd of questions."""

@@ -19,10 +19,8 @@ from pgbaton.database import check_migrated, connection, pooled
 from pgbaton.database import pool as pool_of
 from pgbaton.errors import DatabaseError
 from pgbaton.events import Event, EventLog
-from pgbaton.hosts import hosts_of
 from pgbaton.worker.gate import Gatekeeper
 from pgbaton.worker.listener import Listener
-from pgbaton.worker.periodic import every
 
 POLL_UNHEARD = 1.0
 """Seconds between two polls at most while no notification can arrive."""
@@ -68,11 +66,6 @@ class Sessions:
             self.leases = await _opened(
                 stack, pool_of(dsn, 1, through_pooler=through_pooler, query_timeout=patience, steady_plans=True)
             )
-            if (hosts := hosts_of(dsn)) is not None:
-                # An old primary that nothing has fenced off answers as ever: that there is a newer one, only its
-                # other hosts can tell. So claims from the old one end within a lease.
-                looking = every(self._settings.lease, hosts.look_around, asyncio.Event(), self._log, "hosts")
-                stack.push_async_callback(_ended, asyncio.create_task(looking))
             url = await self._listen_url(through_pooler)
             if url is not None:
                 self.listener = Listener(url, (), self._log, self._settings.reconnect_delay)
