@@ -24,8 +24,8 @@ GRACE = 0.3
 KNOWN_PATIENCE = 2.0
 """Seconds that the known primary has for a new connection, before all are asked: it may be frozen."""
 LOOK_AROUND_EVERY = 10.0
-"""Seconds between two looks at whether the primary is still the newest: an old one that nothing has fenced off answers as
-ever, and only its other hosts can tell. Costs one connection a host each time, for a process."""
+"""Seconds between two looks at whether the primary is still the newest: an old one that nothing has fenced off answers
+as ever, and only the other hosts can tell. A look costs a process one connection to each host."""
 ASK_AGAIN = 0.5
 """Seconds until a host that takes no writes is asked again, in one search."""
 CLOSE_TIMEOUT = 1.0

@@ -33,6 +33,8 @@ PARAMETERS = {
 }
 SETTLED_WITHIN = 90.0
 """Seconds for a machine that was away to rewind, and to follow."""
+REWOUND_WITHIN = 12.0
+"""Seconds; after that its data is copied from the leader anew (patronictl reinit)."""
 LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
@@ -130,6 +132,7 @@ class PatroniCluster:
         return name
 
     async def drop_database(self, name: str) -> None:
+        await self.ensure_running()
         async with self.admin() as db:
             await db.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
@@ -138,7 +141,10 @@ class PatroniCluster:
     def leader(self) -> Machine | None:
         """By what the machines' Patronis say."""
         for machine in self.machines:
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://{machine.address}:8008/leader", timeout=1):
+            with (
+                contextlib.suppress(OSError),
+                urllib.request.urlopen(f"http://{machine.address}:8008/leader", timeout=1),
+            ):
                 return machine
         return None
 
@@ -150,16 +156,28 @@ class PatroniCluster:
 
     async def settled(self) -> None:
         """Two standbys stream from the leader, and with synchronous replication one of them is waited for."""
-        wanted = "count(*) = 2 AND count(*) FILTER (WHERE sync_state = 'sync') = $1"
+        began, made_anew = time.monotonic(), False
         async with asyncio.timeout(SETTLED_WITHIN):
             while True:
                 with contextlib.suppress(*LOST):
                     await self.until_leader()
                     async with self.admin() as db:
-                        query = f"SELECT {wanted} FROM pg_stat_replication WHERE state = 'streaming'"
-                        if await db.fetchval(query, int(self.synchronous)):
-                            return
+                        rows = await db.fetch(
+                            "SELECT application_name, sync_state FROM pg_stat_replication WHERE state = 'streaming'"
+                        )
+                    if len(rows) == 2 and sum(row["sync_state"] == "sync" for row in rows) == self.synchronous:
+                        return
+                    if time.monotonic() - began > REWOUND_WITHIN and not made_anew:
+                        made_anew = True  # as an operator would: pg_rewind does not always see that it is needed
+                        await self._make_anew({row["application_name"] for row in rows})
                 await asyncio.sleep(0.3)
+
+    async def _make_anew(self, streaming: set[str]) -> None:
+        leader = await self.until_leader()
+        for machine in self.machines:
+            if machine is not leader and machine.name not in streaming:
+                asked = ["reinit", self.network.name, machine.name, "--force"]
+                await asyncio.to_thread(run, "patronictl", "-c", str(leader.folder / "patroni.yml"), *asked)
 
     async def ensure_running(self) -> None:
         """Every machine is on, in the network and going; a leader takes writes."""
@@ -183,10 +201,12 @@ class PatroniCluster:
                 if machine is other_than:
                     continue
                 with contextlib.suppress(*LOST):
-                    db = await asyncpg.connect(self._url(USER, USER, database, machine), timeout=0.5)
+                    db = await hosts.connect(self._url(USER, USER, database, machine), timeout=0.5)
                     try:
                         # A table of moves of no job: the judge sees none of it, and a commit waits as any other.
-                        await db.execute("SET synchronous_commit = on; CREATE TABLE IF NOT EXISTS drill (at timestamptz)")
+                        await db.execute(
+                            "SET synchronous_commit = on; CREATE TABLE IF NOT EXISTS drill (at timestamptz)"
+                        )
                         await db.execute("INSERT INTO drill VALUES (now())", timeout=5)
                         return machine, time.monotonic()
                     finally:

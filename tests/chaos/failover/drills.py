@@ -9,7 +9,7 @@ from chaos.failover.machines import Machine
 from chaos.failover.scene import FailoverScene
 from chaos.faults.fault import Fault, fault
 
-PLAN = {"seconds": 24, "rate": 20, "recovery": 30, "lease": 3, "poll": 1}
+PLAN = {"seconds": 16, "rate": 20, "recovery": 30, "lease": 3, "poll": 1}
 
 
 def _others(scene: FailoverScene, machine: Machine) -> list[Machine]:

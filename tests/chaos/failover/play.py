@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 import time
@@ -12,7 +13,6 @@ from pathlib import Path
 from chaos.failover.cluster import PatroniCluster
 from chaos.failover.scene import FailoverScene
 from chaos.faults.fault import Fault
-from chaos.journal import read
 from chaos.oracle import Verdict, judge
 from chaos.runner import evidence_of, traceback_of
 
@@ -61,7 +61,8 @@ async def play(drill: Fault, seed: str, mode: str, cluster: PatroniCluster, fold
 
 
 def _doctor(scene: FailoverScene) -> list[str]:
-    """What the product itself says of rows and duties."""
-    command = [str(Path(sys.executable).with_name("pgbaton")), "doctor", "--invariants", "--database-url", scene.dsn]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return [f"doctor --invariants: {done.stdout.strip()}"] if done.returncode else []
+    """What the product itself says of rows and duties, now that the workers have ended."""
+    program = str(Path(sys.executable).with_name("pgbaton"))
+    command = [program, "doctor", "--invariants", "--json", "--database-url", scene.dsn]
+    said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    return [f"doctor --invariants: {found['code']}" for found in json.loads(said) if found["code"] != "no_worker"]

@@ -61,7 +61,11 @@ class FailoverScene(Scene):
         """Leave jobs out whose acknowledged insert is in no ancestor of the present timeline: an asynchronous standby did
         not have it when it was promoted. Returns how many; with synchronous replication there may be none."""
         branches = await self.servers.branches()
-        beyond = [job for job, (timeline, place) in self.marks.items() if place > branches.get(timeline, 0)] if branches else []
+        beyond = (
+            [job for job, (timeline, place) in self.marks.items() if place > branches.get(timeline, 0)]
+            if branches
+            else []
+        )
         async with self.session("oracle") as db:
             there = await db.fetch("SELECT job_id::text FROM jobs WHERE job_id = ANY ($1::text[]::uuid[])", beyond)
         lost = set(beyond) - {row[0] for row in there}

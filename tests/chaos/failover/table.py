@@ -7,7 +7,19 @@ from collections.abc import Sequence
 from chaos.failover.play import Outcome
 from chaos.runner import machine
 
-HEAD = ("replication", "what happened", "jobs", "calls", "repeated", "why", "lost", "twice", "writable", "flowing", "held")
+HEAD = (
+    "replication",
+    "what happened",
+    "jobs",
+    "calls",
+    "repeated",
+    "why",
+    "lost",
+    "twice",
+    "writable",
+    "flowing",
+    "held",
+)
 
 
 def row(outcome: Outcome) -> tuple[str, ...]:
@@ -31,7 +43,9 @@ def line(outcome: Outcome) -> str:
     cells = dict(zip(HEAD, row(outcome), strict=True))
     text = f"{cells['replication']:<13} {cells['what happened']:<19} {cells['jobs']:>4} jobs {cells['calls']:>5} calls "
     text += f"{cells['repeated']:>3} repeated  lost {cells['lost']:>3}  twice {cells['twice']}  "
-    text += f"writable {cells['writable']:>6}  flowing {cells['flowing']:>6}  {'ok' if outcome.verdict.held else 'FAIL'}"
+    text += (
+        f"writable {cells['writable']:>6}  flowing {cells['flowing']:>6}  {'ok' if outcome.verdict.held else 'FAIL'}"
+    )
     return text + (f"  ({cells['why']})" if cells["why"] else "")
 
 
