@@ -33,7 +33,7 @@ PARAMETERS = {
 }
 SETTLED_WITHIN = 90.0
 """Seconds for a machine that was away to rewind, and to follow."""
-REWOUND_WITHIN = 12.0
+REWOUND_WITHIN = 20.0
 """Seconds; after that its data is copied from the leader anew (patronictl reinit)."""
 LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
@@ -86,7 +86,6 @@ class PatroniCluster:
             "retry_timeout": RETRY,
             "maximum_lag_on_failover": 1 << 30,
             "primary_start_timeout": 0,
-            "master_start_timeout": 0,
             "synchronous_mode": self.synchronous,
             "postgresql": {"use_pg_rewind": True, "use_slots": True, "parameters": PARAMETERS},
         }
@@ -215,7 +214,7 @@ class PatroniCluster:
 
     async def switch_over(self, leader: Machine, candidate: Machine) -> None:
         config = str(leader.folder / "patroni.yml")
-        asked = ["switchover", self.network.name, "--master", leader.name, "--candidate", candidate.name, "--force"]
+        asked = ["switchover", self.network.name, "--leader", leader.name, "--candidate", candidate.name, "--force"]
         await asyncio.to_thread(run, "patronictl", "-c", config, *asked)
 
     async def branches(self) -> dict[int, int]:

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Awaitable, Callable
+from typing import cast
 
 from chaos.failover.machines import Machine
 from chaos.failover.scene import FailoverScene
-from chaos.faults.fault import Fault, fault
+from chaos.faults.fault import Attack, Fault, fault
 
-PLAN = {"seconds": 16, "rate": 20, "recovery": 30, "lease": 3, "poll": 1}
+PLAN = {"seconds": 26, "rate": 20, "recovery": 30, "lease": 3, "poll": 1}
+
+
+def drill(attack: Callable[[FailoverScene], Awaitable[None]]) -> Fault:
+    """Make an attack on a cluster a fault, named as its function."""
+    return fault(**PLAN)(cast(Attack, attack))
 
 
 def _others(scene: FailoverScene, machine: Machine) -> list[Machine]:
     return [other for other in scene.servers.machines if other is not machine]
 
 
-@fault(**PLAN)
+@drill
 async def primary_killed(scene: FailoverScene) -> None:
     """SIGKILL for every process of the primary's machine: Postgres, Patroni and etcd."""
     leader = await scene.servers.until_leader()
@@ -25,7 +32,7 @@ async def primary_killed(scene: FailoverScene) -> None:
         await scene.failed_over(leader)
 
 
-@fault(**PLAN)
+@drill
 async def primary_frozen(scene: FailoverScene) -> None:
     """The primary's machine stands still until there is a new primary, then goes on as if nothing had been."""
     leader = await scene.servers.until_leader()
@@ -36,7 +43,7 @@ async def primary_frozen(scene: FailoverScene) -> None:
         leader.signal(signal.SIGCONT)
 
 
-@fault(**PLAN)
+@drill
 async def primary_cut_off(scene: FailoverScene) -> None:
     """The primary reaches the other machines no more, though workers and stages reach it."""
     leader = await scene.servers.until_leader()
@@ -47,7 +54,7 @@ async def primary_cut_off(scene: FailoverScene) -> None:
         leader.heal()
 
 
-@fault(**PLAN)
+@drill
 async def primary_unplugged(scene: FailoverScene) -> None:
     """The primary's network is gone: what is sent to it is never answered."""
     leader = await scene.servers.until_leader()
@@ -58,18 +65,18 @@ async def primary_unplugged(scene: FailoverScene) -> None:
         leader.heal()
 
 
-@fault(**PLAN)
+@drill
 async def primary_not_fenced(scene: FailoverScene) -> None:
     """Only the primary's Patroni stands still: another is promoted, and the old primary takes commits as before."""
     leader = await scene.servers.until_leader()
     with scene.cut_off():
-        leader.signal(signal.SIGSTOP, only="/usr/bin/patroni")
+        leader.signal(signal.SIGSTOP, only="bin/patroni ")
         await scene.failed_over(leader)
         await asyncio.sleep(scene.dice.uniform(0, 3))
         leader.signal(signal.SIGCONT)
 
 
-@fault(**PLAN)
+@drill
 async def switched_over(scene: FailoverScene) -> None:
     """An operator hands the primary's part to a standby: patronictl switchover."""
     leader = await scene.servers.until_leader()
@@ -84,7 +91,7 @@ async def switched_over(scene: FailoverScene) -> None:
         await switching
 
 
-@fault(**PLAN)
+@drill
 async def standby_killed(scene: FailoverScene) -> None:
     """SIGKILL for every process of a standby's machine; with synchronous replication, of the one that is waited for."""
     leader = await scene.servers.until_leader()
@@ -97,4 +104,4 @@ async def standby_killed(scene: FailoverScene) -> None:
     assert await scene.servers.until_leader() is leader
 
 
-DRILLS: dict[str, Fault] = {drill.name: drill for drill in list(globals().values()) if isinstance(drill, Fault)}
+DRILLS: dict[str, Fault] = {kind.name: kind for kind in list(globals().values()) if isinstance(kind, Fault)}
