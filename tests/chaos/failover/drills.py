@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import cast
 
 from chaos.failover.machines import Machine
@@ -12,11 +12,17 @@ from chaos.failover.scene import FailoverScene
 from chaos.faults.fault import Attack, Fault, fault
 
 PLAN = {"seconds": 26, "rate": 20, "recovery": 30, "lease": 3, "poll": 1}
+SHORT = PLAN | {"seconds": 10}
+"""No leader's key has to end."""
 
 
-def drill(attack: Callable[[FailoverScene], Awaitable[None]]) -> Fault:
+def drill(attack: Callable[[FailoverScene], Awaitable[None]], plan: Mapping[str, float] = PLAN) -> Fault:
     """Make an attack on a cluster a fault, named as its function."""
-    return fault(**PLAN)(cast(Attack, attack))
+    return fault(**plan)(cast(Attack, attack))
+
+
+def short_drill(attack: Callable[[FailoverScene], Awaitable[None]]) -> Fault:
+    return drill(attack, SHORT)
 
 
 def _others(scene: FailoverScene, machine: Machine) -> list[Machine]:
@@ -76,7 +82,7 @@ async def primary_not_fenced(scene: FailoverScene) -> None:
         leader.signal(signal.SIGCONT)
 
 
-@drill
+@short_drill
 async def switched_over(scene: FailoverScene) -> None:
     """An operator hands the primary's part to a standby: patronictl switchover."""
     leader = await scene.servers.until_leader()
@@ -91,7 +97,7 @@ async def switched_over(scene: FailoverScene) -> None:
         await switching
 
 
-@drill
+@short_drill
 async def standby_killed(scene: FailoverScene) -> None:
     """SIGKILL for every process of a standby's machine; with synchronous replication, of the one that is waited for."""
     leader = await scene.servers.until_leader()
