@@ -33,7 +33,7 @@ UNCHANGED: Sentence = (
 DETACHED: Sentence = ("{name} 파이프라인을 {table} 테이블에서 분리했습니다", "detached {name} from {table}")
 
 
-@app.command()
+@app.command(everywhere=True)
 def migrate(database_url: DatabaseUrl = None) -> None:
     """Create or upgrade the engine's own schema.
 
@@ -46,11 +46,12 @@ def migrate(database_url: DatabaseUrl = None) -> None:
 
 
 @app.command(
+    everywhere=True,
     examples=[
         "pgbaton attach --config pgbaton.toml",
         "pgbaton attach --config pgbaton.toml --dry-run",
         "pgbaton attach --config pgbaton.toml --backfill --rate 100/s",
-    ]
+    ],
 )
 def attach(
     config: ConfigFile,
@@ -96,11 +97,13 @@ def attach(
     async def work(conn: asyncpg.Connection) -> tuple[Plan, Progress | None]:
         nonlocal past
         plan = await planned(conn, pipeline, past=past, rollout=rollout)
+        asking = plan.question and not as_json and sys.stdin.isatty()
+        refused = (plan.question and not asking) or (plan.home == "elsewhere" and not here)
         if not as_json:
-            print_plan(plan, dry=dry_run)
+            print_plan(plan, dry=dry_run or refused)
         if dry_run:
             return plan, None
-        if plan.question and not as_json and sys.stdin.isatty():
+        if asking:
             past = asked(plan.past)
         told = Told(as_json, plan.past + plan.left)
         await attach_pipeline(conn, pipeline, past=past, rate=calls, rollout=rollout, here=here, told=told)
@@ -115,7 +118,7 @@ def attach(
         tell(said, name=pipeline.name, table=pipeline.table, drawn=_drawn(pipeline))
 
 
-@app.command(examples=["pgbaton detach --config pgbaton.toml"])
+@app.command(everywhere=True, examples=["pgbaton detach --config pgbaton.toml"])
 def detach(config: ConfigFile, database_url: DatabaseUrl = None) -> None:
     """Remove the trigger and the routes.
 
