@@ -18,6 +18,9 @@ from pgbaton.worker import telemetry
 from pgbaton.worker.in_flight import InFlight
 from pgbaton.worker.store import Store
 
+AWAY = 2 / 3
+"""Of a lease; where it was last renewed longer ago, a renewal was missed."""
+
 
 def worker_name() -> str:
     """``host:pid``, for people; the table tells workers apart by their ids."""
@@ -48,7 +51,7 @@ class Lease:
         self._log = log
         self._capacity = capacity
         self._describe = describe
-        self._until = 0.0
+        self._until = self._confirmed = self._returned = 0.0
         self._doubtful = True
         self._draining = False
         self._securing = asyncio.Lock()
@@ -60,6 +63,14 @@ class Lease:
     def holds(self) -> bool:
         """Whether this worker may claim: its lease is not in doubt, and has not lapsed by its own clock."""
         return not self._doubtful and monotonic() < self._until
+
+    @property
+    def rescues(self) -> bool:
+        """Whether this worker may take what others hold under leases that lapsed. Where it missed a renewal itself, the
+        database may have been away for all, and on a standby that was promoted since, all leases look lapsed: it leaves
+        the others a lease's time to come back."""
+        now = monotonic()
+        return self._returned + self.seconds <= now <= self._confirmed + AWAY * self.seconds
 
     def doubt(self) -> None:
         """The worker cannot know what it holds, a claim's answer was lost: it takes a new lease before its next
@@ -78,7 +89,8 @@ class Lease:
             old, worker_name(), self._capacity, self.seconds, self._in_flight.held
         )
         self._in_flight.keep_only(kept)
-        self.worker, self._until, self._doubtful = fresh, began + self.seconds, False
+        self.worker, self._doubtful = fresh, False
+        self._confirm(began)
         if self._describe is not None:
             await self._describe(fresh)
         if old is not None:
@@ -94,9 +106,15 @@ class Lease:
         if worker != self.worker:
             return
         if renewed:
-            self._until = began + self.seconds
+            self._confirm(began)
         else:
             self._doubtful = True
+
+    def _confirm(self, began: float) -> None:
+        """The lease is good from ``began`` on, when it was asked for."""
+        if self._confirmed and began > self._confirmed + AWAY * self.seconds:
+            self._returned = monotonic()
+        self._until, self._confirmed = began + self.seconds, began
 
     async def drain(self) -> None:
         """Show that this worker claims nothing more."""
