@@ -273,7 +273,6 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "stages.paused": ("파이프라인이 일시정지되어 있습니다.", "The pipeline is paused."),
     "stages.tenants": ("일시정지된 테넌트", "Paused tenants"),
     "stages.no_tenants": ("일시정지된 테넌트가 없습니다.", "No tenant is paused."),
-    "stages.pause_stage": ("일시정지할 단계", "Pause a stage"),
     "stages.pause_tenant": ("테넌트 일시정지", "Pause a tenant"),
     "stages.since": ("{time}째", "for {time}"),
     # over time
