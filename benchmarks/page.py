@@ -29,6 +29,8 @@ from pgbaton import Pipeline, Stage
 from pgbaton.embedded import EmbeddedPostgres
 from pgbaton.install.attach import attach
 from pgbaton.install.migrate import migrate
+from pgbaton.table import table_of
+from pgbaton.worker.store import Store
 
 DISPATCHES, HISTORY = 1_000_000, 10_000_000
 PART = 500_000
@@ -88,13 +90,6 @@ async def fill(db: asyncpg.Connection, dispatches: int, history: int) -> None:
     await db.execute("INSERT INTO jobs SELECT job_key::uuid, tenant, stage, 'failed' FROM pgbaton.history "
                      "WHERE state = 'dead'")  # fmt: skip
     await db.execute("VACUUM ANALYZE", timeout=None)
-    from pgbaton.sql import read
-
-    await db.execute(read("worker/roll_up_begin.sql"), "ads")
-    began, hours = time.monotonic(), 0
-    while await db.fetchval(read("worker/roll_up.sql"), "ads", timeout=None):
-        hours += 1
-    print(f"rolled up {hours} hours, {(time.monotonic() - began) / max(hours, 1):.2f} s each")
 
 
 async def serve(dsn: str) -> tuple[asyncio.subprocess.Process, str]:
@@ -132,12 +127,23 @@ async def look(address: str, until: float, jobs: list[str], times: dict[str, lis
             await asyncio.sleep(max(0.0, began + 1 - time.monotonic()))
 
 
+async def roll_up(db: asyncpg.Connection) -> None:
+    """As a worker does it."""
+    store = Store(db, await table_of(db, "ads"), ())
+    began, hours = time.monotonic(), 0
+    await store.begin_roll_up()
+    while await store.roll_up():
+        hours += 1
+    print(f"rolled up {hours} hours, {(time.monotonic() - began) / max(hours, 1):.2f} s each")
+
+
 async def filled(server: EmbeddedPostgres, dispatches: int, history: int) -> list[str]:
     """A few jobs of the history; the database is filled if it is empty."""
     db = await asyncpg.connect(server.dsn())
     try:
         if await db.fetchval("SELECT to_regclass('jobs') IS NULL"):
             await fill(db, dispatches, history)
+        await roll_up(db)
         newest = "SELECT job_key FROM pgbaton.history ORDER BY id DESC LIMIT 50"
         return [r["job_key"] for r in await db.fetch(newest)]
     finally:

@@ -29,7 +29,7 @@ CENSUS_PAGE = 2000
 CENSUS_SHARE = 0.05
 """Of the time of one connection, for the census of a table of more than one page."""
 CENSUS_EVERY = 3.0
-"""Seconds between two looks where the table is one page, and between two times that a worker asks which did not get it."""
+"""Seconds between two looks where the table is one page, and between two times that a worker asks in vain."""
 TICK = 0.3
 """Seconds; within this the next page of a larger table follows."""
 PATIENCE = 2.0
@@ -72,7 +72,7 @@ class Watch:
             tasks.create_task(every(self._look_every, self.look, stop, self._log, "watch"))
 
     async def census(self) -> None:
-        """Look at the next page of the user's table beside the journal. Asked no sooner than it can be this worker's turn."""
+        """Look at the next page of the user's table beside the journal, where it can be this worker's turn."""
         if monotonic() < self._census_at:
             return
         async with self._pool.acquire(timeout=PATIENCE) as conn:

@@ -223,6 +223,20 @@ WORDS: dict[str, Words] = {
             "set it aside: pgbaton quarantine {job}",
         ),
     ),
+    "circling": Words(
+        (
+            "작업 {count}건이 제자리를 돕니다(예: {job}). {age} 동안 {stage} 단계를 {times}번 넘게 끝냈습니다.",
+            "{count} go in a circle (for example {job}): {stage} was done {times} times or more for each within {age}.",
+        ),
+        (
+            "단계, 트리거 또는 다른 프로그램이 행을 앞 단계의 상태로 되돌립니다.",
+            "A stage, a trigger or another program puts the row back to the state of an earlier step.",
+        ),
+        (
+            "행을 되돌리는 쪽을 고치세요. 그동안 격리하려면: pgbaton quarantine {job}",
+            "mend what puts the row back; set the job aside until then: pgbaton quarantine {job}",
+        ),
+    ),
     "no_end": Words(
         (
             "{stage} 단계의 호출 {count}건이 최대 {age}째 끝나지 않았습니다. {seconds} 뒤까지 기다립니다.",
