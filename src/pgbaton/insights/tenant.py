@@ -21,8 +21,9 @@ TIMEOUT = 1.5
 class TenantAtStage:
     """Of the ``next`` jobs in line (at most 10,000), ``theirs`` are the tenant's. ``running``: calls under way;
     ``again``: those that wait to be called again, or whose tenant is paused. ``before``: jobs before the last one that
-    the tenant has in line (``None``: it has none; or, where ``unseen``, none among the newest 10,000). ``last_in``: seconds until that one is called, if all goes on at
-    ``per_minute``; ``None`` where nothing is being called."""
+    the tenant has in line (``None``: it has none; or, where ``unseen``, none among the newest
+    10,000). ``last_in``: seconds until that one is called, if all goes on at ``per_minute``; ``None`` where nothing is
+    being called."""
 
     stage: str
     next: int
