@@ -265,6 +265,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "worker.age": ("가동 시간", "Up for"),
     # stages
     "limits": ("한도", "Limits"),
+    "limits.of": ("단계 또는 풀", "Stage or pool"),
     "limits.none": ("한도가 없습니다.", "Nothing is limited."),
     "limits.pool": ("풀 {name}", "pool {name}"),
     "limits.used": ("사용 중", "Taken"),

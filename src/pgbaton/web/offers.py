@@ -60,7 +60,7 @@ def offer(found: Finding) -> Offer:
             return Offer(waiting, action="pause", target={"scope": "tenant", "tenant": tenant})
         case "not_now":
             return Offer(of | {"state": "retryable"})
-        case "full" | "behind":
+        case "full" | "behind" | "tenant_full" | "pool_full":
             return Offer(of | {"state": "available"})
         case "slow" | "slower" | "stage_unrouted":
             return Offer(of)

@@ -120,6 +120,36 @@ WORDS: dict[str, Words] = {
             "raise the concurrency of {stage}, if its server can take more",
         ),
     ),
+    "tenant_full": Words(
+        (
+            "테넌트 {tenant}이(가) {stage} 단계에서 쓸 수 있는 동시 호출 {running}건을 모두 쓰고 있어 "
+            "{waiting}건이 최대 {oldest}째 기다립니다.",
+            "The tenant {tenant} has all {running} calls at {stage} that one tenant may have; {waiting} wait, "
+            "the oldest for {oldest}.",
+        ),
+        (
+            "한 테넌트의 작업이 per_tenant 한도보다 많이 들어옵니다. 다른 테넌트의 작업은 그대로 호출됩니다.",
+            "One tenant's jobs arrive faster than per_tenant lets them be called; those of others go on.",
+        ),
+        (
+            "기다리거나 한도를 늘리세요: pgbaton limit",
+            "wait, or let one tenant have more: pgbaton limit",
+        ),
+    ),
+    "pool_full": Words(
+        (
+            "풀 {pool}의 자리 {running}개가 모두 차서 {stage} 단계에서 {waiting}건이 최대 {oldest}째 기다립니다.",
+            "All {running} places of the pool {pool} are taken; {waiting} wait for {stage}, the oldest for {oldest}.",
+        ),
+        (
+            "풀을 함께 쓰는 단계들의 작업이 풀이 받아들이는 것보다 많습니다.",
+            "The stages that share the pool have more work than it has places.",
+        ),
+        (
+            "풀을 늘리거나(pgbaton limit) 그 뒤의 서버를 늘리세요",
+            "make the pool larger (pgbaton limit), if what it stands for can take more",
+        ),
+    ),
     "behind": Words(
         (
             "{stage} 단계에서 {waiting}건이 최대 {oldest}째 기다립니다.",
