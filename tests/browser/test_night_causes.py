@@ -102,7 +102,7 @@ async def test_a_session_that_left_its_transaction_open_is_named_with_the_rows_t
             other = await at.craft.add("made", "done")  # of one that holds nothing it is not said that it waits
             pid = holder.get_server_pid()
             await at.craft.until_row(other, "glue", "done")
-            said = await at.says(f"Session {pid} (psql, idle in transaction) has held rows of public.jobs", 9)
+            said = await at.says(f"Session {pid} (psql, idle in transaction) has left a transaction open", 9)
             assert "Sessions that wait for it: 0" in said
             assert f"pg_terminate_backend({pid})" in said
             await transaction.rollback()
@@ -128,7 +128,7 @@ async def test_a_session_that_a_stage_waits_for_is_told_before_the_call_looks_si
 
             mood.behave = locked
             await add(at, 1)
-            said = await at.says("has held rows of public.jobs in an open transaction", 9)
+            said = await at.says("that touched rows of public.jobs", 9)
             assert "Sessions that wait for it: 1" in said
             await transaction.rollback()
         await through(at, 1)

@@ -35,10 +35,10 @@ WORDS: dict[str, Words] = {
     ),
     "rows_held": Words(
         (
-            "세션 {pid}({who})이(가) 끝나지 않은 트랜잭션으로 {table} 테이블의 행을 {age}째 잠그고 있어 "
-            "그 작업이 나아가지 못합니다. 기다리는 세션 {waiting}개.",
-            "Session {pid} ({who}) has held rows of {table} in an open transaction for {age}; their jobs do not move. "
-            "Sessions that wait for it: {waiting}.",
+            "세션 {pid}({who})이(가) {table} 테이블의 행을 건드린 트랜잭션을 {age}째 끝내지 않았습니다. "
+            "그 행의 작업은 움직이지 못합니다. 기다리는 세션: {waiting}개.",
+            "Session {pid} ({who}) has left a transaction open for {age} that touched rows of {table}; "
+            "a job whose row it holds does not move. Sessions that wait for it: {waiting}.",
         ),
         (
             "행을 바꾸거나 FOR UPDATE로 읽은 뒤 COMMIT하지 않은 psql 세션이나 프로그램입니다.",

@@ -43,9 +43,10 @@ SELECT 'rows_held', CASE WHEN h.waiting > 0 THEN 'bad' ELSE 'warn' END, h.name,
           JOIN pg_stat_activity AS a ON a.pid = l.pid AND a.pid <> pg_backend_pid()
          CROSS JOIN LATERAL (SELECT count(*) AS waiting, extract(epoch FROM clock_timestamp() - min(x.waitstart)) AS age
                                FROM pg_locks AS x
-                              WHERE NOT x.granted AND x.locktype IN ('transactionid', 'tuple') AND l.pid = ANY (pg_blocking_pids(x.pid))) AS w
+                              WHERE NOT x.granted AND x.locktype IN ('transactionid', 'tuple')
+                                AND x.waitstart < clock_timestamp() - interval '3 s' AND l.pid = ANY (pg_blocking_pids(x.pid))) AS w
          WHERE ($1::text IS NULL OR p.name = $1)) AS h
- WHERE h.age > 5
+ WHERE h.age > 5 OR h.waiting > 0
 UNION ALL
 SELECT 'worker_refused', 'bad', t.pipeline, json_build_object('worker', t.name, 'error', t.trouble)::text
   FROM (SELECT DISTINCT ON (w.pipeline, w.name) w.pipeline, w.name, w.trouble
