@@ -15,7 +15,8 @@ from night import night
 from test_night_stages import Mood, add
 
 from line import until
-from pgbaton.install.attach import attach
+from pgbaton import Pipeline
+from pgbaton.install.attach import attach, detach
 from stage_server import Call, Say, StageServer, work
 
 RIGHTS = """
@@ -149,9 +150,11 @@ async def test_a_table_that_was_swapped_for_another_is_told_with_the_way_on(
             await add(at, 3)
             said = await at.says("Another table is called public.jobs now", 9)
             assert "the one that was attached is called public.jobs_old" in said
-            assert "pgbaton attach" in said
+            assert "pgbaton detach with a copy of the file whose table is public.jobs_old" in said
+        fields = {name: getattr(at.craft.pipeline, name) for name in Pipeline.model_fields}
         async with at.craft.db.acquire() as conn:
-            await attach(conn, at.craft.pipeline)
+            await detach(conn, Pipeline(**fields | {"table": "public.jobs_old"}))
+            await attach(conn, at.craft.pipeline, past="backfill")
         async with at.craft.worker():
             await through(at, 3)
             await at.well(30)
@@ -170,10 +173,10 @@ async def test_a_job_that_goes_in_a_circle_is_named_and_set_aside(cluster: Any, 
         job = await at.craft.db.fetchval(
             "INSERT INTO jobs (current_step, status, note) VALUES ('made', 'done', 'bad') RETURNING job_id::text"
         )
-        said = await at.says("goes in a circle", 15)
+        said = await at.says("go in a circle", 15)
         assert job in said
-        assert "10 times or more" in said
-        await at.press("goes in a circle", "Quarantine the job")
+        assert "through cut 10 times or more" in said
+        await at.press("go in a circle", "Quarantine the job")
         await at.says("in quarantine", 15)
         assert (await at.craft.row(job))[1] == "quarantined"
 

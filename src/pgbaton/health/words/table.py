@@ -58,8 +58,10 @@ WORDS: dict[str, Words] = {
             "A new table took the place of the old one (a migration, a restore); the triggers stayed with the old one.",
         ),
         (
-            "pgbaton attach --config FILE 뒤 워커를 다시 시작하고, pgbaton reconcile로 누락된 호출을 만드세요",
-            "pgbaton attach --config FILE, start the workers again, then pgbaton reconcile",
+            "table에 {now}을(를) 쓴 설정 파일로 pgbaton detach하고, 원래 파일로 pgbaton attach --backfill한 뒤 "
+            "워커를 다시 시작하세요. 또는 이름을 되돌리세요",
+            "pgbaton detach with a copy of the file whose table is {now}, pgbaton attach --backfill with the file, and start "
+            "the workers again; or swap the names back",
         ),
     ),
     "table_gone": Words(

@@ -55,7 +55,7 @@ SELECT 'worker_refused', 'bad', t.pipeline, json_build_object('worker', t.name, 
          ORDER BY w.pipeline, w.name, w.trouble_at DESC) AS t
 UNION ALL
 SELECT 'connections_full', CASE WHEN c.taken >= c.most THEN 'bad' ELSE 'warn' END, NULL,
-       json_build_object('count', c.taken, 'most', c.most, 'who', c.who, 'theirs', c.theirs)::text
+       json_build_object('count', c.taken, 'most', current_setting('max_connections'), 'who', c.who, 'theirs', c.theirs)::text
   FROM (SELECT sum(a.count) OVER () AS taken, a.count AS theirs, a.who,
                current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer
                - coalesce(current_setting('reserved_connections', true)::integer, 0) AS most
