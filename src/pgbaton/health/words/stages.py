@@ -256,7 +256,8 @@ WORDS: dict[str, Words] = {
     "circling": Words(
         (
             "작업 {count}건이 제자리를 돕니다(예: {job}). {age} 동안 {stage} 단계를 {times}번 넘게 끝냈습니다.",
-            "Jobs that go in a circle: {count} (for example {job}). Each was through {stage} {times} times or more in {age}.",
+            "Jobs that go in a circle: {count} (for example {job}). "
+            "Each was through {stage} {times} times or more in {age}.",
         ),
         (
             "단계, 트리거 또는 다른 프로그램이 행을 앞 단계의 상태로 되돌립니다.",

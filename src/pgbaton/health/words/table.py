@@ -60,8 +60,8 @@ WORDS: dict[str, Words] = {
         (
             "table에 {now}을(를) 쓴 설정 파일로 pgbaton detach하고, 원래 파일로 pgbaton attach --backfill한 뒤 "
             "워커를 다시 시작하세요. 또는 이름을 되돌리세요",
-            "pgbaton detach with a copy of the file whose table is {now}, pgbaton attach --backfill with the file, and start "
-            "the workers again; or swap the names back",
+            "pgbaton detach with a copy of the file whose table is {now}, pgbaton attach --backfill with the file, and "
+            "start the workers again; or swap the names back",
         ),
     ),
     "table_gone": Words(
