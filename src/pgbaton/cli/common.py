@@ -142,7 +142,7 @@ def _states() -> list[str]:
 
 
 ConfigFile = Annotated[
-    Path, typer.Option("--config", metavar="FILE", help="The pipeline's TOML file.", show_default=False)
+    Path, typer.Option("--config", "-c", metavar="FILE", help="The pipeline's TOML file.", show_default=False)
 ]
 ConfigFiles = Annotated[
     list[Path],

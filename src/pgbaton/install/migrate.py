@@ -42,7 +42,10 @@ async def migrate(conn: asyncpg.Connection) -> None:
             f"the tables of the schema pgbaton are busy: {await holders(conn)}. Nothing was changed; try again"
         ) from None
     except asyncpg.InsufficientPrivilegeError as error:
-        raise DatabaseError(f"no right to create or change the schema pgbaton: {error}") from None
+        raise DatabaseError(
+            f"no right to create or change the schema pgbaton: {error}. Its owner changes it; to create it, "
+            "the database's owner or a superuser gives this role the right: GRANT CREATE ON DATABASE … TO …"
+        ) from None
     finally:
         if conn.is_in_transaction():
             await conn.execute("ROLLBACK")

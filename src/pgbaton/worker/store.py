@@ -121,7 +121,8 @@ class Store:
         """Take at most ``limit`` duties and ``looks`` looks. ``since``: the id to begin at, by stage. ``calling``
         false: call nothing; name the jobs only. ``answers``: they are kept with the attempts that the duties end.
 
-        Raises :class:`LeaseLost` where the worker has no lease; nothing was written then.
+        Raises :class:`LeaseLost` where the worker has no lease, and :class:`NotAtHome` in a copy of the database;
+        nothing was written then.
         """
         since = since or {}
         rows = await self._claim(
@@ -182,6 +183,8 @@ class Store:
         except asyncpg.PostgresError as error:
             if error.sqlstate == "PB001":
                 raise LeaseLost(str(error)) from None
+            if error.sqlstate == "PB002":
+                raise NotAtHome(str(error)) from None
             raise
 
     async def note(self, answers: Sequence[Answered]) -> Late:
@@ -251,6 +254,12 @@ class Store:
         are left alone, too."""
         rows = await self._fetch("operate/reconcile", self._pipeline, list(job_keys), past)
         return [(row["job_key"], row["stage"]) for row in rows]
+
+    async def forget_moved(self, after: str, limit: int) -> str:
+        """Look at ``limit`` rows of the past behind the key ``after``; those that have moved are not left alone any
+        more. Returns the key to go on behind, "" at the end."""
+        row = (await self._fetch("worker/forget_moved", self._pipeline, after, limit))[0]
+        return row["last"] if row["looked_at"] == limit else ""
 
     async def children(self, node: Passage, key: str) -> Children | None:
         """A parent's children, counted. None: no pipeline of that name has this one for its parent."""
@@ -403,7 +412,8 @@ def _job(row: asyncpg.Record) -> Job:
         for i, s, step, status, at in json.loads(row["duties"] or "[]")
     )
     here = Row(row["tenant"], row["step"], row["status"], row["word"]) if row["present"] else None
-    return Job(row["job_key"], here, None if row["id"] is None else _call(row), duties, row["paused"])
+    call = None if row["id"] is None else _call(row)
+    return Job(row["job_key"], here, call, duties, row["paused"], refused=row["refused"])
 
 
 def _call(row: asyncpg.Record) -> Call:

@@ -57,6 +57,7 @@ class Upkeep:
         self._retention = retention
         self._reconcile_every = reconcile_every
         self._reconciled_to: str | None = None
+        self._forgotten_to = ""
 
     async def run(self, stop: asyncio.Event) -> None:
         """All of it until ``stop``."""
@@ -109,7 +110,9 @@ class Upkeep:
             await self._store.ease(answered)
 
     async def reconcile(self) -> None:
-        """Look at the next page of the user's table for routed rows that no trigger saw. Gently: one page a time."""
+        """Look at the next page of the user's table for routed rows that no trigger saw; before, let those of the past
+        that have moved be looked at like all others. Gently: one page a time."""
+        self._forgotten_to = await self._store.forget_moved(self._forgotten_to, RECONCILE_PAGE)
         page = await self._store.unreconciled(self._reconciled_to, RECONCILE_PAGE)
         self._reconciled_to = page.last
         if page.missing:

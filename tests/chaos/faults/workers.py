@@ -32,6 +32,13 @@ async def worker_killed(scene: Scene) -> None:
         scene.one_of(scene.workers).signal(signal.SIGKILL)
 
 
+@fault(workers=3, fleet=True)
+async def fleet_killed(scene: Scene) -> None:
+    """SIGKILL or SIGTERM for a process that is a worker of two pipelines of one table: jobs go from one into the other."""
+    async for _ in scene.rounds(0.2, 0.8):
+        scene.one_of(scene.workers).signal(scene.dice.choice((signal.SIGKILL, signal.SIGTERM)))
+
+
 @fault(injected={"before_claim:die": 0.01, "after_claim:die": 0.05})
 async def worker_killed_at_claim(scene: Scene) -> None:
     """A worker dies before its claim, or when the claim was committed and nothing was called yet."""
