@@ -56,5 +56,5 @@ def _standing(rows: Iterable[asyncpg.Record], per_minute: Mapping[str, float]) -
     for row in rows:
         pace = per_minute.get(row["stage"], 0.0)
         last_in = (row["before"] + 1) / pace * 60 if row["before"] is not None and pace > 0 else None
-        seen = (row[name] for name in ("stage", "next", "theirs", "running", "again", "before"))
-        yield TenantAtStage(*seen, last_in, row["unseen"])
+        seen = {name: row[name] for name in ("stage", "next", "theirs", "running", "again", "before", "unseen")}
+        yield TenantAtStage(**seen, last_in=last_in)
