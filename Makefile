@@ -2,7 +2,7 @@
 # made from has changed: a fresh machine needs make and a Python of 3.11 or newer, nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup api demo quality pictures screenshots operations test model chaos bench bench-scale bench-families bench-page check format schema lock clean
+.PHONY: help setup api demo quality pictures screenshots operations test model chaos failover drills bench bench-scale bench-families bench-page check format schema lock clean
 
 BIN     := .venv/bin
 STAMP   := .venv/.made
@@ -44,6 +44,13 @@ test: $(STAMP) ## run the tests, against a real Postgres: make test [ARGS="-k cl
 chaos: $(STAMP) ## attack everything for ten minutes: make chaos [SEED=7 FAULTS=worker_killed,disk_full REPORT=chaos.md]
 	@PYTHONPATH=tests $(BIN)/python -m chaos $${CHAOS_SEED:+--seed "$$CHAOS_SEED"} \
 		$${CHAOS_FAULTS:+--faults "$$CHAOS_FAULTS"} $${CHAOS_REPORT:+--report "$$CHAOS_REPORT"}
+
+failover: $(STAMP) ## fail a cluster of three over, in seven ways: make failover [SEED=7 ROUNDS=2 FAULTS=primary_killed]
+	@PYTHONPATH=tests $(BIN)/python -m chaos.failover $${CHAOS_SEED:+--seed "$$CHAOS_SEED"} \
+		$${CHAOS_FAULTS:+--faults "$$CHAOS_FAULTS"} --rounds $(or $(ROUNDS),1)
+
+drills: $(STAMP) ## restore, copy and upgrade a database whose jobs are under way, in four ways (needs root and Debian's postgresql)
+	@PYTHONPATH=tests $(BIN)/python -m chaos.moves
 
 bench: $(BENCH_STAMP) ## measure beside the peers: make bench [ARGS="--only limit,pgbaton --rounds 1"]
 	@$(BENCH)/python -m benchmarks hops $(ARGS)

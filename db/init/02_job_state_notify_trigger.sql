@@ -465,7 +465,7 @@ $pgbaton$;
 DO $pgbaton$
 BEGIN
     -- Functions and views are code: they are replaced where they differ. The schema's comment says which are installed.
-    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol 37837eced4f96907bde67f37fc6e8424' THEN
+    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol 8e9e6105b566eb5e3a4be5c5e2d5c6e9' THEN
         EXECUTE $protocol$
 -- Admission: who may be called next, in a pipeline where something limits or orders the calls (pgbaton.stages.governed). A
 -- pipeline without that never comes here.
@@ -947,7 +947,7 @@ BEGIN
         RAISE EXCEPTION 'the pipeline % was not attached in this database', for_pipeline USING ERRCODE = 'PB002';
     END IF;
     UPDATE pgbaton.workers w SET ended_at = clock_timestamp()
-     WHERE (w.id = old OR w.instead_of = old) AND w.ended_at IS NULL;
+     WHERE (w.id = old OR w.instead_of = old) AND w.name = worker_name AND w.ended_at IS NULL;
     INSERT INTO pgbaton.workers (pipeline, name, capacity, expires_at, instead_of, stages)
     VALUES (for_pipeline, worker_name, worker_capacity, clock_timestamp() + make_interval(secs => lease), old, takes)
     RETURNING id INTO fresh;
@@ -955,7 +955,8 @@ BEGIN
     WITH kept AS (
         UPDATE pgbaton.calls c SET worker = fresh
          WHERE c.pipeline = for_pipeline AND c.attempt = attempts[array_position(ids, c.id)]
-           AND c.worker IN (SELECT w.id FROM pgbaton.workers w WHERE w.id = old OR w.instead_of = old)
+           AND c.worker IN (SELECT w.id FROM pgbaton.workers w
+                             WHERE (w.id = old OR w.instead_of = old) AND w.name = worker_name)
            AND c.due_at IS NULL AND c.deadline IS NULL
         RETURNING c.id, c.attempt
     )
@@ -1121,7 +1122,7 @@ CREATE OR REPLACE VIEW pgbaton.attempts AS
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pgbaton FROM PUBLIC;
 
         $protocol$;
-        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol 37837eced4f96907bde67f37fc6e8424';
+        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol 8e9e6105b566eb5e3a4be5c5e2d5c6e9';
     END IF;
 END
 $pgbaton$;

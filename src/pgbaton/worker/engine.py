@@ -148,6 +148,7 @@ class Engine:
             capacity=settings.capacity,
             describe=self._describer(lease_store),
         )
+        sessions.moved.append(lease.doubt)
         resolver = Resolver(store, lease, in_flight, reports)
         gate: Gate | NoGate = NoGate() if sessions.gates is None else sessions.gates.gate(name, wake)
         dispatcher = self._dispatcher = Dispatcher(

@@ -22,6 +22,8 @@ from pgbaton.worker.store import Store
 
 TELL_EVERY = 2.0
 """Seconds between two times that a worker says what it is refused; it counts for 15 (``read/ailments.sql``)."""
+AWAY = 2 / 3
+"""Of a lease; where it was last renewed longer ago, a renewal was missed."""
 
 
 def worker_name() -> str:
@@ -53,7 +55,7 @@ class Lease:
         self._log = log
         self._capacity = capacity
         self._describe = describe
-        self._until = 0.0
+        self._until = self._confirmed = self._returned = 0.0
         self._doubtful = True
         self._draining = False
         self._securing = asyncio.Lock()
@@ -66,6 +68,14 @@ class Lease:
     def holds(self) -> bool:
         """Whether this worker may claim: its lease is not in doubt, and has not lapsed by its own clock."""
         return not self._doubtful and monotonic() < self._until
+
+    @property
+    def rescues(self) -> bool:
+        """Whether this worker may take what others hold under leases that lapsed. Where it missed a renewal itself, the
+        database may have been away for all, and on a standby that was promoted since, all leases look lapsed: it leaves
+        the others a lease's time to come back."""
+        now = monotonic()
+        return self._returned + self.seconds <= now <= self._confirmed + AWAY * self.seconds
 
     def doubt(self) -> None:
         """The worker cannot know what it holds, a claim's answer was lost: it takes a new lease before its next
@@ -84,7 +94,8 @@ class Lease:
             old, worker_name(), self._capacity, self.seconds, self._in_flight.held
         )
         self._in_flight.keep_only(kept)
-        self.worker, self._until, self._doubtful = fresh, began + self.seconds, False
+        self.worker, self._doubtful = fresh, False
+        self._confirm(began)
         if self._describe is not None:
             await self._describe(fresh)
         if old is not None:
@@ -100,7 +111,7 @@ class Lease:
         if worker != self.worker:
             return
         if renewed:
-            self._until = began + self.seconds
+            self._confirm(began)
         else:
             self._doubtful = True
 
@@ -112,6 +123,12 @@ class Lease:
         self._told_until = monotonic() + TELL_EVERY
         with suppress(Exception):
             await self._store.trouble(self.worker, describe(error))
+
+    def _confirm(self, began: float) -> None:
+        """The lease is good from ``began`` on, when it was asked for."""
+        if self._confirmed and began > self._confirmed + AWAY * self.seconds:
+            self._returned = monotonic()
+        self._until, self._confirmed = began + self.seconds, began
 
     async def drain(self) -> None:
         """Show that this worker claims nothing more."""
