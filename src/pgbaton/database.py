@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from pgbaton import hosts, sql
-from pgbaton.errors import AttachError, DatabaseError, LeaseLost, NotAtHome, NotMigrated
+from pgbaton.errors import AttachError, DatabaseError, LeaseLost, NotAtHome, NotMigrated, PgbatonError
 from pgbaton.events import Event, EventLog, describe, words_of
 
 OLDEST_POSTGRES = 140000
@@ -315,6 +315,21 @@ def is_stale(error: asyncpg.PostgresError) -> bool:
     """Whether the statement does not fit the user's table any more: a column or the table has another name or type. The
     same error from inside a function has a context, and is that function's."""
     return isinstance(error, _NO_LONGER_FITS) and not error.context
+
+
+def is_trouble(error: Exception) -> bool:
+    """Whether a worker that meets this cannot do its work until somebody mends it: a right that is missing, a statement
+    that does not fit, a full disk, a fault of ours. Not what passes, nor what is found in another way."""
+    passes = (
+        OSError,
+        TimeoutError,
+        asyncpg.PostgresConnectionError,
+        asyncpg.InterfaceError,
+        asyncpg.OperatorInterventionError,
+        asyncpg.TransactionRollbackError,
+        asyncpg.LockNotAvailableError,
+    )
+    return not isinstance(error, (*passes, PgbatonError))
 
 
 def refusal_words(error: asyncpg.PostgresError) -> str:

@@ -321,6 +321,10 @@ class Store:
         """Say what this worker runs with: its routes as (step, after, path)."""
         await self._fetch("worker/describe", worker, version, base_url, json.dumps(routes))
 
+    async def trouble(self, worker: int, words: str) -> None:
+        """Say what Postgres refuses this worker."""
+        await self._fetch("worker/trouble", worker, words)
+
     async def renew(
         self, worker: int, lease: float, draining: bool, under_way: Mapping[str, int] = MappingProxyType({})
     ) -> bool:

@@ -146,9 +146,12 @@ CREATE TABLE pgbaton.workers (
     ended_at   timestamptz,
     version    text,
     base_url   text,
-    routes     jsonb
+    routes     jsonb,
+    trouble    text,
+    trouble_at timestamptz
 );
 COMMENT ON COLUMN pgbaton.workers.routes IS 'with version and base_url: what the worker runs with, [[step, after, path], ...]; null: it has not said';
+COMMENT ON COLUMN pgbaton.workers.trouble IS 'with trouble_at: what Postgres refused this worker last, beside its jobs'' own failures';
 COMMENT ON TABLE pgbaton.workers IS 'leases; a row is kept as long as the history that names it';
 COMMENT ON COLUMN pgbaton.workers.stages IS 'those that it calls: all of its file, or the ones that it was told to take';
 COMMENT ON COLUMN pgbaton.workers.under_way IS 'calls that it held at its last renewal, by stage: an index that counted them would cost each hop';
