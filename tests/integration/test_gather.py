@@ -303,7 +303,10 @@ async def test_a_gather_that_counts_at_a_step_which_no_child_comes_to_is_refused
 
 
 async def test_a_parent_whose_key_has_several_columns_gathers_its_own(database: str) -> None:
-    async with StageServer(database, {"/publish": "publish"}, work) as server, asyncpg.create_pool(database) as db:
+    async def answers(_: StageServer, __: Call) -> Say:
+        return Say()
+
+    async with StageServer(database, {}, answers) as server, asyncpg.create_pool(database) as db:
         await db.execute("""
             CREATE TABLE shops (tenant text, day date, step text NOT NULL, status text, PRIMARY KEY (tenant, day));
             CREATE TABLE sales (id int PRIMARY KEY, shop text, on_day date, step text NOT NULL, status text NOT NULL);
