@@ -28,6 +28,7 @@ from chaos.plan import LAST, LINE, Plan
 from chaos.processes import Child, python
 from chaos.stage import StageConfig
 from chaos.tcp_proxy import Proxy
+from pgbaton import hosts
 
 
 class Scene:
@@ -310,7 +311,7 @@ class Scene:
     @asynccontextmanager
     async def session(self, who: str = "hand") -> AsyncIterator[asyncpg.Connection]:
         """A connection as the table's user."""
-        db = await asyncpg.connect(self.dsn, timeout=10, command_timeout=120, server_settings={"application_name": who})
+        db = await hosts.connect(self.dsn, timeout=10, command_timeout=120, server_settings={"application_name": who})
         try:
             yield db
         finally:

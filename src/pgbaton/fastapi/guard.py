@@ -14,6 +14,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field, StrictStr
 from starlette.types import Message
 
+from pgbaton import hosts
 from pgbaton.database import STAGE_POOLER_OPTIONS, connection, is_refusal, is_stale, pooled, refusal_words
 from pgbaton.errors import JobRefused
 from pgbaton.fastapi.problems import PROBLEMS, StageFailed
@@ -113,7 +114,10 @@ class Stages:
             self._table, self._dsn = await read_table(conn, self.pipeline), dsn
             # Prepared statements do not survive a transaction pooler, whose next statement may reach another server.
             options = STAGE_POOLER_OPTIONS if pooled(conn) else {}
-        async with asyncpg.create_pool(dsn, min_size=1, max_size=pool_size, command_timeout=60, **options) as pool:
+        opening = asyncpg.create_pool(
+            dsn, connect=hosts.connect, min_size=1, max_size=pool_size, command_timeout=60, **options
+        )
+        async with opening as pool:
             self._pool = pool
             yield pool
             # A database that says nothing any more must not keep the application from ending.

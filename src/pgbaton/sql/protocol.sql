@@ -176,7 +176,7 @@ BEGIN
         RAISE EXCEPTION 'the pipeline % was not attached in this database', for_pipeline USING ERRCODE = 'PB002';
     END IF;
     UPDATE pgbaton.workers w SET ended_at = clock_timestamp()
-     WHERE (w.id = old OR w.instead_of = old) AND w.ended_at IS NULL;
+     WHERE (w.id = old OR w.instead_of = old) AND w.name = worker_name AND w.ended_at IS NULL;
     INSERT INTO pgbaton.workers (pipeline, name, capacity, expires_at, instead_of, stages)
     VALUES (for_pipeline, worker_name, worker_capacity, clock_timestamp() + make_interval(secs => lease), old, takes)
     RETURNING id INTO fresh;
@@ -184,7 +184,8 @@ BEGIN
     WITH kept AS (
         UPDATE pgbaton.calls c SET worker = fresh
          WHERE c.pipeline = for_pipeline AND c.attempt = attempts[array_position(ids, c.id)]
-           AND c.worker IN (SELECT w.id FROM pgbaton.workers w WHERE w.id = old OR w.instead_of = old)
+           AND c.worker IN (SELECT w.id FROM pgbaton.workers w
+                             WHERE (w.id = old OR w.instead_of = old) AND w.name = worker_name)
            AND c.due_at IS NULL AND c.deadline IS NULL
         RETURNING c.id, c.attempt
     )

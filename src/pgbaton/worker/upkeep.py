@@ -74,9 +74,10 @@ class Upkeep:
                 tasks.create_task(every(self._reconcile_every, self.reconcile, stop, self._log, "reconcile"))
 
     async def rescue(self) -> None:
-        """Take back calls whose worker was lost, and give up stages that work beyond their time; by the row."""
+        """Take back calls whose worker was lost, and give up stages that work beyond their time; by the row. Not
+        just after the database was away."""
         after = ""
-        while page := await self._store.lost(after, PAGE):
+        while self._lease.rescues and (page := await self._store.lost(after, PAGE)):
             await self._resolver.resolve([], page)
             self._wake.set()
             if len(page) < PAGE:
@@ -121,8 +122,9 @@ class Upkeep:
 
     async def prune(self) -> None:
         """Forget what ended longer ago than the retention."""
-        while await self._store.prune(self._retention) >= 1000:
-            await asyncio.sleep(0)
+        count, reached = await self._store.prune(self._retention)
+        while count >= 1000:
+            count, reached = await self._store.prune(self._retention, reached)
 
     async def roll_up(self) -> None:
         """Count the hours that are over, for the plots."""
