@@ -107,7 +107,7 @@ class Lease:
         began, worker = monotonic(), self.worker
         if worker is None or self._doubtful:
             return
-        renewed = await self._store.renew(worker, self.seconds, self._draining)
+        renewed = await self._store.renew(worker, self.seconds, self._draining, self._in_flight.by_stage)
         if worker != self.worker:
             return
         if renewed:
