@@ -17,7 +17,7 @@ from line import Line, until
 from pgbaton import Engine, Pipeline, Settings, insights
 from pgbaton.decision.outcome import Answer, Reply
 from pgbaton.decision.verdict import resolve
-from pgbaton.errors import AttachError
+from pgbaton.errors import AttachError, ConfigError
 from pgbaton.install.attach import attach
 from pgbaton.model import Passage
 from pgbaton.table import read_table
@@ -291,6 +291,15 @@ async def test_children_that_were_counted_before_a_parent_was_put_back_do_not_mo
         written = await store.settle([(verdict, None)], stages)
         assert bool(written) is not put_back
         assert await f.row(job) == ("variants", "waiting" if put_back else "done")
+
+
+async def test_a_command_without_a_pipeline_means_the_one_that_is_nobodys_child(database: str) -> None:
+    async with family(database) as f, f.db.acquire() as conn:
+        assert (await insights.table_of(conn, None)).pipeline == "craft"
+        assert (await insights.table_of(conn, "variants")).pipeline == "variants"
+        await attach(conn, children().model_copy(update={"name": "alone", "table": "public.variants", "parent": None}))
+        with pytest.raises(ConfigError, match="name one with --pipeline: alone, craft, variants"):
+            await insights.table_of(conn, None)
 
 
 async def test_a_gather_that_counts_at_a_step_which_no_child_comes_to_is_refused(database: str) -> None:
