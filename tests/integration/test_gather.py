@@ -347,8 +347,10 @@ async def test_a_parent_whose_key_has_several_columns_gathers_its_own(database: 
             await attach(conn, Pipeline.model_validate(sales))
         # One at another's day, one of nobody, and one of which half a parent is known: no key comes of these.
         await db.execute("""
-            INSERT INTO shops VALUES ('a', '2026-01-01', 'variants', 'waiting'), ('a', '2026-01-02', 'variants', 'waiting');
-            INSERT INTO sales VALUES (1, 'a', '2026-01-01', 'draw', 'running'), (2, 'a', '2026-01-02', 'draw', 'running');
+            INSERT INTO shops VALUES ('a', '2026-01-01', 'variants', 'waiting');
+            INSERT INTO shops VALUES ('a', '2026-01-02', 'variants', 'waiting');
+            INSERT INTO sales VALUES (1, 'a', '2026-01-01', 'draw', 'running');
+            INSERT INTO sales VALUES (2, 'a', '2026-01-02', 'draw', 'running');
             INSERT INTO sales VALUES (3, NULL, NULL, 'draw', 'running'), (4, 'a', NULL, 'draw', 'running');
         """)
         settings = Settings(database_url=SecretStr(database), poll=60)
