@@ -17,7 +17,9 @@ from adstudio.vision.palette import Hues, hues_of
 from adstudio.vision.shapes import Box, Rgb
 
 LOOK: Final = 640  # pixels of the longer side
-_RIM: Final = 0.03  # of the side: the strip along an edge that says whether it can be continued
+PLAIN_RIM: Final = 0.03
+"""Of the side: the strip along an edge that says whether the photo can be continued there."""
+
 _SMOOTH: Final = 1.6  # grey levels a pixel, mean in the strip: more is texture, which smears when it is continued
 _ROUGH: Final = 6.0  # and what a hundredth of it may have
 _UNEVEN: Final = 7.0  # grey levels, spread along the edge beside a steady slope: more becomes stripes
@@ -90,7 +92,7 @@ def _subject(weights: Weights) -> Box | None:
 
 def _plain(photo: Rgb, change: NDArray[np.float32], weights: Weights) -> frozenset[Edge]:
     height, width = change.shape
-    down, across = max(3, round(_RIM * height)), max(3, round(_RIM * width))
+    down, across = max(3, round(PLAIN_RIM * height)), max(3, round(PLAIN_RIM * width))
     strips: dict[Edge, tuple[slice, slice]] = {
         "top": (slice(0, down), slice(None)),
         "bottom": (slice(height - down, None), slice(None)),
