@@ -23,6 +23,7 @@ PLAIN_RIM: Final = 0.03
 _SMOOTH: Final = 1.6  # grey levels a pixel, mean in the strip: more is texture, which smears when it is continued
 _ROUGH: Final = 6.0  # and what a hundredth of it may have
 _UNEVEN: Final = 7.0  # grey levels, spread along the edge beside a steady slope: more becomes stripes
+_FOCUS: Final = 0.9  # the share of the photo that changes less than what is in focus
 _LEAST_SUBJECT: Final = 0.004  # of the photo: a smaller one is noise of the map
 _ALL_SUBJECT: Final = 0.9
 
@@ -45,6 +46,8 @@ class Scene:
     kept_sums: Sums
     """Of the weights that a crop must keep: a lamp may be left out that type must not cover."""
     change_sums: Sums
+    focus_sums: Sums
+    """Of what is in focus: the change above that of nine tenths of the photo."""
 
     @property
     def width(self) -> int:
@@ -74,6 +77,7 @@ def look_at(photo: Rgb, weights: Weights, faces: Sequence[Box]) -> Scene:
         weight_sums=integral(fitted),
         kept_sums=integral(np.where(fitted >= 0.9 * PERSON, fitted, 0).astype(np.float32)),
         change_sums=integral(change),
+        focus_sums=integral(in_focus(change)),
     )
 
 
@@ -82,6 +86,12 @@ def change_of(photo: Rgb) -> NDArray[np.float32]:
     grey = cv2.GaussianBlur(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 0.8)
     across, down = (cv2.Sobel(grey, cv2.CV_32F, *axis, scale=0.125) for axis in ((1, 0), (0, 1)))
     return np.asarray(cv2.magnitude(across, down), np.float32)
+
+
+def in_focus(change: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The change that stands out, where the lens and the light put the weight: a leaf before a blur, a skyline under a
+    sky."""
+    return np.asarray(np.maximum(change - np.quantile(change, _FOCUS), 0), np.float32)
 
 
 def _subject(weights: Weights) -> Box | None:
