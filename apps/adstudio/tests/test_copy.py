@@ -99,8 +99,8 @@ def test_a_field_that_is_too_long_is_named() -> None:
         copy_of_fields("Hello", cta="buy " * 15)
 
 
-WORDS_KO = "봄 여름 우리 집 수분 크림 특가 하루 종일 신상 출시 최대 이번 주말까지 한 잔 두 개 걷기 좋은 바꾸는 작은 습관 지금 당신의 계절 깨우지 마세요 얼리버드 무료배송".split()
-WORDS_EN = "Wake up slow without process bloom Small is bold your own road every dog a the NEW SALE get save".split()
+WORDS_KO = ["봄", "여름", "우리", "집", "수분", "크림", "특가", "하루", "종일", "신상", "출시", "최대", "이번", "주말까지", "한", "잔", "두", "개", "걷기", "좋은", "바꾸는", "작은", "습관", "지금", "당신의", "계절", "깨우지", "마세요", "얼리버드", "무료배송"]  # fmt: skip
+WORDS_EN = ["Wake", "up", "slow", "without", "process", "bloom", "Small", "is", "bold", "your", "own", "road", "every", "dog", "a", "the", "NEW", "SALE", "get", "save"]  # fmt: skip
 ODD = ["🌅", "🐶💛", "👨‍👩‍👧", "🇰🇷", "—", "·", "!", "+", "&", "(한정)", "www.ondo.co.kr", "#수분크림", "‘모두의자리’", "1588-0000", "지금 예약하세요", "매장 찾기", "AQUA+", "\n", "1+1", "연 4.5%", "20% OFF", "반값", "10.31", "~12.20까지", "7월 20일", "2박 3일"]  # fmt: skip
 PRICES = ("₩{0:,}00", "{0:,}00원", "{1}%", "최대 {1}% 할인", "${1}.99", "${1}/month", "Save ${1}", "{0:,}00원 특가")
 

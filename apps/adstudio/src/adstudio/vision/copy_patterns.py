@@ -54,7 +54,8 @@ _CALL_KO = (
 )
 _CALL_EN = (
     r"(?i:(?:shop|buy|book|order|call|start|join|apply|subscribe|reserve|visit)\s(?:now|today|us|online)\b"
-    r"|learn more|see more|find out more|sign up(?: now)?|get started|try it free|download now|get yours)[.!]?(?!\s[a-z])"
+    r"|learn more|see more|find out more|sign up(?: now)?|get started|try it free|download now|get yours)"
+    r"[.!]?(?!\s[a-z])"
 )
 _ADDRESS = r"(?:https?://\S+|www\.\S+|\b[\w-]+\.(?:co\.kr|com|net|kr|shop|store|io)(?:/\S*)?)(?![가-힣])"
 CALL: Final = re.compile(rf"(?:^|(?<=[\s.,!?]))(?:{_CALL_KO}|{_CALL_EN}|{_PHONE})\s*[▶→>]*\s*(?=$|[\s#.,!])")
