@@ -116,10 +116,11 @@ async def test_a_replica_killed_in_mid_work_is_a_failed_attempt_and_no_more(
     on_ray: Models, own_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     note = tmp_path / "working"
-    handle = ray_models.deployed("stubborn", Stubborn, RaySize(cpus=0.1), note)
+    handle = await asyncio.to_thread(ray_models.deployed, "stubborn", Stubborn, RaySize(cpus=0.1), note)
+    stubborn = await asyncio.to_thread(ray_models.RemoteDetector, handle)
 
     def opened(settings: AppSettings) -> Studio:
-        return replace(open_studio(settings), detector=ray_models.RemoteDetector(handle))
+        return replace(open_studio(settings), detector=stubborn)
 
     monkeypatch.setattr(main, "open_studio", opened)
     listening = free_socket()
