@@ -93,7 +93,7 @@ def test_what_runs_already_is_used_and_what_differs_is_made_anew(on_ray: Models)
 
 
 def test_a_model_that_cannot_be_loaded_is_said(on_ray: Models, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="Ray does not start the detector: .*no such file"):
+    with pytest.raises(ModelError, match=r"Ray does not start the detector: .*no such file"):
         ray_models.detector(tmp_path / "none.onnx", (), None, RaySize(cpus=0.1))
 
 
