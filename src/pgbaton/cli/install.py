@@ -33,7 +33,7 @@ UNCHANGED: Sentence = (
 DETACHED: Sentence = ("{name} 파이프라인을 {table} 테이블에서 분리했습니다", "detached {name} from {table}")
 
 
-@app.command()
+@app.command(everywhere=True)
 def migrate(database_url: DatabaseUrl = None) -> None:
     """Create or upgrade the engine's own schema.
 
@@ -46,11 +46,12 @@ def migrate(database_url: DatabaseUrl = None) -> None:
 
 
 @app.command(
+    everywhere=True,
     examples=[
         "pgbaton attach --config pgbaton.toml",
         "pgbaton attach --config pgbaton.toml --dry-run",
         "pgbaton attach --config pgbaton.toml --backfill --rate 100/s",
-    ]
+    ],
 )
 def attach(
     config: ConfigFile,
@@ -96,13 +97,15 @@ def attach(
     async def work(conn: asyncpg.Connection) -> tuple[Plan, Progress | None]:
         nonlocal past
         plan = await planned(conn, pipeline, past=past, rollout=rollout)
+        asking = plan.question and not as_json and sys.stdin.isatty()
+        refused = (plan.question and not asking) or (plan.home == "elsewhere" and not here)
         if not as_json:
-            print_plan(plan, dry=dry_run)
+            print_plan(plan, dry=dry_run or refused)
         if dry_run:
             return plan, None
-        if plan.question and not as_json and sys.stdin.isatty():
+        if asking:
             past = asked(plan.past)
-        told = Told(as_json, plan.past + plan.left)
+        told = Told(as_json, 0 if plan.rollout else plan.past + plan.left)
         await attach_pipeline(conn, pipeline, past=past, rate=calls, rollout=rollout, here=here, told=told)
         return plan, told.last
 
@@ -110,12 +113,13 @@ def attach(
     if as_json:
         print_json(plan.as_json() | {"dry_run": dry_run, "past": None if walked is None else asdict(walked)})
     elif not dry_run:
-        tell_walked(walked)
+        if plan.rollout is None or (walked and walked.rows):  # in shadow mode no row is left alone, or called
+            tell_walked(walked)
         said = ATTACHED if plan.changes else UNCHANGED
         tell(said, name=pipeline.name, table=pipeline.table, drawn=_drawn(pipeline))
 
 
-@app.command(examples=["pgbaton detach --config pgbaton.toml"])
+@app.command(everywhere=True, examples=["pgbaton detach --config pgbaton.toml"])
 def detach(config: ConfigFile, database_url: DatabaseUrl = None) -> None:
     """Remove the trigger and the routes.
 

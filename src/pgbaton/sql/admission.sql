@@ -115,7 +115,7 @@ $fn$;
 -- Who may be called now: for each stage (and tenant, where they take turns there; else lane is null) how many. of_calls: calls that
 -- wait to be called again; else duties. moment: the time to go by, for a simulation; null: now. rate, lane_rate: what the claim
 -- pays in pgbaton.spent for each call, at the time ``at``. may 0: something waits for the stage, and may be asked for again
--- in blocked_in seconds. Raises PB001 where the worker holds no lease.
+-- in blocked_in seconds. Raises as check_claim().
 CREATE OR REPLACE FUNCTION pgbaton.admit(for_pipeline text, for_worker bigint, known text[], entries text[], statuses text[],
                                          since bigint[], how_many integer, of_calls boolean, moment timestamptz)
 RETURNS TABLE (stage text, entry text, entry_status text, first_id bigint, lane text, may integer, limited boolean,
@@ -154,9 +154,7 @@ DECLARE
     in_round integer;
     waits integer;
 BEGIN
-    IF NOT EXISTS (SELECT FROM pgbaton.workers w WHERE w.id = for_worker AND pgbaton.alive(w)) THEN
-        RAISE EXCEPTION 'worker % holds no lease', for_worker USING ERRCODE = 'PB001';
-    END IF;
+    PERFORM pgbaton.check_claim(for_pipeline, for_worker);
     at := coalesce(moment, clock_timestamp());
     -- Pools first, by name: a stage's lock may be waited for while a pool's is held, and never the other way.
     PERFORM FROM pgbaton.pools AS o

@@ -19,6 +19,12 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "stages": ("단계", "Stages"),
     "workers": ("워커", "Workers"),
     "audit": ("감사 기록", "Audit"),
+    "database": ("데이터베이스", "Database"),
+    "databases": ("전체 데이터베이스", "All databases"),
+    "database.health": ("상태", "Health"),
+    "database.away": ("응답 없음", "no answer"),
+    "database.well": ("정상", "well"),
+    "database.found": ("문제 {count}건", "found: {count}"),
     "live.on": ("실시간", "Live"),
     "live.off": ("연결 끊김, 재연결 중", "Not connected, trying again"),
     "live.wait": ("연결 중", "Connecting"),
@@ -259,6 +265,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "worker.age": ("가동 시간", "Up for"),
     # stages
     "limits": ("한도", "Limits"),
+    "limits.of": ("단계 또는 풀", "Stage or pool"),
     "limits.none": ("한도가 없습니다.", "Nothing is limited."),
     "limits.pool": ("풀 {name}", "pool {name}"),
     "limits.used": ("사용 중", "Taken"),
@@ -273,7 +280,6 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "stages.paused": ("파이프라인이 일시정지되어 있습니다.", "The pipeline is paused."),
     "stages.tenants": ("일시정지된 테넌트", "Paused tenants"),
     "stages.no_tenants": ("일시정지된 테넌트가 없습니다.", "No tenant is paused."),
-    "stages.pause_stage": ("일시정지할 단계", "Pause a stage"),
     "stages.pause_tenant": ("테넌트 일시정지", "Pause a tenant"),
     "stages.since": ("{time}째", "for {time}"),
     # over time

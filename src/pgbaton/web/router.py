@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,10 +13,11 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from markupsafe import Markup
 from starlette.responses import RedirectResponse, Response
 
-from pgbaton.config import Settings
+from pgbaton.config import Settings, each_database
 from pgbaton.errors import ConfigError
 from pgbaton.events import EventLog, Language
-from pgbaton.web import actions, assets, decisions, exporting, graphs, login, pages, sse
+from pgbaton.shard import DATABASE
+from pgbaton.web import actions, assets, decisions, exporting, graphs, login, pages, scaling, shards, sse
 from pgbaton.web.access import SESSION_SECONDS, Identity, Role, Tokens, form_token, same_origin
 from pgbaton.web.broadcast import Broadcaster
 from pgbaton.web.context import SESSION_COOKIE, Site, View
@@ -49,10 +50,13 @@ SCREENS: dict[str, Screen] = {
     "incident": pages.incident,
     "help": pages.help_page,
     "live": sse.live,
+    "wanted": scaling.workers_wanted,
 }
 NOWHERE = "/{nowhere:path}"
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-LIVING = frozenset(SCREENS) - {"live", "export"}
+FOR_PROGRAMS = frozenset({"wanted"})
+"""Those that a token in the header opens, and that answer 401 in place of the way to the login."""
+LIVING = frozenset(SCREENS) - {"live", "export", "wanted"}
 """Those that tell by their title and icon what is wrong."""
 
 
@@ -99,7 +103,7 @@ class Dashboard(APIRouter):
     @asynccontextmanager
     async def _lifespan(self, _app: object) -> AsyncIterator[None]:
         self.site.broadcaster.closed = False
-        telling = asyncio.create_task(self.site.broadcaster.run(), name="pgbaton page")
+        telling = asyncio.create_task(self._tell(), name="pgbaton page")
         try:
             yield
         finally:
@@ -110,10 +114,27 @@ class Dashboard(APIRouter):
             await asyncio.gather(*ending, return_exceptions=True)
             await self.site.source.close()
 
+    async def _tell(self) -> None:
+        DATABASE.set(self.site.database)
+        await self.site.broadcaster.run()
+
     def _by_token(self, request: Request) -> Identity | None:
         tokens = self.site.tokens
         role = tokens.read(request.cookies.get(SESSION_COOKIE, "")) if tokens else None
         return Identity(f"web:{role}", role) if role else None
+
+    def _by_header(self, request: Request) -> Identity | None:
+        """As :meth:`_by_token`, or by a token in ``Authorization: Bearer``; guessing is slowed down as at the login."""
+        kind, _, token = request.headers.get("authorization", "").partition(" ")
+        tokens, throttle = self.site.tokens, self.site.throttle
+        if tokens is None or kind.lower() != "bearer":
+            return self._by_token(request)
+        address = request.client.host if request.client else ""
+        role = None if throttle.wait(address) > 0 else tokens.role_of(token.strip())
+        if role is None:
+            throttle.failed(address)
+            return None
+        return Identity(f"web:{role}", role)
 
     async def _nowhere(self, request: Request, nowhere: str) -> Response:
         """No page of ours, or one of ours that is asked for in another way than it can be."""
@@ -132,7 +153,8 @@ class Dashboard(APIRouter):
         async def nobody() -> None:
             return None
 
-        who_asks = nobody if public else self._access
+        by_header = name in FOR_PROGRAMS and self.site.tokens is not None
+        who_asks = nobody if public else self._by_header if by_header else self._access
 
         async def endpoint(request: Request, who: Identity | None = Depends(who_asks)) -> Response:
             return _with_headers(await self._answer(request, who, name, screen, acts=acts, public=public))
@@ -177,7 +199,7 @@ class Dashboard(APIRouter):
         if not isinstance(who, Identity):
             if self.site.tokens is None:
                 return refused(view, "fault.refused")
-            if posted or view.page == "live" or view.request.headers.get("hx-request"):
+            if posted or view.page == "live" or view.page in FOR_PROGRAMS or view.request.headers.get("hx-request"):
                 return Response(status_code=401)
             return RedirectResponse(view.url("login", back=view.here), 303)
         if acts and not who.may_act:
@@ -185,6 +207,40 @@ class Dashboard(APIRouter):
         if posted and not secrets.compare_digest(view.asked("csrf").encode(), view.token.encode()):
             return refused(view, "fault.form")
         return None
+
+
+class Dashboards(APIRouter):
+    """The pages of several databases under one prefix, each at its name; ``/`` leads to the overview of all. A person
+    signs in once."""
+
+    def __init__(self, each: Mapping[str, Dashboard]) -> None:
+        super().__init__(include_in_schema=False)
+        self.each = dict(each)
+        sites = {name: one.site for name, one in each.items()}
+        for name, one in each.items():
+            one.site.database, one.site.databases = name, sites
+            one.site.throttle = next(iter(sites.values())).throttle
+            one._add("databases", shards.databases, "GET")
+            self.include_router(one, prefix=f"/{name}")
+        self.add_api_route("/", self._overview, methods=["GET"], response_model=None)
+
+    def close(self) -> None:
+        """As of each page."""
+        for one in self.each.values():
+            one.close()
+
+    async def _overview(self, request: Request) -> Response:
+        first = next(iter(self.each.values()))
+        return _with_headers(RedirectResponse(str(request.url_for(f"{first.site.name}:databases").path), 303))
+
+
+def dashboards(settings: Settings, **options: Any) -> Dashboards:
+    """As :func:`dashboard`, with its ``options``, for each database that ``settings`` name
+    (:func:`pgbaton.config.each_database`)::
+
+        app.include_router(dashboards(Settings(), token=…), prefix="/admin")   # PGBATON_DATABASES=north,south
+    """
+    return Dashboards({name: dashboard(one, **options) for name, one in each_database(settings).items()})
 
 
 def dashboard(
@@ -210,7 +266,7 @@ def dashboard(
     source = Source(settings, pipeline)
     events = EventLog(log_language or settings.log_language, log)
     broadcaster = Broadcaster(settings.listen_dsn() or settings.dsn(), pipeline, source, events)
-    site = Site(source, broadcaster, tokens, job_extra, title)
+    site = Site(source, broadcaster, tokens, job_extra, title, database=settings.database or "")
     if tokens is not None:
         site.secret = tokens.secret
     return Dashboard(site, access)

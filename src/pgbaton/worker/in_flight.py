@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -57,6 +58,11 @@ class InFlight:
         return frozenset(self._tasks)
 
     @property
+    def by_stage(self) -> Counter[str]:
+        """How many attempts of each stage are this worker's."""
+        return Counter(dispatch.stage for dispatch, _ in self._tasks.values())
+
+    @property
     def under_way(self) -> int:
         """How many calls are under way."""
         return len(self._under_way)
@@ -94,6 +100,10 @@ class InFlight:
         """All calls that wait to be settled and are still this worker's; they wait no more."""
         ended, self._ended = self._ended, []
         return [call for call in ended if call.dispatch in self]
+
+    def put_back(self, calls: Iterable[Ended]) -> None:
+        """These calls wait for the next turn, whenever it is made."""
+        self._ended += calls
 
     def let_go(self, dispatch: Dispatch) -> None:
         """The attempt is settled, or not this worker's any more."""

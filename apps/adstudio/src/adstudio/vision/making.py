@@ -23,11 +23,11 @@ from adstudio.vision.opened import opened
 from adstudio.vision.overlay import draw
 from adstudio.vision.palette import backdrop_of, hues_of
 from adstudio.vision.photo import encode_jpeg, has_cut_out, open_photo
-from adstudio.vision.planner import plan
+from adstudio.vision.planner import CANDIDATES, plan
 from adstudio.vision.scene import LOOK, look_at
 from adstudio.vision.second_look import SecondLook, look_again
 from adstudio.vision.shapes import Box, Detected, Rgb, Verdict
-from adstudio.vision.subject import SubjectModel
+from adstudio.vision.subject import SubjectMap
 
 SURE: Final = 0.5
 """The least probability with which a detector's word counts here: below, it sees birds in dandelions."""
@@ -62,7 +62,7 @@ class Picture:
     verdict: Verdict | None = None
 
 
-def detect(file: bytes, copy: AdCopy, detector: Detector, subject: SubjectModel, faces: FaceModel) -> Detection:
+def detect(file: bytes, copy: AdCopy, detector: Detector, subject: SubjectMap, faces: FaceModel) -> Detection:
     """What must not be covered in the photo, given what the copy speaks of. Raises ``PhotoError``."""
     photo = opened(file)
     small = look_small(photo, LOOK)
@@ -81,12 +81,15 @@ def detect(file: bytes, copy: AdCopy, detector: Detector, subject: SubjectModel,
     )
 
 
-def plan_all(file: bytes, detection: Detection, copy: AdCopy, formats: Sequence[Format], kit: Kit) -> Planned:
-    """Layouts for every format that can be. Raises the first format's reason where none can, and ``PhotoError``."""
+def plan_all(
+    file: bytes, detection: Detection, copy: AdCopy, formats: Sequence[Format], kit: Kit, most: int = CANDIDATES
+) -> Planned:
+    """Layouts for every format that can be, ``most`` for each. Raises the first format's reason where none can, and
+    ``PhotoError``."""
     backdrop = backdrop_for(file, kit)
     photo = opened(file, backdrop)
     scene = look_at(photo, detection.weights, [face.box for face in detection.faces])
-    plans = [plan(copy, scene, format_, kit, backdrop) for format_ in formats]
+    plans = [plan(copy, scene, format_, kit, backdrop, most) for format_ in formats]
     refused = tuple((one.format, one.reason) for one in plans if one.reason is not None)
     if len(refused) == len(plans):
         raise refused[0][1]
@@ -110,7 +113,7 @@ def judge_all(
     pictures: Sequence[Picture],
     copy: AdCopy,
     detector: Detector,
-    subject: SubjectModel,
+    subject: SubjectMap,
     faces: FaceModel,
     ocr: Ocr,
 ) -> list[Picture]:

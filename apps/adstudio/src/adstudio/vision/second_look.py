@@ -24,7 +24,7 @@ from adstudio.vision.layout import Layout
 from adstudio.vision.named_things import named_in
 from adstudio.vision.scene import change_of, in_focus
 from adstudio.vision.shapes import Box, Detected, Rgb
-from adstudio.vision.subject import SubjectModel
+from adstudio.vision.subject import SubjectMap
 
 _LOOK: Final = 480  # pixels of the longer side
 _INSIDE: Final = 0.5  # of the network's map
@@ -45,7 +45,7 @@ class SecondLook:
     small: Rgb
     faces: tuple[Box, ...]
     things: tuple[Box, ...]
-    model: SubjectModel
+    model: SubjectMap
 
     @cached_property
     def _learnt(self) -> NDArray[np.float32]:
@@ -123,7 +123,7 @@ def _cut_out(field: NDArray[np.generic], view: Box) -> NDArray[Any]:
     return field[max(0, view.top) : max(0, view.bottom), max(0, view.left) : max(0, view.right)]
 
 
-def look_again(photo: Rgb, copy: AdCopy, detector: Detector, subject: SubjectModel, faces: FaceModel) -> SecondLook:
+def look_again(photo: Rgb, copy: AdCopy, detector: Detector, subject: SubjectMap, faces: FaceModel) -> SecondLook:
     """The judge's own view of ``photo``, looked at mirrored."""
     small = look_small(photo, _LOOK)
     width = small.shape[1]
