@@ -77,8 +77,8 @@ class SecondLook:
         total = sum(thing.area for thing in self.things)
         seen = sum(intersection(thing, view) for thing in self.things) / total if total else 1.0
         focus = in_focus(change_of(self.small))
-        total = float(focus.sum())
-        focused = float(_cut_out(focus, view).sum()) / total if total else 1.0
+        sharp = float(focus.sum())
+        focused = float(_cut_out(focus, view).sum()) / sharp if sharp else 1.0
         if focused < _LEAST_FOCUS:
             return min(seen, focused)
         if self.faces or self.things:
