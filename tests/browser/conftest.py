@@ -116,17 +116,23 @@ Opener = Callable[..., Awaitable[Any]]
 @pytest_asyncio.fixture(**session)
 async def person(browser: Any, base: str) -> AsyncIterator[Opener]:
     """Open the page as somebody: ``await person(role, path, **of the browser's context)``. In the end the console
-    must be silent, and nobody but our own host must have been asked."""
+    must be silent (``refused``: but for a 409), and nobody but our own host must have been asked."""
     watched = Watched()
     async with AsyncExitStack() as stack:
 
-        async def open_page(role: str | None = "operator", path: str = "/", **options: Any) -> Any:
+        async def open_page(
+            role: str | None = "operator", path: str = "/", *, refused: bool = False, **options: Any
+        ) -> Any:
+            def hear(said: Any) -> None:
+                if said.type in ("error", "warning") and not (refused and "409 (Conflict)" in said.text):
+                    watched.complaints.append(said.text)
+
             options = {"locale": "en-GB", "viewport": {"width": 1280, "height": 900}, **options}
             context = await browser.new_context(**options)
             stack.push_async_callback(context.close)
             context.set_default_timeout(8000)
             page = await context.new_page()
-            page.on("console", lambda m: watched.complaints.append(m.text) if m.type in ("error", "warning") else None)
+            page.on("console", hear)
             page.on("pageerror", lambda e: watched.complaints.append(str(e)))
             page.on("request", lambda r: watched.hosts.add(urlsplit(r.url).netloc))
             if role is not None:
