@@ -61,8 +61,9 @@ async def play(drill: Fault, seed: str, mode: str, cluster: PatroniCluster, fold
 
 
 def _doctor(scene: FailoverScene) -> list[str]:
-    """What the product itself says of rows and duties, now that the workers have ended."""
+    """What the product itself says of rows and duties."""
     program = str(Path(sys.executable).with_name("pgbaton"))
     command = [program, "doctor", "--invariants", "--json", "--database-url", scene.dsn]
     said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-    return [f"doctor --invariants: {found['code']}" for found in json.loads(said) if found["code"] != "no_worker"]
+    broken = [found["sentence"] for found in json.loads(said) if found["code"] == "invariant_broken"]
+    return [f"doctor --invariants: {sentence}" for sentence in broken]
