@@ -131,7 +131,6 @@ class PatroniCluster:
         return name
 
     async def drop_database(self, name: str) -> None:
-        await self.ensure_running()
         async with self.admin() as db:
             await db.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 

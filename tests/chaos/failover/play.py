@@ -42,9 +42,9 @@ async def play(drill: Fault, seed: str, mode: str, cluster: PatroniCluster, fold
     outcome = Outcome(mode, Verdict(drill.name))
     try:
         async with asyncio.timeout(AT_MOST):
+            await cluster.ensure_running()
             await cluster.settled()
             async with FailoverScene(drill.name, drill.plan, seed, cluster, place) as scene:
-                await asyncio.sleep(0)
                 await scene.play(drill.attack)
                 if not cluster.synchronous:
                     scene.note("commits_may_be_lost")
