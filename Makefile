@@ -2,7 +2,7 @@
 # made from has changed: a fresh machine needs make and a Python of 3.11 or newer, nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup api demo quality pictures screenshots operations test model chaos failover drills bench bench-scale bench-families bench-page check format schema lock clean
+.PHONY: help setup api demo quality pictures screenshots operations test model chaos failover drills bench bench-scale bench-families bench-page capacity check format schema lock clean
 
 BIN     := .venv/bin
 STAMP   := .venv/.made
@@ -63,6 +63,9 @@ bench-families: $(BENCH_STAMP) ## measure children against plain rows: make benc
 
 bench-page: $(STAMP) ## time the page when there is much and 20 look: make bench-page [ARGS="--size 0.1"]
 	@$(BIN)/python -m benchmarks.page $(ARGS)
+
+capacity: $(BENCH_STAMP) ## measure what a hop costs Postgres, for pgbaton capacity: make capacity [ARGS="--keep"]
+	@$(BENCH)/python -m benchmarks.capacity $(ARGS)
 
 check: $(STAMP) ## lint, format, types, imports
 	$(BIN)/ruff check

@@ -6,6 +6,10 @@ DO $pgbaton$
 BEGIN
     IF to_regnamespace('pgbaton') IS NULL THEN
         CREATE SCHEMA pgbaton;
+    ELSIF NOT (SELECT pg_has_role(n.nspowner, 'USAGE') FROM pg_namespace AS n WHERE n.nspname = 'pgbaton') THEN
+        RAISE EXCEPTION 'the schema pgbaton belongs to another role' USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    IF to_regclass('pgbaton.migrations') IS NULL THEN  -- the schema may be made before, with its rights, by an administrator
         CREATE TABLE pgbaton.migrations (
             version    integer PRIMARY KEY,
             name       text NOT NULL,
@@ -36,7 +40,7 @@ CREATE TABLE pgbaton.pipelines (
     statuses      jsonb NOT NULL,
     channel       text,
     parent        text,
-    parent_key    text,
+    parent_key    text[],
     paused_at     timestamptz,
     known         jsonb,
     attached_at   timestamptz NOT NULL DEFAULT now(),
@@ -46,7 +50,7 @@ CREATE TABLE pgbaton.pipelines (
     triggers      text[] NOT NULL,
     UNIQUE (job_table, triggers)
 );
-COMMENT ON COLUMN pgbaton.pipelines.parent IS 'the pipeline whose children its rows are; parent_key: the column that names the parent''s key';
+COMMENT ON COLUMN pgbaton.pipelines.parent IS 'the pipeline whose children its rows are; parent_key: the columns that name the parent''s key';
 COMMENT ON COLUMN pgbaton.pipelines.triggers IS 'the names of its triggers: the first pipeline of a table has the usual ones, others their own';
 COMMENT ON COLUMN pgbaton.pipelines.statuses IS 'the table''s words, by what they mean to the engine; it writes the first';
 COMMENT ON COLUMN pgbaton.pipelines.known IS 'the table as it was attached: {table: its name, columns: {name: number}}; so a name that changes is recognised';
@@ -164,15 +168,20 @@ CREATE TABLE pgbaton.workers (
     renewed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     expires_at timestamptz NOT NULL,
     draining   boolean NOT NULL DEFAULT false,
+    under_way  jsonb NOT NULL DEFAULT '{}',
     instead_of bigint,
     ended_at   timestamptz,
     version    text,
     base_url   text,
-    routes     jsonb
+    routes     jsonb,
+    trouble    text,
+    trouble_at timestamptz
 );
 COMMENT ON COLUMN pgbaton.workers.routes IS 'with version and base_url: what the worker runs with, [[step, after, path], ...]; null: it has not said';
+COMMENT ON COLUMN pgbaton.workers.trouble IS 'with trouble_at: what Postgres refused this worker last, beside its jobs'' own failures';
 COMMENT ON TABLE pgbaton.workers IS 'leases; a row is kept as long as the history that names it';
 COMMENT ON COLUMN pgbaton.workers.stages IS 'those that it calls: all of its file, or the ones that it was told to take';
+COMMENT ON COLUMN pgbaton.workers.under_way IS 'calls that it held at its last renewal, by stage: an index that counted them would cost each hop';
 COMMENT ON COLUMN pgbaton.workers.instead_of IS 'the lease that this one took the place of';
 COMMENT ON COLUMN pgbaton.workers.ended_at IS 'the worker left, or took a new lease: it claims nothing under this one any more';
 
@@ -269,7 +278,8 @@ CREATE TABLE pgbaton.history (
     created_at  timestamptz NOT NULL,
     started_at  timestamptz,
     ended_at    timestamptz NOT NULL DEFAULT clock_timestamp()
-) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.05);
+) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.05,
+        autovacuum_freeze_min_age = 0);  -- a row is never updated: its page is frozen once, and no wraparound vacuum reads it again
 CREATE UNIQUE INDEX history_attempts ON pgbaton.history (id, attempt) WHERE called;
 CREATE UNIQUE INDEX history_ends ON pgbaton.history (id) WHERE state IS NOT NULL;
 CREATE INDEX history_of_job ON pgbaton.history (job_key, id);
@@ -462,7 +472,7 @@ $pgbaton$;
 DO $pgbaton$
 BEGIN
     -- Functions and views are code: they are replaced where they differ. The schema's comment says which are installed.
-    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol 8e9e6105b566eb5e3a4be5c5e2d5c6e9' THEN
+    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol 6c80fd6a15d852d5922cc3d42169e3f4' THEN
         EXECUTE $protocol$
 -- Admission: who may be called next, in a pipeline where something limits or orders the calls (pgbaton.stages.governed). A
 -- pipeline without that never comes here.
@@ -766,6 +776,194 @@ BEGIN
     END LOOP;
 END
 $fn$;
+-- Workers wanted: how many calls of each stage should be under way now, and so how many workers a group of them needs. The number is
+-- for what starts and stops workers (KEDA, a script), also while none runs: it needs no worker and no notification.
+--
+-- It reads and locks nothing that a claim locks, and costs the same with a thousand waiting and with a million: at most 10,000 duties
+-- and 10,000 calls of a stage are counted, and what lies behind is estimated from the ids and the table's statistics.
+
+-- How many of a stage's duties may be called within ``ahead``. Where more than ``counted`` are there, the others are taken to be
+-- as the counted ones are; one at least, for a worker must come to put off those that are not to be called yet.
+CREATE OR REPLACE FUNCTION pgbaton.duties_of(for_pipeline text, for_stage text, at timestamptz, ahead interval, counted integer)
+RETURNS bigint LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $fn$
+DECLARE
+    seen bigint;
+    ready bigint;
+    reached bigint;
+    newest bigint;
+    rows float8;
+BEGIN
+    SELECT count(*), count(*) FILTER (WHERE d.not_before IS NULL OR d.not_before <= at + ahead), max(d.id) INTO seen, ready, reached
+      FROM (SELECT o.id, o.not_before FROM pgbaton.due AS o
+             WHERE o.pipeline = for_pipeline AND o.stage = for_stage ORDER BY o.id LIMIT counted) AS d;
+    IF seen < counted THEN
+        RETURN ready;
+    END IF;
+    SELECT o.id INTO newest FROM pgbaton.due AS o
+     WHERE o.pipeline = for_pipeline AND o.stage = for_stage ORDER BY o.id DESC LIMIT 1;
+    SELECT c.reltuples INTO rows FROM pg_class AS c WHERE c.oid = 'pgbaton.due'::regclass;
+    RETURN greatest(ready * (1 + greatest(least(newest - reached, rows - seen), 0) / seen), 1)::bigint;
+END
+$fn$;
+
+-- How many more calls the tenants of a stage may begin, counted up to ``most``; a tenant without a limit counts with all that it has
+-- waiting. 200 tenants are looked at, as by a claim.
+CREATE OR REPLACE FUNCTION pgbaton.room_of_lanes(s pgbaton.stages, at timestamptz, most integer) RETURNS integer
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $fn$
+DECLARE
+    of_calls boolean;
+    lane text;
+    own record;
+    found integer := 0;
+BEGIN
+    FOREACH of_calls IN ARRAY ARRAY[false, true] LOOP
+        lane := '';
+        FOR steps IN 1 .. 200 LOOP
+            lane := pgbaton.next_lane(s.pipeline, s.step, of_calls, lane);
+            EXIT WHEN lane IS NULL OR found >= most;
+            own := pgbaton.room_of_lane(s, lane, at);
+            found := found + CASE WHEN own.room <= 0 THEN 0 ELSE
+                pgbaton.waiting_in(s.pipeline, s.step, of_calls, lane, least(most - found, own.room), at) END;
+            lane := lane || chr(1);
+        END LOOP;
+    END LOOP;
+    RETURN found;
+END
+$fn$;
+
+-- For each stage (for_stages null: all): what waits, what workers hold, how long a call takes in seconds, and how many calls should be
+-- under way so that what waits has begun within ``within`` seconds, as far as limits let it. kept_by: the limit that decides the number. A last row
+-- with stage '' is what any worker of the pipeline may do: passages, looks, calls that were lost or are past their time; it asks for one worker where
+-- none is alive. per_worker: calls that a worker makes at once. No row: the database is a copy, or every number is 0.
+CREATE OR REPLACE FUNCTION pgbaton.calls_wanted(for_pipeline text, for_stages text[], per_worker integer, within float8)
+RETURNS TABLE (stage text, waiting bigint, under_way integer, takes float8, calls integer, kept_by text)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $fn$
+#variable_conflict use_column
+DECLARE
+    counted constant integer := 10000;           -- duties, and calls, of a stage that are counted
+    ahead constant interval := '30 s';           -- what is due so soon is counted: a worker may need that long to start
+    begins_a_second constant float8 := 1000;     -- calls that one worker begins in a second; 2,700 were measured on two cores
+    looked_back constant integer := 1000;        -- attempts that tell how long calls take now
+    at constant timestamptz := clock_timestamp();
+    p pgbaton.pipelines;
+    s pgbaton.stages;
+    o pgbaton.pools;
+    held jsonb;    -- calls that workers said they hold, by stage
+    lately jsonb;  -- mean seconds of the newest attempts, by stage
+    taken jsonb := '{}';
+    backlog integer;
+    room integer;
+BEGIN
+    SELECT * INTO p FROM pgbaton.pipelines AS n WHERE n.name = for_pipeline;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'there is no pipeline % in this database; there are: %', for_pipeline,
+            (SELECT coalesce(string_agg(n.name, ', ' ORDER BY n.name), 'none') FROM pgbaton.pipelines AS n)
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'pgbaton attach --config FILE';
+    ELSIF per_worker IS NULL OR per_worker < 1 OR within IS NULL OR NOT within BETWEEN 1 AND 86400 THEN
+        RAISE EXCEPTION 'a worker makes one call at once at least, and what waits begins within 1 to 86400 seconds (given: %, %)',
+            per_worker, within USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    FOR stage IN SELECT n.step FROM unnest(for_stages) AS n (step)
+                 EXCEPT SELECT st.step FROM pgbaton.stages AS st WHERE st.pipeline = for_pipeline AND st.kind = 'call'
+    LOOP
+        RAISE EXCEPTION 'the pipeline % has no stage %; there are: %', for_pipeline, stage,
+            (SELECT string_agg(st.step, ', ' ORDER BY st.position) FROM pgbaton.stages AS st
+              WHERE st.pipeline = for_pipeline AND st.kind = 'call') USING ERRCODE = 'invalid_parameter_value';
+    END LOOP;
+    IF NOT pgbaton.at_home(p) THEN
+        RETURN;  -- a copy: no worker of it would claim
+    END IF;
+    SELECT jsonb_object_agg(n.step, n.calls) INTO held
+      FROM (SELECT h.key AS step, sum(h.value::integer) AS calls
+              FROM pgbaton.workers AS w CROSS JOIN LATERAL jsonb_each_text(w.under_way) AS h
+             WHERE w.pipeline = for_pipeline AND w.ended_at IS NULL GROUP BY h.key) AS n;
+    SELECT jsonb_object_agg(n.stage, n.took) INTO lately
+      FROM (SELECT h.stage, avg(extract(epoch FROM h.ended_at - h.started_at)) AS took
+              FROM (SELECT * FROM pgbaton.history ORDER BY ended_at DESC LIMIT looked_back) AS h
+             WHERE h.pipeline = for_pipeline AND h.called GROUP BY h.stage) AS n;
+    FOR s IN SELECT * FROM pgbaton.stages AS st
+              WHERE st.pipeline = for_pipeline AND st.routed AND st.kind = 'call' AND (for_stages IS NULL OR st.step = ANY (for_stages))
+              ORDER BY st.position DESC
+    LOOP
+        stage := s.step;
+        under_way := coalesce((held ->> s.step)::integer, 0);
+        waiting := pgbaton.duties_of(for_pipeline, s.step, at, ahead, counted)
+                 + pgbaton.waiting_in(for_pipeline, s.step, true, NULL, counted, at + ahead);
+        takes := coalesce((lately ->> s.step)::float8,
+            (SELECT t.p50 FROM pgbaton.throughput AS t
+              WHERE t.pipeline = for_pipeline AND t.kind = 'all' AND t.hour > at - interval '7 days' AND t.tenant = '' AND t.stage = s.step
+                AND t.p50 IS NOT NULL ORDER BY t.hour DESC LIMIT 1),
+            least(extract(epoch FROM s.timeout), within));  -- nothing has ended yet
+        -- A short call keeps its worker busy for longer than itself: a worker begins only so many in a second.
+        backlog := least(waiting, ceil(waiting * greatest(takes, per_worker / begins_a_second) / within), 1000000)::integer;
+        calls := backlog;
+        kept_by := NULL;
+        IF p.paused_at IS NOT NULL OR s.paused_at IS NOT NULL THEN
+            calls := 0; kept_by := 'paused';
+        ELSIF s.strikes > 0 OR s.open_until > at OR s.held_until > at THEN  -- one worker finds out whether it may be called again
+            calls := least(calls, (under_way = 0)::integer); kept_by := 'down';
+        ELSIF backlog > 0 THEN
+            IF num_nonnulls(s.concurrency, s.ceiling) > 0 THEN
+                room := greatest(0, least(s.concurrency, floor(s.ceiling)::integer) - (
+                    SELECT count(*) FROM pgbaton.calls AS c WHERE c.pipeline = for_pipeline AND c.slot = s.step)::integer);
+                IF room < calls THEN
+                    calls := room; kept_by := 'concurrency';
+                END IF;
+            END IF;
+            IF s.rate IS NOT NULL THEN  -- so many begin in a second, and last for so long
+                room := greatest(ceil(least(s.rate * takes, 1000000))::integer, 1) - under_way;
+                IF room < calls THEN
+                    calls := greatest(room, 0); kept_by := 'rate';
+                END IF;
+            END IF;
+            IF s.takes_turns THEN
+                room := pgbaton.room_of_lanes(s, at + ahead, least(calls, counted));
+                IF room < least(calls, counted) THEN
+                    calls := room; kept_by := 'tenants';
+                END IF;
+            END IF;
+            IF s.pool IS NOT NULL THEN
+                SELECT * INTO o FROM pgbaton.pools AS n WHERE n.name = s.pool;
+                room := greatest(0, (o.size - pgbaton.pool_use(s.pool) - coalesce((taken ->> s.pool)::integer, 0)) / s.cost);
+                IF room < calls THEN
+                    calls := room; kept_by := 'pool';
+                END IF;
+                taken := taken || jsonb_build_object(s.pool, coalesce((taken ->> s.pool)::integer, 0) + calls * s.cost);
+            END IF;
+        END IF;
+        calls := calls + under_way;
+        IF waiting > 0 OR calls > 0 THEN
+            RETURN NEXT;
+        END IF;
+    END LOOP;
+    stage := ''; waiting := 1; under_way := 0; takes := 0; calls := 1; kept_by := NULL;
+    IF NOT EXISTS (SELECT FROM pgbaton.workers AS w
+                    WHERE w.pipeline = for_pipeline AND w.ended_at IS NULL AND NOT w.draining AND pgbaton.alive(w))
+       AND (EXISTS (SELECT FROM pgbaton.due AS d WHERE d.pipeline = for_pipeline AND d.stage = '')
+            OR EXISTS (SELECT FROM pgbaton.stages AS st
+                        WHERE st.pipeline = for_pipeline AND st.routed AND st.kind <> 'call'
+                          AND (EXISTS (SELECT FROM pgbaton.due AS d WHERE d.pipeline = for_pipeline AND d.stage = st.step)
+                               OR EXISTS (SELECT FROM pgbaton.calls AS c
+                                           WHERE c.pipeline = for_pipeline AND c.waits_for = st.step AND c.due_at <= at + ahead)))
+            OR EXISTS (SELECT FROM pgbaton.calls AS c WHERE c.pipeline = for_pipeline AND c.deadline <= at)
+            OR EXISTS (SELECT FROM pgbaton.paused_tenants AS t WHERE t.pipeline = for_pipeline AND t.resumed_at IS NOT NULL))
+    THEN
+        RETURN NEXT;
+    END IF;
+END
+$fn$;
+
+-- The same as one number: workers of ``per_worker`` calls at once.
+CREATE OR REPLACE FUNCTION pgbaton.workers_wanted(for_pipeline text, for_stages text[], per_worker integer, within float8) RETURNS integer
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT coalesce(ceil(sum(w.calls)::float8 / per_worker), 0)::integer
+      FROM pgbaton.calls_wanted(for_pipeline, for_stages, per_worker, within) AS w
+$fn$;
+
 -- The protocol: every function and view of the schema pgbaton, in the order of a dispatch's life.
 --
 --   1  A transaction of yours moves a row into a state that a stage follows. The trigger (trigger.sql, installed on your
@@ -1119,7 +1317,7 @@ CREATE OR REPLACE VIEW pgbaton.attempts AS
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pgbaton FROM PUBLIC;
 
         $protocol$;
-        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol 8e9e6105b566eb5e3a4be5c5e2d5c6e9';
+        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol 6c80fd6a15d852d5922cc3d42169e3f4';
     END IF;
 END
 $pgbaton$;
@@ -1144,7 +1342,7 @@ $pgbaton_0$;
 INSERT INTO pgbaton.adoptions (pipeline, mode)
 SELECT 'ad_creative', 'ask'
  WHERE EXISTS (SELECT FROM "public"."jobs" AS j
-                WHERE (j."current_step"::text COLLATE "C", j."status"::text COLLATE "C") IN (('img_gen', 'done'), ('vlm_analyze', 'done'), ('yolo_detect', 'done'), ('planner', 'done'), ('overlay', 'done'))
+                WHERE (j."current_step"::text COLLATE "C", j."status"::text COLLATE "C") IN (('img_gen', 'done'), ('vlm_analyze', 'done'), ('yolo_detect', 'done'), ('planner', 'done'), ('overlay', 'done'), ('planner', 'varied'), ('vlm_judge', 'to_review'), ('review', 'waiting'), ('variants', 'waiting'))
                   AND (j."current_step"::text COLLATE "C", j."status"::text COLLATE "C") NOT IN (SELECT s.after, s.status FROM pgbaton.stages AS s
                                                             WHERE s.pipeline = 'ad_creative' AND s.routed)
                   AND NOT EXISTS (SELECT FROM pgbaton.due AS d WHERE d.job_key = (j."job_id"::pg_catalog.text) COLLATE "C" AND d.pipeline = 'ad_creative')
@@ -1172,7 +1370,7 @@ $pgbaton_0$;
 INSERT INTO pgbaton.pipelines AS p (name, job_table, key_columns, tenant_column, step_column, status_column, statuses, priority_column,
                                     not_before_column, channel, parent, parent_key, triggers)
 VALUES ('ad_creative', '"public"."jobs"'::regclass, ARRAY['job_id'], 'tenant_id', 'current_step', 'status', '{"running": ["running"], "done": ["done"], "failed": ["failed"], "cancelled": ["cancelled"], "quarantined": ["quarantined"]}'::jsonb,
-        NULL, NULL, 'job_state_changed', NULL, NULL, ARRAY['job_state_change_trigger', 'job_state_insert_trigger'])
+        NULL, NULL, 'job_state_changed', NULL, NULL::text[], ARRAY['job_state_change_trigger', 'job_state_insert_trigger'])
 ON CONFLICT (name) DO UPDATE
    SET job_table = EXCLUDED.job_table, key_columns = EXCLUDED.key_columns, tenant_column = EXCLUDED.tenant_column,
        step_column = EXCLUDED.step_column, status_column = EXCLUDED.status_column, statuses = EXCLUDED.statuses,
@@ -1197,7 +1395,7 @@ UPDATE pgbaton.pipelines AS p SET known = now.known
 -- Routes that go or change step aside first: one state has one route at any moment.
 UPDATE pgbaton.stages SET routed = false
  WHERE pipeline = 'ad_creative' AND routed
-   AND NOT EXISTS (SELECT FROM (VALUES ('vlm_analyze', 'img_gen', 'done', NULL), ('yolo_detect', 'vlm_analyze', 'done', NULL), ('planner', 'yolo_detect', 'done', NULL), ('overlay', 'planner', 'done', NULL), ('vlm_judge', 'overlay', 'done', NULL)) AS r (step, after, status, condition)
+   AND NOT EXISTS (SELECT FROM (VALUES ('vlm_analyze', 'img_gen', 'done', NULL), ('yolo_detect', 'vlm_analyze', 'done', NULL), ('planner', 'yolo_detect', 'done', NULL), ('overlay', 'planner', 'done', NULL), ('vlm_judge', 'overlay', 'done', NULL), ('planner.varied', 'planner', 'varied', NULL), ('vlm_judge.to_review', 'vlm_judge', 'to_review', NULL), ('review', 'review', 'waiting', NULL), ('variants', 'variants', 'waiting', NULL)) AS r (step, after, status, condition)
                     WHERE (r.step, r.after, r.status) = (stages.step, stages.after, stages.status)
                       AND r.condition IS NOT DISTINCT FROM stages.condition);
 INSERT INTO pgbaton.pools AS p (name, attached) VALUES ('vision', 8)
@@ -1208,7 +1406,11 @@ VALUES ('ad_creative', 'vlm_analyze', 'img_gen', 'done', NULL, 'call', NULL::jso
        ('ad_creative', 'yolo_detect', 'vlm_analyze', 'done', NULL, 'call', NULL::jsonb, 2, interval '600.000000 s', 5, 'stage', '{"concurrency": 8}'::jsonb, true),
        ('ad_creative', 'planner', 'yolo_detect', 'done', NULL, 'call', NULL::jsonb, 3, interval '300.000000 s', 5, 'stage', '{"concurrency": 8}'::jsonb, true),
        ('ad_creative', 'overlay', 'planner', 'done', NULL, 'call', NULL::jsonb, 4, interval '300.000000 s', 5, 'stage', '{"concurrency": 8}'::jsonb, true),
-       ('ad_creative', 'vlm_judge', 'overlay', 'done', NULL, 'call', NULL::jsonb, 5, interval '600.000000 s', 5, 'stage', '{"concurrency": 8, "per_tenant": 4, "pool": "vision", "cost": 1}'::jsonb, true)
+       ('ad_creative', 'planner.varied', 'planner', 'varied', NULL, 'move', '{"to": ["variants", "waiting"], "need": "all", "failed": "fail", "choices": []}'::jsonb, 5, interval '3162240000.000000 s', 1, 'stage', '{}'::jsonb, false),
+       ('ad_creative', 'vlm_judge', 'overlay', 'done', NULL, 'call', NULL::jsonb, 6, interval '600.000000 s', 5, 'stage', '{"concurrency": 8, "per_tenant": 4, "pool": "vision", "cost": 1}'::jsonb, true),
+       ('ad_creative', 'variants', 'variants', 'waiting', NULL, 'gather', '{"to": ["overlay", "done"], "then": ["vlm_judge", "given_up"], "children": "ad_variants", "done": ["vlm_judge", "done"], "need": "all", "failed": "ignore", "choices": []}'::jsonb, 7, interval '7200.000000 s', 1, 'stage', '{}'::jsonb, false),
+       ('ad_creative', 'vlm_judge.to_review', 'vlm_judge', 'to_review', NULL, 'move', '{"to": ["review", "waiting"], "need": "all", "failed": "fail", "choices": []}'::jsonb, 8, interval '3162240000.000000 s', 1, 'stage', '{}'::jsonb, false),
+       ('ad_creative', 'review', 'review', 'waiting', NULL, 'wait', '{"then": ["review", "expired"], "need": "all", "failed": "fail", "choices": [["approve", ["review", "approved"]], ["reject", ["review", "rejected"]]]}'::jsonb, 9, interval '604800.000000 s', 1, 'stage', '{}'::jsonb, false)
 ON CONFLICT (pipeline, step) DO UPDATE
    SET after = EXCLUDED.after, status = EXCLUDED.status, condition = EXCLUDED.condition, kind = EXCLUDED.kind,
        detail = EXCLUDED.detail, position = EXCLUDED.position, timeout = EXCLUDED.timeout, attempts = EXCLUDED.attempts,
@@ -1256,7 +1458,7 @@ BEGIN
             'the function %s is called by the trigger %s on %s: give that table''s pipeline its new name, and run pgbaton attach '
             'for it, or pgbaton detach', '"public"."notify_job_state_change"()', t.tgname, t.at);
     END IF;
-    IF (SELECT md5(prosrc) = 'b7e1f7bf82ffcebc04f085cb61ec582a' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
+    IF (SELECT md5(prosrc) = '51929390dabf9937460ef1a4b757d925' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
         -- Behind this lock no transaction is left that fires the old function: what it leaves has no rank (see the end).
         IF true THEN
             LOCK TABLE "public"."jobs" IN SHARE ROW EXCLUSIVE MODE;
@@ -1290,13 +1492,16 @@ BEGIN BEGIN  -- the inner block reads the row, and writes nothing: it takes no t
         END IF;
     END IF;
     step := NEW."current_step"::pg_catalog.text;
-    IF status OPERATOR(pg_catalog.=) 'done' THEN
-        next_stage := CASE WHEN step OPERATOR(pg_catalog.=) 'img_gen' THEN 'vlm_analyze' WHEN step OPERATOR(pg_catalog.=) 'vlm_analyze' THEN 'yolo_detect' WHEN step OPERATOR(pg_catalog.=) 'yolo_detect' THEN 'planner' WHEN step OPERATOR(pg_catalog.=) 'planner' THEN 'overlay' WHEN step OPERATOR(pg_catalog.=) 'overlay' THEN 'vlm_judge' END;
+    IF status OPERATOR(pg_catalog.=) ANY (ARRAY['done', 'varied', 'waiting', 'to_review']) THEN
+        next_stage := CASE WHEN step OPERATOR(pg_catalog.=) 'img_gen' AND status OPERATOR(pg_catalog.=) 'done' THEN 'vlm_analyze' WHEN step OPERATOR(pg_catalog.=) 'vlm_analyze' AND status OPERATOR(pg_catalog.=) 'done' THEN 'yolo_detect' WHEN step OPERATOR(pg_catalog.=) 'yolo_detect' AND status OPERATOR(pg_catalog.=) 'done' THEN 'planner' WHEN step OPERATOR(pg_catalog.=) 'planner' AND status OPERATOR(pg_catalog.=) 'done' THEN 'overlay' WHEN step OPERATOR(pg_catalog.=) 'planner' AND status OPERATOR(pg_catalog.=) 'varied' THEN 'planner.varied' WHEN step OPERATOR(pg_catalog.=) 'overlay' AND status OPERATOR(pg_catalog.=) 'done' THEN 'vlm_judge' WHEN step OPERATOR(pg_catalog.=) 'variants' AND status OPERATOR(pg_catalog.=) 'waiting' THEN 'variants' WHEN step OPERATOR(pg_catalog.=) 'vlm_judge' AND status OPERATOR(pg_catalog.=) 'to_review' THEN 'vlm_judge.to_review' WHEN step OPERATOR(pg_catalog.=) 'review' AND status OPERATOR(pg_catalog.=) 'waiting' THEN 'review' END;
     END IF;
     IF next_stage IS NULL AND TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
         -- A dispatch may be open where the row was at the entry of a stage, or in its hands. That it has begun, or begins
         -- again, is nothing to look at; all else is.
         IF (OLD."status"::pg_catalog.text COLLATE pg_catalog."C") OPERATOR(pg_catalog.=) 'done' AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) ANY (ARRAY['img_gen', 'vlm_analyze', 'yolo_detect', 'planner', 'overlay']) AND (status OPERATOR(pg_catalog.=) 'running' AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) CASE WHEN step OPERATOR(pg_catalog.=) 'vlm_analyze' THEN 'img_gen' WHEN step OPERATOR(pg_catalog.=) 'yolo_detect' THEN 'vlm_analyze' WHEN step OPERATOR(pg_catalog.=) 'planner' THEN 'yolo_detect' WHEN step OPERATOR(pg_catalog.=) 'overlay' THEN 'planner' WHEN step OPERATOR(pg_catalog.=) 'vlm_judge' THEN 'overlay' END) IS NOT TRUE
+           OR (OLD."status"::pg_catalog.text COLLATE pg_catalog."C") OPERATOR(pg_catalog.=) 'varied' AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) 'planner'
+           OR (OLD."status"::pg_catalog.text COLLATE pg_catalog."C") OPERATOR(pg_catalog.=) 'waiting' AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) ANY (ARRAY['variants', 'review'])
+           OR (OLD."status"::pg_catalog.text COLLATE pg_catalog."C") OPERATOR(pg_catalog.=) 'to_review' AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) 'vlm_judge'
            OR OLD."status"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) ANY (ARRAY['running', 'failed'])
                AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) ANY (ARRAY['vlm_analyze', 'yolo_detect', 'planner', 'overlay', 'vlm_judge'])
                AND (status OPERATOR(pg_catalog.=) 'running' AND step OPERATOR(pg_catalog.=) OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C")
@@ -1346,8 +1551,8 @@ WHEN datatype_mismatch THEN
         RETURN NULL;
     END IF;
     next_stage := '';
-    IF status OPERATOR(pg_catalog.=) 'done' THEN
-        next_stage := coalesce(CASE WHEN step OPERATOR(pg_catalog.=) 'img_gen' THEN 'vlm_analyze' WHEN step OPERATOR(pg_catalog.=) 'vlm_analyze' THEN 'yolo_detect' WHEN step OPERATOR(pg_catalog.=) 'yolo_detect' THEN 'planner' WHEN step OPERATOR(pg_catalog.=) 'planner' THEN 'overlay' WHEN step OPERATOR(pg_catalog.=) 'overlay' THEN 'vlm_judge' END, '');
+    IF status OPERATOR(pg_catalog.=) ANY (ARRAY['done', 'varied', 'waiting', 'to_review']) THEN
+        next_stage := coalesce(CASE WHEN step OPERATOR(pg_catalog.=) 'img_gen' AND status OPERATOR(pg_catalog.=) 'done' THEN 'vlm_analyze' WHEN step OPERATOR(pg_catalog.=) 'vlm_analyze' AND status OPERATOR(pg_catalog.=) 'done' THEN 'yolo_detect' WHEN step OPERATOR(pg_catalog.=) 'yolo_detect' AND status OPERATOR(pg_catalog.=) 'done' THEN 'planner' WHEN step OPERATOR(pg_catalog.=) 'planner' AND status OPERATOR(pg_catalog.=) 'done' THEN 'overlay' WHEN step OPERATOR(pg_catalog.=) 'planner' AND status OPERATOR(pg_catalog.=) 'varied' THEN 'planner.varied' WHEN step OPERATOR(pg_catalog.=) 'overlay' AND status OPERATOR(pg_catalog.=) 'done' THEN 'vlm_judge' WHEN step OPERATOR(pg_catalog.=) 'variants' AND status OPERATOR(pg_catalog.=) 'waiting' THEN 'variants' WHEN step OPERATOR(pg_catalog.=) 'vlm_judge' AND status OPERATOR(pg_catalog.=) 'to_review' THEN 'vlm_judge.to_review' WHEN step OPERATOR(pg_catalog.=) 'review' AND status OPERATOR(pg_catalog.=) 'waiting' THEN 'review' END, '');
     END IF;
 END;
     quiet := pg_catalog.current_setting('pgbaton.quiet', true);

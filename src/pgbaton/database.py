@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from pgbaton import hosts, sql
-from pgbaton.errors import AttachError, DatabaseError, LeaseLost, NotAtHome, NotMigrated
+from pgbaton.errors import AttachError, DatabaseError, LeaseLost, NotAtHome, NotMigrated, PgbatonError
 from pgbaton.events import Event, EventLog, describe, words_of
 
 OLDEST_POSTGRES = 140000
@@ -317,6 +317,21 @@ def is_stale(error: asyncpg.PostgresError) -> bool:
     return isinstance(error, _NO_LONGER_FITS) and not error.context
 
 
+def is_trouble(error: Exception) -> bool:
+    """Whether a worker that meets this cannot do its work until somebody mends it: a right that is missing, a statement
+    that does not fit, a full disk, a fault of ours. Not what passes, nor what is found in another way."""
+    passes = (
+        OSError,
+        TimeoutError,
+        asyncpg.PostgresConnectionError,
+        asyncpg.InterfaceError,
+        asyncpg.OperatorInterventionError,
+        asyncpg.TransactionRollbackError,
+        asyncpg.LockNotAvailableError,
+    )
+    return not isinstance(error, (*passes, PgbatonError))
+
+
 def refusal_words(error: asyncpg.PostgresError) -> str:
     """The database's own words, at most 200 characters, without the row's contents (which it tells in the detail)."""
     named = f" ({error.constraint_name})" if getattr(error, "constraint_name", None) else ""
@@ -332,6 +347,8 @@ def report(log: EventLog, loop: str, error: Exception) -> None:
         log.error(Event.NOT_AT_HOME, loop=loop)
     elif isinstance(error, AttachError):
         log.error(Event.TABLE_CHANGED, loop=loop, error=str(error))
+    elif isinstance(error, asyncpg.PostgresError) and is_stale(error):
+        log.error(Event.TABLE_CHANGED, loop=loop, error=describe(error))
     elif isinstance(error, _CONNECTION_LOST):
         log.warning(Event.DATABASE_AWAY, loop=loop, error=describe(error))
     elif isinstance(error, asyncpg.PostgresError):

@@ -182,6 +182,7 @@ class Night:
         x, y = max(x - MARGIN, 0), max(y - MARGIN, 0)
         clip = {"x": x, "y": y, "width": right + MARGIN - x, "height": min(bottom + MARGIN - y, height or 5000)}
         await self.page.screenshot(path=self.out / f"operations-{name}.png", clip=clip, full_page=True)
+        await self.page.evaluate("window.still = false")
 
     async def feed(
         self, count: int, tenant: str = "hanbit", photo: bytes | None = None, inputs: bool = True
@@ -205,6 +206,10 @@ class Night:
 
 
 BOX = """([parts, name]) => {
+    if (window.still === undefined) {
+        document.addEventListener("htmx:beforeSwap", (e) => { if (window.still) e.detail.shouldSwap = false; }, true);
+    }
+    window.still = true;
     scrollTo(0, 0);
     const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
     while (texts.nextNode()) texts.currentNode.data = texts.currentNode.data.replaceAll(name + ":", "app-yh:");
@@ -212,8 +217,18 @@ BOX = """([parts, name]) => {
     return [Math.min(...boxes.map((b) => b.left)), Math.min(...boxes.map((b) => b.top)),
             Math.max(...boxes.map((b) => b.right)), Math.max(...boxes.map((b) => b.bottom))];
 }"""
-"""The box around parts of the page; the name of the machine that it is taken on concerns nobody."""
+"""The box around parts of the page, which stands still until the picture is taken; the name of the machine that it is taken
+on concerns nobody."""
 LINE = "section:has(> ol.line)"
+
+
+async def answers(process: Process) -> bool:
+    """Whether somebody listens at its port."""
+    with suppress(OSError):
+        _, writer = await asyncio.open_connection("127.0.0.1", int(process.environment["PORT"]))
+        writer.close()
+        return True
+    return False
 
 
 async def stage_down(night: Night) -> None:
@@ -231,8 +246,17 @@ async def stage_down(night: Night) -> None:
     night.stages.start()
     print(f"  {time.monotonic() - night.now.began:6.1f} s  (started again)", flush=True)
     again = time.monotonic()
+    while not await answers(night.stages):
+        await asyncio.sleep(0.1)
+    print(
+        f"  {time.monotonic() - again:6.1f} s  until the stages answer (their models are loaded by the first calls)",
+        flush=True,
+    )
+    await night.open("/")
+    await night.page.wait_for_selector("#findings:not(:has-text('does not answer'))", timeout=PATIENCE)
+    print(f"  {time.monotonic() - again:6.1f} s  until a probe has found them", flush=True)
     await night.well()
-    print(f"  {time.monotonic() - again:6.1f} s  after the start", flush=True)
+    print(f"  {time.monotonic() - again:6.1f} s  until all is well", flush=True)
     await night.picture("down-after", "#findings", LINE)
 
 
@@ -240,7 +264,8 @@ async def stage_slow(night: Night) -> None:
     """The stages' machine has hardly any processor left."""
     night.broken("a stage is slow")
     async with night.stages.starved():
-        await night.feed(36)
+        for tenant in ("hanbit", "moonbakery", "acme"):  # of one alone four are called at once, as the file says
+            await night.feed(12, tenant)
         await night.found("bottleneck")
         await night.picture("slow", "#findings", LINE)
         await night.page.click(".tally a.running")
@@ -248,7 +273,9 @@ async def stage_slow(night: Night) -> None:
         await night.see("has been calling", "#why")
         await night.picture("slow-job", "h1", "#why")
         await night.click("nav >> text=Stages", "Stages")
-        await night.click("#pause-1", "Pause")
+        await night.click("#pause-1", "Pause…")
+        await night.page.fill("#pause-1-why", "the stage is slow")
+        await night.click("#pause-1-do", "Pause")
         await night.open("/")
         await night.see("is paused")
         await night.picture("slow-paused", "#findings", LINE)

@@ -21,7 +21,9 @@ def migrate_sql() -> str:
         sql.render(sql.read("install/migration.sql"), {"version": str(version), "name": name, "sql": text})
         for version, name, text in sql.migrations()
     )
-    protocol = sql.read("admission.sql") + sql.read("protocol.sql")  # its end takes rights from all functions
+    protocol = "".join(
+        map(sql.read, ("admission.sql", "wanted.sql", "protocol.sql"))
+    )  # the last takes rights from all functions
     parts = {
         "lock": LOCK,
         "migrations": "".join(steps),

@@ -11,13 +11,17 @@ import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from time import monotonic
 
-from pgbaton.events import Event, EventLog
+from pgbaton.database import is_trouble
+from pgbaton.events import Event, EventLog, describe
 from pgbaton.worker import telemetry
 from pgbaton.worker.in_flight import InFlight
 from pgbaton.worker.store import Store
 
+TELL_EVERY = 2.0
+"""Seconds between two times that a worker says what it is refused; it counts for 15 (``read/ailments.sql``)."""
 AWAY = 2 / 3
 """Of a lease; where it was last renewed longer ago, a renewal was missed."""
 
@@ -55,6 +59,7 @@ class Lease:
         self._doubtful = True
         self._draining = False
         self._securing = asyncio.Lock()
+        self._told_until = 0.0
 
     def __repr__(self) -> str:
         return f"<Lease {self.worker}{', in doubt' if self._doubtful else ''}>"
@@ -102,13 +107,22 @@ class Lease:
         began, worker = monotonic(), self.worker
         if worker is None or self._doubtful:
             return
-        renewed = await self._store.renew(worker, self.seconds, self._draining)
+        renewed = await self._store.renew(worker, self.seconds, self._draining, self._in_flight.by_stage)
         if worker != self.worker:
             return
         if renewed:
             self._confirm(began)
         else:
             self._doubtful = True
+
+    async def tell(self, error: Exception) -> None:
+        """Let operators know what keeps this worker from its work, where it is more than its log's matter: the page
+        cannot see why a worker that lives does nothing."""
+        if self.worker is None or not is_trouble(error) or monotonic() < self._told_until:
+            return
+        self._told_until = monotonic() + TELL_EVERY
+        with suppress(Exception):
+            await self._store.trouble(self.worker, describe(error))
 
     def _confirm(self, began: float) -> None:
         """The lease is good from ``began`` on, when it was asked for."""

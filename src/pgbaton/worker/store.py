@@ -10,6 +10,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 import asyncpg
@@ -287,9 +288,11 @@ class Store:
         """Make calls due that were parked for tenants that are paused no more; returns how many."""
         return int((await self._fetch("worker/unpark", self._pipeline, limit))[0]["due"])
 
-    async def prune(self, retention: float) -> int:
-        """Forget what ended more than ``retention`` seconds ago; returns how many rows (at most 1,000)."""
-        return int((await self._fetch("worker/prune", retention))[0]["count"])
+    async def prune(self, retention: float, since: datetime | None = None) -> tuple[int, datetime | None]:
+        """Forget what ended more than ``retention`` seconds ago, and not before ``since``; returns how many rows (at
+        most 1,000), and when the last of them had ended: the next batch goes on from there."""
+        row = (await self._fetch("worker/prune", retention, since))[0]
+        return row["count"], row["reached"]
 
     async def roll_up(self) -> bool:
         """Count an hour that is over into ``pgbaton.throughput``; whether there may be another."""
@@ -318,9 +321,16 @@ class Store:
         """Say what this worker runs with: its routes as (step, after, path)."""
         await self._fetch("worker/describe", worker, version, base_url, json.dumps(routes))
 
-    async def renew(self, worker: int, lease: float, draining: bool) -> bool:
-        """Renew the lease; False where it has lapsed: another must be taken."""
-        return bool(await self._fetch("worker/renew", worker, lease, draining))
+    async def trouble(self, worker: int, words: str) -> None:
+        """Say what Postgres refuses this worker."""
+        await self._fetch("worker/trouble", worker, words)
+
+    async def renew(
+        self, worker: int, lease: float, draining: bool, under_way: Mapping[str, int] = MappingProxyType({})
+    ) -> bool:
+        """Renew the lease, and say how many calls of each stage the worker holds; False where it has lapsed: another
+        must be taken."""
+        return bool(await self._fetch("worker/renew", worker, lease, draining, json.dumps(dict(under_way))))
 
     async def give_up_lease(self, worker: int) -> None:
         """The worker holds nothing any more and goes."""

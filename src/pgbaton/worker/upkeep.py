@@ -122,8 +122,9 @@ class Upkeep:
 
     async def prune(self) -> None:
         """Forget what ended longer ago than the retention."""
-        while await self._store.prune(self._retention) >= 1000:
-            await asyncio.sleep(0)
+        count, reached = await self._store.prune(self._retention)
+        while count >= 1000:
+            count, reached = await self._store.prune(self._retention, reached)
 
     async def roll_up(self) -> None:
         """Count the hours that are over, for the plots."""
