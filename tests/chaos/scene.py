@@ -30,7 +30,6 @@ from chaos.stage import StageConfig
 from chaos.tcp_proxy import Proxy
 from pgbaton import hosts
 
-
 AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 """What a driver raises, also outside its own tree, where the database is not there."""
 
