@@ -104,8 +104,7 @@ class JobTable:
     priority: str | None = None
     not_before: str | None = None
     rollout: Rollout | None = None
-    parent: tuple[str, str] | None = None
-    parent_key_type: str = "text"
+    parent: tuple[str, Key] | None = None
     beside: bool = False
     _rendered: dict[str, str] = field(init=False, default_factory=dict, repr=False, compare=False)
 
@@ -127,7 +126,7 @@ class JobTable:
             in_turn=tuple(stage.step for stage in pipeline.in_order if pipeline.takes_turns(stage)),
             priority=pipeline.priority,
             not_before=pipeline.not_before,
-            parent=(pipeline.parent.pipeline, pipeline.parent.key) if pipeline.parent else None,
+            parent=(pipeline.parent.pipeline, Key(pipeline.parent.keys)) if pipeline.parent else None,
         )
 
     @property
@@ -181,8 +180,11 @@ class JobTable:
             "updated_at": "j.updated_at::timestamptz" if self.has_updated_at else "NULL::timestamptz",
             "rank": self.rank("j"),
             "later": f"({self.later('j')})::timestamptz",
-            "parent_key": quoted(self.parent[1]) if self.parent else "",
-            "parent_key_type": self.parent_key_type,
+            "parent_key": self.parent[1].text("j") if self.parent else "",
+            "has_parent": f"{self.parent[1].present('j')} AND {self.parent[1].parts()['key_fits']}"
+            if self.parent
+            else "",
+            "parent_is": self.parent[1].parts()["job_is"] if self.parent else "",
             "routed_to": self._routed_to(step_text, status_text),
             "leads_on": self._leads_on(step_text, status_text),
             "row": f"{self.key.present('j')} AS present, {here}",
@@ -241,8 +243,7 @@ def child_table(r: asyncpg.Record, routes: list[asyncpg.Record]) -> JobTable:
         r["status_column"],
         words=Statuses.model_validate(json.loads(r["statuses"])),
         routes=_entrances(routes),
-        parent=(r["parent"], r["parent_key"]),
-        parent_key_type=r["parent_key_type"],
+        parent=(r["parent"], Key(tuple(r["parent_key"]), tuple(r["parent_types"]))),
     )
 
 
@@ -319,16 +320,17 @@ async def _unique_key(conn: Session, table: JobTable, columns: Mapping[str, asyn
 
 
 async def table_of(conn: asyncpg.Connection, pipeline: str | None) -> JobTable:
-    """The table of an attached pipeline; without a name, of the only one there is.
+    """The table of an attached pipeline; without a name, of the only one that is not another's children.
 
     Raises :class:`ConfigError` where the name is needed or unknown.
     """
     attached = {r["name"]: r for r in await conn.fetch(sql.read("read/pipelines.sql"))}
     if not attached:
         raise DatabaseError("no pipeline is attached in this database: run pgbaton attach")
-    if pipeline is None and len(attached) > 1:
+    own = [name for name, r in attached.items() if r["parent"] not in attached]
+    if pipeline is None and len(own) != 1:
         raise ConfigError(f"there are several pipelines, name one with --pipeline: {', '.join(attached)}")
-    name = pipeline or next(iter(attached))
+    name = pipeline or own[0]
     if name not in attached:
         raise ConfigError(f"there is no pipeline {name!r}; there are: {', '.join(attached)}")
     r = attached[name]
@@ -347,7 +349,7 @@ async def table_of(conn: asyncpg.Connection, pipeline: str | None) -> JobTable:
         words=Statuses.model_validate(json.loads(r["statuses"])),
         rollout=Rollout.of(r["rollout"]),
         routes=_entrances(await conn.fetch(sql.read("install/routes.sql"), name)),
-        parent=(r["parent"], r["parent_key"]) if r["parent"] else None,
+        parent=(r["parent"], Key(tuple(r["parent_key"]))) if r["parent"] else None,
         beside=r["beside"],
     )
     return await with_types(conn, table)

@@ -16,6 +16,7 @@ async def test_wanted_says_how_many_workers_and_why(database: str) -> None:
         (glue,) = (s for s in told["stages"] if s["stage"] == "glue")
         assert told["workers"] == -(-sum(s["calls"] for s in told["stages"]) // 2)
         assert glue["waiting"] == 1
+        assert (await pgbaton("wanted", "--stages", ",", dsn=database)).code == 2
         wrong = await pgbaton("wanted", "--stages", "cutt", dsn=database)
         assert (wrong.code, "has no stage cutt; there are: cut, glue" in wrong.err) == (1, True)
 
@@ -30,8 +31,8 @@ async def test_capacity_asks_no_database_and_says_what_is_extrapolated() -> None
     settings = await pgbaton("capacity", "--hops-per-second", "500", "--settings")
     assert {line.split(" = ")[0] for line in settings.out.splitlines()} >= {"shared_buffers", "max_wal_size"}
     korean = await pgbaton("capacity", "--hops-per-second", "500", PGBATON_LOG_LANGUAGE="ko")
-    assert "primary" in korean.out
     assert "디스크" in korean.out
+    assert "한계는 초당 약" in korean.out
     for wrong in (
         ("--hops-per-second", "0"),
         ("--hops-per-second", "5", "--retention", "1s"),
