@@ -11,6 +11,8 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from pgbaton.model.fields import in_seconds
+
 _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 _RATE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*/\s*(s|min|h)\s*")
 MOST_PER_SECOND = 100_000.0
@@ -73,10 +75,10 @@ class Pool(_Frozen):
 
 
 class Batch(_Frozen):
-    """One call carries up to ``max`` jobs; the first of them waits up to ``wait`` seconds for the others."""
+    """One call carries up to ``max`` jobs; the first of them waits up to ``wait`` seconds (or "200ms") for the others."""
 
     max: Annotated[int, BeforeValidator(_a_count), Field(ge=2, le=1000)]
-    wait: float = Field(default=0.2, ge=0, le=60, allow_inf_nan=False)
+    wait: Annotated[float, BeforeValidator(in_seconds), Field(ge=0, le=60, allow_inf_nan=False)] = 0.2
 
 
 class Limited(_Frozen):
