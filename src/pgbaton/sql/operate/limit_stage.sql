@@ -7,6 +7,8 @@ WITH changed AS (
            held_until = CASE WHEN $4 THEN NULL ELSE held_until END
      WHERE pipeline = $1 AND step = $2
     RETURNING step, attached, operated
+), forgotten AS (
+    DELETE FROM pgbaton.accounts AS a WHERE a.pipeline = $1 AND a.stage = $2 AND $4
 ), written AS (
     INSERT INTO pgbaton.audit (who, action, pipeline, stage, detail)
     SELECT $5, 'limit', $1, step, jsonb_build_object('set', $3::text::jsonb, 'reset', $4) FROM changed

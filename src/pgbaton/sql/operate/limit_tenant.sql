@@ -2,9 +2,9 @@
 -- first, $7 who: the tenant's own limits from now on.
 WITH changed AS (
     INSERT INTO pgbaton.tenants AS t (pipeline, tenant, weight, per_tenant, rate_per_tenant)
-    VALUES ($1, $2, coalesce($3, 1), $4, $5)
+    VALUES ($1, $2, $3, $4, $5)
     ON CONFLICT (pipeline, tenant) DO UPDATE
-       SET weight = coalesce($3, CASE WHEN $6 THEN 1 ELSE t.weight END),
+       SET weight = coalesce($3, CASE WHEN NOT $6 THEN t.weight END),
            per_tenant = coalesce($4, CASE WHEN NOT $6 THEN t.per_tenant END),
            rate_per_tenant = coalesce($5, CASE WHEN NOT $6 THEN t.rate_per_tenant END)
     RETURNING *
