@@ -32,7 +32,9 @@ def tiers_sql(pipeline: Pipeline) -> str:
         f"SELECT {literal(pipeline.name)}, {literal(name)}, n.* FROM jsonb_to_record({literal(json.dumps(tier.said_limits))}) "
         "AS n (weight integer, per_tenant integer, rate_per_tenant float8)\n"
         "ON CONFLICT (pipeline, tier) DO UPDATE SET weight = EXCLUDED.weight, per_tenant = EXCLUDED.per_tenant,\n"
-        "       rate_per_tenant = EXCLUDED.rate_per_tenant;\n"
+        "       rate_per_tenant = EXCLUDED.rate_per_tenant\n"
+        " WHERE (t.weight, t.per_tenant, t.rate_per_tenant)\n"
+        "       IS DISTINCT FROM (EXCLUDED.weight, EXCLUDED.per_tenant, EXCLUDED.rate_per_tenant);\n"
         for name, tier in sorted(pipeline.tiers.items())
     )
     gone = f"DELETE FROM pgbaton.tiers WHERE pipeline = {literal(pipeline.name)} AND tier NOT IN ({kept});\n"  # noqa: S608

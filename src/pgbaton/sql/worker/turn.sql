@@ -34,7 +34,8 @@ WITH granted AS MATERIALIZED (
                  ORDER BY d.id
                  LIMIT g.may
                    FOR UPDATE SKIP LOCKED) AS n{unless_in_turn}
-         LIMIT greatest($5, 1)) AS duties{in_turn}  -- not 0: nothing would ask for the grants, and with them the lease
+         LIMIT greatest($5, 1)  -- not 0: nothing would ask for the grants, and with them the lease
+        ) AS duties{in_turn}
 ), judged AS MATERIALIZED (
     SELECT t.*, c.tid AS call_tid, c.id AS ended_id, c.attempt, c.failures, c.tenant AS call_tenant, c.run, c.worker,
            c.due_at, c.outcome AS call_outcome, c.created_at AS call_created_at, c.started_at, CASE WHEN ($10::integer[])[array_position($9::bigint[], c.id)] = c.attempt
