@@ -159,7 +159,8 @@ class JobTable:
     def account(self, row: str, column: str) -> str:
         """The provider's account that a job is called with; '' where the row names none. Without the character that
         parts it from the tenant in the name of a lane, and no longer than an index bears."""
-        return f"COALESCE(pg_catalog.left(pg_catalog.replace({row}.{quoted(column)}::pg_catalog.text, pg_catalog.chr(31), ''), 200), '')"
+        named = f"pg_catalog.replace({row}.{quoted(column)}::pg_catalog.text, pg_catalog.chr(31), '')"
+        return f"COALESCE(pg_catalog.left({named}, 200), '')"
 
     def tenants_tier(self, row: str) -> str:
         """The tier of a job's tenant; NULL where the pipeline has none."""
@@ -169,7 +170,8 @@ class JobTable:
     def columns(self) -> list[tuple[str, str]]:
         """The columns that the pipeline names, as (role, name)."""
         named = [*(("key", name) for name in self.key.columns), ("step", self.step), ("status", self.status)]
-        also = (("tenant", self.tenant), ("priority", self.priority), ("not_before", self.not_before), ("tier", self.tier))
+        roles = ("tenant", "priority", "not_before", "tier")
+        also = ((role, getattr(self, role)) for role in roles)
         accounts = (("stage.account", column) for _, column in self.accounts)
         return [*named, *((role, name) for role, name in also if name is not None), *accounts]
 

@@ -15,7 +15,7 @@ from pgbaton.scenario import JOBS_AT_MOST, Played
 LEAST = 0.001
 """Seconds that a call takes, at least: a simulation with calls of no length does not end."""
 SEED = 1
-"""Durations are drawn from those that there were, always in the same order, so that two configurations meet the same."""
+"""Durations are drawn from those that there were, in the same order each time: two configurations meet the same."""
 
 
 async def played_lately(conn: asyncpg.Connection, pipeline: Pipeline, seconds: float) -> Played:
@@ -34,7 +34,7 @@ async def played_lately(conn: asyncpg.Connection, pipeline: Pipeline, seconds: f
         raise ConfigError(f"more than {JOBS_AT_MOST} jobs came in that time: ask for a shorter one")
     for step in calls:
         if step not in took:
-            raise ConfigError(f"no call of {step} was completed in that time: ask for a longer one, or write a scenario")
+            raise ConfigError(f"no call of {step} was completed in that time: ask for a longer one, or write a file")
     dice = random.Random(SEED)
     first = jobs[0][0]
     return Played(

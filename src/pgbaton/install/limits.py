@@ -29,7 +29,8 @@ def tiers_sql(pipeline: Pipeline) -> str:
     kept = ", ".join(["''", *(literal(name) for name in pipeline.tiers)])
     said = "".join(
         "INSERT INTO pgbaton.tiers AS t (pipeline, tier, weight, per_tenant, rate_per_tenant)\n"  # noqa: S608
-        f"SELECT {literal(pipeline.name)}, {literal(name)}, n.* FROM jsonb_to_record({literal(json.dumps(tier.said_limits))}) "
+        f"SELECT {literal(pipeline.name)}, {literal(name)}, n.*\n"
+        f"  FROM jsonb_to_record({literal(json.dumps(tier.said_limits))}) "
         "AS n (weight integer, per_tenant integer, rate_per_tenant float8)\n"
         "ON CONFLICT (pipeline, tier) DO UPDATE SET weight = EXCLUDED.weight, per_tenant = EXCLUDED.per_tenant,\n"
         "       rate_per_tenant = EXCLUDED.rate_per_tenant\n"
@@ -37,8 +38,8 @@ def tiers_sql(pipeline: Pipeline) -> str:
         "       IS DISTINCT FROM (EXCLUDED.weight, EXCLUDED.per_tenant, EXCLUDED.rate_per_tenant);\n"
         for name, tier in sorted(pipeline.tiers.items())
     )
-    gone = f"DELETE FROM pgbaton.tiers WHERE pipeline = {literal(pipeline.name)} AND tier NOT IN ({kept});\n"  # noqa: S608
-    return gone + said
+    these = f"pipeline = {literal(pipeline.name)} AND tier NOT IN ({kept})"
+    return f"DELETE FROM pgbaton.tiers WHERE {these};\n{said}"  # noqa: S608 (quoted literals)
 
 
 def turn_columns(table: JobTable) -> dict[str, str]:
@@ -62,7 +63,9 @@ def turn_columns(table: JobTable) -> dict[str, str]:
     }
     asked = {name: rest for name, (wanted, *rest) in more.items() if wanted}
     return {
-        "turn_declared": _lines("rank pg_catalog.timestamptz;", *(f"{n} pg_catalog.{t};" for n, (t, _, _) in asked.items())),
+        "turn_declared": _lines(
+            "rank pg_catalog.timestamptz;", *(f"{n} pg_catalog.{t};" for n, (t, _, _) in asked.items())
+        ),
         "turn_read": _lines(f"rank := {table.rank('NEW')};", *(f"{n} := {read};" for n, (_, read, _) in asked.items())),
         "turn_columns": "".join(f", {name}" for name in ("rank", *asked)),
         "turn_values": "".join(f", {value}" for value in (rank, *(left for _, _, left in asked.values()))),

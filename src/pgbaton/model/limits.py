@@ -90,7 +90,7 @@ class Tier(_Frozen):
 
 
 class Batch(_Frozen):
-    """One call carries up to ``max`` jobs; the first of them waits up to ``wait`` seconds (or "200ms") for the others."""
+    """One call carries up to ``max`` jobs; the first waits up to ``wait`` seconds (or "200ms") for others."""
 
     max: Annotated[int, BeforeValidator(_a_count), Field(ge=2, le=1000)]
     wait: Annotated[float, BeforeValidator(in_seconds), Field(ge=0, le=60, allow_inf_nan=False)] = 0.2

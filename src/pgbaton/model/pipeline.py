@@ -245,9 +245,10 @@ class Pipeline(Frozen):
         if self.tier is not None and self.tenant is None:
             raise ValueError("tier needs tenants: name their column with tenant")
         if (self.tier is None) != (not self.tiers):
+            alone = "tiers" if self.tiers else "tier"
             raise ValueError(
-                f"{'tiers' if self.tiers else 'tier'} stands alone: tier names a column, and [pipeline.tiers.NAME] what "
-                "tenants have whose rows say NAME there"
+                f"{alone} stands alone: tier names a column, and [pipeline.tiers.NAME] what tenants have whose rows say "
+                "NAME there"
             )
         return self
 

@@ -35,7 +35,8 @@ async def limit_stage(
                 "the pipeline's tenant, and attach it; from then on it can be changed here"
             )
     said = json.dumps(dict(limits))
-    changed = await conn.fetchrow(sql.read("operate/limit_stage.sql"), table.pipeline, step, said, reset, who, reason or None)
+    given = (table.pipeline, step, said, reset, who, reason or None)
+    changed = await conn.fetchrow(sql.read("operate/limit_stage.sql"), *given)
     # After that is committed: a claim that has not seen it is over by now, or will be counted by its stage's next end.
     await conn.execute(sql.read("operate/count_calls.sql"), table.pipeline, step)
     now: dict[str, float | int | None] = json.loads(changed["limits"])

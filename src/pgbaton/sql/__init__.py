@@ -72,13 +72,13 @@ def claim_parts(name: str, *, admitted: bool) -> dict[str, str]:
     if not admitted:
         nothing = dict.fromkeys(("unless_in_turn", "in_turn", "paid", "kept_back"), "")
         return {"granted": f"pgbaton.room({asked})", **nothing}
-    nulls = ", ".join(["NULL"] * (before - 2)), "".join([", NULL"] * behind)
+    kept_back = ", ".join(["NULL", "g.stage", *["NULL"] * (before - 2), "g.blocked_in", *["NULL"] * behind])
     return {
         "granted": f"pgbaton.admit({asked}, {besides}, NULL)",
         "unless_in_turn": "\n         WHERE g.lane IS NULL",
         "in_turn": read(f"admitted/{lanes}.sql").rstrip(),
         "paid": read("admitted/paid.sql").rstrip(),
-        "kept_back": f"\n UNION ALL\nSELECT NULL, g.stage, {nulls[0]}, g.blocked_in{nulls[1]} FROM granted AS g WHERE g.may = 0",
+        "kept_back": f"\n UNION ALL\nSELECT {kept_back} FROM granted AS g WHERE g.may = 0",
     }
 
 

@@ -37,7 +37,7 @@ async def change_limit(view: View, conn: asyncpg.Connection, table: JobTable) ->
             if not reset:
                 own[name] = _value(view, name)
                 if own[name] is None:
-                    raise ConfigError(f"{name}: a tenant has a number of its own, or the stage's: reset takes its own away")
+                    raise ConfigError(f"{name}: a tenant has a number of its own or the stage's: reset takes it away")
             whole_ones = {key: None if own[key] is None else int(own[key] or 0) for key in ("weight", "per_tenant")}
             await adjust.limit_tenant(
                 *(conn, table, _named(view, "tenant")),
