@@ -13,11 +13,13 @@
 -- A tenant's jobs of one provider's account (pgbaton.stages.account) are a lane: its name is the tenant's, and behind the character
 -- 0x1f, which triggers take out of accounts, the account's. Where a stage names no accounts, a lane is a tenant.
 
+-- The next four have no search_path of their own: pgbaton.admit() calls them for each lane, under its own.
+
 -- The first lane, from ``from_lane`` on, that has something waiting for the stage: calls, or duties. null: none. Behind a lane
 -- x is from x || chr(1), which nothing lies between. tier: of one of its jobs.
 CREATE OR REPLACE FUNCTION pgbaton.next_lane(for_pipeline text, for_stage text, of_calls boolean, from_lane text,
                                              OUT lane text, OUT tenant text, OUT account text, OUT tier text)
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE
 AS $fn$
 #variable_conflict use_column
 BEGIN
@@ -41,7 +43,7 @@ $fn$;
 
 -- How much waits for the stage and may be called at ``at``, counted up to ``most``; in_lane null: whoever's it is.
 CREATE OR REPLACE FUNCTION pgbaton.waiting_in(for_pipeline text, for_stage text, of_calls boolean, in_lane text, most integer, at timestamptz)
-RETURNS integer LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+RETURNS integer LANGUAGE plpgsql STABLE
 AS $fn$
 BEGIN
     IF of_calls AND in_lane IS NULL THEN
@@ -83,43 +85,34 @@ $fn$;
 -- calls in one turn. room_in: seconds until its rate lets it have one, where that is what keeps it.
 CREATE OR REPLACE FUNCTION pgbaton.room_of_tenant(s pgbaton.stages, of_tenant text, of_tier text, at timestamptz,
                                                   OUT room integer, OUT weight integer, OUT rate float8, OUT room_in float8)
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE
 AS $fn$
 DECLARE
-    own pgbaton.tenants;
-    of_all pgbaton.tiers;
     paid timestamptz;
 BEGIN
-    SELECT * INTO own FROM pgbaton.tenants AS t WHERE t.pipeline = s.pipeline AND t.tenant = of_tenant;
-    IF of_tier IS NOT NULL THEN
-        SELECT * INTO of_all FROM pgbaton.tiers AS t WHERE t.pipeline = s.pipeline AND t.tier = of_tier;
-    END IF;
-    weight := coalesce(own.weight, of_all.weight, 1);
-    rate := coalesce(own.rate_per_tenant, of_all.rate_per_tenant, s.rate_per_tenant);
-    room := coalesce(own.per_tenant, of_all.per_tenant, s.per_tenant);
-    IF EXISTS (SELECT FROM pgbaton.paused_tenants AS p
-                WHERE p.pipeline = s.pipeline AND p.tenant = of_tenant AND p.resumed_at IS NULL) THEN
-        room := 0;
-        RETURN;
-    END IF;
-    IF room IS NOT NULL THEN
-        room := room - (SELECT count(*) FROM pgbaton.calls AS c
-                         WHERE c.pipeline = s.pipeline AND c.slot = s.step AND coalesce(c.tenant, '') COLLATE "C" = of_tenant);
-    END IF;
-    IF rate IS NOT NULL THEN
+    SELECT coalesce(t.weight, r.weight, 1), coalesce(t.rate_per_tenant, r.rate_per_tenant, s.rate_per_tenant),
+           CASE WHEN EXISTS (SELECT FROM pgbaton.paused_tenants AS p
+                              WHERE p.pipeline = s.pipeline AND p.tenant = of_tenant AND p.resumed_at IS NULL) THEN 0
+                WHEN coalesce(t.per_tenant, r.per_tenant, s.per_tenant) IS NOT NULL
+                THEN coalesce(t.per_tenant, r.per_tenant, s.per_tenant) - (
+                     SELECT count(*) FROM pgbaton.calls AS c
+                      WHERE c.pipeline = s.pipeline AND c.slot = s.step AND coalesce(c.tenant, '') COLLATE "C" = of_tenant) END
+      INTO weight, rate, room
+      FROM (VALUES (true)) AS one (row)
+      LEFT JOIN pgbaton.tenants AS t ON t.pipeline = s.pipeline AND t.tenant = of_tenant
+      LEFT JOIN pgbaton.tiers AS r ON r.pipeline = s.pipeline AND r.tier = of_tier;
+    IF rate IS NOT NULL AND (room > 0 OR room IS NULL) THEN
         SELECT b.until INTO paid FROM pgbaton.spent AS b
          WHERE b.pipeline = s.pipeline AND b.stage = s.step AND b.tenant = '=' || of_tenant;
-        IF room > 0 OR room IS NULL THEN
-            room := least(room, pgbaton.allowance(rate, paid, at));
-            room_in := CASE WHEN room <= 0 THEN pgbaton.allowed_in(rate, paid, at) END;
-        END IF;
+        room := least(room, pgbaton.allowance(rate, paid, at));
+        room_in := CASE WHEN room <= 0 THEN pgbaton.allowed_in(rate, paid, at) END;
     END IF;
 END
 $fn$;
 
 -- How many calls of one provider's account a stage bears besides those under way, by its answers 429; null: it was never refused.
 CREATE OR REPLACE FUNCTION pgbaton.room_of_account(s pgbaton.stages, of_account text, at timestamptz, OUT room integer, OUT room_in float8)
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE
 AS $fn$
 DECLARE
     a pgbaton.accounts;
