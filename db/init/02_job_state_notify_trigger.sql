@@ -494,7 +494,7 @@ $pgbaton$;
 DO $pgbaton$
 BEGIN
     -- Functions and views are code: they are replaced where they differ. The schema's comment says which are installed.
-    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol 7e7e28dd0c364f88567a9cba18e9f2a7' THEN
+    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol 397f9cbeee5395e09503f4aebc1788c5' THEN
         EXECUTE $protocol$
 -- Admission: who may be called next, in a pipeline where something limits or orders the calls (pgbaton.stages.governed). A
 -- pipeline without that never comes here.
@@ -596,7 +596,7 @@ BEGIN
                      SELECT count(*) FROM pgbaton.calls AS c
                       WHERE c.pipeline = s.pipeline AND c.slot = s.step AND coalesce(c.tenant, '') COLLATE "C" = of_tenant) END
       INTO weight, rate, room
-      FROM (VALUES (true)) AS one (row)
+      FROM (VALUES (true)) AS one (there)
       LEFT JOIN pgbaton.tenants AS t ON t.pipeline = s.pipeline AND t.tenant = of_tenant
       LEFT JOIN pgbaton.tiers AS r ON r.pipeline = s.pipeline AND r.tier = of_tier;
     IF rate IS NOT NULL AND (room > 0 OR room IS NULL) THEN
@@ -1172,7 +1172,7 @@ CREATE OR REPLACE VIEW pgbaton.attempts AS
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pgbaton FROM PUBLIC;
 
         $protocol$;
-        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol 7e7e28dd0c364f88567a9cba18e9f2a7';
+        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol 397f9cbeee5395e09503f4aebc1788c5';
     END IF;
 END
 $pgbaton$;

@@ -98,7 +98,7 @@ BEGIN
                      SELECT count(*) FROM pgbaton.calls AS c
                       WHERE c.pipeline = s.pipeline AND c.slot = s.step AND coalesce(c.tenant, '') COLLATE "C" = of_tenant) END
       INTO weight, rate, room
-      FROM (VALUES (true)) AS one (row)
+      FROM (VALUES (true)) AS one (there)
       LEFT JOIN pgbaton.tenants AS t ON t.pipeline = s.pipeline AND t.tenant = of_tenant
       LEFT JOIN pgbaton.tiers AS r ON r.pipeline = s.pipeline AND r.tier = of_tier;
     IF rate IS NOT NULL AND (room > 0 OR room IS NULL) THEN
