@@ -11,7 +11,6 @@ that each finds the same places free, and their jobs come again, so that each fi
 from __future__ import annotations
 
 import argparse
-import asyncio
 import statistics
 import sys
 import time

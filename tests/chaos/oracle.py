@@ -16,6 +16,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from chaos.journal import Entry, read
+from chaos.limits import AT_WORK, Work, exceeded
 from chaos.plan import LINE
 
 if TYPE_CHECKING:

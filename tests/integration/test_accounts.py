@@ -106,7 +106,9 @@ async def test_workers_learn_by_account(database: str) -> None:
                 while not await craft.db.fetchval("SELECT count(*) FROM pgbaton.accounts WHERE account = 'eu'"):
                     await asyncio.sleep(0.02)
                 await craft.db.execute("INSERT INTO jobs (note, current_step, status) VALUES ('us', 'made', 'done')")
-                while not await craft.db.fetchval("SELECT count(*) FROM jobs WHERE note = 'us' AND current_step = 'glue'"):
+                while not await craft.db.fetchval(
+                    "SELECT count(*) FROM jobs WHERE note = 'us' AND current_step = 'glue'"
+                ):
                     await asyncio.sleep(0.02)
         assert await craft.db.fetchval("SELECT held_until > now() FROM pgbaton.accounts")
         assert await craft.db.fetchval("SELECT current_step FROM jobs WHERE note = 'eu'") == "made"

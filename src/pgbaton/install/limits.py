@@ -28,7 +28,7 @@ def tiers_sql(pipeline: Pipeline) -> str:
     """The tiers of the file, and no others."""
     kept = ", ".join(["''", *(literal(name) for name in pipeline.tiers)])
     said = "".join(
-        "INSERT INTO pgbaton.tiers AS t (pipeline, tier, weight, per_tenant, rate_per_tenant)\n"  # noqa: S608
+        "INSERT INTO pgbaton.tiers AS t (pipeline, tier, weight, per_tenant, rate_per_tenant)\n"
         f"SELECT {literal(pipeline.name)}, {literal(name)}, n.*\n"
         f"  FROM jsonb_to_record({literal(json.dumps(tier.said_limits))}) "
         "AS n (weight integer, per_tenant integer, rate_per_tenant float8)\n"

@@ -247,8 +247,8 @@ class Pipeline(Frozen):
         if (self.tier is None) != (not self.tiers):
             alone = "tiers" if self.tiers else "tier"
             raise ValueError(
-                f"{alone} stands alone: tier names a column, and [pipeline.tiers.NAME] what tenants have whose rows say "
-                "NAME there"
+                f"{alone} stands alone: tier names a column, and [pipeline.tiers.NAME] what tenants have whose "
+                "rows say NAME there"
             )
         return self
 

@@ -275,7 +275,10 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "limits.of_tenant": ("테넌트", "Tenant"),
     "limits.which": ("한도", "Limit"),
     "limits.value": ("값", "Value"),
-    "limits.value_is": ("정수, 속도(10/s, 600/min), 또는 none(제한 없음)", "a whole number, a rate (10/s, 600/min), or none"),
+    "limits.value_is": (
+        "정수, 속도(10/s, 600/min), 또는 none(제한 없음)",
+        "a number, a rate (10/s, 600/min), or none",
+    ),
     "limits.size_is": ("자리 수. 비우면 설정 파일의 값", "places; empty: as the file says"),
     "limits.reset": ("설정 파일 값으로 되돌리기", "back to the file's"),
     "limits.concurrency": ("동시 호출", "calls at once"),

@@ -178,7 +178,7 @@ class Store:
         return row["count"], row["others"]
 
     async def ease(self, answered: Mapping[tuple[str, str | None], int]) -> None:
-        """Stages have answered so many calls well, by step and account: what was learned of their limits rises again."""
+        """Stages have answered so many calls well, by step and account: what was learned rises again."""
         stages = {step: calls for (step, account), calls in answered.items() if account is None}
         accounts = [(*name, calls) for name, calls in answered.items() if name[1] is not None]
         if stages:
