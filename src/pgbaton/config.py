@@ -6,8 +6,10 @@ A TOML file and the Python objects are two spellings of one model: ``[pipeline]`
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -18,6 +20,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pgbaton.errors import ConfigError
 from pgbaton.events import Language, LogFormat
 from pgbaton.model import Pipeline
+from pgbaton.model.fields import check_base_url
 
 T = TypeVar("T")
 
@@ -37,6 +40,22 @@ def _names(value: object) -> object:
     return value
 
 
+DATABASE_NAME = r"^[a-z][a-z0-9_]{0,47}$"
+"""How a database is named, as a pipeline is: it becomes a part of variables, of addresses and of metrics."""
+ALL = "all"
+"""Every database, where one is asked for."""
+
+
+def _plain_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Check the names of several databases."""
+    for name, times in Counter(names).items():
+        if not re.fullmatch(DATABASE_NAME, name) or name == ALL:
+            raise ValueError(f"a database's name is 1 to 48 of a-z, 0-9 and _, a letter first, and not {ALL}: {name!r}")
+        if times > 1:
+            raise ValueError(f"the database {name!r} is named twice")
+    return names
+
+
 PostgresUrl = Annotated[SecretStr, AfterValidator(_plain_postgres)]
 
 
@@ -53,6 +72,10 @@ class Settings(BaseSettings):
     """How a worker runs. Durations are in seconds.
 
     ``listen_url``: a direct address for LISTEN, where ``database_url`` is a transaction pooler's.
+
+    ``databases``: names of several databases, for :func:`each_database`; ``database``: the one of them that is meant.
+
+    ``base_url``: where the stages are, instead of the pipeline's own ``base_url``.
 
     ``stages``: the stages that this worker calls (in the environment: with commas between them); absent: all.
 
@@ -75,6 +98,9 @@ class Settings(BaseSettings):
 
     database_url: PostgresUrl | None = Field(default=None, validation_alias=AliasChoices("DATABASE_URL"))
     listen_url: PostgresUrl | None = None
+    databases: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names), AfterValidator(_plain_names)] = ()
+    database: str | None = Field(default=None, pattern=DATABASE_NAME)
+    base_url: Annotated[str, AfterValidator(check_base_url)] | None = None
     stages: Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_names)] = None
     webhook_url: WebhookUrl | None = None
     webhook_secret: SecretStr | None = None
@@ -100,7 +126,10 @@ class Settings(BaseSettings):
         return None if self.listen_url is None else self.listen_url.get_secret_value()
 
     def dsn(self) -> str:
-        """The database URL. Raises :class:`ConfigError` where none is set."""
+        """The database URL. Raises :class:`ConfigError` where none is set, or where there are several."""
+        if self.databases:
+            names = ", ".join(self.databases)
+            raise ConfigError(f"several databases are named ({names}): choose one, PGBATON_DATABASE or --database NAME")
         if self.database_url is None:
             raise ConfigError("no database: set DATABASE_URL or give --database-url")
         return self.database_url.get_secret_value()
@@ -140,6 +169,12 @@ def load_settings(path: Path | None = None, given: Mapping[str, object] | None =
     for name, variable in SECRETS.items():
         if name in table or variable in table:
             raise ConfigError(f"{path}: worker.{name}: a secret does not belong in this file; set {variable}")
+    for name in ("databases", "database"):
+        if name in table:
+            raise ConfigError(
+                f"{path}: worker.{name}: databases are named in the environment, where every command sees them; "
+                f"set PGBATON_{name.upper()}"
+            )
     for name in table:
         if name not in Settings.model_fields:
             raise ConfigError(f"{path}: worker.{name}: unknown key{_shown(table[name])}")
@@ -148,7 +183,68 @@ def load_settings(path: Path | None = None, given: Mapping[str, object] | None =
     chosen: dict[str, Any] = {name: getattr(from_file, name) for name in table} if from_file else {}
     chosen |= {name: getattr(environment, name) for name in environment.model_fields_set}
     chosen |= {name: value for name, value in (given or {}).items() if value is not None}
+    if (given or {}).get("database_url") is not None:  # that one, whatever the environment names
+        chosen |= {"databases": (), "database": None}
     return _validated(lambda: Settings.model_validate(chosen), "command line")
+
+
+def load_databases(path: Path | None = None, given: Mapping[str, object] | None = None) -> dict[str, Settings]:
+    """As :func:`load_settings`, for each database that is meant: :func:`each_database`. A ``database_url`` that is
+    given is the only one."""
+    settings, wanted = load_settings(path, given), (given or {}).get("database")
+    if wanted is not None and wanted not in (ALL, *settings.databases):
+        named = ", ".join(settings.databases) or "none"
+        raise ConfigError(f"--database: there is no database {wanted!r}; PGBATON_DATABASES names: {named}")
+    return each_database(settings)
+
+
+def each_database(settings: Settings) -> dict[str, Settings]:
+    """The settings for each database by its name: of ``settings.databases`` all, or the one that is chosen. Where none
+    are named there is one, whose name may be empty.
+
+    Raises :class:`ConfigError` where a database has no address, or the address of another one.
+    """
+    if not settings.databases:
+        return {settings.database or "": settings}
+    if settings.database not in (None, ALL, *settings.databases):
+        named = ", ".join(settings.databases)
+        raise ConfigError(f"PGBATON_DATABASE: there is no database {settings.database!r}; there are: {named}")
+    names = [name for name in settings.databases if settings.database in (None, ALL, name)]
+    each = {name: _of_database(settings, name) for name in names}
+    by_address: dict[str, str] = {}
+    for name, one in each.items():
+        other = by_address.setdefault(one.dsn(), name)
+        if other != name:
+            raise ConfigError(f"environment: DATABASE_URL_{other.upper()} and DATABASE_URL_{name.upper()} are the same")
+    return each
+
+
+def one_database(settings: Settings) -> Settings:
+    """The settings for the one database that is meant. Raises :class:`ConfigError` where there are several."""
+    each = list(each_database(settings).values())
+    if len(each) > 1:
+        settings.dsn()  # says so
+    return each[0]
+
+
+def _of_database(settings: Settings, name: str) -> Settings:
+    addresses: dict[str, object] = {}
+    for field, variable in (("database_url", "DATABASE_URL"), ("listen_url", "PGBATON_LISTEN_URL")):
+        variable = f"{variable}_{name.upper()}"
+        try:
+            addresses[field] = _plain_postgres(SecretStr(os.environ[variable]))
+        except ValueError as error:
+            raise ConfigError(f"environment: {variable}: {error}") from None
+        except KeyError:
+            if field == "database_url":
+                raise ConfigError(f"environment: {variable}: missing, the address of the database {name!r}") from None
+            addresses[field] = None
+    if (base_url := os.environ.get(f"PGBATON_BASE_URL_{name.upper()}")) is not None:
+        try:
+            addresses["base_url"] = check_base_url(base_url)
+        except ValueError as error:
+            raise ConfigError(f"environment: PGBATON_BASE_URL_{name.upper()}: {error}") from None
+    return settings.model_copy(update={**addresses, "databases": (), "database": name})
 
 
 Read = TypeVar("Read", bound=BaseSettings)

@@ -13,6 +13,8 @@ import time
 from enum import Enum
 from typing import Literal
 
+from pgbaton.shard import DATABASE
+
 Language = Literal["ko", "en"]
 LogFormat = Literal["text", "json"]
 
@@ -118,6 +120,8 @@ class EventLog:
         if not self._logger.isEnabledFor(level):
             return
         known = {name: value for name, value in fields.items() if value is not None}
+        if database := DATABASE.get():
+            known["database"] = database
         line = " ".join(f"{name}={shown(value)}" for name, value in known.items())
         self._logger.log(
             level,

@@ -9,12 +9,12 @@ from pgbaton.key import Key
 from pgbaton.model import Dispatch
 
 
-def headers_of(pipeline: str, dispatch: Dispatch) -> dict[str, str]:
-    """The engine's own headers, but for the trace's."""
+def headers_of(pipeline: str, dispatch: Dispatch, database: str = "") -> dict[str, str]:
+    """The engine's own headers, but for the trace's. ``database``: its name, where there are several."""
     return {
         "idempotency-key": dispatch.idempotency_key(pipeline),
         "x-pgbaton-attempt": str(dispatch.attempt),
-    }
+    } | ({"x-pgbaton-database": database} if database else {})
 
 
 def batch_of(pipeline: str, dispatches: Sequence[Dispatch], key: Key) -> bytes:

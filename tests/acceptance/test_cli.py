@@ -190,7 +190,10 @@ async def test_a_worker_of_its_own_is_watched_where_it_is_told_to(database: str,
             await craft.until_row(await craft.add(), "glue", "done")
             answers = {path: await http.get(f"http://{address}{path}") for path in ("/healthz", "/metrics", "/else")}
             assert [a.status_code for a in answers.values()] == [200, 200, 404]
-            assert 'pgbaton_stage_calls_started_total{pipeline="craft",stage="glue"} 1.0' in answers["/metrics"].text
+            assert (
+                'pgbaton_stage_calls_started_total{database="",pipeline="craft",stage="glue"} 1.0'
+                in answers["/metrics"].text
+            )
             taken = await pgbaton("run", "--config", config, "--metrics", address, dsn=database)
             assert (taken.code, taken.out) == (1, "")
             assert taken.err == f"pgbaton: --metrics: cannot listen at {address}: Address already in use\n"

@@ -104,7 +104,7 @@ async def test_the_application_in_the_readme_moves_its_row(
             async def done() -> bool:
                 return bool(await db.fetchval("SELECT (step, status) = ('summarise', 'done') FROM documents"))
 
-            await until(done, "the row at (summarise, done)")
+            await until(done, "the row at (summarise, done)", 30)
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
                 answers = [
                     await http.post("/summarise", json={"job_id": job, "tenant_id": None}) for job in ("999", "1", "x")
@@ -150,7 +150,7 @@ async def test_the_orders_of_the_quickstart_are_invoiced_shipped_and_retried(
             )
             return tuple(row) == (step, state, None)
 
-        await until(there, f"{order} at ({step}, {state})")
+        await until(there, f"{order} at ({step}, {state})", 30)
 
     try:
         await db.execute(table)

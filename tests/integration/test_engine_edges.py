@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 
 import pytest
 
 from line import line, until
+from pgbaton.decision.job import Job
+from pgbaton.worker import dispatcher
+from pgbaton.worker.store import Store
 from stage_server import Call, Say, StageServer, work
 
 
@@ -90,3 +94,22 @@ async def test_a_row_moved_elsewhere_while_its_stage_worked_is_left_there(
         assert await craft.row(job) == at
         assert await craft.states(job) == [("cut", "cancelled")]
         assert len(craft.server.calls) == 1
+
+
+async def test_an_answer_whose_duty_is_behind_those_of_a_full_turn_is_settled_by_a_later_turn(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+    look = Store.look
+
+    async def looking(store: Store, job_keys: Collection[str]) -> list[Job]:
+        looked.extend(job_keys)
+        return await look(store, job_keys)
+
+    monkeypatch.setattr(Store, "look", looking)
+    monkeypatch.setattr(dispatcher, "BEHIND", 60)
+    async with line(database) as craft:
+        await craft.add_many(60)
+        async with craft.worker(capacity=4):
+            await craft.until_settled()
+    assert not looked

@@ -16,6 +16,8 @@ from pgbaton.operate import bulk
 from stage_server import Call, Say, StageServer, work
 
 SECONDS = 6.0
+CALLS = 200
+"""It goes on until there were as many: a machine that is busy with other tests makes fewer in the time."""
 
 
 async def test_everything_at_once_never_deadlocks(database: str) -> None:
@@ -37,12 +39,11 @@ async def test_everything_at_once_never_deadlocks(database: str) -> None:
             until = asyncio.get_running_loop().time() + SECONDS
             for work_on in (_bulk, _scatter, _operate):
                 tasks.create_task(_again(until, craft, work_on))
-        assert len(craft.server.calls) > 200
         assert await craft.db.fetchval("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()") == 0
 
 
 async def _again(until: float, craft: Line, work_on) -> None:
-    while asyncio.get_running_loop().time() < until:
+    while asyncio.get_running_loop().time() < until or len(craft.server.calls) <= CALLS:
         async with craft.db.acquire() as conn:
             await work_on(conn)
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pgbaton import Advance, Pipeline, Settings, Stage
-from pgbaton.config import load_pipeline, load_settings
+from pgbaton.config import load_databases, load_pipeline, load_settings, one_database
 from pgbaton.errors import ConfigError
 
 CONTRACT = """
@@ -313,3 +313,61 @@ def test_settings_do_not_show_their_password() -> None:
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load_settings().capacity = 7  # type: ignore[misc]
+
+
+# -- several databases ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    monkeypatch.setenv("PGBATON_DATABASES", "north, south")
+    monkeypatch.setenv("DATABASE_URL_NORTH", "postgres://n/n")
+    monkeypatch.setenv("DATABASE_URL_SOUTH", "postgresql+asyncpg://s/s")
+    monkeypatch.setenv("PGBATON_LISTEN_URL_SOUTH", "postgresql://direct/s")
+    return monkeypatch
+
+
+def test_each_database_has_its_own_addresses_and_the_settings_of_all(two: pytest.MonkeyPatch) -> None:
+    two.setenv("PGBATON_CAPACITY", "7")
+    two.setenv("PGBATON_BASE_URL_NORTH", "http://north:8000/")
+    each = load_databases()
+    assert [(name, one.database, one.dsn(), one.listen_dsn(), one.capacity) for name, one in each.items()] == [
+        ("north", "north", "postgresql://n/n", None, 7),
+        ("south", "south", "postgresql://s/s", "postgresql://direct/s", 7),
+    ]
+    assert [one.base_url for one in each.values()] == ["http://north:8000", None]
+    assert list(load_databases(given={"database": "south"})) == ["south"]
+    assert list(load_databases(given={"database": "all"})) == ["north", "south"]
+    two.setenv("PGBATON_DATABASE", "north")
+    assert one_database(Settings()).dsn() == "postgresql://n/n"
+    assert list(load_databases()) == ["north"]
+    assert next(iter(load_databases(given={"database_url": "postgresql://x/x"}).values())).dsn() == "postgresql://x/x"
+
+
+def test_one_database_needs_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://x/x")
+    assert list(load_databases()) == [""]
+    monkeypatch.setenv("PGBATON_DATABASE", "north")  # one worker a database: its name for the log and the metrics
+    assert {name: one.dsn() for name, one in load_databases().items()} == {"north": "postgresql://x/x"}
+
+
+def test_what_is_wrong_about_several_databases_is_said(two: pytest.MonkeyPatch, file: Path) -> None:
+    assert refusal(one_database, Settings()).startswith("several databases are named (north, south): choose one")
+    none = "--database: there is no database 'west'; PGBATON_DATABASES names: north, south"
+    assert refusal(load_databases, None, {"database": "west"}) == none
+    two.setenv("PGBATON_DATABASE", "west")
+    assert refusal(load_databases) == "PGBATON_DATABASE: there is no database 'west'; there are: north, south"
+    two.delenv("PGBATON_DATABASE")
+    two.setenv("DATABASE_URL_SOUTH", "postgresql://n/n")
+    assert refusal(load_databases) == "environment: DATABASE_URL_NORTH and DATABASE_URL_SOUTH are the same"
+    two.setenv("DATABASE_URL_SOUTH", "mysql://u:secret@s/s")
+    assert refusal(load_databases) == "environment: DATABASE_URL_SOUTH: must start with postgresql://"
+    two.delenv("DATABASE_URL_SOUTH")
+    missing = "environment: DATABASE_URL_SOUTH: missing, the address of the database 'south'"
+    assert refusal(load_databases) == missing
+    for names in ("north,north", "all", "North", "a b", ""):
+        two.setenv("PGBATON_DATABASES", names)
+        assert refusal(load_databases).startswith("environment: PGBATON_DATABASES: ")
+    two.delenv("PGBATON_DATABASES")
+    file.write_text('[worker]\ndatabases = ["north"]')
+    assert refusal(load_settings, file).endswith("set PGBATON_DATABASES")

@@ -9,9 +9,7 @@ import sys
 
 from pgbaton.cli import adoption, completion, decide, graph, install, job, limit, look, mend, run, simulate, steer, web
 from pgbaton.cli.common import app
-from pgbaton.cli.speech import Sentence, warn
-from pgbaton.errors import PgbatonError
-from pgbaton.events import describe
+from pgbaton.cli.each import say
 
 __all__ = [
     "adoption",
@@ -31,11 +29,6 @@ __all__ = [
     "web",
 ]
 
-REFUSED: Sentence = (
-    "데이터베이스가 거부했거나 연결이 끊겼습니다: {why}",
-    "the database refused, or went away: {why}",
-)
-
 
 def main() -> None:
     """Run the command; errors that were raised on purpose are sentences, not tracebacks."""
@@ -45,26 +38,14 @@ def main() -> None:
     try:
         completion.prepare()
         app(prog_name="pgbaton")
-    except PgbatonError as error:
-        print(f"pgbaton: {error}", file=sys.stderr)
-        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        if not _of_the_database(error):
+        if not say(error):
             raise
-        warn(REFUSED, why=describe(error))
         sys.exit(1)
     finally:
         _flush()
-
-
-def _of_the_database(error: Exception) -> bool:
-    """Whether the server, or the way to it, raised this."""
-    if isinstance(error, OSError):
-        return True
-    asyncpg = sys.modules.get("asyncpg")
-    return asyncpg is not None and isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError)
 
 
 def _flush() -> None:

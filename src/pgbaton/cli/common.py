@@ -14,6 +14,7 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 from typer.models import CommandFunctionType as CommandFunction
 
 from pgbaton.cli import when
+from pgbaton.cli.each import in_databases
 from pgbaton.cli.tables import Format
 
 if TYPE_CHECKING:  # --help must not wait for them
@@ -70,12 +71,18 @@ def _theme(command: object) -> int:
 
 class _App(typer.Typer):
     def command(
-        self, name: str | None = None, *, examples: Sequence[str] = (), **options: Any
+        self, name: str | None = None, *, examples: Sequence[str] = (), everywhere: bool = False, **options: Any
     ) -> Callable[[CommandFunction], CommandFunction]:
-        """A command whose help ends with ``examples``."""
+        """A command whose help ends with ``examples``. ``everywhere``: of several databases it means all."""
         if examples:
             options["epilog"] = "\b\nExamples:\n" + "\n".join(f"  {example}" for example in examples)
-        return super().command(name, **({"cls": _Once} | options))
+        register = super().command(name, **({"cls": _Once} | options))
+
+        def command(work: CommandFunction) -> CommandFunction:
+            register(in_databases(work, everywhere=everywhere))
+            return work
+
+        return command
 
 
 app = _App(

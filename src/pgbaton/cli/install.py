@@ -33,7 +33,7 @@ UNCHANGED: Sentence = (
 DETACHED: Sentence = ("{name} 파이프라인을 {table} 테이블에서 분리했습니다", "detached {name} from {table}")
 
 
-@app.command()
+@app.command(everywhere=True)
 def migrate(database_url: DatabaseUrl = None) -> None:
     """Create or upgrade the engine's own schema.
 
@@ -46,11 +46,12 @@ def migrate(database_url: DatabaseUrl = None) -> None:
 
 
 @app.command(
+    everywhere=True,
     examples=[
         "pgbaton attach --config pgbaton.toml",
         "pgbaton attach --config pgbaton.toml --dry-run",
         "pgbaton attach --config pgbaton.toml --backfill --rate 100/s",
-    ]
+    ],
 )
 def attach(
     config: ConfigFile,
@@ -115,7 +116,7 @@ def attach(
         tell(said, name=pipeline.name, table=pipeline.table, drawn=_drawn(pipeline))
 
 
-@app.command(examples=["pgbaton detach --config pgbaton.toml"])
+@app.command(everywhere=True, examples=["pgbaton detach --config pgbaton.toml"])
 def detach(config: ConfigFile, database_url: DatabaseUrl = None) -> None:
     """Remove the trigger and the routes.
 

@@ -27,7 +27,7 @@ from pgbaton.cli.common import (
     with_table,
 )
 from pgbaton.cli.speech import Sentence, fail, language, tell, told
-from pgbaton.cli.tables import Column, Format, plain, print_json, print_rows
+from pgbaton.cli.tables import Column, Format, of_several, plain, print_json, print_rows
 from pgbaton.cli.when import short
 
 if TYPE_CHECKING:
@@ -49,6 +49,10 @@ REMEDY: Sentence = ("조치", "remedy")
 CAUSE: Sentence = ("원인", "cause")
 CHECKED: Sentence = ("확인한 항목", "checked")
 WELL: Sentence = ("문제가 없습니다", "nothing is wrong")
+LIMITS_APART: Sentence = (
+    "다음 한도는 이 데이터베이스 안에서만 적용되며 다른 데이터베이스와 합산하지 않습니다: {limits}",
+    "these limits hold in this database by itself, and are not added up over databases: {limits}",
+)
 PAUSED: Sentence = ("일시정지", "paused")
 NO_ROUTE: Sentence = ("경로 없음", "no route")
 
@@ -61,7 +65,9 @@ def _ago(seconds: object) -> str:
     return told(("{since} 전", "{since} ago"), since=_short(seconds))
 
 
-@app.command(examples=["pgbaton status", "pgbaton status -o json | jq '.stages[] | select(.dead > 0)'"])
+@app.command(
+    everywhere=True, examples=["pgbaton status", "pgbaton status -o json | jq '.stages[] | select(.dead > 0)'"]
+)
 def status(database_url: DatabaseUrl = None, output: Output = None, as_json: AsJson = False) -> None:
     """Counts by stage and state, and the workers.
 
@@ -149,11 +155,12 @@ JOBS = [
 
 
 @app.command(
+    everywhere=True,
     examples=[
         "pgbaton jobs --state dead --tenant acme --tenant hanbit --since yesterday",
         "pgbaton jobs --state available --older-than 10m",
         "pgbaton jobs --error 'HTTP 502' -o csv > bad-gateway.csv",
-    ]
+    ],
 )
 def jobs(
     database_url: DatabaseUrl = None,
@@ -206,7 +213,9 @@ DEAD = [
 ]
 
 
-@app.command(examples=["pgbaton dead", "pgbaton dead -o wide", "pgbaton dead || echo 'somebody has to look'"])
+@app.command(
+    everywhere=True, examples=["pgbaton dead", "pgbaton dead -o wide", "pgbaton dead || echo 'somebody has to look'"]
+)
 def dead(
     pipeline: PipelineName = None, database_url: DatabaseUrl = None, output: Output = None, as_json: AsJson = False
 ) -> None:
@@ -247,7 +256,12 @@ AUDIT = [
 
 
 @app.command(
-    examples=["pgbaton audit", "pgbaton audit --since 03:00 --who kim", "pgbaton audit --limit 1000 -o csv > audit.csv"]
+    everywhere=True,
+    examples=[
+        "pgbaton audit",
+        "pgbaton audit --since 03:00 --who kim",
+        "pgbaton audit --limit 1000 -o csv > audit.csv",
+    ],
 )
 def audit(
     pipeline: PipelineName = None,
@@ -280,7 +294,7 @@ def audit(
         tell(MORE, next=page.next)
 
 
-@app.command(examples=["pgbaton doctor", "pgbaton doctor --json | jq -r '.[].code'"])
+@app.command(everywhere=True, examples=["pgbaton doctor", "pgbaton doctor --json | jq -r '.[].code'"])
 def doctor(
     invariants: Annotated[bool, typer.Option("--invariants", help="Also check what must always hold.")] = False,
     database_url: DatabaseUrl = None,
@@ -288,11 +302,21 @@ def doctor(
 ) -> None:
     """What keeps jobs from moving, each with its cause and its remedy.
 
-    Exit code 1: something was found.
+    Exit code 1: something was found. Of several databases it says which limits each has by itself.
     """
     from pgbaton import health
+    from pgbaton.insights.limit_use import limits
 
-    looked = with_database(database_url, lambda conn: health.examine(conn, invariants=invariants), migrated=False)
+    apart: list[str] = []
+
+    async def work(conn: asyncpg.Connection) -> list[health.Health]:
+        looked = await health.examine(conn, invariants=invariants)
+        for pipeline in {h.pipeline for h in looked if h.pipeline and of_several()}:
+            every = await limits(conn, pipeline)
+            apart.extend(one.limit for one in every if one.pool or one.concurrency or one.rate)
+        return looked
+
+    looked = with_database(database_url, work, migrated=False)
     found = health.of_all(looked)
     if as_json:
         print_json([f.as_json(language()) for f in found])
@@ -306,5 +330,7 @@ def doctor(
         if not found:
             checked = ", ".join(dict.fromkeys(c.name for h in looked for c in h.checks))
             print(f"{told(WELL)} ({told(CHECKED)}: {checked})")
+        if apart:
+            tell(LIMITS_APART, limits=", ".join(sorted(set(apart))))
     if found:
         raise typer.Exit(1)

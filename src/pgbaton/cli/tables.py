@@ -122,8 +122,35 @@ def coloured(word: str, text: str | None = None) -> str:
     return f"\x1b[{code}m{text}\x1b[0m" if code else text
 
 
+@dataclass
+class _Part:
+    """The database whose answer is printed, of a command that goes through several."""
+
+    database: str = ""
+    first: bool = True
+
+
+_part = _Part()
+
+
+def begin_part(database: str, *, headed: bool) -> None:
+    """What is printed from now on is of this database. ``headed``: for people, under its name; what programs read has
+    it in each JSON document, and in the first column of CSV."""
+    _part.first = not _part.database
+    _part.database = database
+    if headed:
+        print(f"{'' if _part.first else chr(10)}[{database}]", flush=True)
+
+
+def of_several() -> bool:
+    """Whether what is printed is of one of several databases."""
+    return bool(_part.database)
+
+
 def print_json(value: object) -> None:
     """As JSON; signs that end a line or speak to a terminal are escaped, inside strings, too."""
+    if _part.database:
+        value = {"database": _part.database, "answer": value}
     text = json.dumps(value, ensure_ascii=False, default=str, indent=2)
     print(re.sub("[\x7f-\x9f\u2028\u2029]", lambda found: f"\\u{ord(found[0]):04x}", text))
 
@@ -204,9 +231,11 @@ def _csv(columns: Sequence[Column], rows: Sequence[Sequence[object]]) -> str:
     """RFC 4180 with a heading: every column, values as they are (times with their offset, durations in seconds)."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n" if os.name == "nt" else "\n")
-    writer.writerow([column.name for column in columns])
+    of = [_part.database] if _part.database else []
+    if _part.first:
+        writer.writerow([*(["database"] if of else []), *(column.name for column in columns)])
     for row in rows:
-        writer.writerow([_raw(value) for value in row])
+        writer.writerow([*of, *(_raw(value) for value in row)])
     return text.getvalue()
 
 

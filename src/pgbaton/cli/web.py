@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from pgbaton.cli.common import DatabaseUrl, PipelineName, app
+from pgbaton.cli.each import DatabaseName
 from pgbaton.errors import ConfigError
 from pgbaton.events import log_to_stderr
 
@@ -16,6 +17,7 @@ from pgbaton.events import log_to_stderr
 )
 def web(
     database_url: DatabaseUrl = None,
+    database: DatabaseName = None,
     pipeline: PipelineName = None,
     host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8012,
@@ -28,7 +30,7 @@ def web(
         from pgbaton.web.app import Server, WebSettings, create_app
     except ModuleNotFoundError as error:
         raise ConfigError(f'{error.name} is not installed: pip install "pgbaton[web]"') from None
-    settings = load_settings(given={"database_url": database_url})
+    settings = load_settings(given={"database_url": database_url, "database": database})
     log_to_stderr(settings.log_format)
     application, admin = create_app(settings, read_settings(WebSettings), pipeline)
     server = Server(application, admin, host, port, root_path)

@@ -16,7 +16,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import JSONResponse
 
 from pgbaton.cached import Cached
-from pgbaton.config import Settings
+from pgbaton.config import Settings, one_database
 from pgbaton.errors import PgbatonError
 from pgbaton.events import log_if_unheard
 from pgbaton.fastapi.guard import Stages
@@ -36,8 +36,11 @@ def lifespan(
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     """The application's lifespan: the stages' pool, and (``engine``) a worker in this process, drained at the end.
 
-    ``stages_url``: the database URL that the stages use, where their role is not the engine's.
+    ``stages_url``: the database URL that the stages use, where their role is not the engine's. Of several databases
+    (``PGBATON_DATABASES``) it is for the one that ``PGBATON_DATABASE`` chooses; without a choice it raises
+    :class:`ConfigError`.
     """
+    settings = one_database(settings)
 
     @asynccontextmanager
     async def during(app: FastAPI) -> AsyncIterator[None]:

@@ -13,6 +13,6 @@ if find_spec("fastapi") is None or find_spec("jinja2") is None:
 
 from pgbaton.web.access import Identity, Role
 from pgbaton.web.context import View
-from pgbaton.web.router import Access, Dashboard, JobExtra, dashboard
+from pgbaton.web.router import Access, Dashboard, Dashboards, JobExtra, dashboard, dashboards
 
-__all__ = ["Access", "Dashboard", "Identity", "JobExtra", "Role", "View", "dashboard"]
+__all__ = ["Access", "Dashboard", "Dashboards", "Identity", "JobExtra", "Role", "View", "dashboard", "dashboards"]

@@ -12,8 +12,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from pgbaton.config import Settings
-from pgbaton.web.router import Dashboard, dashboard
+from pgbaton.config import Settings, each_database
+from pgbaton.web.router import Dashboard, Dashboards, dashboard
 
 NOT_FOUND = """<!doctype html>
 <html lang="ko"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>404</title>
@@ -34,15 +34,22 @@ class WebSettings(BaseSettings):
     title: str = Field(default="pgbaton", max_length=60)
 
 
-def create_app(settings: Settings, web: WebSettings, pipeline: str | None = None) -> tuple[FastAPI, Dashboard]:
-    """An application that is nothing but the page. Raises :class:`ConfigError` where no token is set."""
-    admin = dashboard(
-        settings,
-        pipeline=pipeline,
-        title=web.title,
-        token=web.token.get_secret_value() if web.token else None,
-        viewer_token=web.viewer_token.get_secret_value() if web.viewer_token else None,
-    )
+def create_app(
+    settings: Settings, web: WebSettings, pipeline: str | None = None
+) -> tuple[FastAPI, Dashboard | Dashboards]:
+    """An application that is nothing but the page, of each database that ``settings`` name. Raises
+    :class:`ConfigError` where no token is set."""
+    each = {
+        name: dashboard(
+            one,
+            pipeline=pipeline,
+            title=web.title,
+            token=web.token.get_secret_value() if web.token else None,
+            viewer_token=web.viewer_token.get_secret_value() if web.viewer_token else None,
+        )
+        for name, one in each_database(settings).items()
+    }
+    admin = Dashboards(each) if len(each) > 1 else next(iter(each.values()))
     app = FastAPI(title="pgbaton", openapi_url=None, docs_url=None, redoc_url=None)
     app.include_router(admin, prefix="/pgbaton")
 
@@ -65,7 +72,7 @@ def create_app(settings: Settings, web: WebSettings, pipeline: str | None = None
 class Server(uvicorn.Server):
     """Uvicorn, but a signal also ends the streams of open pages: it would wait for them."""
 
-    def __init__(self, app: FastAPI, admin: Dashboard, host: str, port: int, root_path: str = "") -> None:
+    def __init__(self, app: FastAPI, admin: Dashboard | Dashboards, host: str, port: int, root_path: str = "") -> None:
         super().__init__(uvicorn.Config(app, host, port, root_path=root_path, access_log=False, log_level="warning"))
         self._admin = admin
 

@@ -25,7 +25,8 @@ MOST_VALUES = 100
 @dataclass
 class Site:
     """``name`` tells this page's routes from those of another one in the same application. ``tokens``: ``None`` where
-    the host application says who is asking. ``under_way``: actions that are not at their end."""
+    the host application says who is asking. ``under_way``: actions that are not at their end. ``database``: its name,
+    where the page is for several; ``databases``: all of them, this one included."""
 
     source: Source
     broadcaster: Broadcaster
@@ -36,6 +37,8 @@ class Site:
     throttle: LoginThrottle = field(default_factory=LoginThrottle)
     under_way: set[asyncio.Task[Done]] = field(default_factory=set)
     name: str = field(default_factory=lambda: f"pgbaton_{secrets.token_hex(4)}")
+    database: str = ""
+    databases: dict[str, Site] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,11 @@ class View:
     token: str
     form: dict[str, list[str]] = field(default_factory=dict)
     alarm: Alarm | None = None
+
+    @property
+    def root(self) -> str:
+        """The path that the page has to itself, in all databases, with a slash at its end."""
+        return f"{self.base.rpartition('/')[0] if self.site.databases else self.base}/"
 
     def url(self, page: str = "", **values: object) -> str:
         """The address of a page; what is empty is left out."""

@@ -62,8 +62,8 @@ def set_session(answer: Response, view: View, value: str, seconds: int) -> None:
 
 
 def _set_cookie(answer: Response, view: View, name: str, value: str, seconds: int) -> None:
-    path, secure = f"{view.base}/", _encrypted(view.request)
-    answer.set_cookie(name, value, max_age=seconds, path=path, secure=secure, httponly=True, samesite="strict")
+    secure = _encrypted(view.request)
+    answer.set_cookie(name, value, max_age=seconds, path=view.root, secure=secure, httponly=True, samesite="strict")
 
 
 def _encrypted(request: Request) -> bool:

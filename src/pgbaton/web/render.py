@@ -39,6 +39,7 @@ HEADERS = {
     "X-Robots-Tag": "noindex",
 }
 LONGEST_TEXT = 4000
+IN_EVERY_DATABASE = frozenset({"jobs", "dead", "trends", "stages", "workers", "audit", "databases"})
 
 
 @cache
@@ -82,6 +83,13 @@ def time_short(at: datetime) -> Markup:
     return Markup('<time data-short datetime="{}">{}</time>').format(f"{utc:%Y-%m-%dT%H:%M:%SZ}", f"{utc:%m-%d %H:%M}")
 
 
+def ways(view: View) -> list[tuple[str, str]]:
+    """Each of several databases with the address of this page in it, as far as it has such a page: a job or an act is
+    one database's."""
+    there = view.page if view.page in IN_EVERY_DATABASE else ""
+    return [(name, f"{view.root}{name}/{there}") for name in view.site.databases]
+
+
 def page(view: View, template: str, status: int = 200, **values: Any) -> Response:
     """The answer to a look at the page; to htmx only the part that lives."""
     language = view.language
@@ -123,6 +131,7 @@ def page(view: View, template: str, status: int = 200, **values: Any) -> Respons
             dur=lambda seconds: duration(language, seconds),
             asset=lambda name: f"{view.base}/static/{assets.VERSION}/{name}",
             languages=LANGUAGES,
+            ways=ways(view),
             layout="part.html" if view.request.headers.get("hx-request") == "true" else "layout.html",
             **values,
         )

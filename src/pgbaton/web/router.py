@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,10 +13,11 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from markupsafe import Markup
 from starlette.responses import RedirectResponse, Response
 
-from pgbaton.config import Settings
+from pgbaton.config import Settings, each_database
 from pgbaton.errors import ConfigError
 from pgbaton.events import EventLog, Language
-from pgbaton.web import actions, assets, decisions, exporting, graphs, login, pages, sse
+from pgbaton.shard import DATABASE
+from pgbaton.web import actions, assets, decisions, exporting, graphs, login, pages, shards, sse
 from pgbaton.web.access import SESSION_SECONDS, Identity, Role, Tokens, form_token, same_origin
 from pgbaton.web.broadcast import Broadcaster
 from pgbaton.web.context import SESSION_COOKIE, Site, View
@@ -99,7 +100,7 @@ class Dashboard(APIRouter):
     @asynccontextmanager
     async def _lifespan(self, _app: object) -> AsyncIterator[None]:
         self.site.broadcaster.closed = False
-        telling = asyncio.create_task(self.site.broadcaster.run(), name="pgbaton page")
+        telling = asyncio.create_task(self._tell(), name="pgbaton page")
         try:
             yield
         finally:
@@ -109,6 +110,10 @@ class Dashboard(APIRouter):
                 task.cancel()
             await asyncio.gather(*ending, return_exceptions=True)
             await self.site.source.close()
+
+    async def _tell(self) -> None:
+        DATABASE.set(self.site.database)
+        await self.site.broadcaster.run()
 
     def _by_token(self, request: Request) -> Identity | None:
         tokens = self.site.tokens
@@ -187,6 +192,40 @@ class Dashboard(APIRouter):
         return None
 
 
+class Dashboards(APIRouter):
+    """The pages of several databases under one prefix, each at its name; ``/`` leads to the overview of all. A person
+    signs in once."""
+
+    def __init__(self, each: Mapping[str, Dashboard]) -> None:
+        super().__init__(include_in_schema=False)
+        self.each = dict(each)
+        sites = {name: one.site for name, one in each.items()}
+        for name, one in each.items():
+            one.site.database, one.site.databases = name, sites
+            one.site.throttle = next(iter(sites.values())).throttle
+            one._add("databases", shards.databases, "GET")
+            self.include_router(one, prefix=f"/{name}")
+        self.add_api_route("/", self._overview, methods=["GET"], response_model=None)
+
+    def close(self) -> None:
+        """As of each page."""
+        for one in self.each.values():
+            one.close()
+
+    async def _overview(self, request: Request) -> Response:
+        first = next(iter(self.each.values()))
+        return _with_headers(RedirectResponse(str(request.url_for(f"{first.site.name}:databases").path), 303))
+
+
+def dashboards(settings: Settings, **options: Any) -> Dashboards:
+    """As :func:`dashboard`, with its ``options``, for each database that ``settings`` name
+    (:func:`pgbaton.config.each_database`)::
+
+        app.include_router(dashboards(Settings(), token=…), prefix="/admin")   # PGBATON_DATABASES=north,south
+    """
+    return Dashboards({name: dashboard(one, **options) for name, one in each_database(settings).items()})
+
+
 def dashboard(
     settings: Settings,
     *,
@@ -210,7 +249,7 @@ def dashboard(
     source = Source(settings, pipeline)
     events = EventLog(log_language or settings.log_language, log)
     broadcaster = Broadcaster(settings.listen_dsn() or settings.dsn(), pipeline, source, events)
-    site = Site(source, broadcaster, tokens, job_extra, title)
+    site = Site(source, broadcaster, tokens, job_extra, title, database=settings.database or "")
     if tokens is not None:
         site.secret = tokens.secret
     return Dashboard(site, access)

@@ -18,7 +18,7 @@ from pgbaton.database import is_refusal, report
 from pgbaton.decision.outcome import Answer, Reply, Verb, decide_claimed
 from pgbaton.decision.verdict import Standing
 from pgbaton.events import EventLog
-from pgbaton.model import RUNNING, Dispatch, Kind, Outcome, Pipeline, State
+from pgbaton.model import RUNNING, Advance, Dispatch, Kind, Outcome, Pipeline, State
 from pgbaton.worker import tracing
 from pgbaton.worker.batches import Batches
 from pgbaton.worker.claim_window import ClaimWindow
@@ -40,6 +40,9 @@ TURN_EVERY = 0.006
 anything, so it should carry several answers. Without it Postgres worked 4 % more a hop; 3 to 10 ms were alike."""
 MANY = 16
 """Calls under way from which on turns are paced."""
+BEHIND = 0.1
+"""Seconds that a success waits for its duty where turns come full: the duty is behind those that they took. Resolved at
+once, such answers made more statements than the turns did (1,045 beside 922)."""
 COMPLETED = (Outcome.COMPLETED, State.COMPLETED)
 SWEEP = 500
 """Duties that are looked at in one go where most of the last ones came to nothing."""
@@ -163,11 +166,21 @@ class Dispatcher:
             else:
                 self._reports.settled(call.dispatch, call.answer, *how, call.answer.error)
                 self._in_flight.let_go(call.dispatch)
+        if found.found >= room and not self._draining:
+            behind = [call for call in left if self._may_be_behind(call)]
+            self._in_flight.put_back(behind)
+            left = [call for call in left if call not in behind]
         if found.others and not found.claimed:
             return 0.0 if await self._resolve(left, found.others) else LOCKED_PAUSE
         if left or found.others:
             tasks.create_task(self._resolve(left, found.others))
         return self._pause(tasks, found, room, busy=bool(ended or found.found)) if room else LULL
+
+    def _may_be_behind(self, call: Ended) -> bool:
+        """Whether the stage has probably committed its end, so that a duty tells of it."""
+        keeps_state = self._pipeline.stage(call.dispatch.stage).advance is Advance.STAGE
+        done = call.answer.ok and call.answer.status != 202 and keeps_state
+        return done and not call.dispatch.probing and time.monotonic() - call.at < BEHIND
 
     async def _claim(self, tasks: asyncio.TaskGroup, ended: Sequence[Ended], room: int) -> Turn:
         """Calls that wait and are due first, for they are older; then duties."""

@@ -15,6 +15,7 @@ from pgbaton.errors import ConfigError
 from pgbaton.events import Event, EventLog
 from pgbaton.install.checks import check_attached, unseeing_triggers
 from pgbaton.model import Kind, Pipeline
+from pgbaton.shard import DATABASE
 from pgbaton.table import JobTable, read_table
 from pgbaton.worker.dispatcher import Dispatcher
 from pgbaton.worker.gate import Gate, NoGate
@@ -53,7 +54,8 @@ class Engine:
     def __init__(
         self, pipeline: Pipeline, settings: Settings, log: EventLog | None = None, *, sessions: Sessions | None = None
     ) -> None:
-        self._pipeline = pipeline
+        elsewhere = {} if settings.base_url is None else {"base_url": settings.base_url}
+        self._pipeline = pipeline.model_copy(update=elsewhere)
         self._settings = settings
         self._log = log or EventLog(settings.log_language)
         self._stop = asyncio.Event()
@@ -101,6 +103,7 @@ class Engine:
         await asyncio.shield(self._main)
 
     async def _run(self) -> None:
+        DATABASE.set(self._settings.database or "")
         taken_steps(self._pipeline, self._settings.stages)  # before anything is touched
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._stop_cutting)  # last of all

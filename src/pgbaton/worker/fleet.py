@@ -13,6 +13,7 @@ from pgbaton.config import Settings
 from pgbaton.errors import ConfigError
 from pgbaton.events import EventLog
 from pgbaton.model import Pipeline
+from pgbaton.shard import DATABASE
 from pgbaton.worker.engine import Engine
 from pgbaton.worker.sessions import Sessions
 
@@ -31,6 +32,7 @@ class Fleet:
             raise ConfigError(f"--config: the pipeline {twice[0]!r} is in two of the files")
         if settings.stages is not None and len(pipelines) > 1:
             raise ConfigError("--stages: names stages of one pipeline, and there are several --config")
+        self._database = settings.database or ""
         self._sessions = Sessions(settings, log)
         self._engines = [Engine(pipeline, settings, log, sessions=self._sessions) for pipeline in pipelines]
         self._stack = contextlib.AsyncExitStack()
@@ -47,6 +49,7 @@ class Fleet:
             engine.stop()
 
     async def __aenter__(self) -> Self:
+        DATABASE.set(self._database)  # for all tasks of it
         async with contextlib.AsyncExitStack() as stack:
             await stack.enter_async_context(self._sessions)
             for engine in self._engines:

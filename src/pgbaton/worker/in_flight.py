@@ -95,6 +95,10 @@ class InFlight:
         ended, self._ended = self._ended, []
         return [call for call in ended if call.dispatch in self]
 
+    def put_back(self, calls: Iterable[Ended]) -> None:
+        """These calls wait for the next turn, whenever it is made."""
+        self._ended += calls
+
     def let_go(self, dispatch: Dispatch) -> None:
         """The attempt is settled, or not this worker's any more."""
         was_full = not self.room

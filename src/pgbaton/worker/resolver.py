@@ -55,11 +55,9 @@ class Resolver:
         for step in {c.dispatch.stage for c in calls if c.dispatch.probing and c.answer.status and not c.answer.down}:
             await self._store.close_circuit(step)
         await self._hold_back([call for call in calls if call.answer.refuses_more])
-        late = await self._store.note([(c.dispatch, c.answer) for c in calls]) if calls else {}
-        for call in calls:
-            if call.dispatch.name in late:
-                self._settled(call, *late[call.dispatch.name], None)
-        ended = {c.dispatch.job_key: c for c in calls if c.dispatch.name not in late}
+        ended = {c.dispatch.job_key: c for c in sorted(calls, key=lambda c: c.dispatch.name)}
+        if older := [c for c in calls if ended[c.dispatch.job_key] is not c]:  # a job has one call at a time
+            await self._note(older, Outcome.SUPERSEDED)
         mine = {*ended, *keys} - self._open
         busy = [ended.pop(key) for key in ended.keys() - mine]
         self._open |= mine
@@ -144,9 +142,8 @@ class Resolver:
                 found.again.append(ended.pop(job.key))
                 continue
             if call is not None and not self._is_held(job, call):
-                # Another worker's by now; or the verdict was written, and the answer to that was lost.
                 outcome = Outcome.ACCEPTED if self._is_mine(job, call) else Outcome.SUPERSEDED
-                self._settled(ended.pop(job.key), outcome, None, None)
+                await self._note([ended.pop(job.key)], outcome)
                 call = None
             job = await self._with_children(job, claimed=call is not None)
             name = (job.call.id, job.call.attempt) if job.call else (0, 0)
@@ -157,6 +154,13 @@ class Resolver:
             elif _changes(verdict):
                 decided[job.key] = verdict, answer
         return decided
+
+    async def _note(self, calls: Sequence[Ended], unknown: Outcome) -> None:
+        """Keep the answers to attempts that were settled before: by a turn; by a verdict whose reply was lost; or by
+        another worker, where the history does not know the attempt (``unknown``)."""
+        late = await self._store.note([(call.dispatch, call.answer) for call in calls])
+        for call in calls:
+            self._settled(call, *late.get(call.dispatch.name, (unknown, None)), None)
 
     async def _with_children(self, job: Job, *, claimed: bool) -> Job:
         """The job with its children counted, where it gathers them and that may bring something."""

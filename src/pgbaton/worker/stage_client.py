@@ -24,6 +24,7 @@ from pgbaton.decision.outcome import Answer, Reply
 from pgbaton.key import Key
 from pgbaton.model import Dispatch, Pipeline
 from pgbaton.request import batch_of, body_of, headers_of
+from pgbaton.shard import DATABASE
 from pgbaton.worker.tracing import traceparent
 
 CONNECT_TIMEOUT = timedelta(seconds=10)
@@ -86,7 +87,7 @@ class StageClient:
             self._client.post(self._pipeline.base_url + stage.path)
             .timeout(timedelta(seconds=stage.timeout))
             .headers(
-                headers_of(self._pipeline.name, dispatch)
+                headers_of(self._pipeline.name, dispatch, DATABASE.get())
                 | {"traceparent": trace or traceparent(self._pipeline.name, dispatch)}
             )
             .body_bytes(body)

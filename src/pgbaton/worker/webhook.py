@@ -17,6 +17,7 @@ from pyreqwest.exceptions import PyreqwestError
 
 from pgbaton.events import Event, EventLog, Language
 from pgbaton.health import Finding
+from pgbaton.shard import DATABASE
 
 TIMEOUT = timedelta(seconds=10)
 TAKEN = 30.0
@@ -48,7 +49,10 @@ class Webhook:
         None: it was told, or is given up."""
         event = "ended" if row["ended_at"] else "appeared"
         body = json.dumps(self._body(row, event), ensure_ascii=False).encode()
-        answered = await self._post(body, {"x-pgbaton-id": f"{row['id']}-{event}", **self.signature(body, time.time())})
+        of = f"{database}-" if (database := DATABASE.get()) else ""
+        answered = await self._post(
+            body, {"x-pgbaton-id": f"{of}{row['id']}-{event}", **self.signature(body, time.time())}
+        )
         if answered is not None and 200 <= answered < 300:
             return None
         if row["tries"] >= TRIES:
@@ -75,7 +79,7 @@ class Webhook:
             "at": at.isoformat(),
             "appeared_at": row["appeared_at"].isoformat(),
             "finding": finding.as_json(self._language),
-        }
+        } | ({"database": database} if (database := DATABASE.get()) else {})
 
     async def _post(self, body: bytes, headers: dict[str, str]) -> int | None:
         client = (
@@ -100,7 +104,8 @@ def _slack(finding: Finding, event: str, language: Language) -> str:
         else {"bad": ":red_circle:"}.get(finding.level, ":large_yellow_circle:")
     )
     over = {"ko": "해소: ", "en": "Over: "}[language] if event == "ended" else ""
-    parts = [f"{finding.pipeline or ''}: {over}{finding.sentence(language)}"]
+    of = f"{database}, " if (database := DATABASE.get()) else ""
+    parts = [f"{of}{finding.pipeline or ''}: {over}{finding.sentence(language)}"]
     if event == "appeared":
         parts += [finding.cause(language), finding.remedy(language), finding.link]
     said = "\n".join(parts).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

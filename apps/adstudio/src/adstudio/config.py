@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pgbaton import Settings
@@ -31,6 +31,28 @@ def _prefix(value: str) -> str:
 HttpAddress = Annotated[str, AfterValidator(_http_address)]
 
 
+class RaySize(BaseModel):
+    """How large a deployment of Ray Serve is: ``cpus`` and ``gpus`` of each replica (a part of one, too), and how many
+    pictures a replica takes at once."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    replicas: int = Field(default=1, ge=1, le=1000)
+    cpus: float = Field(default=0.5, ge=0, le=1000)
+    gpus: float = Field(default=0, ge=0, le=1000)
+    batch: int = Field(default=1, ge=1, le=256)
+
+
+class RaySizes(BaseModel):
+    """The size of each deployment."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    detector: RaySize = RaySize()
+    subject: RaySize = RaySize()
+    vision: RaySize = RaySize()
+
+
 class AppSettings(BaseSettings):
     """What the environment says of this application; durations are in seconds.
 
@@ -39,6 +61,7 @@ class AppSettings(BaseSettings):
     YOLO file (ONNX, or .pt for ``ultralytics``) to use instead of the shipped detector, ``yolo_classes`` what of it
     counts. ``assets``: a folder or ``s3://bucket/prefix`` to keep pictures in; without one they are in the database.
     ``ads_tokens``: who may ask for which tenant's ads; without them a request's own word counts.
+    ``compute``: whether detector, subject map and ``vlm_path`` run in this process or on Ray; ``ray``: how large there.
     The operators' page is at ``/admin`` where one of its tokens is set: ``pgbaton_web_token`` for who may act,
     ``pgbaton_web_viewer_token`` for who may look.
     """
@@ -66,6 +89,8 @@ class AppSettings(BaseSettings):
     yolo_classes: str = ""
     yolo_threshold: float | None = Field(default=None, gt=0, lt=1)
     assets: str | None = Field(default=None, validation_alias="ADSTUDIO_ASSETS")
+    compute: Literal["here", "ray"] = Field(default="here", validation_alias="ADSTUDIO_COMPUTE")
+    ray: RaySizes | None = Field(default=None, validation_alias="ADSTUDIO_RAY")
     ads_tokens: SecretStr | None = None
     pgbaton_web_token: SecretStr | None = None
     pgbaton_web_viewer_token: SecretStr | None = None

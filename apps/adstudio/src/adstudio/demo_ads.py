@@ -8,8 +8,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from adstudio.compute import ASSETS
 from adstudio.pipeline import ad_creative
-from adstudio.studio import ASSETS
 from adstudio.vision.copy_roles import read_copy
 from adstudio.vision.errors import CopyError, PhotoError
 from adstudio.vision.formats import DEFAULT, chosen

@@ -14,7 +14,7 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from adstudio.studio import ASSETS
+from adstudio.compute import ASSETS
 from adstudio.vision.ad_copy import AdCopy, copy_of_fields
 from adstudio.vision.contact_sheet import contact_sheets
 from adstudio.vision.copy_roles import read_copy

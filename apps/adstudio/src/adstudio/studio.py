@@ -8,26 +8,22 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from importlib.resources import files
-from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import cv2
 
 from adstudio.allocation import give_back_large_blocks
+from adstudio.compute import ASSETS, open_models
 from adstudio.config import AppSettings
 from adstudio.store import Shelf, open_shelf
-from adstudio.vision.detector import Detector, load_detector
+from adstudio.vision.detector import Detector
 from adstudio.vision.faces import FaceModel
 from adstudio.vision.ocr import Ocr
-from adstudio.vision.subject import SubjectModel
+from adstudio.vision.subject import SubjectMap
 from adstudio.vision.vlm import VisionModel
-from adstudio.vision.vlm_endpoint import VisionEndpoint
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-ASSETS = Path(str(files("adstudio") / "assets"))
 
 
 @dataclass(frozen=True)
@@ -35,7 +31,7 @@ class Studio:
     """Models, threads, and where pictures are kept. ``vision``: the vision-language model to ask, if there is one."""
 
     detector: Detector
-    subject: SubjectModel
+    subject: SubjectMap
     faces: FaceModel
     ocr: Ocr
     vision: VisionModel | None
@@ -55,22 +51,13 @@ def open_studio(settings: AppSettings) -> Studio:
     """
     give_back_large_blocks()
     cv2.setNumThreads(1)  # the threads are ours: a stage has one
+    models = open_models(settings)
     return Studio(
-        load_detector(settings.yolo_model, classes=settings.classes, threshold=settings.yolo_threshold),
-        SubjectModel(ASSETS / "models" / "u2netp.onnx"),
+        models.detector,
+        models.subject,
         FaceModel(ASSETS / "models" / "face_detection_full_range.tflite"),
         Ocr(),
-        _vision_model(settings),
+        models.vision,
         open_shelf(settings.assets),
         ThreadPoolExecutor(os.cpu_count() or 2, thread_name_prefix="pixels"),
     )
-
-
-def _vision_model(settings: AppSettings) -> VisionModel | None:
-    if settings.vlm_url is not None:
-        return VisionEndpoint(settings.vlm_url, settings.vlm_model, settings.vlm_api_key, settings.vlm_timeout)
-    if settings.vlm_path is not None:
-        from adstudio.vision.vlm_local import LocalVisionModel  # it loads nothing heavy before it is needed
-
-        return LocalVisionModel(settings.vlm_path, settings.vlm_timeout)
-    return None

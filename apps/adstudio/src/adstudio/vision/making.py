@@ -27,7 +27,7 @@ from adstudio.vision.planner import plan
 from adstudio.vision.scene import LOOK, look_at
 from adstudio.vision.second_look import SecondLook, look_again
 from adstudio.vision.shapes import Box, Detected, Rgb, Verdict
-from adstudio.vision.subject import SubjectModel
+from adstudio.vision.subject import SubjectMap
 
 SURE: Final = 0.5
 """The least probability with which a detector's word counts here: below, it sees birds in dandelions."""
@@ -62,7 +62,7 @@ class Picture:
     verdict: Verdict | None = None
 
 
-def detect(file: bytes, copy: AdCopy, detector: Detector, subject: SubjectModel, faces: FaceModel) -> Detection:
+def detect(file: bytes, copy: AdCopy, detector: Detector, subject: SubjectMap, faces: FaceModel) -> Detection:
     """What must not be covered in the photo, given what the copy speaks of. Raises ``PhotoError``."""
     photo = opened(file)
     small = look_small(photo, LOOK)
@@ -110,7 +110,7 @@ def judge_all(
     pictures: Sequence[Picture],
     copy: AdCopy,
     detector: Detector,
-    subject: SubjectModel,
+    subject: SubjectMap,
     faces: FaceModel,
     ocr: Ocr,
 ) -> list[Picture]:

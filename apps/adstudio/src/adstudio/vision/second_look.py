@@ -23,7 +23,7 @@ from adstudio.vision.importance import look_small
 from adstudio.vision.layout import Layout
 from adstudio.vision.named_things import named_in
 from adstudio.vision.shapes import Box, Detected, Rgb
-from adstudio.vision.subject import SubjectModel
+from adstudio.vision.subject import SubjectMap
 
 _LOOK: Final = 480  # pixels of the longer side
 _INSIDE: Final = 0.5  # of the network's map
@@ -43,7 +43,7 @@ class SecondLook:
     small: Rgb
     faces: tuple[Box, ...]
     things: tuple[Box, ...]
-    model: SubjectModel
+    model: SubjectMap
 
     @cached_property
     def _learnt(self) -> NDArray[np.float32]:
@@ -112,7 +112,7 @@ class SecondLook:
         return self.subject[y0:y1, x0:x1]
 
 
-def look_again(photo: Rgb, copy: AdCopy, detector: Detector, subject: SubjectModel, faces: FaceModel) -> SecondLook:
+def look_again(photo: Rgb, copy: AdCopy, detector: Detector, subject: SubjectMap, faces: FaceModel) -> SecondLook:
     """The judge's own view of ``photo``, looked at mirrored."""
     small = look_small(photo, _LOOK)
     width = small.shape[1]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,12 @@ LEAST_SURE: Final = 0.5
 a thing that stands in a photo 0.98 or more."""
 _MEAN = np.array((0.485, 0.456, 0.406), np.float32)  # ImageNet's
 _SPREAD = np.array((0.229, 0.224, 0.225), np.float32)
+
+
+class SubjectMap(Protocol):
+    """Anything that marks the main subject of a photo as :class:`SubjectModel` does."""
+
+    def map(self, photo: Rgb, least_sure: float = LEAST_SURE) -> NDArray[np.float32]: ...
 
 
 class SubjectModel:

@@ -1,0 +1,9 @@
+"""In which of several databases a task works, for what the log, the metrics, the webhook and the calls say of it."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+
+DATABASE: ContextVar[str] = ContextVar("pgbaton_database", default="")
+"""The name of the database (``PGBATON_DATABASES``); empty where there is one without a name. A worker sets it once, and
+every task that it starts has it from there."""
