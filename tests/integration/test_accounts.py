@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from line import line, two_stages
+from pgbaton import insights
 from pgbaton.insights.limit_use import limits
 from pgbaton.model import Dispatch
 from stage_server import Call, Say, StageServer, work
@@ -43,6 +44,11 @@ async def test_a_429_of_one_account_holds_back_no_other(database: str) -> None:
             (seen,) = [one for one in await limits(conn, "craft") if one.account is not None]
         assert (seen.limit, seen.used, seen.size) == ("cut eu", 4, 2)
         assert seen.held_for is not None
+        waiting = await b.db.fetchval("SELECT job_key FROM pgbaton.due LIMIT 1")
+        async with b.db.acquire() as conn:
+            why = await insights.explain(conn, b.table, waiting)
+        assert why is not None
+        assert why.sentence("en").startswith("cut (eu) answered 429: held back for")
         await b.db.execute("UPDATE pgbaton.accounts SET held_until = now()")
         assert await claimed(b) == [], "four of eu are under way, and it bears two"
 

@@ -28,8 +28,10 @@ SELECT clock_timestamp() AS at, {row}, {updated_at} AS updated_at,
                                    LIMIT $3) AS c)
        ELSE 0 END AS before,
        (SELECT count(*) FROM (SELECT FROM pgbaton.calls AS b
-                               WHERE b.pipeline = $1 AND b.slot = d.stage
-                                 AND (of_account.account IS NULL OR b.account = of_account.account) LIMIT $3) AS c) AS running,
+                               WHERE b.pipeline = $1 AND b.slot = d.stage LIMIT $3) AS c) AS running,
+       CASE WHEN of_account.account IS NOT NULL THEN (SELECT count(*) FROM pgbaton.calls AS b
+                                                       WHERE b.pipeline = $1 AND b.slot = d.stage AND b.account = of_account.account)
+       END AS running_of_account,
        floor(CASE WHEN of_account.account IS NULL THEN s.ceiling ELSE of_account.ceiling END)::integer AS ceiling, of_account.account, s.takes_turns, s.pool, s.cost, pool.size AS pool_size, pool.used AS pool_used, pool.users AS pool_users,
        extract(epoch FROM coalesce(of_account.held_until, s.held_until) - clock_timestamp())::float8 AS held_for,
        coalesce(of_account.held_until, s.held_until) AS held_until,
