@@ -2,7 +2,7 @@
 # made from has changed: a fresh machine needs make and a Python of 3.11 or newer, nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup api demo quality pictures screenshots operations test model chaos bench bench-scale bench-families bench-limits bench-page check format schema lock clean
+.PHONY: help setup api demo quality pictures screenshots operations test model chaos failover drills bench bench-scale bench-families bench-limits bench-page capacity check format schema lock clean
 
 BIN     := .venv/bin
 STAMP   := .venv/.made
@@ -45,6 +45,13 @@ chaos: $(STAMP) ## attack everything for ten minutes: make chaos [SEED=7 FAULTS=
 	@PYTHONPATH=tests $(BIN)/python -m chaos $${CHAOS_SEED:+--seed "$$CHAOS_SEED"} \
 		$${CHAOS_FAULTS:+--faults "$$CHAOS_FAULTS"} $${CHAOS_REPORT:+--report "$$CHAOS_REPORT"}
 
+failover: $(STAMP) ## fail a cluster of three over, in seven ways: make failover [SEED=7 ROUNDS=2 FAULTS=primary_killed]
+	@PYTHONPATH=tests $(BIN)/python -m chaos.failover $${CHAOS_SEED:+--seed "$$CHAOS_SEED"} \
+		$${CHAOS_FAULTS:+--faults "$$CHAOS_FAULTS"} --rounds $(or $(ROUNDS),1)
+
+drills: $(STAMP) ## restore, copy and upgrade a database whose jobs are under way, in four ways (needs root and Debian's postgresql)
+	@PYTHONPATH=tests $(BIN)/python -m chaos.moves
+
 bench: $(BENCH_STAMP) ## measure beside the peers: make bench [ARGS="--only limit,pgbaton --rounds 1"]
 	@$(BENCH)/python -m benchmarks hops $(ARGS)
 
@@ -59,6 +66,9 @@ bench-limits: $(BENCH_STAMP) ## measure what limits cost, beside the peers' own:
 
 bench-page: $(STAMP) ## time the page when there is much and 20 look: make bench-page [ARGS="--size 0.1"]
 	@$(BIN)/python -m benchmarks.page $(ARGS)
+
+capacity: $(BENCH_STAMP) ## measure what a hop costs Postgres, for pgbaton capacity: make capacity [ARGS="--keep"]
+	@$(BENCH)/python -m benchmarks.capacity $(ARGS)
 
 check: $(STAMP) ## lint, format, types, imports
 	$(BIN)/ruff check

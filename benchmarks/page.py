@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from contextlib import nullcontext
 from pathlib import Path
 from statistics import quantiles
 
@@ -28,6 +29,8 @@ from pgbaton import Pipeline, Stage
 from pgbaton.embedded import EmbeddedPostgres
 from pgbaton.install.attach import attach
 from pgbaton.install.migrate import migrate
+from pgbaton.table import table_of
+from pgbaton.worker.store import Store
 
 DISPATCHES, HISTORY = 1_000_000, 10_000_000
 PART = 500_000
@@ -68,38 +71,25 @@ SCREENS = (
 )  # fmt: skip
 
 
-async def fill(dsn: str, dispatches: int, history: int) -> list[str]:
-    """Returns a few jobs of the history."""
-    db = await asyncpg.connect(dsn)
-    try:
-        await db.execute(
-            "CREATE TABLE jobs (job_id uuid PRIMARY KEY, tenant_id text, current_step text NOT NULL, "
-            "status text NOT NULL, updated_at timestamptz DEFAULT now())"
-        )
-        await migrate(db)
-        await attach(db, PIPELINE)
-        await db.execute("INSERT INTO pgbaton.workers (pipeline, name, capacity, expires_at) "
-                         "VALUES ('ads', 'w', 64, now() + interval '1 day')")  # fmt: skip
-        for first in range(1, history + 1, PART):
-            await db.execute(OF_HISTORY, first, min(first + PART - 1, history), STEPS, history, timeout=None)
-            print(f"\r{min(first + PART - 1, history):,} of {history:,} of history", end="", file=sys.stderr)
-        print(file=sys.stderr)
-        for first in range(history + 1, history + dispatches + 1, PART):
-            last = min(first + PART - 1, history + dispatches)
-            await db.execute(OF_DUTIES, first, last, STEPS, ("img_gen", *STEPS), timeout=None)
-        await db.execute("INSERT INTO jobs SELECT job_key::uuid, tenant, stage, 'failed' FROM pgbaton.history "
-                         "WHERE state = 'dead'")  # fmt: skip
-        await db.execute("VACUUM ANALYZE", timeout=None)
-        from pgbaton.sql import read
-
-        await db.execute(read("worker/roll_up_begin.sql"), "ads")
-        began, hours = time.monotonic(), 0
-        while await db.fetchval(read("worker/roll_up.sql"), "ads", timeout=None):
-            hours += 1
-        print(f"rolled up {hours} hours, {(time.monotonic() - began) / max(hours, 1):.2f} s each")
-        return [r["job_key"] for r in await db.fetch("SELECT job_key FROM pgbaton.history ORDER BY id DESC LIMIT 50")]
-    finally:
-        await db.close()
+async def fill(db: asyncpg.Connection, dispatches: int, history: int) -> None:
+    await db.execute(
+        "CREATE TABLE jobs (job_id uuid PRIMARY KEY, tenant_id text, current_step text NOT NULL, "
+        "status text NOT NULL, updated_at timestamptz DEFAULT now())"
+    )
+    await migrate(db)
+    await attach(db, PIPELINE)
+    await db.execute("INSERT INTO pgbaton.workers (pipeline, name, capacity, expires_at) "
+                     "VALUES ('ads', 'w', 64, now() + interval '1 day')")  # fmt: skip
+    for first in range(1, history + 1, PART):
+        await db.execute(OF_HISTORY, first, min(first + PART - 1, history), STEPS, history, timeout=None)
+        print(f"\r{min(first + PART - 1, history):,} of {history:,} of history", end="", file=sys.stderr)
+    print(file=sys.stderr)
+    for first in range(history + 1, history + dispatches + 1, PART):
+        last = min(first + PART - 1, history + dispatches)
+        await db.execute(OF_DUTIES, first, last, STEPS, ("img_gen", *STEPS), timeout=None)
+    await db.execute("INSERT INTO jobs SELECT job_key::uuid, tenant, stage, 'failed' FROM pgbaton.history "
+                     "WHERE state = 'dead'")  # fmt: skip
+    await db.execute("VACUUM ANALYZE", timeout=None)
 
 
 async def serve(dsn: str) -> tuple[asyncio.subprocess.Process, str]:
@@ -137,9 +127,32 @@ async def look(address: str, until: float, jobs: list[str], times: dict[str, lis
             await asyncio.sleep(max(0.0, began + 1 - time.monotonic()))
 
 
+async def roll_up(db: asyncpg.Connection) -> None:
+    """As a worker does it."""
+    store = Store(db, await table_of(db, "ads"), ())
+    began, hours = time.monotonic(), 0
+    await store.begin_roll_up()
+    while await store.roll_up():
+        hours += 1
+    print(f"rolled up {hours} hours, {(time.monotonic() - began) / max(hours, 1):.2f} s each")
+
+
+async def filled(server: EmbeddedPostgres, dispatches: int, history: int) -> list[str]:
+    """A few jobs of the history; the database is filled if it is empty."""
+    db = await asyncpg.connect(server.dsn())
+    try:
+        if await db.fetchval("SELECT to_regclass('jobs') IS NULL"):
+            await fill(db, dispatches, history)
+        await roll_up(db)
+        newest = "SELECT job_key FROM pgbaton.history ORDER BY id DESC LIMIT 50"
+        return [r["job_key"] for r in await db.fetch(newest)]
+    finally:
+        await db.close()
+
+
 async def measure(server: EmbeddedPostgres, dispatches: int, history: int, viewers: int, seconds: float) -> bool:
     dsn = server.dsn()
-    jobs = await fill(dsn, dispatches, history)
+    jobs = await filled(server, dispatches, history)
     process, address = await serve(dsn)
     times: dict[str, list[float]] = defaultdict(list)
     try:
@@ -174,8 +187,11 @@ def main() -> int:
     parser.add_argument("--size", type=float, default=1.0, help="share of the whole size")
     parser.add_argument("--viewers", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--keep", metavar="FOLDER", help="fill the database there, or measure what is there already")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="pgbaton-bench-") as folder:
+    if given.keep:
+        Path(given.keep).mkdir(exist_ok=True)
+    with nullcontext(given.keep) if given.keep else tempfile.TemporaryDirectory(prefix="pgbaton-bench-") as folder:
         Path(folder).chmod(0o711)  # as root, the server runs as another user
         with EmbeddedPostgres(Path(folder, "postgres"), durable=False) as server:
             met = asyncio.run(

@@ -29,6 +29,14 @@ CREATE TABLE jobs (
 )
 """
 
+RETYPED = {
+    "a longer text": "ALTER TABLE jobs ALTER status TYPE text, ALTER current_step TYPE text",
+    "an enum": "CREATE TYPE word AS ENUM ('new', 'running', 'done', 'failed'); "
+    "ALTER TABLE jobs ALTER status TYPE word USING status::word",
+    "the key": "ALTER TABLE jobs ALTER job_id TYPE text, ALTER job_id SET DEFAULT gen_random_uuid()::text",
+}
+"""Changes of columns' types under a running system."""
+
 
 def two_stages(base_url: str = "http://127.0.0.1:9", **changes: Any) -> Pipeline:
     """made → cut → glue; ``cut_`` and ``glue_`` arguments go to the stages, others to the pipeline."""

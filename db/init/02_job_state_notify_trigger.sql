@@ -6,6 +6,10 @@ DO $pgbaton$
 BEGIN
     IF to_regnamespace('pgbaton') IS NULL THEN
         CREATE SCHEMA pgbaton;
+    ELSIF NOT (SELECT pg_has_role(n.nspowner, 'USAGE') FROM pg_namespace AS n WHERE n.nspname = 'pgbaton') THEN
+        RAISE EXCEPTION 'the schema pgbaton belongs to another role' USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    IF to_regclass('pgbaton.migrations') IS NULL THEN  -- the schema may be made before, with its rights, by an administrator
         CREATE TABLE pgbaton.migrations (
             version    integer PRIMARY KEY,
             name       text NOT NULL,
@@ -190,15 +194,20 @@ CREATE TABLE pgbaton.workers (
     renewed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     expires_at timestamptz NOT NULL,
     draining   boolean NOT NULL DEFAULT false,
+    under_way  jsonb NOT NULL DEFAULT '{}',
     instead_of bigint,
     ended_at   timestamptz,
     version    text,
     base_url   text,
-    routes     jsonb
+    routes     jsonb,
+    trouble    text,
+    trouble_at timestamptz
 );
 COMMENT ON COLUMN pgbaton.workers.routes IS 'with version and base_url: what the worker runs with, [[step, after, path], ...]; null: it has not said';
+COMMENT ON COLUMN pgbaton.workers.trouble IS 'with trouble_at: what Postgres refused this worker last, beside its jobs'' own failures';
 COMMENT ON TABLE pgbaton.workers IS 'leases; a row is kept as long as the history that names it';
 COMMENT ON COLUMN pgbaton.workers.stages IS 'those that it calls: all of its file, or the ones that it was told to take';
+COMMENT ON COLUMN pgbaton.workers.under_way IS 'calls that it held at its last renewal, by stage: an index that counted them would cost each hop';
 COMMENT ON COLUMN pgbaton.workers.instead_of IS 'the lease that this one took the place of';
 COMMENT ON COLUMN pgbaton.workers.ended_at IS 'the worker left, or took a new lease: it claims nothing under this one any more';
 
@@ -301,7 +310,8 @@ CREATE TABLE pgbaton.history (
     created_at  timestamptz NOT NULL,
     started_at  timestamptz,
     ended_at    timestamptz NOT NULL DEFAULT clock_timestamp()
-) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.05);
+) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.05,
+        autovacuum_freeze_min_age = 0);  -- a row is never updated: its page is frozen once, and no wraparound vacuum reads it again
 CREATE UNIQUE INDEX history_attempts ON pgbaton.history (id, attempt) WHERE called;
 CREATE UNIQUE INDEX history_ends ON pgbaton.history (id) WHERE state IS NOT NULL;
 CREATE INDEX history_of_job ON pgbaton.history (job_key, id);
@@ -494,7 +504,7 @@ $pgbaton$;
 DO $pgbaton$
 BEGIN
     -- Functions and views are code: they are replaced where they differ. The schema's comment says which are installed.
-    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol 1409963235f5378158c176a34da698ff' THEN
+    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol f418614ff12ca3e020b5db6e10436fff' THEN
         EXECUTE $protocol$
 -- Admission: who may be called next, in a pipeline where something limits or orders the calls (pgbaton.stages.governed). A
 -- pipeline without that never comes here.
@@ -638,7 +648,7 @@ $fn$;
 -- Who may be called now: for each stage (and lane, where tenants take turns there; else lane is null) how many. of_calls: calls that
 -- wait to be called again; else duties. calling false: duties are only to be named, as they come. moment: the time to go by, for a simulation; null: now. rate, lane_rate: what the claim
 -- pays in pgbaton.spent for each call, at the time ``at``. may 0: something waits for the stage, and may be asked for again
--- in blocked_in seconds. Raises PB001 where the worker holds no lease.
+-- in blocked_in seconds. Raises as check_claim().
 CREATE OR REPLACE FUNCTION pgbaton.admit(for_pipeline text, for_worker bigint, known text[], entries text[], statuses text[],
                                          since bigint[], how_many integer, calling boolean, of_calls boolean, moment timestamptz)
 RETURNS TABLE (stage text, entry text, entry_status text, first_id bigint, lane text, may integer, limited boolean,
@@ -680,9 +690,7 @@ DECLARE
     waits integer;
     given jsonb;          -- by tenant and by account, where a stage has both: what its lanes may have got
 BEGIN
-    IF NOT EXISTS (SELECT FROM pgbaton.workers w WHERE w.id = for_worker AND pgbaton.alive(w)) THEN
-        RAISE EXCEPTION 'worker % holds no lease', for_worker USING ERRCODE = 'PB001';
-    END IF;
+    PERFORM pgbaton.check_claim(for_pipeline, for_worker);
     at := coalesce(moment, clock_timestamp());
     IF NOT calling THEN
         RETURN QUERY SELECT n.step, n.entry, n.status, 0::bigint, NULL::text, how_many, false, false, NULL::float8, NULL::float8, at, NULL::float8
@@ -850,6 +858,194 @@ BEGIN
     END LOOP;
 END
 $fn$;
+-- Workers wanted: how many calls of each stage should be under way now, and so how many workers a group of them needs. The number is
+-- for what starts and stops workers (KEDA, a script), also while none runs: it needs no worker and no notification.
+--
+-- It reads and locks nothing that a claim locks, and costs the same with a thousand waiting and with a million: at most 10,000 duties
+-- and 10,000 calls of a stage are counted, and what lies behind is estimated from the ids and the table's statistics.
+
+-- How many of a stage's duties may be called within ``ahead``. Where more than ``counted`` are there, the others are taken to be
+-- as the counted ones are; one at least, for a worker must come to put off those that are not to be called yet.
+CREATE OR REPLACE FUNCTION pgbaton.duties_of(for_pipeline text, for_stage text, at timestamptz, ahead interval, counted integer)
+RETURNS bigint LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $fn$
+DECLARE
+    seen bigint;
+    ready bigint;
+    reached bigint;
+    newest bigint;
+    rows float8;
+BEGIN
+    SELECT count(*), count(*) FILTER (WHERE d.not_before IS NULL OR d.not_before <= at + ahead), max(d.id) INTO seen, ready, reached
+      FROM (SELECT o.id, o.not_before FROM pgbaton.due AS o
+             WHERE o.pipeline = for_pipeline AND o.stage = for_stage ORDER BY o.id LIMIT counted) AS d;
+    IF seen < counted THEN
+        RETURN ready;
+    END IF;
+    SELECT o.id INTO newest FROM pgbaton.due AS o
+     WHERE o.pipeline = for_pipeline AND o.stage = for_stage ORDER BY o.id DESC LIMIT 1;
+    SELECT c.reltuples INTO rows FROM pg_class AS c WHERE c.oid = 'pgbaton.due'::regclass;
+    RETURN greatest(ready * (1 + greatest(least(newest - reached, rows - seen), 0) / seen), 1)::bigint;
+END
+$fn$;
+
+-- How many more calls the tenants of a stage may begin, counted up to ``most``; a tenant without a limit counts with all that it has
+-- waiting. 200 tenants are looked at, as by a claim.
+CREATE OR REPLACE FUNCTION pgbaton.room_of_lanes(s pgbaton.stages, at timestamptz, most integer) RETURNS integer
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $fn$
+DECLARE
+    of_calls boolean;
+    lane text;
+    own record;
+    found integer := 0;
+BEGIN
+    FOREACH of_calls IN ARRAY ARRAY[false, true] LOOP
+        lane := '';
+        FOR steps IN 1 .. 200 LOOP
+            lane := pgbaton.next_lane(s.pipeline, s.step, of_calls, lane);
+            EXIT WHEN lane IS NULL OR found >= most;
+            own := pgbaton.room_of_lane(s, lane, at);
+            found := found + CASE WHEN own.room <= 0 THEN 0 ELSE
+                pgbaton.waiting_in(s.pipeline, s.step, of_calls, lane, least(most - found, own.room), at) END;
+            lane := lane || chr(1);
+        END LOOP;
+    END LOOP;
+    RETURN found;
+END
+$fn$;
+
+-- For each stage (for_stages null: all): what waits, what workers hold, how long a call takes in seconds, and how many calls should be
+-- under way so that what waits has begun within ``within`` seconds, as far as limits let it. kept_by: the limit that decides the number. A last row
+-- with stage '' is what any worker of the pipeline may do: passages, looks, calls that were lost or are past their time; it asks for one worker where
+-- none is alive. per_worker: calls that a worker makes at once. No row: the database is a copy, or every number is 0.
+CREATE OR REPLACE FUNCTION pgbaton.calls_wanted(for_pipeline text, for_stages text[], per_worker integer, within float8)
+RETURNS TABLE (stage text, waiting bigint, under_way integer, takes float8, calls integer, kept_by text)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $fn$
+#variable_conflict use_column
+DECLARE
+    counted constant integer := 10000;           -- duties, and calls, of a stage that are counted
+    ahead constant interval := '30 s';           -- what is due so soon is counted: a worker may need that long to start
+    begins_a_second constant float8 := 1000;     -- calls that one worker begins in a second; 2,700 were measured on two cores
+    looked_back constant integer := 1000;        -- attempts that tell how long calls take now
+    at constant timestamptz := clock_timestamp();
+    p pgbaton.pipelines;
+    s pgbaton.stages;
+    o pgbaton.pools;
+    held jsonb;    -- calls that workers said they hold, by stage
+    lately jsonb;  -- mean seconds of the newest attempts, by stage
+    taken jsonb := '{}';
+    backlog integer;
+    room integer;
+BEGIN
+    SELECT * INTO p FROM pgbaton.pipelines AS n WHERE n.name = for_pipeline;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'there is no pipeline % in this database; there are: %', for_pipeline,
+            (SELECT coalesce(string_agg(n.name, ', ' ORDER BY n.name), 'none') FROM pgbaton.pipelines AS n)
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'pgbaton attach --config FILE';
+    ELSIF per_worker IS NULL OR per_worker < 1 OR within IS NULL OR NOT within BETWEEN 1 AND 86400 THEN
+        RAISE EXCEPTION 'a worker makes one call at once at least, and what waits begins within 1 to 86400 seconds (given: %, %)',
+            per_worker, within USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    FOR stage IN SELECT n.step FROM unnest(for_stages) AS n (step)
+                 EXCEPT SELECT st.step FROM pgbaton.stages AS st WHERE st.pipeline = for_pipeline AND st.kind = 'call'
+    LOOP
+        RAISE EXCEPTION 'the pipeline % has no stage %; there are: %', for_pipeline, stage,
+            (SELECT string_agg(st.step, ', ' ORDER BY st.position) FROM pgbaton.stages AS st
+              WHERE st.pipeline = for_pipeline AND st.kind = 'call') USING ERRCODE = 'invalid_parameter_value';
+    END LOOP;
+    IF NOT pgbaton.at_home(p) THEN
+        RETURN;  -- a copy: no worker of it would claim
+    END IF;
+    SELECT jsonb_object_agg(n.step, n.calls) INTO held
+      FROM (SELECT h.key AS step, sum(h.value::integer) AS calls
+              FROM pgbaton.workers AS w CROSS JOIN LATERAL jsonb_each_text(w.under_way) AS h
+             WHERE w.pipeline = for_pipeline AND w.ended_at IS NULL GROUP BY h.key) AS n;
+    SELECT jsonb_object_agg(n.stage, n.took) INTO lately
+      FROM (SELECT h.stage, avg(extract(epoch FROM h.ended_at - h.started_at)) AS took
+              FROM (SELECT * FROM pgbaton.history ORDER BY ended_at DESC LIMIT looked_back) AS h
+             WHERE h.pipeline = for_pipeline AND h.called GROUP BY h.stage) AS n;
+    FOR s IN SELECT * FROM pgbaton.stages AS st
+              WHERE st.pipeline = for_pipeline AND st.routed AND st.kind = 'call' AND (for_stages IS NULL OR st.step = ANY (for_stages))
+              ORDER BY st.position DESC
+    LOOP
+        stage := s.step;
+        under_way := coalesce((held ->> s.step)::integer, 0);
+        waiting := pgbaton.duties_of(for_pipeline, s.step, at, ahead, counted)
+                 + pgbaton.waiting_in(for_pipeline, s.step, true, NULL, counted, at + ahead);
+        takes := coalesce((lately ->> s.step)::float8,
+            (SELECT t.p50 FROM pgbaton.throughput AS t
+              WHERE t.pipeline = for_pipeline AND t.kind = 'all' AND t.hour > at - interval '7 days' AND t.tenant = '' AND t.stage = s.step
+                AND t.p50 IS NOT NULL ORDER BY t.hour DESC LIMIT 1),
+            least(extract(epoch FROM s.timeout), within));  -- nothing has ended yet
+        -- A short call keeps its worker busy for longer than itself: a worker begins only so many in a second.
+        backlog := least(waiting, ceil(waiting * greatest(takes, per_worker / begins_a_second) / within), 1000000)::integer;
+        calls := backlog;
+        kept_by := NULL;
+        IF p.paused_at IS NOT NULL OR s.paused_at IS NOT NULL THEN
+            calls := 0; kept_by := 'paused';
+        ELSIF s.strikes > 0 OR s.open_until > at OR s.held_until > at THEN  -- one worker finds out whether it may be called again
+            calls := least(calls, (under_way = 0)::integer); kept_by := 'down';
+        ELSIF backlog > 0 THEN
+            IF num_nonnulls(s.concurrency, s.ceiling) > 0 THEN
+                room := greatest(0, least(s.concurrency, floor(s.ceiling)::integer) - (
+                    SELECT count(*) FROM pgbaton.calls AS c WHERE c.pipeline = for_pipeline AND c.slot = s.step)::integer);
+                IF room < calls THEN
+                    calls := room; kept_by := 'concurrency';
+                END IF;
+            END IF;
+            IF s.rate IS NOT NULL THEN  -- so many begin in a second, and last for so long
+                room := greatest(ceil(least(s.rate * takes, 1000000))::integer, 1) - under_way;
+                IF room < calls THEN
+                    calls := greatest(room, 0); kept_by := 'rate';
+                END IF;
+            END IF;
+            IF s.takes_turns THEN
+                room := pgbaton.room_of_lanes(s, at + ahead, least(calls, counted));
+                IF room < least(calls, counted) THEN
+                    calls := room; kept_by := 'tenants';
+                END IF;
+            END IF;
+            IF s.pool IS NOT NULL THEN
+                SELECT * INTO o FROM pgbaton.pools AS n WHERE n.name = s.pool;
+                room := greatest(0, (o.size - pgbaton.pool_use(s.pool) - coalesce((taken ->> s.pool)::integer, 0)) / s.cost);
+                IF room < calls THEN
+                    calls := room; kept_by := 'pool';
+                END IF;
+                taken := taken || jsonb_build_object(s.pool, coalesce((taken ->> s.pool)::integer, 0) + calls * s.cost);
+            END IF;
+        END IF;
+        calls := calls + under_way;
+        IF waiting > 0 OR calls > 0 THEN
+            RETURN NEXT;
+        END IF;
+    END LOOP;
+    stage := ''; waiting := 1; under_way := 0; takes := 0; calls := 1; kept_by := NULL;
+    IF NOT EXISTS (SELECT FROM pgbaton.workers AS w
+                    WHERE w.pipeline = for_pipeline AND w.ended_at IS NULL AND NOT w.draining AND pgbaton.alive(w))
+       AND (EXISTS (SELECT FROM pgbaton.due AS d WHERE d.pipeline = for_pipeline AND d.stage = '')
+            OR EXISTS (SELECT FROM pgbaton.stages AS st
+                        WHERE st.pipeline = for_pipeline AND st.routed AND st.kind <> 'call'
+                          AND (EXISTS (SELECT FROM pgbaton.due AS d WHERE d.pipeline = for_pipeline AND d.stage = st.step)
+                               OR EXISTS (SELECT FROM pgbaton.calls AS c
+                                           WHERE c.pipeline = for_pipeline AND c.waits_for = st.step AND c.due_at <= at + ahead)))
+            OR EXISTS (SELECT FROM pgbaton.calls AS c WHERE c.pipeline = for_pipeline AND c.deadline <= at)
+            OR EXISTS (SELECT FROM pgbaton.paused_tenants AS t WHERE t.pipeline = for_pipeline AND t.resumed_at IS NOT NULL))
+    THEN
+        RETURN NEXT;
+    END IF;
+END
+$fn$;
+
+-- The same as one number: workers of ``per_worker`` calls at once.
+CREATE OR REPLACE FUNCTION pgbaton.workers_wanted(for_pipeline text, for_stages text[], per_worker integer, within float8) RETURNS integer
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT coalesce(ceil(sum(w.calls)::float8 / per_worker), 0)::integer
+      FROM pgbaton.calls_wanted(for_pipeline, for_stages, per_worker, within) AS w
+$fn$;
+
 -- The protocol: every function and view of the schema pgbaton, in the order of a dispatch's life.
 --
 --   1  A transaction of yours moves a row into a state that a stage follows. The trigger (trigger.sql, installed on your
@@ -933,6 +1129,31 @@ AS $fn$
            OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()
 $fn$;
 
+-- Raises PB002 in a copy of the pipeline's database, and PB001 where the worker holds no lease: a lease is copied, too. A session
+-- never changes its database, so it keeps the home that it was found to be: at_home() reads the server's control file, 33 µs, and
+-- this costs 3 beside the lease.
+-- Called where search_path is set: to set it again would cost as much as the rest.
+CREATE OR REPLACE FUNCTION pgbaton.check_claim(for_pipeline text, for_worker bigint) RETURNS void
+LANGUAGE plpgsql
+AS $fn$
+DECLARE
+    here text;
+    alive boolean;
+BEGIN
+    SELECT concat(p.home_system, '/', p.home_database), pgbaton.alive(w) INTO here, alive
+      FROM pgbaton.pipelines AS p LEFT JOIN pgbaton.workers AS w ON w.id = for_worker WHERE p.name = for_pipeline;
+    IF here IS DISTINCT FROM current_setting('pgbaton.home', true) THEN
+        IF NOT (SELECT pgbaton.at_home(p) FROM pgbaton.pipelines AS p WHERE p.name = for_pipeline) THEN
+            RAISE EXCEPTION 'the pipeline % was not attached in this database', for_pipeline USING ERRCODE = 'PB002';
+        END IF;
+        PERFORM set_config('pgbaton.home', here, false);
+    END IF;
+    IF alive IS NOT TRUE THEN
+        RAISE EXCEPTION 'worker % holds no lease', for_worker USING ERRCODE = 'PB001';
+    END IF;
+END
+$fn$;
+
 -- How many calls of each stage this worker may claim now, the last stage first: jobs that are nearly done get done. Stages that
 -- are paused, down, or unknown to the worker are left out, and those that it knows by another route than the database's; those with
 -- finer limits, too, which go by pgbaton.admit() (admission.sql).
@@ -948,9 +1169,7 @@ AS $fn$
 DECLARE
     s record;
 BEGIN
-    IF NOT EXISTS (SELECT FROM pgbaton.workers w WHERE w.id = for_worker AND pgbaton.alive(w)) THEN
-        RAISE EXCEPTION 'worker % holds no lease', for_worker USING ERRCODE = 'PB001';
-    END IF;
+    PERFORM pgbaton.check_claim(for_pipeline, for_worker);
     FOR s IN
         SELECT st.step, st.after, st.status, st.concurrency, st.strikes > 0 AS struck, k.since
           FROM unnest(known, entries, statuses, since) AS k (step, entry, status, since)
@@ -1005,7 +1224,7 @@ BEGIN
         RAISE EXCEPTION 'the pipeline % was not attached in this database', for_pipeline USING ERRCODE = 'PB002';
     END IF;
     UPDATE pgbaton.workers w SET ended_at = clock_timestamp()
-     WHERE (w.id = old OR w.instead_of = old) AND w.ended_at IS NULL;
+     WHERE (w.id = old OR w.instead_of = old) AND w.name = worker_name AND w.ended_at IS NULL;
     INSERT INTO pgbaton.workers (pipeline, name, capacity, expires_at, instead_of, stages)
     VALUES (for_pipeline, worker_name, worker_capacity, clock_timestamp() + make_interval(secs => lease), old, takes)
     RETURNING id INTO fresh;
@@ -1013,7 +1232,8 @@ BEGIN
     WITH kept AS (
         UPDATE pgbaton.calls c SET worker = fresh
          WHERE c.pipeline = for_pipeline AND c.attempt = attempts[array_position(ids, c.id)]
-           AND c.worker IN (SELECT w.id FROM pgbaton.workers w WHERE w.id = old OR w.instead_of = old)
+           AND c.worker IN (SELECT w.id FROM pgbaton.workers w
+                             WHERE (w.id = old OR w.instead_of = old) AND w.name = worker_name)
            AND c.due_at IS NULL AND c.deadline IS NULL
         RETURNING c.id, c.attempt
     )
@@ -1070,16 +1290,20 @@ AS $fn$
         OR EXISTS (SELECT FROM pgbaton.adoptions AS a WHERE a.pipeline = for_pipeline AND a.ended_at IS NULL)
 $fn$;
 
--- Whether a job's last dispatch was of this stage and died since the table refused the row: it would be refused again. It is
+-- The stage of a job's last dispatch, where that died since the table refused the row: it would be refused again. It is
 -- tried again when the row moves, or a person says so. (An end without a call is one that never had any.)
-CREATE OR REPLACE FUNCTION pgbaton.refused_at(for_pipeline text, key text, at_stage text) RETURNS boolean
+CREATE OR REPLACE FUNCTION pgbaton.refused_stage(for_pipeline text, key text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $fn$
-    SELECT coalesce((SELECT h.stage = at_stage AND h.state = 'dead' AND (h.outcome = 'refused' OR h.attempt = 0)
-                       FROM pgbaton.history AS h
-                      WHERE h.job_key = key AND h.pipeline = for_pipeline AND h.state IS NOT NULL
-                      ORDER BY h.id DESC LIMIT 1), false)
+    SELECT CASE WHEN h.state = 'dead' AND (h.outcome = 'refused' OR h.attempt = 0) THEN h.stage END
+      FROM pgbaton.history AS h
+     WHERE h.job_key = key AND h.pipeline = for_pipeline AND h.state IS NOT NULL
+     ORDER BY h.id DESC LIMIT 1
 $fn$;
+
+CREATE OR REPLACE FUNCTION pgbaton.refused_at(for_pipeline text, key text, at_stage text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $fn$ SELECT coalesce(pgbaton.refused_stage(for_pipeline, key) = at_stage, false) $fn$;
 
 -- For people ----------------------------------------------------------------------------------------------------------
 
@@ -1175,7 +1399,7 @@ CREATE OR REPLACE VIEW pgbaton.attempts AS
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pgbaton FROM PUBLIC;
 
         $protocol$;
-        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol 1409963235f5378158c176a34da698ff';
+        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol f418614ff12ca3e020b5db6e10436fff';
     END IF;
 END
 $pgbaton$;
@@ -1305,6 +1529,14 @@ BEGIN
     IF FOUND THEN
         RAISE duplicate_object USING MESSAGE = format('the trigger %s on %s is not pgbaton''s: rename it, or drop it',
                                                       t.tgname, '"public"."jobs"');
+    END IF;
+    -- A table that was renamed still calls the function of its old name, and would leave this pipeline's duties.
+    SELECT g.tgname, g.tgrelid::regclass AS at INTO t FROM pg_trigger AS g
+     WHERE g.tgfoid = ours AND g.tgrelid <> job_table AND g.tgparentid = 0;
+    IF FOUND THEN
+        RAISE duplicate_object USING MESSAGE = format(
+            'the function %s is called by the trigger %s on %s: give that table''s pipeline its new name, and run pgbaton attach '
+            'for it, or pgbaton detach', '"public"."notify_job_state_change"()', t.tgname, t.at);
     END IF;
     IF (SELECT md5(prosrc) = 'b7e1f7bf82ffcebc04f085cb61ec582a' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
         -- Behind this lock no transaction is left that fires the old function: what it leaves has no rank (see the end).

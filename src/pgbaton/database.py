@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
 
-from pgbaton import sql
-from pgbaton.errors import AttachError, DatabaseError, LeaseLost, NotAtHome, NotMigrated
+from pgbaton import hosts, sql
+from pgbaton.errors import AttachError, DatabaseError, LeaseLost, NotAtHome, NotMigrated, PgbatonError
 from pgbaton.events import Event, EventLog, describe, words_of
 
 OLDEST_POSTGRES = 140000
@@ -62,7 +62,8 @@ def where(database_url: str) -> str:
         url = urlsplit(database_url)
         if "@" in f"{url.path}{url.query}{url.fragment}" or url.netloc.count("@") > 1:
             return UNREADABLE  # a password with a "/", "#" or "@" that is not encoded
-        return f"{url.hostname or 'localhost'}:{url.port or 5432}{url.path}"
+        named = ",".join(f"{host}:{port}" for host, port in hosts.addresses(database_url))
+        return f"{named or 'localhost:5432'}{url.path}"
     except ValueError:
         return UNREADABLE
 
@@ -123,29 +124,30 @@ async def prove_alive(conn: asyncpg.Connection, until: asyncio.Event) -> None:
 
 class Impatient(asyncpg.Connection):
     """A connection that ends with a query that was not answered in time: where nothing comes back any more, the
-    answer to a cancellation does not come either, and the driver would wait for it as long again."""
+    answer to a cancellation does not come either, and the driver would wait for it as long again. It ends, too, where
+    it leads to a standby, which takes no writes: the next one may lead to the primary."""
 
     async def fetch(self, query: str, *args: Any, **options: Any) -> list[asyncpg.Record]:
-        with self._ended_when_late():
+        with self._ended_when_useless():
             return list(await super().fetch(query, *args, **options))
 
     async def fetchrow(self, query: str, *args: Any, **options: Any) -> asyncpg.Record | None:
-        with self._ended_when_late():
+        with self._ended_when_useless():
             return await super().fetchrow(query, *args, **options)
 
     async def fetchval(self, query: str, *args: Any, **options: Any) -> Any:
-        with self._ended_when_late():
+        with self._ended_when_useless():
             return await super().fetchval(query, *args, **options)
 
     async def execute(self, query: str, *args: Any, **options: Any) -> str:
-        with self._ended_when_late():  # a transaction begins and ends by it, too
+        with self._ended_when_useless():  # a transaction begins and ends by it, too
             return str(await super().execute(query, *args, **options))
 
     @contextmanager
-    def _ended_when_late(self) -> Iterator[None]:
+    def _ended_when_useless(self) -> Iterator[None]:
         try:
             yield
-        except TimeoutError:
+        except (TimeoutError, asyncpg.ReadOnlySQLTransactionError):
             self.terminate()
             raise
 
@@ -201,10 +203,12 @@ def pool(
     through_pooler: bool,
     query_timeout: float | None = None,
     steady_plans: bool = False,
+    ended: Callable[[object], None] | None = None,
 ) -> asyncpg.Pool:
     """A pool of at most ``size`` connections with the engine's settings; use as an async context manager.
 
-    ``steady_plans``: for a dispatcher's statements, see :data:`STEADY_PLANS`.
+    ``steady_plans``: for a dispatcher's statements, see :data:`STEADY_PLANS`. ``ended`` is called when a
+    connection has ended, before there is another.
     """
     direct = _STEADY_OPTIONS if steady_plans else _DIRECT_OPTIONS
 
@@ -214,9 +218,12 @@ def pool(
     async def begin(conn: asyncpg.Connection) -> None:
         if not through_pooler:  # there, every transaction does it
             await conn.execute(SAFE_PATH)
+        if ended is not None:
+            conn.add_termination_listener(ended)
 
     return asyncpg.create_pool(
         database_url,
+        connect=hosts.connect,
         min_size=1,
         max_size=size,
         command_timeout=query_timeout or QUERY_TIMEOUT,
@@ -237,7 +244,7 @@ STAGE_POOLER_OPTIONS: dict[str, Any] = {**_POOLER_OPTIONS, "connection_class": S
 async def _open(database_url: str) -> asyncpg.Connection:
     """A direct connection where there is one, else one through the pooler."""
     try:
-        conn = await asyncpg.connect(database_url, timeout=CONNECT_TIMEOUT, **_DIRECT_OPTIONS)
+        conn = await hosts.connect(database_url, timeout=CONNECT_TIMEOUT, **_DIRECT_OPTIONS)
     except asyncpg.ProtocolViolationError as error:
         if "startup parameter" not in str(error):
             raise
@@ -261,7 +268,7 @@ async def _open(database_url: str) -> asyncpg.Connection:
             raise
         finally:
             cut.cancel()
-    return await asyncpg.connect(database_url, timeout=CONNECT_TIMEOUT, **_POOLER_OPTIONS)
+    return await hosts.connect(database_url, timeout=CONNECT_TIMEOUT, **_POOLER_OPTIONS)
 
 
 _CONNECTION_LOST = (
@@ -271,6 +278,7 @@ _CONNECTION_LOST = (
     asyncpg.InterfaceError,
     asyncpg.OperatorInterventionError,  # shutdown, crash, a statement or session that was ended
     asyncpg.InsufficientResourcesError,
+    asyncpg.ReadOnlySQLTransactionError,  # a standby: the address leads to the primary later
     DatabaseError,
 )
 
@@ -307,6 +315,21 @@ def is_stale(error: asyncpg.PostgresError) -> bool:
     """Whether the statement does not fit the user's table any more: a column or the table has another name or type. The
     same error from inside a function has a context, and is that function's."""
     return isinstance(error, _NO_LONGER_FITS) and not error.context
+
+
+def is_trouble(error: Exception) -> bool:
+    """Whether a worker that meets this cannot do its work until somebody mends it: a right that is missing, a statement
+    that does not fit, a full disk, a fault of ours. Not what passes, nor what is found in another way."""
+    passes = (
+        OSError,
+        TimeoutError,
+        asyncpg.PostgresConnectionError,
+        asyncpg.InterfaceError,
+        asyncpg.OperatorInterventionError,
+        asyncpg.TransactionRollbackError,
+        asyncpg.LockNotAvailableError,
+    )
+    return not isinstance(error, (*passes, PgbatonError))
 
 
 def refusal_words(error: asyncpg.PostgresError) -> str:

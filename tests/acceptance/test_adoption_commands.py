@@ -59,6 +59,8 @@ async def test_without_a_terminal_attach_refuses_and_says_both_ways(database: st
     config = await with_history(database, tmp_path)
     refused = await pgbaton("attach", "--config", config, dsn=database)
     assert refused.code == 1
+    assert "would be installed" in refused.out
+    assert not [line for line in refused.out.splitlines() if line.endswith(": installed")]
     assert "--from now" in refused.err
     assert "--backfill --rate 100/s" in refused.err
     done = await pgbaton("attach", "--config", config, "--from", "now", dsn=database)
@@ -132,6 +134,11 @@ async def test_rows_that_nobody_ends_are_shown_and_taken_over(database: str, tmp
     assert (shown.code, "cut" in shown.out) == (0, True)
     assert await fetch(database, "SELECT count(*) FROM jobs WHERE status = 'running'") == [(4,)]
     assert (await pgbaton("takeover", "--before", "1999-01-01T10:00", "--dry-run", dsn=database)).code == 1
+    await fetch(database, "ALTER TABLE jobs ALTER updated_at DROP NOT NULL")
+    await fetch(database, "UPDATE jobs SET updated_at = NULL WHERE status = 'running'")
+    undated = (await pgbaton("takeover", "--before", "1999-01-01T10:00", "--dry-run", dsn=database)).out
+    assert undated.startswith("nothing to take over\n4 rows have an empty updated_at")
+    await fetch(database, "UPDATE jobs SET updated_at = '1999-05-05' WHERE status = 'running'")
     taken = await pgbaton("takeover", "--older-than", "3600", "--as", "kim", dsn=database)
     assert (taken.code, taken.out) == (0, "taken over: 4 of 4\n")
     assert await fetch(database, "SELECT who, action, jobs FROM pgbaton.audit") == [("kim", "takeover", 4)]

@@ -249,3 +249,46 @@ async def test_the_statements_work_by_hand(kitchen: Kitchen) -> None:
     await kitchen.db.execute("UPDATE documents SET status = 'running'")
     assert (await kitchen.run(f"{psql} again.sql", "psql")).strip() == "UPDATE 1"
     assert await kitchen.db.fetchval("SELECT count(*) FROM pgbaton.due WHERE stage = 'summarise'") == 2
+
+
+async def test_timestamps_and_a_boolean_with_words_beside_them(kitchen: Kitchen) -> None:
+    folder, db = kitchen.folder / "timestamps", kitchen.db
+    await db.execute((folder / "table.sql").read_text())
+    await db.execute("INSERT INTO exports (started_at, finished_at, is_ready) VALUES (now(), now(), true)")
+    await db.execute((folder / "adopt.sql").read_text())
+    failed: set[str] = set()
+
+    async def behave(server: StageServer, call: Call) -> Say:
+        if call.path == "/mail":
+            return Say()
+        export = int(call.job_id)
+        begin = "UPDATE exports SET started_at = now() WHERE id = $1 AND started_at IS NULL RETURNING 1"
+        if not await server.pool.fetchval(begin, export):
+            return Say(409)
+        if export % 2 and call.job_id not in failed:
+            failed.add(call.job_id)
+            await server.pool.execute("UPDATE exports SET failed_at = now() WHERE id = $1", export)
+            return Say(503)
+        await server.pool.execute("UPDATE exports SET finished_at = now() WHERE id = $1", export)
+        return Say()
+
+    async with StageServer(kitchen.dsn, {}, behave) as server:
+        config = folder / "pgbaton.toml"
+        config.write_text(config.read_text().replace("http://127.0.0.1:8000", server.base_url))
+        for words in (("migrate",), ("attach", "--config", str(config), "--from", "now")):
+            done = await pgbaton(*words, dsn=kitchen.dsn)
+            assert done.code == 0, done
+        settings = Settings(database_url=kitchen.dsn, poll=0.2)  # type: ignore[arg-type]
+        async with Engine(load_pipeline(config), settings):
+            await db.execute("INSERT INTO exports SELECT FROM generate_series(1, 4)")  # ids 2 to 5
+
+            async def through() -> bool:
+                due = "UPDATE pgbaton.calls SET due_at = now() WHERE due_at IS NOT NULL"
+                await db.execute(due)  # no backoff is waited for
+                ended = "SELECT count(*) = 4 FROM exports WHERE (step, status) = ('mail', 'done') AND is_ready"
+                return bool(await db.fetchval(ended + " AND finished_at >= started_at AND failed_at IS NULL"))
+
+            await until(through, "four exports are mailed", 20)
+    assert failed == {"3", "5"}
+    before = await db.fetchrow("SELECT step, status, is_ready FROM exports WHERE id = 1")
+    assert tuple(before) == ("render", "done", True)

@@ -162,6 +162,7 @@ async def _may_not(house: House, webapp: asyncpg.Connection, job: str) -> None:
             await webapp.execute(statement)
     metrics = await asyncpg.connect(house.dsn("metrics"))
     assert await metrics.fetchval("SELECT count(*) FROM pgbaton.dispatches") > 0
+    assert await metrics.fetchval("SELECT pgbaton.workers_wanted('craft', NULL, 8, 60)") >= 0
     for statement in ("SELECT FROM documents", "DELETE FROM pgbaton.history"):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await metrics.execute(statement)

@@ -52,9 +52,12 @@ class Night:
         return " ".join((await item.inner_text()).split())
 
     async def press(self, text: str | re.Pattern[str], button: str) -> None:
-        """A button beside the line that says so."""
+        """A button beside the line that says so; where it asks for a reason first, none is given."""
         item = self.page.locator("#findings li").filter(has_text=text)
-        await item.locator(f"button:has-text('{button}'), a:has-text('{button}')").first.click()
+        words = f":has-text('{button}')"
+        await item.locator(f"button{words}, a{words}, summary{words}").first.click()
+        if button.startswith("Pause"):
+            await item.locator("details[open] button").click()
 
     async def well(self, seconds: float = 20) -> None:
         """The page is green again, by itself, and says what was checked."""

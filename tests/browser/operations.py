@@ -216,6 +216,15 @@ BOX = """([parts, name]) => {
 LINE = "section:has(> ol.line)"
 
 
+async def answers(process: Process) -> bool:
+    """Whether somebody listens at its port."""
+    with suppress(OSError):
+        _, writer = await asyncio.open_connection("127.0.0.1", int(process.environment["PORT"]))
+        writer.close()
+        return True
+    return False
+
+
 async def stage_down(night: Night) -> None:
     """The process that serves the stages is gone."""
     night.broken("a stage is down")
@@ -231,8 +240,17 @@ async def stage_down(night: Night) -> None:
     night.stages.start()
     print(f"  {time.monotonic() - night.now.began:6.1f} s  (started again)", flush=True)
     again = time.monotonic()
+    while not await answers(night.stages):
+        await asyncio.sleep(0.1)
+    print(
+        f"  {time.monotonic() - again:6.1f} s  until the stages answer (their models are loaded by the first calls)",
+        flush=True,
+    )
+    await night.open("/")
+    await night.page.wait_for_selector("#findings:not(:has-text('does not answer'))", timeout=PATIENCE)
+    print(f"  {time.monotonic() - again:6.1f} s  until a probe has found them", flush=True)
     await night.well()
-    print(f"  {time.monotonic() - again:6.1f} s  after the start", flush=True)
+    print(f"  {time.monotonic() - again:6.1f} s  until all is well", flush=True)
     await night.picture("down-after", "#findings", LINE)
 
 
@@ -240,7 +258,8 @@ async def stage_slow(night: Night) -> None:
     """The stages' machine has hardly any processor left."""
     night.broken("a stage is slow")
     async with night.stages.starved():
-        await night.feed(36)
+        for tenant in ("hanbit", "moonbakery", "acme"):  # of one alone four are called at once, as the file says
+            await night.feed(12, tenant)
         await night.found("bottleneck")
         await night.picture("slow", "#findings", LINE)
         await night.page.click(".tally a.running")
@@ -248,7 +267,9 @@ async def stage_slow(night: Night) -> None:
         await night.see("has been calling", "#why")
         await night.picture("slow-job", "h1", "#why")
         await night.click("nav >> text=Stages", "Stages")
-        await night.click("#pause-1", "Pause")
+        await night.click("#pause-1", "Pause…")
+        await night.page.fill("#pause-1-why", "the stage is slow")
+        await night.click("#pause-1-do", "Pause")
         await night.open("/")
         await night.see("is paused")
         await night.picture("slow-paused", "#findings", LINE)

@@ -58,6 +58,8 @@ async def take(dsn: str, out: Path) -> None:
             if suffix == "en-light":  # somebody did something, for the audit to show
                 await page.goto(f"{base}/stages")
                 await page.click("#pause-3")
+                await page.fill("#pause-3-why", "the model is replaced")
+                await page.click("#pause-3-do")
                 await page.click("#resume-3")
                 await page.fill("#pause-tenant", "moonbakery")
                 await page.click("#pause-tenant-do")

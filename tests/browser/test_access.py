@@ -165,6 +165,23 @@ async def test_guessing_is_slowed_down(client: Client) -> None:
     assert int(answer.headers["retry-after"]) > 0
 
 
+async def test_workers_wanted_are_told_to_a_program_that_has_a_token(client: Client) -> None:
+    async def ask(token: str, asked: str = "capacity=8") -> httpx.Response:
+        return await client.http.get(f"/wanted?{asked}", headers={"Authorization": f"Bearer {token}"})
+
+    told = await ask(VIEWER)
+    assert told.status_code == 200
+    assert told.json()["workers"] >= 1
+    assert {"stage", "waiting", "under_way", "takes", "calls", "kept_by"} == set(told.json()["stages"][0])
+    for wrong in ("", "capacity=0", "capacity=8&within=0", "capacity=8&stages=nowhere"):
+        assert (await ask(VIEWER, wrong)).status_code == 422
+    assert (await client.http.get("/wanted?capacity=8")).status_code == 401
+    assert (await client.http.get("/jobs", headers={"Authorization": f"Bearer {VIEWER}"})).status_code == 303
+    for _ in range(10):
+        assert (await ask("guess")).status_code == 401
+    assert (await ask(VIEWER)).status_code == 401, "guessing is slowed down"
+
+
 def test_the_brake_forgets_and_is_bounded() -> None:
     throttle = LoginThrottle(limit=2, window=10, addresses=3)
     for at in (0.0, 1.0):

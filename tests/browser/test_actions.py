@@ -148,13 +148,19 @@ async def test_limits_are_shown_with_who_fills_them_and_who_waits(person: Any, d
     assert "pool vision" in await page.inner_text("#limits")
 
 
+async def pause(page: Any, button: str) -> None:
+    """Open what the button opens, and pause without a reason."""
+    await page.click(f"#{button}")
+    await page.click(f"#{button}-do")
+
+
 async def test_a_stage_a_tenant_and_the_pipeline_are_paused_and_resumed(person: Any, db: asyncpg.Connection) -> None:
     page = await person("operator", "/stages")
-    await page.click("#pause-3")
+    await pause(page, "pause-3")
     assert await db.fetchval("SELECT paused_at IS NOT NULL FROM pgbaton.stages WHERE step = 'planner'")
     await page.click("#resume-3")
     assert await db.fetchval("SELECT paused_at IS NULL FROM pgbaton.stages WHERE step = 'planner'")
-    await page.click("#pipeline-pause")
+    await pause(page, "pipeline-pause")
     assert await db.fetchval("SELECT paused_at IS NOT NULL FROM pgbaton.pipelines")
     await page.click("#pipeline-resume")
     assert await db.fetchval("SELECT paused_at IS NULL FROM pgbaton.pipelines")

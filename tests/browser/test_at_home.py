@@ -148,6 +148,7 @@ async def test_plots_say_their_figures_to_the_pointer_and_as_a_table(person: Any
 async def test_a_tenant_is_paused_from_its_page(person: Any, db: asyncpg.Connection) -> None:
     page = await person("operator", "/tenant?name=acme")
     await page.click("#tenant-pause")
+    await page.click("#tenant-pause-do")
     await page.wait_for_selector("#tenant-resume")
     assert "has been paused for" in await page.inner_text("#live")
     await page.click("#tenant-resume")
@@ -174,9 +175,13 @@ async def test_what_is_typed_survives_a_live_update(person: Any, db: asyncpg.Con
 
 async def test_a_stage_is_paused_with_a_reason(person: Any, db: asyncpg.Connection) -> None:
     page = await person("operator", "/stages")
-    await page.select_option("#pause-stage", "planner")
-    await page.fill("#pause-stage-why", "the model is replaced")
-    await page.click("#pause-stage-do")
+    await page.focus("#pause-3")
+    await page.keyboard.press("Enter")
+    await page.wait_for_selector("#pause-3-why:focus")
+    await page.keyboard.type("the model is replaced")
+    await page.focus("#pause-3-do")
+    await swapped(page)
+    await page.keyboard.press("Enter")
     await page.wait_for_selector("#flash")
     entry = await db.fetchrow("SELECT action, stage, reason FROM pgbaton.audit ORDER BY id DESC LIMIT 1")
     assert tuple(entry) == ("pause", "planner", "the model is replaced")

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from chaos.plan import Plan
+from pgbaton import hosts
 from pgbaton.embedded import EmbeddedPostgres
 from postgres import forget_home
 
@@ -60,6 +61,22 @@ CREATE TRIGGER a_move AFTER INSERT OR DELETE OR UPDATE OF current_step, status O
 """
 
 
+async def attach_template(folder: Path, dsn: str) -> None:
+    """Make the database that each scene's is a copy of. Its pipeline's file is written into ``folder``."""
+    db = await hosts.connect(dsn)
+    try:
+        await db.execute(TABLES)
+    finally:
+        await db.close()
+    pipeline = folder / "pipeline.toml"
+    pipeline.write_text(Plan().pipeline(0, 9))
+    for command in (["migrate"], ["attach", "--config", str(pipeline)]):
+        program = str(Path(sys.executable).with_name("pgbaton"))
+        command = [program, *command, "--database-url", dsn]
+        await asyncio.to_thread(subprocess.run, command, check=True, stdout=subprocess.DEVNULL)
+    await forget_home(dsn)
+
+
 class Cluster:
     """A context manager. ``stop`` and ``kill`` are crashes; ``take_complaints`` tells what the server's log held."""
 
@@ -78,18 +95,7 @@ class Cluster:
             if not await db.fetchval("SELECT count(*) FROM pg_roles WHERE rolname = $1", USER):
                 await db.execute(f"CREATE ROLE {USER} LOGIN PASSWORD '{USER}'")
                 await db.execute(f"CREATE DATABASE chaos_template OWNER {USER}")
-        db = await asyncpg.connect(self.dsn("chaos_template"))
-        try:
-            await db.execute(TABLES)
-        finally:
-            await db.close()
-        pipeline = self.folder.parent / "pipeline.toml"
-        pipeline.write_text(Plan().pipeline(0, 9))
-        for command in (["migrate"], ["attach", "--config", str(pipeline)]):
-            program = str(Path(sys.executable).with_name("pgbaton"))
-            command = [program, *command, "--database-url", self.dsn("chaos_template")]
-            await asyncio.to_thread(subprocess.run, command, check=True, stdout=subprocess.DEVNULL)
-        await forget_home(self.dsn("chaos_template"))
+        await attach_template(self.folder.parent, self.dsn("chaos_template"))
         return self
 
     async def __aexit__(self, *_: object) -> None:

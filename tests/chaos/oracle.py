@@ -102,7 +102,11 @@ BROKEN_AT_THE_END = BROKEN_AT_ANY_TIME | {
          WHERE m.times IS DISTINCT FROM d.times
            AND NOT EXISTS (SELECT FROM moves WHERE job_id = job_key::uuid AND who = 'hand' AND source IS NOT NULL)""",
 }
-GHOSTS = "SELECT name FROM pgbaton.workers WHERE ended_at IS NULL AND split_part(name, ':', 2) = ANY ($1::text[])"
+GHOSTS = """
+SELECT name FROM pgbaton.workers
+ WHERE ended_at IS NULL AND split_part(name, ':', 2) = ANY ($1::text[])
+   AND ($2 OR expires_at > now())  -- where commits may be lost, so may be that the lease was replaced by another: it lapses
+"""
 
 
 async def broken(scene: Scene, queries: dict[str, str]) -> list[str]:
@@ -151,6 +155,7 @@ async def judge(scene: Scene) -> Verdict:
     entries = read(scene.folder)
     verdict = Verdict(scene.name, targets=scene.expect.targets, recovered_in=scene.recovered_in)
     verdict.slowness = scene.expect.slowness
+    evidence = Evidence(entries, scene.plan, verdict.slowness)
     async with scene.session("oracle") as db:
         verdict.jobs = await db.fetchval("SELECT count(DISTINCT job_id) FROM moves")
         excluded, acknowledged = list(scene.excluded), list(scene.acknowledged)
@@ -158,7 +163,8 @@ async def judge(scene: Scene) -> Verdict:
         verdict.twice = [(r["job"], r["what"]) for r in await db.fetch(TWICE)]
         drained = [str(worker.pid) for worker in scene.workers if worker.at_work]
         verdict.violations += [
-            f"a lease of {r[0]} is left after it has ended well" for r in await db.fetch(GHOSTS, drained)
+            f"a lease of {r[0]} is left after it has ended well"
+            for r in await db.fetch(GHOSTS, drained, not evidence.commits_lost)
         ]
         entered_again = {(r["job_id"], r["target"]) for r in await db.fetch(_ENTERED_TWICE)}
         rewinds = await db.fetch(_REWOUND)
@@ -167,7 +173,6 @@ async def judge(scene: Scene) -> Verdict:
         moves = await db.fetch(_MOVED, [e["job"] for e in entries if e.event == "aborted" and e["job"]])
     calls = [entry for entry in entries if entry.event == "received"]
     verdict.calls = len(calls)
-    evidence = Evidence(entries, scene.plan, verdict.slowness)
     _judge_repeats(verdict, calls, evidence)
     _judge_overlaps(verdict, calls, evidence, _times(aside, "job"), _times(ended, "job", "step"))
     scene.expect.judge(entries)
@@ -176,6 +181,9 @@ async def judge(scene: Scene) -> Verdict:
     verdict.violations += [f"a traceback in {child.log.name}" for child in scene.workers if child.stumbled]
     verdict.violations += exceeded(at_work, scene.plan)
     verdict.violations += _aborts(entries, moves, scene)
+    if evidence.commits_lost:  # what is done again leaves its duty again
+        ends = Counter((e["job"], f"{e['step']} done") for e in entries if e.event == "committed")
+        entered_again |= {entry for entry, times in ends.items() if times > 1}
     verdict.violations += _second_duties(calls, entered_again)
     verdict.violations += _early_rewinds(entries, rewinds, evidence)
     verdict.violations += [f"the server says: {line}" for line in scene.cluster.take_complaints()]
@@ -214,6 +222,7 @@ class Evidence:
         self._ends: dict[tuple[str, str, int], list[Entry]] = defaultdict(list)
         self._troubles: dict[str, list[Entry]] = defaultdict(list)
         self._cut_off: list[tuple[float, float]] = []
+        self.commits_lost = any(entry.event == "commits_may_be_lost" for entry in entries)
         for entry in entries:
             if entry.event in ("answered", "broken", "died", "committed", "failing"):
                 self._ends[entry["job"], entry["step"], entry["attempt"]].append(entry)
@@ -228,9 +237,13 @@ class Evidence:
 
     def reason(self, before: Entry, again: Entry) -> str | None:
         """Why the attempt ``again`` came after the attempt ``before``; None where nothing explains it."""
+        ends = self._ends_of(before, again.at)
+        # Written on a primary that was replaced, and not on its successor: the claim, or what the stage committed.
+        again_unknown = before["attempt"] == again["attempt"] or any(end.event == "committed" for end in ends)
+        if self.commits_lost and again_unknown and self._while_cut_off(before.at, again.at):
+            return "commit lost"
         if (again["key"], again["attempt"]) == (before["key"], before["attempt"]):
             return None  # whoever repeats a call says so
-        ends = self._ends_of(before, again.at)
         waited = again.at - _arrived(before)
         for end in ends:
             if end.event == "answered" and not 200 <= end["status"] < 300:
@@ -256,9 +269,10 @@ class Evidence:
             if self._between(caller, min(before.at, again.at) - self._frozen, again.at, ("SIGSTOP", "frozen")):
                 return "lost lease"
         # A lease that lapsed while the worker was cut off is found a little later.
-        if any(start < again.at and before.at < end + self._lease + 2 for start, end in self._cut_off):
-            return "lost lease"
-        return None
+        return "lost lease" if self._while_cut_off(before.at, again.at) else None
+
+    def _while_cut_off(self, begun: float, ended: float) -> bool:
+        return any(start < ended and begun < end + self._lease + 2 for start, end in self._cut_off)
 
     def _ends_of(self, call: Entry, until: float) -> list[Entry]:
         ends = self._ends[call["job"], call["step"], call["attempt"]]

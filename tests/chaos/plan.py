@@ -24,7 +24,8 @@ class Plan:
     end. ``proxied``, ``stages_proxied``: connections of workers, or of stages, go through the proxy. ``injected``:
     faults at named points inside the first ``faulty`` workers (``faulty_worker.py``). ``tricks``: what stages do
     (``tricks.py``), as shares of first attempts. ``frozen``: how long a process stays stopped. ``may_abort``: the
-    fault itself aborts users' transactions.
+    fault itself aborts users' transactions. ``fleet``: the line is two pipelines of one table, which one worker process
+    carries out over the same connections.
     """
 
     seconds: float = 5
@@ -43,6 +44,7 @@ class Plan:
     pool: int | None = None
     capacity: int = 32
     channel: bool = True
+    fleet: bool = False
     proxied: bool = False
     stages_proxied: bool = False
     work: tuple[float, float] = (0.0, 0.3)
@@ -60,13 +62,18 @@ class Plan:
     def routes(self) -> tuple[object, ...]:
         """What of the plan is written into the database when the pipeline is attached."""
         limits = self.concurrency, self.per_tenant, self.call_rate, self.pool
-        return self.timeout, self.attempts, *limits, self.channel
+        return self.timeout, self.attempts, *limits, self.channel, self.fleet
 
-    def pipeline(self, worker: int, port: int) -> str:
-        """The pipeline's file of one worker: its number is in the address that it calls."""
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The pipelines' names."""
+        return ("chaos", f"chaos_{LAST}") if self.fleet else ("chaos",)
+
+    def pipeline(self, worker: int, port: int, name: str = "chaos") -> str:
+        """The file of one worker's pipeline: the worker's number is in the address that it calls."""
         lines = [
             "[pipeline]",
-            'name = "chaos"',
+            f'name = "{name}"',
             'table = "public.jobs"',
             'key = "job_id"',
             'tenant = "tenant_id"',
@@ -74,9 +81,11 @@ class Plan:
             'status = "status"',
             f'base_url = "http://127.0.0.1:{port}/w{worker}"',
         ]
-        if self.channel:
+        if self.channel and name == "chaos":
             lines.append('channel = "job_state_changed"')
         for step, after in LINE.items():
+            if self.fleet and (step == LAST) == (name == "chaos"):
+                continue
             lines += ["[[pipeline.stage]]", f'step = "{step}"', f'after = "{after}"', f'path = "/{step}"']
             lines += [f"timeout = {self.timeout}", f"attempts = {self.attempts}"]
             if self.concurrency:

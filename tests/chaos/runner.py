@@ -58,17 +58,17 @@ async def play(fault: Fault, seed: str, cluster: Cluster, folder: Path) -> Verdi
             async with Scene(fault.name, plan, seed, cluster, place) as scene:
                 await scene.play(fault.attack)
                 verdict = await judge(scene)
-                verdict.evidence = await _evidence(scene, verdict)
+                verdict.evidence = await evidence_of(scene, verdict)
     except Exception as error:
         verdict = Verdict(fault.name, violations=[f"the scene broke: {type(error).__name__}: {error}"])
-        verdict.evidence = _traceback(error)
+        verdict.evidence = traceback_of(error)
     verdict.seconds = time.monotonic() - began
     if verdict.held:
         shutil.rmtree(place)
     return verdict
 
 
-async def _evidence(scene: Scene, verdict: Verdict) -> list[str]:
+async def evidence_of(scene: Scene, verdict: Verdict) -> list[str]:
     """Lines of both sides about the first jobs in question: the journals, the row's moves, the workers' logs."""
     lines = []
     entries = read(scene.folder)
@@ -94,7 +94,7 @@ async def _evidence(scene: Scene, verdict: Verdict) -> list[str]:
     return lines
 
 
-def _traceback(error: BaseException) -> list[str]:
+def traceback_of(error: BaseException) -> list[str]:
     import traceback
 
     return "".join(traceback.format_exception(error)).splitlines()

@@ -28,6 +28,7 @@ from chaos.plan import LAST, LINE, Plan
 from chaos.processes import Child, python
 from chaos.stage import StageConfig
 from chaos.tcp_proxy import Proxy
+from pgbaton import hosts
 
 
 class Scene:
@@ -117,7 +118,7 @@ class Scene:
 
     def _worker(self, number: int) -> Child:
         def command(who: str) -> list[str]:
-            arguments = ["run", "--config", str(self.config(number))]
+            arguments = ["run", *(f"--config={self.config(number, name)}" for name in self.plan.names)]
             if not self.plan.injected or number > self.plan.faulty or Path(self.folder, "calm").exists():
                 return [str(Path(sys.executable).with_name("pgbaton")), *arguments]
             faults = {"who": who, "folder": str(self.folder), "seed": self.seed, "faults": dict(self.plan.injected)}
@@ -128,10 +129,10 @@ class Scene:
             f"worker-{number}", command, {"DATABASE_URL": dsn}, self.folder, self.journal, self.dice, self.plan.frozen
         )
 
-    def config(self, worker: int, **changes: Any) -> Path:
-        """The pipeline's file of one worker, also of another plan."""
-        file = self.folder / f"pipeline-{worker}{'-changed' if changes else ''}.toml"
-        file.write_text(replace(self.plan, **changes).pipeline(worker, self.port))
+    def config(self, worker: int, name: str = "chaos", **changes: Any) -> Path:
+        """The file of one worker's pipeline, also of another plan."""
+        file = self.folder / f"{name}-{worker}{'-changed' if changes else ''}.toml"
+        file.write_text(replace(self.plan, **changes).pipeline(worker, self.port, name))
         return file
 
     async def pgbaton(self, *arguments: str) -> str:
@@ -147,9 +148,10 @@ class Scene:
         """Where the plan differs from the one that every database begins with."""
         if self.plan.routes == Plan().routes:
             return
-        said = await self.pgbaton("attach", "--config", str(self.config(1)))
-        if "\nattached " not in f"\n{said}":  # behind the plan
-            raise RuntimeError(f"attach failed: {said}")
+        for name in self.plan.names:
+            said = await self.pgbaton("attach", "--config", str(self.config(1, name)))
+            if "\nattached " not in f"\n{said}":  # behind the plan
+                raise RuntimeError(f"attach failed: {said}")
 
     async def _until_ready(self) -> None:
         """Every stage listens, every worker holds its lease."""
@@ -157,7 +159,7 @@ class Scene:
         async with asyncio.timeout(120):  # for a start nobody has promised anything
             while sum(entry.event == "ready" for entry in read(self.folder)) < len(self.stages):
                 await asyncio.sleep(0.02)
-            while await self.value(query) < len(self.workers):
+            while await self.value(query) < len(self.workers) * len(self.plan.names):
                 await asyncio.sleep(0.05)
 
     async def _called_inside(self, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -309,7 +311,7 @@ class Scene:
     @asynccontextmanager
     async def session(self, who: str = "hand") -> AsyncIterator[asyncpg.Connection]:
         """A connection as the table's user."""
-        db = await asyncpg.connect(self.dsn, timeout=10, command_timeout=120, server_settings={"application_name": who})
+        db = await hosts.connect(self.dsn, timeout=10, command_timeout=120, server_settings={"application_name": who})
         try:
             yield db
         finally:

@@ -19,6 +19,7 @@ from pathlib import Path
 import asyncpg
 
 from chaos.journal import Journal
+from pgbaton import hosts
 
 Trick = Callable[["Stages", "Call", asyncio.StreamWriter], Awaitable[bool]]
 """Answers a call in its own way; returns whether the connection may be used again."""
@@ -72,6 +73,7 @@ class Stages:
         strict = {"enable_seqscan": "off"} if self.config.isolation else {}
         self.pool = asyncpg.create_pool(
             self.config.dsn,
+            connect=hosts.connect,
             min_size=0,
             max_size=8,
             timeout=5,

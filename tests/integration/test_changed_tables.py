@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from journal_rows import put_off
-from line import Line, line, two_stages, until
+from line import RETYPED, Line, line, two_stages, until
 from pgbaton import Stage, health, operate
 from pgbaton.install.attach import attach
 from pgbaton.install.migrate import migrate
@@ -82,14 +82,6 @@ async def _said(caplog: pytest.LogCaptureFixture) -> bool:
 
 async def answers(server: StageServer, call: Call) -> Say:
     return Say()
-
-
-RETYPED = {
-    "a longer text": "ALTER TABLE jobs ALTER status TYPE text, ALTER current_step TYPE text",
-    "an enum": "CREATE TYPE word AS ENUM ('new', 'running', 'done', 'failed'); "
-    "ALTER TABLE jobs ALTER status TYPE word USING status::word",
-    "the key": "ALTER TABLE jobs ALTER job_id TYPE text, ALTER job_id SET DEFAULT gen_random_uuid()::text",
-}
 
 
 @pytest.mark.parametrize("how", RETYPED)

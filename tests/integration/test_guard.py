@@ -14,7 +14,7 @@ import pytest
 from fastapi import FastAPI, HTTPException
 
 from app_server import Reply, Site, free_socket, served
-from line import attached, two_stages, until
+from line import RETYPED, attached, two_stages, until
 from pgbaton import Settings
 from pgbaton.fastapi import StageFailed, Stages, Turn, answer_with_problems, health, lifespan
 
@@ -45,7 +45,7 @@ class Guarded:
         return await self.site.post(path, {"job_id": job, "tenant_id": tenant})
 
     async def row(self, job: str) -> tuple[str, str]:
-        return tuple(await self.db.fetchrow("SELECT current_step, status FROM jobs WHERE job_id = $1::text::uuid", job))
+        return tuple(await self.db.fetchrow("SELECT current_step, status FROM jobs WHERE job_id::text = $1", job))
 
     async def results(self) -> list[str]:
         return [r["said"] for r in await self.db.fetch("SELECT said FROM results ORDER BY said")]
@@ -422,3 +422,56 @@ async def test_a_body_that_no_call_has_is_not_read(database: str) -> None:
         assert largest.status == 200
         long = await g.site.post("/cut", {"job_id": job, "tenant_id": "acme", "more": "x" * 300_000})
         assert is_problem(long, 413, "Request refused", "longer than 65,536 bytes")
+
+
+# -- the table changes under it ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("when", ["before it begins", "while it works"])
+@pytest.mark.parametrize("how", ["an enum", "the key"])
+async def test_a_stage_goes_on_after_a_column_got_another_type(database: str, how: str, when: str) -> None:
+    async def work(turn: Turn) -> dict[str, str]:
+        if when == "while it works":
+            await turn.read(lambda db, turn: db.execute(RETYPED[how]))
+        return await cut(turn)
+
+    async with guarded(database, work) as g:
+        job = await g.add()
+        if when == "before it begins":
+            await g.db.execute(RETYPED[how])
+        assert (await g.call(job)).status == 200
+        assert (await g.call(job, path="/glue")).json == {"seen": "cut", "tenant": "acme"}
+        assert await g.row(job) == ("glue", "done")
+
+
+async def test_a_stage_whose_column_was_renamed_says_so_and_leaves_the_row(
+    database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with guarded(database) as g:
+        job = await g.add()
+        await g.db.execute("ALTER TABLE jobs RENAME status TO state")
+        assert (await g.call(job)).status == 500
+        assert "no column 'status'" in caplog.text
+        assert await g.db.fetchval("SELECT state FROM jobs") == "done"
+
+
+@pytest.mark.parametrize("refused", ["done", "failed"])
+async def test_a_stage_whose_row_the_table_refuses_says_so_without_the_rows_contents(
+    database: str, refused: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work(turn: Turn) -> None:
+        if refused == "failed":
+            raise StageFailed("no picture")
+
+    async with guarded(database, work) as g:
+        job = await g.add()
+        await g.db.execute(
+            f"UPDATE jobs SET note = 'secret'; ALTER TABLE jobs ADD CONSTRAINT never CHECK (status <> '{refused}')"
+        )
+        reply = await g.call(job)
+        said = (
+            "no picture" if refused == "failed" else "the table refuses ('cut', 'done'): new row for relation \"jobs\""
+        )
+        assert is_problem(reply, 500, "Stage failed", said)
+        assert await g.row(job) == ("cut", "running" if refused == "failed" else "failed")
+        assert "secret" not in reply.json["detail"] + caplog.text

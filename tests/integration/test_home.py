@@ -69,6 +69,30 @@ async def test_a_worker_that_finds_itself_in_a_copy_gets_no_lease_and_claims_not
             await asyncio.sleep(0.05)
 
 
+@pytest.mark.parametrize("limited", [False, True])
+async def test_a_lease_that_was_copied_along_claims_nothing_in_the_copy(
+    database: str, cluster: Cluster, limited: bool
+) -> None:
+    """As when the address of the database leads to a restored copy from now on."""
+    async with line(database, **({"cut_rate": "100/s"} if limited else {})) as craft:
+        here = await craft.store()
+        worker, _ = await here.take_lease(None, "worker", 8, 60, [])
+        await craft.add()
+        async with cluster.new_database() as copy:
+            await restore(database, copy)
+            moved = await asyncpg.connect(copy)
+            try:
+                there = await craft.store(moved)
+                for claim in (there.turn, there.claim_waiting):
+                    with pytest.raises(NotAtHome, match="the pipeline craft was not attached in this database"):
+                        await claim(worker, 8)
+                await attach(moved, craft.pipeline, here=True)
+                assert len((await there.turn(worker, 8)).claimed) == 1
+            finally:
+                await moved.close()
+        assert len((await here.turn(worker, 8)).claimed) == 1
+
+
 async def test_a_home_without_a_known_system_identifier_is_told_by_the_database_alone(database: str) -> None:
     async with line(database) as craft:
         await craft.db.execute("UPDATE pgbaton.pipelines SET home_system = NULL")
@@ -78,3 +102,18 @@ async def test_a_home_without_a_known_system_identifier_is_told_by_the_database_
         with pytest.raises(NotAtHome):
             async with Engine(craft.pipeline, craft.settings()):
                 pass
+
+
+async def test_an_idempotency_key_is_never_used_again_after_a_new_installation(database: str) -> None:
+    """Its ids begin at 1 again: a provider that honours the key would answer with another job's result."""
+    keys = []
+    for _ in range(2):
+        async with line(database) as craft:
+            await craft.add()
+            store = await craft.store()
+            worker, _ = await store.take_lease(None, "worker", 8, 60, [])
+            (claimed,) = (await store.turn(worker, 8)).claimed
+            keys.append((claimed.id, claimed.idempotency_key("craft")))
+            await craft.db.execute("DROP SCHEMA pgbaton CASCADE; TRUNCATE jobs")
+    assert keys[0][0] == keys[1][0]
+    assert keys[0][1] != keys[1][1]

@@ -228,14 +228,19 @@ async def test_a_worker_that_takes_a_new_lease_while_its_turn_is_under_way_loses
 
 
 class Cut:
-    """A session whose connection breaks after the commit of the next statement that has ``text`` in it."""
+    """A session whose connection breaks after the commit of the next statement that has ``text`` in it; ``behind`` is
+    done after the first one that has its text."""
 
     def __init__(self, db: asyncpg.Pool) -> None:
         self._db = db
         self.text: str | None = None
+        self.behind: tuple[str, Callable[[], Awaitable[object]]] | None = None
 
     async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:
         rows = list(await self._db.fetch(query, *args))
+        if self.behind is not None and self.behind[0] in query:
+            (_, work), self.behind = self.behind, None
+            await work()
         if self.text is not None and self.text in query:
             self.text = None
             raise ConnectionResetError("the connection broke")
@@ -295,6 +300,24 @@ async def test_an_acceptance_whose_answer_was_lost_leaves_the_call_to_its_stage(
         assert await b.states(job) == [("cut", "running")]
         await b.put(job, "cut", "done")
         assert len((await b.store.turn(b.worker, 9)).claimed) == 1
+
+
+async def test_a_call_that_a_turn_ends_while_its_answer_is_resolved_is_told_as_the_turn_ended_it(
+    database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The answer is resolved beside the next turn."""
+    async with bench(database) as b:
+        worker = Worker(b)
+        await worker.lease.secure()
+        job = await b.add()
+        claimed = await worker.claim()
+        await b.put(job, "cut", "done")
+        worker.session.behind = "all that there is of each job", lambda: b.store.turn(b.worker, 9)
+        with caplog.at_level("INFO", "pgbaton"):
+            await worker.settle(claimed, said(200))
+        assert [getattr(r, "event", "") for r in caplog.records][-1] == "stage_succeeded"
+        assert [(h["outcome"], h["http_status"]) for h in await b.history(job)] == [("completed", 200)]
+        assert not worker.in_flight
 
 
 async def test_a_turn_that_raises_after_its_commit_leaves_no_call_in_a_hand_that_does_not_know_it(

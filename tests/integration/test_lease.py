@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
 
 from line import attached, line, two_stages
+from pgbaton.events import EventLog
 from pgbaton.table import read_table
+from pgbaton.worker.in_flight import InFlight
+from pgbaton.worker.lease import Lease
+from pgbaton.worker.periodic import Wake
 from pgbaton.worker.store import Store, Turn
 from stage_server import Call, Say, StageServer, work
 
@@ -115,3 +120,30 @@ async def test_a_worker_settles_an_answer_that_it_looked_at_while_its_lease_was_
             job = await craft.add()
             await craft.until_row(job, "glue", "done")
         assert [(c.path, c.attempt) for c in craft.server.calls] == [("/cut", 1), ("/cut", 2), ("/glue", 1)]
+
+
+async def test_a_worker_that_the_database_was_away_from_rescues_nobody_before_all_could_come_back(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline, now = two_stages(), time.monotonic()
+    monkeypatch.setattr("pgbaton.worker.lease.monotonic", lambda: now)
+    async with attached(database, pipeline) as db:
+        async with db.acquire() as conn:
+            table = await read_table(conn, pipeline)
+        store = Store(db, table, ["cut", "glue"])
+        in_flight = InFlight("craft", 8, Wake())
+        lease = Lease("craft", store, in_flight, EventLog(), seconds=60, capacity=8)
+        await lease.secure()
+        assert lease.rescues
+        for _ in range(4):
+            now += 20
+            await lease.renew()
+            assert lease.rescues
+        now += 50  # as long as a failover takes
+        assert not lease.rescues
+        await lease.renew()
+        for _ in range(3):
+            assert not lease.rescues
+            now += 20
+            await lease.renew()
+        assert lease.rescues

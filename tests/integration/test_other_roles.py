@@ -18,11 +18,13 @@ from command import pgbaton
 from line import Line, line, two_stages, until
 from pgbaton import health, insights, operate
 from pgbaton.database import check_migrated, connection
-from pgbaton.errors import LockNotHad
+from pgbaton.errors import AttachError, LockNotHad
 from pgbaton.fastapi import Stages
 from pgbaton.insights import JobFilter
 from pgbaton.install.attach import attach, pipeline_sql
+from pgbaton.install.checks import check_attached
 from pgbaton.install.migrate import migrate
+from pgbaton.table import read_table
 
 SQL = Path(operate.__file__).parent / "sql"
 TYPES = "text, varchar, bigint, integer, timestamptz, text[], regclass, regnamespace, jsonb, double precision"
@@ -252,3 +254,18 @@ async def _listening(engine: object) -> bool:
 
 async def _said(caplog: pytest.LogCaptureFixture, words: str) -> bool:
     return words in caplog.text
+
+
+async def test_a_worker_whose_role_a_policy_may_hide_rows_from_does_not_start(database: str) -> None:
+    """It took a lease, was refused by every turn, and took the next one, without end."""
+    async with line(database) as craft, another_role(database) as session, craft.db.acquire() as conn:
+        name = await session.fetchval("SELECT current_user")
+        await conn.execute(
+            f"GRANT USAGE ON SCHEMA pgbaton TO {name}; GRANT SELECT ON ALL TABLES IN SCHEMA pgbaton TO {name};"
+            f"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA pgbaton TO {name}; GRANT SELECT, UPDATE ON jobs TO {name};"
+            f"ALTER TABLE jobs ENABLE ROW LEVEL SECURITY; CREATE POLICY rows ON jobs TO {name} USING (true)"
+        )
+        table = await read_table(conn, craft.pipeline)
+        await check_attached(conn, craft.pipeline, table)
+        with pytest.raises(AttachError, match="ALTER ROLE … BYPASSRLS"):
+            await check_attached(session, craft.pipeline, table)

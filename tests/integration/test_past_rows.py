@@ -21,6 +21,7 @@ from pgbaton.install.past import Progress, walk
 from pgbaton.operate.adopt import take_over
 from pgbaton.rollout import Rollout
 from pgbaton.table import read_table
+from pgbaton.worker import upkeep
 from pgbaton.worker.watch_store import CensusPage, WatchStore
 
 
@@ -110,6 +111,33 @@ async def test_a_row_of_the_past_says_so_and_can_be_called_by_hand(database: str
         assert (await operate.rerun(conn, table, job, "cut", who="me")).count == 1
         assert await craft.states(job) == [("cut", "available")]
         assert await conn.fetchval("SELECT count(*) FROM pgbaton.past WHERE job_key = $1", job) == 0
+
+
+async def test_a_row_of_the_past_that_has_moved_or_is_gone_is_not_left_alone_any_more(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "RECONCILE_PAGE", 7)
+    async with adopted(database) as craft:
+        await attach_to(craft, past="now")
+        moved = await one_of_the_past(craft)
+        await craft.put(moved, "cut", "failed")
+        await craft.db.execute(
+            "DELETE FROM jobs WHERE job_id IN (SELECT job_id FROM jobs WHERE (current_step, status) = ('cut', 'done') LIMIT 3)"
+        )
+        async with craft.worker(reconcile_every=0.05):
+            await until(lambda: entries(craft), "no entry is left without its row")
+            await craft.db.execute("ALTER TABLE jobs DISABLE TRIGGER USER")
+            await craft.put(moved, "made", "done")  # no trigger saw that it came back: the reconciler calls it
+            await craft.db.execute("ALTER TABLE jobs ENABLE TRIGGER USER")
+            await craft.until_row(moved, "glue", "done")
+        assert {call.job_id for call in craft.server.calls} == {moved}
+
+
+async def entries(craft: Line) -> bool:
+    """Whether each row that is left alone is where it was, and all such rows are left alone."""
+    left = await craft.db.fetchval("SELECT count(*) FROM pgbaton.past")
+    standing = "SELECT count(*) FROM jobs WHERE (current_step, status) IN (('made', 'done'), ('cut', 'done'))"
+    return bool(left == await craft.db.fetchval(standing))
 
 
 async def test_a_backfill_calls_each_row_once_at_its_rate_and_tells_by_stage(database: str) -> None:

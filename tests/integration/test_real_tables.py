@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import asyncpg
 import pytest
 
 from line import Line, attached, line, two_stages, until
-from pgbaton import Pipeline, Stage
+from pgbaton import Pipeline, Stage, insights, operate
 from pgbaton.errors import AttachError
 from pgbaton.install.attach import attach
 from pgbaton.table import read_table
@@ -324,6 +325,65 @@ async def test_a_refused_row_at_its_entry_is_not_called_again_until_it_moves_or_
             await craft.put(job, "made", "draft")
             await craft.put(job, "made", "done")
             await until(lambda: _dead_twice(craft, job), "called again once it moved")
+
+
+@pytest.mark.parametrize("begins", [True, False])
+async def test_a_refused_row_is_shown_as_dead_and_is_retried_once_the_table_takes_it(
+    database: str, begins: bool
+) -> None:
+    """Its row stands at (cut, running), or still at its entry, and not at (cut, failed): nothing is dead, it was said."""
+    mended = asyncio.Event()
+
+    async def rejects(server: StageServer, call: Call) -> Say:
+        if mended.is_set():
+            return await work(server, call)
+        if begins:
+            await server.move(call, "running")
+        return Say(422)
+
+    async with line(database, rejects, cut_attempts=1) as craft, craft.db.acquire() as conn:
+        await conn.execute("ALTER TABLE jobs ADD CONSTRAINT never CHECK (status <> 'failed')")
+        job = await craft.add()
+        async with craft.worker(watch_every=0.2):
+            await craft.until_state(job, "cut", "dead")
+            assert await craft.row(job) == (("cut", "running") if begins else ("made", "done"))
+            table = await insights.table_of(conn, None)
+            (group,) = (await insights.dead_groups(conn, table)).groups
+            assert (group.stage, group.count, group.jobs) == ("cut", 1, (job,))
+            said = await insights.explain(conn, table, job)
+            assert said is not None
+            assert said.code == "dead"
+            assert [g for g in (await WatchStore(conn, table).census_page(None, 100)).found if g.fault] == []
+            mended.set()
+            await conn.execute("ALTER TABLE jobs DROP CONSTRAINT never")
+            assert (await operate.retry(conn, table, [job], who="me")).count == 1
+            await craft.until_row(job, "glue", "done")
+        await craft.put(job, "cut", "cancelled")
+        assert (await insights.dead_groups(conn, table)).groups == ()
+
+
+async def test_a_unique_index_on_what_runs_concerns_one_job_and_it_can_be_retried(database: str) -> None:
+    """One lost attempt a second for each job that waited, for ever, and the log said that the database is away."""
+    goes_on = asyncio.Event()
+
+    async def waits(_server: StageServer, call: Call) -> Say:
+        if call.path == "/cut":
+            await goes_on.wait()
+        return Say()
+
+    async with line(database, waits, cut_advance="engine", glue_advance="engine") as craft, craft.db.acquire() as conn:
+        await conn.execute("CREATE UNIQUE INDEX one_runs ON jobs (tenant_id) WHERE status = 'running'")
+        async with craft.worker():
+            first = await craft.add()
+            await craft.until_row(first, "cut", "running")
+            second = await craft.add()
+            await craft.until_state(second, "cut", "dead")
+            assert await craft.row(second) == ("made", "done")
+            goes_on.set()
+            await craft.until_row(first, "glue", "done")
+            assert (await operate.retry(conn, await insights.table_of(conn, None), [second], who="me")).count == 1
+            await craft.until_row(second, "glue", "done")
+        assert len(await craft.attempts()) <= 5, "one refusal, and no more"
 
 
 async def _dead_twice(craft: Line, job: str) -> bool:

@@ -211,3 +211,29 @@ async def test_workers_of_one_process_drain_together_and_leave_no_lease(database
             async with Fleet([pipelines[0], ship()], craft.settings()):
                 pass
         assert await craft.db.fetchval(leases) == 0
+
+
+async def test_a_process_for_several_pipelines_calls_the_stages_that_are_named_of_any_of_them(database: str) -> None:
+    async with line(database) as craft:
+        craft.server.steps["/pack"] = "pack"
+        then = ship(craft.server.base_url)
+        await beside(craft.db, then)
+        both = [craft.pipeline, then]
+        for unclear, match in (
+            ("nail", "none of the pipelines 'craft' and 'ship' has a stage 'nail'"),
+            ("cut", "the pipelines 'craft' and 'twin' each have a stage 'cut'"),
+        ):
+            with pytest.raises(ConfigError, match=match):
+                Fleet(
+                    [craft.pipeline, then if unclear == "nail" else two_stages(name="twin")],
+                    craft.settings(stages=unclear),
+                )
+        async with Fleet(both, craft.settings(stages="cut,pack")):
+            waits, packed = await craft.add(), await craft.add("glue", "done")
+            await craft.until_row(packed, "pack", "done")
+            await craft.until_row(waits, "cut", "done")
+            assert await craft.states(waits) == [("cut", "completed"), ("glue", "available")]
+        async with Fleet(both, craft.settings(stages="glue")):
+            await craft.until_row(waits, "glue", "done")
+            await craft.until_state(waits, "pack", "available")
+        assert sorted(call.path for call in craft.server.calls) == ["/cut", "/glue", "/pack"]

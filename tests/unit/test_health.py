@@ -8,7 +8,10 @@ import pytest
 
 from pgbaton.health import Check, Finding, Health, Steady
 from pgbaton.health.census import findings, merged
+from pgbaton.health.finding import Share
+from pgbaton.health.rules import by_limit
 from pgbaton.health.shares import Failure, suspects, with_shares
+from pgbaton.insights.limit_use import LimitSeen, LimitUse
 
 ROUTES = [
     ("cut", "made", "done", True),
@@ -92,3 +95,36 @@ def test_all_is_well_needs_every_check() -> None:
     now = datetime.now(UTC)
     assert Health("craft", now, (), (Check("counts", now), Check("rows", now))).well
     assert not Health("craft", now, (), (Check("counts", now), Check("rows", None, "too slow"))).well
+
+
+def limit(
+    name: str, *, used: int = 2, size: int = 8, per_tenant: int | None = None, pool: str | None = None
+) -> LimitUse:
+    own = name.removeprefix("pool ") if name.startswith("pool ") else None
+    seen = LimitSeen(
+        name, None if own else name, own, size, per_tenant, None, None, None, pool, None, size, used, None, None, False
+    )
+    return LimitUse(seen, (("acme", used),), ())
+
+
+@pytest.mark.parametrize(
+    ("limits", "code"),
+    [
+        ([limit("cut")], "behind"),
+        ([limit("cut", per_tenant=4)], "behind"),
+        ([limit("cut", per_tenant=2)], "tenant_full"),
+        ([limit("cut", pool="gpu"), limit("pool gpu", used=7)], "behind"),
+        ([limit("cut", pool="gpu"), limit("pool gpu", used=8)], "pool_full"),
+        ([], "behind"),
+    ],
+)
+def test_jobs_that_wait_though_their_stage_has_room_are_told_with_the_limit_that_is_full(
+    limits: list[LimitUse], code: str
+) -> None:
+    behind = Finding(
+        "behind", "warn", {"stage": "cut", "waiting": 9, "oldest": 40.0}, "craft", (Share("tenant", "acme", 90),)
+    )
+    found = by_limit(behind, {one.seen.limit: one for one in limits})
+    assert found.code == code
+    assert "9 wait" in found.sentence()
+    assert "…" not in found.remedy()

@@ -7,13 +7,30 @@ import io
 import os
 import sys
 
-from pgbaton.cli import adoption, completion, decide, graph, install, job, limit, look, mend, run, simulate, steer, web
+from pgbaton.cli import (
+    adoption,
+    capacity,
+    completion,
+    decide,
+    graph,
+    install,
+    job,
+    limit,
+    look,
+    mend,
+    run,
+    simulate,
+    steer,
+    wanted,
+    web,
+)
 from pgbaton.cli.common import app
 from pgbaton.cli.each import say
 
 __all__ = [
     "adoption",
     "app",
+    "capacity",
     "completion",
     "decide",
     "graph",
@@ -26,6 +43,7 @@ __all__ = [
     "run",
     "simulate",
     "steer",
+    "wanted",
     "web",
 ]
 

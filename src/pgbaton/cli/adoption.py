@@ -44,6 +44,10 @@ ALL_LIVE: Sentence = ("모든 작업을 호출합니다", "all jobs are called")
 SHARE_LIVE: Sentence = ("작업의 {share}%를 호출합니다", "{share} % of the jobs are called")
 AND_TENANTS: Sentence = ("전부 호출하는 테넌트: {tenants}", "and all of {tenants}")
 TAKEN: Sentence = ("넘겨받음: {seen}건 중 {count}건", "taken over: {count} of {seen}")
+UNDATED: Sentence = (
+    "updated_at이 비어 있는 행 {count}건은 시각을 알 수 없습니다: --all을 쓰세요",
+    "{count} rows have an empty updated_at, so that it is not known since when: --all",
+)
 NOTHING_LEFT: Sentence = ("넘겨받을 행이 없습니다", "nothing to take over")
 TOO_LONG: Sentence = (
     "찾는 데 너무 오래 걸립니다. --stage를 지정하거나 단계와 상태 열에 인덱스를 만드세요",
@@ -221,14 +225,18 @@ def takeover(
     form = output_of(output, as_json)
     if [before is not None, older_than is not None, all_rows].count(True) != 1:
         raise typer.BadParameter("say --before, --older-than or --all")
-    ago = older_than if older_than is not None else before
+    ago, undated = older_than if older_than is not None else before, 0
 
     async def work(conn: asyncpg.Connection, table: JobTable) -> Done | list[Unowned] | None:
         at = ago if isinstance(ago, datetime) else None
         if isinstance(ago, int | float):
             at = await conn.fetchval("SELECT clock_timestamp() - make_interval(secs => $1)", float(ago))
         if dry_run:
-            return await unowned(conn, table, stage, at)
+            nonlocal undated
+            found = await unowned(conn, table, stage, at)
+            if found == [] and at is not None:  # those whose updated_at is empty are before no time
+                undated = sum(u.rows for u in await unowned(conn, table, stage) or () if u.since is None)
+            return found
         return await take_over(conn, table, stage, at, who=person(who))
 
     came = with_table(database_url, pipeline, work)
@@ -249,5 +257,7 @@ def takeover(
         print_rows(UNOWNED, rows, form, language())
     else:
         tell(NOTHING_LEFT)
+        if undated:
+            tell(UNDATED, count=f"{undated:,}")
     if not came:
         raise typer.Exit(1)

@@ -36,7 +36,10 @@ Exit codes: 0 well
 PGBATON_LOG_LANGUAGE=ko: in Korean. NO_COLOR: without colours. TZ: your time zone."""
 
 
-THEMES = ("install", "adoption", "run", "web", "look", "job", "steer", "limit", "simulate", "completion")
+THEMES = (
+    "install", "adoption", "run", "web", "look", "job", "steer", "limit", "wanted", "capacity", "simulate",
+    "completion",
+)  # fmt: skip
 """The modules of commands as the help lists them; others come before the last."""
 
 
@@ -142,7 +145,7 @@ def _states() -> list[str]:
 
 
 ConfigFile = Annotated[
-    Path, typer.Option("--config", metavar="FILE", help="The pipeline's TOML file.", show_default=False)
+    Path, typer.Option("--config", "-c", metavar="FILE", help="The pipeline's TOML file.", show_default=False)
 ]
 ConfigFiles = Annotated[
     list[Path],

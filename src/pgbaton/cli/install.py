@@ -97,11 +97,13 @@ def attach(
     async def work(conn: asyncpg.Connection) -> tuple[Plan, Progress | None]:
         nonlocal past
         plan = await planned(conn, pipeline, past=past, rollout=rollout)
+        asking = plan.question and not as_json and sys.stdin.isatty()
+        refused = (plan.question and not asking) or (plan.home == "elsewhere" and not here)
         if not as_json:
-            print_plan(plan, dry=dry_run)
+            print_plan(plan, dry=dry_run or refused)
         if dry_run:
             return plan, None
-        if plan.question and not as_json and sys.stdin.isatty():
+        if asking:
             past = asked(plan.past)
         told = Told(as_json, plan.past + plan.left)
         await attach_pipeline(conn, pipeline, past=past, rate=calls, rollout=rollout, here=here, told=told)

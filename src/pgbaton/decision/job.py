@@ -61,7 +61,8 @@ class Call:
 @dataclass(frozen=True, slots=True)
 class Job:
     """All that there is of a job, in one snapshot. ``paused``: its tenant is paused. ``duties`` in the order of their
-    ids. ``children``: where it gathers them and they were counted, after that snapshot."""
+    ids. ``children``: where it gathers them and they were counted, after that snapshot. ``refused``: the stage whose
+    dispatch was its last and died since the table refused the row; nothing is open of the job."""
 
     key: str
     row: Row | None
@@ -69,6 +70,7 @@ class Job:
     duties: tuple[Duty, ...] = ()
     paused: bool = False
     children: Children | None = None
+    refused: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from pgbaton.decision.outcome import (
     decide_overdue,
     place,
 )
-from pgbaton.model import CANCELLED, DONE, FAILED, QUARANTINED, Advance, Kind, Outcome, Passage, Stage, State
+from pgbaton.model import CANCELLED, DONE, FAILED, QUARANTINED, RUNNING, Advance, Kind, Outcome, Passage, Stage, State
 
 __all__ = [
     "Call",
@@ -302,8 +302,9 @@ class Working(Exception):
 
 
 def retried(job: Job, stages: Stages) -> Verdict | None:
-    """Another life for a job that its stage failed and that nothing waits for; and a call that waits is due now. None:
-    there is nothing to retry."""
+    """Another life for a job that its stage failed, or whose row the table refused, and that nothing waits for; and a
+    call that waits is due now. Where the row is at the stage's entry already, the caller leaves the duty. None: there
+    is nothing to retry."""
     call, row = job.call, job.row
     if call is not None:
         decision = _of_call(job, call, stages, None, False)
@@ -311,13 +312,17 @@ def retried(job: Job, stages: Stages) -> Verdict | None:
         if not waits or decision.verb is not Verb.KEEP or _newest(job, stages) is not None:
             return None
         return Verdict(job, decision, stands=Standing.WAITING, voids=_voids(job, None))
-    if row is None or row.step is None or row.status != FAILED or any(d.stage for d in job.duties):
+    if row is None or row.step is None or any(d.stage for d in job.duties):
         return None
     try:
-        stage = stages(row.step)
+        stage = stages(job.refused or row.step)
     except KeyError:
         return None
-    return Verdict(job, None, target=stage.entry, quiet=False)
+    if job.refused and row.at == stage.entry:
+        return Verdict(job, None)
+    if row.at == (stage.step, FAILED) or (job.refused and row.at == (stage.step, RUNNING)):
+        return Verdict(job, None, target=stage.entry, quiet=False)
+    return None
 
 
 def cancelled(job: Job, stages: Stages) -> Verdict | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Concatenate, ParamSpec, TypeVar, get_type_hints
@@ -13,9 +14,10 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field, StrictStr
 from starlette.types import Message
 
-from pgbaton.database import STAGE_POOLER_OPTIONS, connection, pooled
+from pgbaton import hosts
+from pgbaton.database import STAGE_POOLER_OPTIONS, connection, is_refusal, is_stale, pooled, refusal_words
 from pgbaton.errors import JobRefused
-from pgbaton.fastapi.problems import PROBLEMS
+from pgbaton.fastapi.problems import PROBLEMS, StageFailed
 from pgbaton.key import key_of
 from pgbaton.model import DONE, FAILED, Pipeline, Stage
 from pgbaton.table import JobTable, read_table
@@ -24,6 +26,11 @@ MOST_BODY = 65_536
 """Bytes; a call of the engine has two texts of at most 1,000 characters."""
 CLOSE_TIMEOUT = 10.0
 """Seconds that the end of the stages' connections may take."""
+
+
+class TableRefuses(StageFailed):
+    """The user's table refuses the state that ends the stage, by a constraint or a trigger of its own."""
+
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -80,7 +87,9 @@ class Turn:
             return await query(db, self, *args, **kwargs)
 
     def save(self, write: Reader[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
-        """Write in the transaction that ends the stage: either both are committed or neither."""
+        """Write in the transaction that ends the stage: either both are committed or neither. Where a column got
+        another type while the stage worked, that transaction is rolled back and made once more, and ``write`` with
+        it."""
         self._saves.append(lambda db: write(db, self, *args, **kwargs))
 
     async def _write_all(self, db: asyncpg.Connection) -> None:
@@ -96,15 +105,19 @@ class Stages:
         self.router = APIRouter(tags=["stages"], route_class=BoundedRoute)
         self._pool: asyncpg.Pool | None = None
         self._table: JobTable
+        self._dsn = ""
 
     @asynccontextmanager
     async def opened(self, dsn: str, pool_size: int = 10) -> AsyncIterator[asyncpg.Pool]:
         """Hold the pool that the stages use; raises :class:`DatabaseError` where the table does not fit."""
         async with connection(dsn) as conn:
-            self._table = await read_table(conn, self.pipeline)
+            self._table, self._dsn = await read_table(conn, self.pipeline), dsn
             # Prepared statements do not survive a transaction pooler, whose next statement may reach another server.
             options = STAGE_POOLER_OPTIONS if pooled(conn) else {}
-        async with asyncpg.create_pool(dsn, min_size=1, max_size=pool_size, command_timeout=60, **options) as pool:
+        opening = asyncpg.create_pool(
+            dsn, connect=hosts.connect, min_size=1, max_size=pool_size, command_timeout=60, **options
+        )
+        async with opening as pool:
             self._pool = pool
             yield pool
             # A database that says nothing any more must not keep the application from ending.
@@ -148,29 +161,57 @@ class Stages:
         turn = Turn(self.pool, stage, job_id, await self._begin(stage, job_id, tenant_id))
         try:
             yield turn
-            async with self.pool.acquire() as db, db.transaction():
-                await turn._write_all(db)
-                if not await db.fetchval(self._table.query("guard/end"), job_id, step, DONE):
-                    raise JobRefused(409, "Job moved on", "the job's row was changed while the stage worked")
+            await self._as_it_is(lambda db: self._end(db, turn))
         except JobRefused:
             raise
         except (Exception, asyncio.CancelledError):  # cancelled: the server ends before its stages do
-            async with self.pool.acquire() as db:
-                await db.fetchval(self._table.query("guard/end"), job_id, step, FAILED)
+            with contextlib.suppress(TableRefuses):  # the engine finds the row as it is, and says so
+                await self._as_it_is(lambda db: self._put(db, turn, FAILED))
             raise
+
+    async def _end(self, db: asyncpg.Connection, turn: Turn) -> None:
+        async with db.transaction():
+            await turn._write_all(db)
+            if not await self._put(db, turn, DONE):
+                raise JobRefused(409, "Job moved on", "the job's row was changed while the stage worked")
+
+    async def _put(self, db: asyncpg.Connection, turn: Turn, status: str) -> bool:
+        """End the step so; False: the row has moved. Raises :class:`TableRefuses`, without the row's contents, which
+        the database's own error has."""
+        step = turn.stage.step
+        try:
+            return bool(await db.fetchval(self._table.query("guard/end"), turn.job_id, step, status))
+        except asyncpg.PostgresError as error:
+            if not is_refusal(error):
+                raise
+            word = self.pipeline.statuses.word(status)
+            raise TableRefuses(f"the table refuses ({step!r}, {word!r}): {refusal_words(error)}") from None
+
+    async def _as_it_is(self, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
+        """``work`` on a connection; where the table has changed since it was read, once more for the table as it is."""
+        async with self.pool.acquire() as db:
+            try:
+                return await work(db)
+            except asyncpg.PostgresError as error:
+                if not is_stale(error):
+                    raise
+                async with connection(self._dsn) as conn:  # the stages' own look names up in schemas of others
+                    now = await read_table(conn, self.pipeline)  # says it where a column is gone
+                if now == self._table:
+                    raise
+                self._table = now
+                return await work(db)
 
     async def _begin(self, stage: Stage, job_id: str, tenant_id: str | None) -> Mapping[str, Any]:
         tenant = tenant_id if self.pipeline.tenant else None
         if self.pipeline.tenant and tenant is None:
             raise JobRefused(422, "Invalid request", "tenant_id: must not be null")
         try:
-            async with self.pool.acquire() as db:
-                job = await db.fetchrow(self._table.query("guard/begin"), job_id, tenant, *stage.entry, stage.step)
-                if job is not None:
-                    return dict(job)
-                row = await db.fetchrow(self._table.query("guard/look"), job_id)
+            job, row = await self._as_it_is(lambda db: self._beginning(db, stage, job_id, tenant))
         except asyncpg.DataError:
             raise JobRefused(422, "Invalid request", "job_id: not a key that this table can have") from None
+        if job is not None:
+            return dict(job)
         if row is None or (tenant is not None and row["tenant"] != tenant):
             raise JobRefused(404, "Unknown job", "there is no such job")
         raise JobRefused(
@@ -179,3 +220,10 @@ class Stages:
             f"the job is at ({row['step']}, {row['word']}); "
             f"{stage.step} needs ({stage.entry[0]}, {self.pipeline.statuses.word(stage.entry[1])})",
         )
+
+    async def _beginning(
+        self, db: asyncpg.Connection, stage: Stage, job_id: str, tenant: str | None
+    ) -> tuple[asyncpg.Record | None, asyncpg.Record | None]:
+        """The row that the stage began on, or where the row is instead."""
+        job = await db.fetchrow(self._table.query("guard/begin"), job_id, tenant, *stage.entry, stage.step)
+        return job, None if job is not None else await db.fetchrow(self._table.query("guard/look"), job_id)

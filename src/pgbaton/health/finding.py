@@ -148,7 +148,10 @@ class Health:
 _HIDES = {
     "not_at_home": {"no_worker", "behind", "full", "looks_wait", "unchecked", "silent"},
     "read_only": {"no_worker", "lost_worker", "lost_over", "behind", "full", "looks_wait", "unchecked", "locked"},
-    "locked": {"behind", "full", "looks_wait", "unchecked", "silent"},
+    "rows_held": {"behind", "looks_wait", "no_end", "silent", "slower"},
+    "worker_refused": {"behind", "full", "looks_wait"},
+    "table_swapped": {"trigger_drifted", "behind", "looks_wait", "unchecked"},
+    "locked": {"rows_held", "behind", "full", "looks_wait", "unchecked", "silent"},
     "column_renamed": {"trigger_drifted", "behind", "looks_wait", "unchecked"},
     "column_dropped": {"trigger_drifted", "behind", "looks_wait", "unchecked"},
     "table_renamed": {"trigger_drifted", "behind", "looks_wait", "unchecked"},

@@ -21,9 +21,10 @@ from pgbaton.events import describe
 from pgbaton.health import census, shares, workers
 from pgbaton.health.checks import changes, checks, clock_checks, hears_itself, invariant_checks
 from pgbaton.health.finding import LEVELS, Check, Finding, Health, Level, Share, worst_first
-from pgbaton.health.rules import Usual, diagnose
+from pgbaton.health.rules import Usual, by_limit, diagnose
 from pgbaton.insights import Overview
 from pgbaton.insights.bounded import TooWide, at_most
+from pgbaton.insights.limit_use import limits_in_use
 
 PATIENCE = 3.0
 """Seconds that a statement of one check may take."""
@@ -142,6 +143,13 @@ async def _failures(looking: _Looking) -> None:
 
 
 async def _queue(looking: _Looking) -> None:
+    await _whose_queue(looking)
+    if any(f.code == "behind" for f in looking.found):
+        limits = {one.seen.limit: one for one in await limits_in_use(looking.conn, looking.seen.pipeline)}
+        looking.found[:] = [by_limit(f, limits) for f in looking.found]
+
+
+async def _whose_queue(looking: _Looking) -> None:
     for n, f in enumerate(looking.found):
         if f.code in ("full", "behind"):
             rows = await looking.conn.fetch(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pgbaton.health.finding import Finding, Level
 from pgbaton.insights import Overview, StageOverview
+from pgbaton.insights.limit_use import LimitUse
 from pgbaton.insights.words import Value
 
 LONG_WAIT = 30.0
@@ -167,6 +168,21 @@ def _of_calls(s: StageOverview, usual: Usual | None) -> Iterator[Found]:
     if slow and s.latest is not None and s.latest > max(SLOWER * usual.p50, usual.p50 + SLOWER_LEAST):
         times = _times(s.latest / max(usual.p50, 0.001))
         yield "slower", "warn", of | {"work": s.latest, "usual": usual.p50, "times": times}
+
+
+def by_limit(f: Finding, limits: Mapping[str, LimitUse]) -> Finding:
+    """Jobs of a stage that wait though it has room: the limit that keeps them, where one is full."""
+    limit = limits.get(str(f.values.get("stage"))) if f.code == "behind" else None
+    if limit is None:
+        return f
+    tenant = next((s.value for s in f.shares if s.kind == "tenant"), None)
+    most, calls = limit.seen.per_tenant, dict(limit.filled_by).get(tenant, 0)
+    if tenant is not None and most is not None and calls >= most:
+        return replace(f, code="tenant_full", values=f.values | {"tenant": tenant, "running": calls}, shares=())
+    pool = limits.get(f"pool {limit.seen.of_pool}")
+    if pool is not None and pool.seen.size is not None and pool.seen.used >= pool.seen.size:
+        return replace(f, code="pool_full", values=f.values | {"pool": pool.seen.pool, "running": pool.seen.used})
+    return f
 
 
 def _times(ratio: float) -> str:

@@ -37,7 +37,7 @@ class DeadGroups:
 
 
 async def dead_groups(conn: asyncpg.Connection, table: JobTable) -> DeadGroups:
-    """Dead dispatches whose job is still marked as failed there."""
+    """Dead dispatches whose job is still marked as failed there, or stands where the table refused to change it."""
     try:
         async with at_most(conn, TIMEOUT):
             rows = await conn.fetch(table.query("read/dead_groups"), table.pipeline, CAP + 1)

@@ -216,7 +216,8 @@ def _settled(f: Mapping[str, Any]) -> Explanation:
             return Explanation("dead", False, {"stage": f["stage"], "attempts": f["attempt"], "error": f["error"]})
         return Explanation("dispatch_missing", False, {"stage": f["routed_to"]})
     at_stage = f["step"] == f["stage"]
-    if f["state"] == "dead" and at_stage and f["status"] == "failed":
+    refused = f["outcome"] == "refused" and f["status"] == "running"
+    if f["state"] == "dead" and at_stage and (f["status"] == "failed" or refused):
         return Explanation(
             "dead", False, {"stage": f["stage"], "attempts": f["attempt"], "error": f["error"] or f["outcome"]}
         )

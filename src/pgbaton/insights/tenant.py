@@ -21,8 +21,9 @@ TIMEOUT = 1.5
 class TenantAtStage:
     """Of the ``next`` jobs in line (at most 10,000), ``theirs`` are the tenant's. ``running``: calls under way;
     ``again``: those that wait to be called again, or whose tenant is paused. ``before``: jobs before the last one that
-    the tenant has in line (``None``: it has none). ``last_in``: seconds until that one is called, if all goes on at
-    ``per_minute``; ``None`` where nothing is being called."""
+    the tenant has in line (``None``: it has none; or, where ``unseen``, none among the newest
+    10,000). ``last_in``: seconds until that one is called, if all goes on at ``per_minute``; ``None`` where nothing is
+    being called."""
 
     stage: str
     next: int
@@ -31,6 +32,7 @@ class TenantAtStage:
     again: int
     before: int | None
     last_in: float | None
+    unseen: bool = False
 
     @property
     def share(self) -> float:
@@ -54,6 +56,5 @@ def _standing(rows: Iterable[asyncpg.Record], per_minute: Mapping[str, float]) -
     for row in rows:
         pace = per_minute.get(row["stage"], 0.0)
         last_in = (row["before"] + 1) / pace * 60 if row["before"] is not None and pace > 0 else None
-        yield TenantAtStage(
-            row["stage"], row["next"], row["theirs"], row["running"], row["again"], row["before"], last_in
-        )
+        seen = {name: row[name] for name in ("stage", "next", "theirs", "running", "again", "before", "unseen")}
+        yield TenantAtStage(**seen, last_in=last_in)

@@ -416,14 +416,13 @@ async def detach(conn: asyncpg.Connection, pipeline: Pipeline) -> None:
     cancelled. The user's table is left as it is. Raises as :func:`attach`.
 
     The triggers first: what is open ends in a transaction of its own, while nobody waits for the table. To detach
-    again finishes one that was broken off."""
+    again finishes one that was broken off. A table that was renamed since is found by what attach wrote down."""
     table = JobTable.of(pipeline)
     table = replace(table, beside=(await _attached(conn, table))["beside"])
     parts = _trigger_parts(table) | {
         "pipeline": literal(pipeline.name),
-        "table": table.qualified,
         "table_literal": literal(table.qualified),
-        "function": trigger_function(table),
+        "function_literal": literal(f"{trigger_function(table)}()"),
         "tag": _free_tag(table.qualified),
         "lock": LOCK,
         "lock_timeout": LOCK_TRY,

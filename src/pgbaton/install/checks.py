@@ -12,8 +12,8 @@ from pgbaton.table import JobTable
 
 
 async def check_attached(conn: asyncpg.Connection, pipeline: Pipeline, table: JobTable) -> None:
-    """Raise :class:`AttachError` unless ``pipeline`` is attached to ``table`` with the routes that it has, and
-    :class:`NotAtHome` where that was done in another database."""
+    """Raise :class:`AttachError` unless ``pipeline`` is attached to ``table`` with the routes that it has, and this
+    role sees all rows; and :class:`NotAtHome` where that was done in another database."""
     attached = await conn.fetchrow(sql.read("install/attached.sql"), pipeline.name, table.qualified, list(TRIGGERS))
     if not attached["here"]:
         raise AttachError(f"the pipeline {pipeline.name!r} is not attached to {pipeline.table!r}: run pgbaton attach")
@@ -21,6 +21,12 @@ async def check_attached(conn: asyncpg.Connection, pipeline: Pipeline, table: Jo
         raise NotAtHome(
             f"the pipeline {pipeline.name!r} was attached in another database, of which this may be a copy: "
             "nothing is called here. If this is its home now, run pgbaton attach --here"
+        )
+    if await conn.fetchval(sql.read("install/hides_rows.sql"), table.qualified):
+        raise AttachError(
+            f"row-level security of {pipeline.table!r} holds for this role, and a row that it hides would look like a "
+            "job that is gone: ALTER ROLE … BYPASSRLS, or connect as the table's owner (without FORCE ROW LEVEL "
+            "SECURITY)"
         )
     found = await conn.fetch(sql.read("install/routes.sql"), pipeline.name)
     routes = {(r["step"], (r["after"], r["status"]), r["condition"]) for r in found}

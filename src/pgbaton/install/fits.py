@@ -13,6 +13,7 @@ from pgbaton.model import DONE, FAILED, RUNNING, Passage, Pipeline, Stage
 from pgbaton.sql import quoted
 from pgbaton.table import JobTable, columns_of
 
+BESIDE = "; a column of text beside it can, kept by a trigger of the table's own: examples/timestamps"
 OTHER_WORDS = "; where the table has other words, pipeline.statuses names them"
 
 
@@ -57,7 +58,8 @@ async def _check(
                 f"{where} is an enum without {word!r}: ALTER TYPE {column['type']} ADD VALUE '{word}' adds it{hint}"
             )
         if not column["is_text"] and not await _shown_as(conn, column["type"], word):
-            raise AttachError(f"{where} has the type {column['type']}, which cannot hold {word!r}{hint}")
+            beside = BESIDE if role == "status" and (column["is_moment"] or column["type"] == "boolean") else hint
+            raise AttachError(f"{where} has the type {column['type']}, which cannot hold {word!r}{beside}")
         if column["length"] is not None and len(word) > column["length"]:
             raise AttachError(f"{where} holds {column['length']} characters, and {word!r} has {len(word)}{hint}")
     for word in written:

@@ -21,7 +21,9 @@ def migrate_sql() -> str:
         sql.render(sql.read("install/migration.sql"), {"version": str(version), "name": name, "sql": text})
         for version, name, text in sql.migrations()
     )
-    protocol = sql.read("admission.sql") + sql.read("protocol.sql")  # its end takes rights from all functions
+    protocol = "".join(
+        map(sql.read, ("admission.sql", "wanted.sql", "protocol.sql"))
+    )  # the last takes rights from all functions
     parts = {
         "lock": LOCK,
         "migrations": "".join(steps),
@@ -42,7 +44,10 @@ async def migrate(conn: asyncpg.Connection) -> None:
             f"the tables of the schema pgbaton are busy: {await holders(conn)}. Nothing was changed; try again"
         ) from None
     except asyncpg.InsufficientPrivilegeError as error:
-        raise DatabaseError(f"no right to create or change the schema pgbaton: {error}") from None
+        raise DatabaseError(
+            f"no right to create or change the schema pgbaton: {error}. Its owner changes it; to create it, "
+            "the database's owner or a superuser gives this role the right: GRANT CREATE ON DATABASE … TO …"
+        ) from None
     finally:
         if conn.is_in_transaction():
             await conn.execute("ROLLBACK")

@@ -130,6 +130,8 @@ async def batch(
                 verdicts = {key: verdict for key, verdict in decided.items() if verdict is not None}
                 written = await desk.settle(list(verdicts.values())) if verdicts else set()
                 changed |= {key: _stage_of(verdicts[key]) for key in left if key in written}
+                if at_entry := [key for key in written if _lacks_its_duty(verdicts[key])]:
+                    await desk.store.reconcile(at_entry, past=True)
                 left = [key for key in verdicts if key not in written]
                 if not left:
                     break
@@ -141,6 +143,11 @@ async def batch(
             if changed and of.action in ("retry", "recall"):
                 await desk.wake()
     return Done(of.action, len(changed), tuple(changed)[:KEYS_KEPT], len(keys))
+
+
+def _lacks_its_duty(verdict: Verdict) -> bool:
+    """Whether the row is where a stage is called already, so that no trigger leaves a duty."""
+    return verdict.decision is None and verdict.target is None and verdict.job.refused is not None
 
 
 def _stage_of(verdict: Verdict) -> str | None:

@@ -140,7 +140,7 @@ $fn$;
 -- Who may be called now: for each stage (and lane, where tenants take turns there; else lane is null) how many. of_calls: calls that
 -- wait to be called again; else duties. calling false: duties are only to be named, as they come. moment: the time to go by, for a simulation; null: now. rate, lane_rate: what the claim
 -- pays in pgbaton.spent for each call, at the time ``at``. may 0: something waits for the stage, and may be asked for again
--- in blocked_in seconds. Raises PB001 where the worker holds no lease.
+-- in blocked_in seconds. Raises as check_claim().
 CREATE OR REPLACE FUNCTION pgbaton.admit(for_pipeline text, for_worker bigint, known text[], entries text[], statuses text[],
                                          since bigint[], how_many integer, calling boolean, of_calls boolean, moment timestamptz)
 RETURNS TABLE (stage text, entry text, entry_status text, first_id bigint, lane text, may integer, limited boolean,
@@ -182,9 +182,7 @@ DECLARE
     waits integer;
     given jsonb;          -- by tenant and by account, where a stage has both: what its lanes may have got
 BEGIN
-    IF NOT EXISTS (SELECT FROM pgbaton.workers w WHERE w.id = for_worker AND pgbaton.alive(w)) THEN
-        RAISE EXCEPTION 'worker % holds no lease', for_worker USING ERRCODE = 'PB001';
-    END IF;
+    PERFORM pgbaton.check_claim(for_pipeline, for_worker);
     at := coalesce(moment, clock_timestamp());
     IF NOT calling THEN
         RETURN QUERY SELECT n.step, n.entry, n.status, 0::bigint, NULL::text, how_many, false, false, NULL::float8, NULL::float8, at, NULL::float8

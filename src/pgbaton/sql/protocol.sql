@@ -81,6 +81,31 @@ AS $fn$
            OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()
 $fn$;
 
+-- Raises PB002 in a copy of the pipeline's database, and PB001 where the worker holds no lease: a lease is copied, too. A session
+-- never changes its database, so it keeps the home that it was found to be: at_home() reads the server's control file, 33 µs, and
+-- this costs 3 beside the lease.
+-- Called where search_path is set: to set it again would cost as much as the rest.
+CREATE OR REPLACE FUNCTION pgbaton.check_claim(for_pipeline text, for_worker bigint) RETURNS void
+LANGUAGE plpgsql
+AS $fn$
+DECLARE
+    here text;
+    alive boolean;
+BEGIN
+    SELECT concat(p.home_system, '/', p.home_database), pgbaton.alive(w) INTO here, alive
+      FROM pgbaton.pipelines AS p LEFT JOIN pgbaton.workers AS w ON w.id = for_worker WHERE p.name = for_pipeline;
+    IF here IS DISTINCT FROM current_setting('pgbaton.home', true) THEN
+        IF NOT (SELECT pgbaton.at_home(p) FROM pgbaton.pipelines AS p WHERE p.name = for_pipeline) THEN
+            RAISE EXCEPTION 'the pipeline % was not attached in this database', for_pipeline USING ERRCODE = 'PB002';
+        END IF;
+        PERFORM set_config('pgbaton.home', here, false);
+    END IF;
+    IF alive IS NOT TRUE THEN
+        RAISE EXCEPTION 'worker % holds no lease', for_worker USING ERRCODE = 'PB001';
+    END IF;
+END
+$fn$;
+
 -- How many calls of each stage this worker may claim now, the last stage first: jobs that are nearly done get done. Stages that
 -- are paused, down, or unknown to the worker are left out, and those that it knows by another route than the database's; those with
 -- finer limits, too, which go by pgbaton.admit() (admission.sql).
@@ -96,9 +121,7 @@ AS $fn$
 DECLARE
     s record;
 BEGIN
-    IF NOT EXISTS (SELECT FROM pgbaton.workers w WHERE w.id = for_worker AND pgbaton.alive(w)) THEN
-        RAISE EXCEPTION 'worker % holds no lease', for_worker USING ERRCODE = 'PB001';
-    END IF;
+    PERFORM pgbaton.check_claim(for_pipeline, for_worker);
     FOR s IN
         SELECT st.step, st.after, st.status, st.concurrency, st.strikes > 0 AS struck, k.since
           FROM unnest(known, entries, statuses, since) AS k (step, entry, status, since)
@@ -153,7 +176,7 @@ BEGIN
         RAISE EXCEPTION 'the pipeline % was not attached in this database', for_pipeline USING ERRCODE = 'PB002';
     END IF;
     UPDATE pgbaton.workers w SET ended_at = clock_timestamp()
-     WHERE (w.id = old OR w.instead_of = old) AND w.ended_at IS NULL;
+     WHERE (w.id = old OR w.instead_of = old) AND w.name = worker_name AND w.ended_at IS NULL;
     INSERT INTO pgbaton.workers (pipeline, name, capacity, expires_at, instead_of, stages)
     VALUES (for_pipeline, worker_name, worker_capacity, clock_timestamp() + make_interval(secs => lease), old, takes)
     RETURNING id INTO fresh;
@@ -161,7 +184,8 @@ BEGIN
     WITH kept AS (
         UPDATE pgbaton.calls c SET worker = fresh
          WHERE c.pipeline = for_pipeline AND c.attempt = attempts[array_position(ids, c.id)]
-           AND c.worker IN (SELECT w.id FROM pgbaton.workers w WHERE w.id = old OR w.instead_of = old)
+           AND c.worker IN (SELECT w.id FROM pgbaton.workers w
+                             WHERE (w.id = old OR w.instead_of = old) AND w.name = worker_name)
            AND c.due_at IS NULL AND c.deadline IS NULL
         RETURNING c.id, c.attempt
     )
@@ -218,16 +242,20 @@ AS $fn$
         OR EXISTS (SELECT FROM pgbaton.adoptions AS a WHERE a.pipeline = for_pipeline AND a.ended_at IS NULL)
 $fn$;
 
--- Whether a job's last dispatch was of this stage and died since the table refused the row: it would be refused again. It is
+-- The stage of a job's last dispatch, where that died since the table refused the row: it would be refused again. It is
 -- tried again when the row moves, or a person says so. (An end without a call is one that never had any.)
-CREATE OR REPLACE FUNCTION pgbaton.refused_at(for_pipeline text, key text, at_stage text) RETURNS boolean
+CREATE OR REPLACE FUNCTION pgbaton.refused_stage(for_pipeline text, key text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $fn$
-    SELECT coalesce((SELECT h.stage = at_stage AND h.state = 'dead' AND (h.outcome = 'refused' OR h.attempt = 0)
-                       FROM pgbaton.history AS h
-                      WHERE h.job_key = key AND h.pipeline = for_pipeline AND h.state IS NOT NULL
-                      ORDER BY h.id DESC LIMIT 1), false)
+    SELECT CASE WHEN h.state = 'dead' AND (h.outcome = 'refused' OR h.attempt = 0) THEN h.stage END
+      FROM pgbaton.history AS h
+     WHERE h.job_key = key AND h.pipeline = for_pipeline AND h.state IS NOT NULL
+     ORDER BY h.id DESC LIMIT 1
 $fn$;
+
+CREATE OR REPLACE FUNCTION pgbaton.refused_at(for_pipeline text, key text, at_stage text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $fn$ SELECT coalesce(pgbaton.refused_stage(for_pipeline, key) = at_stage, false) $fn$;
 
 -- For people ----------------------------------------------------------------------------------------------------------
 

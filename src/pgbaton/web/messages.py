@@ -265,6 +265,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "worker.age": ("가동 시간", "Up for"),
     # stages
     "limits": ("한도", "Limits"),
+    "limits.of": ("단계 또는 풀", "Stage or pool"),
     "limits.none": ("한도가 없습니다.", "Nothing is limited."),
     "limits.pool": ("풀 {name}", "pool {name}"),
     "limits.used": ("사용 중", "Taken"),
@@ -295,7 +296,6 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "stages.paused": ("파이프라인이 일시정지되어 있습니다.", "The pipeline is paused."),
     "stages.tenants": ("일시정지된 테넌트", "Paused tenants"),
     "stages.no_tenants": ("일시정지된 테넌트가 없습니다.", "No tenant is paused."),
-    "stages.pause_stage": ("일시정지할 단계", "Pause a stage"),
     "stages.pause_tenant": ("테넌트 일시정지", "Pause a tenant"),
     "stages.since": ("{time}째", "for {time}"),
     # over time

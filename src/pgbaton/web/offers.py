@@ -30,6 +30,10 @@ def offer(found: Finding) -> Offer:
         case "lost_answers" | "silent" | "no_end":
             stalled = {"scope": "stage", "over": str(int(float(found.values.get("over") or 0)))} | of
             return Offer(of | {"state": "running"}, action="recall", target=stalled)
+        case "worker_refused":
+            return Offer(page="workers")
+        case "circling":
+            return Offer(of, action="quarantine", target={"key": str(found.values["job"])})
         case "suspect":
             return Offer(of, action="quarantine", target={"key": str(found.values["job"])})
         case "rows_missing":
@@ -56,7 +60,7 @@ def offer(found: Finding) -> Offer:
             return Offer(waiting, action="pause", target={"scope": "tenant", "tenant": tenant})
         case "not_now":
             return Offer(of | {"state": "retryable"})
-        case "full" | "behind":
+        case "full" | "behind" | "tenant_full" | "pool_full":
             return Offer(of | {"state": "available"})
         case "slow" | "slower" | "stage_unrouted":
             return Offer(of)

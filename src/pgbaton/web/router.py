@@ -17,7 +17,7 @@ from pgbaton.config import Settings, each_database
 from pgbaton.errors import ConfigError
 from pgbaton.events import EventLog, Language
 from pgbaton.shard import DATABASE
-from pgbaton.web import actions, assets, decisions, exporting, graphs, login, pages, shards, sse
+from pgbaton.web import actions, assets, decisions, exporting, graphs, login, pages, scaling, shards, sse
 from pgbaton.web.access import SESSION_SECONDS, Identity, Role, Tokens, form_token, same_origin
 from pgbaton.web.broadcast import Broadcaster
 from pgbaton.web.context import SESSION_COOKIE, Site, View
@@ -50,10 +50,13 @@ SCREENS: dict[str, Screen] = {
     "incident": pages.incident,
     "help": pages.help_page,
     "live": sse.live,
+    "wanted": scaling.workers_wanted,
 }
 NOWHERE = "/{nowhere:path}"
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-LIVING = frozenset(SCREENS) - {"live", "export"}
+FOR_PROGRAMS = frozenset({"wanted"})
+"""Those that a token in the header opens, and that answer 401 in place of the way to the login."""
+LIVING = frozenset(SCREENS) - {"live", "export", "wanted"}
 """Those that tell by their title and icon what is wrong."""
 
 
@@ -120,6 +123,19 @@ class Dashboard(APIRouter):
         role = tokens.read(request.cookies.get(SESSION_COOKIE, "")) if tokens else None
         return Identity(f"web:{role}", role) if role else None
 
+    def _by_header(self, request: Request) -> Identity | None:
+        """As :meth:`_by_token`, or by a token in ``Authorization: Bearer``; guessing is slowed down as at the login."""
+        kind, _, token = request.headers.get("authorization", "").partition(" ")
+        tokens, throttle = self.site.tokens, self.site.throttle
+        if tokens is None or kind.lower() != "bearer":
+            return self._by_token(request)
+        address = request.client.host if request.client else ""
+        role = None if throttle.wait(address) > 0 else tokens.role_of(token.strip())
+        if role is None:
+            throttle.failed(address)
+            return None
+        return Identity(f"web:{role}", role)
+
     async def _nowhere(self, request: Request, nowhere: str) -> Response:
         """No page of ours, or one of ours that is asked for in another way than it can be."""
         view, _ = await self._view(request, self._by_token(request), nowhere)
@@ -137,7 +153,8 @@ class Dashboard(APIRouter):
         async def nobody() -> None:
             return None
 
-        who_asks = nobody if public else self._access
+        by_header = name in FOR_PROGRAMS and self.site.tokens is not None
+        who_asks = nobody if public else self._by_header if by_header else self._access
 
         async def endpoint(request: Request, who: Identity | None = Depends(who_asks)) -> Response:
             return _with_headers(await self._answer(request, who, name, screen, acts=acts, public=public))
@@ -182,7 +199,7 @@ class Dashboard(APIRouter):
         if not isinstance(who, Identity):
             if self.site.tokens is None:
                 return refused(view, "fault.refused")
-            if posted or view.page == "live" or view.request.headers.get("hx-request"):
+            if posted or view.page == "live" or view.page in FOR_PROGRAMS or view.request.headers.get("hx-request"):
                 return Response(status_code=401)
             return RedirectResponse(view.url("login", back=view.here), 303)
         if acts and not who.may_act:

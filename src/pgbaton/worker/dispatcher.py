@@ -110,6 +110,7 @@ class Dispatcher:
                     pause = await self._turn(tasks)
                 except Exception as error:
                     report(self._log, "turn", error)
+                    await self._lease.tell(error)
                     await asyncio.sleep(backoff.next())
                     continue
                 backoff.reset()
@@ -259,6 +260,7 @@ class Dispatcher:
                 self._waiting_at = min(self._waiting_at, time.monotonic() + found.due_in)
         except Exception as error:
             report(self._log, "resolve", error)
+            await self._lease.tell(error)
         if found.again:
             asyncio.get_running_loop().call_later(LOCKED_PAUSE, self._in_flight.end, found.again)
         if found.settled:
@@ -281,6 +283,7 @@ class Dispatcher:
             raise
         except Exception as error:
             report(self._log, "call", error)
+            await self._lease.tell(error)
             self._in_flight.let_go(claimed)
             self._lease.doubt()  # it goes back with the lease: a worker that knows nothing of a call must not hold it
 

@@ -148,6 +148,7 @@ class Engine:
             capacity=settings.capacity,
             describe=self._describer(lease_store),
         )
+        sessions.moved.append(lease.doubt)
         resolver = Resolver(store, lease, in_flight, reports)
         gate: Gate | NoGate = NoGate() if sessions.gates is None else sessions.gates.gate(name, wake)
         dispatcher = self._dispatcher = Dispatcher(
@@ -178,7 +179,9 @@ class Engine:
             beside = [tasks.create_task(part.run(stopped)) for part in (upkeep, watch)]
             calling = tasks.create_task(dispatcher.run())
             if settings.metrics_every > 0:
-                measuring = every(settings.metrics_every, lambda: measure(pool, name), stopped, log, "measure")
+                measuring = every(
+                    settings.metrics_every, lambda: measure(pool, name, settings.capacity), stopped, log, "measure"
+                )
                 beside.append(tasks.create_task(measuring))
             self._started.set_result(None)
             await self._stop.wait()

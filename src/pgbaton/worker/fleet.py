@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -19,10 +19,11 @@ from pgbaton.worker.sessions import Sessions
 
 
 class Fleet:
-    """A worker for each of ``pipelines``, started and drained together; ``settings.capacity`` is that of each.
+    """A worker for each of ``pipelines``, started and drained together; ``settings.capacity`` is that of each, and
+    ``settings.stages`` names stages of any of them.
 
-    Raises :class:`ConfigError` where two have one name. Entering raises as :class:`Engine` does; where one pipeline is
-    not ready, all are drained again.
+    Raises :class:`ConfigError` where two have one name, and on a stage that none or more than one of them has. Entering
+    raises as :class:`Engine` does; where one pipeline is not ready, all are drained again.
     """
 
     def __init__(self, pipelines: Sequence[Pipeline], settings: Settings, log: EventLog | None = None) -> None:
@@ -30,11 +31,12 @@ class Fleet:
         twice = [name for name, times in Counter(p.name for p in pipelines).items() if times > 1]
         if twice:
             raise ConfigError(f"--config: the pipeline {twice[0]!r} is in two of the files")
-        if settings.stages is not None and len(pipelines) > 1:
-            raise ConfigError("--stages: names stages of one pipeline, and there are several --config")
         self._database = settings.database or ""
         self._sessions = Sessions(settings, log)
-        self._engines = [Engine(pipeline, settings, log, sessions=self._sessions) for pipeline in pipelines]
+        self._engines = [
+            Engine(pipeline, settings.model_copy(update={"stages": taken}), log, sessions=self._sessions)
+            for pipeline, taken in zip(pipelines, _shared_out(pipelines, settings.stages), strict=True)
+        ]
         self._stack = contextlib.AsyncExitStack()
         self._started = False
 
@@ -74,3 +76,22 @@ class Fleet:
             self.stop()
         for waited in waits:
             await waited
+
+
+def _shared_out(pipelines: Sequence[Pipeline], chosen: Sequence[str] | None) -> list[list[str] | None]:
+    """Which of the ``chosen`` stages each pipeline's worker calls; None: all of its own."""
+    if chosen is None or len(pipelines) == 1:
+        return [None if chosen is None else list(chosen) for _ in pipelines]
+    having = {step: [p.name for p in pipelines if any(s.step == step for s in p.stages)] for step in chosen}
+    for step, names in having.items():
+        if not names:
+            raise ConfigError(f"--stages: none of the pipelines {_and(p.name for p in pipelines)} has a stage {step!r}")
+        if len(names) > 1:
+            raise ConfigError(
+                f"--stages: the pipelines {_and(names)} each have a stage {step!r}: give them a process each"
+            )
+    return [[step for step in chosen if having[step] == [p.name]] for p in pipelines]
+
+
+def _and(names: Iterable[str]) -> str:
+    return " and ".join(map(repr, names))

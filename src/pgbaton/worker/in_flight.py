@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -55,6 +56,11 @@ class InFlight:
     def held(self) -> frozenset[Attempt]:
         """The attempts that are this worker's."""
         return frozenset(self._tasks)
+
+    @property
+    def by_stage(self) -> Counter[str]:
+        """How many attempts of each stage are this worker's."""
+        return Counter(dispatch.stage for dispatch, _ in self._tasks.values())
 
     @property
     def under_way(self) -> int:

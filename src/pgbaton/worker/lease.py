@@ -11,12 +11,19 @@ import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from time import monotonic
 
-from pgbaton.events import Event, EventLog
+from pgbaton.database import is_trouble
+from pgbaton.events import Event, EventLog, describe
 from pgbaton.worker import telemetry
 from pgbaton.worker.in_flight import InFlight
 from pgbaton.worker.store import Store
+
+TELL_EVERY = 2.0
+"""Seconds between two times that a worker says what it is refused; it counts for 15 (``read/ailments.sql``)."""
+AWAY = 2 / 3
+"""Of a lease; where it was last renewed longer ago, a renewal was missed."""
 
 
 def worker_name() -> str:
@@ -48,10 +55,11 @@ class Lease:
         self._log = log
         self._capacity = capacity
         self._describe = describe
-        self._until = 0.0
+        self._until = self._confirmed = self._returned = 0.0
         self._doubtful = True
         self._draining = False
         self._securing = asyncio.Lock()
+        self._told_until = 0.0
 
     def __repr__(self) -> str:
         return f"<Lease {self.worker}{', in doubt' if self._doubtful else ''}>"
@@ -60,6 +68,14 @@ class Lease:
     def holds(self) -> bool:
         """Whether this worker may claim: its lease is not in doubt, and has not lapsed by its own clock."""
         return not self._doubtful and monotonic() < self._until
+
+    @property
+    def rescues(self) -> bool:
+        """Whether this worker may take what others hold under leases that lapsed. Where it missed a renewal itself, the
+        database may have been away for all, and on a standby that was promoted since, all leases look lapsed: it leaves
+        the others a lease's time to come back."""
+        now = monotonic()
+        return self._returned + self.seconds <= now <= self._confirmed + AWAY * self.seconds
 
     def doubt(self) -> None:
         """The worker cannot know what it holds, a claim's answer was lost: it takes a new lease before its next
@@ -78,7 +94,8 @@ class Lease:
             old, worker_name(), self._capacity, self.seconds, self._in_flight.held
         )
         self._in_flight.keep_only(kept)
-        self.worker, self._until, self._doubtful = fresh, began + self.seconds, False
+        self.worker, self._doubtful = fresh, False
+        self._confirm(began)
         if self._describe is not None:
             await self._describe(fresh)
         if old is not None:
@@ -90,13 +107,28 @@ class Lease:
         began, worker = monotonic(), self.worker
         if worker is None or self._doubtful:
             return
-        renewed = await self._store.renew(worker, self.seconds, self._draining)
+        renewed = await self._store.renew(worker, self.seconds, self._draining, self._in_flight.by_stage)
         if worker != self.worker:
             return
         if renewed:
-            self._until = began + self.seconds
+            self._confirm(began)
         else:
             self._doubtful = True
+
+    async def tell(self, error: Exception) -> None:
+        """Let operators know what keeps this worker from its work, where it is more than its log's matter: the page
+        cannot see why a worker that lives does nothing."""
+        if self.worker is None or not is_trouble(error) or monotonic() < self._told_until:
+            return
+        self._told_until = monotonic() + TELL_EVERY
+        with suppress(Exception):
+            await self._store.trouble(self.worker, describe(error))
+
+    def _confirm(self, began: float) -> None:
+        """The lease is good from ``began`` on, when it was asked for."""
+        if self._confirmed and began > self._confirmed + AWAY * self.seconds:
+            self._returned = monotonic()
+        self._until, self._confirmed = began + self.seconds, began
 
     async def drain(self) -> None:
         """Show that this worker claims nothing more."""

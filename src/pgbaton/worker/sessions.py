@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -39,10 +40,15 @@ class Sessions:
     listener: Listener | None = None
     gates: Gatekeeper | None = None
 
+    moved: list[Callable[[], None]]
+    """Called when a session for turns has ended. The next may be with another server, whose newest commits are lost
+    after a failover, ids among them: a lease that was taken before may be another worker's there."""
+
     def __init__(self, settings: Settings, log: EventLog) -> None:
         self._settings = settings
         self._log = log
         self._stack = contextlib.AsyncExitStack()
+        self.moved = []
 
     async def __aenter__(self) -> Self:
         dsn = self._settings.dsn()
@@ -52,8 +58,8 @@ class Sessions:
         async with contextlib.AsyncExitStack() as stack:
             self.rare = await _opened(stack, pool_of(dsn, 1, through_pooler=through_pooler))
             self.turns, self.rest = [
-                await _opened(stack, pool_of(dsn, size, through_pooler=through_pooler, steady_plans=True))
-                for size in (1, 2)
+                await _opened(stack, pool_of(dsn, size, through_pooler=through_pooler, steady_plans=True, ended=ended))
+                for size, ended in ((1, self._tell), (2, None))
             ]
             # A lease that cannot be renewed over one connection is tried over another before it lapses.
             patience = max(1.0, self._settings.lease / 3)
@@ -73,6 +79,10 @@ class Sessions:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stack.aclose()
+
+    def _tell(self, _session: object) -> None:
+        for tell in self.moved:
+            tell()
 
     def cut(self) -> None:
         """The last resort of a shutdown: a silent database answers neither a cancellation nor a connection's close."""

@@ -10,6 +10,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 import asyncpg
@@ -122,7 +123,8 @@ class Store:
         """Take at most ``limit`` duties and ``looks`` looks. ``since``: the id to begin at, by stage. ``calling``
         false: call nothing; name the jobs only. ``answers``: they are kept with the attempts that the duties end.
 
-        Raises :class:`LeaseLost` where the worker has no lease; nothing was written then.
+        Raises :class:`LeaseLost` where the worker has no lease, and :class:`NotAtHome` in a copy of the database;
+        nothing was written then.
         """
         since = since or {}
         rows = await self._claim(
@@ -194,6 +196,8 @@ class Store:
         except asyncpg.PostgresError as error:
             if error.sqlstate == "PB001":
                 raise LeaseLost(str(error)) from None
+            if error.sqlstate == "PB002":
+                raise NotAtHome(str(error)) from None
             raise
 
     async def note(self, answers: Sequence[Answered]) -> Late:
@@ -264,6 +268,12 @@ class Store:
         rows = await self._fetch("operate/reconcile", self._pipeline, list(job_keys), past)
         return [(row["job_key"], row["stage"]) for row in rows]
 
+    async def forget_moved(self, after: str, limit: int) -> str:
+        """Look at ``limit`` rows of the past behind the key ``after``; those that have moved are not left alone any
+        more. Returns the key to go on behind, "" at the end."""
+        row = (await self._fetch("worker/forget_moved", self._pipeline, after, limit))[0]
+        return row["last"] if row["looked_at"] == limit else ""
+
     async def children(self, node: Passage, key: str) -> Children | None:
         """A parent's children, counted. None: no pipeline of that name has this one for its parent."""
         table = await self._child_table(node.children or "")
@@ -290,9 +300,11 @@ class Store:
         """Make calls due that were parked for tenants that are paused no more; returns how many."""
         return int((await self._fetch("worker/unpark", self._pipeline, limit))[0]["due"])
 
-    async def prune(self, retention: float) -> int:
-        """Forget what ended more than ``retention`` seconds ago; returns how many rows (at most 1,000)."""
-        return int((await self._fetch("worker/prune", retention))[0]["count"])
+    async def prune(self, retention: float, since: datetime | None = None) -> tuple[int, datetime | None]:
+        """Forget what ended more than ``retention`` seconds ago, and not before ``since``; returns how many rows (at
+        most 1,000), and when the last of them had ended: the next batch goes on from there."""
+        row = (await self._fetch("worker/prune", retention, since))[0]
+        return row["count"], row["reached"]
 
     async def roll_up(self) -> bool:
         """Count an hour that is over into ``pgbaton.throughput``; whether there may be another."""
@@ -321,9 +333,16 @@ class Store:
         """Say what this worker runs with: its routes as (step, after, path)."""
         await self._fetch("worker/describe", worker, version, base_url, json.dumps(routes))
 
-    async def renew(self, worker: int, lease: float, draining: bool) -> bool:
-        """Renew the lease; False where it has lapsed: another must be taken."""
-        return bool(await self._fetch("worker/renew", worker, lease, draining))
+    async def trouble(self, worker: int, words: str) -> None:
+        """Say what Postgres refuses this worker."""
+        await self._fetch("worker/trouble", worker, words)
+
+    async def renew(
+        self, worker: int, lease: float, draining: bool, under_way: Mapping[str, int] = MappingProxyType({})
+    ) -> bool:
+        """Renew the lease, and say how many calls of each stage the worker holds; False where it has lapsed: another
+        must be taken."""
+        return bool(await self._fetch("worker/renew", worker, lease, draining, json.dumps(dict(under_way))))
 
     async def give_up_lease(self, worker: int) -> None:
         """The worker holds nothing any more and goes."""
@@ -415,7 +434,8 @@ def _job(row: asyncpg.Record) -> Job:
         for i, s, step, status, at in json.loads(row["duties"] or "[]")
     )
     here = Row(row["tenant"], row["step"], row["status"], row["word"]) if row["present"] else None
-    return Job(row["job_key"], here, None if row["id"] is None else _call(row), duties, row["paused"])
+    call = None if row["id"] is None else _call(row)
+    return Job(row["job_key"], here, call, duties, row["paused"], refused=row["refused"])
 
 
 def _call(row: asyncpg.Record) -> Call:

@@ -107,6 +107,12 @@ CIRCUIT = Gauge(
 )
 PAUSED = Gauge("pgbaton_stage_paused", "1 while the stage is paused", ["database", "pipeline", "stage"])
 
+CALLS_WANTED = Gauge(
+    "pgbaton_calls_wanted",
+    "Calls that should be under way, so that what waits begins within a minute; divided by capacity: workers wanted",
+    ["database", "pipeline", "stage"],
+)
+
 FINDINGS = Gauge(
     "pgbaton_findings",
     "What is wrong now, as the page says it; of the worker that looked last, so take the max",

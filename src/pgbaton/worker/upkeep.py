@@ -57,6 +57,7 @@ class Upkeep:
         self._retention = retention
         self._reconcile_every = reconcile_every
         self._reconciled_to: str | None = None
+        self._forgotten_to = ""
 
     async def run(self, stop: asyncio.Event) -> None:
         """All of it until ``stop``."""
@@ -73,9 +74,10 @@ class Upkeep:
                 tasks.create_task(every(self._reconcile_every, self.reconcile, stop, self._log, "reconcile"))
 
     async def rescue(self) -> None:
-        """Take back calls whose worker was lost, and give up stages that work beyond their time; by the row."""
+        """Take back calls whose worker was lost, and give up stages that work beyond their time; by the row. Not
+        just after the database was away."""
         after = ""
-        while page := await self._store.lost(after, PAGE):
+        while self._lease.rescues and (page := await self._store.lost(after, PAGE)):
             await self._resolver.resolve([], page)
             self._wake.set()
             if len(page) < PAGE:
@@ -109,7 +111,9 @@ class Upkeep:
             await self._store.ease(answered)
 
     async def reconcile(self) -> None:
-        """Look at the next page of the user's table for routed rows that no trigger saw. Gently: one page a time."""
+        """Look at the next page of the user's table for routed rows that no trigger saw; before, let those of the past
+        that have moved be looked at like all others. Gently: one page a time."""
+        self._forgotten_to = await self._store.forget_moved(self._forgotten_to, RECONCILE_PAGE)
         page = await self._store.unreconciled(self._reconciled_to, RECONCILE_PAGE)
         self._reconciled_to = page.last
         if page.missing:
@@ -118,8 +122,9 @@ class Upkeep:
 
     async def prune(self) -> None:
         """Forget what ended longer ago than the retention."""
-        while await self._store.prune(self._retention) >= 1000:
-            await asyncio.sleep(0)
+        count, reached = await self._store.prune(self._retention)
+        while count >= 1000:
+            count, reached = await self._store.prune(self._retention, reached)
 
     async def roll_up(self) -> None:
         """Count the hours that are over, for the plots."""

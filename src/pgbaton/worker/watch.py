@@ -29,7 +29,9 @@ CENSUS_PAGE = 2000
 CENSUS_SHARE = 0.05
 """Of the time of one connection, for the census of a table of more than one page."""
 CENSUS_EVERY = 3.0
-"""Seconds between two looks where the table is one page."""
+"""Seconds between two looks where the table is one page, and between two times that a worker asks in vain."""
+TICK = 0.3
+"""Seconds; within this the next page of a larger table follows."""
 PATIENCE = 2.0
 """Seconds that a page may take, and that a connection is waited for; a lock on the table is not waited for longer."""
 TELL_EVERY = 1.0
@@ -57,22 +59,27 @@ class Watch:
         self._reconciles = reconciles
         self._steady = Steady()
         self._webhook = webhook
+        self._census_at = 0.0
 
     async def run(self, stop: asyncio.Event) -> None:
         """All of it until ``stop``."""
         if self._look_every <= 0:
             return
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(every(CENSUS_EVERY / 10, self.census, stop, self._log, "census"))
+            tasks.create_task(every(TICK, self.census, stop, self._log, "census"))
             if self._webhook is not None:
                 tasks.create_task(every(TELL_EVERY, self.tell, stop, self._log, "webhook"))
             tasks.create_task(every(self._look_every, self.look, stop, self._log, "watch"))
 
     async def census(self) -> None:
-        """Look at the next page of the user's table beside the journal."""
+        """Look at the next page of the user's table beside the journal, where it can be this worker's turn."""
+        if monotonic() < self._census_at:
+            return
         async with self._pool.acquire(timeout=PATIENCE) as conn:
             store = WatchStore(conn, self._table)
-            if not await store.may("census", CENSUS_EVERY):
+            mine = await store.may("census", CENSUS_EVERY)
+            self._census_at = monotonic() + CENSUS_EVERY
+            if not mine:
                 return
             census = await store.census()
             began = monotonic()
@@ -88,6 +95,7 @@ class Watch:
             found = merged(census.found, page.found)
             if await store.census_write(census, page.last, found, census.seen + page.seen) and page.last:
                 await store.rest("census", took / CENSUS_SHARE)
+                self._census_at = monotonic() + took / CENSUS_SHARE
 
     async def tell(self) -> None:
         """Tell the webhook what appeared and what ended. No connection is held while it answers."""

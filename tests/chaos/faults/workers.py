@@ -32,6 +32,13 @@ async def worker_killed(scene: Scene) -> None:
         scene.one_of(scene.workers).signal(signal.SIGKILL)
 
 
+@fault(workers=3, fleet=True)
+async def fleet_killed(scene: Scene) -> None:
+    """SIGKILL or SIGTERM for a process that is a worker of two pipelines of one table: jobs go from one into the other."""
+    async for _ in scene.rounds(0.2, 0.8):
+        scene.one_of(scene.workers).signal(scene.dice.choice((signal.SIGKILL, signal.SIGTERM)))
+
+
 @fault(injected={"before_claim:die": 0.01, "after_claim:die": 0.05})
 async def worker_killed_at_claim(scene: Scene) -> None:
     """A worker dies before its claim, or when the claim was committed and nothing was called yet."""
@@ -135,6 +142,26 @@ async def worker_drained_in_haste(scene: Scene) -> None:
     """SIGTERM with less time to drain than calls take: stages that have begun are left to end."""
     async for _ in scene.rounds(0.5, 1.2):
         scene.one_of(scene.workers).signal(signal.SIGTERM)
+
+
+@fault(rate=0, seconds=10, workers=3, capacity=4, work=(0.1, 0.4))
+async def workers_scaled_to_zero_and_back(scene: Scene) -> None:
+    """Workers are started and drained by the number that pgbaton gives; jobs come in bursts, each when no worker runs."""
+    bursts = 0
+    async for _ in scene.rounds(0.1, 0.3):
+        wanted = await scene.value("SELECT pgbaton.workers_wanted('chaos', NULL, 4, 2)")
+        for number, worker in enumerate(scene.workers):
+            worker.restarts = number < wanted
+            if not worker.restarts:
+                worker.signal(signal.SIGTERM)
+        if not any(worker.running for worker in scene.workers):
+            bursts += 1
+            await scene.add(scene.dice.randint(5, 30))
+    for worker in scene.workers:
+        worker.restarts = True
+    scene.expect.no_repeats()
+    if bursts < 2:
+        scene.expect.violations.append(f"workers were scaled to zero {bursts} times only")
 
 
 @fault(injected=at("raise", 0.03), tricks=TROUBLE)

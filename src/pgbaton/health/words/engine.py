@@ -104,6 +104,20 @@ WORDS: dict[str, Words] = {
             "nothing: living workers take over its calls within seconds",
         ),
     ),
+    "worker_refused": Words(
+        (
+            "워커 {worker}이(가) 일하지 못합니다. Postgres가 거절합니다: {error}",
+            "Worker {worker} cannot do its work, Postgres refuses it: {error}",
+        ),
+        (
+            "권한을 회수했거나, 행 수준 보안(RLS)을 켰거나, 열이나 함수가 바뀌었거나, 디스크가 가득 찼습니다.",
+            "A right was taken away, row-level security was enabled, a column or function changed, or a disk is full.",
+        ),
+        (
+            "메시지가 말하는 것을 고치세요. 필요한 권한은 docs/deployment.md에 있습니다",
+            "mend what the message names; the rights that workers need are in docs/deployment.md",
+        ),
+    ),
     "lost_over": Words(
         (
             "워커 {worker}의 연결이 {silent} 전에 끊겼습니다. 지금 맡고 있는 작업은 없습니다.",

@@ -33,6 +33,36 @@ WORDS: dict[str, Words] = {
             "SELECT pg_terminate_backend({pid})",
         ),
     ),
+    "rows_held": Words(
+        (
+            "세션 {pid}({who})이(가) {table} 테이블의 행을 건드린 트랜잭션을 {age}째 끝내지 않았습니다. "
+            "그 행의 작업은 움직이지 못합니다. 기다리는 세션: {waiting}개.",
+            "Session {pid} ({who}) has left a transaction open for {age} that touched rows of {table}; "
+            "a job whose row it holds does not move. Sessions that wait for it: {waiting}.",
+        ),
+        (
+            "행을 바꾸거나 FOR UPDATE로 읽은 뒤 COMMIT하지 않은 psql 세션이나 프로그램입니다.",
+            "A psql session or a program changed rows, or read them FOR UPDATE, and has not committed.",
+        ),
+        (
+            "그 세션에서 COMMIT하거나, SELECT pg_terminate_backend({pid})",
+            "commit there, or SELECT pg_terminate_backend({pid})",
+        ),
+    ),
+    "connections_full": Words(
+        (
+            "Postgres 연결 {most}개 중 {count}개를 쓰고 있습니다(최다: {who} {theirs}개). 다 차면 거절됩니다.",
+            "{count} of Postgres' {most} connections are taken (the most by {who}: {theirs}); then none is given.",
+        ),
+        (
+            "한 프로그램의 풀이 너무 크거나, 연결을 닫지 않습니다. 다시 시작하는 워커는 연결하지 못합니다.",
+            "A program's pool is too large, or it leaves connections open. A worker that starts then cannot connect.",
+        ),
+        (
+            "{who}의 연결을 줄이거나 max_connections를 늘리세요",
+            "let {who} open fewer, or raise max_connections",
+        ),
+    ),
     "notification_queue": Words(
         (
             "알림 대기열이 {percent}% 찼습니다.",

@@ -120,6 +120,36 @@ WORDS: dict[str, Words] = {
             "raise the concurrency of {stage}, if its server can take more",
         ),
     ),
+    "tenant_full": Words(
+        (
+            "테넌트 {tenant}이(가) {stage} 단계에서 쓸 수 있는 동시 호출 {running}건을 모두 쓰고 있어 "
+            "{waiting}건이 최대 {oldest}째 기다립니다.",
+            "The tenant {tenant} has all {running} calls at {stage} that one tenant may have; {waiting} wait, "
+            "the oldest for {oldest}.",
+        ),
+        (
+            "한 테넌트의 작업이 per_tenant 한도보다 많이 들어옵니다. 다른 테넌트의 작업은 그대로 호출됩니다.",
+            "One tenant's jobs arrive faster than per_tenant lets them be called; those of others go on.",
+        ),
+        (
+            "기다리거나 한도를 늘리세요: pgbaton limit",
+            "wait, or let one tenant have more: pgbaton limit",
+        ),
+    ),
+    "pool_full": Words(
+        (
+            "풀 {pool}의 자리 {running}개가 모두 차서 {stage} 단계에서 {waiting}건이 최대 {oldest}째 기다립니다.",
+            "All {running} places of the pool {pool} are taken; {waiting} wait for {stage}, the oldest for {oldest}.",
+        ),
+        (
+            "풀을 함께 쓰는 단계들의 작업이 풀이 받아들이는 것보다 많습니다.",
+            "The stages that share the pool have more work than it has places.",
+        ),
+        (
+            "풀을 늘리거나(pgbaton limit) 그 뒤의 서버를 늘리세요",
+            "make the pool larger (pgbaton limit), if what it stands for can take more",
+        ),
+    ),
     "behind": Words(
         (
             "{stage} 단계에서 {waiting}건이 최대 {oldest}째 기다립니다.",
@@ -221,6 +251,21 @@ WORDS: dict[str, Words] = {
         (
             "격리하세요: pgbaton quarantine {job}",
             "set it aside: pgbaton quarantine {job}",
+        ),
+    ),
+    "circling": Words(
+        (
+            "작업 {count}건이 제자리를 돕니다(예: {job}). {age} 동안 {stage} 단계를 {times}번 넘게 끝냈습니다.",
+            "Jobs that go in a circle: {count} (for example {job}). "
+            "Each was through {stage} {times} times or more in {age}.",
+        ),
+        (
+            "단계, 트리거 또는 다른 프로그램이 행을 앞 단계의 상태로 되돌립니다.",
+            "A stage, a trigger or another program puts the row back to the state of an earlier step.",
+        ),
+        (
+            "행을 되돌리는 쪽을 고치세요. 그동안 격리하려면: pgbaton quarantine {job}",
+            "mend what puts the row back; set the job aside until then: pgbaton quarantine {job}",
         ),
     ),
     "no_end": Words(

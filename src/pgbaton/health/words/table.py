@@ -48,6 +48,22 @@ WORDS: dict[str, Words] = {
             "write {now} as the table in the pipeline's file, then pgbaton attach, and start the workers again",
         ),
     ),
+    "table_swapped": Words(
+        (
+            "{table}은(는) 이제 다른 테이블이고 attach한 테이블의 이름은 {now}입니다. 아무 작업도 호출되지 않습니다.",
+            "Another table is called {table} now, and the one that was attached is called {now}: nothing is called.",
+        ),
+        (
+            "새 테이블을 만들어 이름을 맞바꾸었습니다(마이그레이션, 복원). 트리거는 이전 테이블에 남아 있습니다.",
+            "A new table took the place of the old one (a migration, a restore); the triggers stayed with the old one.",
+        ),
+        (
+            "table에 {now}을(를) 쓴 설정 파일로 pgbaton detach하고, 원래 파일로 pgbaton attach --backfill한 뒤 "
+            "워커를 다시 시작하세요. 또는 이름을 되돌리세요",
+            "pgbaton detach with a copy of the file whose table is {now}, pgbaton attach --backfill with the file, and "
+            "start the workers again; or swap the names back",
+        ),
+    ),
     "table_gone": Words(
         (
             "{table} 테이블이 삭제되었습니다.",

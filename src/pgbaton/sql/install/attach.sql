@@ -92,6 +92,14 @@ BEGIN
         RAISE duplicate_object USING MESSAGE = format('the trigger %s on %s is not pgbaton''s: rename it, or drop it',
                                                       t.tgname, {table_literal});
     END IF;
+    -- A table that was renamed still calls the function of its old name, and would leave this pipeline's duties.
+    SELECT g.tgname, g.tgrelid::regclass AS at INTO t FROM pg_trigger AS g
+     WHERE g.tgfoid = ours AND g.tgrelid <> job_table AND g.tgparentid = 0;
+    IF FOUND THEN
+        RAISE duplicate_object USING MESSAGE = format(
+            'the function %s is called by the trigger %s on %s: give that table''s pipeline its new name, and run pgbaton attach '
+            'for it, or pgbaton detach', {function_literal}, t.tgname, t.at);
+    END IF;
     IF (SELECT md5(prosrc) = '{body_md5}' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
         -- Behind this lock no transaction is left that fires the old function: what it leaves has no rank (see the end).
         IF {takes_turns} THEN

@@ -4,6 +4,10 @@ DO $pgbaton$
 BEGIN
     IF to_regnamespace('pgbaton') IS NULL THEN
         CREATE SCHEMA pgbaton;
+    ELSIF NOT (SELECT pg_has_role(n.nspowner, 'USAGE') FROM pg_namespace AS n WHERE n.nspname = 'pgbaton') THEN
+        RAISE EXCEPTION 'the schema pgbaton belongs to another role' USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    IF to_regclass('pgbaton.migrations') IS NULL THEN  -- the schema may be made before, with its rights, by an administrator
         CREATE TABLE pgbaton.migrations (
             version    integer PRIMARY KEY,
             name       text NOT NULL,

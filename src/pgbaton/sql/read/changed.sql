@@ -3,7 +3,9 @@ SELECT 'table_gone' AS code, p.name AS pipeline, json_build_object('table', p.kn
   FROM pgbaton.pipelines AS p
  WHERE NOT EXISTS (SELECT FROM pg_class AS c WHERE c.oid = p.job_table)
 UNION ALL
-SELECT 'table_renamed', p.name, json_build_object('table', p.known ->> 'table', 'now', n.nspname || '.' || c.relname)::text
+SELECT CASE WHEN EXISTS (SELECT FROM pg_class AS o JOIN pg_namespace AS m ON m.oid = o.relnamespace
+                          WHERE m.nspname || '.' || o.relname = p.known ->> 'table') THEN 'table_swapped' ELSE 'table_renamed' END,
+       p.name, json_build_object('table', p.known ->> 'table', 'now', n.nspname || '.' || c.relname)::text
   FROM pgbaton.pipelines AS p
   JOIN pg_class AS c ON c.oid = p.job_table
   JOIN pg_namespace AS n ON n.oid = c.relnamespace

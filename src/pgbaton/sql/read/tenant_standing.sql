@@ -1,6 +1,8 @@
--- $1 pipeline, $2 tenant, $3 duties of a stage to look at, $4 where counting stops: by stage, how many of the next $3 in line are the
--- tenant's, and how many stand before the last one that it has there.
-SELECT s.step AS stage, line.next, line.theirs, last.id IS NOT NULL AS waits, coalesce(calls.running, 0) AS running,
+-- $1 pipeline, $2 tenant, $3 duties of a stage to look at from either end, $4 where counting stops: by stage, how many of the next $3
+-- in line are the tenant's, and how many stand before the last one that it has there. unseen: it has none among the newest $3, and
+-- there are more. No index leads to a tenant's duties (every write would pay for it): without a bound, a tenant that has none there
+-- costs the whole line.
+SELECT s.step AS stage, line.next, line.theirs, last.id IS NULL AND last.looked >= $3 AS unseen, coalesce(calls.running, 0) AS running,
        coalesce(calls.waiting, 0) AS again,
        CASE WHEN last.id IS NOT NULL THEN
            (SELECT count(*) FROM (SELECT FROM pgbaton.due AS b
@@ -10,9 +12,10 @@ SELECT s.step AS stage, line.next, line.theirs, last.id IS NOT NULL AS waits, co
         SELECT count(*) AS next, count(*) FILTER (WHERE d.tenant = $2) AS theirs
           FROM (SELECT d.tenant FROM pgbaton.due AS d
                  WHERE d.pipeline = $1 AND d.stage = s.step ORDER BY d.id LIMIT $3) AS d) AS line
-  LEFT JOIN LATERAL (
-        SELECT d.id FROM pgbaton.due AS d
-         WHERE d.pipeline = $1 AND d.stage = s.step AND d.tenant = $2 ORDER BY d.id DESC LIMIT 1) AS last ON true
+ CROSS JOIN LATERAL (
+        SELECT max(d.id) FILTER (WHERE d.tenant = $2) AS id, count(*) AS looked
+          FROM (SELECT d.id, d.tenant FROM pgbaton.due AS d
+                 WHERE d.pipeline = $1 AND d.stage = s.step ORDER BY d.id DESC LIMIT $3) AS d) AS last
   LEFT JOIN (SELECT c.stage, count(*) FILTER (WHERE c.due_at IS NULL) AS running, count(*) FILTER (WHERE c.due_at IS NOT NULL) AS waiting
                FROM pgbaton.calls AS c WHERE c.pipeline || '' = $1 AND c.tenant = $2 GROUP BY c.stage) AS calls ON calls.stage = s.step
  WHERE s.pipeline = $1

@@ -167,15 +167,20 @@ CREATE TABLE pgbaton.workers (
     renewed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     expires_at timestamptz NOT NULL,
     draining   boolean NOT NULL DEFAULT false,
+    under_way  jsonb NOT NULL DEFAULT '{}',
     instead_of bigint,
     ended_at   timestamptz,
     version    text,
     base_url   text,
-    routes     jsonb
+    routes     jsonb,
+    trouble    text,
+    trouble_at timestamptz
 );
 COMMENT ON COLUMN pgbaton.workers.routes IS 'with version and base_url: what the worker runs with, [[step, after, path], ...]; null: it has not said';
+COMMENT ON COLUMN pgbaton.workers.trouble IS 'with trouble_at: what Postgres refused this worker last, beside its jobs'' own failures';
 COMMENT ON TABLE pgbaton.workers IS 'leases; a row is kept as long as the history that names it';
 COMMENT ON COLUMN pgbaton.workers.stages IS 'those that it calls: all of its file, or the ones that it was told to take';
+COMMENT ON COLUMN pgbaton.workers.under_way IS 'calls that it held at its last renewal, by stage: an index that counted them would cost each hop';
 COMMENT ON COLUMN pgbaton.workers.instead_of IS 'the lease that this one took the place of';
 COMMENT ON COLUMN pgbaton.workers.ended_at IS 'the worker left, or took a new lease: it claims nothing under this one any more';
 
@@ -278,7 +283,8 @@ CREATE TABLE pgbaton.history (
     created_at  timestamptz NOT NULL,
     started_at  timestamptz,
     ended_at    timestamptz NOT NULL DEFAULT clock_timestamp()
-) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.05);
+) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.05,
+        autovacuum_freeze_min_age = 0);  -- a row is never updated: its page is frozen once, and no wraparound vacuum reads it again
 CREATE UNIQUE INDEX history_attempts ON pgbaton.history (id, attempt) WHERE called;
 CREATE UNIQUE INDEX history_ends ON pgbaton.history (id) WHERE state IS NOT NULL;
 CREATE INDEX history_of_job ON pgbaton.history (job_key, id);

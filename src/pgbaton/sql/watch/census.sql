@@ -13,7 +13,8 @@ WITH page AS MATERIALIZED (
            CASE WHEN coalesce(d.step, r.step) IS NULL OR NOT p.fits THEN NULL  -- the trigger leaves those alone
                 WHEN EXISTS (SELECT FROM pgbaton.calls AS c WHERE c.pipeline = $1 AND c.job_key = p.key) THEN NULL
                 WHEN EXISTS (SELECT FROM pgbaton.due AS o WHERE o.job_key = p.key AND o.pipeline = $1) THEN NULL
-                WHEN NOT pgbaton.is_live($1, p.key, p.tenant) OR d.step IS NOT NULL AND (pgbaton.left_alone($1, p.key, p.step, p.status) OR pgbaton.refused_at($1, p.key, d.step)) THEN NULL
+                WHEN NOT pgbaton.is_live($1, p.key, p.tenant) OR pgbaton.refused_at($1, p.key, coalesce(d.step, r.step))
+                     OR d.step IS NOT NULL AND pgbaton.left_alone($1, p.key, p.step, p.status) THEN NULL
                 WHEN d.step IS NOT NULL THEN 'missing' ELSE 'unheld' END AS fault
       FROM page AS p
       LEFT JOIN pgbaton.stages AS d ON d.pipeline = $1 AND d.routed AND d.step = p.routed_to

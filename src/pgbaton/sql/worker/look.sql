@@ -9,6 +9,9 @@ SELECT k.key AS job_key, j.*,
        extract(epoch FROM clock_timestamp() - c.created_at)::float8 AS age,
        EXISTS (SELECT FROM pgbaton.paused_tenants AS p
                 WHERE p.pipeline = $1 AND p.tenant = j.tenant AND p.resumed_at IS NULL) AS paused,
+       -- Nothing is open of it: why not, where the table refused the row.
+       CASE WHEN c.id IS NULL AND NOT EXISTS (SELECT FROM pgbaton.due AS d WHERE d.job_key = k.key AND d.pipeline = $1)
+            THEN pgbaton.refused_stage($1, k.key) END AS refused,
        (SELECT json_agg(json_build_array(d.id, d.stage, d.step, d.status, d.created_at) ORDER BY d.id)
           FROM pgbaton.due AS d WHERE d.job_key = k.key AND d.pipeline = $1)::text AS duties
   FROM unnest($2::text[]) AS k (key)

@@ -1,9 +1,14 @@
--- $1 retention in seconds: forget what ended before that, a bounded number at a time, the workers that it named, and which
+-- $1 retention in seconds, $2 where the last batch of the history ended (null: at its beginning; dead entries of the index before it are not read
+-- again, which an old snapshot may keep): forget what ended before that, a bounded number at a time, the workers that it named, and which
 -- jobs an act of an operator changed (the act itself stays).
 WITH forgotten AS (
     DELETE FROM pgbaton.workers AS w
      WHERE coalesce(w.ended_at, w.expires_at) < clock_timestamp() - make_interval(secs => greatest($1, 3600))
        AND NOT EXISTS (SELECT FROM pgbaton.calls AS c WHERE c.worker = w.id)
+), rescued AS (  -- what a worker held that was lost a minute ago is another's by now
+    UPDATE pgbaton.workers AS w SET under_way = '{}'
+     WHERE w.ended_at IS NULL AND w.under_way <> '{}' AND w.expires_at < clock_timestamp() - interval '1 minute'
+       AND NOT pgbaton.alive(w)
 ), paid AS (  -- a rate whose calls are all paid for says nothing
     DELETE FROM pgbaton.spent AS b WHERE b.until < clock_timestamp() - interval '1 minute'
 ), unshadowed AS (
@@ -18,11 +23,11 @@ WITH forgotten AS (
              LIMIT 1000))
 ), old AS (
     SELECT h.ctid AS tid FROM pgbaton.history AS h
-     WHERE h.ended_at < statement_timestamp() - make_interval(secs => $1)
+     WHERE h.ended_at < statement_timestamp() - make_interval(secs => $1) AND h.ended_at >= coalesce($2::timestamptz, '-infinity')
      ORDER BY h.ended_at
      LIMIT 1000
        FOR UPDATE SKIP LOCKED
 ), pruned AS (
-    DELETE FROM pgbaton.history AS h WHERE h.ctid = ANY (ARRAY(SELECT tid FROM old)) RETURNING 1
+    DELETE FROM pgbaton.history AS h WHERE h.ctid = ANY (ARRAY(SELECT tid FROM old)) RETURNING h.ended_at
 )
-SELECT count(*) FROM pruned
+SELECT count(*) AS count, max(ended_at) AS reached FROM pruned

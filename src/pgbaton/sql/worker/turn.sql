@@ -3,7 +3,7 @@
 -- any of them, $7 the id to begin looks at, $8 looks to take at most; $9 to $13 the answers that came since: dispatch ids,
 -- attempts, HTTP statuses, errors, bodies; $14 and $15 for each known stage: the
 -- (step, status) in which the worker calls it.
--- Raises PB001 where the worker holds no lease. Returns a row for each duty and look that was taken. plain: it is dealt
+-- Raises PB001 where the worker holds no lease, PB002 in a copy of its database. Returns a row for each duty and look that was taken. plain: it is dealt
 -- with, and (unless it is a look) it is the job's call now; ended_id names the dispatch that it completed. Not plain: it
 -- is left where it was, to be looked at with all that there is of its job. And a row for each answer to an attempt that an
 -- earlier turn had ended, by the duty that came before the answer: outcome and state say how.

@@ -116,6 +116,13 @@
   addEventListener("pagehide", close);
   addEventListener("pageshow", (e) => { if (e.persisted) { open(); changed(); } });
 
+  // Who opens a pause types its reason next.
+  document.addEventListener("toggle", (e) => {
+    const box = e.target;
+    if (!box.matches("details.pause") || !box.open || document.activeElement !== box.querySelector("summary")) return;
+    box.querySelector("input[name=reason]").focus();
+  }, true);
+
   // Rows that are picked.
   const boxes = () => [...document.querySelectorAll("#jobs tbody input[type=checkbox]")];
   const count = () => {

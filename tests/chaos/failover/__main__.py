@@ -1,0 +1,79 @@
+"""The command behind ``make failover``. Exit code: 0 everything held, 1 something did not, 2 it cannot be done here."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import random
+import secrets
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from chaos.failover import table
+from chaos.failover.cluster import PatroniCluster, version
+from chaos.failover.drills import DRILLS
+from chaos.failover.machines import cannot
+from chaos.failover.play import Outcome, play
+from chaos.report import accusation
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="failover", description=__doc__)
+    parser.add_argument("--seed", default=secrets.token_hex(4), help="the dice of an earlier run")
+    parser.add_argument("--rounds", type=int, default=1, help="how often each kind (default: 1)")
+    parser.add_argument("--faults", help=f"of {', '.join(DRILLS)}, with commas between; default: all")
+    parser.add_argument("--modes", default="asynchronous,synchronous", help="of replication; default: both")
+    given = parser.parse_args()
+    if why := cannot():
+        print(f"make failover cannot be run here, {why}", file=sys.stderr)
+        return 2
+    names = given.faults.split(",") if given.faults else list(DRILLS)
+    if unknown := [name for name in names if name not in DRILLS]:
+        parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(DRILLS)}")
+    logging.basicConfig(level=logging.CRITICAL)
+    print(f"seed {given.seed}, {version()}", flush=True)
+    folder = Path(tempfile.mkdtemp(prefix="pgbaton-failover-"))
+    folder.chmod(0o755)  # the servers run as another user
+    began = time.monotonic()
+    try:
+        outcomes = asyncio.run(_run(names * given.rounds, given.modes.split(","), given.seed, folder))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        return 130
+    print()
+    print(table.markdown(outcomes, given.seed, time.monotonic() - began))
+    if all(outcome.verdict.held for outcome in outcomes):
+        shutil.rmtree(folder, ignore_errors=True)
+        return 0
+    return 1
+
+
+async def _run(names: list[str], modes: list[str], seed: str, folder: Path) -> list[Outcome]:
+    task = asyncio.current_task()
+    assert task
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # leave nothing running
+    outcomes: list[Outcome] = []
+
+    async def lane(mode: str) -> None:
+        order = list(names)
+        random.Random(f"{seed}:{mode}").shuffle(order)
+        async with PatroniCluster(folder / mode, synchronous=mode == "synchronous") as cluster:
+            for number, name in enumerate(order):
+                outcome = await play(DRILLS[name], f"{seed}:{mode}:{number}", mode, cluster, folder)
+                outcomes.append(outcome)
+                print(table.line(outcome), flush=True)
+                if not outcome.verdict.held:
+                    print(accusation(outcome.verdict, seed, str(folder)), flush=True)
+
+    async with asyncio.TaskGroup() as tasks:  # most of the time is spent waiting for a leader's key to end
+        for mode in modes:
+            tasks.create_task(lane(mode))
+    return sorted(outcomes, key=lambda outcome: (outcome.mode, outcome.verdict.fault))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
