@@ -504,7 +504,7 @@ $pgbaton$;
 DO $pgbaton$
 BEGIN
     -- Functions and views are code: they are replaced where they differ. The schema's comment says which are installed.
-    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol f418614ff12ca3e020b5db6e10436fff' THEN
+    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol 68c6c6d75deedf71962822a47ae80a10' THEN
         EXECUTE $protocol$
 -- Admission: who may be called next, in a pipeline where something limits or orders the calls (pgbaton.stages.governed). A
 -- pipeline without that never comes here.
@@ -521,7 +521,7 @@ BEGIN
 -- A tenant's jobs of one provider's account (pgbaton.stages.account) are a lane: its name is the tenant's, and behind the character
 -- 0x1f, which triggers take out of accounts, the account's. Where a stage names no accounts, a lane is a tenant.
 
--- The next four have no search_path of their own: pgbaton.admit() calls them for each lane, under its own.
+-- The next four have no search_path of their own: pgbaton.admit() and room_of_lanes() call them for each lane, under theirs.
 
 -- The first lane, from ``from_lane`` on, that has something waiting for the stage: calls, or duties. null: none. Behind a lane
 -- x is from x || chr(1), which nothing lies between. tier: of one of its jobs.
@@ -890,25 +890,29 @@ END
 $fn$;
 
 -- How many more calls the tenants of a stage may begin, counted up to ``most``; a tenant without a limit counts with all that it has
--- waiting. 200 tenants are looked at, as by a claim.
+-- waiting. 200 lanes are looked at, as by a claim. A tenant with several provider's accounts counts once for each of them.
 CREATE OR REPLACE FUNCTION pgbaton.room_of_lanes(s pgbaton.stages, at timestamptz, most integer) RETURNS integer
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $fn$
 DECLARE
     of_calls boolean;
-    lane text;
+    here text;
+    l record;
     own record;
     found integer := 0;
 BEGIN
     FOREACH of_calls IN ARRAY ARRAY[false, true] LOOP
-        lane := '';
+        here := '';
         FOR steps IN 1 .. 200 LOOP
-            lane := pgbaton.next_lane(s.pipeline, s.step, of_calls, lane);
-            EXIT WHEN lane IS NULL OR found >= most;
-            own := pgbaton.room_of_lane(s, lane, at);
+            l := pgbaton.next_lane(s.pipeline, s.step, of_calls, here);
+            EXIT WHEN l.lane IS NULL OR found >= most;
+            own := pgbaton.room_of_tenant(s, l.tenant, l.tier, at);
+            IF l.account IS NOT NULL THEN
+                own.room := least(own.room, (pgbaton.room_of_account(s, l.account, at)).room);
+            END IF;
             found := found + CASE WHEN own.room <= 0 THEN 0 ELSE
-                pgbaton.waiting_in(s.pipeline, s.step, of_calls, lane, least(most - found, own.room), at) END;
-            lane := lane || chr(1);
+                pgbaton.waiting_in(s.pipeline, s.step, of_calls, l.lane, least(most - found, own.room), at) END;
+            here := l.lane || chr(1);
         END LOOP;
     END LOOP;
     RETURN found;
@@ -1399,7 +1403,7 @@ CREATE OR REPLACE VIEW pgbaton.attempts AS
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pgbaton FROM PUBLIC;
 
         $protocol$;
-        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol f418614ff12ca3e020b5db6e10436fff';
+        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol 68c6c6d75deedf71962822a47ae80a10';
     END IF;
 END
 $pgbaton$;

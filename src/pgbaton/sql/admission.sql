@@ -13,7 +13,7 @@
 -- A tenant's jobs of one provider's account (pgbaton.stages.account) are a lane: its name is the tenant's, and behind the character
 -- 0x1f, which triggers take out of accounts, the account's. Where a stage names no accounts, a lane is a tenant.
 
--- The next four have no search_path of their own: pgbaton.admit() calls them for each lane, under its own.
+-- The next four have no search_path of their own: pgbaton.admit() and room_of_lanes() call them for each lane, under theirs.
 
 -- The first lane, from ``from_lane`` on, that has something waiting for the stage: calls, or duties. null: none. Behind a lane
 -- x is from x || chr(1), which nothing lies between. tier: of one of its jobs.
