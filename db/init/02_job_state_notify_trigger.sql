@@ -504,7 +504,7 @@ $pgbaton$;
 DO $pgbaton$
 BEGIN
     -- Functions and views are code: they are replaced where they differ. The schema's comment says which are installed.
-    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol 68c6c6d75deedf71962822a47ae80a10' THEN
+    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol 0dc406bb452a1978e687b775f180c6ad' THEN
         EXECUTE $protocol$
 -- Admission: who may be called next, in a pipeline where something limits or orders the calls (pgbaton.stages.governed). A
 -- pipeline without that never comes here.
@@ -781,16 +781,16 @@ BEGIN
                     of_account := pgbaton.room_of_account(s, l.account, at);
                     blocked_in := least(blocked_in, of_account.room_in);
                     -- Tenants share accounts, and a tenant has several: what its other lanes may get in this claim is not there twice.
-                    own.room := least(own.room - coalesce((given ->> 't' || l.tenant)::integer, 0),
-                                      of_account.room - coalesce((given ->> 'a' || l.account)::integer, 0));
+                    own.room := least(own.room - coalesce((given ->> ('t' || l.tenant))::integer, 0),
+                                      of_account.room - coalesce((given ->> ('a' || l.account))::integer, 0));
                 END IF;
                 IF own.room > 0 OR own.room IS NULL THEN
                     waits := pgbaton.waiting_in(for_pipeline, s.step, of_calls, here, least(free, own.room), at);
                     IF waits > 0 THEN
                         IF l.account IS NOT NULL THEN
                             given := given || jsonb_build_object(
-                                't' || l.tenant, coalesce((given ->> 't' || l.tenant)::integer, 0) + waits,
-                                'a' || l.account, coalesce((given ->> 'a' || l.account)::integer, 0) + waits);
+                                't' || l.tenant, coalesce((given ->> ('t' || l.tenant))::integer, 0) + waits,
+                                'a' || l.account, coalesce((given ->> ('a' || l.account))::integer, 0) + waits);
                         END IF;
                         IF resumes AND here = t.lane THEN
                             begun := t.used;
@@ -1403,7 +1403,7 @@ CREATE OR REPLACE VIEW pgbaton.attempts AS
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pgbaton FROM PUBLIC;
 
         $protocol$;
-        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol 68c6c6d75deedf71962822a47ae80a10';
+        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol 0dc406bb452a1978e687b775f180c6ad';
     END IF;
 END
 $pgbaton$;

@@ -273,16 +273,16 @@ BEGIN
                     of_account := pgbaton.room_of_account(s, l.account, at);
                     blocked_in := least(blocked_in, of_account.room_in);
                     -- Tenants share accounts, and a tenant has several: what its other lanes may get in this claim is not there twice.
-                    own.room := least(own.room - coalesce((given ->> 't' || l.tenant)::integer, 0),
-                                      of_account.room - coalesce((given ->> 'a' || l.account)::integer, 0));
+                    own.room := least(own.room - coalesce((given ->> ('t' || l.tenant))::integer, 0),
+                                      of_account.room - coalesce((given ->> ('a' || l.account))::integer, 0));
                 END IF;
                 IF own.room > 0 OR own.room IS NULL THEN
                     waits := pgbaton.waiting_in(for_pipeline, s.step, of_calls, here, least(free, own.room), at);
                     IF waits > 0 THEN
                         IF l.account IS NOT NULL THEN
                             given := given || jsonb_build_object(
-                                't' || l.tenant, coalesce((given ->> 't' || l.tenant)::integer, 0) + waits,
-                                'a' || l.account, coalesce((given ->> 'a' || l.account)::integer, 0) + waits);
+                                't' || l.tenant, coalesce((given ->> ('t' || l.tenant))::integer, 0) + waits,
+                                'a' || l.account, coalesce((given ->> ('a' || l.account))::integer, 0) + waits);
                         END IF;
                         IF resumes AND here = t.lane THEN
                             begun := t.used;

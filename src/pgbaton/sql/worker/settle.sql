@@ -84,7 +84,7 @@ WITH verdict AS MATERIALIZED (
       FROM sound AS s
       LEFT JOIN LATERAL (
             SELECT o.id, o.account, o.tier FROM pgbaton.due AS o
-             WHERE o.pipeline = $1 AND o.stage = s.new_stage AND o.id = s.new_id) AS d ON s.new_id IS NOT NULL
+             WHERE o.job_key = s.key AND o.pipeline = $1 AND o.id = s.new_id OFFSET 0) AS d ON true
      WHERE s.target_step IS NULL OR s.key IN (SELECT m.key FROM moved AS m)
 ), gone AS (
     DELETE FROM pgbaton.due AS d
