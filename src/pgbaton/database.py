@@ -347,6 +347,8 @@ def report(log: EventLog, loop: str, error: Exception) -> None:
         log.error(Event.NOT_AT_HOME, loop=loop)
     elif isinstance(error, AttachError):
         log.error(Event.TABLE_CHANGED, loop=loop, error=str(error))
+    elif isinstance(error, asyncpg.PostgresError) and is_stale(error):
+        log.error(Event.TABLE_CHANGED, loop=loop, error=describe(error))
     elif isinstance(error, _CONNECTION_LOST):
         log.warning(Event.DATABASE_AWAY, loop=loop, error=describe(error))
     elif isinstance(error, asyncpg.PostgresError):

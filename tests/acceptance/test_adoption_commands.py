@@ -112,6 +112,7 @@ async def test_from_shadow_to_live(database: str, tmp_path: Path) -> None:
     assert (early.code, "not attached: run pgbaton attach --shadow" in early.err) == (1, True)
     done = await pgbaton("attach", "--config", config, "--shadow", dsn=database)
     assert (done.code, "shadow mode: 0 % of the jobs are called" in done.out) == (0, True)
+    assert "left alone" not in done.out
     await fetch(database, "INSERT INTO jobs (current_step, status) VALUES ('made', 'done') RETURNING 1")
     assert "cut" in (await pgbaton("shadow", dsn=database)).out
     (record,) = json.loads((await pgbaton("shadow", "--json", dsn=database)).out)

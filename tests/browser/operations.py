@@ -182,6 +182,7 @@ class Night:
         x, y = max(x - MARGIN, 0), max(y - MARGIN, 0)
         clip = {"x": x, "y": y, "width": right + MARGIN - x, "height": min(bottom + MARGIN - y, height or 5000)}
         await self.page.screenshot(path=self.out / f"operations-{name}.png", clip=clip, full_page=True)
+        await self.page.evaluate("window.still = false")
 
     async def feed(
         self, count: int, tenant: str = "hanbit", photo: bytes | None = None, inputs: bool = True
@@ -205,6 +206,10 @@ class Night:
 
 
 BOX = """([parts, name]) => {
+    if (window.still === undefined) {
+        document.addEventListener("htmx:beforeSwap", (e) => { if (window.still) e.detail.shouldSwap = false; }, true);
+    }
+    window.still = true;
     scrollTo(0, 0);
     const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
     while (texts.nextNode()) texts.currentNode.data = texts.currentNode.data.replaceAll(name + ":", "app-yh:");
@@ -212,7 +217,8 @@ BOX = """([parts, name]) => {
     return [Math.min(...boxes.map((b) => b.left)), Math.min(...boxes.map((b) => b.top)),
             Math.max(...boxes.map((b) => b.right)), Math.max(...boxes.map((b) => b.bottom))];
 }"""
-"""The box around parts of the page; the name of the machine that it is taken on concerns nobody."""
+"""The box around parts of the page, which stands still until the picture is taken; the name of the machine that it is taken
+on concerns nobody."""
 LINE = "section:has(> ol.line)"
 
 

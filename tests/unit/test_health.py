@@ -70,6 +70,11 @@ def test_what_failures_have_in_common_is_named_with_its_share() -> None:
         "100 % come from the worker w2, 100 % were calls to http://w2, 100 % come from version 1, "
         "90 % are of the tenant hanbit"
     )
+    mixed = [failure(f"j{n}", n, worker="w2") for n in range(9)] + [failure("j9", 9)]
+    assert (
+        with_shares(found, mixed, living=2)[0].made_of().startswith("90 % come from the worker w2, 100 % were calls")
+    ), "its address is its own; its version is the other's too"
+    assert "version" not in with_shares(found, mixed, living=2)[0].made_of()
     [alone] = with_shares(found, failures, living=1)
     assert alone.made_of() == "90 % are of the tenant hanbit"
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
-from pgbaton.decision.verdict import Call, Duty, Job, Standing, Working, cancelled, rerun, retried
+from pgbaton.decision.verdict import Call, Duty, Job, Standing, Working, cancelled, quarantined, rerun, retried
 from pgbaton.model import Row, Stage, State
 
 STAGES = {
@@ -35,6 +37,25 @@ def test_a_job_that_its_stage_failed_goes_back_to_the_entry_and_the_trigger_leav
     verdict = retried(job(FAILED, None, duty("", *FAILED)), STAGES.__getitem__)
     assert verdict is not None
     assert (verdict.target, verdict.quiet, verdict.stands, verdict.ended) == (MADE, False, None, None)
+
+
+@pytest.mark.parametrize(
+    ("at", "target"),
+    [
+        pytest.param(CUTTING, MADE, id="the stage has begun"),
+        pytest.param(MADE, None, id="it is at its entry: the caller leaves the duty"),
+        pytest.param(("cut", "cancelled"), ..., id="it has moved since"),
+        pytest.param(CUT, ..., id="it is done"),
+    ],
+)
+def test_a_job_whose_row_the_table_refused_is_retried_and_set_aside_where_it_stands(
+    at: tuple[str, str], target: Any
+) -> None:
+    refused = replace(job(at), refused="cut")
+    again, aside = retried(refused, STAGES.__getitem__), quarantined(refused, STAGES.__getitem__)
+    assert (... if again is None else again.target) == target
+    assert (aside is None) == (target is ...)
+    assert aside is None or aside.target == ("cut", "quarantined")
 
 
 def test_a_call_that_waits_is_due_now_and_keeps_its_attempts() -> None:

@@ -105,7 +105,7 @@ def attach(
             return plan, None
         if asking:
             past = asked(plan.past)
-        told = Told(as_json, plan.past + plan.left)
+        told = Told(as_json, 0 if plan.rollout else plan.past + plan.left)
         await attach_pipeline(conn, pipeline, past=past, rate=calls, rollout=rollout, here=here, told=told)
         return plan, told.last
 
@@ -113,7 +113,8 @@ def attach(
     if as_json:
         print_json(plan.as_json() | {"dry_run": dry_run, "past": None if walked is None else asdict(walked)})
     elif not dry_run:
-        tell_walked(walked)
+        if plan.rollout is None or (walked and walked.rows):  # in shadow mode no row is left alone, or called
+            tell_walked(walked)
         said = ATTACHED if plan.changes else UNCHANGED
         tell(said, name=pipeline.name, table=pipeline.table, drawn=_drawn(pipeline))
 

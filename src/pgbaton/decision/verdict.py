@@ -312,17 +312,25 @@ def retried(job: Job, stages: Stages) -> Verdict | None:
         if not waits or decision.verb is not Verb.KEEP or _newest(job, stages) is not None:
             return None
         return Verdict(job, decision, stands=Standing.WAITING, voids=_voids(job, None))
-    if row is None or row.step is None or any(d.stage for d in job.duties):
+    stage = _given_up_by(job, stages)
+    if stage is None or row is None or any(d.stage for d in job.duties):
         return None
+    return Verdict(job, None, target=None if row.at == stage.entry else stage.entry, quiet=False)
+
+
+def _given_up_by(job: Job, stages: Stages) -> Stage | None:
+    """The stage whose dispatch died, where the row still stands so: it is failed there, or the table refused to change
+    it."""
+    row = job.row
+    if row is None or row.step is None:
+        return None
+    step = row.step if row.status == FAILED else job.refused
     try:
-        stage = stages(job.refused or row.step)
+        stage = stages(step or "")
     except KeyError:
         return None
-    if job.refused and row.at == stage.entry:
-        return Verdict(job, None)
-    if row.at == (stage.step, FAILED) or (job.refused and row.at == (stage.step, RUNNING)):
-        return Verdict(job, None, target=stage.entry, quiet=False)
-    return None
+    stands = row.status == FAILED or row.at in (stage.entry, (stage.step, RUNNING))
+    return stage if stands else None
 
 
 def cancelled(job: Job, stages: Stages) -> Verdict | None:
@@ -350,14 +358,8 @@ def quarantined(job: Job, stages: Stages) -> Verdict | None:
     verdict, stage = _stopped(job, stages)
     if stage is not None:
         return replace(verdict, target=(stage, QUARANTINED))
-    row = job.row
-    if job.call is not None or row is None or row.step is None or row.status != FAILED:
-        return None
-    try:
-        stages(row.step)
-    except KeyError:
-        return None
-    return replace(verdict, target=(row.step, QUARANTINED))
+    given_up_by = None if job.call is not None else _given_up_by(job, stages)
+    return None if given_up_by is None else replace(verdict, target=(given_up_by.step, QUARANTINED))
 
 
 def recalled(job: Job, stages: Stages) -> Verdict | None:

@@ -57,9 +57,11 @@ def _shares(f: Finding, failures: list[Failure], living: int) -> Iterator[Share]
     worker = _most(x.worker for x in alike)
     if living > 1 and worker:
         yield Share("worker", worker[0], worker[1])
-        if url := _most(x.base_url for x in alike if x.worker == worker[0]):
+        its, others = [x for x in alike if x.worker == worker[0]], [x for x in alike if x.worker != worker[0]]
+        # What the failures of others have in common with it says nothing of it.
+        if (url := _most(x.base_url for x in its)) and url[0] not in {x.base_url for x in others}:
             yield Share("url", url[0], url[1])
-        if version := _most(x.version for x in alike if x.worker == worker[0]):
+        if (version := _most(x.version for x in its)) and version[0] not in {x.version for x in others}:
             yield Share("version", version[0], version[1])
     if several and (tenant := _most(x.tenant for x in alike)):
         yield Share("tenant", tenant[0], tenant[1])
