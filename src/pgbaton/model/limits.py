@@ -85,7 +85,8 @@ class Tier(_Frozen):
     def said_limits(self) -> dict[str, float]:
         """What attach writes down of it; the rate in calls a second."""
         rate = None if self.rate_per_tenant is None else per_second(self.rate_per_tenant)
-        limits = {"weight": self.weight, "per_tenant": self.per_tenant, "rate_per_tenant": rate}
+        limits: dict[str, float | None] = {"weight": self.weight, "per_tenant": self.per_tenant}
+        limits["rate_per_tenant"] = rate
         return {name: limit for name, limit in limits.items() if limit is not None}
 
 

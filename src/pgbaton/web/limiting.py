@@ -29,19 +29,20 @@ async def change_limit(view: View, conn: asyncpg.Connection, table: JobTable) ->
             limits = {} if reset else {name: _value(view, name)}
             await adjust.limit_stage(conn, table, _named(view, "stage"), limits, reset=reset, who=who, reason=reason)
         case "limit_pool":
-            size = _value(view, "size") if view.asked("value").strip() else None
-            whole = None if size is None else int(size)
-            await adjust.limit_pool(conn, table, _named(view, "pool"), whole, who=who, reason=reason)
+            size = _whole(_value(view, "size")) if view.asked("value").strip() else None
+            await adjust.limit_pool(conn, table, _named(view, "pool"), size, who=who, reason=reason)
         case "limit_tenant" if name in OF_TENANT or reset:
             own: dict[str, float | None] = dict.fromkeys(OF_TENANT)
             if not reset:
                 own[name] = _value(view, name)
                 if own[name] is None:
                     raise ConfigError(f"{name}: a tenant has a number of its own or the stage's: reset takes it away")
-            whole_ones = {key: None if own[key] is None else int(own[key] or 0) for key in ("weight", "per_tenant")}
             await adjust.limit_tenant(
-                *(conn, table, _named(view, "tenant")),
-                **whole_ones,
+                conn,
+                table,
+                _named(view, "tenant"),
+                weight=_whole(own["weight"]),
+                per_tenant=_whole(own["per_tenant"]),
                 rate_per_tenant=own["rate_per_tenant"],
                 reset=reset,
                 who=who,
@@ -56,6 +57,10 @@ def _named(view: View, name: str) -> str:
     if not (value := view.asked(name)):
         raise ConfigError(f"{name}: nothing was given")
     return value
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)
 
 
 def _value(view: View, name: str) -> float | None:
