@@ -1,7 +1,8 @@
 """What one hop costs Postgres: the command behind ``make capacity``, whose figures ``pgbaton capacity`` reckons with.
 
-Two runs of jobs of five hops, each with one worker: *busy*, as fast as it goes; *alone*, one job after the other, so
-that no two hops share a turn or a commit. A hop is all that a database has of it: the trigger, the worker's turns, and
+Three runs of jobs of five hops, with one worker: *busy*, as fast as it goes; *alone*, one job after the other, so that
+no two hops share a turn or a commit; *paced*, at 300 hops a second, which nothing is reckoned from: what is reckoned
+for that rate is compared with it. A hop is all that a database has of it: the trigger, the worker's turns, and
 the stage's own two updates of the row (running, done). Every figure is of what happened between two looks at Postgres'
 own counters.
 """
@@ -30,6 +31,8 @@ FIGURES = Path(__file__).parents[1] / "src/pgbaton/hop.json"
 """Where the figures are kept: the only copy."""
 WARM, BUSY, ALONE = 400, 3000, 60
 """Jobs before the first look, and of the two runs."""
+PACED, TICKS = 6, 150
+"""Jobs every tenth of a second, and for how many of these: 300 hops a second for 15 s."""
 PATIENCE = 60.0
 COUNTERS = """
 SELECT (SELECT wal_bytes FROM pg_stat_wal)::float8 AS wal_bytes, (SELECT wal_fpi FROM pg_stat_wal)::float8 AS wal_fpi,
@@ -74,7 +77,7 @@ def per_hop(a: Look, b: Look, rate: float) -> dict[str, float]:
 
 
 async def measured(size: float) -> dict[str, object]:
-    busy, alone = max(100, int(BUSY * size)), max(10, int(ALONE * size))
+    busy, alone, ticks = max(100, int(BUSY * size)), max(10, int(ALONE * size)), max(20, int(TICKS * size))
     async with (
         Ground.prepared() as ground,
         ground.database("pgbaton") as dsn,
@@ -107,6 +110,13 @@ async def measured(size: float) -> dict[str, object]:
             await watch.until(done, time.monotonic() + PATIENCE)
         c = await look(db, watch)
         found["alone"] = per_hop(b, c, (c.hops - b.hops) / (c.at - b.at))
+        for tick in range(ticks):
+            done += PACED * HOPS
+            await db.execute(ADD.format("$1"), new_keys(PACED))
+            await asyncio.sleep(max(0.0, c.at + (tick + 1) / 10 - time.monotonic()))
+        await watch.until(done, time.monotonic() + PATIENCE)
+        d = await look(db, watch)
+        found["paced"] = per_hop(c, d, (d.hops - c.hops) / (ticks / 10))
         await db.execute("VACUUM ANALYZE pgbaton.history")
         sizes = await db.fetchrow(SIZES)
         version = await db.fetchval("SELECT current_setting('server_version')")

@@ -105,14 +105,16 @@ async def rate(ground: Ground, families: int, children: int, *, related: bool) -
         await ground.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-async def measure(size: float, rounds: int) -> bool:
+async def measure(size: float, rounds: int, only: str | None = None) -> bool:
     """Print what was measured; whether both shares are reached."""
     reached = True
     async with Ground.prepared() as ground:
-        for what, families, children, fewest in (
-            ("parents with 3 children each", round(PARENTS * size), CHILDREN, FEWEST_OF_THREE),
-            ("one parent with all of them", 1, round(MANY * size), FEWEST_OF_MANY),
+        for name, what, families, children, fewest in (
+            ("three", "parents with 3 children each", round(PARENTS * size), CHILDREN, FEWEST_OF_THREE),
+            ("many", "one parent with all of them", 1, round(MANY * size), FEWEST_OF_MANY),
         ):
+            if only not in (None, name):
+                continue
             plain: list[float] = []
             related: list[float] = []
             for _ in range(rounds):
@@ -134,8 +136,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.families", description=__doc__)
     parser.add_argument("--size", type=float, default=1.0, help="share of the usual amount, for a quick look")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", choices=("three", "many"), help="parents with three children, or one with many")
     given = parser.parse_args()
-    return 0 if uvloop.run(measure(given.size, given.rounds)) else 1
+    return 0 if uvloop.run(measure(given.size, given.rounds, given.only)) else 1
 
 
 if __name__ == "__main__":

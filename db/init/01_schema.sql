@@ -147,6 +147,26 @@ ALTER TABLE ad_inputs ALTER COLUMN photo DROP NOT NULL;
 ALTER TABLE ad_overlays ADD COLUMN IF NOT EXISTS image_key text;
 ALTER TABLE ad_overlays ALTER COLUMN image DROP NOT NULL;
 
+-- How many variants of the ad are made, of which the best wins; whether a person approves it before it counts as published.
+ALTER TABLE ad_inputs ADD COLUMN IF NOT EXISTS variants smallint NOT NULL DEFAULT 1 CHECK (variants BETWEEN 1 AND 3);
+ALTER TABLE ad_inputs ADD COLUMN IF NOT EXISTS review boolean NOT NULL DEFAULT false;
+
+-- The variants of an ad, each a job of its own (03_jobs_variants_trigger.sql). Its pictures are those of ad_pictures whose place is
+-- number - 1 until vlm_judge has chosen; layouts are those that it draws now, round how often it was planned.
+CREATE TABLE IF NOT EXISTS jobs_variants (
+    variant_id   uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    job_id       uuid NOT NULL,
+    tenant_id    varchar(255) NOT NULL,
+    number       smallint NOT NULL,
+    round        smallint NOT NULL DEFAULT 0,
+    layouts      jsonb NOT NULL DEFAULT '[]',
+    current_step varchar(64) NOT NULL DEFAULT 'variant',
+    status       varchar(32) NOT NULL DEFAULT 'done',
+    updated_at   timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (job_id, number),
+    FOREIGN KEY (job_id, tenant_id) REFERENCES jobs (job_id, tenant_id) ON DELETE CASCADE
+);
+
 ALTER TABLE ad_plans ADD COLUMN IF NOT EXISTS refused jsonb;
 ALTER TABLE ad_pictures ADD COLUMN IF NOT EXISTS ordinal bigint GENERATED ALWAYS AS IDENTITY;
 

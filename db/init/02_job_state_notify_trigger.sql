@@ -41,7 +41,7 @@ CREATE TABLE pgbaton.pipelines (
     statuses      jsonb NOT NULL,
     channel       text,
     parent        text,
-    parent_key    text,
+    parent_key    text[],
     paused_at     timestamptz,
     known         jsonb,
     attached_at   timestamptz NOT NULL DEFAULT now(),
@@ -51,7 +51,7 @@ CREATE TABLE pgbaton.pipelines (
     triggers      text[] NOT NULL,
     UNIQUE (job_table, triggers)
 );
-COMMENT ON COLUMN pgbaton.pipelines.parent IS 'the pipeline whose children its rows are; parent_key: the column that names the parent''s key';
+COMMENT ON COLUMN pgbaton.pipelines.parent IS 'the pipeline whose children its rows are; parent_key: the columns that name the parent''s key';
 COMMENT ON COLUMN pgbaton.pipelines.triggers IS 'the names of its triggers: the first pipeline of a table has the usual ones, others their own';
 COMMENT ON COLUMN pgbaton.pipelines.statuses IS 'the table''s words, by what they mean to the engine; it writes the first';
 COMMENT ON COLUMN pgbaton.pipelines.known IS 'the table as it was attached: {table: its name, columns: {name: number}}; so a name that changes is recognised';
@@ -1428,7 +1428,7 @@ $pgbaton_0$;
 INSERT INTO pgbaton.adoptions (pipeline, mode)
 SELECT 'ad_creative', 'ask'
  WHERE EXISTS (SELECT FROM "public"."jobs" AS j
-                WHERE (j."current_step"::text COLLATE "C", j."status"::text COLLATE "C") IN (('img_gen', 'done'), ('vlm_analyze', 'done'), ('yolo_detect', 'done'), ('planner', 'done'), ('overlay', 'done'))
+                WHERE (j."current_step"::text COLLATE "C", j."status"::text COLLATE "C") IN (('img_gen', 'done'), ('vlm_analyze', 'done'), ('yolo_detect', 'done'), ('planner', 'done'), ('overlay', 'done'), ('planner', 'varied'), ('vlm_judge', 'to_review'), ('review', 'waiting'), ('variants', 'waiting'))
                   AND (j."current_step"::text COLLATE "C", j."status"::text COLLATE "C") NOT IN (SELECT s.after, s.status FROM pgbaton.stages AS s
                                                             WHERE s.pipeline = 'ad_creative' AND s.routed)
                   AND NOT EXISTS (SELECT FROM pgbaton.due AS d WHERE d.job_key = (j."job_id"::pg_catalog.text) COLLATE "C" AND d.pipeline = 'ad_creative')
@@ -1456,7 +1456,7 @@ $pgbaton_0$;
 INSERT INTO pgbaton.pipelines AS p (name, job_table, key_columns, tenant_column, step_column, status_column, statuses, priority_column,
                                     not_before_column, tier_column, channel, parent, parent_key, triggers)
 VALUES ('ad_creative', '"public"."jobs"'::regclass, ARRAY['job_id'], 'tenant_id', 'current_step', 'status', '{"running": ["running"], "done": ["done"], "failed": ["failed"], "cancelled": ["cancelled"], "quarantined": ["quarantined"]}'::jsonb,
-        NULL, NULL, NULL, 'job_state_changed', NULL, NULL, ARRAY['job_state_change_trigger', 'job_state_insert_trigger'])
+        NULL, NULL, NULL, 'job_state_changed', NULL, NULL::text[], ARRAY['job_state_change_trigger', 'job_state_insert_trigger'])
 ON CONFLICT (name) DO UPDATE
    SET job_table = EXCLUDED.job_table, key_columns = EXCLUDED.key_columns, tenant_column = EXCLUDED.tenant_column,
        step_column = EXCLUDED.step_column, status_column = EXCLUDED.status_column, statuses = EXCLUDED.statuses,
@@ -1482,7 +1482,7 @@ UPDATE pgbaton.pipelines AS p SET known = now.known
 -- Routes that go or change step aside first: one state has one route at any moment.
 UPDATE pgbaton.stages SET routed = false
  WHERE pipeline = 'ad_creative' AND routed
-   AND NOT EXISTS (SELECT FROM (VALUES ('vlm_analyze', 'img_gen', 'done', NULL), ('yolo_detect', 'vlm_analyze', 'done', NULL), ('planner', 'yolo_detect', 'done', NULL), ('overlay', 'planner', 'done', NULL), ('vlm_judge', 'overlay', 'done', NULL)) AS r (step, after, status, condition)
+   AND NOT EXISTS (SELECT FROM (VALUES ('vlm_analyze', 'img_gen', 'done', NULL), ('yolo_detect', 'vlm_analyze', 'done', NULL), ('planner', 'yolo_detect', 'done', NULL), ('overlay', 'planner', 'done', NULL), ('vlm_judge', 'overlay', 'done', NULL), ('planner.varied', 'planner', 'varied', NULL), ('vlm_judge.to_review', 'vlm_judge', 'to_review', NULL), ('review', 'review', 'waiting', NULL), ('variants', 'variants', 'waiting', NULL)) AS r (step, after, status, condition)
                     WHERE (r.step, r.after, r.status) = (stages.step, stages.after, stages.status)
                       AND r.condition IS NOT DISTINCT FROM stages.condition);
 INSERT INTO pgbaton.pools AS p (name, attached) VALUES ('vision', 8)
@@ -1494,7 +1494,11 @@ VALUES ('ad_creative', 'vlm_analyze', 'img_gen', 'done', NULL, 'call', NULL::jso
        ('ad_creative', 'yolo_detect', 'vlm_analyze', 'done', NULL, 'call', NULL::jsonb, 2, interval '600.000000 s', 5, 'stage', '{"concurrency": 8}'::jsonb, true),
        ('ad_creative', 'planner', 'yolo_detect', 'done', NULL, 'call', NULL::jsonb, 3, interval '300.000000 s', 5, 'stage', '{"concurrency": 8}'::jsonb, true),
        ('ad_creative', 'overlay', 'planner', 'done', NULL, 'call', NULL::jsonb, 4, interval '300.000000 s', 5, 'stage', '{"concurrency": 8}'::jsonb, true),
-       ('ad_creative', 'vlm_judge', 'overlay', 'done', NULL, 'call', NULL::jsonb, 5, interval '600.000000 s', 5, 'stage', '{"concurrency": 8, "per_tenant": 4, "pool": "vision", "cost": 1}'::jsonb, true)
+       ('ad_creative', 'planner.varied', 'planner', 'varied', NULL, 'move', '{"to": ["variants", "waiting"], "need": "all", "failed": "fail", "choices": []}'::jsonb, 5, interval '3162240000.000000 s', 1, 'stage', '{}'::jsonb, false),
+       ('ad_creative', 'vlm_judge', 'overlay', 'done', NULL, 'call', NULL::jsonb, 6, interval '600.000000 s', 5, 'stage', '{"concurrency": 8, "per_tenant": 4, "pool": "vision", "cost": 1}'::jsonb, true),
+       ('ad_creative', 'variants', 'variants', 'waiting', NULL, 'gather', '{"to": ["overlay", "done"], "then": ["vlm_judge", "given_up"], "children": "ad_variants", "done": ["vlm_judge", "done"], "need": "all", "failed": "ignore", "choices": []}'::jsonb, 7, interval '7200.000000 s', 1, 'stage', '{}'::jsonb, false),
+       ('ad_creative', 'vlm_judge.to_review', 'vlm_judge', 'to_review', NULL, 'move', '{"to": ["review", "waiting"], "need": "all", "failed": "fail", "choices": []}'::jsonb, 8, interval '3162240000.000000 s', 1, 'stage', '{}'::jsonb, false),
+       ('ad_creative', 'review', 'review', 'waiting', NULL, 'wait', '{"then": ["review", "expired"], "need": "all", "failed": "fail", "choices": [["approve", ["review", "approved"]], ["reject", ["review", "rejected"]]]}'::jsonb, 9, interval '604800.000000 s', 1, 'stage', '{}'::jsonb, false)
 ON CONFLICT (pipeline, step) DO UPDATE
    SET after = EXCLUDED.after, status = EXCLUDED.status, condition = EXCLUDED.condition, kind = EXCLUDED.kind,
        detail = EXCLUDED.detail, position = EXCLUDED.position, timeout = EXCLUDED.timeout, attempts = EXCLUDED.attempts,
@@ -1542,7 +1546,7 @@ BEGIN
             'the function %s is called by the trigger %s on %s: give that table''s pipeline its new name, and run pgbaton attach '
             'for it, or pgbaton detach', '"public"."notify_job_state_change"()', t.tgname, t.at);
     END IF;
-    IF (SELECT md5(prosrc) = 'b7e1f7bf82ffcebc04f085cb61ec582a' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
+    IF (SELECT md5(prosrc) = '51929390dabf9937460ef1a4b757d925' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
         -- Behind this lock no transaction is left that fires the old function: what it leaves has no rank (see the end).
         IF true THEN
             LOCK TABLE "public"."jobs" IN SHARE ROW EXCLUSIVE MODE;
@@ -1576,13 +1580,16 @@ BEGIN BEGIN  -- the inner block reads the row, and writes nothing: it takes no t
         END IF;
     END IF;
     step := NEW."current_step"::pg_catalog.text;
-    IF status OPERATOR(pg_catalog.=) 'done' THEN
-        next_stage := CASE WHEN step OPERATOR(pg_catalog.=) 'img_gen' THEN 'vlm_analyze' WHEN step OPERATOR(pg_catalog.=) 'vlm_analyze' THEN 'yolo_detect' WHEN step OPERATOR(pg_catalog.=) 'yolo_detect' THEN 'planner' WHEN step OPERATOR(pg_catalog.=) 'planner' THEN 'overlay' WHEN step OPERATOR(pg_catalog.=) 'overlay' THEN 'vlm_judge' END;
+    IF status OPERATOR(pg_catalog.=) ANY (ARRAY['done', 'varied', 'waiting', 'to_review']) THEN
+        next_stage := CASE WHEN step OPERATOR(pg_catalog.=) 'img_gen' AND status OPERATOR(pg_catalog.=) 'done' THEN 'vlm_analyze' WHEN step OPERATOR(pg_catalog.=) 'vlm_analyze' AND status OPERATOR(pg_catalog.=) 'done' THEN 'yolo_detect' WHEN step OPERATOR(pg_catalog.=) 'yolo_detect' AND status OPERATOR(pg_catalog.=) 'done' THEN 'planner' WHEN step OPERATOR(pg_catalog.=) 'planner' AND status OPERATOR(pg_catalog.=) 'done' THEN 'overlay' WHEN step OPERATOR(pg_catalog.=) 'planner' AND status OPERATOR(pg_catalog.=) 'varied' THEN 'planner.varied' WHEN step OPERATOR(pg_catalog.=) 'overlay' AND status OPERATOR(pg_catalog.=) 'done' THEN 'vlm_judge' WHEN step OPERATOR(pg_catalog.=) 'variants' AND status OPERATOR(pg_catalog.=) 'waiting' THEN 'variants' WHEN step OPERATOR(pg_catalog.=) 'vlm_judge' AND status OPERATOR(pg_catalog.=) 'to_review' THEN 'vlm_judge.to_review' WHEN step OPERATOR(pg_catalog.=) 'review' AND status OPERATOR(pg_catalog.=) 'waiting' THEN 'review' END;
     END IF;
     IF next_stage IS NULL AND TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
         -- A dispatch may be open where the row was at the entry of a stage, or in its hands. That it has begun, or begins
         -- again, is nothing to look at; all else is.
         IF (OLD."status"::pg_catalog.text COLLATE pg_catalog."C") OPERATOR(pg_catalog.=) 'done' AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) ANY (ARRAY['img_gen', 'vlm_analyze', 'yolo_detect', 'planner', 'overlay']) AND (status OPERATOR(pg_catalog.=) 'running' AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) CASE WHEN step OPERATOR(pg_catalog.=) 'vlm_analyze' THEN 'img_gen' WHEN step OPERATOR(pg_catalog.=) 'yolo_detect' THEN 'vlm_analyze' WHEN step OPERATOR(pg_catalog.=) 'planner' THEN 'yolo_detect' WHEN step OPERATOR(pg_catalog.=) 'overlay' THEN 'planner' WHEN step OPERATOR(pg_catalog.=) 'vlm_judge' THEN 'overlay' END) IS NOT TRUE
+           OR (OLD."status"::pg_catalog.text COLLATE pg_catalog."C") OPERATOR(pg_catalog.=) 'varied' AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) 'planner'
+           OR (OLD."status"::pg_catalog.text COLLATE pg_catalog."C") OPERATOR(pg_catalog.=) 'waiting' AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) ANY (ARRAY['variants', 'review'])
+           OR (OLD."status"::pg_catalog.text COLLATE pg_catalog."C") OPERATOR(pg_catalog.=) 'to_review' AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) 'vlm_judge'
            OR OLD."status"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) ANY (ARRAY['running', 'failed'])
                AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) ANY (ARRAY['vlm_analyze', 'yolo_detect', 'planner', 'overlay', 'vlm_judge'])
                AND (status OPERATOR(pg_catalog.=) 'running' AND step OPERATOR(pg_catalog.=) OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C")
@@ -1632,8 +1639,8 @@ WHEN datatype_mismatch THEN
         RETURN NULL;
     END IF;
     next_stage := '';
-    IF status OPERATOR(pg_catalog.=) 'done' THEN
-        next_stage := coalesce(CASE WHEN step OPERATOR(pg_catalog.=) 'img_gen' THEN 'vlm_analyze' WHEN step OPERATOR(pg_catalog.=) 'vlm_analyze' THEN 'yolo_detect' WHEN step OPERATOR(pg_catalog.=) 'yolo_detect' THEN 'planner' WHEN step OPERATOR(pg_catalog.=) 'planner' THEN 'overlay' WHEN step OPERATOR(pg_catalog.=) 'overlay' THEN 'vlm_judge' END, '');
+    IF status OPERATOR(pg_catalog.=) ANY (ARRAY['done', 'varied', 'waiting', 'to_review']) THEN
+        next_stage := coalesce(CASE WHEN step OPERATOR(pg_catalog.=) 'img_gen' AND status OPERATOR(pg_catalog.=) 'done' THEN 'vlm_analyze' WHEN step OPERATOR(pg_catalog.=) 'vlm_analyze' AND status OPERATOR(pg_catalog.=) 'done' THEN 'yolo_detect' WHEN step OPERATOR(pg_catalog.=) 'yolo_detect' AND status OPERATOR(pg_catalog.=) 'done' THEN 'planner' WHEN step OPERATOR(pg_catalog.=) 'planner' AND status OPERATOR(pg_catalog.=) 'done' THEN 'overlay' WHEN step OPERATOR(pg_catalog.=) 'planner' AND status OPERATOR(pg_catalog.=) 'varied' THEN 'planner.varied' WHEN step OPERATOR(pg_catalog.=) 'overlay' AND status OPERATOR(pg_catalog.=) 'done' THEN 'vlm_judge' WHEN step OPERATOR(pg_catalog.=) 'variants' AND status OPERATOR(pg_catalog.=) 'waiting' THEN 'variants' WHEN step OPERATOR(pg_catalog.=) 'vlm_judge' AND status OPERATOR(pg_catalog.=) 'to_review' THEN 'vlm_judge.to_review' WHEN step OPERATOR(pg_catalog.=) 'review' AND status OPERATOR(pg_catalog.=) 'waiting' THEN 'review' END, '');
     END IF;
 END;
     quiet := pg_catalog.current_setting('pgbaton.quiet', true);

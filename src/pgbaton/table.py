@@ -107,8 +107,7 @@ class JobTable:
     tier: str | None = None
     accounts: tuple[tuple[str, str], ...] = ()
     rollout: Rollout | None = None
-    parent: tuple[str, str] | None = None
-    parent_key_type: str = "text"
+    parent: tuple[str, Key] | None = None
     beside: bool = False
     _rendered: dict[tuple[str, bool], str] = field(init=False, default_factory=dict, repr=False, compare=False)
 
@@ -132,7 +131,7 @@ class JobTable:
             not_before=pipeline.not_before,
             tier=pipeline.tier,
             accounts=tuple((s.step, s.account) for s in pipeline.stages if s.account is not None),
-            parent=(pipeline.parent.pipeline, pipeline.parent.key) if pipeline.parent else None,
+            parent=(pipeline.parent.pipeline, Key(pipeline.parent.keys)) if pipeline.parent else None,
         )
 
     @property
@@ -201,8 +200,11 @@ class JobTable:
             "account": f"jsonb_build_object({accounts})",
             "tier": self.tenants_tier("j"),
             "later": f"({self.later('j')})::timestamptz",
-            "parent_key": quoted(self.parent[1]) if self.parent else "",
-            "parent_key_type": self.parent_key_type,
+            "parent_key": self.parent[1].text("j") if self.parent else "",
+            "has_parent": f"{self.parent[1].present('j')} AND {self.parent[1].parts()['key_fits']}"
+            if self.parent
+            else "",
+            "parent_is": self.parent[1].parts()["job_is"] if self.parent else "",
             "routed_to": self._routed_to(step_text, status_text),
             "leads_on": self._leads_on(step_text, status_text),
             "row": f"{self.key.present('j')} AS present, {here}",
@@ -257,8 +259,7 @@ def child_table(r: asyncpg.Record, routes: list[asyncpg.Record]) -> JobTable:
         r["status_column"],
         words=Statuses.model_validate(json.loads(r["statuses"])),
         routes=_entrances(routes),
-        parent=(r["parent"], r["parent_key"]),
-        parent_key_type=r["parent_key_type"],
+        parent=(r["parent"], Key(tuple(r["parent_key"]), tuple(r["parent_types"]))),
     )
 
 
@@ -365,7 +366,7 @@ async def table_of(conn: asyncpg.Connection, pipeline: str | None) -> JobTable:
         words=Statuses.model_validate(json.loads(r["statuses"])),
         rollout=Rollout.of(r["rollout"]),
         routes=_entrances(await conn.fetch(sql.read("install/routes.sql"), name)),
-        parent=(r["parent"], r["parent_key"]) if r["parent"] else None,
+        parent=(r["parent"], Key(tuple(r["parent_key"]))) if r["parent"] else None,
         beside=r["beside"],
     )
     return await with_types(conn, table)

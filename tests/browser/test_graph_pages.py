@@ -89,6 +89,27 @@ async def test_a_link_shows_and_a_post_decides_once(person: Any, db: asyncpg.Con
     assert await db.fetchval("SELECT who FROM pgbaton.audit") == "link:kim"
 
 
+async def test_a_link_that_two_have_open_decides_once_and_tells_the_other(
+    person: Any, db: asyncpg.Connection, watched: Any
+) -> None:
+    job, dispatch = await waiting(db)
+    first, second = [await person(None, f"/decide?link={signed(job, dispatch)}") for _ in range(2)]
+    await first.click("#choose-approve")
+    assert "Decided: Approve" in await first.inner_text("#decided")
+    await second.click("#choose-reject")
+    assert "decided already" in await second.inner_text("body")
+    again = await person(None, f"/decide?link={signed(job, dispatch)}")
+    assert "decided already" in await again.inner_text("body")
+    assert await again.locator("button").count() == 0
+    assert await row(db, job) == ("review", "approved")
+    late = await person(None, f"/decide?link={signed(job, dispatch, -60)}")
+    assert "past its time" in await late.inner_text("body")
+    forged = await person(None, f"/decide?link={signed(job, dispatch)}0")
+    assert "not signed here" in await forged.inner_text("body")
+    assert all("409" in said for said in watched.complaints)  # the browser tells of each refusal
+    watched.complaints.clear()
+
+
 async def test_a_link_that_is_forged_late_or_used_says_so(base: str, db: asyncpg.Connection) -> None:
     job, dispatch = await waiting(db)
     good, mine = signed(job, dispatch), {"sec-fetch-site": "same-origin"}

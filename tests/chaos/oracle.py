@@ -64,7 +64,7 @@ BROKEN_AT_ANY_TIME = {
            AND NOT EXISTS (SELECT FROM pgbaton.due d WHERE d.job_key = c.job_key AND d.id > c.id)""",
     "two dispatches of a job that is called for both": """
         SELECT job_key FROM pgbaton.dispatches WHERE state IN ('running', 'retryable')
-         GROUP BY job_key HAVING count(*) > 1""",
+         GROUP BY pipeline, job_key HAVING count(*) > 1""",
     "a dispatch that is shown twice": """
         SELECT job_key FROM pgbaton.dispatches GROUP BY id, job_key HAVING count(*) > 1""",
     "an attempt that is shown twice": """
@@ -98,7 +98,7 @@ BROKEN_AT_THE_END = BROKEN_AT_ANY_TIME | {
                   JOIN {STEPS} ON source = route.step || ' running' AND target = route.step || ' done'
                  GROUP BY job_id, route.step) AS m
           FULL JOIN (SELECT job_key, stage AS step, count(*) AS times FROM pgbaton.dispatches
-                      WHERE state = 'completed' GROUP BY job_key, stage) AS d USING (job_key, step)
+                      WHERE state = 'completed' AND pipeline = 'chaos' GROUP BY job_key, stage) AS d USING (job_key, step)
          WHERE m.times IS DISTINCT FROM d.times
            AND NOT EXISTS (SELECT FROM moves WHERE job_id = job_key::uuid AND who = 'hand' AND source IS NOT NULL)""",
 }

@@ -526,8 +526,9 @@ async def test_the_trigger_of_an_earlier_listener_is_replaced(database: str) -> 
 # -- the same as a file ---------------------------------------------------------------------------
 
 
-def test_the_file_for_the_database_container_is_what_pgbaton_sql_prints() -> None:
-    assert INIT.read_text() == init_sql(), "refresh it: make schema"
+def test_the_files_for_the_database_container_are_what_pgbaton_sql_prints() -> None:
+    for file, pipeline in INIT.items():
+        assert file.read_text() == init_sql(pipeline), "refresh it: make schema"
 
 
 def test_the_tables_of_the_database_container_are_adstudios_own() -> None:

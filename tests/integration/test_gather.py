@@ -10,10 +10,11 @@ from typing import Any
 
 import asyncpg
 import pytest
+from pydantic import SecretStr
 
 from graph_line import graph, stage
 from line import Line, until
-from pgbaton import Engine, Pipeline, insights
+from pgbaton import Engine, Pipeline, Settings, insights
 from pgbaton.decision.outcome import Answer, Reply
 from pgbaton.decision.verdict import resolve
 from pgbaton.errors import AttachError
@@ -155,6 +156,13 @@ async def test_the_parents_detail_counts_its_children_before_during_and_after(da
             seen = await insights.job(conn, table, job)
             assert seen is not None
             assert [tuple(asdict(c).values()) for c in seen.children] == [("variants", 3, 2, 2, str(kids[2]))]
+            why = await insights.explain(conn, table, job)
+            assert why is not None
+            assert why.sentence() == f"waits for 1 of 3 children, {kids[2]} (–) for one; 2 are done"
+            await f.ends(kids[2], *PLANNED)
+            why = await insights.explain(conn, table, job)
+            assert why is not None
+            assert f"{kids[2]} (draw: available)" in why.sentence()
             await f.ends(kids[2])
             await f.until_row(job, "publish", "done")
         seen = await insights.job(conn, table, job)
@@ -283,3 +291,64 @@ async def test_children_that_were_counted_before_a_parent_was_put_back_do_not_mo
         written = await store.settle([(verdict, None)], stages)
         assert bool(written) is not put_back
         assert await f.row(job) == ("variants", "waiting" if put_back else "done")
+
+
+async def test_a_gather_that_counts_at_a_step_which_no_child_comes_to_is_refused(database: str) -> None:
+    async with family(database) as f, f.db.acquire() as conn:
+        misspelt = graph([stage("publish", "variants")], gather=[GATHER | {"done": ["drow", "done"]}])
+        with pytest.raises(
+            AttachError, match=r"no row of 'variants' comes to \(drow, done\); its steps are: draw, planned"
+        ):
+            await attach(conn, misspelt)
+
+
+async def test_a_parent_whose_key_has_several_columns_gathers_its_own(database: str) -> None:
+    async def answers(_: StageServer, __: Call) -> Say:
+        return Say()
+
+    async with StageServer(database, {}, answers) as server, asyncpg.create_pool(database) as db:
+        await db.execute("""
+            CREATE TABLE shops (tenant text, day date, step text NOT NULL, status text, PRIMARY KEY (tenant, day));
+            CREATE TABLE sales (id int PRIMARY KEY, shop text, on_day date, step text NOT NULL, status text NOT NULL);
+        """)
+        named = {"key": ["tenant", "day"], "step": "step", "status": "status", "base_url": server.base_url}
+        shops = Pipeline.model_validate(
+            {"name": "craft", "table": "public.shops", "gather": [GATHER], **named}
+            | {"stage": [stage("publish", "variants", advance="engine")]}
+        )
+        sales = {"name": "variants", "table": "public.sales", "stage": [stage("draw", "planned")]}
+        sales |= named | {"key": "id", "parent": {"pipeline": "craft", "key": ["shop", "on_day"]}}
+        async with db.acquire() as conn:
+            await attach(conn, shops)
+            for key, said in (
+                (
+                    ["shop", "on_day"],
+                    'begins with \'shop, on_day\': .*CREATE INDEX ON "public"."sales" \\("shop", "on_day"\\)',
+                ),
+                (
+                    "shop",
+                    "names 1 of the columns of public.sales, and the key of the pipeline 'craft' has 2: tenant, day",
+                ),
+                (["shop", "off_day"], "has no column 'off_day'"),
+            ):
+                refused = Pipeline.model_validate(sales | {"parent": {"pipeline": "craft", "key": key}})
+                with pytest.raises(AttachError, match=said):
+                    await attach(conn, refused)
+            await conn.execute("CREATE INDEX ON sales (on_day, shop)")
+            await attach(conn, Pipeline.model_validate(sales))
+        # One at another's day, one of nobody, and one of which half a parent is known: no key comes of these.
+        await db.execute("""
+            INSERT INTO shops VALUES ('a', '2026-01-01', 'variants', 'waiting'), ('a', '2026-01-02', 'variants', 'waiting');
+            INSERT INTO sales VALUES (1, 'a', '2026-01-01', 'draw', 'running'), (2, 'a', '2026-01-02', 'draw', 'running');
+            INSERT INTO sales VALUES (3, NULL, NULL, 'draw', 'running'), (4, 'a', NULL, 'draw', 'running');
+        """)
+        settings = Settings(database_url=SecretStr(database), poll=60)
+        async with Engine(shops, settings):
+            await db.execute("UPDATE sales SET status = 'done' WHERE id <> 2")
+            moved = "SELECT day::text FROM shops WHERE (step, status) = ('publish', 'done')"
+            await until(lambda: db.fetchval(moved), "the first day's children have ended")
+            assert [r["day"] for r in await db.fetch(moved)] == ["2026-01-01"]
+            await db.execute("UPDATE sales SET status = 'done' WHERE id = 2")
+            both = f"SELECT count(*) = 2 FROM ({moved}) AS gone"
+            await until(lambda: db.fetchval(both), "the second, too")
+        assert await db.fetchval("SELECT count(*) FROM pgbaton.due") == 0

@@ -424,6 +424,29 @@ async def test_a_body_that_no_call_has_is_not_read(database: str) -> None:
         assert is_problem(long, 413, "Request refused", "longer than 65,536 bytes")
 
 
+async def test_a_stage_ends_with_a_word_of_its_own_that_leads_on_and_with_no_other(database: str) -> None:
+    said: list[str] = []
+
+    async def judged(turn: Turn) -> None:
+        turn.save(keep, "judged")
+        try:
+            turn.ends("no_such_word")
+        except ValueError as error:
+            said.append(str(error))
+        turn.ends("damaged")
+
+    route = {"after": "cut", "status": "damaged", "to": ["cut", "set_aside"]}
+    async with guarded(database, judged, routes=[route]) as app:
+        job = await app.add()
+        assert (await app.call(job)).status == 200
+        assert await app.row(job) == ("cut", "damaged")
+        assert await app.results() == ["judged"]
+    assert said == [
+        'nothing leads on from (cut, no_such_word): add a stage or a route with after = "cut", '
+        'status = "no_such_word", or end with one of: damaged, done'
+    ]
+
+
 # -- the table changes under it ----------------------------------------------------------------------
 
 

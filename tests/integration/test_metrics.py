@@ -9,7 +9,7 @@ from stage_server import Call, Say, StageServer, work
 
 
 def value(name: str, **labels: str) -> float:
-    return REGISTRY.get_sample_value(name, {"pipeline": "craft", **labels}) or 0.0
+    return REGISTRY.get_sample_value(name, {"database": "", "pipeline": "craft", **labels}) or 0.0
 
 
 async def test_counts_waits_repeats_and_the_dead_are_reported(database: str) -> None:

@@ -310,6 +310,29 @@ async def test_the_plan_names_stages_that_come_go_and_are_renamed_with_the_jobs_
         assert [(s.step, s.change, s.open) for s in removed.stages] == [("cut", "kept", 1), ("glue", "removed", 3)]
 
 
+async def test_the_plan_tells_what_changes_of_a_graph_and_which_rows_stay_behind(database: str) -> None:
+    back = {"after": "draw", "status": "rejected", "to": "draw", "rounds": 2, "then": ["draw", "given_up"]}
+    review = {"at": ["review", "waiting"], "choices": {"approve": ["review", "approved"]}}
+    waits = {"route": [back, {"after": "draw", "to": ["review", "waiting"]}], "wait": [review]}
+    async with line(database, prepare=False) as craft, craft.db.acquire() as conn:
+        await migrate(conn)
+        await attach(conn, graph([stage("draw", "made")], **waits))
+        assert (await planned(conn, graph([stage("draw", "made")], **waits))).changes == ()
+        for _ in range(3):
+            await craft.add("review", "waiting")
+        back["rounds"] = 3
+        once_more = await planned(conn, graph([stage("draw", "made")], **waits))
+        assert [(s.kind, s.step) for s in once_more.stages if s.change == "changed"] == [("move", "draw.rejected")]
+        line_only = await planned(conn, graph([stage("draw", "made")]))
+        assert sorted((s.kind, s.step, s.open) for s in line_only.stages if s.change == "removed") == [
+            ("move", "draw.done", 0),
+            ("move", "draw.rejected", 0),
+            ("wait", "review", 3),
+        ]
+        stays = [(s.step, s.status, s.rows, s.known) for s in line_only.states if s.fate == "stays"]
+        assert stays == [("review", "waiting", 3, 3)]
+
+
 async def test_a_plan_without_changes_and_an_attach_without_changes_agree(database: str) -> None:
     async with line(database) as craft, craft.db.acquire() as conn:
         await conn.execute("ALTER TABLE jobs DISABLE TRIGGER job_state_insert_trigger")

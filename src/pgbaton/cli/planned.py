@@ -36,6 +36,10 @@ FATES: dict[str, Sentence] = {
     "called": ("백필로 호출", "called, by the backfill"),
     "recorded": ("섀도 모드: 호출하지 않음", "shadow mode: not called"),
     "goes_on": ("지금처럼 계속", "go on as before"),
+    "stays": (
+        "그대로 남음: pgbaton rerun이나 UPDATE로 옮기세요",
+        "stay there: move them with pgbaton rerun, or an UPDATE",
+    ),
     "not_called": ("호출하지 않음, 끝나면 다음 단계를 호출", "not called; the next stage is, once they are done"),
 }
 WHATS: dict[str, Sentence] = {
@@ -58,8 +62,14 @@ LOCKED: Sentence = (
     "tried for {tries} s",
 )
 NOT_LOCKED: Sentence = ("{on} 테이블의 잠금: 없음", "lock on {on}: none")
-STAGE: Sentence = ("단계 {step}: {change}", "stage {step}: {change}")
-IN_PLACE: Sentence = ("단계 {step}: {change} (이전 {was})", "stage {step}: {change}, in place of {was}")
+KINDS: dict[str, Sentence] = {
+    "call": ("단계", "stage"),
+    "move": ("경로", "route"),
+    "wait": ("대기", "wait"),
+    "gather": ("자식 대기", "gather"),
+}
+STAGE: Sentence = ("{kind} {step}: {change}", "{kind} {step}: {change}")
+IN_PLACE: Sentence = ("{kind} {step}: {change} (이전 {was})", "{kind} {step}: {change}, in place of {was}")
 INSIDE: Sentence = ("  진행 중인 호출 {count}건", "  {count} open dispatches are inside")
 THEY_WAIT: Sentence = (
     "  {step} 단계가 돌아올 때까지 기다립니다. 재실행하거나 취소하세요",
@@ -127,7 +137,8 @@ def plan_lines(plan: Plan, *, dry: bool) -> Iterator[str]:
     for stage in plan.stages:
         if stage.change != "kept":
             said = STAGE if stage.was is None else IN_PLACE
-            yield told(said, step=stage.step, change=told(STAGES[stage.change]), was=stage.was)
+            changed, kind = told(STAGES[stage.change]), told(KINDS[stage.kind])
+            yield told(said, kind=kind, step=stage.step, change=changed, was=stage.was)
             if stage.open:
                 yield told(INSIDE, count=f"{stage.open:,}")
             if stage.open and stage.change in ("removed", "renamed"):

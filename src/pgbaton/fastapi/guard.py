@@ -79,6 +79,7 @@ class Turn:
         self.job_id = job_id
         self.job = job
         self._pool = pool
+        self.ending = DONE
         self._saves: list[Callable[[asyncpg.Connection], Awaitable[object]]] = []
 
     async def read(self, query: Reader[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -91,6 +92,17 @@ class Turn:
         another type while the stage worked, that transaction is rolled back and made once more, and ``write`` with
         it."""
         self._saves.append(lambda db: write(db, self, *args, **kwargs))
+
+    def ends(self, word: str) -> None:
+        """End the stage with ``word``, a status of your own that something of the pipeline leads on from, and not with
+        done. Raises ``ValueError`` where nothing does: the job would stay there."""
+        if word not in self.stage.ends:
+            known = ", ".join(sorted(self.stage.ends))
+            raise ValueError(
+                f"nothing leads on from ({self.stage.step}, {word}): add a stage or a route with "
+                f'after = "{self.stage.step}", status = "{word}", or end with one of: {known}'
+            )
+        self.ending = word
 
     async def _write_all(self, db: asyncpg.Connection) -> None:
         for save in self._saves:
@@ -172,7 +184,7 @@ class Stages:
     async def _end(self, db: asyncpg.Connection, turn: Turn) -> None:
         async with db.transaction():
             await turn._write_all(db)
-            if not await self._put(db, turn, DONE):
+            if not await self._put(db, turn, turn.ending):
                 raise JobRefused(409, "Job moved on", "the job's row was changed while the stage worked")
 
     async def _put(self, db: asyncpg.Connection, turn: Turn, status: str) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from types import FrameType
 
@@ -21,7 +21,7 @@ from pgbaton.errors import PgbatonError
 from pgbaton.events import log_if_unheard
 from pgbaton.fastapi.guard import Stages
 from pgbaton.health import Health, look
-from pgbaton.worker.engine import Engine
+from pgbaton.worker.fleet import Fleet
 
 READY_TIMEOUT = 2.0
 """Seconds that the database may take to answer a question about its readiness."""
@@ -32,11 +32,12 @@ LOOK_PATIENCE = 1.0
 
 
 def lifespan(
-    stages: Stages, settings: Settings, *, engine: bool = True, stages_url: str | None = None
+    stages: Stages, settings: Settings, *more: Stages, engine: bool = True, stages_url: str | None = None
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     """The application's lifespan: the stages' pool, and (``engine``) a worker in this process, drained at the end.
 
-    ``stages_url``: the database URL that the stages use, where their role is not the engine's. Of several databases
+    ``more``: the stages of further pipelines, such as the children's; health routes speak of the first. ``stages_url``:
+    the database URL that the stages use, where their role is not the engine's. Of several databases
     (``PGBATON_DATABASES``) it is for the one that ``PGBATON_DATABASE`` chooses; without a choice it raises
     :class:`ConfigError`.
     """
@@ -47,21 +48,22 @@ def lifespan(
         app.state.pgbaton = None
         app.state.pgbaton_health = Cached(partial(_look, app, stages.pipeline.name), youngest=LOOK_EVERY)
         log_if_unheard(settings.log_format)
-        async with stages.opened(stages_url or settings.dsn()) as pool:
-            app.state.pgbaton_pool = pool
-            if not engine:
-                yield
-                return
-            async with Engine(stages.pipeline, settings) as running:
-                app.state.pgbaton = running
-                with _draining_on_signal(running):
-                    yield
+        async with AsyncExitStack() as stack:
+            url = stages_url or settings.dsn()
+            app.state.pgbaton_pool = await stack.enter_async_context(stages.opened(url))
+            for others in more:
+                await stack.enter_async_context(others.opened(url))
+            if engine:
+                fleet = Fleet([one.pipeline for one in (stages, *more)], settings)
+                app.state.pgbaton = await stack.enter_async_context(fleet)
+                stack.enter_context(_draining_on_signal(fleet))
+            yield
 
     return during
 
 
 @contextmanager
-def _draining_on_signal(engine: Engine) -> Iterator[None]:
+def _draining_on_signal(engine: Fleet) -> Iterator[None]:
     """Let the worker claim nothing more from the moment that the server is told to end.
 
     A server closes its door first and ends the lifespan last; a worker that goes on calling its own application in
@@ -107,10 +109,10 @@ async def readyz(request: Request) -> JSONResponse:
     And the codes and levels of what is found wrong with the pipeline (null: not looked), as the page and ``pgbaton
     doctor`` say them: they make no process unready, for another one would find the same.
     """
-    engine: Engine | None = request.app.state.pgbaton
+    engine: Fleet | None = request.app.state.pgbaton
     checks = {"database": await _answers(request.app.state.pgbaton_pool)}
     if engine is not None:
-        checks |= {"engine": engine.running, "listener": engine.listening is not False}
+        checks |= {"engine": engine.running, "listener": engine.listening}
     ready = all(checks.values())
     found = await _findings(request.app) if checks["database"] else None
     said = {"status": "ready" if ready else "not ready", **checks, "findings": found}

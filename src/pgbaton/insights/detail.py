@@ -165,12 +165,13 @@ async def _with_children(conn: asyncpg.Connection, table: JobTable, key: str, fa
     seen = await _children(conn, table, key, detail)
     if seen is None:
         return Explanation("no_children", False, {"children": detail["children"]})
-    example = (seen.example or "")[:60]
+    doing = await conn.fetchval(sql.read("read/child_doing.sql"), seen.pipeline, seen.example)
     values: dict[str, Value] = {
         "left": seen.total - seen.ended,
         "total": seen.total,
         "done": seen.done,
-        "child": example,
+        "child": (seen.example or "")[:60],
+        "doing": doing or "–",
     }
     return replace(why, values=why.values | values)
 

@@ -38,8 +38,8 @@ SENTENCES: dict[str, Sentence] = {
         "waits for a decision at {step} for {since} ({choices}), for as long as it takes",
     ),
     "gathering": (
-        "자식 작업 {total}건 중 {left}건이 끝나기를 기다립니다. 예: {child}",
-        "waits for {left} of {total} children, {child} for one; {done} are done",
+        "자식 작업 {total}건 중 {left}건이 끝나기를 기다립니다. 예: {child}({doing})",
+        "waits for {left} of {total} children, {child} ({doing}) for one; {done} are done",
     ),
     "no_children": (
         "자식 파이프라인 {children}이(가) 이 파이프라인에 연결되어 있지 않습니다. 해당 파이프라인을 attach해야 합니다",
@@ -199,7 +199,7 @@ def _passing(f: Mapping[str, Any]) -> Explanation | None:
             return Explanation("waits", False, values)
         return Explanation("waits_until", False, values | {"seconds": left, "then": ", ".join(detail["then"])})
     if f["kind"] == "gather" and f["state"] == "running":
-        return Explanation("gathering", True, {"left": 0, "total": 0, "done": 0, "child": ""})
+        return Explanation("gathering", True, {"left": 0, "total": 0, "done": 0, "child": "", "doing": "–"})
     if f["kind"] == "move" and f["state"] in ("retryable", "available") and f["due_in"] > 0 and not f["parked"]:
         return Explanation("delayed", True, {"seconds": f["due_in"]})
     return None

@@ -107,7 +107,7 @@ def attach_parts(pipeline: Pipeline, table: JobTable) -> dict[str, str]:
         "statuses": f"{literal(json.dumps(pipeline.statuses.by_meaning, ensure_ascii=False))}::jsonb",
         "channel": literal(pipeline.channel),
         "parent": literal(table.parent[0] if table.parent else None),
-        "parent_key": literal(table.parent[1] if table.parent else None),
+        "parent_key": f"ARRAY[{_listed(table.parent[1].columns)}]" if table.parent else "NULL::text[]",
         "conditions": ", ".join(("true", *(fitting(r.condition, "new") for r in table.routes if r.condition))),
         "table_name": literal(f"{table.schema}.{table.name}"),
         "column_names": _listed(c for _, c in table.columns),
@@ -166,7 +166,7 @@ def _trigger_body(table: JobTable) -> str:
         "stages": ", ".join(literal(r.node) for r in table.routes if r.calls),
         "parent": _parent(table),
         "parent_declared": "    parent pg_catalog.text;\n" if table.parent else "",
-        "parent_read": f"    parent := {_new(table.parent[1])};\n" if table.parent else "",
+        "parent_read": _parent_read(table),
         "and_no_parent": "" if table.parent is None else " AND false",
         **turn_columns(table),
     }
@@ -238,6 +238,15 @@ def _left_an_entry(table: JobTable, status: str) -> str:
     )
     left = _equal(f"({meaning(table.words, _old(table.status))})", status)
     return f"{left} AND {_among(step, dict.fromkeys(r.step for r in here))}{begun}"
+
+
+def _parent_read(table: JobTable) -> str:
+    """Of several columns null where one of them is: the child has no parent."""
+    if table.parent is None:
+        return ""
+    text, present = table.parent[1].text("NEW"), table.parent[1].present("NEW")
+    read = text if len(table.parent[1].columns) == 1 else f"CASE WHEN {present} THEN {text} END"
+    return f"    parent := {read};\n"
 
 
 def _parent(table: JobTable) -> str:
@@ -358,7 +367,11 @@ async def planned(
         "statuses": {meant: list(words) for meant, words in pipeline.statuses.by_meaning.items()},
     }
     lock = (float(LOCK_TRY.removesuffix("ms")) / 1000, LOCK_PATIENCE)
-    rows = await rows_by_state(conn, pipeline, parts, LOCK_PATIENCE) if counting or newly_routed(pipeline, has) else {}
+    rows = (
+        await rows_by_state(conn, pipeline, has, parts, LOCK_PATIENCE)
+        if counting or newly_routed(pipeline, has)
+        else {}
+    )
     return plan_of(pipeline, settings, trigger_function(table), has, rows, past=past, rollout=kept, lock=lock)
 
 

@@ -3,25 +3,28 @@ command. Pure."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from pgbaton.model import FAILED, RUNNING, Pipeline
+from pgbaton.model import FAILED, RUNNING, Passage, Pipeline
 from pgbaton.model.graph import State
 from pgbaton.rollout import Rollout
 
 Kind = Literal["pipeline", "stage", "function", "trigger", "home", "rollout"]
 What = Literal["install", "change", "remove"]
-Fate = Literal["asked", "left_alone", "called", "recorded", "goes_on", "not_called"]
+Fate = Literal["asked", "left_alone", "called", "recorded", "goes_on", "not_called", "stays"]
 """What becomes of rows: ``asked``: somebody has to say; ``left_alone``: until they move; ``called``: by the backfill;
 ``recorded``: shadow mode; ``goes_on``: they have a dispatch, or get it when they are reconciled; ``not_called``: they
-are in nobody's entry state, the next stage is called when they are done."""
+are in nobody's entry state, the next stage is called when they are done; ``stays``: nothing leads on from there any
+more."""
 
 
 @dataclass(frozen=True, slots=True)
 class InstalledStage:
-    """A stage as the database has it. ``limits``: as attached. ``open``: its dispatches that are not settled."""
+    """A stage or passage as the database has it. ``limits``: as attached. ``detail``: of a passage, what it does.
+    ``open``: its dispatches that are not settled."""
 
     step: str
     after: str
@@ -34,6 +37,9 @@ class InstalledStage:
     advance: str
     routed: bool
     open: int
+    kind: str
+    condition: str | None
+    detail: Mapping[str, object] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +80,14 @@ class LockTaken:
 
 @dataclass(frozen=True, slots=True)
 class StagePlan:
-    """``was``: the step that it is called in place of. ``open``: dispatches of it, or of that, that are not settled."""
+    """``kind``: a call, or what kind of passage. ``was``: the step that it is called in place of. ``open``: dispatches
+    of it, or of that, that are not settled."""
 
     step: str
     change: Literal["added", "removed", "renamed", "changed", "kept"]
     open: int
     was: str | None = None
+    kind: str = "call"
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,25 +202,30 @@ def _changes(
 
 def _stages(pipeline: Pipeline, has: Installed) -> Iterator[StagePlan]:
     there = {s.step: s for s in has.stages}
-    steps = {s.step for s in pipeline.stages}
-    gone = {(s.after, s.status): s for s in has.stages if s.routed and s.step not in steps}
+    steps = {node.step for node in pipeline.nodes}
+    gone = {(s.after, s.status, s.kind): s for s in has.stages if s.routed and s.step not in steps}
     renamed: set[str] = set()
     for position, stage in enumerate(pipeline.in_order, 1):
         old = there.get(stage.step)
         limits = stage.said_limits, pipeline.takes_turns(stage)
-        wanted = (stage.entry, position, stage.timeout, stage.attempts, limits, stage.advance.value, True)
+        detail = json.loads(json.dumps(stage.detail)) if isinstance(stage, Passage) else None
+        does = stage.kind.value, stage.condition, detail
+        wanted = (stage.entry, position, stage.timeout, stage.attempts, limits, stage.advance.value, True, does)
         if old is not None:
             entry, has_limits = (old.after, old.status), (dict(old.limits), old.takes_turns)
-            now = (entry, old.position, old.timeout, old.attempts, has_limits, old.advance, old.routed)
-            yield StagePlan(stage.step, "kept" if now == wanted else "changed" if old.routed else "added", old.open)
-        elif (was := gone.get(stage.entry)) is not None:
+            did = old.kind, old.condition, old.detail
+            now = (entry, old.position, old.timeout, old.attempts, has_limits, old.advance, old.routed, did)
+            change: Literal["kept", "changed", "added"]
+            change = "kept" if now == wanted else "changed" if old.routed else "added"
+            yield StagePlan(stage.step, change, old.open, kind=stage.kind.value)
+        elif (was := gone.get((*stage.entry, stage.kind.value))) is not None:
             renamed.add(was.step)
-            yield StagePlan(stage.step, "renamed", was.open, was.step)
+            yield StagePlan(stage.step, "renamed", was.open, was.step, stage.kind.value)
         else:
-            yield StagePlan(stage.step, "added", 0)
+            yield StagePlan(stage.step, "added", 0, kind=stage.kind.value)
     for old in gone.values():
         if old.step not in renamed:
-            yield StagePlan(old.step, "removed", old.open)
+            yield StagePlan(old.step, "removed", old.open, kind=old.kind)
 
 
 def _states(
@@ -233,6 +246,9 @@ def _states(
             if state not in told and (there := rows.get(state)):
                 told.add(state)
                 yield StateRows(*state, *there, None, False, "not_called")
+    for state in sorted(before - told):
+        if there := rows.get(state):
+            yield StateRows(*state, *there, None, False, "stays")
 
 
 def _by_entry(pipeline: Pipeline) -> dict[State, list[str]]:

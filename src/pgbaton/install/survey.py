@@ -49,12 +49,14 @@ async def installed(conn: asyncpg.Connection, row: asyncpg.Record, parts: Mappin
 
 
 async def rows_by_state(
-    conn: asyncpg.Connection, pipeline: Pipeline, parts: Mapping[str, str], patience: float
+    conn: asyncpg.Connection, pipeline: Pipeline, has: Installed, parts: Mapping[str, str], patience: float
 ) -> dict[tuple[str, str], tuple[int, int]]:
-    """How many rows of the user's table are in which state of the pipeline's steps, and how many of those have a duty
-    or a call. Waits ``patience`` seconds for a table that is locked as a whole."""
-    steps = list(dict.fromkeys(step for node in pipeline.nodes for step in (node.entry[0], node.step)))
-    statuses = list(dict.fromkeys((DONE, RUNNING, FAILED, *(node.entry[1] for node in pipeline.nodes))))
+    """How many rows of the user's table are in which state of the pipeline's steps, as it is or was, and how many of
+    those have a duty or a call. Waits ``patience`` seconds for a table that is locked as a whole."""
+    was = [(stage.after, stage.status) for stage in has.stages if stage.routed]
+    entries = [*(node.entry for node in pipeline.nodes), *was]
+    steps = list(dict.fromkeys((*(step for step, _ in entries), *(node.step for node in pipeline.nodes))))
+    statuses = list(dict.fromkeys((DONE, RUNNING, FAILED, *(status for _, status in entries))))
     query = sql.render(sql.read("install/rows.sql"), parts)
     try:
         async with conn.transaction():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, PlainValidator, field_validator, model_validator
 
 from pgbaton.model.fields import (
     NAME,
@@ -13,10 +13,10 @@ from pgbaton.model.fields import (
     Delay,
     EntryStatus,
     Frozen,
-    Identifier,
     Rounds,
     Step,
     When,
+    check_key,
     check_name,
 )
 from pgbaton.model.states import DONE
@@ -90,10 +90,16 @@ class Gather(Frozen):
 
 
 class Parent(Frozen):
-    """The pipeline whose rows a table's rows are children of, and the column that names the parent's key."""
+    """The pipeline whose rows a table's rows are children of, and the column that names the parent's key; of a parent
+    whose key has several columns as many, in the same order."""
 
     pipeline: Annotated[str, AfterValidator(check_name)]
-    key: Identifier
+    key: Annotated[str | tuple[str, ...], PlainValidator(check_key)]
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The columns."""
+        return (self.key,) if isinstance(self.key, str) else self.key
 
 
 def check_bound(rounds: int | None, then: At | None) -> None:

@@ -41,9 +41,19 @@ class Fleet:
         self._started = False
 
     @property
+    def running(self) -> bool:
+        """Whether all have started and are at work."""
+        return self._started and all(e.running for e in self._engines)
+
+    @property
+    def listening(self) -> bool:
+        """Whether all hear what is written (or poll by their configuration)."""
+        return all(e.listening is not False for e in self._engines)
+
+    @property
     def ready(self) -> bool:
-        """Whether all have started, are at work and hear what is written (or poll by their configuration)."""
-        return self._started and all(e.running and e.listening is not False for e in self._engines)
+        """Whether all are at work and hear what is written."""
+        return self.running and self.listening
 
     def stop(self) -> None:
         """Begin to drain all; leaving the context waits for the end of it."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from chaos.faults import database, network, stages, together, users, workers
+from chaos.faults import database, families, network, stages, together, users, workers
 from chaos.faults.fault import Fault
 
 FAULTS: dict[str, Fault] = {
     fault.name: fault
-    for module in (workers, database, network, stages, users, together)
+    for module in (workers, database, network, stages, users, together, families)
     for fault in vars(module).values()
     if isinstance(fault, Fault)
 }

@@ -65,6 +65,7 @@ def demo(
     ] = None,
     copy: Annotated[str | None, typer.Option(help="The line to set on it.", show_default=False)] = None,
     out: Annotated[Path, typer.Option(help="Where the ads are written.")] = Path("out"),
+    variants: Annotated[int, typer.Option(min=1, max=3, help="Made of each ad; the best wins.")] = 3,
 ) -> None:
     """Feed photos with a line each, show how they move, and write the finished ads."""
     if (photo is None) != (copy is None):
@@ -73,7 +74,7 @@ def demo(
     from adstudio.demo import run_demo
 
     extra = [(photo, copy)] if photo is not None and copy is not None else []
-    sys.exit(asyncio.run(run_demo(settings, extra, out)))
+    sys.exit(asyncio.run(run_demo(settings, extra, out, variants)))
 
 
 @app.command()

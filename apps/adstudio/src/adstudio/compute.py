@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -56,10 +57,15 @@ def _on_ray(settings: AppSettings) -> Models:
         raise ModelError(f"ADSTUDIO_COMPUTE=ray: needs {error.name}; install: pip install 'adstudio[ray]'") from None
     ray_models.join()
     sizes = settings.ray or RaySizes()
-    return Models(
-        ray_models.detector(settings.yolo_model, settings.classes, settings.yolo_threshold, sizes.detector),
-        ray_models.subject(SUBJECT, sizes.subject),
-        ray_models.vision(settings.vlm_path, settings.vlm_timeout, sizes.vision)
-        if settings.vlm_path is not None
-        else _vision_model(settings),
-    )
+
+    def deployed() -> Models:
+        return Models(
+            ray_models.detector(settings.yolo_model, settings.classes, settings.yolo_threshold, sizes.detector),
+            ray_models.subject(SUBJECT, sizes.subject),
+            ray_models.vision(settings.vlm_path, settings.vlm_timeout, sizes.vision)
+            if settings.vlm_path is not None
+            else _vision_model(settings),
+        )
+
+    with ThreadPoolExecutor(1) as thread:  # Ray answers no question that waits in an event loop's own thread
+        return thread.submit(deployed).result()

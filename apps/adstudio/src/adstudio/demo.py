@@ -43,12 +43,14 @@ def _sql(name: str) -> str:
     return files("adstudio").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
 
 
-async def run_demo(settings: AppSettings, extra: Sequence[tuple[Path, str]], out: Path) -> int:
-    """Run it all; returns the exit code: 0 where every job reached the end."""
+async def run_demo(settings: AppSettings, extra: Sequence[tuple[Path, str]], out: Path, variants: int) -> int:
+    """Run it all, ``variants`` of each ad; returns the exit code: 0 where every job reached the end."""
     console = Console(highlight=False)
     ads = shipped_ads()
     for path, copy in extra:
         ads.append(own_ad(path, copy, taken={ad.name for ad in ads}))
+    for ad in ads:
+        ad.variants = variants
     try:
         out.mkdir(parents=True, exist_ok=True)
         log_to(logging.FileHandler(out / "demo.log", mode="w", encoding="utf-8"), "text")
@@ -112,19 +114,31 @@ async def _feed(db: asyncpg.Connection, ads: Iterable[Ad]) -> None:
         fields = json.dumps(ad.fields, ensure_ascii=False) if ad.fields else None
         async with db.transaction():
             await db.execute(_sql("demo_add_job"), ad.job_id, TENANT)
-            await db.execute(_sql("demo_add_inputs"), ad.job_id, TENANT, ad.photo, *copies, fields, list(ad.formats))
+            await db.execute(
+                _sql("demo_add_inputs"),
+                ad.job_id,
+                TENANT,
+                ad.photo,
+                *copies,
+                fields,
+                list(ad.formats),
+                ad.variants,
+                ad.review,
+            )
         await db.execute(_sql("demo_hand_over"), ad.job_id)
 
 
 async def _watch(
     db: asyncpg.Connection, ads: Sequence[Ad], serving: asyncio.Task[None], stop: asyncio.Event, console: Console
 ) -> None:
-    """Show where the jobs are until they have ended; no stage is called from here."""
+    """Show where the jobs are until they have ended; no stage is called from here, and what waits for a person is
+    approved."""
     until = time.monotonic() + PATIENCE
     with Live(progress(ads), console=console, refresh_per_second=10, transient=True) as live:
         while not (all(ad.ended for ad in ads) or serving.done() or stop.is_set() or time.monotonic() > until):
             await _look(db, ads)
             live.update(progress(ads))
+            await _approve(db, ads, live.console)
             await asyncio.sleep(0.1)
 
 
@@ -134,6 +148,16 @@ async def _look(db: asyncpg.Connection, ads: Sequence[Ad]) -> None:
         ad = by_id[row["job_id"]]
         ad.step, ad.status, ad.dead = row["current_step"], row["status"], row["dead"]
         ad.attempt = row["attempt"] or 0
+    for row in await db.fetch(_sql("demo_variants"), list(by_id)):
+        by_id[row["job_id"]].variants_passed, by_id[row["job_id"]].again = row["passed"], row["again"]
+
+
+async def _approve(db: asyncpg.Connection, ads: Sequence[Ad], console: Console) -> None:
+    """What a person does who likes an ad that waits for it: one UPDATE of its row."""
+    for ad in ads:
+        if ad.review and (ad.step, ad.status) == ("review", "waiting"):
+            await db.execute(_sql("demo_approve"), ad.job_id)
+            console.print(f"{ad.name} waited for a person: approved, by one UPDATE of its row", style="dim")
 
 
 async def _collect(db: asyncpg.Connection, ads: Sequence[Ad]) -> None:

@@ -15,9 +15,12 @@ from adstudio.vision.errors import CopyError, PhotoError
 from adstudio.vision.formats import DEFAULT, chosen
 from adstudio.vision.photo import MAX_BYTES, open_photo
 from adstudio.vision.room import check_room, check_size
+from adstudio.vision.variants import VARIANTS
 from pgbaton.errors import ConfigError
 
-STEPS = tuple(stage.step for stage in ad_creative().in_order)
+STEPS = tuple(stage.step for stage in ad_creative().stages)
+REVIEWED = ("review", "approved")
+"""Where an ad is that a person had to approve."""
 
 SHIPPED: tuple[tuple[str, str, str | dict[str, str], tuple[str, ...]], ...] = (
     ("figs", "figs.jpg", "50% 할인 ₩12,900", ("square", "portrait", "story")),
@@ -58,6 +61,7 @@ class Ad:
     """One job of the demonstration; ``seconds`` by step, ``pictures`` once it is finished.
 
     ``attempt`` counts the calls of the stage that is due or was last; ``dead`` says why no more are made.
+    ``review``: a person is to approve it. ``again``: rejected variants that were planned again.
     """
 
     name: str
@@ -65,6 +69,8 @@ class Ad:
     copy: str
     fields: dict[str, str] | None = None
     formats: tuple[str, ...] = DEFAULT
+    variants: int = VARIANTS
+    review: bool = False
     job_id: uuid.UUID = field(default_factory=uuid.uuid4)
     step: str = "img_gen"
     status: str = "running"
@@ -75,19 +81,25 @@ class Ad:
     passed: bool | None = None
     judge: str = ""
     reasons: tuple[str, ...] = ()
+    variants_passed: int = 0
+    again: int = 0
 
     @property
     def finished(self) -> bool:
-        return self.dead is None and (self.step, self.status) == (STEPS[-1], "done")
+        return self.dead is None and (self.step, self.status) in ((STEPS[-1], "done"), REVIEWED)
 
     @property
     def ended(self) -> bool:
-        return self.dead is not None or self.finished
+        return self.dead is not None or self.finished or (self.step, self.status) == (STEPS[-1], "given_up")
 
     @property
     def reached(self) -> int:
         """How many of the steps are done."""
-        return STEPS.index(self.step) + (self.status == "done") if self.step in STEPS else 0
+        if self.step == "review":
+            return len(STEPS)
+        if self.step == "variants":
+            return STEPS.index("overlay")
+        return STEPS.index(self.step) + (self.status != "running") if self.step in STEPS else 0
 
 
 def shipped_ads() -> list[Ad]:
@@ -95,7 +107,8 @@ def shipped_ads() -> list[Ad]:
     ads = []
     for name, photo, copy, formats in SHIPPED:
         text, fields = (copy, None) if isinstance(copy, str) else ("\n".join(copy.values()), copy)
-        ads.append(Ad(name, (ASSETS / "photos" / photo).read_bytes(), text, fields, formats))
+        review = name == SHIPPED[-1][0]
+        ads.append(Ad(name, (ASSETS / "photos" / photo).read_bytes(), text, fields, formats, review=review))
     return ads
 
 

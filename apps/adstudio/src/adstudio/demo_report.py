@@ -48,9 +48,11 @@ def print_result(console: Console, ads: Sequence[Ad], out: Path, seconds: float)
             continue
         why = " ".join(ad.reasons) if ad.finished else ad.dead or f"not finished, at {ad.step} {ad.status}"
         console.print(f"{ad.name}: {why}", markup=False)
-    made = sum(ad.finished for ad in ads)
     console.print()
-    console.print(f"{made} of {len(ads)} ads made in {seconds:.0f} s; no job was moved by hand")
+    if any(ad.variants > 1 for ad in ads):
+        console.print(_variants(ads))
+    made = sum(ad.finished for ad in ads)
+    console.print(f"{made} of {len(ads)} ads made in {seconds:.0f} s; no stage was called by hand")
     for judge in sorted({ad.judge for ad in ads if ad.judge}):
         console.print(f"judge: {_explained(judge)}", markup=False)
     console.print(f"this process at its largest: {_largest():.0f} MB", style="dim")
@@ -58,6 +60,12 @@ def print_result(console: Console, ads: Sequence[Ad], out: Path, seconds: float)
     console.print(f"before and after: {page.as_uri()}", markup=False, soft_wrap=True)
     if made < len(ads):
         console.print(f"what happened: {out / 'demo.log'}", markup=False, soft_wrap=True)
+
+
+def _variants(ads: Sequence[Ad]) -> str:
+    made, passed = sum(ad.variants for ad in ads), sum(ad.variants_passed for ad in ads)
+    again = sum(ad.again for ad in ads)
+    return f"{made} variants, {passed} passed, {again} times one was rejected and planned again; each ad's best won"
 
 
 def _largest() -> float:

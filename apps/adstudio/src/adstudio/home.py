@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from adstudio.pipeline import ad_creative
+from adstudio.pipeline import ad_creative, ad_variants
 from pgbaton import attach, connection, migrate
 from pgbaton.embedded import EmbeddedError, EmbeddedPostgres
 from pgbaton.errors import DatabaseError
@@ -68,7 +68,8 @@ async def prepare(database_url: str) -> None:
             await migrate(conn)
         except asyncpg.InsufficientPrivilegeError as error:
             raise DatabaseError(f"the schema pgbaton cannot be made: {error}") from None
-        await attach(conn, ad_creative())
+        for pipeline in (ad_creative(), ad_variants()):
+            await attach(conn, pipeline)
 
 
 async def _stages_url(database_url: str) -> str:

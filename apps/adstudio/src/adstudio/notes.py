@@ -28,9 +28,9 @@ async def language_of_job(db: asyncpg.Connection, job: UUID) -> Language:
     return language_of(await db.fetchval(_sql("load_copy"), job))
 
 
-async def put_back(db: asyncpg.Connection, job: UUID, step: str, after: str) -> None:
-    """From (``step``, running) to where the stage found it."""
-    await db.execute(_sql("put_back"), job, step, after)
+async def put_back(db: asyncpg.Connection, pipeline: str, key: str, step: str, entry: tuple[str, str]) -> None:
+    """From (``step``, running) to ``entry``, where the stage found it: an ad, or a variant."""
+    await db.execute(_sql("put_back_variant" if pipeline == "ad_variants" else "put_back"), key, step, *entry)
 
 
 async def note(

@@ -187,7 +187,8 @@ def deployed(name: str, kind: type[Replica], size: RaySize, *made_of: object) ->
     application = f"adstudio-{name}"
     mark = sha256(repr((kind.__qualname__, size, made_of)).encode()).hexdigest()
     try:
-        if application in serve.status().applications:
+        there = serve.status().applications.get(application)
+        if there is not None and there.status == "RUNNING":
             running = serve.get_app_handle(application)
             if running.of.remote().result(timeout_s=PATIENCE) == mark:
                 return running
@@ -199,6 +200,12 @@ def deployed(name: str, kind: type[Replica], size: RaySize, *made_of: object) ->
         )
         handle: DeploymentHandle = serve.run(made.bind(mark, *made_of), name=application, route_prefix=None)
     except (RuntimeError, TimeoutError, ray.exceptions.RayError) as error:
-        said = (str(error).strip().splitlines() or [type(error).__name__])[-1][:300]
-        raise ModelError(f"Ray does not start the {name}: {said}") from error
+        raise ModelError(f"Ray does not start the {name}: {_reason(error)}") from error
     return handle
+
+
+def _reason(error: Exception) -> str:
+    """The last error that is named in what Ray says, which may be a whole traceback."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    named = [line for line in lines if "Error: " in line]
+    return (named or lines or [type(error).__name__])[-1][:300]

@@ -29,6 +29,7 @@ from pgbaton.fastapi import StageFailed, Turn
 
 TABLES = (
     "jobs",
+    "jobs_variants",
     "ad_inputs",
     "ad_analyses",
     "ad_detections",
@@ -51,6 +52,8 @@ class Inputs:
     fields: dict[str, str] | None
     format_names: list[str] | None
     brand: dict[str, Any]
+    variants: int = 1
+    review: bool = False
 
     def copy(self) -> AdCopy:
         """The copy by roles; raises ``CopyError``."""
@@ -94,7 +97,9 @@ async def load_inputs(db: asyncpg.Connection, turn: Turn) -> Inputs:
     row = await _one(db, turn, "load_inputs", "the job has no inputs: nothing is in ad_inputs for it")
     brand = {key: row[key] for key in ("name", "colour", "accent", "logo", "font")}
     fields = json.loads(row["copy_fields"]) if row["copy_fields"] else None
-    return Inputs(Kept(row["photo"], row["photo_key"]), _copy(row), fields, row["formats"], brand)
+    return Inputs(
+        Kept(row["photo"], row["photo_key"]), _copy(row), fields, row["formats"], brand, row["variants"], row["review"]
+    )
 
 
 async def load_detection(db: asyncpg.Connection, turn: Turn) -> Detection:
@@ -164,23 +169,28 @@ async def save_pictures(
     is the job's ad."""
     await db.execute(_sql("drop_pictures"), *_whose(turn))
     for picture, image in zip(pictures, images, strict=True):
-        verdict = picture.verdict
-        layout = LAYOUTS.dump_json([picture.layout]).decode()[1:-1]
-        await db.execute(
-            _sql("save_picture"),
-            *_whose(turn),
-            picture.layout.format,
-            picture.place,
-            picture.layout.master,
-            image.data,
-            image.key,
-            layout,
-            None if verdict is None else verdict.passed,
-            None if verdict is None else json.dumps(verdict.reasons, ensure_ascii=False),
-            None if verdict is None else json.dumps([asdict(c) for c in verdict.checks], ensure_ascii=False),
-        )
+        await save_picture(db, turn, picture, image)
         if picture is chosen_of(pictures)[0]:
+            layout = LAYOUTS.dump_json([picture.layout]).decode()[1:-1]
             await db.execute(_sql("save_overlay"), *_whose(turn), image.data, image.key, layout)
+
+
+async def save_picture(db: asyncpg.Connection, turn: Turn, picture: Picture, image: Kept) -> None:
+    """One picture, where there is none of its format and place."""
+    verdict = picture.verdict
+    await db.execute(
+        _sql("save_picture"),
+        *_whose(turn),
+        picture.layout.format,
+        picture.place,
+        picture.layout.master,
+        image.data,
+        image.key,
+        LAYOUTS.dump_json([picture.layout]).decode()[1:-1],
+        None if verdict is None else verdict.passed,
+        None if verdict is None else json.dumps(verdict.reasons, ensure_ascii=False),
+        None if verdict is None else json.dumps([asdict(c) for c in verdict.checks], ensure_ascii=False),
+    )
 
 
 def _copy(row: asyncpg.Record) -> str:

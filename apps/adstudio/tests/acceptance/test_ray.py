@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +33,7 @@ from adstudio.vision.making import Picture, detect, draw_all, judge_all, plan_al
 from adstudio.vision.shapes import Detected, Rgb
 from app_server import free_socket, served
 
+ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # what is deployed from here no replica can import
 SIZES = {"detector": {"replicas": 2, "cpus": 0.25, "batch": 4}, "subject": {"cpus": 0.25}}
 
 
@@ -91,7 +93,7 @@ def test_what_runs_already_is_used_and_what_differs_is_made_anew(on_ray: Models)
 
 
 def test_a_model_that_cannot_be_loaded_is_said(on_ray: Models, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="Ray does not start the detector"):
+    with pytest.raises(ModelError, match=r"Ray does not start the detector: .*no such file"):
         ray_models.detector(tmp_path / "none.onnx", (), None, RaySize(cpus=0.1))
 
 
@@ -116,10 +118,11 @@ async def test_a_replica_killed_in_mid_work_is_a_failed_attempt_and_no_more(
     on_ray: Models, own_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     note = tmp_path / "working"
-    handle = ray_models.deployed("stubborn", Stubborn, RaySize(cpus=0.1), note)
+    handle = await asyncio.to_thread(ray_models.deployed, "stubborn", Stubborn, RaySize(cpus=0.1), note)
+    stubborn = await asyncio.to_thread(ray_models.RemoteDetector, handle)
 
     def opened(settings: AppSettings) -> Studio:
-        return replace(open_studio(settings), detector=ray_models.RemoteDetector(handle))
+        return replace(open_studio(settings), detector=stubborn)
 
     monkeypatch.setattr(main, "open_studio", opened)
     listening = free_socket()

@@ -1,5 +1,7 @@
--- $1 table, $2 column: whether a whole index begins with it.
+-- $1 table, $2 columns: whether a whole index begins with them, in any order.
 SELECT EXISTS (
     SELECT FROM pg_index AS i
-      JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
-     WHERE i.indrelid = $1::text::regclass AND a.attname = $2 AND i.indisvalid AND i.indpred IS NULL)
+     WHERE i.indrelid = $1::text::regclass AND i.indisvalid AND i.indpred IS NULL
+       AND ARRAY(SELECT a.attname::text FROM unnest(i.indkey) WITH ORDINALITY AS k (attnum, nth)
+                   JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+                  WHERE k.nth <= cardinality($2::text[])) @> $2::text[])

@@ -17,6 +17,7 @@ SELECT (SELECT json_build_object('table', p.job_table::oid::text, 'key', p.key_c
        (SELECT json_agg(json_build_object('step', s.step, 'after', s.after, 'status', s.status, 'position', s.position,
                                           'timeout', extract(epoch FROM s.timeout)::float8, 'attempts', s.attempts,
                                           'limits', s.attached, 'takes_turns', s.takes_turns, 'advance', s.advance, 'routed', s.routed,
+                                          'kind', s.kind, 'condition', s.condition, 'detail', s.detail,
                                           'open', (SELECT count(*) FROM pgbaton.due AS d
                                                     WHERE d.pipeline = $1 AND d.stage = s.step)
                                                   + (SELECT count(*) FROM pgbaton.calls AS c

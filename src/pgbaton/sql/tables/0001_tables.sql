@@ -14,7 +14,7 @@ CREATE TABLE pgbaton.pipelines (
     statuses      jsonb NOT NULL,
     channel       text,
     parent        text,
-    parent_key    text,
+    parent_key    text[],
     paused_at     timestamptz,
     known         jsonb,
     attached_at   timestamptz NOT NULL DEFAULT now(),
@@ -24,7 +24,7 @@ CREATE TABLE pgbaton.pipelines (
     triggers      text[] NOT NULL,
     UNIQUE (job_table, triggers)
 );
-COMMENT ON COLUMN pgbaton.pipelines.parent IS 'the pipeline whose children its rows are; parent_key: the column that names the parent''s key';
+COMMENT ON COLUMN pgbaton.pipelines.parent IS 'the pipeline whose children its rows are; parent_key: the columns that name the parent''s key';
 COMMENT ON COLUMN pgbaton.pipelines.triggers IS 'the names of its triggers: the first pipeline of a table has the usual ones, others their own';
 COMMENT ON COLUMN pgbaton.pipelines.statuses IS 'the table''s words, by what they mean to the engine; it writes the first';
 COMMENT ON COLUMN pgbaton.pipelines.known IS 'the table as it was attached: {table: its name, columns: {name: number}}; so a name that changes is recognised';

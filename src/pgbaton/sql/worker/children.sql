@@ -7,4 +7,4 @@ SELECT count(*)::integer AS total, (count(*) FILTER (WHERE k.is_done OR k.ended)
                 AND ({status_text} <> 'failed'
                      OR NOT EXISTS (SELECT FROM pgbaton.calls AS c
                                      WHERE c.pipeline = $1 AND c.job_key = {job_key} OFFSET 0))) IS TRUE AS ended
-          FROM {table} AS j WHERE j.{parent_key} = $2::text::{parent_key_type}) AS k
+          FROM {table} AS j WHERE {parent_is($2::text)}) AS k

@@ -9,6 +9,7 @@ from adstudio.door.ad import Ad
 from adstudio.door.deciding import Decided
 from adstudio.door.order import ROLES
 from adstudio.vision.formats import FORMATS
+from adstudio.vision.variants import VARIANTS
 from pgbaton.fastapi import Problem
 
 _TEXT = {"type": "string"}
@@ -25,6 +26,8 @@ _ORDER = {
     "copy": {**_TEXT, "description": "The whole copy; line breaks part headline and sub line. Or else the roles:"},
     **dict.fromkeys(ROLES, _TEXT),
     "formats": {"type": "array", "items": {"enum": list(FORMATS)}},
+    "variants": {"type": "integer", "minimum": 1, "maximum": VARIANTS, "description": "made, of which the best wins"},
+    "review": {"type": "boolean", "description": "a person is to approve it"},
     "tenant": _TEXT,
     "language": {"enum": ["ko", "en"], "description": "of refusals; otherwise the copy's"},
 }

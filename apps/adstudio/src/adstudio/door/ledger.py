@@ -36,7 +36,8 @@ async def place(db: asyncpg.Connection, job: UUID, tenant: str, order: Order, ph
         if not await db.fetchval(_sql("add"), job, tenant):
             return False
         copy = json.dumps(order.copy.fields(), ensure_ascii=False)
-        await db.execute(_sql("add_inputs"), job, tenant, photo.data, photo.key, copy, list(order.formats))
+        wanted = list(order.formats), order.variants, order.review
+        await db.execute(_sql("add_inputs"), job, tenant, photo.data, photo.key, copy, *wanted)
         await db.execute(_sql("hand_over"), job)
     return True
 

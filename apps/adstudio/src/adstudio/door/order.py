@@ -11,6 +11,7 @@ from adstudio.vision.copy_roles import read_copy
 from adstudio.vision.copytext import has_hangul, says_something
 from adstudio.vision.errors import InputError, Language
 from adstudio.vision.formats import chosen
+from adstudio.vision.variants import VARIANTS
 
 ROLES = tuple(LONGEST)
 
@@ -25,6 +26,8 @@ class Order:
 
     copy: AdCopy
     formats: tuple[str, ...]
+    variants: int = 1
+    review: bool = False
 
 
 def language_of(texts: Mapping[str, str], preferred: Language) -> Language:
@@ -54,7 +57,7 @@ def read_order(texts: Mapping[str, str], formats: Sequence[str]) -> Order:
         copy = read_copy(texts.get("copy", ""))
     if not says_something(copy.whole):
         raise OrderError("카피에 글자가 없습니다.", "The copy has no letters.")
-    return Order(copy, _formats(formats))
+    return Order(copy, _formats(formats), _variants(texts), _review(texts))
 
 
 def no_photo() -> OrderError:
@@ -72,3 +75,17 @@ def no_tenant() -> OrderError:
 def _formats(given: Sequence[str]) -> tuple[str, ...]:
     asked = [name.strip() for text in given for name in text.split(",") if name.strip()]
     return tuple(format_.name for format_ in chosen([name[:40] for name in asked[:40]]))
+
+
+def _variants(texts: Mapping[str, str]) -> int:
+    given = texts.get("variants", "").strip() or "1"
+    if given not in map(str, range(1, VARIANTS + 1)):
+        raise OrderError(f"variants는 1부터 {VARIANTS}까지입니다.", f"variants must be 1 to {VARIANTS}.")
+    return int(given)
+
+
+def _review(texts: Mapping[str, str]) -> bool:
+    given = texts.get("review", "").strip().lower()
+    if given not in ("", "true", "false", "on"):
+        raise OrderError("review는 true 또는 false입니다.", "review must be true or false.")
+    return given in ("true", "on")

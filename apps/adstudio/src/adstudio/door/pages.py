@@ -39,7 +39,8 @@ async def one(desk: Desk, request: Request) -> Response:
 
 def steps_of(ad: Ad) -> list[tuple[str, str]]:
     """Each step, and whether it is ``done``, ``now``, ``failed`` or comes ``next``."""
-    at = STEPS.index(ad.step) if ad.step in STEPS else 0
+    elsewhere = {"variants": STEPS.index("overlay"), "review": len(STEPS)}
+    at = STEPS.index(ad.step) if ad.step in STEPS else elsewhere.get(ad.step, 0)
     done = at + 1 if ad.status == "done" else at
     states = []
     for number, step in enumerate(STEPS):

@@ -18,7 +18,10 @@ def state_of(row: Mapping[str, Any]) -> State:
         if row["approved"] is None:
             return State.FINISHED
         return State.APPROVED if row["approved"] else State.REJECTED
-    if row["status"] == "failed":
+    if at[0] == "review":
+        reviewed = {"waiting": State.FINISHED, "approved": State.APPROVED}
+        return reviewed.get(at[1], State.REJECTED)
+    if at[1] in ("failed", "given_up"):
         return State.FAILED
     if row["final"] is False and row["noted_at"] >= row["updated_at"]:
         return State.HELD

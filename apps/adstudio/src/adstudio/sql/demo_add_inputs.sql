@@ -1,2 +1,2 @@
-INSERT INTO public.ad_inputs (job_id, tenant_id, photo, copy_ko, copy_en, copy_fields, formats)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
+INSERT INTO public.ad_inputs (job_id, tenant_id, photo, copy_ko, copy_en, copy_fields, formats, variants, review)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)

@@ -1,3 +1,3 @@
--- $1 job, $2 the step that works on it, $3 the step before.
-UPDATE public.jobs SET current_step = $3, status = 'done', updated_at = now()
- WHERE job_id = $1 AND current_step = $2 AND status = 'running'
+-- $1 job, $2 the step that works on it, $3 and $4 the state before.
+UPDATE public.jobs SET current_step = $3, status = $4, updated_at = now()
+ WHERE job_id = $1::text::uuid AND current_step = $2 AND status = 'running'

@@ -8,7 +8,7 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from adstudio import results
+from adstudio import results, results_variants
 from adstudio.studio import Studio
 from adstudio.vision.ad_copy import AdCopy
 from adstudio.vision.errors import Language
@@ -19,9 +19,10 @@ from adstudio.vision.photo import open_photo
 from adstudio.vision.quality import validate_photo
 from adstudio.vision.room import check_room, check_size
 from adstudio.vision.shapes import Verdict
+from adstudio.vision.variants import best, winner_first
 from adstudio.vision.vlm import VisionAway, VisionModel
 from adstudio.vision.vlm_verdict import vlm_judge, vlm_validate
-from pgbaton.fastapi import Stages, Turn
+from pgbaton.fastapi import StageFailed, Stages, Turn
 
 _MOST_ASKING: Final = 560.0
 """Seconds that all questions about one ad may take together; the stage has 600."""
@@ -57,23 +58,54 @@ def register(stages: Stages, studio: Studio) -> None:
     async def judge(turn: Turn) -> VerdictAnswer:
         """Is the finished ad fit to publish?"""
         inputs = await turn.read(results.load_inputs)
+        if inputs.variants > 1:
+            verdict = await _choose(turn, studio, inputs)
+            return _answer(verdict)
         drawn = await turn.read(results.load_pictures)
         on_photo = await turn.read(results.load_photo_verdict)
         tenant, copy = turn.job["tenant_id"], inputs.copy()
         photo = await studio.shelf.fetch(tenant, inputs.photo)
         files = [await studio.shelf.fetch(tenant, one.image) for one in drawn]
         pictures = [Picture(one.layout, one.place, file) for one, file in zip(drawn, files, strict=True)]
-        judged = await studio.compute(
-            judge_all, photo, pictures, copy, studio.detector, studio.subject, studio.faces, studio.ocr
-        )
-        if studio.vision is not None:
-            judged = await _looked_at(judged, studio, studio.vision, copy)
+        judged = await look_at_pictures(studio, photo, pictures, copy)
         verdict = _together(on_photo, _of_all(chosen_of(judged), copy.language))
         kept = dict(zip(files, (one.image for one in drawn), strict=True))
         images = [kept[one.jpeg] for one in judged]
         turn.save(results.save_pictures, judged, images)
-        turn.save(results.save_judgement, verdict)
+        _conclude(turn, inputs, verdict)
         return _answer(verdict)
+
+
+async def look_at_pictures(studio: Studio, photo: bytes, pictures: list[Picture], copy: AdCopy) -> list[Picture]:
+    """The pictures judged, by measures and by the vision model that there may be."""
+    judged = await studio.compute(
+        judge_all, photo, pictures, copy, studio.detector, studio.subject, studio.faces, studio.ocr
+    )
+    if studio.vision is not None:
+        judged = await _looked_at(judged, studio, studio.vision, copy)
+    return judged
+
+
+async def _choose(turn: Turn, studio: Studio, inputs: results.Inputs) -> Verdict:
+    """The best of an ad's variants, which have been judged one by one."""
+    on_photo = await turn.read(results.load_photo_verdict)
+    formats = [format_.name for format_ in inputs.formats()]
+    judge = JUDGE if studio.vision is None else studio.vision.model
+    stored, passed = await turn.read(results_variants.judged, formats, judge)
+    if not passed:
+        raise StageFailed("none of the ad's variants is at (vlm_judge, done)")
+    pictures = [picture for picture, _ in stored]
+    chosen = winner_first(pictures, best(pictures, passed))
+    verdict = _together(on_photo, _of_all(chosen_of(chosen), inputs.copy().language))
+    turn.save(results.save_pictures, chosen, [image for _, image in stored])
+    _conclude(turn, inputs, verdict)
+    return verdict
+
+
+def _conclude(turn: Turn, inputs: results.Inputs, verdict: Verdict) -> None:
+    turn.save(results.save_judgement, verdict)
+    if inputs.review and verdict.passed:
+        turn.ends("to_review")
 
 
 async def _looked_at(judged: list[Picture], studio: Studio, model: VisionModel, copy: AdCopy) -> list[Picture]:

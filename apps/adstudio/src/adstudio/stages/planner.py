@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
-from adstudio import results
+from adstudio import results, results_variants
 from adstudio.studio import Studio
+from adstudio.vision import variants
 from adstudio.vision.making import plan_all
+from adstudio.vision.planner import CANDIDATES
 from pgbaton.fastapi import Stages, Turn
 
 
@@ -28,8 +30,13 @@ def register(stages: Stages, studio: Studio) -> None:
         detection = await turn.read(results.load_detection)
         file = await studio.shelf.fetch(turn.job["tenant_id"], inputs.photo)
         copy, formats, kit = inputs.copy(), inputs.formats(), inputs.kit()
-        planned = await studio.compute(plan_all, file, detection, copy, formats, kit)
+        varied = inputs.variants > 1
+        most = variants.CANDIDATES if varied else CANDIDATES
+        planned = await studio.compute(plan_all, file, detection, copy, formats, kit, most)
         turn.save(results.save_plan, planned, copy.language)
+        if varied:
+            turn.save(results_variants.begin, inputs.variants)
+            turn.ends("varied")
         return PlanAnswer(
             chosen={layout.format: layout.master for layout in reversed(planned.layouts)},
             layouts=len(planned.layouts),

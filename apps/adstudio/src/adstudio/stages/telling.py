@@ -81,7 +81,7 @@ class TellingStages(Stages):
         async with self.pool.acquire() as db, db.transaction():
             sentence = told(await notes.language_of_job(db, job))
             if _by_engine.get():
-                await notes.put_back(db, job, turn.stage.step, turn.stage.after)
+                await notes.put_back(db, self.pipeline.name, turn.job_id, turn.stage.step, turn.stage.entry)
             kept = None if trace is None else json.dumps(trace, ensure_ascii=False)
             await notes.note(db, job, tenant, turn.stage.step, sentence, final=final, trace=kept)
         return sentence

@@ -23,7 +23,7 @@ from adstudio.vision.opened import opened
 from adstudio.vision.overlay import draw
 from adstudio.vision.palette import backdrop_of, hues_of
 from adstudio.vision.photo import encode_jpeg, has_cut_out, open_photo
-from adstudio.vision.planner import plan
+from adstudio.vision.planner import CANDIDATES, plan
 from adstudio.vision.scene import LOOK, look_at
 from adstudio.vision.second_look import SecondLook, look_again
 from adstudio.vision.shapes import Box, Detected, Rgb, Verdict
@@ -81,12 +81,15 @@ def detect(file: bytes, copy: AdCopy, detector: Detector, subject: SubjectMap, f
     )
 
 
-def plan_all(file: bytes, detection: Detection, copy: AdCopy, formats: Sequence[Format], kit: Kit) -> Planned:
-    """Layouts for every format that can be. Raises the first format's reason where none can, and ``PhotoError``."""
+def plan_all(
+    file: bytes, detection: Detection, copy: AdCopy, formats: Sequence[Format], kit: Kit, most: int = CANDIDATES
+) -> Planned:
+    """Layouts for every format that can be, ``most`` for each. Raises the first format's reason where none can, and
+    ``PhotoError``."""
     backdrop = backdrop_for(file, kit)
     photo = opened(file, backdrop)
     scene = look_at(photo, detection.weights, [face.box for face in detection.faces])
-    plans = [plan(copy, scene, format_, kit, backdrop) for format_ in formats]
+    plans = [plan(copy, scene, format_, kit, backdrop, most) for format_ in formats]
     refused = tuple((one.format, one.reason) for one in plans if one.reason is not None)
     if len(refused) == len(plans):
         raise refused[0][1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Final
 
 from adstudio.vision.ad_copy import AdCopy
@@ -16,6 +17,7 @@ from adstudio.vision.scene import Scene
 from adstudio.vision.split import split
 
 CANDIDATES: Final = 2
+"""Layouts of a format, where nothing else is asked for."""
 _LEAST_FULL_BLEED: Final = 0.5
 """The score from which the photo from edge to edge goes before a panel: its type is large and hardly tinted."""
 
@@ -29,14 +31,17 @@ class Plan:
     reason: InputError | None
 
 
-def plan(copy: AdCopy, scene: Scene, format_: Format, kit: Kit, backdrop: str | None = None) -> Plan:
-    """Up to two layouts, of different masters where there are. The same input always gives the same plan."""
+def plan(
+    copy: AdCopy, scene: Scene, format_: Format, kit: Kit, backdrop: str | None = None, most: int = CANDIDATES
+) -> Plan:
+    """Up to ``most`` layouts, masters taking turns where there are several. The same input always gives the same
+    plan."""
     master: Master = "cut_out" if backdrop else "full_bleed"
     bleeding = list(full_bleed(copy, scene, format_, kit, master=master, backdrop=backdrop))
     divided = list(split(copy, scene, format_, kit, backdrop))
     bleeding.sort(key=lambda layout: -layout.score)
     first, second = (bleeding, divided) if bleeding and bleeding[0].score >= _LEAST_FULL_BLEED else (divided, bleeding)
-    ranked = [*first[:1], *second[:1], *first[1:2], *second[1:2]][:CANDIDATES]
+    ranked = [one for pair in zip_longest(first, second) for one in pair if one is not None][:most]
     return Plan(format_, tuple(ranked), None if ranked else _why(scene, format_))
 
 

@@ -1,0 +1,5 @@
+-- $3 place: the pictures of a variant.
+SELECT format, place, image, image_key, layout, passed, reasons, checks
+  FROM public.ad_pictures
+ WHERE job_id = $1 AND tenant_id = $2 AND place = $3
+ ORDER BY ordinal
