@@ -336,16 +336,17 @@ async def _unique_key(conn: Session, table: JobTable, columns: Mapping[str, asyn
 
 
 async def table_of(conn: asyncpg.Connection, pipeline: str | None) -> JobTable:
-    """The table of an attached pipeline; without a name, of the only one there is.
+    """The table of an attached pipeline; without a name, of the only one that is not another's children.
 
     Raises :class:`ConfigError` where the name is needed or unknown.
     """
     attached = {r["name"]: r for r in await conn.fetch(sql.read("read/pipelines.sql"))}
     if not attached:
         raise DatabaseError("no pipeline is attached in this database: run pgbaton attach")
-    if pipeline is None and len(attached) > 1:
+    own = [name for name, r in attached.items() if r["parent"] not in attached]
+    if pipeline is None and len(own) != 1:
         raise ConfigError(f"there are several pipelines, name one with --pipeline: {', '.join(attached)}")
-    name = pipeline or next(iter(attached))
+    name = pipeline or own[0]
     if name not in attached:
         raise ConfigError(f"there is no pipeline {name!r}; there are: {', '.join(attached)}")
     r = attached[name]

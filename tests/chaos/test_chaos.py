@@ -94,6 +94,16 @@ def test_a_repeated_call_needs_a_reason(entries: list[Entry], reason: str | None
     assert Evidence(entries, PLAN).reason(call(1, 1), call(2, 2)) == reason
 
 
+def test_a_call_whose_commit_no_standby_had_is_explained_where_replication_is_asynchronous() -> None:
+    away = [Entry(0.5, "scene", "cut_off", {}), Entry(1.6, "scene", "restored", {})]
+    lossy = [*away, Entry(9, "scene", "commits_may_be_lost", {})]
+    ended = [after(1.2, "committed"), after(1.3, "answered", status=200)]
+    assert Evidence([*lossy, *ended], PLAN).reason(call(1, 1), call(2, 2)) == "commit lost"
+    assert Evidence(lossy, PLAN).reason(call(1, 1), call(2, 1)) == "commit lost"
+    assert Evidence(away, PLAN).reason(call(1, 1), call(2, 1)) is None
+    assert Evidence(lossy, PLAN).reason(call(30, 1), call(31, 1)) is None
+
+
 def test_a_call_that_is_repeated_after_its_timeout_is_explained() -> None:
     assert Evidence([], PLAN).reason(call(1, 1), call(5.1, 2)) == "timeout"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import asyncpg
+import pytest
 
 from line import Line, line
 from pgbaton import insights
@@ -169,3 +170,22 @@ async def test_a_tenant_sees_its_share_and_when_its_last_job_is_called(database:
         assert (first.share, first.last_in) == (10 / 30, 28.0)
         none = (await insights.tenant_standing(conn, "craft", "nobody", {"cut": 60.0}) or ())[0]
         assert (none.theirs, none.before, none.last_in) == (0, None, None)
+
+
+async def test_a_tenant_in_the_middle_of_a_long_line_is_said_not_to_be_known(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pgbaton.insights.tenant.CAP", 5)
+    monkeypatch.setattr("pgbaton.insights.tenant.COUNTED", 10)
+    async with line(database) as craft, craft.db.acquire() as conn:
+        await craft.add_many(30)
+        order = "SELECT id, row_number() OVER (ORDER BY id) AS n FROM pgbaton.due"
+        for nth, expected in (((3,), (1, 2, True)), ((10,), (0, None, True)), ((3, 29), (1, 10, False))):
+            await conn.execute(
+                f"UPDATE pgbaton.due AS d SET tenant = CASE WHEN o.n = ANY ($1::bigint[]) THEN 'hanbit' ELSE 'acme' END "
+                f"FROM ({order}) AS o WHERE o.id = d.id",
+                list(nth),
+            )
+            first = (await insights.tenant_standing(conn, "craft", "hanbit", {"cut": 60.0}) or ())[0]
+            assert (first.theirs, first.before, first.unseen) == expected
+            assert (first.last_in is None) is first.unseen

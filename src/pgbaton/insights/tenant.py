@@ -21,9 +21,9 @@ TIMEOUT = 1.5
 class TenantAtStage:
     """Of the ``next`` jobs in line (at most 10,000), ``theirs`` are the tenant's. ``running``: calls under way;
     ``again``: those that wait to be called again, or whose tenant is paused. ``before``: jobs before the last one that
-    the tenant has in line (``None``: it has none; or, where ``unseen``, none among the newest
-    10,000). ``last_in``: seconds until that one is called, if all goes on at ``per_minute``; ``None`` where nothing is
-    being called."""
+    the tenant has in line (``None``: none was seen). ``last_in``: seconds until that one is called, if all goes on at
+    ``per_minute``; ``None`` where nothing is being called. ``unseen``: the line is longer than 30,000, and in its
+    middle, which was not looked at, the tenant may have more."""
 
     stage: str
     next: int
@@ -55,6 +55,7 @@ async def tenant_standing(
 def _standing(rows: Iterable[asyncpg.Record], per_minute: Mapping[str, float]) -> Iterable[TenantAtStage]:
     for row in rows:
         pace = per_minute.get(row["stage"], 0.0)
-        last_in = (row["before"] + 1) / pace * 60 if row["before"] is not None and pace > 0 else None
+        known = row["before"] is not None and not row["unseen"]
+        last_in = (row["before"] + 1) / pace * 60 if known and pace > 0 else None
         seen = {name: row[name] for name in ("stage", "next", "theirs", "running", "again", "before", "unseen")}
         yield TenantAtStage(**seen, last_in=last_in)

@@ -61,7 +61,7 @@ def prepare() -> None:
 @app.command()
 def demo(
     photo: Annotated[
-        Path | None, typer.Option(help="A photo of yours, beside the four that are shipped.", show_default=False)
+        Path | None, typer.Option(help="A photo of yours, instead of the six that are shipped.", show_default=False)
     ] = None,
     copy: Annotated[str | None, typer.Option(help="The line to set on it.", show_default=False)] = None,
     out: Annotated[Path, typer.Option(help="Where the ads are written.")] = Path("out"),
@@ -73,8 +73,8 @@ def demo(
     settings = config.load()
     from adstudio.demo import run_demo
 
-    extra = [(photo, copy)] if photo is not None and copy is not None else []
-    sys.exit(asyncio.run(run_demo(settings, extra, out, variants)))
+    own = [(photo, copy)] if photo is not None and copy is not None else []
+    sys.exit(asyncio.run(run_demo(settings, own, out, variants)))
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""The demonstration: an embedded Postgres, app-yh, six photos, and rows that move themselves."""
+"""The demonstration: an embedded Postgres, app-yh, six photos or one of yours, and rows that move themselves."""
 
 from __future__ import annotations
 
@@ -43,12 +43,14 @@ def _sql(name: str) -> str:
     return files("adstudio").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
 
 
-async def run_demo(settings: AppSettings, extra: Sequence[tuple[Path, str]], out: Path, variants: int) -> int:
-    """Run it all, ``variants`` of each ad; returns the exit code: 0 where every job reached the end."""
+async def run_demo(settings: AppSettings, own: Sequence[tuple[Path, str]], out: Path, variants: int) -> int:
+    """Make ``variants`` of each ad of ``own`` photos and copies, or of the shipped ones where there are none; returns
+    the exit code: 0 where every job reached the end."""
     console = Console(highlight=False)
-    ads = shipped_ads()
-    for path, copy in extra:
+    ads: list[Ad] = []
+    for path, copy in own:
         ads.append(own_ad(path, copy, taken={ad.name for ad in ads}))
+    ads = ads or shipped_ads()
     for ad in ads:
         ad.variants = variants
     try:

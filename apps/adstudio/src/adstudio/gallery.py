@@ -13,6 +13,8 @@ from fontTools.subset import Options, Subsetter
 from fontTools.ttLib import TTFont
 
 from adstudio.vision import emoji
+from adstudio.vision.copytext import has_hangul
+from adstudio.vision.errors import Language
 from adstudio.vision.typefaces import PRETENDARD, Weight
 
 
@@ -40,7 +42,6 @@ class Shown(Protocol):
     photo: bytes
     copy: str
     passed: bool | None
-    judge: str
     reasons: tuple[str, ...]
     dead: str | None
 
@@ -65,16 +66,16 @@ section {{ margin-top: 5rem; border-top: 1px solid var(--line); padding-top: 1.6
 h2 {{ font-weight: 800; font-size: 1.35rem; line-height: 1.35; margin: 0; white-space: pre-line; overflow-wrap: anywhere }}
 .brief .emoji {{ width: 1.2em; height: auto; border-radius: 0; background: none; display: inline; vertical-align: -.2em }}
 .brief p {{ margin: .2rem 0 0; color: var(--soft); font-size: .9rem }}
-.formats {{ display: flex; flex-wrap: wrap; gap: 1.6rem; align-items: flex-start }}
-figure {{ margin: 0 }}
-figure img {{ display: block; height: 23rem; width: auto; max-width: 100%; border-radius: .5rem; box-shadow: 0 1px 2px #0002, 0 12px 32px #0000001c }}
+.formats {{ display: flex; gap: 1.6rem; align-items: flex-start }}
+figure {{ margin: 0; min-width: 0 }}
+figure img {{ display: block; width: 100%; height: auto; border-radius: .5rem; box-shadow: 0 1px 2px #0002, 0 12px 32px #0000001c }}
 figcaption {{ margin-top: .6rem; font-size: .84rem; color: var(--soft) }}
 .none {{ border: 1px dashed var(--line); border-radius: .5rem; padding: 3rem; color: var(--soft) }}
 details {{ margin-top: 1.3rem; font-size: .84rem; color: var(--soft) }}
 summary {{ cursor: pointer }}
 summary b {{ font-weight: 600 }} .passed {{ color: #1a7f37 }} .refused {{ color: #9a6700 }} .dead {{ color: #cf222e }}
 table {{ border-collapse: collapse; margin-top: .7rem }} td {{ padding: .12rem 1.2rem .12rem 0; vertical-align: top }}
-@media (max-width: 40rem) {{ figure img {{ height: auto; width: 100% }} }}
+@media (max-width: 40rem) {{ .formats {{ flex-direction: column }} figure {{ width: 100% }} }}
 </style>
 <main>
 <header><h1>{title}</h1><p>{lead}</p></header>
@@ -83,12 +84,30 @@ table {{ border-collapse: collapse; margin-top: .7rem }} td {{ padding: .12rem 1
 </html>
 """
 
-_SECTION = """<section id="{name}">
-<div class="brief"><img src="{photo}" alt="사진 {name}"><div><h2>{copy}</h2><p>{told}</p></div></div>
+_SECTION = """<section id="{name}" lang="{language}">
+<div class="brief"><img src="{photo}" alt="{alt}"><div><h2>{copy}</h2><p>{told}</p></div></div>
 <div class="formats">{figures}</div>
 {verdict}
 </section>"""
 
+_SAYS: dict[Language, dict[str, str]] = {
+    "ko": {
+        "alt": "원본 사진",
+        "told": "받은 사진과 카피",
+        "none": "만들지 못했습니다.",
+        "unfinished": "작업이 끝나지 않았습니다.",
+        "passed": "심사 통과",
+        "refused": "심사 탈락",
+    },
+    "en": {
+        "alt": "The photo as it came",
+        "told": "The photo and the copy as they came",
+        "none": "No ad was made.",
+        "unfinished": "The job did not reach the end.",
+        "passed": "Passed",
+        "refused": "Refused",
+    },
+}
 _TITLE = "사진 한 장, 카피 한 줄."
 _LEAD = (
     "아래 광고는 모두 사람의 손을 거치지 않고 사진과 카피만으로 만들어졌습니다. "
@@ -104,6 +123,8 @@ def write_gallery(folder: Path, ads: Iterable[Shown]) -> None:
         for stale in folder.glob(f"{ad.name}-*.jpg"):  # an earlier run's
             stale.unlink()
         before = f"{ad.name}-photo{_suffix(ad.photo)}"
+        language: Language = "ko" if has_hangul(ad.copy) else "en"
+        says = _SAYS[language]
         (folder / before).write_bytes(ad.photo)
         figures = []
         for picture in ad.pictures:
@@ -111,17 +132,21 @@ def write_gallery(folder: Path, ads: Iterable[Shown]) -> None:
             (folder / file).write_bytes(picture.jpeg)
             count += 1
             figures.append(
-                f'<figure><img src="{file}" alt="{escape(ad.name)} {escape(picture.label)}">'
+                # Each as wide as it is for its height: all formats of an ad are equally high and fill the row.
+                f'<figure style="flex: {picture.width / picture.height:.4f} 1 0"><img src="{file}" '
+                f'width="{picture.width}" height="{picture.height}" alt="{escape(ad.name)} {escape(picture.label)}">'
                 f"<figcaption>{escape(picture.label)} · {picture.width}×{picture.height}</figcaption></figure>"
             )
         sections.append(
             _SECTION.format(
                 name=escape(ad.name),
+                language=language,
+                alt=says["alt"],
                 photo=before,
                 copy=_with_pictures(ad.copy),
-                told="원본 사진과 카피 · the photo and the copy as they came",
-                figures="".join(figures) or '<p class="none">no ad was made</p>',
-                verdict=_verdict(ad),
+                told=says["told"],
+                figures="".join(figures) or f'<p class="none">{says["none"]}</p>',
+                verdict=_verdict(ad, says),
             )
         )
     page = _PAGE.format(title=_TITLE, lead=_LEAD, sections="\n".join(sections), fonts="{fonts}", count=f"{count} ads")
@@ -142,10 +167,11 @@ def _with_pictures(text: str) -> str:
     return "".join(parts)
 
 
-def _verdict(ad: Shown) -> str:
+def _verdict(ad: Shown, says: dict[str, str]) -> str:
     if ad.passed is None:
-        return f'<details open><summary><b class="dead">No ad.</b> {escape(ad.dead or "The job did not reach the end.")}</summary></details>'
-    word = '<b class="passed">Passed</b>' if ad.passed else '<b class="refused">Refused</b>'
+        told = escape(ad.dead or says["unfinished"])
+        return f'<details open><summary><b class="dead">{says["none"]}</b> {told}</summary></details>'
+    kind = "passed" if ad.passed else "refused"
     rows = "".join(
         f"<tr><td>{escape(picture.label)}</td><td>{escape(str(check['name']))}</td>"
         f"<td>{escape(str(check['value']))}</td><td>{escape(str(check['reason']))}</td></tr>"
@@ -153,7 +179,7 @@ def _verdict(ad: Shown) -> str:
         for check in picture.checks
     )
     return (
-        f"<details><summary>{word} by {escape(ad.judge)}. {escape(' '.join(ad.reasons))}</summary>"
+        f'<details><summary><b class="{kind}">{says[kind]}</b> · {escape(" ".join(ad.reasons))}</summary>'
         f"<table>{rows}</table></details>"
     )
 

@@ -64,7 +64,8 @@ SELECT 'connections_full', CASE WHEN c.taken >= c.most THEN 'bad' ELSE 'warn' EN
          ORDER BY a.count DESC LIMIT 1) AS c
  WHERE c.taken >= 0.9 * c.most
 UNION ALL
--- A job that comes by the same stage again and again, though no bound says how often: of the latest 200 that ended and 200 calls.
+-- A job that comes by the same stage again and again and never to the end, though no bound says how often: of the latest 200 that
+-- ended and 200 calls. A row that is used again for each round of work comes to its end every time.
 SELECT 'circling', 'bad', c.name, json_build_object('count', count(*), 'job', min(c.job_key), 'stage', (array_agg(c.stage ORDER BY c.job_key))[1],
                                                     'times', 10, 'age', max(c.age))::text
   FROM (SELECT p.name, j.job_key, r.stage, r.age
@@ -75,16 +76,18 @@ SELECT 'circling', 'bad', c.name, json_build_object('count', count(*), 'job', mi
                UNION
                SELECT l.job_key FROM (SELECT o.job_key FROM pgbaton.calls AS o WHERE o.pipeline = p.name AND o.due_at IS NULL LIMIT 200) AS l) AS j
          CROSS JOIN LATERAL (
-               SELECT n.stage, extract(epoch FROM clock_timestamp() - min(n.ended_at)) AS age
-                 FROM (SELECT h.stage, h.state, h.ended_at FROM pgbaton.history AS h
-                        WHERE h.job_key = j.job_key AND h.pipeline = p.name AND h.ended_at > statement_timestamp() - interval '1 h'
-                        ORDER BY h.id DESC
-                        LIMIT 25 * (SELECT count(*) FROM pgbaton.stages AS s WHERE s.pipeline = p.name AND s.routed)) AS n
-                WHERE n.state = 'completed'
-                GROUP BY n.stage
-               HAVING count(*) >= 10 AND max(n.ended_at) > statement_timestamp() - interval '1 min'
-                ORDER BY 1 LIMIT 1) AS r
-         WHERE ($1::text IS NULL OR p.name = $1)
+               SELECT min(g.stage) FILTER (WHERE g.often) AS stage, max(g.age) FILTER (WHERE g.often) AS age
+                 FROM (SELECT n.stage, count(*) >= 10 AND max(n.ended_at) > statement_timestamp() - interval '1 min' AS often,
+                              extract(epoch FROM clock_timestamp() - min(n.ended_at)) AS age,
+                              EXISTS (SELECT FROM pgbaton.stages AS s WHERE s.pipeline = p.name AND s.routed AND s.after = n.stage) AS goes_on
+                         FROM (SELECT h.stage, h.state, h.ended_at FROM pgbaton.history AS h
+                                WHERE h.job_key = j.job_key AND h.pipeline = p.name AND h.ended_at > statement_timestamp() - interval '1 h'
+                                ORDER BY h.id DESC
+                                LIMIT 25 * (SELECT count(*) FROM pgbaton.stages AS s WHERE s.pipeline = p.name AND s.routed)) AS n
+                        WHERE n.state = 'completed'
+                        GROUP BY n.stage) AS g
+               HAVING bool_and(g.goes_on)) AS r
+         WHERE ($1::text IS NULL OR p.name = $1) AND r.stage IS NOT NULL
            AND NOT EXISTS (SELECT FROM pgbaton.rounds AS b WHERE b.pipeline = p.name AND b.job_key = j.job_key)) AS c
  GROUP BY c.name
 UNION ALL

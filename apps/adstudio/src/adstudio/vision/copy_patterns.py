@@ -9,15 +9,16 @@ _AMOUNT = r"\d[\d,]*(?:\.\d+)?"
 _MONEY = (
     rf"(?:[₩$€£¥]\s?{_AMOUNT}(?:\s?(?:million|만))?|{_AMOUNT}\s?(?:만\s?|천\s?|억\s?)?원"
     rf"|USD\s?{_AMOUNT}|{_AMOUNT}\s?(?:USD|KRW))"
+    r"(?:\s?/\s?(?:month|mo|year|yr|week|day|night|person|kg|[월일박인년개]))?"
 )
 _PERCENT = rf"{_AMOUNT}\s?%"
 _BEFORE_KO = (
-    r"(?:지금|오늘|단|오직|최대|최저|최고|무려|전\s?품목|전\s?상품|매일|특가|연|월|회원가"
+    r"(?:지금|오늘|단|오직|최대|최저|최고|무려|전\s?품목|전\s?상품|전\s?메뉴|매일|특가|연|월|회원가"
     r"|정가|할인가|판매가|첫\s?(?:구매|주문|달|가입|방문)|추가|약|무이자|\d{1,2}\s?(?:박|인|개월))"
 )
 _BEFORE_EN = r"(?:up to|from|only|just|now|save|starting at|as low as|extra|for)"
 _AFTER = (
-    r"(?:(?:\s?(?:할인|세일|적립|캐시백|쿠폰|페이백|증정|인하|OFF|off|Off|SALE|sale|discount|cashback|back)"
+    r"(?:(?:\s?(?:할인|세일|적립|캐시백|쿠폰|페이백|증정|인하|특가|행사|이벤트|찬스|딜|균일가|상당|할인권|OFF|off|Off|SALE|sale|discount|cashback|back)"
     r"(?![가-힣A-Za-z])){1,2})"
 )
 OFFER: Final = re.compile(
@@ -26,6 +27,12 @@ OFFER: Final = re.compile(
     r"(?![가-힣A-Za-z\d%])"
 )
 """A price, a percentage, a 1+1, with the words that belong to it; not one that a sentence goes on from (``원에``)."""
+
+_WITH = re.compile(r"\s?\+\s?(?:\S+\s)?\S+$")  # ₩26,000 + free shipping, to the end of the line
+_BARE: Final = re.compile(rf"(?:{_PERCENT}|[1-9]\+[1-9])")
+_LEAD_KO = re.compile(r"(?:^|(?<=\s))[가-힣A-Za-z]+(?:\s[가-힣A-Za-z]+)?\s$")
+_MOST_LED: Final = 12
+"""Characters of a bare percentage with what it is of (``얼리버드 45%``); a longer lead is a line of its own."""
 
 _TAIL_EN = re.compile(r"\s+(?:(?:on|your|our|the|first|next|all|every|entire)\s+)*[a-z]+(?:\s[a-z]+)?\s*[.!]?")
 _LEAD_EN = re.compile(r"(?:^|(?<=\s))[A-Z][a-z]+\s+$")
@@ -47,7 +54,8 @@ _CALL_KO = (
 )
 _CALL_EN = (
     r"(?i:(?:shop|buy|book|order|call|start|join|apply|subscribe|reserve|visit)\s(?:now|today|us|online)\b"
-    r"|learn more|see more|find out more|sign up(?: now)?|get started|try it free|download now|get yours)[.!]?"
+    r"|learn more|see more|find out more|sign up(?: now)?|get started|try it free|download now|get yours)"
+    r"[.!]?(?!\s[a-z])"
 )
 _ADDRESS = r"(?:https?://\S+|www\.\S+|\b[\w-]+\.(?:co\.kr|com|net|kr|shop|store|io)(?:/\S*)?)(?![가-힣])"
 CALL: Final = re.compile(rf"(?:^|(?<=[\s.,!?]))(?:{_CALL_KO}|{_CALL_EN}|{_PHONE})\s*[▶→>]*\s*(?=$|[\s#.,!])")
@@ -68,6 +76,7 @@ _ENDING = re.compile(r"하세요|해\s?보세요|하십시오")
 _PROMPT = re.compile(r"(?:지금|바로|오늘|무료)")
 _CALL_LINE: Final = re.compile(
     rf"(?:[가-힣]{{1,4}}\s)?{_DEED}"
+    r"|(?:[가-힣\d]{1,5}\s){0,2}[가-힣]{0,4}(?:하|찾|보|받|가|타|사|담|열|듣|배우|떠나|만나|즐기|고르|맡기|드리|누리|남기)기"
     r"|(?i:shop|buy|book|order|download|try|get|start|join|subscribe|reserve|visit|discover|explore|see)"
     r"\b[\w' ]{2,18}[.!]?"
 )
@@ -99,7 +108,17 @@ def whole_offer(text: str, match: re.Match[str]) -> tuple[int, int]:
     tail = _TAIL_EN.match(text, end)
     if tail and tail.end() == len(text) and match.group().rstrip().lower().endswith("off"):
         end = tail.end()
+    if more := _WITH.match(text, end):
+        end = more.end()
     return (start, end) if end - start <= _MOST_OFFERED else match.span()
+
+
+def lead_of(text: str, start: int, end: int) -> int:
+    """Where a bare percentage or 1+1 begins with the words that say what it is of, in a line below the headline."""
+    if not _BARE.fullmatch(text[start:end]):
+        return start
+    lead = _LEAD_KO.search(text[:start])
+    return lead.start() if lead and end - lead.start() <= _MOST_LED else start
 
 
 def offers(text: str) -> list[re.Match[str]]:
@@ -109,8 +128,10 @@ def offers(text: str) -> list[re.Match[str]]:
 
 def _stands_alone(match: re.Match[str]) -> bool:
     before, after = match.string[: match.start()].split(), match.string[match.end() :].strip()
-    if before and before[-1].lower() in _UNTIED:
+    if any(word.lower() in _UNTIED for word in before[-1:]) or "get" in [word.lower() for word in before[-2:]]:
         return False
+    if re.match(r"[a-z]+\s", f"{after} ") and not re.search(r"(?i:off|sale|discount|back)$", match.group().strip()):
+        return False  # ``Save $300 on a new mattress``
     bare = re.fullmatch(_PERCENT, match.group().strip())
     return not (bare and (after[:1].isalpha() or match.group().startswith("100")))
 

@@ -20,6 +20,7 @@ from adstudio.vision.copy_patterns import (
     TAG,
     call_in,
     is_call_line,
+    lead_of,
     leading_brand,
     offers,
     whole_offer,
@@ -39,6 +40,8 @@ _SLOGAN_LINE: Final = {"ko": 9, "en": 16}  # two lines this short are one slogan
 _IDEAL: Final = {"ko": 12, "en": 22}  # where a headline had best end
 
 
+_ENDS_INSIDE: Final = re.compile(r"[.!?…]\s+\S")
+_PLUS: Final = {"+", "&"}
 _ARROWS: Final = {"→", "->", "▶", "⇒", "➜", "➡", "➡️"}
 
 
@@ -87,10 +90,10 @@ def _take_apart(text: str, language: str, found: _Found) -> list[str]:
         if number and number == len(lines) - 1 and is_call_line(line):
             found.calls.append(line)
             continue
-        own = len(lines) > 1 and not (_emoji_inside(line) and offers(line))
+        own = len(lines) > 1 and not (offers(line) and (_emoji_inside(line) or _ENDS_INSIDE.search(line)))
         pieces = [line] if own else _divided(line, language)
         for piece in pieces:
-            parts += _without_call_and_offer(piece, found)
+            parts += _without_call_and_offer(piece, found, below=bool(parts))
     return parts
 
 
@@ -120,8 +123,9 @@ def _emoji_inside(line: str) -> list[tuple[int, int]]:
     return spans
 
 
-def _without_call_and_offer(part: str, found: _Found) -> list[str]:
-    """``part`` less its offer and call; what stood before and after an offer are two parts."""
+def _without_call_and_offer(part: str, found: _Found, *, below: bool) -> list[str]:
+    """``part`` less its offer and call; what stood before and after an offer are two parts. ``below``: there is a
+    headline above it."""
     if match := ADDRESS.search(part):
         found.addresses.append(match.group().strip(" ▶→"))
         part = f"{part[: match.start()]} {part[match.end() :]}"
@@ -133,19 +137,40 @@ def _without_call_and_offer(part: str, found: _Found) -> list[str]:
         at = 0
         for match in offers(piece):
             start, end = whole_offer(piece, match)
+            if end <= at:
+                continue
+            start = max(at, lead_of(piece, start, end) if below else start)
             between = piece[at:start]
-            reduced = bool(at) and between.strip() in _ARROWS  # from one price to another: the arrow says so
-            fragments.append("" if reduced else between)
-            found.offers.append(f"{'→ ' if reduced else ''}{piece[start:end].strip()}")
+            sign = between.strip() if at else ""  # from one price to another, or both: the arrow or plus says so
+            joins = sign in _ARROWS or sign in _PLUS
+            fragments.append("" if joins else between)
+            shown = f"{'→' if sign in _ARROWS else sign} " if joins else ""
+            found.offers.append(f"{shown}{piece[start:end].strip()}")
             at = end
         fragments.append(piece[at:])
     whole = len(fragments) == 1  # nothing came out of it, so nothing dangles at its edges
-    tidied = (" ".join(fragment.split()).strip(None if whole else EDGES) for fragment in fragments)
-    return [fragment for fragment in tidied if fragment and not _only_signs(fragment)]
+    tidied = (" ".join(fragment.split()) if whole else _trimmed(" ".join(fragment.split())) for fragment in fragments)
+    kept: list[str] = []
+    for fragment in tidied:
+        if kept and fragment and not _says(fragment):  # an emoji that stood after the price
+            kept[-1] = f"{kept[-1]} {fragment}"
+        elif fragment and not _only_signs(fragment):
+            kept.append(fragment)
+    return kept
+
+
+def _trimmed(fragment: str) -> str:
+    """Without the signs that only joined it; the ``~`` of ``~12.20`` says something."""
+    bare = fragment.strip(EDGES)
+    return f"~{bare}" if bare[:1].isdigit() and f"~{bare}" in fragment else bare
+
+
+def _says(text: str) -> bool:
+    return any(char.isalnum() for char in text)
 
 
 def _only_signs(text: str) -> bool:
-    return not any(char.isalnum() for char in text) and not any(is_emoji(one) for one in clusters(text))
+    return not _says(text) and not any(is_emoji(one) for one in clusters(text))
 
 
 def _headline(parts: list[str], language: str, has_offer: bool) -> tuple[str, list[str]]:

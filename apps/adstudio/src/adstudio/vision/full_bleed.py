@@ -18,7 +18,17 @@ from adstudio.vision.scene import Scene, Sums, change_of
 from adstudio.vision.scrim import CALM, Unrest, lightest_tint, scrim_for
 from adstudio.vision.shapes import Box, Rgb
 from adstudio.vision.type_block import Block, Scale, set_block
-from adstudio.vision.windows import KEPT, MOST_ENLARGED, View, beyond, crowding, is_cut, subject_middle, views
+from adstudio.vision.windows import (
+    KEPT,
+    MOST_ENLARGED,
+    View,
+    beyond,
+    crowding,
+    is_cut,
+    subject_middle,
+    unfocused,
+    views,
+)
 
 MOST_OCCLUDED: Final = 0.012  # mean weight under the block and its clearance
 MOST_UNREST: Final = 5.0  # grey levels a view pixel under the block, before the tint; more stays busy under any
@@ -83,6 +93,7 @@ def _places(view: View, columns: list[Block], scene: Scene, format_: Format) -> 
         - 0.9 * beyond(scene, view)
         + 0.25 * min(1.0, view.width * view.height / (scene.width * scene.height))
         - 0.3 * crowding(scene, view)
+        - 1.2 * unfocused(view)
     )
     on_axis = abs(subject_middle(scene)[0] - view.left - view.width / 2) < _ON_AXIS * view.width
     for block in columns:

@@ -26,7 +26,7 @@ from adstudio.vision.read_back import letters, likeness
 from adstudio.vision.scene import change_of
 from adstudio.vision.second_look import SecondLook
 from adstudio.vision.shapes import Box, Check, Mask, Rgb, Verdict
-from adstudio.vision.typefaces import PLAIN_SIZE, PRETENDARD, in_black
+from adstudio.vision.typefaces import PLAIN_SIZE, PRETENDARD
 
 _READ_MOST: Final = 4  # lines of small type that are read; the others are set like them
 _VIEW: Final = 360
@@ -241,10 +241,11 @@ def _read_as(line: Line, picture: Rgb, box: Box, ocr: Ocr, language: Language, l
     found = likeness(line.text, heard())
     if found >= least or not PRETENDARD.can_set(line.text):
         return found
-    seen = max(12, round(region.shape[0] / 1.3))
-    plain = [one for size in (PLAIN_SIZE, seen) for one in ocr.line(in_black(line.text, line.weight, size), language)]
-    if likeness(line.text, plain) >= least:
-        return found
+    plain: list[str] = []
+    for size in (PLAIN_SIZE, max(12, round(region.shape[0] / 1.3))):
+        plain += ocr.in_black(line.text, line.weight, size, language)
+        if likeness(line.text, plain) >= least:
+            return found
     return max(found, *(likeness(one, readings) for one in plain))
 
 

@@ -9,6 +9,7 @@ import gzip
 import tempfile
 import threading
 from collections.abc import Iterator
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
@@ -21,10 +22,12 @@ from tesserocr import OEM, PSM, PyTessBaseAPI
 
 from adstudio.vision.errors import Language, ModelError
 from adstudio.vision.shapes import Rgb
+from adstudio.vision.typefaces import Weight, in_black
 
 _LINE: Final = 48  # pixels: the height of a line at which the models were trained to read
 _SMALL: Final = 38  # and a smaller one, for the large and heavy syllables that it takes for others at 48
 _RIM: Final = 10  # pixels of plain ground around it
+_REMEMBERED: Final = 256  # texts with what was read; a few kilobytes
 _DATA: Final = Path(str(files("adstudio") / "assets" / "ocr"))
 
 
@@ -34,6 +37,15 @@ class Ocr:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._engines: dict[Language, PyTessBaseAPI] = {}
+        self._in_black = lru_cache(_REMEMBERED)(self._read_in_black)
+
+    def in_black(self, text: str, weight: Weight, size: int, language: Language) -> tuple[str, ...]:
+        """What ``text`` is read as where it is easiest to read, black on white; remembered, for every format of an ad
+        asks it of the same words."""
+        return self._in_black(text, weight, size, language)
+
+    def _read_in_black(self, text: str, weight: Weight, size: int, language: Language) -> tuple[str, ...]:
+        return tuple(self.line(in_black(text, weight, size), language))
 
     def line(self, region: Rgb, language: Language) -> Iterator[str]:
         """What one line of type in ``region`` may say: read as it is, and, when asked on, in black on white and

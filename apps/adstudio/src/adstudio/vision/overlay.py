@@ -13,6 +13,7 @@ from adstudio.vision.ad_copy import AdCopy
 from adstudio.vision.kit import Kit
 from adstudio.vision.layout import Layout, Line, from_hex
 from adstudio.vision.palette import Channels
+from adstudio.vision.scene import PLAIN_RIM
 from adstudio.vision.scrim import scrim_alpha
 from adstudio.vision.shapes import Box, Rgb
 from adstudio.vision.typefaces import Typeface
@@ -89,20 +90,25 @@ def pane_of(layout: Layout, photo: Rgb) -> Rgb:
 
 
 def _continued(shown: Rgb, beyond: tuple[int, int, int, int], pane: Box) -> Rgb:
-    """``shown`` with its edges repeated outwards, smoothed so that no pixel draws a streak, and a photo's grain."""
-    full = cv2.copyMakeBorder(shown, *beyond, cv2.BORDER_REPLICATE)
+    """``shown`` continued: its rim mirrored, which keeps a photo's grain, fading into its edges repeated and smoothed.
+
+    Edges repeated alone draw a streak for every grain of the photo.
+    """
+    edges = cv2.copyMakeBorder(shown, *beyond, cv2.BORDER_REPLICATE)
+    full = cv2.copyMakeBorder(shown, *beyond, cv2.BORDER_REFLECT_101)
     height, width = full.shape[:2]
     top, bottom, left, right = beyond
     radius = _SOFTENED * max(pane.width, pane.height)
-    small = cv2.resize(full, (max(1, width // 8), max(1, height // 8)), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(edges, (max(1, width // 8), max(1, height // 8)), interpolation=cv2.INTER_AREA)
     soft = cv2.resize(cv2.GaussianBlur(small, (0, 0), radius / 8), (width, height), interpolation=cv2.INTER_CUBIC)
     grain = np.random.default_rng(0).integers(-1, 2, (height, width, 1), np.int8)
     # How far into the continued part each pixel is: the photo's own edge stays as it is.
     rows, columns = np.arange(height), np.arange(width)
     down = np.maximum(np.maximum(top - rows, rows - (height - bottom - 1)), 0)
     across = np.maximum(np.maximum(left - columns, columns - (width - right - 1)), 0)
+    fading = PLAIN_RIM * min(shown.shape[:2])  # no more of the rim was found to be plain
     for band in _bands(height):
-        share = np.minimum(1, np.maximum(down[band, None], across[None, :]) / (2 * radius))
+        share = np.minimum(1, np.maximum(down[band, None], across[None, :]) / fading)
         share = share.astype(np.float32)[:, :, None]
         if share.any():
             mixed = full[band] + (soft[band].astype(np.float32) - full[band] + grain[band]) * share

@@ -17,10 +17,13 @@ from adstudio.vision.palette import Hues, hues_of
 from adstudio.vision.shapes import Box, Rgb
 
 LOOK: Final = 640  # pixels of the longer side
-_RIM: Final = 0.03  # of the side: the strip along an edge that says whether it can be continued
+PLAIN_RIM: Final = 0.03
+"""Of the side: the strip along an edge that says whether the photo can be continued there."""
+
 _SMOOTH: Final = 1.6  # grey levels a pixel, mean in the strip: more is texture, which smears when it is continued
 _ROUGH: Final = 6.0  # and what a hundredth of it may have
 _UNEVEN: Final = 7.0  # grey levels, spread along the edge beside a steady slope: more becomes stripes
+_FOCUS: Final = 0.9  # the share of the photo that changes less than what is in focus
 _LEAST_SUBJECT: Final = 0.004  # of the photo: a smaller one is noise of the map
 _ALL_SUBJECT: Final = 0.9
 
@@ -43,6 +46,8 @@ class Scene:
     kept_sums: Sums
     """Of the weights that a crop must keep: a lamp may be left out that type must not cover."""
     change_sums: Sums
+    focus_sums: Sums
+    """Of what is in focus: the change above that of nine tenths of the photo."""
 
     @property
     def width(self) -> int:
@@ -72,6 +77,7 @@ def look_at(photo: Rgb, weights: Weights, faces: Sequence[Box]) -> Scene:
         weight_sums=integral(fitted),
         kept_sums=integral(np.where(fitted >= 0.9 * PERSON, fitted, 0).astype(np.float32)),
         change_sums=integral(change),
+        focus_sums=integral(in_focus(change)),
     )
 
 
@@ -82,6 +88,12 @@ def change_of(photo: Rgb) -> NDArray[np.float32]:
     return np.asarray(cv2.magnitude(across, down), np.float32)
 
 
+def in_focus(change: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The change that stands out, where the lens and the light put the weight: a leaf before a blur, a skyline under a
+    sky."""
+    return np.asarray(np.maximum(change - np.quantile(change, _FOCUS), 0), np.float32)
+
+
 def _subject(weights: Weights) -> Box | None:
     inside = weights >= SUBJECT * 0.98
     share = float(inside.mean())
@@ -90,7 +102,7 @@ def _subject(weights: Weights) -> Box | None:
 
 def _plain(photo: Rgb, change: NDArray[np.float32], weights: Weights) -> frozenset[Edge]:
     height, width = change.shape
-    down, across = max(3, round(_RIM * height)), max(3, round(_RIM * width))
+    down, across = max(3, round(PLAIN_RIM * height)), max(3, round(PLAIN_RIM * width))
     strips: dict[Edge, tuple[slice, slice]] = {
         "top": (slice(0, down), slice(None)),
         "bottom": (slice(height - down, None), slice(None)),

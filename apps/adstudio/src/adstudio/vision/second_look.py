@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -22,6 +22,7 @@ from adstudio.vision.faces import FaceModel
 from adstudio.vision.importance import look_small
 from adstudio.vision.layout import Layout
 from adstudio.vision.named_things import named_in
+from adstudio.vision.scene import change_of, in_focus
 from adstudio.vision.shapes import Box, Detected, Rgb
 from adstudio.vision.subject import SubjectMap
 
@@ -29,6 +30,7 @@ _LOOK: Final = 480  # pixels of the longer side
 _INSIDE: Final = 0.5  # of the network's map
 _LEAST_SUBJECT, _MOST_SUBJECT = 0.01, 0.35  # of the photo: less is noise, more is a view, of which any part will do
 _SURE_OF_IT: Final = 0.97  # of the network's surest pixel: less is a meadow of which it takes some part for the subject
+_LEAST_FOCUS: Final = 0.2  # of what is in focus: less is blur, or a sky without its skyline
 _HEAD_TO_HIP: Final = 0.6  # of a person's height: ads cut legs
 _SURE: Final = 0.65  # probability of a thing that the copy does not speak of
 _NAMED_SURE: Final = 0.45  # and of one that it does
@@ -62,7 +64,8 @@ class SecondLook:
         return float(part.sum()) / max(1.0, self._pixels(layout, box)) if part.size else 0.0
 
     def kept(self, layout: Layout) -> float:
-        """The share of the things that the layout shows, 0 to 1; of the subject where no thing is known."""
+        """The share of the things that the layout shows, 0 to 1; of the subject where no thing is known. Where nearly
+        nothing that is in focus is shown, the share of that."""
         height, width = self.small.shape[:2]
         window = layout.window
         view = Box(
@@ -73,13 +76,17 @@ class SecondLook:
         )
         total = sum(thing.area for thing in self.things)
         seen = sum(intersection(thing, view) for thing in self.things) / total if total else 1.0
+        focus = in_focus(change_of(self.small))
+        sharp = float(focus.sum())
+        focused = float(_cut_out(focus, view).sum()) / sharp if sharp else 1.0
+        if focused < _LEAST_FOCUS:
+            return min(seen, focused)
         if self.faces or self.things:
             return seen
         learnt = self._learnt > _INSIDE
         if not _LEAST_SUBJECT < float(learnt.mean()) < _MOST_SUBJECT:
             return 1.0
-        inside = learnt[max(0, view.top) : max(0, view.bottom), max(0, view.left) : max(0, view.right)]
-        return float(inside.sum()) / float(learnt.sum())
+        return float(_cut_out(learnt, view).sum()) / float(learnt.sum())
 
     def faces_in(self, layout: Layout) -> list[Box]:
         """The faces that the layout shows, in pixels of the ad; one that is cut reaches beyond the pane."""
@@ -110,6 +117,10 @@ class SecondLook:
         x0, x1 = (min(max(round(window.left * width + v * across), 0), width) for v in (a, b))
         y0, y1 = (min(max(round(window.top * height + v * down), 0), height) for v in (c, d))
         return self.subject[y0:y1, x0:x1]
+
+
+def _cut_out(field: NDArray[np.generic], view: Box) -> NDArray[Any]:
+    return field[max(0, view.top) : max(0, view.bottom), max(0, view.left) : max(0, view.right)]
 
 
 def look_again(photo: Rgb, copy: AdCopy, detector: Detector, subject: SubjectMap, faces: FaceModel) -> SecondLook:

@@ -15,7 +15,7 @@ from adstudio.vision.placing import place
 from adstudio.vision.scene import Scene
 from adstudio.vision.shapes import Box
 from adstudio.vision.type_block import Block, Scale, set_block
-from adstudio.vision.windows import KEPT, MOST_ENLARGED, View, best_view, crowding, is_cut
+from adstudio.vision.windows import KEPT, MOST_ENLARGED, View, best_view, crowding, is_cut, unfocused
 
 _PAD: Final = 0.07  # of the short side, around the type in its panel
 Side = Literal["left", "bottom", "top"]
@@ -100,6 +100,7 @@ def _layout(division: _Division, block: Block, view: View, scene: Scene, format_
         - 0.5 * max(0.0, 0.55 - filled)
         - 0.15 * view.is_extended(scene)
         - 0.12 * crowding(scene, view)
+        - 0.6 * unfocused(view)
         + 0.5 * (division.pane.width * division.pane.height) / (format_.width * format_.height)
     )
     return Layout(

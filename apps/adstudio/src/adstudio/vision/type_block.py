@@ -196,7 +196,8 @@ def _offer(text: str, face: Typeface, headline: int, width: float) -> Iterator[t
 def _small(role: Role, text: str, face: Typeface, size: int, width: float) -> list[tuple[Role, str, int]]:
     if role == "cta":
         return [(role, text, int(min(size, width / (face.width(text, _WEIGHT[role]) + 2 * PILL))))]
-    found = _lines(text, face, role, size, width, 3)
+    # Small print takes as few lines as it can, wherever they end.
+    found = next((one for most in (1, 2, 3) if (one := _lines(text, face, role, size, width, most))), None)
     return [(role, line, size) for line in found.lines] if found else [(role, text, size)]
 
 

@@ -9,10 +9,11 @@ from typing import Final
 import numpy as np
 
 from adstudio.vision.layout import Window
-from adstudio.vision.scene import Scene
+from adstudio.vision.scene import Scene, Sums
 from adstudio.vision.shapes import Box
 
 KEPT: Final = 0.97  # of the weights: a window that keeps less cuts the subject
+FOCUS_KEPT: Final = 0.35  # of what is in focus: crops of an even picture keep as much
 MOST_ENLARGED: Final = 1.5  # pixels of the ad for one of the photo; more is visibly soft
 _NEARLY_ALL: Final = 0.992  # of the weights: what is lost is a rim of the map
 _AIR: Final = 0.03  # of the longer side, kept around the subject
@@ -25,13 +26,14 @@ _SIZES: Final = (1.0, 0.82, 0.66, 1.3, 1.7, 2.2)  # of the largest window inside
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A window in pixels of the scene, and the share of the weights that it keeps (0 to 1)."""
+    """A window in pixels of the scene, and the shares (0 to 1) that it keeps of the weights and of what is in focus."""
 
     left: float
     top: float
     width: float
     height: float
     kept: float
+    focus: float
 
     @property
     def right(self) -> float:
@@ -62,7 +64,7 @@ class View:
 def views(scene: Scene, ratio: float, sizes: tuple[float, ...] = _SIZES) -> Iterator[View]:
     """The windows of ``ratio`` (width over height) that cut no face, each with what it keeps."""
     cover_width = min(scene.width, scene.height * ratio)
-    total = float(scene.kept_sums[-1, -1])
+    total, in_focus = float(scene.kept_sums[-1, -1]), float(scene.focus_sums[-1, -1])
     for size in sizes:
         width, height = cover_width * size, cover_width * size / ratio
         across, down = _anchors(scene, width, height)
@@ -70,8 +72,10 @@ def views(scene: Scene, ratio: float, sizes: tuple[float, ...] = _SIZES) -> Iter
             for top in _starts(scene.height, height, "top" in scene.plain, "bottom" in scene.plain, down):
                 if _cuts_a_face(scene, left, top, left + width, top + height):
                     continue
-                kept = _sum(scene, left, top, left + width, top + height) / total if total > 1 else 1.0
-                yield View(left, top, width, height, min(1.0, kept))
+                edges = left, top, left + width, top + height
+                kept = _sum(scene.kept_sums, *edges) / total if total > 1 else 1.0
+                focus = _sum(scene.focus_sums, *edges) / in_focus if in_focus > 1 else 1.0
+                yield View(left, top, width, height, min(1.0, kept), min(1.0, focus))
 
 
 def best_view(scene: Scene, ratio: float) -> View | None:
@@ -118,6 +122,11 @@ def crowding(scene: Scene, view: View) -> float:
     return sum(min(1.0, max(0.0, 1 - gap / wanted)) for is_free, gap in gaps if is_free)
 
 
+def unfocused(view: View) -> float:
+    """How far short it falls of what is in focus, 0 to 1: blur or sky alone is no picture."""
+    return max(0.0, 1 - view.focus / FOCUS_KEPT)
+
+
 def beyond(scene: Scene, view: View) -> float:
     """The share of the window that lies outside the photo and is made up, 0 to 1."""
     across = min(view.right, scene.width) - max(view.left, 0.0)
@@ -133,7 +142,12 @@ def _rank(scene: Scene, view: View) -> float:
     )
     size = view.width / scene.width * view.height / scene.height
     return (
-        4 * view.kept - 0.5 * off + 0.25 * min(1.0, size) - 0.45 * view.is_extended(scene) - 0.3 * crowding(scene, view)
+        4 * view.kept
+        - 0.5 * off
+        + 0.25 * min(1.0, size)
+        - 0.45 * view.is_extended(scene)
+        - 0.3 * crowding(scene, view)
+        - unfocused(view)
     )
 
 
@@ -187,8 +201,8 @@ def _faces_touch(scene: Scene) -> bool:
     )
 
 
-def _sum(scene: Scene, left: float, top: float, right: float, bottom: float) -> float:
-    x0, x1 = (min(max(round(v), 0), scene.width) for v in (left, right))
-    y0, y1 = (min(max(round(v), 0), scene.height) for v in (top, bottom))
-    sums = scene.kept_sums
+def _sum(sums: Sums, left: float, top: float, right: float, bottom: float) -> float:
+    height, width = sums.shape[0] - 1, sums.shape[1] - 1
+    x0, x1 = (min(max(round(v), 0), width) for v in (left, right))
+    y0, y1 = (min(max(round(v), 0), height) for v in (top, bottom))
     return float(sums[y1, x1] - sums[y0, x1] - sums[y1, x0] + sums[y0, x0])
