@@ -557,17 +557,18 @@ async def feed(dsn: str, file: Path) -> None:
     assert b"psql:" not in said, said.decode()
 
 
-async def test_the_two_files_fed_to_psql_are_enough_to_be_attached(empty_database: str) -> None:
+async def test_the_files_fed_to_psql_are_enough_to_be_attached(empty_database: str) -> None:
     files = sorted((ROOT / "db/init").glob("*.sql"))
-    assert [f.name for f in files] == ["01_schema.sql", "02_job_state_notify_trigger.sql"]
+    assert [f.name[:3] for f in files] == ["01_", "02_", "03_"]
     for file in files:
         await feed(empty_database, file)
-    pipeline = load_pipeline(ADSTUDIO / "pgbaton.toml")
+    pipeline, variants = (load_pipeline(ADSTUDIO / f"{name}.toml") for name in ("pgbaton", "ad_variants"))
     async with asyncpg.create_pool(empty_database, min_size=1) as db:
         once = await traces(db)
         for file in files:
             await feed(empty_database, file)
         await again(db, pipeline)
+        await again(db, variants)
         assert await traces(db) == once, "fed again, or attached by the command, it is the same"
         async with db.acquire() as conn:
             await check_attached(conn, pipeline, await read_table(conn, pipeline))

@@ -17,7 +17,7 @@ from line import Line, until
 from pgbaton import Engine, Pipeline, Settings, insights
 from pgbaton.decision.outcome import Answer, Reply
 from pgbaton.decision.verdict import resolve
-from pgbaton.errors import AttachError
+from pgbaton.errors import AttachError, ConfigError
 from pgbaton.install.attach import attach
 from pgbaton.model import Passage
 from pgbaton.table import read_table
@@ -293,6 +293,15 @@ async def test_children_that_were_counted_before_a_parent_was_put_back_do_not_mo
         assert await f.row(job) == ("variants", "waiting" if put_back else "done")
 
 
+async def test_a_command_without_a_pipeline_means_the_one_that_is_nobodys_child(database: str) -> None:
+    async with family(database) as f, f.db.acquire() as conn:
+        assert (await insights.table_of(conn, None)).pipeline == "craft"
+        assert (await insights.table_of(conn, "variants")).pipeline == "variants"
+        await attach(conn, children().model_copy(update={"name": "alone", "table": "public.variants", "parent": None}))
+        with pytest.raises(ConfigError, match="name one with --pipeline: alone, craft, variants"):
+            await insights.table_of(conn, None)
+
+
 async def test_a_gather_that_counts_at_a_step_which_no_child_comes_to_is_refused(database: str) -> None:
     async with family(database) as f, f.db.acquire() as conn:
         misspelt = graph([stage("publish", "variants")], gather=[GATHER | {"done": ["drow", "done"]}])
@@ -338,8 +347,10 @@ async def test_a_parent_whose_key_has_several_columns_gathers_its_own(database: 
             await attach(conn, Pipeline.model_validate(sales))
         # One at another's day, one of nobody, and one of which half a parent is known: no key comes of these.
         await db.execute("""
-            INSERT INTO shops VALUES ('a', '2026-01-01', 'variants', 'waiting'), ('a', '2026-01-02', 'variants', 'waiting');
-            INSERT INTO sales VALUES (1, 'a', '2026-01-01', 'draw', 'running'), (2, 'a', '2026-01-02', 'draw', 'running');
+            INSERT INTO shops VALUES ('a', '2026-01-01', 'variants', 'waiting');
+            INSERT INTO shops VALUES ('a', '2026-01-02', 'variants', 'waiting');
+            INSERT INTO sales VALUES (1, 'a', '2026-01-01', 'draw', 'running');
+            INSERT INTO sales VALUES (2, 'a', '2026-01-02', 'draw', 'running');
             INSERT INTO sales VALUES (3, NULL, NULL, 'draw', 'running'), (4, 'a', NULL, 'draw', 'running');
         """)
         settings = Settings(database_url=SecretStr(database), poll=60)

@@ -139,7 +139,7 @@ def test_every_reason_has_a_sentence_in_both_languages() -> None:
         assert korean != english, code
         names = ("stage", "tenant", "error", "worker", "step", "status")
         numbers = ("attempt", "attempts", "seconds", "since", "before", "limit", "strikes")
-        values = dict.fromkeys((*names, "pool", "users", "choices", "then", "children", "child"), "x")
+        values = dict.fromkeys((*names, "pool", "users", "choices", "then", "children", "child", "doing"), "x")
         values |= dict.fromkeys((*numbers, "size", "used", "about", "configured", "done", "left", "total"), 7)
         for language in ("ko", "en"):
             assert "{" not in Explanation(code, True, values).sentence(language)  # type: ignore[arg-type]
