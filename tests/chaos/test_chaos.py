@@ -18,6 +18,7 @@ from chaos.expectations import Expectations, slowness
 from chaos.faults import FAULTS
 from chaos.faulty_worker import _jobs, _points
 from chaos.journal import Entry
+from chaos.limits import Work, exceeded
 from chaos.oracle import Evidence, Verdict, _judge_overlaps, _needless, _not_ours
 from chaos.plan import Plan
 from chaos.runner import play
@@ -134,6 +135,20 @@ def test_a_turn_speaks_as_a_claim_of_what_it_claimed_alone() -> None:
 def test_a_worker_is_only_struck_at_a_lease_that_takes_the_place_of_another() -> None:
     assert _points("take_lease", (None, "name", 8, 60, ()), None) == ({}, {})
     assert _points("take_lease", (1, "name", 8, 60, ()), None) == ({"lease": ()}, {"lease": ()})
+
+
+@pytest.mark.parametrize(
+    ("limits", "found"),
+    [
+        ({"concurrency": 2, "per_tenant": 2, "pool": 3}, 0),
+        ({"concurrency": 1}, 1),
+        ({"per_tenant": 1}, 1),
+        ({"pool": 2}, 1),
+    ],
+)
+def test_limits_are_judged_by_what_the_stages_themselves_were_at_work_on(limits: dict[str, int], found: int) -> None:
+    works = [Work("cut", "a", 1, 4), Work("cut", "a", 2, 3), Work("cut", "b", 3, 3.5), Work("glue", "b", 2.5, 5)]
+    assert len(exceeded(works, replace(PLAN, **limits))) == found
 
 
 @pytest.mark.parametrize(
