@@ -2,7 +2,7 @@
 # made from has changed: a fresh machine needs make and a Python of 3.11 or newer, nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup api demo quality pictures screenshots operations test model chaos failover drills bench bench-scale bench-families bench-page capacity check format schema lock clean
+.PHONY: help setup api demo quality pictures screenshots operations test model chaos failover drills bench bench-scale bench-families bench-limits bench-page capacity check format schema lock clean
 
 BIN     := .venv/bin
 STAMP   := .venv/.made
@@ -60,6 +60,9 @@ bench-scale: $(BENCH_STAMP) ## measure backlog, bloat, idle workers and bulk: ma
 
 bench-families: $(BENCH_STAMP) ## measure children against plain rows: make bench-families [ARGS="--size 0.2"]
 	@$(BENCH)/python -m benchmarks.families $(ARGS)
+
+bench-limits: $(BENCH_STAMP) ## measure what limits cost, beside the peers' own: make bench-limits [ARGS="claims --size 0.1"]
+	@$(BENCH)/python -m benchmarks.limits $(ARGS)
 
 bench-page: $(STAMP) ## time the page when there is much and 20 look: make bench-page [ARGS="--size 0.1"]
 	@$(BIN)/python -m benchmarks.page $(ARGS)

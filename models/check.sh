@@ -58,6 +58,14 @@ gather-seen     0 0 12      caught short   BROKEN_SEEN
 gather-first    0 0 12      caught short   BROKEN_COUNTS_FIRST
 gather-trigger  0 0 12      caught short   BROKEN_COUNTING_TRIGGER
 gather-tick     0 1 12      caught short   BROKEN_TICK
+admission       2 0 13-15   holds  all
+admission-one   2 0 13-15   holds  all     LIMIT=1
+admission-count 0 0 13      caught short   BROKEN_COUNTS_FIRST
+admission-lost  1 0 13      caught short   BROKEN_FORGETS_LOST
+admission-pool  0 0 13      caught short   BROKEN_NO_POOL_LOCK
+admission-order 0 0 14      caught short   BROKEN_ORDER
+admission-turn  0 0 15      caught short   BROKEN_TURN,LIMIT=1
+admission-kept  0 0 15      caught short   BROKEN_KEPT
 '
 
 # The properties' numbers as bits.
@@ -66,6 +74,7 @@ bits() {
         all) echo 2046 ;;
         but-3) echo 2038 ;;
         11-12) echo 6144 ;;
+        13-15) echo 57344 ;;
         *) echo $((1 << $1)) ;;
     esac
 }
@@ -81,7 +90,7 @@ check() {
         short) how="-O0 -DSAFETY -DBFS" args="" ;;
     esac
     cd "$work"
-    case $1 in gate*) model=gate.pml ;; gather*) model=gather.pml ;; *) model=journal.pml ;; esac
+    case $1 in gate*) model=gate.pml ;; gather*) model=gather.pml ;; admission*) model=admission.pml ;; *) model=journal.pml ;; esac
     rm -f pan* *.pml *.trail
     cp "$here/$model" .
     spin $defs -a $model >made 2>&1 && gcc $how -w -DCOLLAPSE -DVECTORSZ=2048 -DMEMLIM=3500 -o pan pan.c 2>>made ||

@@ -21,10 +21,17 @@ _WHERE = {
 }
 NAMES = tuple(_WHERE)
 """In the order in which they take their turns."""
+_LIMITED = {
+    "pgbaton-limited": "baton.PgbatonLimited",
+    "pgbaton-all-limits": "baton.PgbatonAllLimits",
+    "pgqueuer-limited": "pgqueuer_.PgQueuerLimited",
+    "dbos-limited": "dbos_.DBOSLimited",
+}
+"""Those with a limit for all workers together, for ``benchmarks.limits``."""
 
 
 def contestant(name: str) -> Contestant:
     """Imports only what this one needs: a peer that is not installed is nobody else's trouble."""
-    module, _, kind = _WHERE[name].partition(".")
+    module, _, kind = (_WHERE | _LIMITED)[name].partition(".")
     made: Contestant = getattr(import_module(f"{__name__}.{module}"), kind)()
     return made

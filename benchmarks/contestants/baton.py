@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from pydantic import SecretStr
 
@@ -11,6 +12,7 @@ from benchmarks.jobs import ENTRY, IN_FLIGHT, STEPS
 from pgbaton import Engine, Pipeline, Settings, Stage
 from pgbaton.install.attach import attach
 from pgbaton.install.migrate import migrate
+from pgbaton.model.limits import Pool
 
 
 class Pgbaton(Contestant):
@@ -19,6 +21,8 @@ class Pgbaton(Contestant):
     package = "pgbaton"
     jobs = 3000
     channel: ClassVar[str | None] = None
+    limits: ClassVar[Mapping[str, Any]] = {}
+    pools: ClassVar[tuple[Pool, ...]] = ()
 
     def pipeline(self, url: str) -> Pipeline:
         """Five hops to the stages at ``url``."""
@@ -32,8 +36,10 @@ class Pgbaton(Contestant):
             status="status",
             channel=self.channel,
             base_url=url,
+            pools=self.pools,
             stages=tuple(
-                Stage(step=step, after=after, path=f"/{step}") for after, step in zip(afters, STEPS, strict=False)
+                Stage(step=step, after=after, path=f"/{step}", **self.limits)
+                for after, step in zip(afters, STEPS, strict=False)
             ),
         )
 
@@ -54,3 +60,23 @@ class PgbatonChannel(Pgbaton):
     label = "pgbaton with a channel"
     jobs = 2000
     channel = "job_state_changed"
+
+
+class PgbatonLimited(Pgbaton):
+    """Counted in Postgres for all workers, and never reached: what the counting costs."""
+
+    name = "pgbaton-limited"
+    label = "pgbaton, concurrency and per_tenant"
+    limits: ClassVar[Mapping[str, Any]] = {"concurrency": IN_FLIGHT, "per_tenant": IN_FLIGHT}
+
+
+class PgbatonAllLimits(Pgbaton):
+    name = "pgbaton-all-limits"
+    label = "pgbaton, limits of every kind"
+    limits: ClassVar[Mapping[str, Any]] = {
+        **PgbatonLimited.limits,
+        "rate": "100000/s",
+        "rate_per_tenant": "100000/s",
+        "pool": "all",
+    }
+    pools: ClassVar[tuple[Pool, ...]] = (Pool(name="all", size=len(STEPS) * IN_FLIGHT),)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import ClassVar
 
 import sqlalchemy
 from dbos import DBOS, DBOSClient
@@ -39,9 +40,11 @@ class DBOSContestant(Contestant):
     label = "DBOS"
     package = "dbos"
     jobs = 250
+    limit: ClassVar[int | None] = None
+    """Workflows at once of all workers together; None: no limit but each worker's own."""
 
     async def install(self, dsn: str) -> None:
-        await launch(dsn)
+        await launch(dsn, self.limit)
         DBOS.destroy()
 
     @asynccontextmanager
@@ -61,12 +64,20 @@ class DBOSContestant(Contestant):
 
     async def work(self, dsn: str, url: str) -> None:
         Engine.caller = Caller(url)
-        await launch(dsn)
+        await launch(dsn, self.limit)
         await asyncio.Event().wait()
 
 
-async def launch(dsn: str) -> None:
+class DBOSLimited(DBOSContestant):
+    name = "dbos-limited"
+    label = "DBOS, global_concurrency"
+    limit = IN_FLIGHT
+
+
+async def launch(dsn: str, limit: int | None) -> None:
     """Logging as quiet as everybody's."""
     DBOS(config={"name": "bench", "system_database_url": dsn, "log_level": "WARNING"})
     DBOS.launch()
-    await DBOS.register_queue_async(QUEUE, worker_concurrency=IN_FLIGHT, polling_interval_sec=POLL)
+    await DBOS.register_queue_async(
+        QUEUE, worker_concurrency=IN_FLIGHT, global_concurrency=limit, polling_interval_sec=POLL
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import ClassVar
 
 import asyncpg
 from pgqueuer import PgQueuer
@@ -21,6 +22,8 @@ class PgQueuerContestant(Contestant):
     label = "PgQueuer"
     package = "pgqueuer"
     jobs = 1200
+    limit: ClassVar[int] = 0
+    """Calls at once of all workers together; 0: no limit."""
 
     async def install(self, dsn: str) -> None:
         async with session(dsn) as db:
@@ -44,7 +47,7 @@ class PgQueuerContestant(Contestant):
         async with asyncpg.create_pool(dsn, min_size=2, max_size=POOL) as pool:
             engine = PgQueuer.from_asyncpg_pool(pool)
 
-            @engine.entrypoint("hop")
+            @engine.entrypoint("hop", concurrency_limit=self.limit)
             async def hop(job: Job) -> None:
                 step, key = json.loads(job.payload or b"")
                 await caller.post(step, key)
@@ -53,6 +56,12 @@ class PgQueuerContestant(Contestant):
 
             # It wants room for two batches.
             await engine.run(batch_size=IN_FLIGHT // 2, max_concurrent_tasks=IN_FLIGHT)
+
+
+class PgQueuerLimited(PgQueuerContestant):
+    name = "pgqueuer-limited"
+    label = "PgQueuer, concurrency_limit"
+    limit = IN_FLIGHT
 
 
 def payload(step: str, key: str) -> bytes:

@@ -37,6 +37,7 @@ CREATE TABLE pgbaton.pipelines (
     status_column text NOT NULL,
     priority_column text,
     not_before_column text,
+    tier_column text,
     statuses      jsonb NOT NULL,
     channel       text,
     parent        text,
@@ -84,6 +85,7 @@ CREATE TABLE pgbaton.stages (
                 CHECK (rate_per_tenant > 0),
     pool        text COLLATE "C" GENERATED ALWAYS AS (attached ->> 'pool') STORED,
     cost        integer GENERATED ALWAYS AS ((attached ->> 'cost')::integer) STORED CHECK (cost >= 1),
+    account     text GENERATED ALWAYS AS (attached ->> 'account') STORED,
     takes_turns boolean NOT NULL DEFAULT false,
     ceiling     float8 CHECK (ceiling >= 1),
     refused_at  float8,
@@ -104,6 +106,7 @@ COMMENT ON COLUMN pgbaton.stages.routed IS 'false: the stage left the pipeline; 
 COMMENT ON COLUMN pgbaton.stages.strikes IS 'times in a row that the stage was found down; above 0: one probe at a time';
 COMMENT ON COLUMN pgbaton.stages.open_until IS 'until then no worker calls the stage';
 COMMENT ON COLUMN pgbaton.stages.rate IS 'calls that may begin in a second; a second''s worth, and one at least, may begin at once';
+COMMENT ON COLUMN pgbaton.stages.account IS 'the job table''s column that names the provider''s account; what answers 429 teach is kept by account then (pgbaton.accounts)';
 COMMENT ON COLUMN pgbaton.stages.takes_turns IS 'triggers give its duties a rank, so that tenants take turns';
 COMMENT ON COLUMN pgbaton.stages.ceiling IS 'calls under way at once that the stage was found to bear, by its answers 429; null: never refused';
 COMMENT ON COLUMN pgbaton.stages.refused_at IS 'calls under way when it last refused: beneath it the ceiling rises quickly, from there on slowly';
@@ -122,16 +125,39 @@ CREATE TABLE pgbaton.pools (
 ) WITH (fillfactor = 50);
 COMMENT ON COLUMN pgbaton.pools.kept_for IS 'with kept_until: pipeline and stage of a call that costs more than is free; others take nothing meanwhile';
 
--- Tenants with a weight or limits of their own; all others have weight 1 and the stage's limits.
+-- Tenants with a weight or limits of their own. Where one is null, the tenant's tier says it, then the stage; the last weight is 1.
 CREATE TABLE pgbaton.tenants (
     pipeline   text COLLATE "C" NOT NULL REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
     tenant     text COLLATE "C" NOT NULL,
-    weight     integer NOT NULL DEFAULT 1 CHECK (weight BETWEEN 1 AND 100),
+    weight     integer CHECK (weight BETWEEN 1 AND 100),
     per_tenant integer CHECK (per_tenant >= 1),
     rate_per_tenant float8 CHECK (rate_per_tenant > 0),
     PRIMARY KEY (pipeline, tenant)
 );
 COMMENT ON COLUMN pgbaton.tenants.weight IS 'calls of this tenant in one turn';
+
+-- Weights and limits of tenants by a column of the job table (pipelines.tier_column), as the file says.
+CREATE TABLE pgbaton.tiers (
+    pipeline   text COLLATE "C" NOT NULL REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
+    tier       text COLLATE "C" NOT NULL,
+    weight     integer CHECK (weight BETWEEN 1 AND 100),
+    per_tenant integer CHECK (per_tenant >= 1),
+    rate_per_tenant float8 CHECK (rate_per_tenant > 0),
+    PRIMARY KEY (pipeline, tier)
+);
+
+-- Provider's accounts that have answered 429: as the four columns of pgbaton.stages, for stages that name accounts.
+CREATE TABLE pgbaton.accounts (
+    pipeline   text COLLATE "C" NOT NULL,
+    stage      text COLLATE "C" NOT NULL,
+    account    text COLLATE "C" NOT NULL,
+    ceiling    float8 CHECK (ceiling >= 1),
+    refused_at float8,
+    lowered_at timestamptz,
+    held_until timestamptz,
+    PRIMARY KEY (pipeline, stage, account),
+    FOREIGN KEY (pipeline, stage) REFERENCES pgbaton.stages (pipeline, step) ON DELETE CASCADE
+) WITH (fillfactor = 50);
 
 -- Whose turn it is at a stage. One row a stage and source, changed in place by the claim that holds the stage's lock.
 CREATE TABLE pgbaton.turns (
@@ -197,17 +223,21 @@ CREATE TABLE pgbaton.due (
     status     text COLLATE "C",
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     rank       timestamptz,
-    not_before timestamptz
+    not_before timestamptz,
+    account    text,
+    tier       text
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 -- Two indexes, both paid for by the writer: claims go by stage and id, and a job is taken with all its duties. With both
 -- columns, a plan that was made while the table was empty cannot walk the other index for each job.
 CREATE UNIQUE INDEX due_of_stage ON pgbaton.due (pipeline, stage, id);
 CREATE INDEX due_of_job ON pgbaton.due (job_key, pipeline);
 -- Empty, and free for the writer, where nothing takes turns; so is the next.
-CREATE INDEX due_in_turn ON pgbaton.due (pipeline, stage, (coalesce(tenant, '') COLLATE "C"), rank, id) WHERE rank IS NOT NULL;
+CREATE INDEX due_in_turn ON pgbaton.due (pipeline, stage, ((coalesce(tenant, '') || coalesce(E'\x1f' || account, '')) COLLATE "C"), rank, id) WHERE rank IS NOT NULL;
 CREATE INDEX due_not_yet ON pgbaton.due (pipeline, not_before) WHERE not_before IS NOT NULL;
 COMMENT ON COLUMN pgbaton.due.rank IS 'where the stage takes turns: the order within the tenant; its time, later or sooner by its priority';
 COMMENT ON COLUMN pgbaton.due.not_before IS 'the duty waits until then: it has no rank, and workers make it a call that waits';
+COMMENT ON COLUMN pgbaton.due.account IS 'the provider''s account that the stage is called with, where the stage names a column for it; tenant and account are a lane (admission.sql)';
+COMMENT ON COLUMN pgbaton.due.tier IS 'the tenant''s tier, where the pipeline names a column for it';
 COMMENT ON COLUMN pgbaton.due.step IS 'the state that the row entered, with status';
 
 -- The one call that a job is in. Left to its stage: deadline is set. Waiting to be called (again): due_at is set. Held by a
@@ -229,6 +259,8 @@ CREATE TABLE pgbaton.calls (
     waits_for    text COLLATE "C",
     deadline     timestamptz,
     slot         text COLLATE "C",
+    account      text,
+    tier         text,
     outcome      text,
     http_status  integer,
     error        text,
@@ -243,7 +275,7 @@ CREATE TABLE pgbaton.calls (
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX calls_waiting ON pgbaton.calls (pipeline, waits_for, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX calls_left ON pgbaton.calls (pipeline, deadline) WHERE deadline IS NOT NULL;
-CREATE INDEX calls_waiting_in_turn ON pgbaton.calls (pipeline, waits_for, (coalesce(tenant, '') COLLATE "C"), due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX calls_waiting_in_turn ON pgbaton.calls (pipeline, waits_for, ((coalesce(tenant, '') || coalesce(E'\x1f' || account, '')) COLLATE "C"), due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX calls_slots ON pgbaton.calls (pipeline, slot, (coalesce(tenant, '') COLLATE "C")) WHERE slot IS NOT NULL;
 COMMENT ON COLUMN pgbaton.calls.id IS 'the dispatch: the id of the duty that it was made from';
 COMMENT ON COLUMN pgbaton.calls.entry IS 'the step in whose done the stage is called; a rewind goes there';
@@ -472,7 +504,7 @@ $pgbaton$;
 DO $pgbaton$
 BEGIN
     -- Functions and views are code: they are replaced where they differ. The schema's comment says which are installed.
-    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol 6c80fd6a15d852d5922cc3d42169e3f4' THEN
+    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol 0dc406bb452a1978e687b775f180c6ad' THEN
         EXECUTE $protocol$
 -- Admission: who may be called next, in a pipeline where something limits or orders the calls (pgbaton.stages.governed). A
 -- pipeline without that never comes here.
@@ -482,47 +514,61 @@ BEGIN
 -- counted is counted behind those locks, so no two claims count the same free place. A call counts by its row in
 -- pgbaton.calls (slot): from the commit of its claim until it waits again or is gone, whoever died meanwhile.
 --
--- Between tenants: turns. The claim walks the tenants that have something waiting, one index descent each, from the one that
+-- Between tenants: turns. The claim walks the lanes that have something waiting, one index descent each, from the one that
 -- was served last; a tenant gets as many calls as its weight, then the next one. Tenants at their limit are stepped over,
 -- however much they have waiting. Within a tenant: by rank, which is the time of the duty moved by its priority.
 
--- The first tenant, from ``from_lane`` on, that has something waiting for the stage: calls, or duties. null: none. Behind a tenant
--- x is from x || chr(1), which nothing lies between.
-CREATE OR REPLACE FUNCTION pgbaton.next_lane(for_pipeline text, for_stage text, of_calls boolean, from_lane text)
-RETURNS text LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+-- A tenant's jobs of one provider's account (pgbaton.stages.account) are a lane: its name is the tenant's, and behind the character
+-- 0x1f, which triggers take out of accounts, the account's. Where a stage names no accounts, a lane is a tenant.
+
+-- The next four have no search_path of their own: pgbaton.admit() and room_of_lanes() call them for each lane, under theirs.
+
+-- The first lane, from ``from_lane`` on, that has something waiting for the stage: calls, or duties. null: none. Behind a lane
+-- x is from x || chr(1), which nothing lies between. tier: of one of its jobs.
+CREATE OR REPLACE FUNCTION pgbaton.next_lane(for_pipeline text, for_stage text, of_calls boolean, from_lane text,
+                                             OUT lane text, OUT tenant text, OUT account text, OUT tier text)
+LANGUAGE plpgsql STABLE
 AS $fn$
+#variable_conflict use_column
 BEGIN
     IF of_calls THEN
-        RETURN (SELECT coalesce(c.tenant, '') COLLATE "C" FROM pgbaton.calls AS c
-                 WHERE c.pipeline = for_pipeline AND c.waits_for = for_stage AND c.due_at IS NOT NULL
-                   AND coalesce(c.tenant, '') COLLATE "C" >= from_lane
-                 ORDER BY coalesce(c.tenant, '') COLLATE "C" LIMIT 1);
+        SELECT (coalesce(c.tenant, '') || coalesce(E'\x1f' || c.account, '')) COLLATE "C", coalesce(c.tenant, ''), c.account, c.tier
+          INTO lane, tenant, account, tier
+          FROM pgbaton.calls AS c
+         WHERE c.pipeline = for_pipeline AND c.waits_for = for_stage AND c.due_at IS NOT NULL
+           AND (coalesce(c.tenant, '') || coalesce(E'\x1f' || c.account, '')) COLLATE "C" >= from_lane
+         ORDER BY (coalesce(c.tenant, '') || coalesce(E'\x1f' || c.account, '')) COLLATE "C" LIMIT 1;
+    ELSE
+        SELECT (coalesce(d.tenant, '') || coalesce(E'\x1f' || d.account, '')) COLLATE "C", coalesce(d.tenant, ''), d.account, d.tier
+          INTO lane, tenant, account, tier
+          FROM pgbaton.due AS d
+         WHERE d.pipeline = for_pipeline AND d.stage = for_stage AND d.rank IS NOT NULL
+           AND (coalesce(d.tenant, '') || coalesce(E'\x1f' || d.account, '')) COLLATE "C" >= from_lane
+         ORDER BY (coalesce(d.tenant, '') || coalesce(E'\x1f' || d.account, '')) COLLATE "C" LIMIT 1;
     END IF;
-    RETURN (SELECT coalesce(d.tenant, '') COLLATE "C" FROM pgbaton.due AS d
-             WHERE d.pipeline = for_pipeline AND d.stage = for_stage AND d.rank IS NOT NULL
-               AND coalesce(d.tenant, '') COLLATE "C" >= from_lane
-             ORDER BY coalesce(d.tenant, '') COLLATE "C" LIMIT 1);
 END
 $fn$;
 
--- How much waits for the stage and may be called at ``at``, counted up to ``most``; lane null: whoever's it is.
-CREATE OR REPLACE FUNCTION pgbaton.waiting_in(for_pipeline text, for_stage text, of_calls boolean, lane text, most integer, at timestamptz)
-RETURNS integer LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+-- How much waits for the stage and may be called at ``at``, counted up to ``most``; in_lane null: whoever's it is.
+CREATE OR REPLACE FUNCTION pgbaton.waiting_in(for_pipeline text, for_stage text, of_calls boolean, in_lane text, most integer, at timestamptz)
+RETURNS integer LANGUAGE plpgsql STABLE
 AS $fn$
 BEGIN
-    IF of_calls AND lane IS NULL THEN
+    IF of_calls AND in_lane IS NULL THEN
         RETURN (SELECT count(*) FROM (SELECT FROM pgbaton.calls AS c
                  WHERE c.pipeline = for_pipeline AND c.waits_for = for_stage AND c.due_at <= at LIMIT most) AS n);
     ELSIF of_calls THEN
         RETURN (SELECT count(*) FROM (SELECT FROM pgbaton.calls AS c
-                 WHERE c.pipeline = for_pipeline AND c.waits_for = for_stage AND coalesce(c.tenant, '') COLLATE "C" = lane
+                 WHERE c.pipeline = for_pipeline AND c.waits_for = for_stage
+                   AND (coalesce(c.tenant, '') || coalesce(E'\x1f' || c.account, '')) COLLATE "C" = in_lane
                    AND c.due_at <= at LIMIT most) AS n);
-    ELSIF lane IS NULL THEN
+    ELSIF in_lane IS NULL THEN
         RETURN (SELECT count(*) FROM (SELECT FROM pgbaton.due AS d
                  WHERE d.pipeline = for_pipeline AND d.stage = for_stage LIMIT most) AS n);
     END IF;
     RETURN (SELECT count(*) FROM (SELECT FROM pgbaton.due AS d
-             WHERE d.pipeline = for_pipeline AND d.stage = for_stage AND coalesce(d.tenant, '') COLLATE "C" = lane
+             WHERE d.pipeline = for_pipeline AND d.stage = for_stage
+               AND (coalesce(d.tenant, '') || coalesce(E'\x1f' || d.account, '')) COLLATE "C" = in_lane
                AND d.rank IS NOT NULL LIMIT most) AS n);
 END
 $fn$;
@@ -543,37 +589,48 @@ AS $fn$
     SELECT greatest(0, extract(epoch FROM until - at)::float8 - (greatest(rate, 1) - 1) / rate)
 $fn$;
 
--- What one tenant may still have at a stage: its own limit or the stage's, its rate, and whether it is paused. weight: its calls
--- in one turn. room_in: seconds until its rate lets it have one, where that is what keeps it.
-CREATE OR REPLACE FUNCTION pgbaton.room_of_lane(s pgbaton.stages, for_lane text, at timestamptz, OUT room integer, OUT weight integer,
-                                                OUT rate float8, OUT room_in float8)
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+-- What one tenant may still have at a stage: its own limit, its tier's or the stage's, its rate, and whether it is paused. weight: its
+-- calls in one turn. room_in: seconds until its rate lets it have one, where that is what keeps it.
+CREATE OR REPLACE FUNCTION pgbaton.room_of_tenant(s pgbaton.stages, of_tenant text, of_tier text, at timestamptz,
+                                                  OUT room integer, OUT weight integer, OUT rate float8, OUT room_in float8)
+LANGUAGE plpgsql STABLE
 AS $fn$
 DECLARE
-    own record;
     paid timestamptz;
 BEGIN
-    SELECT t.weight, t.per_tenant, t.rate_per_tenant INTO own
-      FROM pgbaton.tenants AS t WHERE t.pipeline = s.pipeline AND t.tenant = for_lane;
-    weight := coalesce(own.weight, 1);
-    rate := coalesce(own.rate_per_tenant, s.rate_per_tenant);
-    IF EXISTS (SELECT FROM pgbaton.paused_tenants AS p
-                WHERE p.pipeline = s.pipeline AND p.tenant = for_lane AND p.resumed_at IS NULL) THEN
-        room := 0;
-        RETURN;
-    END IF;
-    IF coalesce(own.per_tenant, s.per_tenant) IS NOT NULL THEN
-        room := coalesce(own.per_tenant, s.per_tenant) - (
-            SELECT count(*) FROM pgbaton.calls AS c
-             WHERE c.pipeline = s.pipeline AND c.slot = s.step AND coalesce(c.tenant, '') COLLATE "C" = for_lane);
-    END IF;
-    IF rate IS NOT NULL THEN
+    SELECT coalesce(t.weight, r.weight, 1), coalesce(t.rate_per_tenant, r.rate_per_tenant, s.rate_per_tenant),
+           CASE WHEN EXISTS (SELECT FROM pgbaton.paused_tenants AS p
+                              WHERE p.pipeline = s.pipeline AND p.tenant = of_tenant AND p.resumed_at IS NULL) THEN 0
+                WHEN coalesce(t.per_tenant, r.per_tenant, s.per_tenant) IS NOT NULL
+                THEN coalesce(t.per_tenant, r.per_tenant, s.per_tenant) - (
+                     SELECT count(*) FROM pgbaton.calls AS c
+                      WHERE c.pipeline = s.pipeline AND c.slot = s.step AND coalesce(c.tenant, '') COLLATE "C" = of_tenant) END
+      INTO weight, rate, room
+      FROM (VALUES (true)) AS one (there)
+      LEFT JOIN pgbaton.tenants AS t ON t.pipeline = s.pipeline AND t.tenant = of_tenant
+      LEFT JOIN pgbaton.tiers AS r ON r.pipeline = s.pipeline AND r.tier = of_tier;
+    IF rate IS NOT NULL AND (room > 0 OR room IS NULL) THEN
         SELECT b.until INTO paid FROM pgbaton.spent AS b
-         WHERE b.pipeline = s.pipeline AND b.stage = s.step AND b.tenant = '=' || for_lane;
-        IF room > 0 OR room IS NULL THEN
-            room := least(room, pgbaton.allowance(rate, paid, at));
-            room_in := CASE WHEN room <= 0 THEN pgbaton.allowed_in(rate, paid, at) END;
-        END IF;
+         WHERE b.pipeline = s.pipeline AND b.stage = s.step AND b.tenant = '=' || of_tenant;
+        room := least(room, pgbaton.allowance(rate, paid, at));
+        room_in := CASE WHEN room <= 0 THEN pgbaton.allowed_in(rate, paid, at) END;
+    END IF;
+END
+$fn$;
+
+-- How many calls of one provider's account a stage bears besides those under way, by its answers 429; null: it was never refused.
+CREATE OR REPLACE FUNCTION pgbaton.room_of_account(s pgbaton.stages, of_account text, at timestamptz, OUT room integer, OUT room_in float8)
+LANGUAGE plpgsql STABLE
+AS $fn$
+DECLARE
+    a pgbaton.accounts;
+BEGIN
+    SELECT * INTO a FROM pgbaton.accounts AS o WHERE o.pipeline = s.pipeline AND o.stage = s.step AND o.account = of_account;
+    IF a.held_until > at THEN
+        room := 0; room_in := extract(epoch FROM a.held_until - at);
+    ELSIF a.ceiling IS NOT NULL THEN
+        room := floor(a.ceiling)::integer - (SELECT count(*) FROM pgbaton.calls AS c
+                                              WHERE c.pipeline = s.pipeline AND c.slot = s.step AND c.account = of_account);
     END IF;
 END
 $fn$;
@@ -588,12 +645,12 @@ AS $fn$
      WHERE s.pool = of_pool
 $fn$;
 
--- Who may be called now: for each stage (and tenant, where they take turns there; else lane is null) how many. of_calls: calls that
--- wait to be called again; else duties. moment: the time to go by, for a simulation; null: now. rate, lane_rate: what the claim
+-- Who may be called now: for each stage (and lane, where tenants take turns there; else lane is null) how many. of_calls: calls that
+-- wait to be called again; else duties. calling false: duties are only to be named, as they come. moment: the time to go by, for a simulation; null: now. rate, lane_rate: what the claim
 -- pays in pgbaton.spent for each call, at the time ``at``. may 0: something waits for the stage, and may be asked for again
 -- in blocked_in seconds. Raises as check_claim().
 CREATE OR REPLACE FUNCTION pgbaton.admit(for_pipeline text, for_worker bigint, known text[], entries text[], statuses text[],
-                                         since bigint[], how_many integer, of_calls boolean, moment timestamptz)
+                                         since bigint[], how_many integer, calling boolean, of_calls boolean, moment timestamptz)
 RETURNS TABLE (stage text, entry text, entry_status text, first_id bigint, lane text, may integer, limited boolean,
                probing boolean, rate float8, lane_rate float8, at timestamptz, blocked_in float8)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -606,7 +663,9 @@ DECLARE
     s pgbaton.stages;
     t pgbaton.turns;
     p pgbaton.pools;
+    l record;
     own record;
+    of_account record;
     g record;
     left_over integer := how_many;
     taken jsonb := '{}';  -- places of pools that this claim has granted already
@@ -629,9 +688,15 @@ DECLARE
     begun integer;
     in_round integer;
     waits integer;
+    given jsonb;          -- by tenant and by account, where a stage has both: what its lanes may have got
 BEGIN
     PERFORM pgbaton.check_claim(for_pipeline, for_worker);
     at := coalesce(moment, clock_timestamp());
+    IF NOT calling THEN
+        RETURN QUERY SELECT n.step, n.entry, n.status, 0::bigint, NULL::text, how_many, false, false, NULL::float8, NULL::float8, at, NULL::float8
+                       FROM unnest(known, entries, statuses) AS n (step, entry, status);
+        RETURN;
+    END IF;
     -- Pools first, by name: a stage's lock may be waited for while a pool's is held, and never the other way.
     PERFORM FROM pgbaton.pools AS o
       WHERE o.name IN (SELECT st.pool FROM pgbaton.stages AS st
@@ -691,25 +756,42 @@ BEGIN
             IF of_calls AND pgbaton.waiting_in(for_pipeline, s.step, false, NULL, 1, at) > 0 THEN
                 free := (free + coalesce(t.odd, true)::integer) / 2;
             END IF;
-            resumes := coalesce(t.used > 0 AND t.used < (pgbaton.room_of_lane(s, t.lane, at)).weight, false);
+            resumes := false;
+            IF t.used > 0 THEN
+                l := pgbaton.next_lane(for_pipeline, s.step, of_calls, t.lane);
+                resumes := coalesce(l.lane = t.lane AND t.used < (pgbaton.room_of_tenant(s, l.tenant, l.tier, at)).weight, false);
+            END IF;
             origin := CASE WHEN resumes THEN t.lane ELSE coalesce(t.lane || chr(1), '') END;
             here := origin; last := NULL; around := false; wrapped := false; steps := 0;
-            lanes := '{}'; counts := '{}'; weights := '{}'; rates := '{}'; begun := 0; in_round := 0;
+            lanes := '{}'; counts := '{}'; weights := '{}'; rates := '{}'; begun := 0; in_round := 0; given := '{}';
             WHILE steps < lanes_at_most AND in_round < free + begun LOOP
-                here := pgbaton.next_lane(for_pipeline, s.step, of_calls, here);
-                IF here IS NULL AND NOT wrapped THEN
+                l := pgbaton.next_lane(for_pipeline, s.step, of_calls, here);
+                IF l.lane IS NULL AND NOT wrapped THEN
                     wrapped := true;
-                    here := pgbaton.next_lane(for_pipeline, s.step, of_calls, '');
+                    l := pgbaton.next_lane(for_pipeline, s.step, of_calls, '');
                 END IF;
+                here := l.lane;
                 around := here IS NULL OR wrapped AND here >= origin;
                 EXIT WHEN around;
                 steps := steps + 1;
                 last := here;
-                own := pgbaton.room_of_lane(s, here, at);
+                own := pgbaton.room_of_tenant(s, l.tenant, l.tier, at);
                 blocked_in := least(blocked_in, own.room_in);
+                IF l.account IS NOT NULL THEN
+                    of_account := pgbaton.room_of_account(s, l.account, at);
+                    blocked_in := least(blocked_in, of_account.room_in);
+                    -- Tenants share accounts, and a tenant has several: what its other lanes may get in this claim is not there twice.
+                    own.room := least(own.room - coalesce((given ->> ('t' || l.tenant))::integer, 0),
+                                      of_account.room - coalesce((given ->> ('a' || l.account))::integer, 0));
+                END IF;
                 IF own.room > 0 OR own.room IS NULL THEN
                     waits := pgbaton.waiting_in(for_pipeline, s.step, of_calls, here, least(free, own.room), at);
                     IF waits > 0 THEN
+                        IF l.account IS NOT NULL THEN
+                            given := given || jsonb_build_object(
+                                't' || l.tenant, coalesce((given ->> ('t' || l.tenant))::integer, 0) + waits,
+                                'a' || l.account, coalesce((given ->> ('a' || l.account))::integer, 0) + waits);
+                        END IF;
                         IF resumes AND here = t.lane THEN
                             begun := t.used;
                         END IF;
@@ -808,25 +890,29 @@ END
 $fn$;
 
 -- How many more calls the tenants of a stage may begin, counted up to ``most``; a tenant without a limit counts with all that it has
--- waiting. 200 tenants are looked at, as by a claim.
+-- waiting. 200 lanes are looked at, as by a claim. A tenant with several provider's accounts counts once for each of them.
 CREATE OR REPLACE FUNCTION pgbaton.room_of_lanes(s pgbaton.stages, at timestamptz, most integer) RETURNS integer
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $fn$
 DECLARE
     of_calls boolean;
-    lane text;
+    here text;
+    l record;
     own record;
     found integer := 0;
 BEGIN
     FOREACH of_calls IN ARRAY ARRAY[false, true] LOOP
-        lane := '';
+        here := '';
         FOR steps IN 1 .. 200 LOOP
-            lane := pgbaton.next_lane(s.pipeline, s.step, of_calls, lane);
-            EXIT WHEN lane IS NULL OR found >= most;
-            own := pgbaton.room_of_lane(s, lane, at);
+            l := pgbaton.next_lane(s.pipeline, s.step, of_calls, here);
+            EXIT WHEN l.lane IS NULL OR found >= most;
+            own := pgbaton.room_of_tenant(s, l.tenant, l.tier, at);
+            IF l.account IS NOT NULL THEN
+                own.room := least(own.room, (pgbaton.room_of_account(s, l.account, at)).room);
+            END IF;
             found := found + CASE WHEN own.room <= 0 THEN 0 ELSE
-                pgbaton.waiting_in(s.pipeline, s.step, of_calls, lane, least(most - found, own.room), at) END;
-            lane := lane || chr(1);
+                pgbaton.waiting_in(s.pipeline, s.step, of_calls, l.lane, least(most - found, own.room), at) END;
+            here := l.lane || chr(1);
         END LOOP;
     END LOOP;
     RETURN found;
@@ -1317,7 +1403,7 @@ CREATE OR REPLACE VIEW pgbaton.attempts AS
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pgbaton FROM PUBLIC;
 
         $protocol$;
-        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol 6c80fd6a15d852d5922cc3d42169e3f4';
+        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol 0dc406bb452a1978e687b775f180c6ad';
     END IF;
 END
 $pgbaton$;
@@ -1368,19 +1454,20 @@ BEGIN
 END
 $pgbaton_0$;
 INSERT INTO pgbaton.pipelines AS p (name, job_table, key_columns, tenant_column, step_column, status_column, statuses, priority_column,
-                                    not_before_column, channel, parent, parent_key, triggers)
+                                    not_before_column, tier_column, channel, parent, parent_key, triggers)
 VALUES ('ad_creative', '"public"."jobs"'::regclass, ARRAY['job_id'], 'tenant_id', 'current_step', 'status', '{"running": ["running"], "done": ["done"], "failed": ["failed"], "cancelled": ["cancelled"], "quarantined": ["quarantined"]}'::jsonb,
-        NULL, NULL, 'job_state_changed', NULL, NULL::text[], ARRAY['job_state_change_trigger', 'job_state_insert_trigger'])
+        NULL, NULL, NULL, 'job_state_changed', NULL, NULL::text[], ARRAY['job_state_change_trigger', 'job_state_insert_trigger'])
 ON CONFLICT (name) DO UPDATE
    SET job_table = EXCLUDED.job_table, key_columns = EXCLUDED.key_columns, tenant_column = EXCLUDED.tenant_column,
        step_column = EXCLUDED.step_column, status_column = EXCLUDED.status_column, statuses = EXCLUDED.statuses,
-       priority_column = EXCLUDED.priority_column, not_before_column = EXCLUDED.not_before_column, channel = EXCLUDED.channel,
+       priority_column = EXCLUDED.priority_column, not_before_column = EXCLUDED.not_before_column,
+       tier_column = EXCLUDED.tier_column, channel = EXCLUDED.channel,
        parent = EXCLUDED.parent, parent_key = EXCLUDED.parent_key, triggers = EXCLUDED.triggers, attached_at = now()
  WHERE (p.job_table, p.key_columns, p.tenant_column, p.step_column, p.status_column, p.statuses, p.priority_column,
-        p.not_before_column, p.channel, p.parent, p.parent_key, p.triggers)
+        p.not_before_column, p.tier_column, p.channel, p.parent, p.parent_key, p.triggers)
        IS DISTINCT FROM (EXCLUDED.job_table, EXCLUDED.key_columns, EXCLUDED.tenant_column, EXCLUDED.step_column,
                          EXCLUDED.status_column, EXCLUDED.statuses, EXCLUDED.priority_column, EXCLUDED.not_before_column,
-                         EXCLUDED.channel, EXCLUDED.parent, EXCLUDED.parent_key, EXCLUDED.triggers);
+                         EXCLUDED.tier_column, EXCLUDED.channel, EXCLUDED.parent, EXCLUDED.parent_key, EXCLUDED.triggers);
 
 -- What the trigger will ask of a row, asked of none: a condition that cannot be asked fails here and not in your transactions.
 SELECT true FROM ONLY "public"."jobs" AS new LIMIT 0;
@@ -1400,6 +1487,7 @@ UPDATE pgbaton.stages SET routed = false
                       AND r.condition IS NOT DISTINCT FROM stages.condition);
 INSERT INTO pgbaton.pools AS p (name, attached) VALUES ('vision', 8)
 ON CONFLICT (name) DO UPDATE SET attached = EXCLUDED.attached WHERE p.attached <> EXCLUDED.attached;
+DELETE FROM pgbaton.tiers WHERE pipeline = 'ad_creative' AND tier NOT IN ('');
 INSERT INTO pgbaton.stages AS s (pipeline, step, after, status, condition, kind, detail, position, timeout, attempts, advance,
                                 attached, takes_turns)
 VALUES ('ad_creative', 'vlm_analyze', 'img_gen', 'done', NULL, 'call', NULL::jsonb, 1, interval '600.000000 s', 5, 'stage', '{"concurrency": 8, "per_tenant": 4, "pool": "vision", "cost": 1}'::jsonb, true),

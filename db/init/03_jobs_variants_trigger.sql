@@ -44,19 +44,20 @@ BEGIN
 END
 $pgbaton_0$;
 INSERT INTO pgbaton.pipelines AS p (name, job_table, key_columns, tenant_column, step_column, status_column, statuses, priority_column,
-                                    not_before_column, channel, parent, parent_key, triggers)
+                                    not_before_column, tier_column, channel, parent, parent_key, triggers)
 VALUES ('ad_variants', '"public"."jobs_variants"'::regclass, ARRAY['variant_id'], 'tenant_id', 'current_step', 'status', '{"running": ["running"], "done": ["done"], "failed": ["failed"], "cancelled": ["cancelled"], "quarantined": ["quarantined"]}'::jsonb,
-        NULL, NULL, NULL, 'ad_creative', ARRAY['job_id'], ARRAY['job_state_change_trigger', 'job_state_insert_trigger'])
+        NULL, NULL, NULL, NULL, 'ad_creative', ARRAY['job_id'], ARRAY['job_state_change_trigger', 'job_state_insert_trigger'])
 ON CONFLICT (name) DO UPDATE
    SET job_table = EXCLUDED.job_table, key_columns = EXCLUDED.key_columns, tenant_column = EXCLUDED.tenant_column,
        step_column = EXCLUDED.step_column, status_column = EXCLUDED.status_column, statuses = EXCLUDED.statuses,
-       priority_column = EXCLUDED.priority_column, not_before_column = EXCLUDED.not_before_column, channel = EXCLUDED.channel,
+       priority_column = EXCLUDED.priority_column, not_before_column = EXCLUDED.not_before_column,
+       tier_column = EXCLUDED.tier_column, channel = EXCLUDED.channel,
        parent = EXCLUDED.parent, parent_key = EXCLUDED.parent_key, triggers = EXCLUDED.triggers, attached_at = now()
  WHERE (p.job_table, p.key_columns, p.tenant_column, p.step_column, p.status_column, p.statuses, p.priority_column,
-        p.not_before_column, p.channel, p.parent, p.parent_key, p.triggers)
+        p.not_before_column, p.tier_column, p.channel, p.parent, p.parent_key, p.triggers)
        IS DISTINCT FROM (EXCLUDED.job_table, EXCLUDED.key_columns, EXCLUDED.tenant_column, EXCLUDED.step_column,
                          EXCLUDED.status_column, EXCLUDED.statuses, EXCLUDED.priority_column, EXCLUDED.not_before_column,
-                         EXCLUDED.channel, EXCLUDED.parent, EXCLUDED.parent_key, EXCLUDED.triggers);
+                         EXCLUDED.tier_column, EXCLUDED.channel, EXCLUDED.parent, EXCLUDED.parent_key, EXCLUDED.triggers);
 
 -- What the trigger will ask of a row, asked of none: a condition that cannot be asked fails here and not in your transactions.
 SELECT true FROM ONLY "public"."jobs_variants" AS new LIMIT 0;
@@ -76,6 +77,7 @@ UPDATE pgbaton.stages SET routed = false
                       AND r.condition IS NOT DISTINCT FROM stages.condition);
 INSERT INTO pgbaton.pools AS p (name, attached) VALUES ('vision', 8)
 ON CONFLICT (name) DO UPDATE SET attached = EXCLUDED.attached WHERE p.attached <> EXCLUDED.attached;
+DELETE FROM pgbaton.tiers WHERE pipeline = 'ad_variants' AND tier NOT IN ('');
 INSERT INTO pgbaton.stages AS s (pipeline, step, after, status, condition, kind, detail, position, timeout, attempts, advance,
                                 attached, takes_turns)
 VALUES ('ad_variants', 'planner', 'variant', 'done', NULL, 'call', NULL::jsonb, 1, interval '300.000000 s', 5, 'stage', '{}'::jsonb, false),

@@ -133,7 +133,7 @@ class Hosts:
         known = self._primary
         if known is None:
             return False
-        with contextlib.suppress(NoPrimary):
+        with contextlib.suppress(*_NOT_HAD):
             self._primary = await self._search()
         newest = self._primary
         if newest is None or newest.timeline <= known.timeline:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -32,6 +33,16 @@ class Coming(_Frozen):
     priority: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What a simulation plays. ``jobs``: when each comes (seconds), whose it is, its priority; ``takes``: seconds that
+    a call of a stage takes, asked for each call; ``capacity``: calls at once of all workers together."""
+
+    jobs: tuple[tuple[float, str | None, int], ...]
+    takes: Callable[[str], float]
+    capacity: int = 10_000
+
+
 class Scenario(_Frozen):
     """``calls``: seconds that a call takes, by stage. ``arrivals``: the jobs. ``capacity``: calls at once of all
     workers together."""
@@ -40,11 +51,14 @@ class Scenario(_Frozen):
     arrivals: tuple[Coming, ...] = Field(min_length=1)
     capacity: int = Field(default=10_000, ge=1, le=100_000)
 
-    def jobs(self) -> Iterator[tuple[float, str | None, int]]:
-        """When each job comes, whose it is, and its priority."""
-        for coming in self.arrivals:
-            for n in range(coming.jobs):
-                yield coming.at + n * coming.every, coming.tenant, coming.priority
+    @property
+    def played(self) -> Played:
+        jobs = (
+            (coming.at + n * coming.every, coming.tenant, coming.priority)
+            for coming in self.arrivals
+            for n in range(coming.jobs)
+        )
+        return Played(tuple(jobs), self.calls.__getitem__, self.capacity)
 
 
 def load_scenario(path: Path, pipeline: Pipeline) -> Scenario:

@@ -85,6 +85,7 @@ class JobTable:
     its rows are, and their column; ``rollout``: shadow mode, where it is in that. ``beside``: another pipeline of this
     table was attached before, and its triggers have the usual names.
     ``in_turn``: the stages whose duties get a rank, by ``priority``, and ``not_before``: where there are such columns.
+    ``tier``: the column with the tenant's tier; ``accounts``: stages with the column that names the provider's account.
     """
 
     pipeline: str
@@ -103,10 +104,12 @@ class JobTable:
     in_turn: tuple[str, ...] = ()
     priority: str | None = None
     not_before: str | None = None
+    tier: str | None = None
+    accounts: tuple[tuple[str, str], ...] = ()
     rollout: Rollout | None = None
     parent: tuple[str, Key] | None = None
     beside: bool = False
-    _rendered: dict[str, str] = field(init=False, default_factory=dict, repr=False, compare=False)
+    _rendered: dict[tuple[str, bool], str] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> Self:
@@ -126,6 +129,8 @@ class JobTable:
             in_turn=tuple(stage.step for stage in pipeline.in_order if pipeline.takes_turns(stage)),
             priority=pipeline.priority,
             not_before=pipeline.not_before,
+            tier=pipeline.tier,
+            accounts=tuple((s.step, s.account) for s in pipeline.stages if s.account is not None),
             parent=(pipeline.parent.pipeline, Key(pipeline.parent.keys)) if pipeline.parent else None,
         )
 
@@ -150,12 +155,24 @@ class JobTable:
         at = f"{row}.{quoted(self.not_before)}::pg_catalog.timestamptz"
         return f"CASE WHEN {at} OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp() THEN {at} END"
 
+    def account(self, row: str, column: str) -> str:
+        """The provider's account that a job is called with; '' where the row names none. Without the character that
+        parts it from the tenant in the name of a lane, and no longer than an index bears."""
+        named = f"pg_catalog.replace({row}.{quoted(column)}::pg_catalog.text, pg_catalog.chr(31), '')"
+        return f"COALESCE(pg_catalog.left({named}, 200), '')"
+
+    def tenants_tier(self, row: str) -> str:
+        """The tier of a job's tenant; NULL where the pipeline has none."""
+        return "NULL::pg_catalog.text" if self.tier is None else f"{row}.{quoted(self.tier)}::pg_catalog.text"
+
     @property
     def columns(self) -> list[tuple[str, str]]:
         """The columns that the pipeline names, as (role, name)."""
         named = [*(("key", name) for name in self.key.columns), ("step", self.step), ("status", self.status)]
-        also = (("tenant", self.tenant), ("priority", self.priority), ("not_before", self.not_before))
-        return [*named, *((role, name) for role, name in also if name is not None)]
+        roles = ("tenant", "priority", "not_before", "tier")
+        also = ((role, getattr(self, role)) for role in roles)
+        accounts = (("stage.account", column) for _, column in self.accounts)
+        return [*named, *((role, name) for role, name in also if name is not None), *accounts]
 
     def parts(self) -> dict[str, str]:
         """The named parts that a query file may use. ``{row}``: the columns that a worker reads of a job's row,
@@ -166,6 +183,7 @@ class JobTable:
         step_text, word = f'j.{step}::text COLLATE "C"', f'j.{status}::text COLLATE "C"'
         status_text = word if self.words.plain else f'({meaning(self.words, word)}) COLLATE "C"'
         here = f"{tenant} AS tenant, {step_text} AS step, {status_text} AS status, {word} AS word"
+        accounts = ", ".join(f"{literal(step)}::text, {self.account('j', column)}" for step, column in self.accounts)
         return self.key.parts() | {
             "table": self.qualified,
             "step": step,
@@ -179,6 +197,8 @@ class JobTable:
             "touch": ", updated_at = clock_timestamp()" if self.has_updated_at else "",
             "updated_at": "j.updated_at::timestamptz" if self.has_updated_at else "NULL::timestamptz",
             "rank": self.rank("j"),
+            "account": f"jsonb_build_object({accounts})",
+            "tier": self.tenants_tier("j"),
             "later": f"({self.later('j')})::timestamptz",
             "parent_key": self.parent[1].text("j") if self.parent else "",
             "has_parent": f"{self.parent[1].present('j')} AND {self.parent[1].parts()['key_fits']}"
@@ -218,17 +238,13 @@ class JobTable:
         )
         return f"(CASE {status} {' '.join(cases)} ELSE {status} END)"
 
-    def query(self, name: str) -> str:
-        """The statement ``{name}.sql`` (``worker/turn``) for this table."""
-        if name not in self._rendered:
-            self._rendered[name] = sql.render(sql.read(f"{name}.sql"), self.parts())
-        return self._rendered[name]
-
-    def admitted_query(self, name: str) -> str:
-        """The claim ``{name}.sql`` for this table, as it is made where something limits or orders the calls."""
-        if f"admitted {name}" not in self._rendered:
-            self._rendered[f"admitted {name}"] = sql.render(sql.admitted(f"{name}.sql"), self.parts())
-        return self._rendered[f"admitted {name}"]
+    def query(self, name: str, *, admitted: bool = False) -> str:
+        """The statement ``{name}.sql`` (``worker/turn``) for this table; ``admitted``: a claim where something limits
+        or orders the calls."""
+        if (name, admitted) not in self._rendered:
+            parts = self.parts() | sql.claim_parts(name, admitted=admitted)
+            self._rendered[name, admitted] = sql.render(sql.read(f"{name}.sql"), parts)
+        return self._rendered[name, admitted]
 
 
 def child_table(r: asyncpg.Record, routes: list[asyncpg.Record]) -> JobTable:
@@ -346,6 +362,8 @@ async def table_of(conn: asyncpg.Connection, pipeline: str | None) -> JobTable:
         in_turn=tuple(r["in_turn"]),
         priority=r["priority_column"],
         not_before=r["not_before_column"],
+        tier=r["tier_column"],
+        accounts=tuple((step, column) for step, column in json.loads(r["accounts"])),
         words=Statuses.model_validate(json.loads(r["statuses"])),
         rollout=Rollout.of(r["rollout"]),
         routes=_entrances(await conn.fetch(sql.read("install/routes.sql"), name)),

@@ -16,6 +16,7 @@ async def test_wanted_says_how_many_workers_and_why(database: str) -> None:
         (glue,) = (s for s in told["stages"] if s["stage"] == "glue")
         assert told["workers"] == -(-sum(s["calls"] for s in told["stages"]) // 2)
         assert glue["waiting"] == 1
+        assert (await pgbaton("wanted", "--stages", ",", dsn=database)).code == 2
         wrong = await pgbaton("wanted", "--stages", "cutt", dsn=database)
         assert (wrong.code, "has no stage cutt; there are: cut, glue" in wrong.err) == (1, True)
 

@@ -197,7 +197,7 @@ class Night:
             await db.execute(sql("demo_add_job"), job, tenant)
             if inputs:
                 fields = json.dumps(ad.fields, ensure_ascii=False) if ad.fields else None
-                given = (job, tenant, photo or ad.photo, *copies, fields, list(ad.formats))
+                given = (job, tenant, photo or ad.photo, *copies, fields, list(ad.formats), 1, False)
                 await db.execute(sql("demo_add_inputs"), *given)
         for job in jobs:
             await db.execute(sql("demo_hand_over"), job)

@@ -187,6 +187,30 @@ async def test_a_stage_is_paused_with_a_reason(person: Any, db: asyncpg.Connecti
     assert tuple(entry) == ("pause", "planner", "the model is replaced")
 
 
+async def test_limits_are_changed_with_a_reason(person: Any, db: asyncpg.Connection) -> None:
+    page = await person("operator", "/stages")
+    await page.select_option("#limit-stage", "planner")
+    await page.select_option("#limit-stage-which", "concurrency")
+    await page.fill("#limit-stage-value", "3")
+    await page.fill("#limit-stage-why", "the model is small")
+    await page.click("#limit-stage-do")
+    await page.wait_for_selector("#flash")
+    entry = await db.fetchrow("SELECT action, stage, reason FROM pgbaton.audit ORDER BY id DESC LIMIT 1")
+    assert tuple(entry) == ("limit", "planner", "the model is small")
+    assert await db.fetchval("SELECT concurrency FROM pgbaton.stages WHERE step = 'planner'") == 3
+    await page.fill("#limit-stage-value", "<b>")
+    await page.click("#limit-stage-do")
+    assert "concurrency: must be a whole number" in await page.inner_text("main")
+    assert await db.fetchval("SELECT count(*) FROM pgbaton.audit WHERE action = 'limit'") == 1
+    await page.goto(page.url.split("/act")[0] + "/stages")
+    await page.fill("#limit-tenant", "hanbit")
+    await page.select_option("#limit-tenant-which", "weight")
+    await page.fill("#limit-tenant-value", "4")
+    await page.click("#limit-tenant-do")
+    await page.wait_for_selector("#flash")
+    assert await db.fetchval("SELECT weight FROM pgbaton.tenants WHERE tenant = 'hanbit'") == 4
+
+
 async def test_trends_stand_against_the_span_before_and_mark_deployments(person: Any, db: asyncpg.Connection) -> None:
     await db.execute(
         "INSERT INTO pgbaton.deployments (pipeline, at, what, was, is_now) "

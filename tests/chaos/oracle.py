@@ -16,6 +16,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from chaos.journal import Entry, read
+from chaos.limits import AT_WORK, Work, exceeded
 from chaos.plan import LINE
 
 if TYPE_CHECKING:
@@ -168,6 +169,7 @@ async def judge(scene: Scene) -> Verdict:
         entered_again = {(r["job_id"], r["target"]) for r in await db.fetch(_ENTERED_TWICE)}
         rewinds = await db.fetch(_REWOUND)
         aside, ended = await db.fetch(_MOVED_ASIDE), await db.fetch(_ENDED)
+        at_work = Work.of(await db.fetch(AT_WORK))
         moves = await db.fetch(_MOVED, [e["job"] for e in entries if e.event == "aborted" and e["job"]])
     calls = [entry for entry in entries if entry.event == "received"]
     verdict.calls = len(calls)
@@ -177,6 +179,7 @@ async def judge(scene: Scene) -> Verdict:
     verdict.violations += list(dict.fromkeys(scene.expect.violations)) + await broken(scene, BROKEN_AT_THE_END)
     verdict.violations += [line for child in scene.children for line in child.by_itself]
     verdict.violations += [f"a traceback in {child.log.name}" for child in scene.workers if child.stumbled]
+    verdict.violations += exceeded(at_work, scene.plan)
     verdict.violations += _aborts(entries, moves, scene)
     if evidence.commits_lost:  # what is done again leaves its duty again
         ends = Counter((e["job"], f"{e['step']} done") for e in entries if e.event == "committed")

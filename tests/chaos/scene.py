@@ -30,6 +30,9 @@ from chaos.stage import StageConfig
 from chaos.tcp_proxy import Proxy
 from pgbaton import hosts
 
+AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What a driver raises, also outside its own tree, where the database is not there."""
+
 
 class Scene:
     """Use as an async context manager; ``attack`` is what a fault does to it while jobs are fed."""
@@ -206,7 +209,7 @@ class Scene:
             due = passed * self.plan.rate
             count = int(due) - self._fed
             if count > 0:
-                with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                with contextlib.suppress(*AWAY):
                     await self.add(count)
             await asyncio.sleep(0.05)
 
@@ -277,7 +280,7 @@ class Scene:
     async def _watch_invariants(self) -> None:
         while True:
             await asyncio.sleep(0.7)
-            with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            with contextlib.suppress(*AWAY):
                 self.expect.violations += await broken(self, BROKEN_AT_ANY_TIME)
 
     # What faults do.

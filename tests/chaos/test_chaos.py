@@ -18,6 +18,7 @@ from chaos.expectations import Expectations, slowness
 from chaos.faults import FAULTS
 from chaos.faulty_worker import _jobs, _points
 from chaos.journal import Entry
+from chaos.limits import Work, exceeded
 from chaos.oracle import Evidence, Verdict, _judge_overlaps, _needless, _not_ours
 from chaos.plan import Plan
 from chaos.runner import play
@@ -93,6 +94,16 @@ def test_a_repeated_call_needs_a_reason(entries: list[Entry], reason: str | None
     assert Evidence(entries, PLAN).reason(call(1, 1), call(2, 2)) == reason
 
 
+def test_a_call_whose_commit_no_standby_had_is_explained_where_replication_is_asynchronous() -> None:
+    away = [Entry(0.5, "scene", "cut_off", {}), Entry(1.6, "scene", "restored", {})]
+    lossy = [*away, Entry(9, "scene", "commits_may_be_lost", {})]
+    ended = [after(1.2, "committed"), after(1.3, "answered", status=200)]
+    assert Evidence([*lossy, *ended], PLAN).reason(call(1, 1), call(2, 2)) == "commit lost"
+    assert Evidence(lossy, PLAN).reason(call(1, 1), call(2, 1)) == "commit lost"
+    assert Evidence(away, PLAN).reason(call(1, 1), call(2, 1)) is None
+    assert Evidence(lossy, PLAN).reason(call(30, 1), call(31, 1)) is None
+
+
 def test_a_call_that_is_repeated_after_its_timeout_is_explained() -> None:
     assert Evidence([], PLAN).reason(call(1, 1), call(5.1, 2)) == "timeout"
 
@@ -124,6 +135,20 @@ def test_a_turn_speaks_as_a_claim_of_what_it_claimed_alone() -> None:
 def test_a_worker_is_only_struck_at_a_lease_that_takes_the_place_of_another() -> None:
     assert _points("take_lease", (None, "name", 8, 60, ()), None) == ({}, {})
     assert _points("take_lease", (1, "name", 8, 60, ()), None) == ({"lease": ()}, {"lease": ()})
+
+
+@pytest.mark.parametrize(
+    ("limits", "found"),
+    [
+        ({"concurrency": 2, "per_tenant": 2, "pool": 3}, 0),
+        ({"concurrency": 1}, 1),
+        ({"per_tenant": 1}, 1),
+        ({"pool": 2}, 1),
+    ],
+)
+def test_limits_are_judged_by_what_the_stages_themselves_were_at_work_on(limits: dict[str, int], found: int) -> None:
+    works = [Work("cut", "a", 1, 4), Work("cut", "a", 2, 3), Work("cut", "b", 3, 3.5), Work("glue", "b", 2.5, 5)]
+    assert len(exceeded(works, replace(PLAN, **limits))) == found
 
 
 @pytest.mark.parametrize(

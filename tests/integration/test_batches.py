@@ -9,7 +9,7 @@ from typing import Any
 from line import line
 from stage_server import Call, Say, StageServer, work
 
-BATCH = {"max": 8, "wait": 0.1}
+BATCH = {"max": 8, "wait": "100ms"}
 
 
 def jobs_of(call: Call) -> list[dict[str, Any]]:
@@ -43,7 +43,7 @@ async def test_one_call_carries_the_jobs_that_are_due_up_to_its_size(database: s
         assert len(craft.server.calls_to("/glue")) == 20
 
 
-async def test_a_job_that_spoils_a_batch_is_dead_by_itself_and_the_others_are_done(database: str) -> None:
+async def test_a_job_that_spoils_a_batch_is_dead_by_itself_and_burns_no_other_an_attempt(database: str) -> None:
     poison = ""
 
     async def spoiled(server: StageServer, call: Call) -> Say:
@@ -53,18 +53,18 @@ async def test_a_job_that_spoils_a_batch_is_dead_by_itself_and_the_others_are_do
         await finish(server, "cut", jobs)
         return Say()
 
-    async with line(database, work, cut_batch=BATCH) as craft:
+    async with line(database, work, cut_batch=BATCH, cut_attempts=1) as craft:
         craft.server.behaviours["/cut"] = spoiled
         jobs = [await craft.add() for _ in range(8)]
         poison = jobs[3]
         async with craft.worker(), asyncio.timeout(30):
             await craft.until_state(poison, "cut", "dead")
-            await craft.make_due()
             await craft.until_settled()
         assert [await craft.row(job) for job in jobs if job != poison] == [("glue", "done")] * 7
-        called = Counter(job["job_id"] for call in craft.server.calls_to("/cut") for job in jobs_of(call))
-        assert all(times == 2 for times in called.values()), "once together, and once alone"
-        assert [len(jobs_of(call)) for call in craft.server.calls_to("/cut")] == [8] + [1] * 8
+        sizes = [len(jobs_of(call)) for call in craft.server.calls_to("/cut")]
+        assert sum(sizes) == 8 + 8 + 4 + 2, "each time only the half with the poisoned one is called again"
+        assert max(sizes[1:]) <= 4
+        assert await craft.db.fetchval("SELECT max(failures) FROM pgbaton.history WHERE job_key <> $1", poison) == 0
 
 
 async def test_a_row_that_commits_done_is_done_though_the_batch_failed(database: str) -> None:

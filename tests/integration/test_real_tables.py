@@ -353,7 +353,8 @@ async def test_a_refused_row_is_shown_as_dead_and_is_retried_once_the_table_take
             said = await insights.explain(conn, table, job)
             assert said is not None
             assert said.code == "dead"
-            assert [g for g in (await WatchStore(conn, table).census_page(None, 100)).found if g.fault] == []
+            page = await WatchStore(conn, table).census_page(None, 100)
+            assert [fault for _step, _status, _stage, fault, *_ in page.found if fault] == []
             mended.set()
             await conn.execute("ALTER TABLE jobs DROP CONSTRAINT never")
             assert (await operate.retry(conn, table, [job], who="me")).count == 1

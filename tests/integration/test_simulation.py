@@ -17,12 +17,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from line import two_stages
+from line import attached, two_stages
 from pgbaton import Pipeline
 from pgbaton.errors import ConfigError
+from pgbaton.insights.lately import played_lately
 from pgbaton.model.limits import Pool, per_second
 from pgbaton.scenario import load_scenario
 from pgbaton.simulation import Arrival, Called, Simulated, Simulation, quantile
+from pgbaton.simulation_picture import picture
 
 PGBATON = Path(sys.executable).with_name("pgbaton")
 SECONDS = 1e-6
@@ -166,13 +168,43 @@ def test_a_scenario_that_cannot_be_is_refused_with_its_place(tmp_path: Path, tex
     assert str(file) in str(refused.value)
 
 
-def test_the_command_says_who_waits_and_what_is_idle() -> None:
+async def test_what_came_lately_is_played_again_with_the_durations_that_there_were(database: str) -> None:
+    async with attached(database, two_stages()) as db:
+        await db.execute(
+            "INSERT INTO pgbaton.history (id, attempt, called, pipeline, job_key, tenant, stage, run, outcome, state, "
+            "                             created_at, started_at, ended_at) "
+            "SELECT 2 * n + (s = 'glue')::int, 1, true, 'craft', n::text, 'a', s, 2 * n, 'completed', 'completed', t, t, "
+            "       t + CASE s WHEN 'cut' THEN interval '2 s' ELSE interval '3 s' END "
+            "  FROM generate_series(1, 4) AS n, unnest(ARRAY['cut', 'glue']) AS s, "
+            "       LATERAL (SELECT now() - (n * 10 || ' min')::interval AS t) AS o"
+        )
+        async with db.acquire() as conn:
+            played = await played_lately(conn, two_stages(), 1900)
+            with pytest.raises(ConfigError, match="ask for a longer one"):
+                await played_lately(conn, two_stages(), 60)
+        assert [(round(at), tenant) for at, tenant, _ in played.jobs] == [(0, "a"), (600, "a"), (1200, "a")]
+        assert (played.takes("cut"), played.takes("glue")) == (pytest.approx(2), pytest.approx(3))
+
+
+def test_a_picture_shows_the_waits_and_escapes_the_names() -> None:
+    calls = [Called("cut", "<b>", 0, 1, 3), Called("cut", None, 0, 0, 2)]
+    drawn = picture(calls, [("cut", 2, calls, {"cut": 1})], 3, ("waits", "taken"))
+    assert "&lt;b&gt;" in drawn
+    assert "<b>" not in drawn
+    assert drawn.count("<circle") == 2
+
+
+def test_the_command_says_who_waits_and_what_is_idle(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     config = root / "apps/adstudio/src/adstudio/pgbaton.toml"
     rush = str(root / "examples/simulate/rush.toml")
     ran = subprocess.run(
-        [PGBATON, "simulate", rush, "--config", str(config), "--json"], capture_output=True, text=True, check=True
+        [PGBATON, "simulate", rush, "--config", str(config), "--json", "--picture", str(tmp_path / "rush.svg")],
+        capture_output=True,
+        text=True,
+        check=True,
     )
+    assert (tmp_path / "rush.svg").read_text(encoding="utf-8").startswith("<svg")
     said = json.loads(ran.stdout)
     waits = {(row["stage"], row["tenant"]): row["longest_wait"] for row in said["waits"]}
     assert waits["vlm_analyze", "dallae"] <= 2 < waits["vlm_analyze", "hanbit"]

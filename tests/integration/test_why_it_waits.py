@@ -84,11 +84,11 @@ async def test_a_burst_of_refusals_cuts_the_ceiling_once_and_answers_let_it_rise
         assert (again.ceiling, again.fresh) == (12, False), "28 of 40 were refused: it bears 12"
         await b.db.execute("DELETE FROM pgbaton.calls WHERE ctid NOT IN (SELECT ctid FROM pgbaton.calls LIMIT 12)")
         for _ in range(10):
-            await b.store.ease({"cut": 12})
+            await b.store.ease({("cut", None): 12})
         ceiling = await b.db.fetchval("SELECT ceiling FROM pgbaton.stages WHERE step = 'cut'")
         assert 12.4 < ceiling < 12.6, "slowly, where it last refused"
         await b.db.execute("DELETE FROM pgbaton.calls")
-        await b.store.ease({"cut": 1000})
+        await b.store.ease({("cut", None): 1000})
         assert await b.db.fetchval("SELECT ceiling FROM pgbaton.stages WHERE step = 'cut'") == ceiling, (
             "it is not used up"
         )

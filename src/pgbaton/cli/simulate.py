@@ -9,15 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pgbaton.cli.common import AsJson, ConfigFile, app
-from pgbaton.cli.speech import language
+from pgbaton.cli.common import AsJson, ConfigFile, DatabaseUrl, app, with_table
+from pgbaton.cli.speech import Sentence, language, told
 from pgbaton.cli.tables import Column, Format, print_json, print_rows
 
 if TYPE_CHECKING:
-    from pgbaton.model import Pipeline
-    from pgbaton.scenario import Scenario
-    from pgbaton.simulation import Simulated
+    import asyncpg
 
+    from pgbaton.model import Pipeline
+    from pgbaton.scenario import Played
+    from pgbaton.simulation import Simulated
+    from pgbaton.table import JobTable
+
+WAITS: Sentence = ("호출이 기다린 시간, 테넌트별", "how long calls waited, by tenant")
+TAKEN: Sentence = ("사용 중인 자리", "places taken")
 TENANTS = [
     Column("stage", "단계"),
     Column("tenant", "테넌트"),
@@ -34,24 +39,44 @@ PLACES = [
 ]
 
 
-@app.command(examples=["pgbaton simulate rush.toml --config pgbaton.toml"])
+@app.command(
+    examples=[
+        "pgbaton simulate rush.toml --config pgbaton.toml",
+        "pgbaton simulate --last 24h --config tighter.toml --picture waits.svg",
+    ]
+)
 def simulate(
-    scenario: Annotated[Path, typer.Argument(metavar="SCENARIO", help="The jobs that come, and the time calls take.")],
     config: ConfigFile,
+    scenario: Annotated[
+        Path | None,
+        typer.Argument(metavar="SCENARIO", help="The jobs that come, and the time calls take.", show_default=False),
+    ] = None,
+    last: Annotated[
+        str | None, typer.Option(help="Instead: what came in the last 24h, say, and how long it took.")
+    ] = None,
+    picture: Annotated[Path | None, typer.Option(help="Write the waits and how full the limits are as SVG.")] = None,
+    database_url: DatabaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
     """Try out the limits of a file: who would wait for how long, and what would stand idle.
 
-    Nothing is called and no database of yours is touched: a Postgres of its own (pgbaton[embedded]) decides as workers
-    do, with time simulated.
+    Nothing is called and no database of yours is changed: a Postgres of its own (pgbaton[embedded]) decides as workers
+    do, with time simulated. With --last, your database is read for what came lately.
     """
     from pgbaton.config import load_pipeline
     from pgbaton.scenario import load_scenario
 
     pipeline = load_pipeline(config)
-    found = load_scenario(scenario, pipeline)
-    result = asyncio.run(_run(pipeline, found))
+    if (scenario is None) == (last is None):
+        raise typer.BadParameter("a scenario file, or --last 24h: one of them")
+    if scenario is not None:
+        played = load_scenario(scenario, pipeline).played
+    else:
+        played = _lately(pipeline, last or "", database_url)
+    result = asyncio.run(_run(pipeline, played))
     waits, places = _waits(pipeline, result), _places(pipeline, result)
+    if picture is not None:
+        _draw(picture, pipeline, result)
     if as_json:
         print_json(
             {
@@ -68,7 +93,40 @@ def simulate(
         print_rows(PLACES, rows, Format.TABLE, language())
 
 
-async def _run(pipeline: Pipeline, scenario: Scenario) -> Simulated:
+def _lately(pipeline: Pipeline, last: str, database_url: str | None) -> Played:
+    from pgbaton.insights.lately import played_lately
+    from pgbaton.model.fields import in_seconds
+
+    try:
+        seconds = in_seconds(last)
+    except ValueError as error:
+        raise typer.BadParameter(f"--last: {error} (it is {last!r:.50})") from None
+
+    async def work(conn: asyncpg.Connection, _table: JobTable) -> Played:
+        return await played_lately(conn, pipeline, float(str(seconds)))
+
+    return with_table(database_url, pipeline.name, work)
+
+
+def _draw(path: Path, pipeline: Pipeline, result: Simulated) -> None:
+    from pgbaton.errors import ConfigError
+    from pgbaton.simulation_picture import picture
+
+    limits = [
+        (s.step, s.concurrency, [c for c in result.calls if c.stage == s.step], {s.step: 1})
+        for s in pipeline.stages
+        if s.concurrency is not None
+    ]
+    for pool in pipeline.pools:
+        costs = {s.step: s.cost or 1 for s in pipeline.stages if s.pool == pool.name}
+        limits.append((f"pool {pool.name}", pool.size, [c for c in result.calls if c.stage in costs], costs))
+    try:
+        path.write_text(picture(result.calls, limits, result.lasted, (told(WAITS), told(TAKEN))), encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+
+
+async def _run(pipeline: Pipeline, played: Played) -> Simulated:
     import asyncpg
 
     from pgbaton.embedded import EmbeddedPostgres
@@ -78,9 +136,9 @@ async def _run(pipeline: Pipeline, scenario: Scenario) -> Simulated:
         async with EmbeddedPostgres(Path(folder) / "postgres", durable=False) as postgres:
             conn = await asyncpg.connect(postgres.dsn())
             try:
-                simulation = Simulation(conn, pipeline, scenario.calls.__getitem__, scenario.capacity)
+                simulation = Simulation(conn, pipeline, played.takes, played.capacity)
                 await simulation.prepare()
-                return await simulation.run([Arrival(*job) for job in scenario.jobs()])
+                return await simulation.run([Arrival(*job) for job in played.jobs])
             finally:
                 await conn.close()
 

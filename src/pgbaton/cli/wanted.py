@@ -60,6 +60,9 @@ def wanted(
     each = load_settings(given={"capacity": capacity}).capacity
     of = None if stages is None else [step.strip() for step in stages.split(",") if step.strip()]
 
+    if of == []:  # an empty variable of a script must not mean that no worker is wanted
+        raise typer.BadParameter("--stages is empty")
+
     async def work(conn: asyncpg.Connection, table: JobTable) -> Wanted:
         from pgbaton.insights.wanted import wanted
 

@@ -136,17 +136,18 @@ def decide(stage: Stage, row: Row | None, answer: Answer) -> Decision:
         case Place.FAILED:
             return Decision(Verb.FAIL, Outcome.FAILED, answer.error or "the stage marked the job failed")
         case Place.BEGUN if stage.advance is Advance.STAGE:
-            return _alone_next(_decide_begun(answer), answer)
+            return _fewer_next(_decide_begun(answer), answer)
         case _:
-            return _alone_next(_decide_unmoved(stage, row, answer), answer)
+            return _fewer_next(_decide_unmoved(stage, row, answer), answer)
 
 
-def _alone_next(decision: Decision, answer: Answer) -> Decision:
-    """What is the end of a job that was called alone says little of one among several: it is called alone next."""
-    if answer.jobs == 1 or decision.verb is not Verb.KILL:
+def _fewer_next(decision: Decision, answer: Answer) -> Decision:
+    """What is a failure of a job that was called alone says little of one among several: it burns no attempt, and the
+    job is called next among half as many (:mod:`pgbaton.worker.batches`), in the end alone."""
+    if answer.jobs == 1 or decision.verb not in (Verb.FAIL, Verb.KILL):
         return decision
-    error = f"one of {answer.jobs} in a call, to be called alone: {decision.error}"
-    return replace(decision, verb=Verb.FAIL, outcome=Outcome.FAILED, error=error)
+    error = f"one of {answer.jobs} in a call, to be called among fewer: {decision.error}"
+    return replace(decision, verb=Verb.DEFER, outcome=Outcome.FAILED, error=error, after=0.0)
 
 
 def _decide_begun(answer: Answer) -> Decision:

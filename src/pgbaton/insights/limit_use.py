@@ -22,13 +22,15 @@ Share = tuple[str | None, int]
 
 @dataclass(frozen=True, slots=True)
 class LimitSeen:
-    """The limits of a stage, or (``stage`` None) a pool. ``size``: calls at once, or places, that it allows now (None:
-    any number); ``used``: those that count against it. ``ceiling``: what answers 429 have taught; ``held_for``: seconds
-    for which the stage asked to be left alone. Rates in calls a second. ``operated``: an operator has set it."""
+    """The limits of a stage, of a provider's account at a stage (``account``), or (``stage`` None) a pool. ``size``:
+    calls at once, or places, that it allows now (None: any number); ``used``: those that count against it.
+    ``ceiling``: what answers 429 have taught; ``held_for``: seconds for which the stage asked to be left alone. Rates
+    in calls a second. ``operated``: an operator has set it."""
 
     limit: str
     stage: str | None
     pool: str | None
+    account: str | None
     concurrency: int | None
     per_tenant: int | None
     rate: float | None

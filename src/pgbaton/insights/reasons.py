@@ -278,8 +278,9 @@ def _kept_by_a_limit(f: Mapping[str, Any]) -> Explanation | None:
     before = f["before"] if f["before_of_tenant"] is None else f["before_of_tenant"]
     all_before = {"stage": stage, "before": f["before"]}
     own_before = {"stage": stage, "tenant": tenant, "before": before}
+    refusing = {"stage": stage if f["account"] is None else f"{stage} ({f['account']})", "before": f["before"]}
     if (f["held_for"] or 0.0) > 0:
-        return Explanation("held_back", True, all_before | {"seconds": f["held_for"]})
+        return Explanation("held_back", True, refusing | {"seconds": f["held_for"]})
     if f["per_tenant"] is not None and f["running_of_tenant"] >= f["per_tenant"]:
         takes = None if f["takes"] is None else f["takes"] * (before // f["per_tenant"] + 1)
         return Explanation("waiting_tenant", True, own_before | {"limit": f["per_tenant"], "about": takes})
@@ -290,9 +291,10 @@ def _kept_by_a_limit(f: Mapping[str, Any]) -> Explanation | None:
         return Explanation("waiting_tenant_rate", True, own_before | {"seconds": f["tenant_rate_in"]})
     if (f["rate_in"] or 0.0) > 0:
         return Explanation("waiting_rate", True, all_before | {"seconds": f["rate_in"]})
-    if f["ceiling"] is not None and f["running"] >= f["ceiling"]:
+    running = f["running"] if f["running_of_account"] is None else f["running_of_account"]
+    if f["ceiling"] is not None and running >= f["ceiling"]:
         limits = {"limit": f["ceiling"], "configured": f["concurrency"]}
-        return Explanation("learned_limit", True, all_before | limits)
+        return Explanation("learned_limit", True, refusing | limits)
     return None
 
 

@@ -19,7 +19,7 @@ from pgbaton.errors import AttachError, NotAtHome, PastRows
 from pgbaton.install.fits import check_fits
 from pgbaton.install.graph_fits import check_graph
 from pgbaton.install.holders import holders
-from pgbaton.install.limits import limits_sql, pools_sql, ranks_sql, turn_columns
+from pgbaton.install.limits import limits_sql, pools_sql, ranks_sql, tiers_sql, turn_columns
 from pgbaton.install.migrate import LOCK, migrate_sql
 from pgbaton.install.names import TRIGGERS, trigger_function, trigger_names
 from pgbaton.install.past import RATE, Progress, walk
@@ -99,7 +99,9 @@ def attach_parts(pipeline: Pipeline, table: JobTable) -> dict[str, str]:
         "status_literal": literal(pipeline.status),
         "priority_literal": literal(pipeline.priority),
         "not_before_literal": literal(pipeline.not_before),
+        "tier_literal": literal(pipeline.tier),
         "pools": pools_sql(pipeline),
+        "tiers": tiers_sql(pipeline),
         "takes_turns": str(bool(table.in_turn)).lower(),
         "ranks": ranks_sql(table),
         "statuses": f"{literal(json.dumps(pipeline.statuses.by_meaning, ensure_ascii=False))}::jsonb",
@@ -359,6 +361,8 @@ async def planned(
         "channel": pipeline.channel,
         "priority": pipeline.priority,
         "not_before": pipeline.not_before,
+        "tier": pipeline.tier,
+        "tiers": {name: tier.said_limits for name, tier in pipeline.tiers.items()},
         "pools": {p.name: p.size for p in pipeline.pools if any(s.pool == p.name for s in pipeline.stages)},
         "statuses": {meant: list(words) for meant, words in pipeline.statuses.by_meaning.items()},
     }

@@ -24,6 +24,24 @@ def pools_sql(pipeline: Pipeline) -> str:
     )
 
 
+def tiers_sql(pipeline: Pipeline) -> str:
+    """The tiers of the file, and no others."""
+    kept = ", ".join(["''", *(literal(name) for name in pipeline.tiers)])
+    said = "".join(
+        "INSERT INTO pgbaton.tiers AS t (pipeline, tier, weight, per_tenant, rate_per_tenant)\n"
+        f"SELECT {literal(pipeline.name)}, {literal(name)}, n.*\n"
+        f"  FROM jsonb_to_record({literal(json.dumps(tier.said_limits))}) "
+        "AS n (weight integer, per_tenant integer, rate_per_tenant float8)\n"
+        "ON CONFLICT (pipeline, tier) DO UPDATE SET weight = EXCLUDED.weight, per_tenant = EXCLUDED.per_tenant,\n"
+        "       rate_per_tenant = EXCLUDED.rate_per_tenant\n"
+        " WHERE (t.weight, t.per_tenant, t.rate_per_tenant)\n"
+        "       IS DISTINCT FROM (EXCLUDED.weight, EXCLUDED.per_tenant, EXCLUDED.rate_per_tenant);\n"
+        for name, tier in sorted(pipeline.tiers.items())
+    )
+    these = f"pipeline = {literal(pipeline.name)} AND tier NOT IN ({kept})"
+    return f"DELETE FROM pgbaton.tiers WHERE {these};\n{said}"  # noqa: S608 (quoted literals)
+
+
 def turn_columns(table: JobTable) -> dict[str, str]:
     """What the trigger reads and writes besides where stages take turns: nothing, for the others. A duty without a rank
     would wait for ever, so it gets one even where the row could not be read."""
@@ -34,11 +52,23 @@ def turn_columns(table: JobTable) -> dict[str, str]:
     later = table.not_before is not None
     at_once = " AND not_before IS NULL" if later else ""
     rank = f"CASE WHEN {ranked}{at_once} THEN COALESCE(rank, pg_catalog.clock_timestamp()) END"
+    accounts = " ".join(
+        f"WHEN next_stage OPERATOR(pg_catalog.=) {literal(step)} THEN {table.account('NEW', column)}"
+        for step, column in table.accounts
+    )
+    more = {
+        "not_before": (later, "timestamptz", table.later("NEW"), f"CASE WHEN {ranked} THEN not_before END"),
+        "account": (bool(accounts), "text", f"CASE {accounts} END", "account"),
+        "tier": (table.tier is not None, "text", table.tenants_tier("NEW"), f"CASE WHEN {ranked} THEN tier END"),
+    }
+    asked = {name: rest for name, (wanted, *rest) in more.items() if wanted}
     return {
-        "turn_declared": _lines("rank pg_catalog.timestamptz;", later and "not_before pg_catalog.timestamptz;"),
-        "turn_read": _lines(f"rank := {table.rank('NEW')};", later and f"not_before := {table.later('NEW')};"),
-        "turn_columns": ", rank" + (", not_before" if later else ""),
-        "turn_values": f", {rank}" + (f", CASE WHEN {ranked} THEN not_before END" if later else ""),
+        "turn_declared": _lines(
+            "rank pg_catalog.timestamptz;", *(f"{n} pg_catalog.{t};" for n, (t, _, _) in asked.items())
+        ),
+        "turn_read": _lines(f"rank := {table.rank('NEW')};", *(f"{n} := {read};" for n, (_, read, _) in asked.items())),
+        "turn_columns": "".join(f", {name}" for name in ("rank", *asked)),
+        "turn_values": "".join(f", {value}" for value in (rank, *(left for _, _, left in asked.values()))),
     }
 
 

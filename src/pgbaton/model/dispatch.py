@@ -33,6 +33,7 @@ class Dispatch:
     ``attempt`` names the call that may settle it. ``run``: the first dispatch of this run of the job. ``made``: when it
     was made, in microseconds since 1970 by the database's clock. ``probing``: it
     was claimed to find out whether its stage, which was down, is back. ``waited``: seconds between due and claimed.
+    ``account``: the provider's account that it is called with, where the stage names a column for it.
     """
 
     id: int
@@ -44,6 +45,7 @@ class Dispatch:
     made: int = 0
     probing: bool = False
     waited: float = 0.0
+    account: str | None = None
 
     @property
     def name(self) -> tuple[int, int]:

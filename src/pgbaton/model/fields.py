@@ -73,8 +73,8 @@ def check_base_url(value: str) -> str:
     return value.rstrip("/")
 
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|[smhd])")
 
 
 def in_seconds(value: object) -> object:
@@ -82,7 +82,7 @@ def in_seconds(value: object) -> object:
     if isinstance(value, str):
         found = _LENGTH.fullmatch(value.strip())
         if not found:
-            raise ValueError('must be seconds, or a length such as "90s", "10m", "8h" or "3d"')
+            raise ValueError('must be seconds, or a length such as "200ms", "90s", "10m", "8h" or "3d"')
         return float(found[1]) * _UNITS[found[2]]
     return value
 

@@ -11,6 +11,8 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from pgbaton.model.fields import Identifier, in_seconds
+
 _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 _RATE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*/\s*(s|min|h)\s*")
 MOST_PER_SECOND = 100_000.0
@@ -72,11 +74,27 @@ class Pool(_Frozen):
     size: Count
 
 
+class Tier(_Frozen):
+    """What tenants of a tier have in place of the stage's: ``weight`` calls in one turn, limits of their own."""
+
+    weight: Annotated[int, BeforeValidator(_a_count), Field(ge=1, le=100)] | None = None
+    per_tenant: Count | None = None
+    rate_per_tenant: Rate | None = None
+
+    @property
+    def said_limits(self) -> dict[str, float]:
+        """What attach writes down of it; the rate in calls a second."""
+        rate = None if self.rate_per_tenant is None else per_second(self.rate_per_tenant)
+        limits: dict[str, float | None] = {"weight": self.weight, "per_tenant": self.per_tenant}
+        limits["rate_per_tenant"] = rate
+        return {name: limit for name, limit in limits.items() if limit is not None}
+
+
 class Batch(_Frozen):
-    """One call carries up to ``max`` jobs; the first of them waits up to ``wait`` seconds for the others."""
+    """One call carries up to ``max`` jobs; the first waits up to ``wait`` seconds (or "200ms") for others."""
 
     max: Annotated[int, BeforeValidator(_a_count), Field(ge=2, le=1000)]
-    wait: float = Field(default=0.2, ge=0, le=60, allow_inf_nan=False)
+    wait: Annotated[float, BeforeValidator(in_seconds), Field(ge=0, le=60, allow_inf_nan=False)] = 0.2
 
 
 class Limited(_Frozen):
@@ -85,7 +103,8 @@ class Limited(_Frozen):
     ``concurrency``, ``per_tenant``: calls under way at once, of the whole fleet, and of one tenant. ``rate``,
     ``rate_per_tenant``: how many may begin in a second, a minute or an hour; a second's worth of them may begin at
     once. ``pool``, ``cost``: the places that each call takes of a pool. A call counts from its claim until it has ended
-    or was given up, that of a lost worker, too.
+    or was given up, that of a lost worker, too. ``account``: the table's column that names the provider's account; what
+    answers 429 teach then holds for the stage's calls with that account alone.
     """
 
     concurrency: Count | None = None
@@ -94,6 +113,7 @@ class Limited(_Frozen):
     rate_per_tenant: Rate | None = None
     pool: Name | None = None
     cost: Count | None = None
+    account: Identifier | None = None
     batch: Batch | None = None
 
     @model_validator(mode="after")
@@ -118,5 +138,6 @@ class Limited(_Frozen):
             "rate_per_tenant": None if self.rate_per_tenant is None else per_second(self.rate_per_tenant),
             "pool": self.pool,
             "cost": None if self.pool is None else self.cost or 1,
+            "account": self.account,
         }
         return {name: limit for name, limit in limits.items() if limit is not None}

@@ -34,7 +34,7 @@ from pgbaton.model.fields import (
     check_path,
     check_table,
 )
-from pgbaton.model.limits import Limited, Pool
+from pgbaton.model.limits import Limited, Pool, Tier
 from pgbaton.model.routes import Gather, Parent, Route, Wait, check_bound
 from pgbaton.model.states import (
     CANCELLED,
@@ -154,7 +154,8 @@ class Pipeline(Frozen):
     ``statuses``: the table's own words, where they are not running, done and failed.
     ``channel``: publish every change there as JSON; absent: nothing is published.
     ``priority``: a column of small whole numbers; a smaller one is sooner among a tenant's own jobs. ``not_before``: a
-    timestamptz column; the job is not called before it. ``pools``: what its stages share.
+    timestamptz column; the job is not called before it. ``tier``: a column that names the tenant's tier, of ``tiers``.
+    ``pools``: what its stages share.
     ``parent``: its rows are children of another pipeline's.
     Raises pydantic's ``ValidationError`` on anything that cannot work.
     """
@@ -167,6 +168,8 @@ class Pipeline(Frozen):
     status: Identifier
     priority: Identifier | None = None
     not_before: Identifier | None = None
+    tier: Identifier | None = None
+    tiers: dict[str, Tier] = Field(default_factory=dict)
     statuses: Statuses = Statuses()
     channel: Annotated[str, AfterValidator(check_channel)] | None = None
     base_url: Annotated[str, AfterValidator(check_base_url)]
@@ -239,14 +242,23 @@ class Pipeline(Frozen):
             for key in ("per_tenant", "rate_per_tenant"):
                 if getattr(s, key) is not None and self.tenant is None:
                     raise ValueError(f"the stage {s.step!r}: {key} needs tenants: name their column with tenant")
+        if self.tier is not None and self.tenant is None:
+            raise ValueError("tier needs tenants: name their column with tenant")
+        if (self.tier is None) != (not self.tiers):
+            alone = "tiers" if self.tiers else "tier"
+            raise ValueError(
+                f"{alone} stands alone: tier names a column, and [pipeline.tiers.NAME] what tenants have whose "
+                "rows say NAME there"
+            )
         return self
 
     def takes_turns(self, stage: Stage) -> bool:
         """Whether the jobs that wait for ``stage`` are kept in the order of their tenants' turns, which costs each of
         their writers an index entry: where something limits the stage and there are tenants, or jobs are ordered by a
-        column."""
+        column, or called with accounts."""
         ordered = self.priority is not None or self.not_before is not None
-        return stage.kind is Kind.CALL and (ordered or (self.tenant is not None and stage.is_limited))
+        limited = self.tenant is not None and stage.is_limited
+        return stage.kind is Kind.CALL and (ordered or limited or stage.account is not None)
 
     @property
     def keys(self) -> tuple[str, ...]:

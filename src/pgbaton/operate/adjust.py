@@ -19,7 +19,7 @@ Limits = Mapping[str, float | int | None]
 
 
 async def limit_stage(
-    conn: asyncpg.Connection, table: JobTable, step: str, limits: Limits, *, reset: bool, who: str
+    conn: asyncpg.Connection, table: JobTable, step: str, limits: Limits, *, reset: bool, who: str, reason: str = ""
 ) -> dict[str, float | int]:
     """Set limits of a stage; ``reset``: forget first what was set before, and what answers 429 have taught. Returns the
     limits that it has now. Raises :class:`ConfigError` where there is no such stage, or it knows no tenants."""
@@ -35,7 +35,8 @@ async def limit_stage(
                 "the pipeline's tenant, and attach it; from then on it can be changed here"
             )
     said = json.dumps(dict(limits))
-    changed = await conn.fetchrow(sql.read("operate/limit_stage.sql"), table.pipeline, step, said, reset, who)
+    given = (table.pipeline, step, said, reset, who, reason or None)
+    changed = await conn.fetchrow(sql.read("operate/limit_stage.sql"), *given)
     # After that is committed: a claim that has not seen it is over by now, or will be counted by its stage's next end.
     await conn.execute(sql.read("operate/count_calls.sql"), table.pipeline, step)
     now: dict[str, float | int | None] = json.loads(changed["limits"])
@@ -43,7 +44,9 @@ async def limit_stage(
     return {key: value for key in order if (value := now.get(key)) is not None}
 
 
-async def limit_pool(conn: asyncpg.Connection, table: JobTable, pool: str, size: int | None, *, who: str) -> int:
+async def limit_pool(
+    conn: asyncpg.Connection, table: JobTable, pool: str, size: int | None, *, who: str, reason: str = ""
+) -> int:
     """Set the size of a pool (None: as the file says); returns it. Raises :class:`ConfigError` where the pipeline has
     no such pool, or a stage costs more than that."""
     dear = await conn.fetchrow(
@@ -51,7 +54,7 @@ async def limit_pool(conn: asyncpg.Connection, table: JobTable, pool: str, size:
     )
     if size is not None and dear is not None and dear["cost"] > size:
         raise ConfigError(f"the pool {pool!r}: {dear['step']} could never be called: it costs {dear['cost']}")
-    row = await conn.fetchrow(sql.read("operate/limit_pool.sql"), table.pipeline, pool, size, who)
+    row = await conn.fetchrow(sql.read("operate/limit_pool.sql"), table.pipeline, pool, size, who, reason or None)
     if row is None:
         raise ConfigError(f"no stage of the pipeline {table.pipeline!r} uses a pool {pool!r}")
     return int(row["size"])
@@ -67,13 +70,15 @@ async def limit_tenant(
     rate_per_tenant: float | None,
     reset: bool,
     who: str,
+    reason: str = "",
 ) -> dict[str, float | int]:
     """Set what one tenant may have, at each stage that takes turns; None: as it was (``reset``: as all others have it).
     Returns what is its own now. Raises :class:`ConfigError` where the pipeline has no tenants."""
     if table.tenant is None:
         raise ConfigError(f"the pipeline {table.pipeline!r} has no tenants")
     row = await conn.fetchrow(
-        sql.read("operate/limit_tenant.sql"), table.pipeline, tenant, weight, per_tenant, rate_per_tenant, reset, who
+        sql.read("operate/limit_tenant.sql"),
+        *(table.pipeline, tenant, weight, per_tenant, rate_per_tenant, reset, who, reason or None),
     )
     keys = ("weight", "per_tenant", "rate_per_tenant")
     return {key: row[key] for key in keys if row[key] is not None}

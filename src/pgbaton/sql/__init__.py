@@ -54,32 +54,32 @@ def literal(value: str | None) -> str:
     return f"'{doubled}'" if "\\" not in doubled else "E'" + doubled.replace("\\", "\\\\") + "'"
 
 
-_ADMITTED = {
-    "worker/turn.sql": ("admitted/turn.sql", "(SELECT * FROM dealt WHERE done AND stage <> '')", 12, 3),
-    "worker/claim_waiting.sql": (
-        "admitted/waiting.sql",
-        "(SELECT * FROM judged WHERE id IN (SELECT id FROM claimed))",
-        13,
-        0,
-    ),
+_CLAIMS = {
+    "worker/turn": ("$1, $2, $3, $14, $15, $4, $5", "$6, false", "duties", 12, 3),
+    "worker/claim_waiting": ("$1, $2, $3, $6, $7, $4, $5", "true, true", "calls", 13, 0),
 }
-"""A claim; the head that admission gives it; what it has claimed in the end; which column of its result is ``waited``,
-and how many follow."""
+"""A claim: what it asks its grants with, and admission besides; the file of ``admitted/`` with its lanes; how many
+columns of its result are before ``waited`` and behind it."""
 
 
-@cache
-def admitted(name: str) -> str:
-    """The claim ``name`` as it is made where something limits or orders the calls: it takes what ``pgbaton.admit``
-    grants, pays for it, and says what is kept back; all that it does with a job is the same text."""
-    head, claimed, waited, behind = _ADMITTED[name]
-    _, judged, tail = read(name).partition("), judged AS MATERIALIZED (")
-    middle, end, result = tail.rpartition("\n)\nSELECT ")
-    if not judged or not end:
-        raise ValueError(f"{name} has another shape than admission expects")
-    spent = read("admitted/end.sql").replace("{claimed}", claimed)
-    blocked = ", ".join(["NULL", "a.stage", *["NULL"] * (waited - 3), "a.blocked_in", *["NULL"] * behind])
-    kept_back = f"UNION ALL\nSELECT {blocked} FROM admitted AS a WHERE a.may = 0\n"
-    return f"{read(head)}{judged}{middle}\n)\n{spent}SELECT {result.rstrip()}\n{kept_back}"
+def claim_parts(name: str, *, admitted: bool) -> dict[str, str]:
+    """What is put into the claim ``name``: the grants of ``pgbaton.room``, or where something limits or orders the
+    calls those of ``pgbaton.admit``, which go by lanes, are paid for, and say what is kept back. Nothing for other
+    statements."""
+    if name not in _CLAIMS:
+        return {}
+    asked, besides, lanes, before, behind = _CLAIMS[name]
+    if not admitted:
+        nothing = dict.fromkeys(("unless_in_turn", "in_turn", "paid", "kept_back"), "")
+        return {"granted": f"pgbaton.room({asked})", **nothing}
+    kept_back = ", ".join(["NULL", "g.stage", *["NULL"] * (before - 2), "g.blocked_in", *["NULL"] * behind])
+    return {
+        "granted": f"pgbaton.admit({asked}, {besides}, NULL)",
+        "unless_in_turn": "\n         WHERE g.lane IS NULL",
+        "in_turn": read(f"admitted/{lanes}.sql").rstrip(),
+        "paid": read("admitted/paid.sql").rstrip(),
+        "kept_back": f"\n UNION ALL\nSELECT {kept_back} FROM granted AS g WHERE g.may = 0",
+    }
 
 
 @cache

@@ -6,47 +6,61 @@
 -- counted is counted behind those locks, so no two claims count the same free place. A call counts by its row in
 -- pgbaton.calls (slot): from the commit of its claim until it waits again or is gone, whoever died meanwhile.
 --
--- Between tenants: turns. The claim walks the tenants that have something waiting, one index descent each, from the one that
+-- Between tenants: turns. The claim walks the lanes that have something waiting, one index descent each, from the one that
 -- was served last; a tenant gets as many calls as its weight, then the next one. Tenants at their limit are stepped over,
 -- however much they have waiting. Within a tenant: by rank, which is the time of the duty moved by its priority.
 
--- The first tenant, from ``from_lane`` on, that has something waiting for the stage: calls, or duties. null: none. Behind a tenant
--- x is from x || chr(1), which nothing lies between.
-CREATE OR REPLACE FUNCTION pgbaton.next_lane(for_pipeline text, for_stage text, of_calls boolean, from_lane text)
-RETURNS text LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+-- A tenant's jobs of one provider's account (pgbaton.stages.account) are a lane: its name is the tenant's, and behind the character
+-- 0x1f, which triggers take out of accounts, the account's. Where a stage names no accounts, a lane is a tenant.
+
+-- The next four have no search_path of their own: pgbaton.admit() and room_of_lanes() call them for each lane, under theirs.
+
+-- The first lane, from ``from_lane`` on, that has something waiting for the stage: calls, or duties. null: none. Behind a lane
+-- x is from x || chr(1), which nothing lies between. tier: of one of its jobs.
+CREATE OR REPLACE FUNCTION pgbaton.next_lane(for_pipeline text, for_stage text, of_calls boolean, from_lane text,
+                                             OUT lane text, OUT tenant text, OUT account text, OUT tier text)
+LANGUAGE plpgsql STABLE
 AS $fn$
+#variable_conflict use_column
 BEGIN
     IF of_calls THEN
-        RETURN (SELECT coalesce(c.tenant, '') COLLATE "C" FROM pgbaton.calls AS c
-                 WHERE c.pipeline = for_pipeline AND c.waits_for = for_stage AND c.due_at IS NOT NULL
-                   AND coalesce(c.tenant, '') COLLATE "C" >= from_lane
-                 ORDER BY coalesce(c.tenant, '') COLLATE "C" LIMIT 1);
+        SELECT (coalesce(c.tenant, '') || coalesce(E'\x1f' || c.account, '')) COLLATE "C", coalesce(c.tenant, ''), c.account, c.tier
+          INTO lane, tenant, account, tier
+          FROM pgbaton.calls AS c
+         WHERE c.pipeline = for_pipeline AND c.waits_for = for_stage AND c.due_at IS NOT NULL
+           AND (coalesce(c.tenant, '') || coalesce(E'\x1f' || c.account, '')) COLLATE "C" >= from_lane
+         ORDER BY (coalesce(c.tenant, '') || coalesce(E'\x1f' || c.account, '')) COLLATE "C" LIMIT 1;
+    ELSE
+        SELECT (coalesce(d.tenant, '') || coalesce(E'\x1f' || d.account, '')) COLLATE "C", coalesce(d.tenant, ''), d.account, d.tier
+          INTO lane, tenant, account, tier
+          FROM pgbaton.due AS d
+         WHERE d.pipeline = for_pipeline AND d.stage = for_stage AND d.rank IS NOT NULL
+           AND (coalesce(d.tenant, '') || coalesce(E'\x1f' || d.account, '')) COLLATE "C" >= from_lane
+         ORDER BY (coalesce(d.tenant, '') || coalesce(E'\x1f' || d.account, '')) COLLATE "C" LIMIT 1;
     END IF;
-    RETURN (SELECT coalesce(d.tenant, '') COLLATE "C" FROM pgbaton.due AS d
-             WHERE d.pipeline = for_pipeline AND d.stage = for_stage AND d.rank IS NOT NULL
-               AND coalesce(d.tenant, '') COLLATE "C" >= from_lane
-             ORDER BY coalesce(d.tenant, '') COLLATE "C" LIMIT 1);
 END
 $fn$;
 
--- How much waits for the stage and may be called at ``at``, counted up to ``most``; lane null: whoever's it is.
-CREATE OR REPLACE FUNCTION pgbaton.waiting_in(for_pipeline text, for_stage text, of_calls boolean, lane text, most integer, at timestamptz)
-RETURNS integer LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+-- How much waits for the stage and may be called at ``at``, counted up to ``most``; in_lane null: whoever's it is.
+CREATE OR REPLACE FUNCTION pgbaton.waiting_in(for_pipeline text, for_stage text, of_calls boolean, in_lane text, most integer, at timestamptz)
+RETURNS integer LANGUAGE plpgsql STABLE
 AS $fn$
 BEGIN
-    IF of_calls AND lane IS NULL THEN
+    IF of_calls AND in_lane IS NULL THEN
         RETURN (SELECT count(*) FROM (SELECT FROM pgbaton.calls AS c
                  WHERE c.pipeline = for_pipeline AND c.waits_for = for_stage AND c.due_at <= at LIMIT most) AS n);
     ELSIF of_calls THEN
         RETURN (SELECT count(*) FROM (SELECT FROM pgbaton.calls AS c
-                 WHERE c.pipeline = for_pipeline AND c.waits_for = for_stage AND coalesce(c.tenant, '') COLLATE "C" = lane
+                 WHERE c.pipeline = for_pipeline AND c.waits_for = for_stage
+                   AND (coalesce(c.tenant, '') || coalesce(E'\x1f' || c.account, '')) COLLATE "C" = in_lane
                    AND c.due_at <= at LIMIT most) AS n);
-    ELSIF lane IS NULL THEN
+    ELSIF in_lane IS NULL THEN
         RETURN (SELECT count(*) FROM (SELECT FROM pgbaton.due AS d
                  WHERE d.pipeline = for_pipeline AND d.stage = for_stage LIMIT most) AS n);
     END IF;
     RETURN (SELECT count(*) FROM (SELECT FROM pgbaton.due AS d
-             WHERE d.pipeline = for_pipeline AND d.stage = for_stage AND coalesce(d.tenant, '') COLLATE "C" = lane
+             WHERE d.pipeline = for_pipeline AND d.stage = for_stage
+               AND (coalesce(d.tenant, '') || coalesce(E'\x1f' || d.account, '')) COLLATE "C" = in_lane
                AND d.rank IS NOT NULL LIMIT most) AS n);
 END
 $fn$;
@@ -67,37 +81,48 @@ AS $fn$
     SELECT greatest(0, extract(epoch FROM until - at)::float8 - (greatest(rate, 1) - 1) / rate)
 $fn$;
 
--- What one tenant may still have at a stage: its own limit or the stage's, its rate, and whether it is paused. weight: its calls
--- in one turn. room_in: seconds until its rate lets it have one, where that is what keeps it.
-CREATE OR REPLACE FUNCTION pgbaton.room_of_lane(s pgbaton.stages, for_lane text, at timestamptz, OUT room integer, OUT weight integer,
-                                                OUT rate float8, OUT room_in float8)
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+-- What one tenant may still have at a stage: its own limit, its tier's or the stage's, its rate, and whether it is paused. weight: its
+-- calls in one turn. room_in: seconds until its rate lets it have one, where that is what keeps it.
+CREATE OR REPLACE FUNCTION pgbaton.room_of_tenant(s pgbaton.stages, of_tenant text, of_tier text, at timestamptz,
+                                                  OUT room integer, OUT weight integer, OUT rate float8, OUT room_in float8)
+LANGUAGE plpgsql STABLE
 AS $fn$
 DECLARE
-    own record;
     paid timestamptz;
 BEGIN
-    SELECT t.weight, t.per_tenant, t.rate_per_tenant INTO own
-      FROM pgbaton.tenants AS t WHERE t.pipeline = s.pipeline AND t.tenant = for_lane;
-    weight := coalesce(own.weight, 1);
-    rate := coalesce(own.rate_per_tenant, s.rate_per_tenant);
-    IF EXISTS (SELECT FROM pgbaton.paused_tenants AS p
-                WHERE p.pipeline = s.pipeline AND p.tenant = for_lane AND p.resumed_at IS NULL) THEN
-        room := 0;
-        RETURN;
-    END IF;
-    IF coalesce(own.per_tenant, s.per_tenant) IS NOT NULL THEN
-        room := coalesce(own.per_tenant, s.per_tenant) - (
-            SELECT count(*) FROM pgbaton.calls AS c
-             WHERE c.pipeline = s.pipeline AND c.slot = s.step AND coalesce(c.tenant, '') COLLATE "C" = for_lane);
-    END IF;
-    IF rate IS NOT NULL THEN
+    SELECT coalesce(t.weight, r.weight, 1), coalesce(t.rate_per_tenant, r.rate_per_tenant, s.rate_per_tenant),
+           CASE WHEN EXISTS (SELECT FROM pgbaton.paused_tenants AS p
+                              WHERE p.pipeline = s.pipeline AND p.tenant = of_tenant AND p.resumed_at IS NULL) THEN 0
+                WHEN coalesce(t.per_tenant, r.per_tenant, s.per_tenant) IS NOT NULL
+                THEN coalesce(t.per_tenant, r.per_tenant, s.per_tenant) - (
+                     SELECT count(*) FROM pgbaton.calls AS c
+                      WHERE c.pipeline = s.pipeline AND c.slot = s.step AND coalesce(c.tenant, '') COLLATE "C" = of_tenant) END
+      INTO weight, rate, room
+      FROM (VALUES (true)) AS one (there)
+      LEFT JOIN pgbaton.tenants AS t ON t.pipeline = s.pipeline AND t.tenant = of_tenant
+      LEFT JOIN pgbaton.tiers AS r ON r.pipeline = s.pipeline AND r.tier = of_tier;
+    IF rate IS NOT NULL AND (room > 0 OR room IS NULL) THEN
         SELECT b.until INTO paid FROM pgbaton.spent AS b
-         WHERE b.pipeline = s.pipeline AND b.stage = s.step AND b.tenant = '=' || for_lane;
-        IF room > 0 OR room IS NULL THEN
-            room := least(room, pgbaton.allowance(rate, paid, at));
-            room_in := CASE WHEN room <= 0 THEN pgbaton.allowed_in(rate, paid, at) END;
-        END IF;
+         WHERE b.pipeline = s.pipeline AND b.stage = s.step AND b.tenant = '=' || of_tenant;
+        room := least(room, pgbaton.allowance(rate, paid, at));
+        room_in := CASE WHEN room <= 0 THEN pgbaton.allowed_in(rate, paid, at) END;
+    END IF;
+END
+$fn$;
+
+-- How many calls of one provider's account a stage bears besides those under way, by its answers 429; null: it was never refused.
+CREATE OR REPLACE FUNCTION pgbaton.room_of_account(s pgbaton.stages, of_account text, at timestamptz, OUT room integer, OUT room_in float8)
+LANGUAGE plpgsql STABLE
+AS $fn$
+DECLARE
+    a pgbaton.accounts;
+BEGIN
+    SELECT * INTO a FROM pgbaton.accounts AS o WHERE o.pipeline = s.pipeline AND o.stage = s.step AND o.account = of_account;
+    IF a.held_until > at THEN
+        room := 0; room_in := extract(epoch FROM a.held_until - at);
+    ELSIF a.ceiling IS NOT NULL THEN
+        room := floor(a.ceiling)::integer - (SELECT count(*) FROM pgbaton.calls AS c
+                                              WHERE c.pipeline = s.pipeline AND c.slot = s.step AND c.account = of_account);
     END IF;
 END
 $fn$;
@@ -112,12 +137,12 @@ AS $fn$
      WHERE s.pool = of_pool
 $fn$;
 
--- Who may be called now: for each stage (and tenant, where they take turns there; else lane is null) how many. of_calls: calls that
--- wait to be called again; else duties. moment: the time to go by, for a simulation; null: now. rate, lane_rate: what the claim
+-- Who may be called now: for each stage (and lane, where tenants take turns there; else lane is null) how many. of_calls: calls that
+-- wait to be called again; else duties. calling false: duties are only to be named, as they come. moment: the time to go by, for a simulation; null: now. rate, lane_rate: what the claim
 -- pays in pgbaton.spent for each call, at the time ``at``. may 0: something waits for the stage, and may be asked for again
 -- in blocked_in seconds. Raises as check_claim().
 CREATE OR REPLACE FUNCTION pgbaton.admit(for_pipeline text, for_worker bigint, known text[], entries text[], statuses text[],
-                                         since bigint[], how_many integer, of_calls boolean, moment timestamptz)
+                                         since bigint[], how_many integer, calling boolean, of_calls boolean, moment timestamptz)
 RETURNS TABLE (stage text, entry text, entry_status text, first_id bigint, lane text, may integer, limited boolean,
                probing boolean, rate float8, lane_rate float8, at timestamptz, blocked_in float8)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -130,7 +155,9 @@ DECLARE
     s pgbaton.stages;
     t pgbaton.turns;
     p pgbaton.pools;
+    l record;
     own record;
+    of_account record;
     g record;
     left_over integer := how_many;
     taken jsonb := '{}';  -- places of pools that this claim has granted already
@@ -153,9 +180,15 @@ DECLARE
     begun integer;
     in_round integer;
     waits integer;
+    given jsonb;          -- by tenant and by account, where a stage has both: what its lanes may have got
 BEGIN
     PERFORM pgbaton.check_claim(for_pipeline, for_worker);
     at := coalesce(moment, clock_timestamp());
+    IF NOT calling THEN
+        RETURN QUERY SELECT n.step, n.entry, n.status, 0::bigint, NULL::text, how_many, false, false, NULL::float8, NULL::float8, at, NULL::float8
+                       FROM unnest(known, entries, statuses) AS n (step, entry, status);
+        RETURN;
+    END IF;
     -- Pools first, by name: a stage's lock may be waited for while a pool's is held, and never the other way.
     PERFORM FROM pgbaton.pools AS o
       WHERE o.name IN (SELECT st.pool FROM pgbaton.stages AS st
@@ -215,25 +248,42 @@ BEGIN
             IF of_calls AND pgbaton.waiting_in(for_pipeline, s.step, false, NULL, 1, at) > 0 THEN
                 free := (free + coalesce(t.odd, true)::integer) / 2;
             END IF;
-            resumes := coalesce(t.used > 0 AND t.used < (pgbaton.room_of_lane(s, t.lane, at)).weight, false);
+            resumes := false;
+            IF t.used > 0 THEN
+                l := pgbaton.next_lane(for_pipeline, s.step, of_calls, t.lane);
+                resumes := coalesce(l.lane = t.lane AND t.used < (pgbaton.room_of_tenant(s, l.tenant, l.tier, at)).weight, false);
+            END IF;
             origin := CASE WHEN resumes THEN t.lane ELSE coalesce(t.lane || chr(1), '') END;
             here := origin; last := NULL; around := false; wrapped := false; steps := 0;
-            lanes := '{}'; counts := '{}'; weights := '{}'; rates := '{}'; begun := 0; in_round := 0;
+            lanes := '{}'; counts := '{}'; weights := '{}'; rates := '{}'; begun := 0; in_round := 0; given := '{}';
             WHILE steps < lanes_at_most AND in_round < free + begun LOOP
-                here := pgbaton.next_lane(for_pipeline, s.step, of_calls, here);
-                IF here IS NULL AND NOT wrapped THEN
+                l := pgbaton.next_lane(for_pipeline, s.step, of_calls, here);
+                IF l.lane IS NULL AND NOT wrapped THEN
                     wrapped := true;
-                    here := pgbaton.next_lane(for_pipeline, s.step, of_calls, '');
+                    l := pgbaton.next_lane(for_pipeline, s.step, of_calls, '');
                 END IF;
+                here := l.lane;
                 around := here IS NULL OR wrapped AND here >= origin;
                 EXIT WHEN around;
                 steps := steps + 1;
                 last := here;
-                own := pgbaton.room_of_lane(s, here, at);
+                own := pgbaton.room_of_tenant(s, l.tenant, l.tier, at);
                 blocked_in := least(blocked_in, own.room_in);
+                IF l.account IS NOT NULL THEN
+                    of_account := pgbaton.room_of_account(s, l.account, at);
+                    blocked_in := least(blocked_in, of_account.room_in);
+                    -- Tenants share accounts, and a tenant has several: what its other lanes may get in this claim is not there twice.
+                    own.room := least(own.room - coalesce((given ->> ('t' || l.tenant))::integer, 0),
+                                      of_account.room - coalesce((given ->> ('a' || l.account))::integer, 0));
+                END IF;
                 IF own.room > 0 OR own.room IS NULL THEN
                     waits := pgbaton.waiting_in(for_pipeline, s.step, of_calls, here, least(free, own.room), at);
                     IF waits > 0 THEN
+                        IF l.account IS NOT NULL THEN
+                            given := given || jsonb_build_object(
+                                't' || l.tenant, coalesce((given ->> ('t' || l.tenant))::integer, 0) + waits,
+                                'a' || l.account, coalesce((given ->> ('a' || l.account))::integer, 0) + waits);
+                        END IF;
                         IF resumes AND here = t.lane THEN
                             begun := t.used;
                         END IF;

@@ -30,25 +30,29 @@ END
 $fn$;
 
 -- How many more calls the tenants of a stage may begin, counted up to ``most``; a tenant without a limit counts with all that it has
--- waiting. 200 tenants are looked at, as by a claim.
+-- waiting. 200 lanes are looked at, as by a claim. A tenant with several provider's accounts counts once for each of them.
 CREATE OR REPLACE FUNCTION pgbaton.room_of_lanes(s pgbaton.stages, at timestamptz, most integer) RETURNS integer
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $fn$
 DECLARE
     of_calls boolean;
-    lane text;
+    here text;
+    l record;
     own record;
     found integer := 0;
 BEGIN
     FOREACH of_calls IN ARRAY ARRAY[false, true] LOOP
-        lane := '';
+        here := '';
         FOR steps IN 1 .. 200 LOOP
-            lane := pgbaton.next_lane(s.pipeline, s.step, of_calls, lane);
-            EXIT WHEN lane IS NULL OR found >= most;
-            own := pgbaton.room_of_lane(s, lane, at);
+            l := pgbaton.next_lane(s.pipeline, s.step, of_calls, here);
+            EXIT WHEN l.lane IS NULL OR found >= most;
+            own := pgbaton.room_of_tenant(s, l.tenant, l.tier, at);
+            IF l.account IS NOT NULL THEN
+                own.room := least(own.room, (pgbaton.room_of_account(s, l.account, at)).room);
+            END IF;
             found := found + CASE WHEN own.room <= 0 THEN 0 ELSE
-                pgbaton.waiting_in(s.pipeline, s.step, of_calls, lane, least(most - found, own.room), at) END;
-            lane := lane || chr(1);
+                pgbaton.waiting_in(s.pipeline, s.step, of_calls, l.lane, least(most - found, own.room), at) END;
+            here := l.lane || chr(1);
         END LOOP;
     END LOOP;
     RETURN found;

@@ -22,6 +22,7 @@ from pgbaton.table import JobTable
 from pgbaton.web.context import Site, View
 from pgbaton.web.errors import Told
 from pgbaton.web.forms import ACT_NAMES, SEVERAL, Unfit, filter_of, known_only, number_of
+from pgbaton.web.limiting import change_limit
 from pgbaton.worker.store import Store
 
 log = logging.getLogger("pgbaton.web")
@@ -153,6 +154,8 @@ async def _many(view: View, action: str, scope: str) -> Done:
     who, why = view.who.name, view.asked("reason")
     async with view.site.source.opened() as (conn, table):
         match action, scope:
+            case "limit", _:
+                return await change_limit(view, conn, table)
             case "recall", "stage":
                 over = number_of(view, "over") or 0
                 return await operate.recall(conn, table, _one(view, "stage"), who=who, over=over)

@@ -36,9 +36,12 @@ ACT_NAMES = (
     "act",
     "do",
     "over",
+    "limit",
+    "value",
+    "pool",
 )
 AUDIT_NAMES = ("from", "to", "who", "action", "before")
-AUDITED = ("retry", "cancel", "rerun", "recall", "quarantine", "move", "reconcile", "pause", "resume")
+AUDITED = ("retry", "cancel", "rerun", "recall", "quarantine", "move", "reconcile", "pause", "resume", "limit")
 """The actions that the audit is filtered by."""
 SAID_NAMES = ("said", "n", "record")
 

@@ -2,7 +2,8 @@
 enough, or the first of them has waited for long enough. Each job keeps its own dispatch, attempt and row; only the
 request is shared.
 
-A job that was called before goes alone: so one that spoils a batch takes the others with it once, and never again.
+With each attempt a job goes among half as many, in the end alone: so one that spoils a call of 16 is found after eight
+more calls, and none of the others is burnt an attempt by it (``decision.outcome``).
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from pgbaton.decision.outcome import Answer
 from pgbaton.model import Dispatch
 from pgbaton.model.limits import Batch
 
+Group = tuple[str, int]
+"""A stage, and how many jobs the call that gathers carries at most."""
 Send = Callable[[list[Dispatch]], Awaitable[Answer]]
 
 
@@ -24,32 +27,27 @@ class Batches:
     def __init__(self, send: Send, may_call: Callable[[Dispatch], Awaitable[bool]]) -> None:
         self._send = send
         self._may_call = may_call
-        self._gathering: dict[str, list[tuple[Dispatch, asyncio.Future[Answer]]]] = {}
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._gathering: dict[Group, list[tuple[Dispatch, asyncio.Future[Answer]]]] = {}
+        self._timers: dict[Group, asyncio.TimerHandle] = {}
         self._calls: set[asyncio.Task[None]] = set()
 
     async def call(self, dispatch: Dispatch, batch: Batch) -> Answer:
         """The answer of the call that carried this job, alone or with others. Cancelled where the job was not this
         worker's any more when the call was made."""
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        if dispatch.attempt > 1:
-            self._begin([(dispatch, answer)])
-        else:
-            self._gather(dispatch, batch, answer)
+        group = dispatch.stage, max(1, batch.max >> dispatch.attempt - 1)
+        gathered = self._gathering.setdefault(group, [])
+        gathered.append((dispatch, answer))
+        if len(gathered) >= group[1]:
+            self._flush(group)
+        elif len(gathered) == 1:
+            self._timers[group] = asyncio.get_running_loop().call_later(batch.wait, self._flush, group)
         return await answer
 
-    def _gather(self, dispatch: Dispatch, batch: Batch, answer: asyncio.Future[Answer]) -> None:
-        gathered = self._gathering.setdefault(dispatch.stage, [])
-        gathered.append((dispatch, answer))
-        if len(gathered) >= batch.max:
-            self._flush(dispatch.stage)
-        elif len(gathered) == 1:
-            loop = asyncio.get_running_loop()
-            self._timers[dispatch.stage] = loop.call_later(batch.wait, self._flush, dispatch.stage)
-
-    def _flush(self, stage: str) -> None:
-        self._timers.pop(stage).cancel()
-        self._begin(self._gathering.pop(stage))
+    def _flush(self, group: Group) -> None:
+        if timer := self._timers.pop(group, None):
+            timer.cancel()
+        self._begin(self._gathering.pop(group))
 
     def _begin(self, gathered: list[tuple[Dispatch, asyncio.Future[Answer]]]) -> None:
         task = asyncio.create_task(self._carry_out(gathered))

@@ -213,6 +213,7 @@ class Dispatcher:
         self._window.came(turn.newest)
         self._sweeping = calling and limit > 0 and len(turn.others) > max(16, 0.8 * turn.found)
         claimed += turn.claimed
+        self._reports.kept_back(turn.kept_back)
         if claimed:
             tracing.claimed(self._pipeline.name, claimed, began)
             for dispatch in claimed:

@@ -67,12 +67,13 @@ class Listener:
     async def add(self, ear: Hearer) -> None:
         """Listen for one more pipeline."""
         self._take(ear)
-        if self._conn is not None and ear.channel is not None:
+        conn = self._conn  # another, or none, by the time that this one fails
+        if conn is not None and ear.channel is not None:
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT):
-                    await self._conn.add_listener(ear.channel, self._hear)
+                    await conn.add_listener(ear.channel, self._hear)
             except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                self._conn.terminate()  # the next connection listens to all
+                conn.terminate()  # the next connection listens to all
         ear.wake.set()
 
     def remove(self, ear: Hearer) -> None:

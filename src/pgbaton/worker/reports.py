@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from functools import cache
 
 from pgbaton.decision.outcome import Answer, Decision, Verb
@@ -19,7 +20,7 @@ class Reports:
         self._pipeline = pipeline
         self._log = log
         self._count_tenants = count_tenants
-        self._answered: Counter[str] = Counter()
+        self._answered: Counter[tuple[str, str | None]] = Counter()
         self._waited = cache(lambda stage: telemetry.WAIT_SECONDS.labels(pipeline, stage).observe)
         self._started = cache(lambda stage: telemetry.CALLS_STARTED.labels(pipeline, stage).inc)
         self._took = cache(lambda stage: telemetry.CALL_SECONDS.labels(pipeline, stage).observe)
@@ -46,7 +47,7 @@ class Reports:
         self._count(dispatch.stage, dispatch.row.tenant, outcome, state)
         if outcome is Outcome.COMPLETED:
             self._succeeded(dispatch.stage)()
-            self._answered[dispatch.stage] += 1
+            self._answered[dispatch.stage, dispatch.account] += 1
             self._log.info(Event.STAGE_SUCCEEDED, **fields_of(dispatch), **said)
         elif outcome in PASSED:
             self._log.info(Event.JOB_PASSED, **fields_of(dispatch), outcome=outcome.value)
@@ -56,13 +57,18 @@ class Reports:
             telemetry.CALLS_FAILED.labels(self._pipeline, dispatch.stage, outcome.value).inc()
             self._log.warning(Event.STAGE_FAILED, state=state, error=error, **fields_of(dispatch), **said)
 
-    def held_back(self, stage: str, ceiling: int, seconds: float | None) -> None:
-        """A stage answered 429: it is called less."""
+    def held_back(self, stage: str, account: str | None, ceiling: int, seconds: float | None) -> None:
+        """A stage answered 429: it is called less, with that account where it has accounts."""
         telemetry.REFUSED_MORE.labels(self._pipeline, stage).inc()
-        self._log.warning(Event.STAGE_HELD_BACK, stage=stage, at_once=ceiling, held_for=seconds)
+        self._log.warning(Event.STAGE_HELD_BACK, stage=stage, account=account, at_once=ceiling, held_for=seconds)
 
-    def take_answered(self) -> Counter[str]:
-        """Calls that were completed since this was last asked, by stage."""
+    def kept_back(self, stages: Iterable[str]) -> None:
+        """A claim left jobs waiting for these stages: a limit had no place for them."""
+        for stage in stages:
+            telemetry.KEPT_BACK.labels(self._pipeline, stage).inc()
+
+    def take_answered(self) -> Counter[tuple[str, str | None]]:
+        """Calls that were completed since this was last asked, by stage and account."""
         answered, self._answered = self._answered, Counter()
         return answered
 

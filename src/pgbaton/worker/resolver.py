@@ -71,13 +71,13 @@ class Resolver:
     async def _hold_back(self, refused: Sequence[Ended]) -> None:
         """Call stages less that answered 429."""
         now = time.monotonic()
-        for step in {c.dispatch.stage for c in refused}:
-            calls = [c for c in refused if c.dispatch.stage == step]
+        for step, account in {(c.dispatch.stage, c.dispatch.account) for c in refused}:
+            calls = [c for c in refused if (c.dispatch.stage, c.dispatch.account) == (step, account)]
             asked = [min(c.answer.retry_after, RETRY_AFTER_CAP) for c in calls if c.answer.retry_after is not None]
             since = min(now - c.at + c.took for c in calls)
-            held = await self._store.hold_back(step, max(asked, default=None), since, len(calls))
+            held = await self._store.hold_back(step, max(asked, default=None), since, len(calls), account)
             if held.fresh:
-                self._reports.held_back(step, held.ceiling, max(asked, default=None))
+                self._reports.held_back(step, account, held.ceiling, max(asked, default=None))
 
     async def give_back(self, dispatches: Collection[Dispatch]) -> None:
         """Give attempts of this worker, whose stages are not called (any more), back by their rows. One that cannot be

@@ -38,7 +38,7 @@ class Turn:
     ``late``: how the attempts ended that had ended before their answers were brought, by dispatch id and attempt.
     ``others``: jobs that are to be looked at. ``newest``: the newest id that was dealt with, by stage (``""``: looks).
     ``found``: how many duties and looks there were. ``blocked``: seconds until what a limit keeps back is worth another
-    claim (None: nothing is kept back)."""
+    claim (None: nothing is kept back); ``kept_back``: of which stages."""
 
     claimed: tuple[Dispatch, ...]
     ended: frozenset[int]
@@ -47,6 +47,7 @@ class Turn:
     found: int
     late: Late = field(default_factory=dict)
     blocked: float | None = None
+    kept_back: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,7 @@ class Store:
             *_columns(answers),
             *(self._entries, self._entry_statuses),
         )
-        rows, blocked = _without_blocked(rows)
+        rows, blocked, kept_back = _without_blocked(rows)
         late = _late(row for row in rows if row["outcome"] is not None)
         rows = [row for row in rows if row["outcome"] is None]
         newest: dict[str, int] = {}
@@ -143,27 +144,33 @@ class Store:
         claimed = tuple(_dispatch(row, 1) for row in rows if row["plain"] and row["stage"])
         ended = frozenset(row["ended_id"] for row in rows if row["plain"] and row["ended_id"])
         others = frozenset(row["job_key"] for row in rows if not row["plain"])
-        return Turn(claimed, ended, others, newest, len(rows), late, blocked)
+        return Turn(claimed, ended, others, newest, len(rows), late, blocked, kept_back)
 
     async def claim_waiting(self, worker: int | None, limit: int) -> Turn:
         """Take calls that wait and are due; raises as :meth:`turn`."""
         beginnings = [0] * len(self.steps)
         known = self._entries, self._entry_statuses
         rows = await self._claim("worker/claim_waiting", self._pipeline, worker, self.steps, beginnings, limit, *known)
-        rows, blocked = _without_blocked(rows)
+        rows, blocked, kept_back = _without_blocked(rows)
         claimed = tuple(_dispatch(row, row["attempt"]) for row in rows if row["plain"])
         others = frozenset(row["job_key"] for row in rows if not row["plain"])
-        return Turn(claimed, frozenset(), others, {}, len(rows), blocked=blocked)
+        return Turn(claimed, frozenset(), others, {}, len(rows), blocked=blocked, kept_back=kept_back)
 
     async def limits(self) -> Limits:
         """Whether something limits or orders the calls of this pipeline, beyond a stage's own ``concurrency``."""
         row = (await self._fetch("worker/governed", self._pipeline))[0]
         return Limits(row["governed"], row["learned"])
 
-    async def hold_back(self, step: str, seconds: float | None, since: float, refused: int) -> HeldBack:
-        """A stage answered 429 to ``refused`` calls, the last of which began ``since`` seconds ago, and asked to be
-        left alone for ``seconds``."""
-        rows = await self._fetch("worker/hold_back", self._pipeline, step, seconds, since, refused)
+    async def hold_back(
+        self, step: str, seconds: float | None, since: float, refused: int, account: str | None = None
+    ) -> HeldBack:
+        """A stage answered 429 to ``refused`` calls (with that account), the last of which began ``since`` seconds ago,
+        and asked to be left alone for ``seconds``."""
+        asked = (self._pipeline, step, seconds, since, refused)
+        if account is None:
+            rows = await self._fetch("worker/hold_back", *asked)
+        else:
+            rows = await self._fetch("worker/hold_back_account", *asked, account)
         return HeldBack(rows[0]["ceiling"], rows[0]["fresh"]) if rows else HeldBack(1, False)
 
     async def put_off(self, limit: int) -> tuple[int, list[str]]:
@@ -172,9 +179,14 @@ class Store:
         row = (await self._fetch("worker/put_off", self._pipeline, limit))[0]
         return row["count"], row["others"]
 
-    async def ease(self, answered: Mapping[str, int]) -> None:
-        """Stages have answered so many calls well: what was learned of their limits rises again."""
-        await self._fetch("worker/ease", self._pipeline, list(answered), list(answered.values()))
+    async def ease(self, answered: Mapping[tuple[str, str | None], int]) -> None:
+        """Stages have answered so many calls well, by step and account: what was learned rises again."""
+        stages = {step: calls for (step, account), calls in answered.items() if account is None}
+        accounts = [(*name, calls) for name, calls in answered.items() if name[1] is not None]
+        if stages:
+            await self._fetch("worker/ease", self._pipeline, list(stages), list(stages.values()))
+        if accounts:
+            await self._fetch("worker/ease_accounts", self._pipeline, *(list(c) for c in zip(*accounts, strict=True)))
 
     async def _claim(self, query: str, *arguments: object) -> list[asyncpg.Record]:
         if self.governed is None:
@@ -341,7 +353,7 @@ class Store:
         user's table any more is made anew for the table as it is now."""
 
         def text(table: JobTable) -> str:
-            return table.admitted_query(query) if admitted else table.query(query)
+            return table.query(query, admitted=admitted)
 
         try:
             return list(await self._session.fetch(text(self._table), *arguments))
@@ -372,10 +384,13 @@ def _late(rows: Iterable[asyncpg.Record]) -> Late:
     }
 
 
-def _without_blocked(rows: list[asyncpg.Record]) -> tuple[list[asyncpg.Record], float | None]:
-    """What a claim found, and in how many seconds what it found blocked is worth another one."""
-    blocked = [row["waited"] for row in rows if row["id"] is None]
-    return [row for row in rows if row["id"] is not None] if blocked else rows, min(blocked, default=None)
+def _without_blocked(rows: list[asyncpg.Record]) -> tuple[list[asyncpg.Record], float | None, frozenset[str]]:
+    """What a claim found; in how many seconds what it found blocked is worth another one, and its stages."""
+    blocked = [row for row in rows if row["id"] is None]
+    if not blocked:
+        return rows, None, frozenset()
+    soonest = min(row["waited"] for row in blocked)
+    return [row for row in rows if row["id"] is not None], soonest, frozenset(row["stage"] for row in blocked)
 
 
 def _dispatch(row: asyncpg.Record, attempt: int) -> Dispatch:
@@ -389,6 +404,7 @@ def _dispatch(row: asyncpg.Record, attempt: int) -> Dispatch:
         row["made"],
         row["probing"],
         max(0.0, row["waited"] or 0.0),
+        row["account"],
     )
 
 

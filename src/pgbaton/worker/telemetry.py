@@ -81,6 +81,11 @@ REFUSED_MORE = Counter(
     "Times that answers 429 cut how many calls at once a stage gets",
     ["database", "pipeline", "stage"],
 )
+KEPT_BACK = Counter(
+    "pgbaton_limit_kept_back_total",
+    "Claims that left jobs waiting for a stage, because a limit had no place left or not enough",
+    ["database", "pipeline", "stage"],
+)
 IN_FLIGHT = Gauge("pgbaton_calls_in_flight", "Stage calls under way in this process", ["database", "pipeline"])
 
 DISPATCHES = Gauge(

@@ -43,6 +43,7 @@ def main() -> int:
     try:
         outcomes = asyncio.run(_run(names * given.rounds, given.modes.split(","), given.seed, folder))
     except (KeyboardInterrupt, asyncio.CancelledError):
+        shutil.rmtree(folder, ignore_errors=True)
         return 130
     print()
     print(table.markdown(outcomes, given.seed, time.monotonic() - began))

@@ -18,6 +18,7 @@ import asyncpg
 
 from chaos.cluster import USER, attach_template
 from chaos.failover.machines import LOOP_WAIT, PORT, RETRY, TTL, Machine, Network, binaries, run
+from chaos.scene import AWAY
 from pgbaton import hosts
 
 PARAMETERS = {
@@ -35,7 +36,6 @@ SETTLED_WITHIN = 90.0
 """Seconds for a machine that was away to rewind, and to follow."""
 REWOUND_WITHIN = 20.0
 """Seconds; after that its data is copied from the leader anew (patronictl reinit)."""
-LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 class PatroniCluster:
@@ -131,7 +131,6 @@ class PatroniCluster:
         return name
 
     async def drop_database(self, name: str) -> None:
-        await self.ensure_running()
         async with self.admin() as db:
             await db.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
@@ -158,7 +157,7 @@ class PatroniCluster:
         began, made_anew = time.monotonic(), False
         async with asyncio.timeout(SETTLED_WITHIN):
             while True:
-                with contextlib.suppress(*LOST):
+                with contextlib.suppress(*AWAY):
                     await self.until_leader()
                     async with self.admin() as db:
                         rows = await db.fetch(
@@ -187,7 +186,7 @@ class PatroniCluster:
                 machine.start(self._members)
         async with asyncio.timeout(SETTLED_WITHIN):
             while True:
-                with contextlib.suppress(*LOST):
+                with contextlib.suppress(*AWAY):
                     async with self.admin() as db:
                         await db.execute("CREATE TEMP TABLE written ()")
                         return
@@ -199,7 +198,7 @@ class PatroniCluster:
             for machine in self.machines:
                 if machine is other_than:
                     continue
-                with contextlib.suppress(*LOST):
+                with contextlib.suppress(*AWAY):
                     db = await hosts.connect(self._url(USER, USER, database, machine), timeout=0.5)
                     try:
                         # A table of moves of no job: the judge sees none of it, and a commit waits as any other.

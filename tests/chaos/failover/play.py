@@ -42,9 +42,9 @@ async def play(drill: Fault, seed: str, mode: str, cluster: PatroniCluster, fold
     outcome = Outcome(mode, Verdict(drill.name))
     try:
         async with asyncio.timeout(AT_MOST):
+            await cluster.ensure_running()
             await cluster.settled()
             async with FailoverScene(drill.name, drill.plan, seed, cluster, place) as scene:
-                await asyncio.sleep(0)
                 await scene.play(drill.attack)
                 if not cluster.synchronous:
                     scene.note("commits_may_be_lost")
@@ -61,8 +61,9 @@ async def play(drill: Fault, seed: str, mode: str, cluster: PatroniCluster, fold
 
 
 def _doctor(scene: FailoverScene) -> list[str]:
-    """What the product itself says of rows and duties, now that the workers have ended."""
+    """What the product itself says of rows and duties."""
     program = str(Path(sys.executable).with_name("pgbaton"))
     command = [program, "doctor", "--invariants", "--json", "--database-url", scene.dsn]
     said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-    return [f"doctor --invariants: {found['code']}" for found in json.loads(said) if found["code"] != "no_worker"]
+    broken = [found["sentence"] for found in json.loads(said) if found["code"] == "invariant_broken"]
+    return [f"doctor --invariants: {sentence}" for sentence in broken]

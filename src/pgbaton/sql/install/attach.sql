@@ -23,19 +23,20 @@ BEGIN
 END
 $pgbaton{tag}$;
 INSERT INTO pgbaton.pipelines AS p (name, job_table, key_columns, tenant_column, step_column, status_column, statuses, priority_column,
-                                    not_before_column, channel, parent, parent_key, triggers)
+                                    not_before_column, tier_column, channel, parent, parent_key, triggers)
 VALUES ({pipeline}, {table_literal}::regclass, {keys}, {tenant_literal}, {step_literal}, {status_literal}, {statuses},
-        {priority_literal}, {not_before_literal}, {channel}, {parent}, {parent_key}, {triggers})
+        {priority_literal}, {not_before_literal}, {tier_literal}, {channel}, {parent}, {parent_key}, {triggers})
 ON CONFLICT (name) DO UPDATE
    SET job_table = EXCLUDED.job_table, key_columns = EXCLUDED.key_columns, tenant_column = EXCLUDED.tenant_column,
        step_column = EXCLUDED.step_column, status_column = EXCLUDED.status_column, statuses = EXCLUDED.statuses,
-       priority_column = EXCLUDED.priority_column, not_before_column = EXCLUDED.not_before_column, channel = EXCLUDED.channel,
+       priority_column = EXCLUDED.priority_column, not_before_column = EXCLUDED.not_before_column,
+       tier_column = EXCLUDED.tier_column, channel = EXCLUDED.channel,
        parent = EXCLUDED.parent, parent_key = EXCLUDED.parent_key, triggers = EXCLUDED.triggers, attached_at = now()
  WHERE (p.job_table, p.key_columns, p.tenant_column, p.step_column, p.status_column, p.statuses, p.priority_column,
-        p.not_before_column, p.channel, p.parent, p.parent_key, p.triggers)
+        p.not_before_column, p.tier_column, p.channel, p.parent, p.parent_key, p.triggers)
        IS DISTINCT FROM (EXCLUDED.job_table, EXCLUDED.key_columns, EXCLUDED.tenant_column, EXCLUDED.step_column,
                          EXCLUDED.status_column, EXCLUDED.statuses, EXCLUDED.priority_column, EXCLUDED.not_before_column,
-                         EXCLUDED.channel, EXCLUDED.parent, EXCLUDED.parent_key, EXCLUDED.triggers);
+                         EXCLUDED.tier_column, EXCLUDED.channel, EXCLUDED.parent, EXCLUDED.parent_key, EXCLUDED.triggers);
 
 -- What the trigger will ask of a row, asked of none: a condition that cannot be asked fails here and not in your transactions.
 SELECT {conditions} FROM ONLY {table} AS new LIMIT 0;
@@ -53,7 +54,7 @@ UPDATE pgbaton.stages SET routed = false
    AND NOT EXISTS (SELECT FROM (VALUES {stage_routes}) AS r (step, after, status, condition)
                     WHERE (r.step, r.after, r.status) = (stages.step, stages.after, stages.status)
                       AND r.condition IS NOT DISTINCT FROM stages.condition);
-{pools}INSERT INTO pgbaton.stages AS s (pipeline, step, after, status, condition, kind, detail, position, timeout, attempts, advance,
+{pools}{tiers}INSERT INTO pgbaton.stages AS s (pipeline, step, after, status, condition, kind, detail, position, timeout, attempts, advance,
                                 attached, takes_turns)
 VALUES {stage_rows}
 ON CONFLICT (pipeline, step) DO UPDATE

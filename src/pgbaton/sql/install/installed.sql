@@ -2,7 +2,10 @@
 -- of the past, where it was attached.
 SELECT (SELECT json_build_object('table', p.job_table::oid::text, 'key', p.key_columns, 'tenant', p.tenant_column, 'step', p.step_column,
                                  'status', p.status_column, 'channel', p.channel, 'priority', p.priority_column,
-                                'not_before', p.not_before_column, 'pools',
+                                'not_before', p.not_before_column, 'tier', p.tier_column,
+                                'tiers', (SELECT coalesce(json_object_agg(t.tier, json_strip_nulls(json_build_object('weight', t.weight,
+                                                 'per_tenant', t.per_tenant, 'rate_per_tenant', t.rate_per_tenant))), '{}')
+                                            FROM pgbaton.tiers AS t WHERE t.pipeline = p.name), 'pools',
                                 (SELECT coalesce(json_object_agg(o.name, o.attached), '{}') FROM pgbaton.pools AS o
                                   WHERE o.name IN (SELECT s.pool FROM pgbaton.stages AS s WHERE s.pipeline = p.name AND s.routed)),
                                 'statuses', p.statuses)

@@ -3,15 +3,15 @@
 WITH job AS MATERIALIZED (
     SELECT {job_key} AS job_key, {tenant} AS tenant, {step_text} AS step, {status_text} AS status,
            {routed_to} AS stage, CASE {status_text} WHEN 'failed' THEN {step_text} END AS failing,  -- called again, perhaps
-           {rank} AS rank, {later} AS later
+           {rank} AS rank, {later} AS later, {account} AS account, {tier} AS tier
       FROM unnest($2::text[]) AS k (key)
       JOIN {table} AS j ON {job_is(k.key)}
      WHERE {routed_to} IS NOT NULL AND {key_fits}  -- as the trigger has it
        FOR NO KEY UPDATE OF j SKIP LOCKED
 ), created AS (
-    INSERT INTO pgbaton.due (pipeline, stage, job_key, tenant, step, status, rank, not_before)
+    INSERT INTO pgbaton.due (pipeline, stage, job_key, tenant, step, status, rank, not_before, account, tier)
     SELECT $1, s.step, job.job_key, job.tenant, job.step, job.status, CASE WHEN s.takes_turns AND job.later IS NULL THEN job.rank END,
-           CASE WHEN s.takes_turns THEN job.later END
+           CASE WHEN s.takes_turns THEN job.later END, job.account ->> s.step, CASE WHEN s.takes_turns THEN job.tier END
       FROM job
       JOIN pgbaton.stages AS s ON s.pipeline = $1 AND s.step = job.stage AND s.routed
                             AND s.after = job.step AND s.status = job.status

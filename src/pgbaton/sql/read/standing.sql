@@ -29,9 +29,13 @@ SELECT clock_timestamp() AS at, {row}, {updated_at} AS updated_at,
        ELSE 0 END AS before,
        (SELECT count(*) FROM (SELECT FROM pgbaton.calls AS b
                                WHERE b.pipeline = $1 AND b.slot = d.stage LIMIT $3) AS c) AS running,
-       floor(s.ceiling)::integer AS ceiling, s.takes_turns, s.pool, s.cost, pool.size AS pool_size, pool.used AS pool_used, pool.users AS pool_users,
-       extract(epoch FROM s.held_until - clock_timestamp())::float8 AS held_for, s.held_until,
-       coalesce(own.per_tenant, s.per_tenant) AS per_tenant,
+       CASE WHEN of_account.account IS NOT NULL THEN (SELECT count(*) FROM pgbaton.calls AS b
+                                                       WHERE b.pipeline = $1 AND b.slot = d.stage AND b.account = of_account.account)
+       END AS running_of_account,
+       floor(CASE WHEN of_account.account IS NULL THEN s.ceiling ELSE of_account.ceiling END)::integer AS ceiling, of_account.account, s.takes_turns, s.pool, s.cost, pool.size AS pool_size, pool.used AS pool_used, pool.users AS pool_users,
+       extract(epoch FROM coalesce(of_account.held_until, s.held_until) - clock_timestamp())::float8 AS held_for,
+       coalesce(of_account.held_until, s.held_until) AS held_until,
+       coalesce(own.per_tenant, tier.per_tenant, s.per_tenant) AS per_tenant,
        CASE WHEN s.governed THEN (SELECT count(*) FROM pgbaton.calls AS b
                                    WHERE b.pipeline = $1 AND b.slot = d.stage
                                      AND coalesce(b.tenant, '') COLLATE "C" = coalesce(d.tenant, '') COLLATE "C") END AS running_of_tenant,
@@ -43,7 +47,7 @@ SELECT clock_timestamp() AS at, {row}, {updated_at} AS updated_at,
              LIMIT $3) AS c) END AS before_of_tenant,
        pgbaton.allowed_in(s.rate, (SELECT b.until FROM pgbaton.spent AS b
                                     WHERE b.pipeline = $1 AND b.stage = d.stage AND b.tenant = ''), clock_timestamp()) AS rate_in,
-       pgbaton.allowed_in(coalesce(own.rate_per_tenant, s.rate_per_tenant),
+       pgbaton.allowed_in(coalesce(own.rate_per_tenant, tier.rate_per_tenant, s.rate_per_tenant),
                           (SELECT b.until FROM pgbaton.spent AS b
                             WHERE b.pipeline = $1 AND b.stage = d.stage AND b.tenant = '=' || coalesce(d.tenant, '')),
                           clock_timestamp()) AS tenant_rate_in,
@@ -65,6 +69,12 @@ SELECT clock_timestamp() AS at, {row}, {updated_at} AS updated_at,
          LIMIT 1) AS t ON true
   LEFT JOIN pgbaton.workers AS w ON w.id = d.worker
   LEFT JOIN pgbaton.tenants AS own ON own.pipeline = $1 AND own.tenant = coalesce(d.tenant, '')
+  LEFT JOIN LATERAL (
+        SELECT o.account, o.tier FROM pgbaton.due AS o WHERE o.job_key = $2 AND o.pipeline = $1 AND o.id = d.id
+        UNION ALL
+        SELECT o.account, o.tier FROM pgbaton.calls AS o WHERE o.pipeline = $1 AND o.job_key = $2 AND o.id = d.id LIMIT 1) AS lane ON true
+  LEFT JOIN pgbaton.tiers AS tier ON tier.pipeline = $1 AND tier.tier = lane.tier
+  LEFT JOIN pgbaton.accounts AS of_account ON of_account.pipeline = $1 AND of_account.stage = d.stage AND of_account.account = lane.account
   LEFT JOIN LATERAL (
         SELECT o.size, pgbaton.pool_use(o.name) AS used,
                (SELECT string_agg(format('%s of %s', c.running, u.step), ', ' ORDER BY u.pipeline, u.position)

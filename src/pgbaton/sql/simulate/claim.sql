@@ -2,7 +2,7 @@
 -- simulated time. The duties that pgbaton.admit() grants become calls and are paid for, as by a worker's turn; there are no rows behind them.
 -- Returns the calls, and (without an id) in how many seconds what is blocked is worth another look.
 WITH admitted AS MATERIALIZED (
-    SELECT * FROM pgbaton.admit($1, $2, $3, $4, $5, array_fill(0::bigint, ARRAY[cardinality($3::text[])]), $6, false, $7::timestamptz)
+    SELECT * FROM pgbaton.admit($1, $2, $3, $4, $5, array_fill(0::bigint, ARRAY[cardinality($3::text[])]), $6, true, false, $7::timestamptz)
 ), taken AS MATERIALIZED (
     SELECT d.*, a.limited, a.rate, a.lane_rate
       FROM admitted AS a

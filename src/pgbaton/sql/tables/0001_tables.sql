@@ -10,6 +10,7 @@ CREATE TABLE pgbaton.pipelines (
     status_column text NOT NULL,
     priority_column text,
     not_before_column text,
+    tier_column text,
     statuses      jsonb NOT NULL,
     channel       text,
     parent        text,
@@ -57,6 +58,7 @@ CREATE TABLE pgbaton.stages (
                 CHECK (rate_per_tenant > 0),
     pool        text COLLATE "C" GENERATED ALWAYS AS (attached ->> 'pool') STORED,
     cost        integer GENERATED ALWAYS AS ((attached ->> 'cost')::integer) STORED CHECK (cost >= 1),
+    account     text GENERATED ALWAYS AS (attached ->> 'account') STORED,
     takes_turns boolean NOT NULL DEFAULT false,
     ceiling     float8 CHECK (ceiling >= 1),
     refused_at  float8,
@@ -77,6 +79,7 @@ COMMENT ON COLUMN pgbaton.stages.routed IS 'false: the stage left the pipeline; 
 COMMENT ON COLUMN pgbaton.stages.strikes IS 'times in a row that the stage was found down; above 0: one probe at a time';
 COMMENT ON COLUMN pgbaton.stages.open_until IS 'until then no worker calls the stage';
 COMMENT ON COLUMN pgbaton.stages.rate IS 'calls that may begin in a second; a second''s worth, and one at least, may begin at once';
+COMMENT ON COLUMN pgbaton.stages.account IS 'the job table''s column that names the provider''s account; what answers 429 teach is kept by account then (pgbaton.accounts)';
 COMMENT ON COLUMN pgbaton.stages.takes_turns IS 'triggers give its duties a rank, so that tenants take turns';
 COMMENT ON COLUMN pgbaton.stages.ceiling IS 'calls under way at once that the stage was found to bear, by its answers 429; null: never refused';
 COMMENT ON COLUMN pgbaton.stages.refused_at IS 'calls under way when it last refused: beneath it the ceiling rises quickly, from there on slowly';
@@ -95,16 +98,39 @@ CREATE TABLE pgbaton.pools (
 ) WITH (fillfactor = 50);
 COMMENT ON COLUMN pgbaton.pools.kept_for IS 'with kept_until: pipeline and stage of a call that costs more than is free; others take nothing meanwhile';
 
--- Tenants with a weight or limits of their own; all others have weight 1 and the stage's limits.
+-- Tenants with a weight or limits of their own. Where one is null, the tenant's tier says it, then the stage; the last weight is 1.
 CREATE TABLE pgbaton.tenants (
     pipeline   text COLLATE "C" NOT NULL REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
     tenant     text COLLATE "C" NOT NULL,
-    weight     integer NOT NULL DEFAULT 1 CHECK (weight BETWEEN 1 AND 100),
+    weight     integer CHECK (weight BETWEEN 1 AND 100),
     per_tenant integer CHECK (per_tenant >= 1),
     rate_per_tenant float8 CHECK (rate_per_tenant > 0),
     PRIMARY KEY (pipeline, tenant)
 );
 COMMENT ON COLUMN pgbaton.tenants.weight IS 'calls of this tenant in one turn';
+
+-- Weights and limits of tenants by a column of the job table (pipelines.tier_column), as the file says.
+CREATE TABLE pgbaton.tiers (
+    pipeline   text COLLATE "C" NOT NULL REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
+    tier       text COLLATE "C" NOT NULL,
+    weight     integer CHECK (weight BETWEEN 1 AND 100),
+    per_tenant integer CHECK (per_tenant >= 1),
+    rate_per_tenant float8 CHECK (rate_per_tenant > 0),
+    PRIMARY KEY (pipeline, tier)
+);
+
+-- Provider's accounts that have answered 429: as the four columns of pgbaton.stages, for stages that name accounts.
+CREATE TABLE pgbaton.accounts (
+    pipeline   text COLLATE "C" NOT NULL,
+    stage      text COLLATE "C" NOT NULL,
+    account    text COLLATE "C" NOT NULL,
+    ceiling    float8 CHECK (ceiling >= 1),
+    refused_at float8,
+    lowered_at timestamptz,
+    held_until timestamptz,
+    PRIMARY KEY (pipeline, stage, account),
+    FOREIGN KEY (pipeline, stage) REFERENCES pgbaton.stages (pipeline, step) ON DELETE CASCADE
+) WITH (fillfactor = 50);
 
 -- Whose turn it is at a stage. One row a stage and source, changed in place by the claim that holds the stage's lock.
 CREATE TABLE pgbaton.turns (
@@ -170,17 +196,21 @@ CREATE TABLE pgbaton.due (
     status     text COLLATE "C",
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     rank       timestamptz,
-    not_before timestamptz
+    not_before timestamptz,
+    account    text,
+    tier       text
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 -- Two indexes, both paid for by the writer: claims go by stage and id, and a job is taken with all its duties. With both
 -- columns, a plan that was made while the table was empty cannot walk the other index for each job.
 CREATE UNIQUE INDEX due_of_stage ON pgbaton.due (pipeline, stage, id);
 CREATE INDEX due_of_job ON pgbaton.due (job_key, pipeline);
 -- Empty, and free for the writer, where nothing takes turns; so is the next.
-CREATE INDEX due_in_turn ON pgbaton.due (pipeline, stage, (coalesce(tenant, '') COLLATE "C"), rank, id) WHERE rank IS NOT NULL;
+CREATE INDEX due_in_turn ON pgbaton.due (pipeline, stage, ((coalesce(tenant, '') || coalesce(E'\x1f' || account, '')) COLLATE "C"), rank, id) WHERE rank IS NOT NULL;
 CREATE INDEX due_not_yet ON pgbaton.due (pipeline, not_before) WHERE not_before IS NOT NULL;
 COMMENT ON COLUMN pgbaton.due.rank IS 'where the stage takes turns: the order within the tenant; its time, later or sooner by its priority';
 COMMENT ON COLUMN pgbaton.due.not_before IS 'the duty waits until then: it has no rank, and workers make it a call that waits';
+COMMENT ON COLUMN pgbaton.due.account IS 'the provider''s account that the stage is called with, where the stage names a column for it; tenant and account are a lane (admission.sql)';
+COMMENT ON COLUMN pgbaton.due.tier IS 'the tenant''s tier, where the pipeline names a column for it';
 COMMENT ON COLUMN pgbaton.due.step IS 'the state that the row entered, with status';
 
 -- The one call that a job is in. Left to its stage: deadline is set. Waiting to be called (again): due_at is set. Held by a
@@ -202,6 +232,8 @@ CREATE TABLE pgbaton.calls (
     waits_for    text COLLATE "C",
     deadline     timestamptz,
     slot         text COLLATE "C",
+    account      text,
+    tier         text,
     outcome      text,
     http_status  integer,
     error        text,
@@ -216,7 +248,7 @@ CREATE TABLE pgbaton.calls (
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX calls_waiting ON pgbaton.calls (pipeline, waits_for, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX calls_left ON pgbaton.calls (pipeline, deadline) WHERE deadline IS NOT NULL;
-CREATE INDEX calls_waiting_in_turn ON pgbaton.calls (pipeline, waits_for, (coalesce(tenant, '') COLLATE "C"), due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX calls_waiting_in_turn ON pgbaton.calls (pipeline, waits_for, ((coalesce(tenant, '') || coalesce(E'\x1f' || account, '')) COLLATE "C"), due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX calls_slots ON pgbaton.calls (pipeline, slot, (coalesce(tenant, '') COLLATE "C")) WHERE slot IS NOT NULL;
 COMMENT ON COLUMN pgbaton.calls.id IS 'the dispatch: the id of the duty that it was made from';
 COMMENT ON COLUMN pgbaton.calls.entry IS 'the step in whose done the stage is called; a rewind goes there';

@@ -1,17 +1,18 @@
 -- Claim calls that wait and are due. $1 to $5 as in turn.sql, $6 and $7 as its $14 and $15. Returns a row for each that was found. plain: it is claimed;
 -- its row is at the entry, or failed and to be rewound before the call. Not plain: it is left where it was, to be looked at.
-WITH room AS MATERIALIZED (
-    SELECT * FROM pgbaton.room($1, $2, $3, $6, $7, $4, $5)
+WITH granted AS MATERIALIZED (
+    SELECT * FROM {granted}
 ), found AS MATERIALIZED (
-    SELECT n.*, r.entry AS now_entry, r.entry_status, r.limited, r.probing
-      FROM room AS r
+    SELECT * FROM (
+    SELECT n.*, g.entry AS now_entry, g.entry_status, g.limited, g.probing
+      FROM granted AS g
      CROSS JOIN LATERAL (
             SELECT c.ctid AS tid, c.* FROM pgbaton.calls AS c
-             WHERE c.pipeline = $1 AND c.waits_for = r.stage AND c.due_at <= statement_timestamp()
+             WHERE c.pipeline = $1 AND c.waits_for = g.stage AND c.due_at <= statement_timestamp()
              ORDER BY c.due_at
-             LIMIT r.may
-               FOR UPDATE SKIP LOCKED) AS n
-     LIMIT $5
+             LIMIT g.may
+               FOR UPDATE SKIP LOCKED) AS n{unless_in_turn}
+     LIMIT $5) AS calls{in_turn}
 ), judged AS MATERIALIZED (
     SELECT f.*, j.tenant AS row_tenant, j.step, j.status, clock_timestamp() AS at,
            coalesce(j.present AND (j.step = f.now_entry AND j.status = f.entry_status OR j.step = f.stage AND j.status = 'failed')
@@ -29,13 +30,14 @@ WITH room AS MATERIALIZED (
       FROM judged AS d
      WHERE c.ctid = d.tid AND d.plain
     RETURNING c.id  -- not where the call has changed since this statement began
+), dealt AS MATERIALIZED (
+    SELECT d.*, d.plain AND d.id = ANY (ARRAY(SELECT id FROM claimed)) AS done FROM judged AS d
 ), probed AS (
     UPDATE pgbaton.stages AS s SET open_until = clock_timestamp() + interval '15 s'
-     WHERE s.pipeline = $1
-       AND s.step = ANY (ARRAY(SELECT d.stage FROM judged AS d WHERE d.probing AND d.id IN (SELECT id FROM claimed)))
-)
-SELECT d.id, d.stage, d.job_key, d.plain AND d.id = ANY (ARRAY(SELECT id FROM claimed)) AS plain,
-       NULL::bigint AS ended_id, d.attempt + 1 AS attempt, d.run, d.row_tenant, d.step, d.status,
+     WHERE s.pipeline = $1 AND s.step = ANY (ARRAY(SELECT d.stage FROM dealt AS d WHERE d.done AND d.probing))
+){paid}
+SELECT d.id, d.stage, d.job_key, d.done AS plain,
+       NULL::bigint AS ended_id, d.attempt + 1 AS attempt, d.run, d.row_tenant, d.account, d.step, d.status,
        d.probing, (extract(epoch FROM d.created_at) * 1000000)::bigint AS made,
        extract(epoch FROM d.at - d.due_at)::float8 AS waited
-  FROM judged AS d
+  FROM dealt AS d{kept_back}

@@ -73,7 +73,7 @@ WITH verdict AS MATERIALIZED (
        AND {job_among(sound AS o WHERE o.target_step IS NOT NULL)}
     RETURNING s.key
 ), act AS MATERIALIZED (
-    SELECT s.*,
+    SELECT s.*, d.id IS NOT NULL AS new_due, d.account AS new_account, d.tier AS new_tier,
            CASE WHEN s.stands = 'waiting' AND s.parked AND s.row_tenant IN (SELECT p.tenant FROM paused AS p) THEN pgbaton.parked()
                 WHEN s.stands = 'waiting' THEN coalesce(s.at + make_interval(secs => s.delay), s.known_due_at) END AS due_at,
            CASE WHEN s.stands <> 'left' THEN NULL
@@ -82,6 +82,9 @@ WITH verdict AS MATERIALIZED (
                 THEN coalesce(s.known_deadline, s.started_at + make_interval(secs => s.timeout))
                 ELSE s.at + make_interval(secs => s.timeout) END AS deadline
       FROM sound AS s
+      LEFT JOIN LATERAL (
+            SELECT o.id, o.account, o.tier FROM pgbaton.due AS o
+             WHERE o.job_key = s.key AND o.pipeline = $1 AND o.id = s.new_id OFFSET 0) AS d ON true
      WHERE s.target_step IS NULL OR s.key IN (SELECT m.key FROM moved AS m)
 ), gone AS (
     DELETE FROM pgbaton.due AS d
@@ -112,20 +115,24 @@ WITH verdict AS MATERIALIZED (
            http_status = CASE WHEN a.stands = 'left' AND a.new_id IS NULL THEN coalesce(a.http_status, c.http_status) END,
            error = CASE WHEN a.new_id IS NOT NULL THEN a.new_error WHEN a.stands = 'left' THEN coalesce(a.error, c.error) END,
            answer = CASE WHEN a.stands = 'left' AND a.new_id IS NULL THEN coalesce(a.answer, c.answer) END,
+           -- Of a duty that a call kept (next_id) the account is not known any more: it was of the same stage.
+           account = CASE WHEN a.new_id IS NULL THEN c.account
+                          WHEN a.new_due THEN a.new_account WHEN a.new_stage = c.stage THEN c.account END,
+           tier = CASE WHEN a.new_due THEN a.new_tier ELSE c.tier END,
            seen = coalesce(a.mark, c.seen),
            next_id = a.next_id, next_at = a.next_at, missing = a.missing
       FROM act AS a
      WHERE c.ctid = a.tid AND a.stands IS NOT NULL
 ), begun AS (
     INSERT INTO pgbaton.calls (pipeline, job_key, id, stage, entry, tenant, run, attempt, created_at, started_at, due_at,
-                               waits_for, deadline, slot, outcome, error)
+                               waits_for, deadline, slot, account, tier, outcome, error)
     SELECT $1, a.key, a.new_id, a.new_stage, a.new_entry, a.new_tenant, a.new_id, CASE a.stands WHEN 'left' THEN 1 ELSE 0 END,
            a.new_at, CASE a.stands WHEN 'left' THEN a.at END, a.due_at, CASE a.stands WHEN 'waiting' THEN a.new_stage END,
            a.deadline,
            CASE a.stands WHEN 'left' THEN (
                SELECT s.step FROM pgbaton.stages AS s
                 WHERE s.pipeline = $1 AND s.step = a.new_stage AND (s.concurrency IS NOT NULL OR s.governed)) END,
-           a.new_outcome, a.new_error
+           a.new_account, a.new_tier, a.new_outcome, a.new_error
       FROM act AS a
      WHERE a.tid IS NULL AND a.new_id IS NOT NULL
 ), counted AS (

@@ -10,11 +10,13 @@
 -- A duty is the token: a turn that does not get the lock of a job's only duty, or of its call, leaves the job alone. Rows are
 -- named by ctid once they are locked, which no plan can get wrong. The job's row is read with this statement's snapshot:
 -- where it has moved on since, its next duty is on its way.
-WITH room AS MATERIALIZED (
-    SELECT * FROM pgbaton.room($1, $2, $3, $14, $15, $4, $5)
+-- The parts granted to kept_back are pgbaton.room() and nothing, or where something limits or orders the calls pgbaton.admit() and
+-- the files of admitted/.
+WITH granted AS MATERIALIZED (
+    SELECT * FROM {granted}
 ), taken AS MATERIALIZED (
     SELECT * FROM (
-        SELECT d.ctid AS tid, d.id, d.stage, d.job_key, d.tenant, d.step, d.status, d.created_at,
+        SELECT d.ctid AS tid, d.id, d.stage, d.job_key, d.tenant, d.step, d.status, d.created_at, d.account, d.tier,
                d.step AS entry, d.status AS entry_status, false AS limited, false AS probing
           FROM pgbaton.due AS d
          WHERE d.pipeline = $1 AND d.stage = '' AND d.id >= $7
@@ -23,16 +25,17 @@ WITH room AS MATERIALIZED (
            FOR UPDATE SKIP LOCKED) AS looks
     UNION ALL
     SELECT * FROM (
-        SELECT n.*, r.entry, r.entry_status, r.limited, r.probing
-          FROM room AS r
+        SELECT n.*, g.entry, g.entry_status, g.limited, g.probing
+          FROM granted AS g
          CROSS JOIN LATERAL (
-                SELECT d.ctid AS tid, d.id, d.stage, d.job_key, d.tenant, d.step, d.status, d.created_at
+                SELECT d.ctid AS tid, d.id, d.stage, d.job_key, d.tenant, d.step, d.status, d.created_at, d.account, d.tier
                   FROM pgbaton.due AS d
-                 WHERE d.pipeline = $1 AND d.stage = r.stage AND d.id >= r.first_id
+                 WHERE d.pipeline = $1 AND d.stage = g.stage AND d.id >= g.first_id
                  ORDER BY d.id
-                 LIMIT r.may
-                   FOR UPDATE SKIP LOCKED) AS n
-         LIMIT greatest($5, 1)) AS duties  -- not 0: room would not be asked, and with it the lease
+                 LIMIT g.may
+                   FOR UPDATE SKIP LOCKED) AS n{unless_in_turn}
+         LIMIT greatest($5, 1)  -- not 0: nothing would ask for the grants, and with them the lease
+        ) AS duties{in_turn}
 ), judged AS MATERIALIZED (
     SELECT t.*, c.tid AS call_tid, c.id AS ended_id, c.attempt, c.failures, c.tenant AS call_tenant, c.run, c.worker,
            c.due_at, c.outcome AS call_outcome, c.created_at AS call_created_at, c.started_at, CASE WHEN ($10::integer[])[array_position($9::bigint[], c.id)] = c.attempt
@@ -62,13 +65,13 @@ WITH room AS MATERIALIZED (
     UPDATE pgbaton.calls AS c
        SET id = d.id, stage = d.stage, entry = d.step, tenant = d.tenant, attempt = 1, failures = 0, worker = $2,
            created_at = d.created_at, started_at = d.at, due_at = NULL, waits_for = NULL, deadline = NULL,
-           slot = CASE WHEN d.limited THEN d.stage END, outcome = NULL, http_status = NULL, error = NULL, answer = NULL
+           slot = CASE WHEN d.limited THEN d.stage END, account = d.account, tier = d.tier, outcome = NULL, http_status = NULL, error = NULL, answer = NULL
       FROM judged AS d
      WHERE c.ctid = d.call_tid AND d.plain AND d.stage <> ''
     RETURNING d.id  -- not where the call has changed since this statement began
 ), begun AS (
-    INSERT INTO pgbaton.calls (pipeline, job_key, id, stage, entry, tenant, run, attempt, worker, created_at, started_at, slot)
-    SELECT $1, d.job_key, d.id, d.stage, d.step, d.tenant, d.id, 1, $2, d.created_at, d.at, CASE WHEN d.limited THEN d.stage END
+    INSERT INTO pgbaton.calls (pipeline, job_key, id, stage, entry, tenant, run, attempt, worker, created_at, started_at, slot, account, tier)
+    SELECT $1, d.job_key, d.id, d.stage, d.step, d.tenant, d.id, 1, $2, d.created_at, d.at, CASE WHEN d.limited THEN d.stage END, d.account, d.tier
       FROM judged AS d
      WHERE d.plain AND d.stage <> '' AND d.call_tid IS NULL
         ON CONFLICT DO NOTHING  -- the call has come since this statement began
@@ -102,11 +105,11 @@ WITH room AS MATERIALIZED (
       FROM unnest($9::bigint[], $10::integer[], $11::integer[], $12::text[], $13::text[]) AS a (id, attempt, http_status, error, body)
      WHERE h.id = a.id AND h.attempt = a.attempt AND h.called AND h.id = ANY ($9)
     RETURNING h.id, h.attempt, h.outcome, h.state
-)
-SELECT d.id, d.stage, d.job_key, d.done AS plain, d.ended_id, coalesce(d.run, d.id) AS run, d.row_tenant, d.step, d.status,
+){paid}
+SELECT d.id, d.stage, d.job_key, d.done AS plain, d.ended_id, coalesce(d.run, d.id) AS run, d.row_tenant, d.account, d.step, d.status,
        d.probing, (extract(epoch FROM d.created_at) * 1000000)::bigint AS made,
        extract(epoch FROM d.at - d.created_at)::float8 AS waited, NULL::integer AS attempt, NULL::text AS outcome, NULL::text AS state
   FROM dealt AS d
  UNION ALL
-SELECT n.id, NULL, NULL, true, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, n.attempt, n.outcome, n.state
-  FROM noted AS n
+SELECT n.id, NULL, NULL, true, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, n.attempt, n.outcome, n.state
+  FROM noted AS n{kept_back}
