@@ -1,4 +1,4 @@
-"""What many viewers ask for is computed once: an answer that is shared, and how old it may be. So their number costs
+"""One computation for many viewers: an answer that is shared, and how old it may be. So their number costs
 the database nothing; and where it is slow, the page asks it more seldom and shows what it knew a moment ago."""
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ class Cached(Generic[T]):
         self.version = 0
 
     def changed(self, *, at_once: bool = False) -> None:
-        """What was computed up to now may be wrong. ``at_once``: and whoever asks next wants to see it, at any cost."""
+        """Answers that were computed up to now may be wrong. ``at_once``: the next asker wants to see the new one, at
+        any cost."""
         self._changed = time.monotonic()
         if at_once:
             self._wanted = self._changed

@@ -40,7 +40,7 @@ SELECT pg_catalog.set_config('pgbaton.search_path', pg_catalog.current_setting('
 the role has otherwise is kept for the triggers of the user's table (``settle.sql``, ``prepare.sql``)."""
 
 STEADY_PLANS = {
-    # What a dispatcher does is many look-ups by key. A plan is made once a session, perhaps while the tables are empty
+    # A dispatcher makes many look-ups by key. A plan is made once a session, perhaps while the tables are empty
     # or their statistics are old: it must be the one for full tables. Without sorting, what is asked for in the
     # order of an index is read by that index.
     "enable_seqscan": "off",

@@ -44,9 +44,9 @@ class Key:
         return f"pg_catalog.octet_length({self.text(row)})"
 
     def parts(self) -> dict[str, str]:
-        """What a query may ask for of the job ``j``. ``{job_is(text)}``: it has that key. ``{job_among(x AS o)}``: it
-        has one of these ``o.key``, for the plan's sake only. ``{behind(text)}``: it comes after that key in the
-        order of ``{walk}``."""
+        """The parts that a query may ask for of the job ``j``. ``{job_is(text)}``: it has that key. ``{job_among(x AS
+        o)}``: it has one of these ``o.key``, for the plan's sake only. ``{behind(text)}``: it comes after that key in
+        the order of ``{walk}``."""
         given = dict(zip(self.columns, self._given(ARGUMENT), strict=True))
         listed = dict(zip(self.columns, self._given("o.key"), strict=True))
         walked = self.walked or self.columns
@@ -68,7 +68,7 @@ class Key:
 
     def typed(self, text: str) -> str:
         """A key as the trigger spells it, from what a person types: of several columns, an array with spaces and
-        numbers as they please. What is none stays as it is: no job has it."""
+        numbers as they please. Text that is no number stays as it is: no job has it."""
         if len(self.columns) == 1:
             return text
         try:

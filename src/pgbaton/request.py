@@ -1,4 +1,4 @@
-"""What is sent to a stage. Pure."""
+"""The body and the headers of a call. Pure."""
 
 from __future__ import annotations
 

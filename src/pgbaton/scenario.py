@@ -1,4 +1,4 @@
-"""What a simulation is to go through, as it is written down: which jobs come, and how long calls take. Pure."""
+"""The script of a simulation, as it is written down: which jobs come, and how long calls take. Pure."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What would come of limits: arrivals and durations in, waits and idle places out, with time simulated.
+"""Limits tried out: arrivals and durations in, waits and idle places out, with time simulated.
 
-Who is called next is decided by the very function that workers ask, ``pgbaton.admit``, on a scratch database; only the
+The function that workers ask decides which call is next, ``pgbaton.admit``, on a scratch database; only the
 clock, the arrivals and the ends of calls are made up here.
 """
 

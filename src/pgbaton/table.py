@@ -71,7 +71,7 @@ def fitting(condition: Condition | None, row: str) -> str:
 
 
 class Session(Protocol):
-    """What statements are sent through: a pool, or one connection."""
+    """The way of statements to the database: a pool, or one connection."""
 
     async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]: ...
     async def fetchval(self, query: str, *args: Any) -> Any: ...

@@ -1,4 +1,4 @@
-"""The command ``pgbaton``, one module for each theme. What is heavy (asyncpg, pydantic, the worker, the page) is
+"""The command ``pgbaton``, one module for each theme. A heavy module (asyncpg, pydantic, the worker, the page) is
 imported in the command that needs it: help and completion wait for none of it."""
 
 from __future__ import annotations

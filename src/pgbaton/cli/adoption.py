@@ -98,7 +98,7 @@ def shadow(
     output: Output = None,
     as_json: AsJson = False,
 ) -> None:
-    """What would have been called, and what the rows did.
+    """The calls that would have been made, and the moves of the rows.
 
     In shadow mode. reached: the row came to (stage, done) by itself. waits: it stands where the stage would have been
     called. --json exports each with its URL, headers and body. Exit code 1: nothing was recorded.

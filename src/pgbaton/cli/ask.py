@@ -1,4 +1,4 @@
-"""What is asked before something is done to every job."""
+"""The questions before an act on every job."""
 
 from __future__ import annotations
 

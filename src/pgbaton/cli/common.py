@@ -1,4 +1,4 @@
-"""What the commands share: the application, its options, and their connection."""
+"""The common part of the commands: the application, its options, and their connection."""
 
 from __future__ import annotations
 
@@ -221,7 +221,7 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, even where i
 
 
 def output_of(output: Format | None, as_json: bool) -> Format:
-    """What ``-o`` and ``--json`` ask for together."""
+    """The form of output that ``-o`` and ``--json`` ask for together."""
     if as_json and output not in (None, Format.JSON):
         raise typer.BadParameter(f"--json and -o {output} contradict each other")
     return Format.JSON if as_json else output or Format.TABLE
@@ -296,7 +296,7 @@ def a_filter(
 
 
 def person(given: str | None) -> str:
-    """Who acts: as given, or the OS user."""
+    """The name of the person who acts: as given, or the OS user."""
     if given:
         return given
     try:

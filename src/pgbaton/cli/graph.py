@@ -12,7 +12,7 @@ from pgbaton.cli.common import ConfigFile, app
 
 
 class Form(StrEnum):
-    """What can be drawn."""
+    """The forms of a drawing."""
 
     MERMAID = "mermaid"
     DOT = "dot"

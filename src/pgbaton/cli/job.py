@@ -134,7 +134,7 @@ def _where(found: JobDetail) -> str:
 
 
 def _mark(found: JobDetail) -> tuple[object, ...]:
-    """What makes a new line: not that time goes on."""
+    """The part of a job that makes a new line; time that goes on is none."""
     latest = found.dispatches[-1] if found.dispatches else None
     return (_where(found), found.explanation.code, latest and (latest.id, latest.state, latest.attempt))
 

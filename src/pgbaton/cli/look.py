@@ -219,7 +219,7 @@ DEAD = [
 def dead(
     pipeline: PipelineName = None, database_url: DatabaseUrl = None, output: Output = None, as_json: AsJson = False
 ) -> None:
-    """What died, by stage and error.
+    """Dead dispatches, by stage and error.
 
     Only what is still marked as failed. Exit code 1: there is some.
     """
@@ -275,7 +275,7 @@ def audit(
     output: Output = None,
     as_json: AsJson = False,
 ) -> None:
-    """Who did what, newest first."""
+    """The audit, newest first."""
     from pgbaton import insights
     from pgbaton.insights.ledger import AuditFilter
 
@@ -300,7 +300,7 @@ def doctor(
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """What keeps jobs from moving, each with its cause and its remedy.
+    """The findings that keep jobs from moving, each with its cause and its remedy.
 
     Exit code 1: something was found. Of several databases it says which limits each has by itself.
     """

@@ -93,7 +93,7 @@ def incident(
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """What was found, done and deployed, as a short report to hand on."""
+    """Findings, acts and deployments, as a short report to hand on."""
     until = datetime.now(UTC)
     began = until - timedelta(seconds=duration(since))
 

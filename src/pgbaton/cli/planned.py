@@ -106,7 +106,7 @@ NONE: Sentence = ("없음", "none")
 
 
 def print_plan(plan: Plan, *, dry: bool) -> None:
-    """What is changed, which locks that takes, and what becomes of which rows."""
+    """The plan in words: each change, its locks, and the fate of the rows."""
     for line in plan_lines(plan, dry=dry):
         print(line)
     rows = [
@@ -156,7 +156,7 @@ def plan_lines(plan: Plan, *, dry: bool) -> Iterator[str]:
 
 
 def asked(count: int) -> Decided:
-    """What a person at the terminal wants to become of ``count`` rows."""
+    """The answer of a person at the terminal about ``count`` rows of the past."""
     tell(QUESTION, count=f"{count:,}")
     while True:
         said = typer.prompt("now / backfill").strip()
@@ -181,7 +181,7 @@ class Told:
 
 
 def tell_walked(progress: Progress | None) -> None:
-    """What a walk came to, by stage."""
+    """The result of a walk, by stage."""
     if progress is not None:
         by_stage = ", ".join(f"{stage} {count:,}" for stage, count in sorted(progress.rows.items()))
         print(_walked(progress, by_stage or told(NONE)))

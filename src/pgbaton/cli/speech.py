@@ -1,4 +1,4 @@
-"""What commands say, in the language of ``PGBATON_LOG_LANGUAGE``."""
+"""The words of commands, in the language of ``PGBATON_LOG_LANGUAGE``."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ LEAST = 16
 
 
 class Format(StrEnum):
-    """What ``-o`` takes."""
+    """The values of ``-o``."""
 
     TABLE = "table"
     WIDE = "wide"
@@ -134,8 +134,8 @@ _part = _Part()
 
 
 def begin_part(database: str, *, headed: bool) -> None:
-    """What is printed from now on is of this database. ``headed``: for people, under its name; what programs read has
-    it in each JSON document, and in the first column of CSV."""
+    """Name the database that all output from now on is of. ``headed``: for people, under its name; what programs read
+    has it in each JSON document, and in the first column of CSV."""
     _part.first = not _part.database
     _part.database = database
     if headed:

@@ -1,1 +1,1 @@
-"""What becomes of a call, by answer and row (outcome), and of a job as a whole (verdict). Pure functions."""
+"""Decisions about a call, by answer and row (outcome), and about a job as a whole (verdict). Pure functions."""

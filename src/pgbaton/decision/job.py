@@ -21,7 +21,8 @@ class Standing(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Duty:
-    """What a trigger left: the job entered (``step``, ``status``), and ``stage`` is to be called; none for a look."""
+    """A duty or look that a trigger left: the job entered (``step``, ``status``), and ``stage`` is to be called; none
+    for a look."""
 
     id: int
     stage: str
@@ -83,7 +84,7 @@ class Void:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What becomes of a job: written as a whole, or not at all.
+    """The decision about a job: written as a whole, or not at all.
 
     ``decision`` is about its call (none: there is none). ``ended``: the dispatch of that call ended so. ``stands``: the
     job is in a call afterwards, that one or (``new``) the one that ``new`` is made. ``delay`` in seconds, for one that

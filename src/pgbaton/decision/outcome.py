@@ -1,6 +1,6 @@
-"""What comes of a call: pure decisions by its answer and the row, which is read after it and counts more.
+"""Decisions about a call: pure, by its answer and the row, which is read after it and counts more.
 
-What becomes of the job as a whole is in ``verdict``. docs/state-machine.md has the tables; a test compares them with
+Decisions about the job as a whole are in ``verdict``. docs/state-machine.md has the tables; a test compares them with
 this module.
 """
 
@@ -42,7 +42,7 @@ class Reply(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a call brought back. ``retry_after`` is in seconds; ``error`` is short and holds no payload; ``body`` is
+    """The answer to a call. ``retry_after`` is in seconds; ``error`` is short and holds no payload; ``body`` is
     the beginning of the answer's body, where it is to be kept. ``jobs``: how many the call carried."""
 
     reply: Reply
@@ -194,7 +194,7 @@ BEGUN_ELSEWHERE = Decision(Verb.WAIT, Outcome.UNKNOWN, "the stage was begun by a
 
 
 def decide_claimed(stage: Stage, row: Row | None) -> Decision:
-    """What a claimed call needs before its stage can be called."""
+    """The act that a claimed call needs before its stage can be called."""
     match place(stage, row):
         case Place.ENTRY if stage.advance is Advance.ENGINE:
             return Decision(Verb.BEGIN, Outcome.ACCEPTED)

@@ -1,4 +1,4 @@
-"""What a passage comes to: pure decisions about rows that the engine moves on, or lets wait, also for their children.
+"""Decisions about passages: pure, about rows that the engine moves on, or lets wait, also for their children.
 
 No call is made, so there is no answer to judge: the row, the time and the counts say it all. In the journal a passage
 stands where a stage does; what is decided here is written, and lost, and decided again, as any call.

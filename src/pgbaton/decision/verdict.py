@@ -1,9 +1,8 @@
-"""What becomes of a job as a whole: pure decisions by its row, its call and its duties, as one snapshot shows them.
+"""Decisions about a job as a whole: pure, by its row, its call and its duties, as one snapshot shows them.
 
 :func:`resolve` is what workers ask; :func:`retried`, :func:`cancelled` and :func:`rerun` are what operators ask for.
-What an answer and a row mean for a call is in ``outcome``. docs/state-machine.md has the tables; a test compares them
-with this module.
-"""
+The meaning of an answer and a row for a call is in ``outcome``. docs/state-machine.md has the tables; a test compares
+them with this module."""
 
 from __future__ import annotations
 
@@ -87,7 +86,7 @@ def resolve(job: Job, stages: Stages, answer: Answer | None = None, *, given_bac
 
 
 def _of_call(job: Job, call: Call, stages: Stages, answer: Answer | None, given_back: bool) -> Decision:
-    """What becomes of the call, were there no other duty."""
+    """The decision about the call, were there no other duty."""
     stage, row = stages(call.stage), job.row
     if _passed(job, call.stage, call.id, stage.ends):
         return Decision(Verb.COMPLETE, Outcome.COMPLETED)
@@ -120,7 +119,7 @@ _KEEP = Decision(Verb.KEEP, Outcome.UNKNOWN)
 
 
 def _of_passage(job: Job, call: Call, node: Passage, at: Place, answer: Answer | None, given_back: bool) -> Decision:
-    """What becomes of a row that no stage is called for: as the passage says, while the row is at its state."""
+    """The decision about a row that no stage is called for: as the passage says, while the row is at its state."""
     if at is not Place.ENTRY:
         decided = node.kind is Kind.WAIT and at is Place.ELSEWHERE
         return Decision(Verb.COMPLETE, Outcome.DECIDED) if decided else SUPERSEDED
@@ -215,7 +214,7 @@ def _ended(job: Job, call: Call, decision: Decision, newest: Duty | None, stages
             missing=0 if stage.kind is Kind.GATHER else None,
         )
     if decision.verb is Verb.ADVANCE:
-        # What came for this stage meanwhile is done by that, too.
+        # A duty that came for this stage meanwhile is done by that, too.
         passed = tuple(Void(d, State.COMPLETED) for d in _all_duties(job) if d.stage == stage.step)
         voids = passed + tuple(v for v in _voids(job, None) if v.duty.stage != stage.step)
         return Verdict(job, decision, ended=state, target=(stage.step, DONE), quiet=False, voids=voids)
@@ -294,7 +293,7 @@ def _gathering(job: Job, call: Call, decision: Decision, node: Passage) -> Verdi
     return Verdict(job, decision, stands=call.standing, delay=None, missing=left)
 
 
-# What operators ask for: decided by the same snapshot, and written in the same way.
+# The wishes of operators: decided by the same snapshot, and written in the same way.
 
 
 class Working(Exception):

@@ -1,4 +1,4 @@
-"""What the machine gives: the wheel, the user that runs the server, the way to the files, processes."""
+"""The machine's part: the wheel, the user that runs the server, the way to the files, processes."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def as_server() -> dict[str, Any]:
 
 
 def obstacle(path: Path) -> Path | None:
-    """What on the way to `path` (a resolved one) keeps the server's user out, if we are root."""
+    """The folder on the way to `path` (a resolved one) that keeps the server's user out, if we are root."""
     if not is_root():
         return None
     for part in (*reversed(path.parents), path):

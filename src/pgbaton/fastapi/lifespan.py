@@ -1,4 +1,4 @@
-"""What an application needs around its stages: a pool and a worker while it lives, and health routes."""
+"""The surroundings of an application's stages: a pool and a worker while it lives, and health routes."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class Problem(BaseModel):
 
 
 UNPARSED = "There was an error parsing the body"
-"""What FastAPI says of JSON that defeats the parser (too deep, too long a number); to a caller it does not fit."""
+"""FastAPI's answer to JSON that defeats the parser (too deep, too long a number); to a caller it does not fit."""
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     code: {"description": text, "content": {"application/problem+json": {"schema": Problem.model_json_schema()}}}

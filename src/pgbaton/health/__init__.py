@@ -1,4 +1,4 @@
-"""What is wrong with a pipeline: one model, with one vocabulary, for the page, ``pgbaton doctor``, ``/readyz``, the
+"""The health of a pipeline: one model, with one vocabulary, for the page, ``pgbaton doctor``, ``/readyz``, the
 metrics and the webhook.
 
 :func:`look` makes every check and returns a :class:`Health`; "all is well" means that nothing was found and that

@@ -1,4 +1,4 @@
-"""What concerns an adopted table: rows of the past, shadow mode, a copy of the database."""
+"""Findings about an adopted table: rows of the past, shadow mode, a copy of the database."""
 
 from __future__ import annotations
 

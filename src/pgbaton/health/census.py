@@ -1,4 +1,4 @@
-"""What the census of the user's table says: pure. Workers take it, page by page (``worker/watch.py``)."""
+"""Findings of the census of the user's table: pure. Workers take it, page by page (``worker/watch.py``)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def merged(one: Iterable[Group], other: Iterable[Group]) -> list[Group]:
 
 
 def findings(pipeline: str, groups: Iterable[Group], routes: Sequence[Route]) -> Iterator[Finding]:
-    """What is wrong with the rows."""
+    """The findings about the rows."""
     steps = {step for step, *_ in routes}
     entries = {(after, status) for _, after, status, routed in routes if routed}
     known = steps | {after for _, after, *_ in routes}

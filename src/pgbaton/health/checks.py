@@ -1,4 +1,4 @@
-"""What the database says beside the pipeline's counts: the trigger, locks, the connection, what must always hold."""
+"""Findings of the database beside the pipeline's counts: the trigger, locks, the connection, what must always hold."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ ROUND_TRIP = 3.0
 
 
 async def checks(conn: asyncpg.Connection, pipeline: str | None = None) -> list[Finding]:
-    """What keeps the jobs of a pipeline (``None``: of any) from moving, besides its own counts. A few bounded reads."""
+    """The findings that keep jobs of a pipeline (``None``: of any) from moving, besides its own counts. A few bounded
+    reads."""
     found = [f for f in await changes(conn) if pipeline in (None, f.pipeline)]
     found += [f async for f in _triggers(conn) if pipeline in (None, f.pipeline)]
     for row in await conn.fetch(sql.read("read/ailments.sql"), pipeline):
@@ -34,7 +35,7 @@ async def checks(conn: asyncpg.Connection, pipeline: str | None = None) -> list[
 
 
 async def changes(conn: asyncpg.Connection) -> list[Finding]:
-    """What is not as it was when the pipelines were attached: their tables' and columns' names."""
+    """The changes since the pipelines were attached: their tables' and columns' names."""
     rows = await conn.fetch(sql.read("read/changed.sql"))
     return [Finding(row["code"], "bad", json.loads(row["values"]), row["pipeline"]) for row in rows]
 
@@ -105,7 +106,7 @@ async def _hears_itself(conn: asyncpg.Connection) -> bool:
 
 
 async def invariant_checks(conn: asyncpg.Connection, pipeline: str) -> list[Finding]:
-    """What must always hold and does not, asked of the live data."""
+    """The rules that must always hold and do not, asked of the live data."""
     try:
         table = await table_of(conn, pipeline)
     except AttachError:

@@ -23,7 +23,7 @@ _NAMES = ("stage", "tenant", "worker", "job", "trigger", "index", "check", "step
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What a trouble is made of: ``percent`` of it is of this ``kind`` (tenant, worker, version, url, error, job)."""
+    """A share of a trouble: ``percent`` of it is of this ``kind`` (tenant, worker, version, url, error, job)."""
 
     kind: Literal["tenant", "worker", "version", "url", "error", "job"]
     value: str
@@ -53,7 +53,7 @@ class Finding:
 
     @property
     def subject(self) -> str:
-        """What it is about: two findings of one code and subject are the same one, seen twice."""
+        """The subject: two findings of one code and subject are the same one, seen twice."""
         return " ".join(f"{name}={self.values[name]}" for name in _NAMES if self.values.get(name) is not None)[:500]
 
     @property
@@ -62,11 +62,11 @@ class Finding:
         return f"{DOCUMENT}#{self.code}"
 
     def sentence(self, language: Language = "en") -> str:
-        """What is wrong. It holds text of others' making: escape it where that matters."""
+        """The sentence. It holds text of others' making: escape it where that matters."""
         return worded(WORDS[self.code].said, self.values, language)
 
     def cause(self, language: Language = "en") -> str:
-        """What it comes from: what such a trouble usually does, and what this one is made of. As hostile as the
+        """The cause: the usual one of such a trouble, and the shares of this one. As hostile as the
         sentence."""
         why = worded(WORDS[self.code].why, self.values, language)
         return f"{why} {said}" if (said := self.made_of(language)) else why
@@ -77,7 +77,7 @@ class Finding:
         return ", ".join(parts)
 
     def remedy(self, language: Language = "en") -> str:
-        """What mends it."""
+        """The remedy."""
         return worded(WORDS[self.code].mends, self.values | {"pipeline": self.pipeline}, language)
 
     def as_json(self, language: Language = "en") -> dict[str, Any]:
@@ -161,7 +161,7 @@ _HIDES = {
     "lost_answers": {"full", "silent"},
     "silent": {"full"},
 }
-"""What is only a consequence of a cause that is known."""
+"""Findings that are only consequences of a cause that is known."""
 _OF_THE_SAME_STAGE = {"stage_unknown", "lost_answers", "silent"}
 
 

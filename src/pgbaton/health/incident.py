@@ -1,4 +1,4 @@
-"""What happened: findings, what people did, and what was deployed, on one line of time; and as a short report."""
+"""An incident: findings, acts of people and deployments on one line of time; and as a short report."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Happened:
 
 
 async def happened(conn: asyncpg.Connection, pipeline: str, since: datetime, until: datetime) -> list[Happened]:
-    """What happened in [``since``, ``until``), the oldest first; of each kind the newest 500 at most."""
+    """The events in [``since``, ``until``), the oldest first; of each kind the newest 500 at most."""
     rows = await conn.fetch(sql.read("read/incident.sql"), pipeline, since, until, MOST)
     return [
         Happened(

@@ -1,4 +1,4 @@
-"""What one look at the pipeline's counts says: pure."""
+"""Findings of one look at the pipeline's counts: pure."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def diagnose(seen: Overview, usuals: Usuals | None = None) -> list[Finding]:
 
 
 def usual_of(stage: StageOverview, usuals: Usuals) -> Usual | None:
-    """What its calls usually take: by the last days, or else by the last hour; None: nobody knows yet."""
+    """The usual time of its calls: by the last days, or else by the last hour; None: not known yet."""
     known = usuals.get(stage.stage)
     if known is not None and known.calls >= USUAL_SAMPLE:
         return known
@@ -84,7 +84,8 @@ def _found(seen: Overview, usuals: Usuals) -> Iterator[Found]:
 
 
 def _lost_workers(seen: Overview) -> Iterator[Found]:
-    """What they hold is worth a warning; that it was taken over, a word; one that came back under its name, none."""
+    """Calls that they hold are worth a warning; calls that were taken over, a word; a worker that came back under its
+    name, none."""
     living = {w.name for w in seen.workers if w.alive}
     for worker in seen.workers:
         values: dict[str, Value] = {"worker": worker.name, "silent": worker.silent}

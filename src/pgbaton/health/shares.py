@@ -1,4 +1,4 @@
-"""What a trouble is made of: pure, from the newest failed calls."""
+"""The shares of a trouble: pure, from the newest failed calls."""
 
 from __future__ import annotations
 

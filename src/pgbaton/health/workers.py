@@ -1,4 +1,4 @@
-"""What living workers run with, beside each other and the database: pure."""
+"""The configurations of living workers, beside each other and the database: pure."""
 
 from __future__ import annotations
 

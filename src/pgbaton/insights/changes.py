@@ -1,4 +1,4 @@
-"""What changed a job's row, as far as the journal knows: when it came to which state, and by whose hand. The journal
+"""The changes of a job's row, as far as the journal knows: when it came to which state, and by whose hand. The journal
 hears of the states of the pipeline only; that the row was written after the last of them is said, too."""
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ class PausedTenant:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """What the first page shows. ``minutes`` are 60, the oldest first; ``minutes_capped``: so much ended in the
+    """The counts of the first page. ``minutes`` are 60, the oldest first; ``minutes_capped``: so much ended in the
     hour that only the newest 20,000 were counted, and the oldest minutes show too little."""
 
     pipeline: str

@@ -1,4 +1,4 @@
-"""What died and is still where it died, grouped by stage and error."""
+"""Dead dispatches whose jobs are still where they died, grouped by stage and error."""
 
 from __future__ import annotations
 

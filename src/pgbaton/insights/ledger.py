@@ -1,4 +1,4 @@
-"""Who did what."""
+"""The audit."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ async def audit(
     limit: int = 50,
     filters: AuditFilter = AuditFilter(),
 ) -> AuditPage:
-    """What operators did, newest first."""
+    """The acts of operators, newest first."""
     entries = await _entries(conn, pipeline, before, limit + 1, filters, None)
     return AuditPage(entries[:limit], entries[limit - 1].id if len(entries) > limit else None)
 

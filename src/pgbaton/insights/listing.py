@@ -60,13 +60,13 @@ class JobFilter:
                 raise ConfigError(f"{name}: {moment!r} is no number of seconds")
 
     def as_json(self) -> dict[str, Any]:
-        """What was asked for, without what was not."""
+        """The parts of the filter that were given."""
         asked = {name: v for name, v in asdict(self).items() if v is not None and v is not False and v != ()}
         return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in asked.items()}
 
     @classmethod
     def from_json(cls, asked: Mapping[str, Any]) -> Self:
-        """What :meth:`as_json` gave."""
+        """The filter from the output of :meth:`as_json`."""
         made = dict(asked)
         for name in ("stages", "states", "tenants", "jobs"):
             made[name] = tuple(made.get(name, ()))
@@ -162,7 +162,8 @@ async def count_jobs(conn: asyncpg.Connection, filters: JobFilter, *, timeout: f
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a filter matches, by group: (stage, state) and the ten tenants that have most of it, with capped counts."""
+    """The matches of a filter, by group: (stage, state) and the ten tenants that have most of it, with capped
+    counts."""
 
     count: int
     groups: tuple[tuple[str, str, int], ...]

@@ -245,7 +245,7 @@ def _running(f: Mapping[str, Any]) -> Explanation:
 
 
 def _waiting(f: Mapping[str, Any]) -> Explanation:
-    """What keeps it most comes first: a pause outlasts a backoff."""
+    """The strongest reason comes first: a pause outlasts a backoff."""
     stage = f["stage"]
     for code, keeps in (
         ("stage_unrouted", not f["routed"]),
@@ -273,7 +273,7 @@ def _waiting(f: Mapping[str, Any]) -> Explanation:
 
 
 def _kept_by_a_limit(f: Mapping[str, Any]) -> Explanation | None:
-    """What keeps it longest comes first; None: no limit does, but perhaps the stage's own."""
+    """The limit that keeps it longest comes first; None: no limit does, but perhaps the stage's own."""
     stage, tenant = f["stage"], f["tenant"] or "-"
     before = f["before"] if f["before_of_tenant"] is None else f["before_of_tenant"]
     all_before = {"stage": stage, "before": f["before"]}

@@ -58,7 +58,7 @@ class Compared:
 async def recorded(
     conn: asyncpg.Connection, table: JobTable, stage: str | None, before: int | None, limit: int
 ) -> list[Recorded]:
-    """What was recorded, the newest first. Raises :class:`DatabaseError` where that takes too long."""
+    """The recorded calls, the newest first. Raises :class:`DatabaseError` where that takes too long."""
     try:
         async with at_most(conn, PATIENCE):
             rows = await conn.fetch(table.query("read/shadow"), table.pipeline, stage, before, limit)

@@ -1,4 +1,4 @@
-"""What the stages and workers of every pipeline do."""
+"""The work of the stages and workers of every pipeline."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ class WorkerSeen:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What ``pgbaton status`` shows. ``completed_capped``: so much was completed in the last day that only the newest
-    20,000, of all stages together, were counted."""
+    """The counts of ``pgbaton status``. ``completed_capped``: so much was completed in the last day that only the
+    newest 20,000, of all stages together, were counted."""
 
     stages: tuple[StageCounts, ...]
     workers: tuple[WorkerSeen, ...]

@@ -35,7 +35,7 @@ KEPT = timedelta(days=92)
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """What ended from ``at`` on: dispatches that were ``completed``, and that died. ``wait``: until the first call;
+    """The ends from ``at`` on: dispatches that were ``completed``, and that died. ``wait``: until the first call;
     ``work``: of a completed call; each to within a fifth, for they are counted in classes."""
 
     at: datetime

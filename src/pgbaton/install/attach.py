@@ -40,11 +40,11 @@ LOCK_PAUSE = 0.05
 LOCK_PAUSE_CAP = 0.5
 
 Decided = Literal["now", "backfill"]
-"""What becomes of rows that stand in a routed state already: left alone until they move, or called."""
+"""The two ways with rows that stand in a routed state already: left alone until they move, or called."""
 
 
 def _free_tag(names: str) -> str:
-    """What to append to the script's dollar quotes so that no name in it can end one; nearly always nothing."""
+    """A tag for the script's dollar quotes, so that no name in it can end one; nearly always empty."""
     return next(tag for tag in ("", *(f"_{n}" for n in range(100))) if f"{tag}$" not in names)
 
 
@@ -82,7 +82,7 @@ def attach_sql(
 
 
 def attach_parts(pipeline: Pipeline, table: JobTable) -> dict[str, str]:
-    """What the scripts of attaching are rendered with."""
+    """The values that the scripts of attaching are rendered with."""
     name = literal(pipeline.name)
     function = trigger_function(table)
     stages = (_stage_row(pipeline, position, s) for position, s in enumerate(pipeline.in_order, 1))
@@ -311,8 +311,8 @@ def trigger_body_md5(table: JobTable) -> str:
 
 
 def pipeline_sql(pipeline: Pipeline, *, beside: bool = False) -> str:
-    """What ``pgbaton sql`` prints: everything that migrate and attach would run, for plain psql. ``beside``: the table
-    has another pipeline already, whose triggers have the usual names."""
+    """The text that ``pgbaton sql`` prints: everything that migrate and attach would run, for plain psql. ``beside``:
+    the table has another pipeline already, whose triggers have the usual names."""
     head = (
         f"-- The schema of pgbaton, then the routes and the trigger of the pipeline {pipeline.name}.\n"
         "-- For plain psql. Safe to run again, and beside running workers. Printed by `pgbaton sql`.\n"
@@ -328,7 +328,7 @@ async def planned(
     rollout: Rollout | Literal["keep"] | None = "keep",
     counting: bool = True,
 ) -> Plan:
-    """What :func:`attach` would do; changes nothing. Counts the table's rows, in about a second for 5 million;
+    """The plan of :func:`attach`; changes nothing. Counts the table's rows, in about a second for 5 million;
     ``counting`` false: only where a state becomes routed.
 
     ``rollout``: shadow mode as it is to be; ``keep``: as it is. Raises :class:`AttachError` where the table does not

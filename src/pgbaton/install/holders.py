@@ -1,4 +1,4 @@
-"""Who holds a lock that was not had."""
+"""The sessions that hold a lock which was asked for in vain."""
 
 from __future__ import annotations
 

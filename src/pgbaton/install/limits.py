@@ -1,4 +1,4 @@
-"""What attach writes down of limits, and what the trigger leaves beside a duty where tenants take turns."""
+"""The limits that attach writes down, and the rank that the trigger leaves beside a duty where tenants take turns."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def tiers_sql(pipeline: Pipeline) -> str:
 
 
 def turn_columns(table: JobTable) -> dict[str, str]:
-    """What the trigger reads and writes besides where stages take turns: nothing, for the others. A duty without a rank
+    """The trigger's reads and writes where tenants take turns: none for other stages. A duty without a rank
     would wait for ever, so it gets one even where the row could not be read."""
     if not table.in_turn:
         return dict.fromkeys(("turn_declared", "turn_read", "turn_columns", "turn_values"), "")

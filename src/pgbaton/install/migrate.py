@@ -11,8 +11,8 @@ from pgbaton.errors import DatabaseError, LockNotHad
 from pgbaton.install.holders import holders
 
 LOCK = "LOCK TABLE pgbaton.migrations IN SHARE UPDATE EXCLUSIVE MODE"
-"""What DDL of the engine is done under, one at a time. An advisory lock any role could hold; this one, only roles with
-rights on the engine's tables. Readers of the version do not wait for it."""
+"""The lock that the engine's DDL is done under, one at a time. An advisory lock any role could hold; this one, only
+roles with rights on the engine's tables. Readers of the version do not wait for it."""
 
 
 def migrate_sql() -> str:

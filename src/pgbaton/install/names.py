@@ -1,4 +1,4 @@
-"""What a pipeline's triggers and their function are called. Pure.
+"""The names of a pipeline's triggers and their function. Pure.
 
 The first pipeline of a table has the names of the contract; one beside it, names of its own, so that either can be
 detached alone.

@@ -1,4 +1,4 @@
-"""What ``attach`` will do, as a value: made here from what the database has and what the pipeline says, rendered by the
+"""The plan of ``attach``, as a value: made here from what the database has and what the pipeline says, rendered by the
 command. Pure."""
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pgbaton.rollout import Rollout
 Kind = Literal["pipeline", "stage", "function", "trigger", "home", "rollout"]
 What = Literal["install", "change", "remove"]
 Fate = Literal["asked", "left_alone", "called", "recorded", "goes_on", "not_called", "stays"]
-"""What becomes of rows: ``asked``: somebody has to say; ``left_alone``: until they move; ``called``: by the backfill;
+"""The fate of rows: ``asked``: an operator has to say; ``left_alone``: until they move; ``called``: by the backfill;
 ``recorded``: shadow mode; ``goes_on``: they have a dispatch, or get it when they are reconciled; ``not_called``: they
 are in nobody's entry state, the next stage is called when they are done; ``stays``: nothing leads on from there any
 more."""
@@ -44,7 +44,7 @@ class InstalledStage:
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """What the database has of a pipeline. ``settings``: table, columns and channel; None: it is not attached.
+    """A pipeline as the database has it. ``settings``: table, columns and channel; None: it is not attached.
     ``adopting``: the mode of a walk over rows of the past that has not ended. ``left``: rows that are left alone.
     ``function`` and ``triggers``: whether each is as this version makes it (None: not there)."""
 

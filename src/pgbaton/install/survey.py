@@ -1,4 +1,4 @@
-"""What the database has of a pipeline, for :mod:`pgbaton.install.plan`. Reads; takes no lock that a writer minds."""
+"""A pipeline as the database has it, for :mod:`pgbaton.install.plan`. Reads; takes no lock that a writer minds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What there is: pipelines, their stages, passages and routes, dispatches and their attempts. Frozen; no I/O."""
+"""The model: pipelines, their stages, passages and routes, dispatches and their attempts. Frozen; no I/O."""
 
 from pgbaton.model.dispatch import Dispatch, Row, trace_id
 from pgbaton.model.fields import FOR_EVER, At

@@ -49,7 +49,7 @@ class Dispatch:
 
     @property
     def name(self) -> tuple[int, int]:
-        """What tells this attempt from all others: dispatch id and attempt."""
+        """The name of this attempt: dispatch id and attempt."""
         return self.id, self.attempt
 
     def idempotency_key(self, pipeline: str) -> str:

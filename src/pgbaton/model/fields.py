@@ -1,4 +1,4 @@
-"""What a pipeline's fields take: names, steps, paths, lengths of time, conditions; refused in a sentence. No I/O."""
+"""The types of a pipeline's fields: names, steps, paths, lengths of time, conditions; refused in a sentence. No I/O."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The limits of stages, pools and tenants, as they are written down: pure, no I/O.
 
-Who may be called under them is decided in SQL alone (``pgbaton.admit`` in ``sql/admission.sql``), where counting and
+SQL alone decides which calls may be made under them (``pgbaton.admit`` in ``sql/admission.sql``), where counting and
 claiming are one statement; ``pgbaton simulate`` asks the same function, with a time of its own.
 """
 
@@ -98,7 +98,7 @@ class Batch(_Frozen):
 
 
 class Limited(_Frozen):
-    """What a stage's calls are limited by; absent: by nothing.
+    """The limits of a stage's calls; absent: there is none.
 
     ``concurrency``, ``per_tenant``: calls under way at once, of the whole fleet, and of one tenant. ``rate``,
     ``rate_per_tenant``: how many may begin in a second, a minute or an hour; a second's worth of them may begin at
@@ -130,7 +130,7 @@ class Limited(_Frozen):
 
     @property
     def said_limits(self) -> dict[str, float | str]:
-        """What attach writes down of it; rates in calls a second."""
+        """The values that attach writes down; rates in calls a second."""
         limits: dict[str, float | str | None] = {
             "concurrency": self.concurrency,
             "per_tenant": self.per_tenant,

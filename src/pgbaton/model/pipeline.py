@@ -1,4 +1,4 @@
-"""What there is: pipelines, their stages and passages, dispatches and their attempts. Frozen; no I/O."""
+"""Pipelines, their stages and passages, dispatches and their attempts. Frozen; no I/O."""
 
 from __future__ import annotations
 
@@ -104,12 +104,12 @@ class Stage(Limited):
 
     @property
     def condition(self) -> str | None:
-        """What a row at the entry must fit for this stage to be called."""
+        """The condition that a row at the entry must fit for this stage to be called."""
         return (self.only or self.when) if self.entry == (self.after, self.status) else None
 
 
 class Passage(Stage):
-    """What the engine does with a row at a state by itself: move it on, let it wait, gather its children. In the
+    """An act of the engine's own on a row at a state: move it on, let it wait, gather its children. In the
     journal it stands where a stage does, under the name ``step``; no call is made for it."""
 
     passes: Kind = Kind.MOVE

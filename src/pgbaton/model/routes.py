@@ -1,4 +1,4 @@
-"""What leads from state to state without a call, as a pipeline's file says it: routes, waits, gathers. No I/O."""
+"""Ways from state to state without a call, as a pipeline's file says them: routes, waits, gathers. No I/O."""
 
 from __future__ import annotations
 

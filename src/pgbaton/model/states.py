@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 DONE, RUNNING, FAILED, CANCELLED, QUARANTINED = "done", "running", "failed", "cancelled", "quarantined"
-"""What a row's status means to the engine, whatever the word is that the table has for it."""
+"""The meanings of a row's status to the engine, under any word that the table has for them."""
 DUE = "due"
 """The status in which a stage is called whose route waits or is counted: the engine brings the row there."""
 WAKE_CHANNEL = "pgbaton_wake"
@@ -71,7 +71,7 @@ class Advance(StrEnum):
 
 
 class Kind(StrEnum):
-    """What happens to a row in a routed state."""
+    """The next stage of a row in a routed state."""
 
     CALL = "call"
     MOVE = "move"

@@ -58,5 +58,5 @@ class Statuses(Frozen):
         return all(words == (meaning,) for meaning, words in self.by_meaning.items())
 
     def word(self, meaning: str | None) -> str | None:
-        """What the engine writes for ``meaning``; what is none of its meanings stands for itself."""
+        """The word that the engine writes for ``meaning``; any other word stands for itself."""
         return self.by_meaning.get(meaning, (meaning,))[0] if meaning is not None else None

@@ -1,7 +1,7 @@
 """The operators' writes. Each looks at jobs as a worker does, decides them (:mod:`pgbaton.decision.verdict`), and
 writes the verdicts in one transaction with its row of ``pgbaton.audit``. Many jobs go in bounded batches, under one
-row (:mod:`pgbaton.operate.acts`) that each batch moves on. What changed nothing is not audited, unless it was begun as
-such.
+row (:mod:`pgbaton.operate.acts`) that each batch moves on. An act that changed nothing is not audited, unless it was
+begun as such.
 
 A row that another transaction holds is skipped, never waited for. ``who`` is the person or token that asked.
 """

@@ -101,5 +101,5 @@ async def abort(conn: asyncpg.Connection, pipeline: str, act: int, *, who: str) 
 
 
 async def forget(conn: asyncpg.Connection, act: int) -> None:
-    """What changed nothing is not kept."""
+    """Forget an act that changed nothing."""
     await conn.execute(sql.read("operate/act_forget.sql"), act)

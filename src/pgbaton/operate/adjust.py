@@ -1,6 +1,6 @@
 """Limits that operators change while everything runs: one row, and an audit row, each; the next claim goes by it.
 
-What is set here stands in the place of what the file says, through any number of attaches, until it is reset.
+A value that is set here stands in the place of the file's, through any number of attaches, until it is reset.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class Waiting:
 
 
 async def waiting(conn: asyncpg.Connection, table: JobTable, job_key: str) -> Waiting | None:
-    """What a job waits for a person to say; None where it does not wait (any more)."""
+    """The question that a job waits for a person to answer; None where it does not wait (any more)."""
     try:
         return (await _look(Store(conn, table, ()), job_key))[2]
     except Refused:
@@ -100,8 +100,8 @@ async def _look(store: Store, job_key: str) -> tuple[Job, Passage | None, Waitin
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """What a signed link says: this job may be decided, as long as it waits since ``dispatch``, until ``until`` (Unix
-    time), in the name of ``to``."""
+    """The content of a signed link: this job may be decided, as long as it waits since ``dispatch``, until ``until``
+    (Unix time), in the name of ``to``."""
 
     pipeline: str
     job_key: str

@@ -1,4 +1,4 @@
-"""What is done to everything that matches a filter: an act (:mod:`pgbaton.operate.acts`) that is begun, carried on in
+"""Bulk acts on all jobs that match a filter: an act (:mod:`pgbaton.operate.acts`) that is begun, carried on in
 batches and, where that can be, undone."""
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ async def carry_on(conn: asyncpg.Connection, table: JobTable, act: int) -> Done:
     time it can be aborted, or taken over by another runner, and this one stops.
 
     Raises :class:`Refused`: ``over`` where it has ended; ``too_wide`` where finding a batch takes too long (what came
-    before is done, and the act can be carried on). Whatever else breaks it off is written into its row, too.
+    before is done, and the act can be carried on). Any other error that breaks it off is written into its row, too.
     """
     held = await acts.take(conn, table.pipeline, act)
     try:

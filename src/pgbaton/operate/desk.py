@@ -28,14 +28,14 @@ TRIES = 3
 BETWEEN_TRIES = 0.02
 """Seconds."""
 Action = Literal["retry", "cancel"]
-"""What can be done to everything that matches a filter."""
+"""The acts on all jobs that match a filter."""
 Act = Literal["retry", "cancel", "recall", "quarantine", "move"]
-"""What is done to jobs by their keys."""
+"""The acts on jobs by their keys."""
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What an action came to. ``count``: jobs that were changed; ``jobs``: the first 1,000 of their keys. ``seen``:
+    """The result of an action. ``count``: jobs that were changed; ``jobs``: the first 1,000 of their keys. ``seen``:
     how many it looked at (the others were elsewhere already, or somebody held their rows)."""
 
     action: str
@@ -100,7 +100,7 @@ class Desk:
         await self.conn.execute(sql.read("operate/audit.sql"), who, action, self.pipeline, stage, one, len(keys), said)
 
     async def wake(self) -> None:
-        """What waited is due now, which no trigger has told the workers that sleep."""
+        """Wake the workers: calls that waited are due now, and no trigger has told the workers that sleep."""
         await self.conn.execute("SELECT pg_notify('pgbaton_wake', $1)", self.pipeline)
 
 

@@ -81,7 +81,7 @@ AS $fn$
     SELECT greatest(0, extract(epoch FROM until - at)::float8 - (greatest(rate, 1) - 1) / rate)
 $fn$;
 
--- What one tenant may still have at a stage: its own limit, its tier's or the stage's, its rate, and whether it is paused. weight: its
+-- The calls that one tenant may still have at a stage: its own limit, its tier's or the stage's, its rate, and whether it is paused. weight: its
 -- calls in one turn. room_in: seconds until its rate lets it have one, where that is what keeps it.
 CREATE OR REPLACE FUNCTION pgbaton.room_of_tenant(s pgbaton.stages, of_tenant text, of_tier text, at timestamptz,
                                                   OUT room integer, OUT weight integer, OUT rate float8, OUT room_in float8)
@@ -137,7 +137,7 @@ AS $fn$
      WHERE s.pool = of_pool
 $fn$;
 
--- Who may be called now: for each stage (and lane, where tenants take turns there; else lane is null) how many. of_calls: calls that
+-- The calls that may be made now: for each stage (and lane, where tenants take turns there; else lane is null) how many. of_calls: calls that
 -- wait to be called again; else duties. calling false: duties are only to be named, as they come. moment: the time to go by, for a simulation; null: now. rate, lane_rate: what the claim
 -- pays in pgbaton.spent for each call, at the time ``at``. may 0: something waits for the stage, and may be asked for again
 -- in blocked_in seconds. Raises as check_claim().

@@ -1,4 +1,4 @@
-"""Who is asking, and may they: identities, signed sessions, tokens, and what proves that a form is ours."""
+"""The asker's identity and rights: identities, signed sessions, tokens, and the proof that a form is ours."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who looks at the page; ``name`` goes into the audit."""
+    """The person who looks at the page; ``name`` goes into the audit."""
 
     name: str
     role: Role = Role.VIEWER
@@ -97,7 +97,7 @@ class Tokens:
 
 
 def form_token(secret: bytes, session: str, who: Identity) -> str:
-    """What a form of this session must carry."""
+    """The token that a form of this session must carry."""
     return hmac.new(secret, f"{session}\n{who.name}\n{who.role}".encode(errors="replace"), "sha256").hexdigest()
 
 

@@ -72,7 +72,7 @@ def _ended(site: Site, action: str, doing: asyncio.Task[Done]) -> None:
 
 
 async def _begin_act(view: View, action: str) -> int | None:
-    """Write down that it begins. What means every job is done only where the number of them was typed."""
+    """Write down that it begins. An act on every job is done only where their number was typed."""
     what: Action
     match action:
         case "retry" | "cancel" as what:

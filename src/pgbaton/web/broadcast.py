@@ -31,7 +31,7 @@ MOST_VIEWERS = 500
 
 
 class Viewer:
-    """One open page. What it was not told yet is one flag, so a slow one costs no memory."""
+    """One open page. News that it was not told yet is one flag, so a slow one costs no memory."""
 
     def __init__(self) -> None:
         self.wake = Wake()
@@ -39,7 +39,7 @@ class Viewer:
 
 
 class Broadcaster:
-    """Tells every viewer that something changed. What ``source`` shares is made to look again."""
+    """Tells every viewer that something changed. ``source`` is made to look again."""
 
     def __init__(self, listen_url: str, pipeline: str | None, source: Source, log: EventLog) -> None:
         self._listen_url = listen_url

@@ -1,4 +1,4 @@
-"""What one mounted page is made of, and one look at it by one person."""
+"""The parts of one mounted page, and one look at it by one person."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """What a page says of trouble, whatever it shows: how much there is that keeps jobs from moving, and the worst."""
+    """The trouble that each page tells of: how much there is that keeps jobs from moving, and the worst."""
 
     count: int
     worst: str

@@ -44,7 +44,7 @@ class Source:
         self.trends = {span: Cached(partial(self._read_trends, span), youngest=TRENDS_YOUNGEST) for span in SPANS}
 
     def changed(self, *, at_once: bool = False) -> None:
-        """What is shared between viewers may be wrong by now."""
+        """Look again: the shared answers may be wrong by now."""
         self._acted |= at_once
         for shared in (self.overview, self.health):
             shared.changed(at_once=at_once)

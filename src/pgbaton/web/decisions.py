@@ -14,7 +14,7 @@ from pgbaton.web.render import page
 
 
 async def show(view: View) -> Response:
-    """What is to be decided. Raises :class:`Refused` for a link that is forged, late, or was used."""
+    """The decision that a link asks for. Raises :class:`Refused` for a link that is forged, late, or was used."""
     return await _page(view, view.asked("link"))
 
 

@@ -1,4 +1,4 @@
-"""What went wrong, as a page: a sentence for who asked, and the rest for the log."""
+"""An error as a page: a sentence for the asker, and the rest for the log."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def refused(view: View, message: str, status: int = 403) -> Response:
 
 
 def problem(view: View, error: Exception) -> Response:
-    """What is wrong, as a page: a fault of the asker's, of the database, or (logged) of ours."""
+    """An error as a page: a fault of the asker's, of the database, or (logged) of ours."""
     if isinstance(error, HTTPException):
         raise error
     if isinstance(error, Told):

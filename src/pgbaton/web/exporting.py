@@ -1,4 +1,4 @@
-"""What a list shows as a file: CSV for a spreadsheet, JSON for a program. Read and sent a page at a time, so that a
+"""A list as a file: CSV for a spreadsheet, JSON for a program. Read and sent a page at a time, so that a
 slow reader costs neither memory nor a connection."""
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ COLUMNS = (
     "age", "outcome", "http_status", "error",
 )  # fmt: skip
 _BEGINS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")
-"""What a spreadsheet may read as a formula at the beginning of a cell."""
+"""The signs that a spreadsheet may read as a formula at the beginning of a cell."""
 _KINDS = {"csv": "text/csv; charset=utf-8", "json": "application/json"}
 
 

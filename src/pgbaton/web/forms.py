@@ -1,5 +1,5 @@
-"""What a request asks for: a filter, a form of bounded size, the language to answer in. What is not understood is
-refused, never left out: a filter without it would mean more jobs."""
+"""The content of a request: a filter, a form of bounded size, the language to answer in. A value that is not understood
+is refused, never left out: a filter without it would mean more jobs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pgbaton.web.messages import LANGUAGES, preferred
 
 MOST_FORM_BYTES = 65_536
 FILTER_NAMES = ("stage", "state", "tenant", "from", "to", "error", "group", "id", "history")
-"""What narrows a list of jobs, in the order in which it is shown."""
+"""The fields that narrow a list of jobs, in the order in which it is shown."""
 SEVERAL = frozenset({"stage", "state", "tenant"})
 """Those of which there may be several; any other one that is given twice is refused."""
 LIST_NAMES = (*FILTER_NAMES, "before", "as")
@@ -64,7 +64,7 @@ def known_only(view: View, names: Iterable[str], *, several: Iterable[str] = ())
 
 
 def filter_of(view: View, pipeline: str, names: Iterable[str] = LIST_NAMES) -> JobFilter:
-    """What the address, or a form that was made from it, asks for. Raises :class:`Unfit` where any of it is not
+    """The filter of the address, or of a form that was made from it. Raises :class:`Unfit` where any of it is not
     understood."""
     known_only(view, names, several=SEVERAL | {"key"})
     states = _given(view, "state")

@@ -14,7 +14,7 @@ from pgbaton.worker.store import Store
 
 
 async def graph(view: View) -> Response:
-    """What leads from one state to the next, and how many jobs each stage, wait and gather has."""
+    """The pipeline drawn: its ways from state to state, and how many jobs each stage, wait and gather has."""
     seen = {s.stage: s for s in (await view.site.source.overview.get()).stages}
     async with view.site.source.opened() as (conn, table):
         stages = await Store(conn, table, ()).stages()

@@ -213,7 +213,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "job.sent": ("단계에 보낸 요청", "What its stages are sent"),
     "job.sent.how": (
         "키와 본문은 모든 시도에서 같습니다. 단계의 응답은 위 호출 표에 있습니다.",
-        "The key and the body are the same in every attempt. What a stage answered is in the table of calls above.",
+        "The key and the body are the same in every attempt. The stages' answers are in the table of calls above.",
     ),
     "job.trace": ("추적 ID", "Trace id"),
     "job.timeline": ("진행 과정", "Timeline"),
@@ -411,7 +411,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "record.broken": ("도중에 멈춤", "broken off"),
     "record.is_broken": (
         "{seen}건을 확인한 뒤 멈췄습니다. 그때까지의 변경은 유효하며, 이어서 진행하거나 중단할 수 있습니다.",
-        "It broke off after {seen} jobs. What it did stays done; carry it on from there, or end it.",
+        "It broke off after {seen} jobs. The jobs that it changed stay changed; carry it on from there, or end it.",
     ),
     "record.progress": ("진행 상황", "Progress"),
     "record.so_far": (
@@ -489,7 +489,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
         "링크의 유효 기간이 지났습니다. 새 링크를 요청해 주세요.",
         "This link is past its time: ask for another.",
     ),
-    "said.abort": ("중단했습니다. 그때까지의 변경은 유효합니다.", "Aborted. What it did stays done."),
+    "said.abort": ("중단했습니다. 그때까지의 변경은 유효합니다.", "Aborted. The jobs that it changed stay changed."),
     "said.recall": ("{n}건을 다시 호출합니다.", "{n} will be called again."),
     "said.reconcile": ("빠진 호출 {n}건을 만들었습니다.", "{n} missing dispatches were created."),
     "said.quarantine": ("{n}건을 격리했습니다.", "{n} in quarantine."),

@@ -1,4 +1,4 @@
-"""What there is to press beside a finding."""
+"""The buttons beside a finding."""
 
 from __future__ import annotations
 

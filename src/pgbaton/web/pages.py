@@ -78,7 +78,7 @@ async def job(view: View) -> Response:
 
 
 def _sent(seen: insights.JobDetail) -> list[tuple[insights.DispatchSeen, str, str]]:
-    """What each call of a stage carries, as far as it is known: the key and the body, which are the same in every
+    """The content of each call of a stage, as far as it is known: the key and the body, which are the same in every
     attempt (the newest five dispatches)."""
     tenant = seen.row.tenant if seen.row else None
     body = json.dumps({"job_id": seen.key, "tenant_id": tenant}, ensure_ascii=False)
@@ -88,19 +88,19 @@ def _sent(seen: insights.JobDetail) -> list[tuple[insights.DispatchSeen, str, st
 
 
 async def dead(view: View) -> Response:
-    """What died, grouped by stage and error."""
+    """Dead dispatches, grouped by stage and error."""
     known_only(view, ())
     return page(view, "dead.html", found=await view.site.source.dead.get())
 
 
 async def workers(view: View) -> Response:
-    """Who calls."""
+    """The workers."""
     known_only(view, ())
     return page(view, "workers.html", seen=await view.site.source.overview.get())
 
 
 async def stages(view: View) -> Response:
-    """What is called, what limits that, and what is paused."""
+    """The stages, their limits, and all that is paused."""
     known_only(view, ())
     source = view.site.source
     return page(view, "stages.html", seen=await source.overview.get(), limits=await source.limits.get())
@@ -138,7 +138,7 @@ def _span(view: View) -> str:
 
 
 async def audit(view: View) -> Response:
-    """Who did what."""
+    """The audit."""
     filters, before = audit_filter_of(view), number_of(view, "before")
     seen = await view.site.source.overview.get()
     async with view.site.source.opened() as (conn, table):
@@ -163,7 +163,7 @@ async def record(view: View) -> Response:
 
 
 async def incident(view: View) -> Response:
-    """What was found, done and deployed lately; as a report to copy in either language."""
+    """The findings, acts and deployments of late; as a report to copy in either language."""
     chosen = number_of(view, "hours") or 2
     if not 1 <= chosen <= 24 * 31:
         raise Unfit("hours")

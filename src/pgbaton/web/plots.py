@@ -48,7 +48,7 @@ def works(view: View, trend: Trend, marks: Sequence[Mark] = ()) -> Plot:
 
 
 def said_of(view: View, mark: Mark) -> str:
-    """What changed, in words."""
+    """The change, in words."""
     return text(view.language, f"trends.mark.{mark.what}", was=mark.was, now=mark.is_now)
 
 

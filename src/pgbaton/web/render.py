@@ -110,11 +110,11 @@ def page(view: View, template: str, status: int = 200, **values: Any) -> Respons
         return bounded(found.sentence(language))
 
     def remedy(found: Finding) -> str:
-        """What mends it, in words."""
+        """The remedy, in words."""
         return bounded(found.remedy(language))
 
     def made_of(found: Finding) -> str:
-        """What a finding is made of, in words."""
+        """The shares of a finding, in words."""
         return bounded(found.made_of(language))
 
     html = (

@@ -31,7 +31,8 @@ log = logging.getLogger("pgbaton.web")
 Access = Callable[..., Any]
 """A FastAPI dependency that returns an :class:`Identity`, or raises ``HTTPException``."""
 JobExtra = Callable[[View, str], Awaitable[Markup | str | None]]
-"""What a host application shows of a job: :class:`Markup` is taken as it is, text is escaped, ``None`` is nothing."""
+"""The part of a job that a host application shows: :class:`Markup` is taken as it is, text is escaped, ``None`` is
+nothing."""
 Screen = Callable[[View], Awaitable[Response]]
 
 SCREENS: dict[str, Screen] = {
@@ -90,7 +91,8 @@ class Dashboard(APIRouter):
         self.routes.sort(key=lambda route: getattr(route, "path", "") == NOWHERE)
 
     async def viewer(self, request: Request) -> Identity:
-        """Who is signed in to this page. Raises ``HTTPException`` 401 where nobody is (with tokens only)."""
+        """The person who is signed in to this page. Raises ``HTTPException`` 401 where there is none (with tokens
+        only)."""
         who = self._by_token(request)
         if who is None:
             raise HTTPException(401, "sign in to see this")

@@ -229,7 +229,7 @@ class Dispatcher:
             self._window.widen()
             return 0.0
         self._gate.close()  # once it is closed, one more claim; then no duty can be left unheard
-        # What a limit keeps back: no signal tells when another worker's call ends, or a rate allows one more.
+        # A call that a limit keeps back: no signal tells when another worker's call ends, or a rate allows one more.
         blocked = self._poll() if self._blocked_until is None else self._blocked_until - time.monotonic()
         if busy:
             return max(0.0, min(LULL, blocked))

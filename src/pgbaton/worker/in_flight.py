@@ -1,4 +1,4 @@
-"""What a worker has claimed: calls under way, and those that have ended and wait to be settled."""
+"""The calls that a worker has claimed: those under way, and those that have ended and wait to be settled."""
 
 from __future__ import annotations
 

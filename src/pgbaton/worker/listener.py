@@ -27,7 +27,7 @@ LONGEST_FIELD = 200
 
 @dataclass(eq=False, slots=True)
 class Hearer:
-    """What one pipeline is to be told: ``wake`` is set when the listener begins to listen, and for everything that is
+    """One pipeline that is to be told: ``wake`` is set when the listener begins to listen, and for everything that is
     heard on ``channel``, or for it by the engine's own signal, unless ``heard`` is to be called for that."""
 
     pipeline: str

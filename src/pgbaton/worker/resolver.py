@@ -29,7 +29,7 @@ Decided = Mapping[str, tuple[Verdict, Answer | None]]
 
 @dataclass(slots=True)
 class Resolved:
-    """What a round came to. ``again``: calls that cannot be settled now: a lock is held, or the row and the answer may
+    """The result of a round. ``again``: calls that cannot be settled now: a lock is held, or the row and the answer may
     yet come to agree. ``due_in``: seconds until the soonest call that waits from now on is due (None: none does).
     ``settled``: how many jobs were written."""
 

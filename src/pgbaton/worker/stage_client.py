@@ -127,7 +127,7 @@ class StageClient:
 
 
 def _storable(text: str) -> str:
-    """What Postgres cannot store as text (NUL, lone surrogates) must not keep the outcome from being stored."""
+    """The text without the signs that Postgres cannot store (NUL, lone surrogates), so that the outcome is stored."""
     return text.replace("\x00", "").encode("utf-8", "replace").decode()
 
 
@@ -165,7 +165,7 @@ def _place(url: str) -> str:
 
 
 def _reason(status: int, response: Response, body: bytes, path: str) -> str:
-    """What a refusal says of itself: title and detail of a problem (RFC 9457); where a redirect leads; which path
+    """A refusal's own words: title and detail of a problem (RFC 9457); where a redirect leads; which path
     there is not; otherwise the status alone."""
     said = ""
     if 300 <= status < 400 and (to := _header(response, "location")):

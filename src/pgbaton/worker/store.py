@@ -1,4 +1,4 @@
-"""What workers read and write, one method for each file in ``sql/worker``.
+"""Reads and writes of workers, one method for each file in ``sql/worker``.
 
 Every method is one statement, so a worker that is frozen or killed in the middle of it holds nothing. Errors are
 asyncpg's, and OSError.
@@ -34,8 +34,8 @@ Late = Mapping[tuple[int, int], tuple[Outcome, State | None]]
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What a claim brought. ``claimed``: calls of this worker now. ``ended``: the dispatches that were completed by it.
-    ``late``: how the attempts ended that had ended before their answers were brought, by dispatch id and attempt.
+    """The result of a claim. ``claimed``: calls of this worker now. ``ended``: the dispatches that were completed by
+    it. ``late``: how the attempts ended that had ended before their answers were brought, by dispatch id and attempt.
     ``others``: jobs that are to be looked at. ``newest``: the newest id that was dealt with, by stage (``""``: looks).
     ``found``: how many duties and looks there were. ``blocked``: seconds until what a limit keeps back is worth another
     claim (None: nothing is kept back); ``kept_back``: of which stages."""

@@ -1,4 +1,4 @@
-"""What workers watch besides their work, each task by one of them at a time: the census of the user's table,
+"""The watch of workers besides their work, each task by one of them at a time: the census of the user's table,
 what was deployed, and the findings of an incident.
 
 A worker that dies with a task holds nothing: another may take it when its time has passed. Of a page of the census that

@@ -1,4 +1,4 @@
-"""What the watching of workers reads and writes, one method for each file in ``sql/watch``."""
+"""Reads and writes of the workers' watch, one method for each file in ``sql/watch``."""
 
 from __future__ import annotations
 

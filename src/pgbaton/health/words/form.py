@@ -1,4 +1,4 @@
-"""What is said of one finding."""
+"""The texts of one finding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
--- What becomes of the rows of the past. A walk that was broken off goes on where it was, unless there are new states.
+-- The walk over the rows of the past. A walk that was broken off goes on where it was, unless there are new states.
 INSERT INTO pgbaton.adoptions AS a (pipeline, mode) VALUES ({pipeline}, {mode})
 ON CONFLICT (pipeline) DO UPDATE
    SET mode = EXCLUDED.mode, after_key = NULL, looked_at = 0, rows = '{}', started_at = clock_timestamp(), ended_at = NULL

@@ -1,4 +1,4 @@
--- What has changed of the pipelines' tables since they were attached, as a finding's code, the pipeline and its values.
+-- Changes of the pipelines' tables since they were attached, as a finding's code, the pipeline and its values.
 SELECT 'table_gone' AS code, p.name AS pipeline, json_build_object('table', p.known ->> 'table')::text AS values
   FROM pgbaton.pipelines AS p
  WHERE NOT EXISTS (SELECT FROM pg_class AS c WHERE c.oid = p.job_table)

@@ -1,4 +1,4 @@
--- What a filter's parts ask for of a dispatch d: $1 to $10, $14 to $16, each null: any; $11 ids below this one; $13 ids from this
+-- The parts of a filter, asked of a dispatch d: $1 to $10, $14 to $16, each null: any; $11 ids below this one; $13 ids from this
 -- one. A bound in time is a moment ($5 before it, $15 from it) or so many seconds ago ($14, $16).
        ($1::text IS NULL OR d.pipeline = $1)
    AND ($2::text[] IS NULL OR d.stage = ANY ($2))

@@ -313,7 +313,7 @@ CREATE TABLE pgbaton.paused_tenants (
 );
 COMMENT ON COLUMN pgbaton.paused_tenants.resumed_at IS 'set: not paused any more; the row stays until everything that was parked is due again';
 
--- What operators did. An act on many jobs is one row, and its jobs are in audit_jobs: written in batches, each of which
+-- The acts of operators. An act on many jobs is one row, and its jobs are in audit_jobs: written in batches, each of which
 -- moves the row on in its own transaction, so that what the row says is true whenever its runner dies.
 CREATE TABLE pgbaton.audit (
     id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -356,7 +356,7 @@ CREATE TABLE pgbaton.audit_jobs (
 CREATE INDEX audit_jobs_of_job ON pgbaton.audit_jobs (job_key);
 COMMENT ON TABLE pgbaton.audit_jobs IS 'the jobs that an act on many changed, and the stage at which; pruned with the history';
 
--- What came of the dispatches of an hour, for the plots and for what is usual at a stage: rolled up once by a worker when the hour is
+-- The ends of an hour's dispatches, for the plots and for what is usual at a stage: rolled up once by a worker when the hour is
 -- over, kept for 13 weeks. Of the whole pipeline (all), of the 50 tenants that had most of it (one), and of the others together (rest).
 CREATE TABLE pgbaton.throughput (
     pipeline  text COLLATE "C" NOT NULL REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
@@ -382,7 +382,7 @@ CREATE TABLE pgbaton.throughput_to (
     rolled_to timestamptz NOT NULL
 );
 
--- What becomes of the rows that stood in a routed state when that state became routed: a walk along the table's key.
+-- The decision about rows that stood in a routed state when that state became routed: a walk along the table's key.
 CREATE TABLE pgbaton.adoptions (
     pipeline   text COLLATE "C" PRIMARY KEY,
     mode       text NOT NULL CHECK (mode IN ('ask', 'now', 'backfill')),
@@ -418,7 +418,7 @@ CREATE TABLE pgbaton.shadow (
 );
 CREATE INDEX shadow_of_job ON pgbaton.shadow (job_key, pipeline, id);
 
--- What workers watch besides their work; see docs/operations.md. A task is done by one worker at a time.
+-- The tasks that workers watch besides their work; see docs/operations.md. A task is done by one worker at a time.
 CREATE TABLE pgbaton.watches (
     pipeline text COLLATE "C" NOT NULL REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
     task     text COLLATE "C" NOT NULL,

@@ -44,7 +44,7 @@ WITH verdict AS MATERIALIZED (
                AND {step_text} IS NOT DISTINCT FROM v.step AND {status_text} IS NOT DISTINCT FROM v.status
                FOR NO KEY UPDATE SKIP LOCKED) AS row ON true
      WHERE duty.locked = cardinality(v.duties)
-       -- Children end all the time: what they leave meanwhile is taken the next time. What the row itself left meanwhile is
+       -- Children end all the time: duties that they leave meanwhile are taken the next time. A duty that the row itself left meanwhile is
        -- compared there, too: it may have been put away and back, and the children were counted for the time before.
        AND NOT EXISTS (SELECT FROM pgbaton.due AS o
                         WHERE o.job_key = v.key AND o.pipeline = $1 AND o.id <> ALL (v.duties)
