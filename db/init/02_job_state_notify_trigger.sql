@@ -340,7 +340,7 @@ CREATE TABLE pgbaton.paused_tenants (
 );
 COMMENT ON COLUMN pgbaton.paused_tenants.resumed_at IS 'set: not paused any more; the row stays until everything that was parked is due again';
 
--- What operators did. An act on many jobs is one row, and its jobs are in audit_jobs: written in batches, each of which
+-- The acts of operators. An act on many jobs is one row, and its jobs are in audit_jobs: written in batches, each of which
 -- moves the row on in its own transaction, so that what the row says is true whenever its runner dies.
 CREATE TABLE pgbaton.audit (
     id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -383,7 +383,7 @@ CREATE TABLE pgbaton.audit_jobs (
 CREATE INDEX audit_jobs_of_job ON pgbaton.audit_jobs (job_key);
 COMMENT ON TABLE pgbaton.audit_jobs IS 'the jobs that an act on many changed, and the stage at which; pruned with the history';
 
--- What came of the dispatches of an hour, for the plots and for what is usual at a stage: rolled up once by a worker when the hour is
+-- The ends of an hour's dispatches, for the plots and for what is usual at a stage: rolled up once by a worker when the hour is
 -- over, kept for 13 weeks. Of the whole pipeline (all), of the 50 tenants that had most of it (one), and of the others together (rest).
 CREATE TABLE pgbaton.throughput (
     pipeline  text COLLATE "C" NOT NULL REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
@@ -409,7 +409,7 @@ CREATE TABLE pgbaton.throughput_to (
     rolled_to timestamptz NOT NULL
 );
 
--- What becomes of the rows that stood in a routed state when that state became routed: a walk along the table's key.
+-- The decision about rows that stood in a routed state when that state became routed: a walk along the table's key.
 CREATE TABLE pgbaton.adoptions (
     pipeline   text COLLATE "C" PRIMARY KEY,
     mode       text NOT NULL CHECK (mode IN ('ask', 'now', 'backfill')),
@@ -445,7 +445,7 @@ CREATE TABLE pgbaton.shadow (
 );
 CREATE INDEX shadow_of_job ON pgbaton.shadow (job_key, pipeline, id);
 
--- What workers watch besides their work; see docs/operations.md. A task is done by one worker at a time.
+-- The tasks that workers watch besides their work; see docs/operations.md. A task is done by one worker at a time.
 CREATE TABLE pgbaton.watches (
     pipeline text COLLATE "C" NOT NULL REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
     task     text COLLATE "C" NOT NULL,
@@ -504,7 +504,7 @@ $pgbaton$;
 DO $pgbaton$
 BEGIN
     -- Functions and views are code: they are replaced where they differ. The schema's comment says which are installed.
-    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol 0dc406bb452a1978e687b775f180c6ad' THEN
+    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol 6260d3ea679114c98e566f7454d506e2' THEN
         EXECUTE $protocol$
 -- Admission: who may be called next, in a pipeline where something limits or orders the calls (pgbaton.stages.governed). A
 -- pipeline without that never comes here.
@@ -589,7 +589,7 @@ AS $fn$
     SELECT greatest(0, extract(epoch FROM until - at)::float8 - (greatest(rate, 1) - 1) / rate)
 $fn$;
 
--- What one tenant may still have at a stage: its own limit, its tier's or the stage's, its rate, and whether it is paused. weight: its
+-- The calls that one tenant may still have at a stage: its own limit, its tier's or the stage's, its rate, and whether it is paused. weight: its
 -- calls in one turn. room_in: seconds until its rate lets it have one, where that is what keeps it.
 CREATE OR REPLACE FUNCTION pgbaton.room_of_tenant(s pgbaton.stages, of_tenant text, of_tier text, at timestamptz,
                                                   OUT room integer, OUT weight integer, OUT rate float8, OUT room_in float8)
@@ -645,7 +645,7 @@ AS $fn$
      WHERE s.pool = of_pool
 $fn$;
 
--- Who may be called now: for each stage (and lane, where tenants take turns there; else lane is null) how many. of_calls: calls that
+-- The calls that may be made now: for each stage (and lane, where tenants take turns there; else lane is null) how many. of_calls: calls that
 -- wait to be called again; else duties. calling false: duties are only to be named, as they come. moment: the time to go by, for a simulation; null: now. rate, lane_rate: what the claim
 -- pays in pgbaton.spent for each call, at the time ``at``. may 0: something waits for the stage, and may be asked for again
 -- in blocked_in seconds. Raises as check_claim().
@@ -1403,7 +1403,7 @@ CREATE OR REPLACE VIEW pgbaton.attempts AS
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pgbaton FROM PUBLIC;
 
         $protocol$;
-        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol 0dc406bb452a1978e687b775f180c6ad';
+        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol 6260d3ea679114c98e566f7454d506e2';
     END IF;
 END
 $pgbaton$;
@@ -1469,7 +1469,7 @@ ON CONFLICT (name) DO UPDATE
                          EXCLUDED.status_column, EXCLUDED.statuses, EXCLUDED.priority_column, EXCLUDED.not_before_column,
                          EXCLUDED.tier_column, EXCLUDED.channel, EXCLUDED.parent, EXCLUDED.parent_key, EXCLUDED.triggers);
 
--- What the trigger will ask of a row, asked of none: a condition that cannot be asked fails here and not in your transactions.
+-- The conditions that the trigger will ask of a row, asked of none: a condition that cannot be asked fails here and not in your transactions.
 SELECT true FROM ONLY "public"."jobs" AS new LIMIT 0;
 
 UPDATE pgbaton.pipelines AS p SET known = now.known

@@ -59,7 +59,7 @@ ON CONFLICT (name) DO UPDATE
                          EXCLUDED.status_column, EXCLUDED.statuses, EXCLUDED.priority_column, EXCLUDED.not_before_column,
                          EXCLUDED.tier_column, EXCLUDED.channel, EXCLUDED.parent, EXCLUDED.parent_key, EXCLUDED.triggers);
 
--- What the trigger will ask of a row, asked of none: a condition that cannot be asked fails here and not in your transactions.
+-- The conditions that the trigger will ask of a row, asked of none: a condition that cannot be asked fails here and not in your transactions.
 SELECT true FROM ONLY "public"."jobs_variants" AS new LIMIT 0;
 
 UPDATE pgbaton.pipelines AS p SET known = now.known
