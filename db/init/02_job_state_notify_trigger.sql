@@ -1,7 +1,7 @@
 -- The schema of pgbaton, then the routes and the trigger of the pipeline ad_creative.
 -- For plain psql. Safe to run again, and beside running workers. Printed by `pgbaton sql`.
 BEGIN;
-SET LOCAL search_path = pg_catalog, pg_temp;  -- nothing is looked up where other roles may create things
+SET LOCAL search_path = pg_catalog, pg_temp;  -- no name is looked up where other roles may create things
 DO $pgbaton$
 BEGIN
     IF to_regnamespace('pgbaton') IS NULL THEN
@@ -9,7 +9,7 @@ BEGIN
     ELSIF NOT (SELECT pg_has_role(n.nspowner, 'USAGE') FROM pg_namespace AS n WHERE n.nspname = 'pgbaton') THEN
         RAISE EXCEPTION 'the schema pgbaton belongs to another role' USING ERRCODE = 'insufficient_privilege';
     END IF;
-    IF to_regclass('pgbaton.migrations') IS NULL THEN  -- the schema may be made before, with its rights, by an administrator
+    IF to_regclass('pgbaton.migrations') IS NULL THEN  -- an administrator may have made the schema before, with its rights
         CREATE TABLE pgbaton.migrations (
             version    integer PRIMARY KEY,
             name       text NOT NULL,
@@ -125,7 +125,8 @@ CREATE TABLE pgbaton.pools (
 ) WITH (fillfactor = 50);
 COMMENT ON COLUMN pgbaton.pools.kept_for IS 'with kept_until: pipeline and stage of a call that costs more than is free; others take nothing meanwhile';
 
--- Tenants with a weight or limits of their own. Where one is null, the tenant's tier says it, then the stage; the last weight is 1.
+-- Tenants with a weight or limits of their own. Where one is null, the tenant's tier says it, then the stage; the last weight
+-- is 1.
 CREATE TABLE pgbaton.tenants (
     pipeline   text COLLATE "C" NOT NULL REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
     tenant     text COLLATE "C" NOT NULL,
@@ -241,7 +242,8 @@ COMMENT ON COLUMN pgbaton.due.tier IS 'the tenant''s tier, where the pipeline na
 COMMENT ON COLUMN pgbaton.due.step IS 'the state that the row entered, with status';
 
 -- The one call that a job is in. Left to its stage: deadline is set. Waiting to be called (again): due_at is set. Held by a
--- worker: neither is; worker is the one that called it last. From hop to hop a row is updated in place (HOT): no index names a column that changes then.
+-- worker: neither is; worker is the one that called it last. From hop to hop a row is updated in place (HOT): no index names a
+-- column that changes then.
 CREATE TABLE pgbaton.calls (
     pipeline     text COLLATE "C" NOT NULL,
     job_key      text COLLATE "C" NOT NULL,
@@ -384,7 +386,8 @@ CREATE INDEX audit_jobs_of_job ON pgbaton.audit_jobs (job_key);
 COMMENT ON TABLE pgbaton.audit_jobs IS 'the jobs that an act on many changed, and the stage at which; pruned with the history';
 
 -- The ends of an hour's dispatches, for the plots and for what is usual at a stage: rolled up once by a worker when the hour is
--- over, kept for 13 weeks. Of the whole pipeline (all), of the 50 tenants that had most of it (one), and of the others together (rest).
+-- over, kept for 13 weeks. Of the whole pipeline (all), of the 50 tenants that had most of it (one), and of the others together
+-- (rest).
 CREATE TABLE pgbaton.throughput (
     pipeline  text COLLATE "C" NOT NULL REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
     hour      timestamptz NOT NULL,
@@ -504,27 +507,27 @@ $pgbaton$;
 DO $pgbaton$
 BEGIN
     -- Functions and views are code: they are replaced where they differ. The schema's comment says which are installed.
-    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol 6260d3ea679114c98e566f7454d506e2' THEN
+    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol 3920f2d86158b8cae54a78be684bc967' THEN
         EXECUTE $protocol$
--- Admission: who may be called next, in a pipeline where something limits or orders the calls (pgbaton.stages.governed). A
--- pipeline without that never comes here.
+-- Admission: for which jobs stages are called next, in a pipeline where something limits or orders the calls
+-- (pgbaton.stages.governed). A pipeline without limits and order never comes here.
 --
 -- A claim (admitted/) asks pgbaton.admit() and takes what it was granted, in one statement. The rows that admit()
--- locks stay locked until that statement commits: pools by name, then stages from the last to the first. Whatever is
--- counted is counted behind those locks, so no two claims count the same free place. A call counts by its row in
--- pgbaton.calls (slot): from the commit of its claim until it waits again or is gone, whoever died meanwhile.
+-- locks stay locked until that statement commits: pools by name, then stages from the last to the first. All
+-- counting is done behind those locks, so no two claims count the same free place. A call counts by its row in
+-- pgbaton.calls (slot): from the commit of its claim until it waits again or is gone, also while its worker is lost.
 --
 -- Between tenants: turns. The claim walks the lanes that have something waiting, one index descent each, from the one that
 -- was served last; a tenant gets as many calls as its weight, then the next one. Tenants at their limit are stepped over,
 -- however much they have waiting. Within a tenant: by rank, which is the time of the duty moved by its priority.
 
--- A tenant's jobs of one provider's account (pgbaton.stages.account) are a lane: its name is the tenant's, and behind the character
--- 0x1f, which triggers take out of accounts, the account's. Where a stage names no accounts, a lane is a tenant.
+-- A tenant's jobs of one provider's account (pgbaton.stages.account) are a lane: its name is the tenant's, and behind the
+-- character 0x1f, which triggers take out of accounts, the account's. Where a stage names no accounts, a lane is a tenant.
 
 -- The next four have no search_path of their own: pgbaton.admit() and room_of_lanes() call them for each lane, under theirs.
 
--- The first lane, from ``from_lane`` on, that has something waiting for the stage: calls, or duties. null: none. Behind a lane
--- x is from x || chr(1), which nothing lies between. tier: of one of its jobs.
+-- The first lane, from ``from_lane`` on, that has something waiting for the stage: calls, or duties. null: none. The lane
+-- after x is searched from x || chr(1): no lane lies between. tier: of one of its jobs.
 CREATE OR REPLACE FUNCTION pgbaton.next_lane(for_pipeline text, for_stage text, of_calls boolean, from_lane text,
                                              OUT lane text, OUT tenant text, OUT account text, OUT tier text)
 LANGUAGE plpgsql STABLE
@@ -549,7 +552,7 @@ BEGIN
 END
 $fn$;
 
--- How much waits for the stage and may be called at ``at``, counted up to ``most``; in_lane null: whoever's it is.
+-- How much waits for the stage and may be called at ``at``, counted up to ``most``; in_lane null: in all lanes.
 CREATE OR REPLACE FUNCTION pgbaton.waiting_in(for_pipeline text, for_stage text, of_calls boolean, in_lane text, most integer, at timestamptz)
 RETURNS integer LANGUAGE plpgsql STABLE
 AS $fn$
@@ -589,8 +592,8 @@ AS $fn$
     SELECT greatest(0, extract(epoch FROM until - at)::float8 - (greatest(rate, 1) - 1) / rate)
 $fn$;
 
--- The calls that one tenant may still have at a stage: its own limit, its tier's or the stage's, its rate, and whether it is paused. weight: its
--- calls in one turn. room_in: seconds until its rate lets it have one, where that is what keeps it.
+-- The calls that one tenant may still have at a stage: its own limit, its tier's or the stage's, its rate, and whether it is
+-- paused. weight: its calls in one turn. room_in: seconds until its rate lets it have one, where that is what keeps it.
 CREATE OR REPLACE FUNCTION pgbaton.room_of_tenant(s pgbaton.stages, of_tenant text, of_tier text, at timestamptz,
                                                   OUT room integer, OUT weight integer, OUT rate float8, OUT room_in float8)
 LANGUAGE plpgsql STABLE
@@ -618,7 +621,8 @@ BEGIN
 END
 $fn$;
 
--- How many calls of one provider's account a stage bears besides those under way, by its answers 429; null: it was never refused.
+-- How many calls of one provider's account a stage bears besides those under way, by its answers 429. room null: the stage has
+-- not refused the account. room_in: seconds until it may be called again, where it asked to be left alone.
 CREATE OR REPLACE FUNCTION pgbaton.room_of_account(s pgbaton.stages, of_account text, at timestamptz, OUT room integer, OUT room_in float8)
 LANGUAGE plpgsql STABLE
 AS $fn$
@@ -645,10 +649,11 @@ AS $fn$
      WHERE s.pool = of_pool
 $fn$;
 
--- The calls that may be made now: for each stage (and lane, where tenants take turns there; else lane is null) how many. of_calls: calls that
--- wait to be called again; else duties. calling false: duties are only to be named, as they come. moment: the time to go by, for a simulation; null: now. rate, lane_rate: what the claim
--- pays in pgbaton.spent for each call, at the time ``at``. may 0: something waits for the stage, and may be asked for again
--- in blocked_in seconds. Raises as check_claim().
+-- The calls that may be made now: for each stage (and lane, where tenants take turns there; else lane is null) how many.
+-- of_calls: calls that wait to be called again; else duties. calling false: duties are only to be named, as they come.
+-- moment: the time to go by, for a simulation; null: now. rate, lane_rate: calls a second, which the claim pays for in
+-- pgbaton.spent, at the time ``at``. may 0: something waits for the stage, and is worth another claim in blocked_in seconds.
+-- Raises as check_claim().
 CREATE OR REPLACE FUNCTION pgbaton.admit(for_pipeline text, for_worker bigint, known text[], entries text[], statuses text[],
                                          since bigint[], how_many integer, calling boolean, of_calls boolean, moment timestamptz)
 RETURNS TABLE (stage text, entry text, entry_status text, first_id bigint, lane text, may integer, limited boolean,
@@ -745,14 +750,15 @@ BEGIN
         IF free > 0 AND s.pool IS NOT NULL THEN
             SELECT * INTO p FROM pgbaton.pools AS o WHERE o.name = s.pool FOR NO KEY UPDATE;
             waits := (p.size - pgbaton.pool_use(s.pool) - coalesce((taken ->> s.pool)::integer, 0)) / s.cost;
-            -- A dear call would wait for ever while cheap ones take each place that comes free: the pool is kept for it.
+            -- The pool is kept for a call that costs more than is free: else cheaper calls would take each place that comes
+            -- free, and it would wait for ever.
             short := waits <= 0 AND s.cost > 1;
             free := CASE WHEN p.kept_until > at AND p.kept_for <> ARRAY[for_pipeline, s.step] THEN 0
                          WHEN short THEN 1 ELSE least(free, waits) END;
         END IF;
         IF free > 0 AND s.takes_turns THEN
             SELECT * INTO t FROM pgbaton.turns AS o WHERE o.pipeline = for_pipeline AND o.stage = s.step AND o.again = of_calls;
-            -- Calls that wait again and duties take turns, too, where both are there: the places go to them half and half.
+            -- Calls that wait again and duties take turns, too: where both are there, each gets half of the places.
             IF of_calls AND pgbaton.waiting_in(for_pipeline, s.step, false, NULL, 1, at) > 0 THEN
                 free := (free + coalesce(t.odd, true)::integer) / 2;
             END IF;
@@ -780,7 +786,7 @@ BEGIN
                 IF l.account IS NOT NULL THEN
                     of_account := pgbaton.room_of_account(s, l.account, at);
                     blocked_in := least(blocked_in, of_account.room_in);
-                    -- Tenants share accounts, and a tenant has several: what its other lanes may get in this claim is not there twice.
+                    -- Places that this claim has given to the tenant's other lanes, or to the account's, are not given twice.
                     own.room := least(own.room - coalesce((given ->> ('t' || l.tenant))::integer, 0),
                                       of_account.room - coalesce((given ->> ('a' || l.account))::integer, 0));
                 END IF;
@@ -823,7 +829,7 @@ BEGIN
                 END IF;
             END LOOP;
             IF steps >= lanes_at_most AND granted < free THEN
-                blocked_in := 0;  -- there are more tenants than one claim looks at: the next one goes on from here
+                blocked_in := 0;  -- there are more tenants than one claim looks at: the next claim goes on from here
             END IF;
             waits := CASE WHEN granted > 0 AND steps < lanes_at_most THEN waits ELSE 0 END;
             IF NOT short AND last IS NOT NULL THEN
@@ -858,11 +864,11 @@ BEGIN
     END LOOP;
 END
 $fn$;
--- Workers wanted: how many calls of each stage should be under way now, and so how many workers a group of them needs. The number is
--- for what starts and stops workers (KEDA, a script), also while none runs: it needs no worker and no notification.
+-- Workers wanted: how many calls of each stage should be under way now, and so how many workers a group of them needs. KEDA or a
+-- script starts and stops workers by this number, also while no worker runs: it needs none, and no notification.
 --
--- It reads and locks nothing that a claim locks, and costs the same with a thousand waiting and with a million: at most 10,000 duties
--- and 10,000 calls of a stage are counted, and what lies behind is estimated from the ids and the table's statistics.
+-- It takes none of the locks that a claim takes, and costs the same with a thousand waiting and with a million: at most 10,000
+-- duties and 10,000 calls of a stage are counted, and the others are estimated from the ids and the table's statistics.
 
 -- How many of a stage's duties may be called within ``ahead``. Where more than ``counted`` are there, the others are taken to be
 -- as the counted ones are; one at least, for a worker must come to put off those that are not to be called yet.
@@ -889,8 +895,8 @@ BEGIN
 END
 $fn$;
 
--- How many more calls the tenants of a stage may begin, counted up to ``most``; a tenant without a limit counts with all that it has
--- waiting. 200 lanes are looked at, as by a claim. A tenant with several provider's accounts counts once for each of them.
+-- How many more calls the tenants of a stage may begin, counted up to ``most``. A tenant without a limit counts with all its
+-- waiting jobs; a tenant with several provider's accounts counts once for each. 200 lanes are looked at, as by a claim.
 CREATE OR REPLACE FUNCTION pgbaton.room_of_lanes(s pgbaton.stages, at timestamptz, most integer) RETURNS integer
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $fn$
@@ -919,10 +925,11 @@ BEGIN
 END
 $fn$;
 
--- For each stage (for_stages null: all): what waits, what workers hold, how long a call takes in seconds, and how many calls should be
--- under way so that what waits has begun within ``within`` seconds, as far as limits let it. kept_by: the limit that decides the number. A last row
--- with stage '' is what any worker of the pipeline may do: passages, looks, calls that were lost or are past their time; it asks for one worker where
--- none is alive. per_worker: calls that a worker makes at once. No row: the database is a copy, or every number is 0.
+-- For each stage (for_stages null: all): jobs that wait, calls that workers hold, seconds that a call takes, and how many calls
+-- should be under way so that the waiting ones begin within ``within`` seconds, as far as limits let them. kept_by: the limit
+-- that decides the number. per_worker: calls that a worker makes at once. A last row with stage '' stands for the work of any
+-- worker of the pipeline (passages, looks, calls that were lost or are past their time); it asks for one worker where none is
+-- alive. No row: the database is a copy, or every number is 0. Raises invalid_parameter_value.
 CREATE OR REPLACE FUNCTION pgbaton.calls_wanted(for_pipeline text, for_stages text[], per_worker integer, within float8)
 RETURNS TABLE (stage text, waiting bigint, under_way integer, takes float8, calls integer, kept_by text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -989,7 +996,7 @@ BEGIN
         kept_by := NULL;
         IF p.paused_at IS NOT NULL OR s.paused_at IS NOT NULL THEN
             calls := 0; kept_by := 'paused';
-        ELSIF s.strikes > 0 OR s.open_until > at OR s.held_until > at THEN  -- one worker finds out whether it may be called again
+        ELSIF s.strikes > 0 OR s.open_until > at OR s.held_until > at THEN  -- one worker probes whether it may be called again
             calls := least(calls, (under_way = 0)::integer); kept_by := 'down';
         ELSIF backlog > 0 THEN
             IF num_nonnulls(s.concurrency, s.ceiling) > 0 THEN
@@ -1133,10 +1140,10 @@ AS $fn$
            OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()
 $fn$;
 
--- Raises PB002 in a copy of the pipeline's database, and PB001 where the worker holds no lease: a lease is copied, too. A session
--- never changes its database, so it keeps the home that it was found to be: at_home() reads the server's control file, 33 µs, and
--- this costs 3 beside the lease.
--- Called where search_path is set: to set it again would cost as much as the rest.
+-- Raises PB002 in a copy of the pipeline's database, and PB001 where the worker holds no lease: a lease is copied, too. The
+-- session remembers in pgbaton.home that it is at home, for it never changes its database: at_home() reads the server's control
+-- file, which takes 33 µs, and the setting takes 3. Called where search_path is set: to set it again would cost as much as the
+-- rest.
 CREATE OR REPLACE FUNCTION pgbaton.check_claim(for_pipeline text, for_worker bigint) RETURNS void
 LANGUAGE plpgsql
 AS $fn$
@@ -1158,9 +1165,9 @@ BEGIN
 END
 $fn$;
 
--- How many calls of each stage this worker may claim now, the last stage first: jobs that are nearly done get done. Stages that
--- are paused, down, or unknown to the worker are left out, and those that it knows by another route than the database's; those with
--- finer limits, too, which go by pgbaton.admit() (admission.sql).
+-- How many calls of each stage this worker may claim now, the last stage first: jobs that are nearly done get done. Left out
+-- are stages that are paused, down, or unknown to the worker, those that it knows by another route than the database's, and
+-- those with finer limits, which go by pgbaton.admit() (admission.sql). Raises as check_claim().
 -- Where a stage has a limit, its row is locked until the claim commits, and running calls are counted after that: two
 -- workers never count the same free slot. A stage that was found down gets one probe: the statement that claims it closes
 -- the circuit to others until the probe is back (15 s at most).
@@ -1191,7 +1198,7 @@ BEGIN
         END IF;
         IF probing THEN
             may := least(may, 1);
-            CONTINUE WHEN EXISTS (SELECT FROM pgbaton.stages st  -- another worker's probe is out since
+            CONTINUE WHEN EXISTS (SELECT FROM pgbaton.stages st  -- another worker's probe is under way since
                                    WHERE st.pipeline = for_pipeline AND st.step = s.step AND st.open_until > clock_timestamp());
         END IF;
         IF limited THEN
@@ -1212,9 +1219,10 @@ AS $fn$ SELECT timestamptz '9999-01-01 00:00:00+00' $fn$;
 
 -- 6. -- Leases --------------------------------------------------------------------------------------------------------
 
--- A new lease for a worker, in place of ``old`` (null: it has none). The worker keeps the attempts that it names, where the
--- old lease still holds them; what else that one held is lost, and is rescued as any lost worker's. A worker that did not
--- hear the answer asks again in the place of the same old lease: the one that it did not hear of ends as well.
+-- A new lease for a worker, in place of ``old`` (null: it has none); ``lease`` is its length in seconds. The worker keeps the
+-- attempts that it names, where the old lease still holds them; other calls of the old lease are lost, and are rescued as any
+-- lost worker's. A worker that did not hear the answer asks again in the place of the same old lease: the lease that it did
+-- not hear of ends as well. Raises PB002 in a copy of the pipeline's database.
 CREATE OR REPLACE FUNCTION pgbaton.take_lease(for_pipeline text, old bigint, worker_name text, worker_capacity integer,
                                               lease float8, ids bigint[], attempts integer[], takes text[])
 RETURNS TABLE (worker bigint, kept_ids bigint[], kept_attempts integer[])
@@ -1284,8 +1292,8 @@ AS $fn$
                        FROM pgbaton.pipelines AS p WHERE p.name = for_pipeline AND p.rollout IS NOT NULL), true)
 $fn$;
 
--- Whether nothing is done about a row in a routed state that no trigger saw: it stands there since before, or that is not
--- known yet.
+-- Whether a row in a routed state that no trigger saw is left alone: it stood there before that was routed, or a walk over the
+-- rows of the past has not ended and so may still find that it did.
 CREATE OR REPLACE FUNCTION pgbaton.left_alone(for_pipeline text, key text, at_step text, at_status text) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $fn$
@@ -1294,8 +1302,8 @@ AS $fn$
         OR EXISTS (SELECT FROM pgbaton.adoptions AS a WHERE a.pipeline = for_pipeline AND a.ended_at IS NULL)
 $fn$;
 
--- The stage of a job's last dispatch, where that died since the table refused the row: it would be refused again. It is
--- tried again when the row moves, or a person says so. (An end without a call is one that never had any.)
+-- The stage of a job's last dispatch, where that died because the table refused the row: it would be refused again. It is
+-- tried again when the row moves, or a person says so. (attempt 0: the dispatch ended without any call.)
 CREATE OR REPLACE FUNCTION pgbaton.refused_stage(for_pipeline text, key text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $fn$
@@ -1320,8 +1328,8 @@ AS $fn$
                     '(?<!HTTP )\m[0-9]+([.,:][0-9]+)*', '…', 'g'), 200)
 $fn$;
 
--- An id that every dispatch which was made before ``moment`` and has ended is at or below: ids follow the time, nearly; by
--- halves, so that a search for what is old does not read what is new.
+-- An id that no dispatch exceeds which was made before ``moment`` and has ended. Found by halves, so that a search for old
+-- dispatches does not read new ones; 1,000 are added, because ids follow the time only nearly.
 CREATE OR REPLACE FUNCTION pgbaton.last_ended_before(moment timestamptz) RETURNS bigint
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $fn$
@@ -1403,7 +1411,7 @@ CREATE OR REPLACE VIEW pgbaton.attempts AS
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pgbaton FROM PUBLIC;
 
         $protocol$;
-        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol 6260d3ea679114c98e566f7454d506e2';
+        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol 3920f2d86158b8cae54a78be684bc967';
     END IF;
 END
 $pgbaton$;
@@ -1424,7 +1432,7 @@ BEGIN
     END IF;
 END
 $pgbaton_0$;
--- Rows that stand in a state that becomes routed now: nothing is done about them until a person says what (`pgbaton attach`).
+-- Rows that stand in a state that becomes routed now: they are left alone until a person decides about them (`pgbaton attach`).
 INSERT INTO pgbaton.adoptions (pipeline, mode)
 SELECT 'ad_creative', 'ask'
  WHERE EXISTS (SELECT FROM "public"."jobs" AS j
@@ -1469,7 +1477,8 @@ ON CONFLICT (name) DO UPDATE
                          EXCLUDED.status_column, EXCLUDED.statuses, EXCLUDED.priority_column, EXCLUDED.not_before_column,
                          EXCLUDED.tier_column, EXCLUDED.channel, EXCLUDED.parent, EXCLUDED.parent_key, EXCLUDED.triggers);
 
--- The conditions that the trigger will ask of a row, asked of none: a condition that cannot be asked fails here and not in your transactions.
+-- The conditions that the trigger will ask of a row are asked of none: a condition that cannot be asked fails here and not in
+-- your transactions.
 SELECT true FROM ONLY "public"."jobs" AS new LIMIT 0;
 
 UPDATE pgbaton.pipelines AS p SET known = now.known
@@ -1546,8 +1555,8 @@ BEGIN
             'the function %s is called by the trigger %s on %s: give that table''s pipeline its new name, and run pgbaton attach '
             'for it, or pgbaton detach', '"public"."notify_job_state_change"()', t.tgname, t.at);
     END IF;
-    IF (SELECT md5(prosrc) = '51929390dabf9937460ef1a4b757d925' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
-        -- Behind this lock no transaction is left that fires the old function: what it leaves has no rank (see the end).
+    IF (SELECT md5(prosrc) = '0860a24770570ecd714cca74c1b0f589' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
+        -- Behind this lock no transaction is left that fires the old function: duties that it leaves have no rank (see the end).
         IF true THEN
             LOCK TABLE "public"."jobs" IN SHARE ROW EXCLUSIVE MODE;
         END IF;
@@ -1584,8 +1593,8 @@ BEGIN BEGIN  -- the inner block reads the row, and writes nothing: it takes no t
         next_stage := CASE WHEN step OPERATOR(pg_catalog.=) 'img_gen' AND status OPERATOR(pg_catalog.=) 'done' THEN 'vlm_analyze' WHEN step OPERATOR(pg_catalog.=) 'vlm_analyze' AND status OPERATOR(pg_catalog.=) 'done' THEN 'yolo_detect' WHEN step OPERATOR(pg_catalog.=) 'yolo_detect' AND status OPERATOR(pg_catalog.=) 'done' THEN 'planner' WHEN step OPERATOR(pg_catalog.=) 'planner' AND status OPERATOR(pg_catalog.=) 'done' THEN 'overlay' WHEN step OPERATOR(pg_catalog.=) 'planner' AND status OPERATOR(pg_catalog.=) 'varied' THEN 'planner.varied' WHEN step OPERATOR(pg_catalog.=) 'overlay' AND status OPERATOR(pg_catalog.=) 'done' THEN 'vlm_judge' WHEN step OPERATOR(pg_catalog.=) 'variants' AND status OPERATOR(pg_catalog.=) 'waiting' THEN 'variants' WHEN step OPERATOR(pg_catalog.=) 'vlm_judge' AND status OPERATOR(pg_catalog.=) 'to_review' THEN 'vlm_judge.to_review' WHEN step OPERATOR(pg_catalog.=) 'review' AND status OPERATOR(pg_catalog.=) 'waiting' THEN 'review' END;
     END IF;
     IF next_stage IS NULL AND TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
-        -- A dispatch may be open where the row was at the entry of a stage, or in its hands. That it has begun, or begins
-        -- again, is nothing to look at; all else is.
+        -- A dispatch may be open where the row was at the entry of a stage, or in its hands. A stage that begins, or begins
+        -- again, leaves no look; every other move does.
         IF (OLD."status"::pg_catalog.text COLLATE pg_catalog."C") OPERATOR(pg_catalog.=) 'done' AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) ANY (ARRAY['img_gen', 'vlm_analyze', 'yolo_detect', 'planner', 'overlay']) AND (status OPERATOR(pg_catalog.=) 'running' AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) CASE WHEN step OPERATOR(pg_catalog.=) 'vlm_analyze' THEN 'img_gen' WHEN step OPERATOR(pg_catalog.=) 'yolo_detect' THEN 'vlm_analyze' WHEN step OPERATOR(pg_catalog.=) 'planner' THEN 'yolo_detect' WHEN step OPERATOR(pg_catalog.=) 'overlay' THEN 'planner' WHEN step OPERATOR(pg_catalog.=) 'vlm_judge' THEN 'overlay' END) IS NOT TRUE
            OR (OLD."status"::pg_catalog.text COLLATE pg_catalog."C") OPERATOR(pg_catalog.=) 'varied' AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) 'planner'
            OR (OLD."status"::pg_catalog.text COLLATE pg_catalog."C") OPERATOR(pg_catalog.=) 'waiting' AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) ANY (ARRAY['variants', 'review'])
@@ -1619,15 +1628,15 @@ BEGIN BEGIN  -- the inner block reads the row, and writes nothing: it takes no t
         RETURN NULL;
     END IF;
 EXCEPTION WHEN undefined_column OR undefined_function OR invalid_schema_name THEN
-    -- A column was renamed or dropped, or the schema pgbaton is gone. That is no reason for this transaction to fail, and `pgbaton doctor` tells of it. The
-    -- block costs 0.3 microseconds a row.
+    -- A column was renamed or dropped, or the schema pgbaton is gone. That is no reason for this transaction to fail, and
+    -- `pgbaton doctor` tells of it. The block costs 0.3 microseconds a row.
     IF pg_catalog.current_setting('pgbaton.blind', true) OPERATOR(pg_catalog.=) 'told' IS NOT TRUE THEN
         PERFORM pg_catalog.set_config('pgbaton.blind', 'told', true);
         RAISE WARNING 'pgbaton does not see this change: %. Run pgbaton attach', SQLERRM;
     END IF;
     RETURN NULL;
 WHEN datatype_mismatch THEN
-    -- A column has got another type since this session planned the expressions above; what is executed as text is planned anew.
+    -- A column has got another type since this session planned the expressions above; text that is executed is planned anew.
     IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
         EXECUTE 'SELECT (NEW."status"::pg_catalog.text OPERATOR(pg_catalog.=) OLD."status"::pg_catalog.text COLLATE pg_catalog."C" OR NEW."status"::pg_catalog.text IS NULL AND OLD."status"::pg_catalog.text COLLATE pg_catalog."C" IS NULL) AND (NEW."current_step"::pg_catalog.text OPERATOR(pg_catalog.=) OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OR NEW."current_step"::pg_catalog.text IS NULL AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" IS NULL) AND (NEW."job_id"::pg_catalog.text OPERATOR(pg_catalog.=) OLD."job_id"::pg_catalog.text COLLATE pg_catalog."C" OR NEW."job_id"::pg_catalog.text IS NULL AND OLD."job_id"::pg_catalog.text COLLATE pg_catalog."C" IS NULL) FROM (SELECT ($1).*) AS new, (SELECT ($2).*) AS old' INTO same USING NEW, OLD;
         IF same THEN
@@ -1644,8 +1653,8 @@ WHEN datatype_mismatch THEN
     END IF;
 END;
     quiet := pg_catalog.current_setting('pgbaton.quiet', true);
-    -- A worker that rewinds rows names them in pgbaton.quiet, each with the state that it writes: for these, and no others,
-    -- there is nothing to be done.
+    -- A worker that rewinds rows names them in pgbaton.quiet, each with the state that it writes: these rows, and no others,
+    -- leave no duty.
     IF next_stage IS NOT NULL
        AND (quiet IS NULL OR quiet OPERATOR(pg_catalog.=) ''
             OR (quiet::pg_catalog.jsonb OPERATOR(pg_catalog.->) 'ad_creative' OPERATOR(pg_catalog.->) key
@@ -1653,9 +1662,8 @@ END;
     THEN
         INSERT INTO pgbaton.due (pipeline, stage, job_key, tenant, step, status, rank)
         VALUES ('ad_creative', next_stage, key, tenant, step, status, CASE WHEN next_stage OPERATOR(pg_catalog.=) ANY (ARRAY['vlm_analyze', 'yolo_detect', 'planner', 'overlay', 'vlm_judge']) THEN COALESCE(rank, pg_catalog.clock_timestamp()) END);
-        -- A worker that sleeps, or is about to, holds this lock or waits for it; where it can be shared until this commit,
-        -- all workers are awake and none can fall asleep before it. A full queue would abort this transaction; workers
-        -- poll anyway.
+        -- A worker that sleeps, or is about to, holds this lock or waits for it: where this transaction shares it, all workers
+        -- are awake, and none falls asleep before the commit. A full queue would abort this transaction; workers poll anyway.
         IF 'job_state_changed' IS NULL
            AND NOT pg_catalog.pg_try_advisory_xact_lock_shared(72394502, pg_catalog.hashtext('ad_creative'))
            AND pg_catalog.pg_notification_queue_usage() OPERATOR(pg_catalog.<) 0.9

@@ -14,7 +14,7 @@ BEGIN
     END IF;
 END
 $pgbaton_0$;
--- Rows that stand in a state that becomes routed now: nothing is done about them until a person says what (`pgbaton attach`).
+-- Rows that stand in a state that becomes routed now: they are left alone until a person decides about them (`pgbaton attach`).
 INSERT INTO pgbaton.adoptions (pipeline, mode)
 SELECT 'ad_variants', 'ask'
  WHERE EXISTS (SELECT FROM "public"."jobs_variants" AS j
@@ -59,7 +59,8 @@ ON CONFLICT (name) DO UPDATE
                          EXCLUDED.status_column, EXCLUDED.statuses, EXCLUDED.priority_column, EXCLUDED.not_before_column,
                          EXCLUDED.tier_column, EXCLUDED.channel, EXCLUDED.parent, EXCLUDED.parent_key, EXCLUDED.triggers);
 
--- The conditions that the trigger will ask of a row, asked of none: a condition that cannot be asked fails here and not in your transactions.
+-- The conditions that the trigger will ask of a row are asked of none: a condition that cannot be asked fails here and not in
+-- your transactions.
 SELECT true FROM ONLY "public"."jobs_variants" AS new LIMIT 0;
 
 UPDATE pgbaton.pipelines AS p SET known = now.known
@@ -132,8 +133,8 @@ BEGIN
             'the function %s is called by the trigger %s on %s: give that table''s pipeline its new name, and run pgbaton attach '
             'for it, or pgbaton detach', '"public"."notify_jobs_variants_state_change"()', t.tgname, t.at);
     END IF;
-    IF (SELECT md5(prosrc) = 'c4322ce03f8ebc8ae9291aa75172d669' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
-        -- Behind this lock no transaction is left that fires the old function: what it leaves has no rank (see the end).
+    IF (SELECT md5(prosrc) = 'daf4c2ec6f3259c96a9a1369766c6a1d' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
+        -- Behind this lock no transaction is left that fires the old function: duties that it leaves have no rank (see the end).
         IF true THEN
             LOCK TABLE "public"."jobs_variants" IN SHARE ROW EXCLUSIVE MODE;
         END IF;
@@ -171,8 +172,8 @@ BEGIN BEGIN  -- the inner block reads the row, and writes nothing: it takes no t
         next_stage := CASE WHEN step OPERATOR(pg_catalog.=) 'variant' AND status OPERATOR(pg_catalog.=) 'done' THEN 'planner' WHEN step OPERATOR(pg_catalog.=) 'planner' AND status OPERATOR(pg_catalog.=) 'done' THEN 'overlay' WHEN step OPERATOR(pg_catalog.=) 'planner' AND status OPERATOR(pg_catalog.=) 'no_other' THEN 'planner.no_other' WHEN step OPERATOR(pg_catalog.=) 'overlay' AND status OPERATOR(pg_catalog.=) 'done' THEN 'vlm_judge' WHEN step OPERATOR(pg_catalog.=) 'vlm_judge' AND status OPERATOR(pg_catalog.=) 'rejected' THEN 'vlm_judge.rejected' END;
     END IF;
     IF next_stage IS NULL AND TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
-        -- A dispatch may be open where the row was at the entry of a stage, or in its hands. That it has begun, or begins
-        -- again, is nothing to look at; all else is.
+        -- A dispatch may be open where the row was at the entry of a stage, or in its hands. A stage that begins, or begins
+        -- again, leaves no look; every other move does.
         IF (OLD."status"::pg_catalog.text COLLATE pg_catalog."C") OPERATOR(pg_catalog.=) 'done' AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) ANY (ARRAY['variant', 'planner', 'overlay']) AND (status OPERATOR(pg_catalog.=) 'running' AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) CASE WHEN step OPERATOR(pg_catalog.=) 'planner' THEN 'variant' WHEN step OPERATOR(pg_catalog.=) 'overlay' THEN 'planner' WHEN step OPERATOR(pg_catalog.=) 'vlm_judge' THEN 'overlay' END) IS NOT TRUE
            OR (OLD."status"::pg_catalog.text COLLATE pg_catalog."C") OPERATOR(pg_catalog.=) 'no_other' AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) 'planner'
            OR (OLD."status"::pg_catalog.text COLLATE pg_catalog."C") OPERATOR(pg_catalog.=) 'rejected' AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) 'vlm_judge'
@@ -206,15 +207,15 @@ BEGIN BEGIN  -- the inner block reads the row, and writes nothing: it takes no t
         RETURN NULL;
     END IF;
 EXCEPTION WHEN undefined_column OR undefined_function OR invalid_schema_name THEN
-    -- A column was renamed or dropped, or the schema pgbaton is gone. That is no reason for this transaction to fail, and `pgbaton doctor` tells of it. The
-    -- block costs 0.3 microseconds a row.
+    -- A column was renamed or dropped, or the schema pgbaton is gone. That is no reason for this transaction to fail, and
+    -- `pgbaton doctor` tells of it. The block costs 0.3 microseconds a row.
     IF pg_catalog.current_setting('pgbaton.blind', true) OPERATOR(pg_catalog.=) 'told' IS NOT TRUE THEN
         PERFORM pg_catalog.set_config('pgbaton.blind', 'told', true);
         RAISE WARNING 'pgbaton does not see this change: %. Run pgbaton attach', SQLERRM;
     END IF;
     RETURN NULL;
 WHEN datatype_mismatch THEN
-    -- A column has got another type since this session planned the expressions above; what is executed as text is planned anew.
+    -- A column has got another type since this session planned the expressions above; text that is executed is planned anew.
     IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
         EXECUTE 'SELECT (NEW."status"::pg_catalog.text OPERATOR(pg_catalog.=) OLD."status"::pg_catalog.text COLLATE pg_catalog."C" OR NEW."status"::pg_catalog.text IS NULL AND OLD."status"::pg_catalog.text COLLATE pg_catalog."C" IS NULL) AND (NEW."current_step"::pg_catalog.text OPERATOR(pg_catalog.=) OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OR NEW."current_step"::pg_catalog.text IS NULL AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" IS NULL) AND (NEW."variant_id"::pg_catalog.text OPERATOR(pg_catalog.=) OLD."variant_id"::pg_catalog.text COLLATE pg_catalog."C" OR NEW."variant_id"::pg_catalog.text IS NULL AND OLD."variant_id"::pg_catalog.text COLLATE pg_catalog."C" IS NULL) FROM (SELECT ($1).*) AS new, (SELECT ($2).*) AS old' INTO same USING NEW, OLD;
         IF same THEN
@@ -231,8 +232,8 @@ WHEN datatype_mismatch THEN
     END IF;
 END;
     quiet := pg_catalog.current_setting('pgbaton.quiet', true);
-    -- A worker that rewinds rows names them in pgbaton.quiet, each with the state that it writes: for these, and no others,
-    -- there is nothing to be done.
+    -- A worker that rewinds rows names them in pgbaton.quiet, each with the state that it writes: these rows, and no others,
+    -- leave no duty.
     IF next_stage IS NOT NULL
        AND (quiet IS NULL OR quiet OPERATOR(pg_catalog.=) ''
             OR (quiet::pg_catalog.jsonb OPERATOR(pg_catalog.->) 'ad_variants' OPERATOR(pg_catalog.->) key
@@ -240,9 +241,8 @@ END;
     THEN
         INSERT INTO pgbaton.due (pipeline, stage, job_key, tenant, step, status, rank)
         VALUES ('ad_variants', next_stage, key, tenant, step, status, CASE WHEN next_stage OPERATOR(pg_catalog.=) ANY (ARRAY['overlay', 'vlm_judge']) THEN COALESCE(rank, pg_catalog.clock_timestamp()) END);
-        -- A worker that sleeps, or is about to, holds this lock or waits for it; where it can be shared until this commit,
-        -- all workers are awake and none can fall asleep before it. A full queue would abort this transaction; workers
-        -- poll anyway.
+        -- A worker that sleeps, or is about to, holds this lock or waits for it: where this transaction shares it, all workers
+        -- are awake, and none falls asleep before the commit. A full queue would abort this transaction; workers poll anyway.
         IF NULL IS NULL
            AND NOT pg_catalog.pg_try_advisory_xact_lock_shared(72394502, pg_catalog.hashtext('ad_variants'))
            AND pg_catalog.pg_notification_queue_usage() OPERATOR(pg_catalog.<) 0.9

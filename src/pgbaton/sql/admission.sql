@@ -1,22 +1,22 @@
--- Admission: who may be called next, in a pipeline where something limits or orders the calls (pgbaton.stages.governed). A
--- pipeline without that never comes here.
+-- Admission: for which jobs stages are called next, in a pipeline where something limits or orders the calls
+-- (pgbaton.stages.governed). A pipeline without limits and order never comes here.
 --
 -- A claim (admitted/) asks pgbaton.admit() and takes what it was granted, in one statement. The rows that admit()
--- locks stay locked until that statement commits: pools by name, then stages from the last to the first. Whatever is
--- counted is counted behind those locks, so no two claims count the same free place. A call counts by its row in
--- pgbaton.calls (slot): from the commit of its claim until it waits again or is gone, whoever died meanwhile.
+-- locks stay locked until that statement commits: pools by name, then stages from the last to the first. All
+-- counting is done behind those locks, so no two claims count the same free place. A call counts by its row in
+-- pgbaton.calls (slot): from the commit of its claim until it waits again or is gone, also while its worker is lost.
 --
 -- Between tenants: turns. The claim walks the lanes that have something waiting, one index descent each, from the one that
 -- was served last; a tenant gets as many calls as its weight, then the next one. Tenants at their limit are stepped over,
 -- however much they have waiting. Within a tenant: by rank, which is the time of the duty moved by its priority.
 
--- A tenant's jobs of one provider's account (pgbaton.stages.account) are a lane: its name is the tenant's, and behind the character
--- 0x1f, which triggers take out of accounts, the account's. Where a stage names no accounts, a lane is a tenant.
+-- A tenant's jobs of one provider's account (pgbaton.stages.account) are a lane: its name is the tenant's, and behind the
+-- character 0x1f, which triggers take out of accounts, the account's. Where a stage names no accounts, a lane is a tenant.
 
 -- The next four have no search_path of their own: pgbaton.admit() and room_of_lanes() call them for each lane, under theirs.
 
--- The first lane, from ``from_lane`` on, that has something waiting for the stage: calls, or duties. null: none. Behind a lane
--- x is from x || chr(1), which nothing lies between. tier: of one of its jobs.
+-- The first lane, from ``from_lane`` on, that has something waiting for the stage: calls, or duties. null: none. The lane
+-- after x is searched from x || chr(1): no lane lies between. tier: of one of its jobs.
 CREATE OR REPLACE FUNCTION pgbaton.next_lane(for_pipeline text, for_stage text, of_calls boolean, from_lane text,
                                              OUT lane text, OUT tenant text, OUT account text, OUT tier text)
 LANGUAGE plpgsql STABLE
@@ -41,7 +41,7 @@ BEGIN
 END
 $fn$;
 
--- How much waits for the stage and may be called at ``at``, counted up to ``most``; in_lane null: whoever's it is.
+-- How much waits for the stage and may be called at ``at``, counted up to ``most``; in_lane null: in all lanes.
 CREATE OR REPLACE FUNCTION pgbaton.waiting_in(for_pipeline text, for_stage text, of_calls boolean, in_lane text, most integer, at timestamptz)
 RETURNS integer LANGUAGE plpgsql STABLE
 AS $fn$
@@ -81,8 +81,8 @@ AS $fn$
     SELECT greatest(0, extract(epoch FROM until - at)::float8 - (greatest(rate, 1) - 1) / rate)
 $fn$;
 
--- The calls that one tenant may still have at a stage: its own limit, its tier's or the stage's, its rate, and whether it is paused. weight: its
--- calls in one turn. room_in: seconds until its rate lets it have one, where that is what keeps it.
+-- The calls that one tenant may still have at a stage: its own limit, its tier's or the stage's, its rate, and whether it is
+-- paused. weight: its calls in one turn. room_in: seconds until its rate lets it have one, where that is what keeps it.
 CREATE OR REPLACE FUNCTION pgbaton.room_of_tenant(s pgbaton.stages, of_tenant text, of_tier text, at timestamptz,
                                                   OUT room integer, OUT weight integer, OUT rate float8, OUT room_in float8)
 LANGUAGE plpgsql STABLE
@@ -110,7 +110,8 @@ BEGIN
 END
 $fn$;
 
--- How many calls of one provider's account a stage bears besides those under way, by its answers 429; null: it was never refused.
+-- How many calls of one provider's account a stage bears besides those under way, by its answers 429. room null: the stage has
+-- not refused the account. room_in: seconds until it may be called again, where it asked to be left alone.
 CREATE OR REPLACE FUNCTION pgbaton.room_of_account(s pgbaton.stages, of_account text, at timestamptz, OUT room integer, OUT room_in float8)
 LANGUAGE plpgsql STABLE
 AS $fn$
@@ -137,10 +138,11 @@ AS $fn$
      WHERE s.pool = of_pool
 $fn$;
 
--- The calls that may be made now: for each stage (and lane, where tenants take turns there; else lane is null) how many. of_calls: calls that
--- wait to be called again; else duties. calling false: duties are only to be named, as they come. moment: the time to go by, for a simulation; null: now. rate, lane_rate: what the claim
--- pays in pgbaton.spent for each call, at the time ``at``. may 0: something waits for the stage, and may be asked for again
--- in blocked_in seconds. Raises as check_claim().
+-- The calls that may be made now: for each stage (and lane, where tenants take turns there; else lane is null) how many.
+-- of_calls: calls that wait to be called again; else duties. calling false: duties are only to be named, as they come.
+-- moment: the time to go by, for a simulation; null: now. rate, lane_rate: calls a second, which the claim pays for in
+-- pgbaton.spent, at the time ``at``. may 0: something waits for the stage, and is worth another claim in blocked_in seconds.
+-- Raises as check_claim().
 CREATE OR REPLACE FUNCTION pgbaton.admit(for_pipeline text, for_worker bigint, known text[], entries text[], statuses text[],
                                          since bigint[], how_many integer, calling boolean, of_calls boolean, moment timestamptz)
 RETURNS TABLE (stage text, entry text, entry_status text, first_id bigint, lane text, may integer, limited boolean,
@@ -237,14 +239,15 @@ BEGIN
         IF free > 0 AND s.pool IS NOT NULL THEN
             SELECT * INTO p FROM pgbaton.pools AS o WHERE o.name = s.pool FOR NO KEY UPDATE;
             waits := (p.size - pgbaton.pool_use(s.pool) - coalesce((taken ->> s.pool)::integer, 0)) / s.cost;
-            -- A dear call would wait for ever while cheap ones take each place that comes free: the pool is kept for it.
+            -- The pool is kept for a call that costs more than is free: else cheaper calls would take each place that comes
+            -- free, and it would wait for ever.
             short := waits <= 0 AND s.cost > 1;
             free := CASE WHEN p.kept_until > at AND p.kept_for <> ARRAY[for_pipeline, s.step] THEN 0
                          WHEN short THEN 1 ELSE least(free, waits) END;
         END IF;
         IF free > 0 AND s.takes_turns THEN
             SELECT * INTO t FROM pgbaton.turns AS o WHERE o.pipeline = for_pipeline AND o.stage = s.step AND o.again = of_calls;
-            -- Calls that wait again and duties take turns, too, where both are there: the places go to them half and half.
+            -- Calls that wait again and duties take turns, too: where both are there, each gets half of the places.
             IF of_calls AND pgbaton.waiting_in(for_pipeline, s.step, false, NULL, 1, at) > 0 THEN
                 free := (free + coalesce(t.odd, true)::integer) / 2;
             END IF;
@@ -272,7 +275,7 @@ BEGIN
                 IF l.account IS NOT NULL THEN
                     of_account := pgbaton.room_of_account(s, l.account, at);
                     blocked_in := least(blocked_in, of_account.room_in);
-                    -- Tenants share accounts, and a tenant has several: what its other lanes may get in this claim is not there twice.
+                    -- Places that this claim has given to the tenant's other lanes, or to the account's, are not given twice.
                     own.room := least(own.room - coalesce((given ->> ('t' || l.tenant))::integer, 0),
                                       of_account.room - coalesce((given ->> ('a' || l.account))::integer, 0));
                 END IF;
@@ -315,7 +318,7 @@ BEGIN
                 END IF;
             END LOOP;
             IF steps >= lanes_at_most AND granted < free THEN
-                blocked_in := 0;  -- there are more tenants than one claim looks at: the next one goes on from here
+                blocked_in := 0;  -- there are more tenants than one claim looks at: the next claim goes on from here
             END IF;
             waits := CASE WHEN granted > 0 AND steps < lanes_at_most THEN waits ELSE 0 END;
             IF NOT short AND last IS NOT NULL THEN

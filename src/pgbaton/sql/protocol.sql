@@ -81,10 +81,10 @@ AS $fn$
            OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()
 $fn$;
 
--- Raises PB002 in a copy of the pipeline's database, and PB001 where the worker holds no lease: a lease is copied, too. A session
--- never changes its database, so it keeps the home that it was found to be: at_home() reads the server's control file, 33 µs, and
--- this costs 3 beside the lease.
--- Called where search_path is set: to set it again would cost as much as the rest.
+-- Raises PB002 in a copy of the pipeline's database, and PB001 where the worker holds no lease: a lease is copied, too. The
+-- session remembers in pgbaton.home that it is at home, for it never changes its database: at_home() reads the server's control
+-- file, which takes 33 µs, and the setting takes 3. Called where search_path is set: to set it again would cost as much as the
+-- rest.
 CREATE OR REPLACE FUNCTION pgbaton.check_claim(for_pipeline text, for_worker bigint) RETURNS void
 LANGUAGE plpgsql
 AS $fn$
@@ -106,9 +106,9 @@ BEGIN
 END
 $fn$;
 
--- How many calls of each stage this worker may claim now, the last stage first: jobs that are nearly done get done. Stages that
--- are paused, down, or unknown to the worker are left out, and those that it knows by another route than the database's; those with
--- finer limits, too, which go by pgbaton.admit() (admission.sql).
+-- How many calls of each stage this worker may claim now, the last stage first: jobs that are nearly done get done. Left out
+-- are stages that are paused, down, or unknown to the worker, those that it knows by another route than the database's, and
+-- those with finer limits, which go by pgbaton.admit() (admission.sql). Raises as check_claim().
 -- Where a stage has a limit, its row is locked until the claim commits, and running calls are counted after that: two
 -- workers never count the same free slot. A stage that was found down gets one probe: the statement that claims it closes
 -- the circuit to others until the probe is back (15 s at most).
@@ -139,7 +139,7 @@ BEGIN
         END IF;
         IF probing THEN
             may := least(may, 1);
-            CONTINUE WHEN EXISTS (SELECT FROM pgbaton.stages st  -- another worker's probe is out since
+            CONTINUE WHEN EXISTS (SELECT FROM pgbaton.stages st  -- another worker's probe is under way since
                                    WHERE st.pipeline = for_pipeline AND st.step = s.step AND st.open_until > clock_timestamp());
         END IF;
         IF limited THEN
@@ -160,9 +160,10 @@ AS $fn$ SELECT timestamptz '9999-01-01 00:00:00+00' $fn$;
 
 -- 6. -- Leases --------------------------------------------------------------------------------------------------------
 
--- A new lease for a worker, in place of ``old`` (null: it has none). The worker keeps the attempts that it names, where the
--- old lease still holds them; what else that one held is lost, and is rescued as any lost worker's. A worker that did not
--- hear the answer asks again in the place of the same old lease: the one that it did not hear of ends as well.
+-- A new lease for a worker, in place of ``old`` (null: it has none); ``lease`` is its length in seconds. The worker keeps the
+-- attempts that it names, where the old lease still holds them; other calls of the old lease are lost, and are rescued as any
+-- lost worker's. A worker that did not hear the answer asks again in the place of the same old lease: the lease that it did
+-- not hear of ends as well. Raises PB002 in a copy of the pipeline's database.
 CREATE OR REPLACE FUNCTION pgbaton.take_lease(for_pipeline text, old bigint, worker_name text, worker_capacity integer,
                                               lease float8, ids bigint[], attempts integer[], takes text[])
 RETURNS TABLE (worker bigint, kept_ids bigint[], kept_attempts integer[])
@@ -232,8 +233,8 @@ AS $fn$
                        FROM pgbaton.pipelines AS p WHERE p.name = for_pipeline AND p.rollout IS NOT NULL), true)
 $fn$;
 
--- Whether nothing is done about a row in a routed state that no trigger saw: it stands there since before, or that is not
--- known yet.
+-- Whether a row in a routed state that no trigger saw is left alone: it stood there before that was routed, or a walk over the
+-- rows of the past has not ended and so may still find that it did.
 CREATE OR REPLACE FUNCTION pgbaton.left_alone(for_pipeline text, key text, at_step text, at_status text) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $fn$
@@ -242,8 +243,8 @@ AS $fn$
         OR EXISTS (SELECT FROM pgbaton.adoptions AS a WHERE a.pipeline = for_pipeline AND a.ended_at IS NULL)
 $fn$;
 
--- The stage of a job's last dispatch, where that died since the table refused the row: it would be refused again. It is
--- tried again when the row moves, or a person says so. (An end without a call is one that never had any.)
+-- The stage of a job's last dispatch, where that died because the table refused the row: it would be refused again. It is
+-- tried again when the row moves, or a person says so. (attempt 0: the dispatch ended without any call.)
 CREATE OR REPLACE FUNCTION pgbaton.refused_stage(for_pipeline text, key text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $fn$
@@ -268,8 +269,8 @@ AS $fn$
                     '(?<!HTTP )\m[0-9]+([.,:][0-9]+)*', '…', 'g'), 200)
 $fn$;
 
--- An id that every dispatch which was made before ``moment`` and has ended is at or below: ids follow the time, nearly; by
--- halves, so that a search for what is old does not read what is new.
+-- An id that no dispatch exceeds which was made before ``moment`` and has ended. Found by halves, so that a search for old
+-- dispatches does not read new ones; 1,000 are added, because ids follow the time only nearly.
 CREATE OR REPLACE FUNCTION pgbaton.last_ended_before(moment timestamptz) RETURNS bigint
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $fn$

@@ -27,8 +27,8 @@ BEGIN BEGIN  -- the inner block reads the row, and writes nothing: it takes no t
         next_stage := CASE {routes} END;
     END IF;
     IF next_stage IS NULL AND TG_OP OPERATOR(pg_catalog.=) 'UPDATE'{and_moved} THEN
-        -- A dispatch may be open where the row was at the entry of a stage, or in its hands. That it has begun, or begins
-        -- again, is nothing to look at; all else is.
+        -- A dispatch may be open where the row was at the entry of a stage, or in its hands. A stage that begins, or begins
+        -- again, leaves no look; every other move does.
         IF {left_an_entry}
            OR {old_status} OPERATOR(pg_catalog.=) ANY (ARRAY['running', 'failed'])
                AND {old_step} OPERATOR(pg_catalog.=) ANY (ARRAY[{stages}])
@@ -58,15 +58,15 @@ BEGIN BEGIN  -- the inner block reads the row, and writes nothing: it takes no t
         RETURN NULL;
     END IF;
 EXCEPTION WHEN undefined_column OR undefined_function OR invalid_schema_name{or_unlike} THEN
-    -- A column was renamed or dropped, or the schema pgbaton is gone. That is no reason for this transaction to fail, and `pgbaton doctor` tells of it. The
-    -- block costs 0.3 microseconds a row.
+    -- A column was renamed or dropped, or the schema pgbaton is gone. That is no reason for this transaction to fail, and
+    -- `pgbaton doctor` tells of it. The block costs 0.3 microseconds a row.
     IF pg_catalog.current_setting('pgbaton.blind', true) OPERATOR(pg_catalog.=) 'told' IS NOT TRUE THEN
         PERFORM pg_catalog.set_config('pgbaton.blind', 'told', true);
         RAISE WARNING 'pgbaton does not see this change: %. Run pgbaton attach', SQLERRM;
     END IF;
     RETURN NULL;
 WHEN datatype_mismatch THEN
-    -- A column has got another type since this session planned the expressions above; what is executed as text is planned anew.
+    -- A column has got another type since this session planned the expressions above; text that is executed is planned anew.
     IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
         EXECUTE {compared_anew} INTO same USING NEW, OLD;
         IF same THEN
@@ -83,8 +83,8 @@ WHEN datatype_mismatch THEN
     END IF;
 END;
     quiet := pg_catalog.current_setting('pgbaton.quiet', true);
-    -- A worker that rewinds rows names them in pgbaton.quiet, each with the state that it writes: for these, and no others,
-    -- there is nothing to be done.
+    -- A worker that rewinds rows names them in pgbaton.quiet, each with the state that it writes: these rows, and no others,
+    -- leave no duty.
     IF next_stage IS NOT NULL
        AND (quiet IS NULL OR quiet OPERATOR(pg_catalog.=) ''
             OR (quiet::pg_catalog.jsonb OPERATOR(pg_catalog.->) {pipeline} OPERATOR(pg_catalog.->) key
@@ -92,9 +92,8 @@ END;
     THEN
         {unless_shadow}INSERT INTO pgbaton.due (pipeline, stage, job_key, tenant, step, status{turn_columns})
         VALUES ({pipeline}, next_stage, key, tenant, step, status{turn_values});
-        -- A worker that sleeps, or is about to, holds this lock or waits for it; where it can be shared until this commit,
-        -- all workers are awake and none can fall asleep before it. A full queue would abort this transaction; workers
-        -- poll anyway.
+        -- A worker that sleeps, or is about to, holds this lock or waits for it: where this transaction shares it, all workers
+        -- are awake, and none falls asleep before the commit. A full queue would abort this transaction; workers poll anyway.
         IF {channel} IS NULL
            AND NOT pg_catalog.pg_try_advisory_xact_lock_shared(72394502, pg_catalog.hashtext({pipeline}))
            AND pg_catalog.pg_notification_queue_usage() OPERATOR(pg_catalog.<) 0.9

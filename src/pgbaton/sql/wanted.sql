@@ -1,8 +1,8 @@
--- Workers wanted: how many calls of each stage should be under way now, and so how many workers a group of them needs. The number is
--- for what starts and stops workers (KEDA, a script), also while none runs: it needs no worker and no notification.
+-- Workers wanted: how many calls of each stage should be under way now, and so how many workers a group of them needs. KEDA or a
+-- script starts and stops workers by this number, also while no worker runs: it needs none, and no notification.
 --
--- It reads and locks nothing that a claim locks, and costs the same with a thousand waiting and with a million: at most 10,000 duties
--- and 10,000 calls of a stage are counted, and what lies behind is estimated from the ids and the table's statistics.
+-- It takes none of the locks that a claim takes, and costs the same with a thousand waiting and with a million: at most 10,000
+-- duties and 10,000 calls of a stage are counted, and the others are estimated from the ids and the table's statistics.
 
 -- How many of a stage's duties may be called within ``ahead``. Where more than ``counted`` are there, the others are taken to be
 -- as the counted ones are; one at least, for a worker must come to put off those that are not to be called yet.
@@ -29,8 +29,8 @@ BEGIN
 END
 $fn$;
 
--- How many more calls the tenants of a stage may begin, counted up to ``most``; a tenant without a limit counts with all that it has
--- waiting. 200 lanes are looked at, as by a claim. A tenant with several provider's accounts counts once for each of them.
+-- How many more calls the tenants of a stage may begin, counted up to ``most``. A tenant without a limit counts with all its
+-- waiting jobs; a tenant with several provider's accounts counts once for each. 200 lanes are looked at, as by a claim.
 CREATE OR REPLACE FUNCTION pgbaton.room_of_lanes(s pgbaton.stages, at timestamptz, most integer) RETURNS integer
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $fn$
@@ -59,10 +59,11 @@ BEGIN
 END
 $fn$;
 
--- For each stage (for_stages null: all): what waits, what workers hold, how long a call takes in seconds, and how many calls should be
--- under way so that what waits has begun within ``within`` seconds, as far as limits let it. kept_by: the limit that decides the number. A last row
--- with stage '' is what any worker of the pipeline may do: passages, looks, calls that were lost or are past their time; it asks for one worker where
--- none is alive. per_worker: calls that a worker makes at once. No row: the database is a copy, or every number is 0.
+-- For each stage (for_stages null: all): jobs that wait, calls that workers hold, seconds that a call takes, and how many calls
+-- should be under way so that the waiting ones begin within ``within`` seconds, as far as limits let them. kept_by: the limit
+-- that decides the number. per_worker: calls that a worker makes at once. A last row with stage '' stands for the work of any
+-- worker of the pipeline (passages, looks, calls that were lost or are past their time); it asks for one worker where none is
+-- alive. No row: the database is a copy, or every number is 0. Raises invalid_parameter_value.
 CREATE OR REPLACE FUNCTION pgbaton.calls_wanted(for_pipeline text, for_stages text[], per_worker integer, within float8)
 RETURNS TABLE (stage text, waiting bigint, under_way integer, takes float8, calls integer, kept_by text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -129,7 +130,7 @@ BEGIN
         kept_by := NULL;
         IF p.paused_at IS NOT NULL OR s.paused_at IS NOT NULL THEN
             calls := 0; kept_by := 'paused';
-        ELSIF s.strikes > 0 OR s.open_until > at OR s.held_until > at THEN  -- one worker finds out whether it may be called again
+        ELSIF s.strikes > 0 OR s.open_until > at OR s.held_until > at THEN  -- one worker probes whether it may be called again
             calls := least(calls, (under_way = 0)::integer); kept_by := 'down';
         ELSIF backlog > 0 THEN
             IF num_nonnulls(s.concurrency, s.ceiling) > 0 THEN

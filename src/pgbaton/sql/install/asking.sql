@@ -1,4 +1,4 @@
--- Rows that stand in a state that becomes routed now: nothing is done about them until a person says what (`pgbaton attach`).
+-- Rows that stand in a state that becomes routed now: they are left alone until a person decides about them (`pgbaton attach`).
 INSERT INTO pgbaton.adoptions (pipeline, mode)
 SELECT {pipeline}, 'ask'
  WHERE EXISTS (SELECT FROM {table} AS j

@@ -38,7 +38,8 @@ ON CONFLICT (name) DO UPDATE
                          EXCLUDED.status_column, EXCLUDED.statuses, EXCLUDED.priority_column, EXCLUDED.not_before_column,
                          EXCLUDED.tier_column, EXCLUDED.channel, EXCLUDED.parent, EXCLUDED.parent_key, EXCLUDED.triggers);
 
--- The conditions that the trigger will ask of a row, asked of none: a condition that cannot be asked fails here and not in your transactions.
+-- The conditions that the trigger will ask of a row are asked of none: a condition that cannot be asked fails here and not in
+-- your transactions.
 SELECT {conditions} FROM ONLY {table} AS new LIMIT 0;
 
 UPDATE pgbaton.pipelines AS p SET known = now.known
@@ -101,7 +102,7 @@ BEGIN
             'for it, or pgbaton detach', {function_literal}, t.tgname, t.at);
     END IF;
     IF (SELECT md5(prosrc) = '{body_md5}' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
-        -- Behind this lock no transaction is left that fires the old function: what it leaves has no rank (see the end).
+        -- Behind this lock no transaction is left that fires the old function: duties that it leaves have no rank (see the end).
         IF {takes_turns} THEN
             LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE;
         END IF;

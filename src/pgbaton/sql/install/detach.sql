@@ -3,7 +3,7 @@ SET LOCAL lock_timeout = '{lock_timeout}';
 SET LOCAL search_path = pg_catalog, pg_temp;
 {lock};
 -- First the table's lock, so that no turn is under way that holds a stage and waits for the table; then the stages.
--- The table and the triggers are those that attach wrote down, whatever the table is called by now.
+-- The table and the triggers are those that attach wrote down, also where the table has another name by now.
 DO $pgbaton{tag}$
 DECLARE
     job_table oid := to_regclass({table_literal});

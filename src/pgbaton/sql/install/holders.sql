@@ -1,4 +1,4 @@
--- $1 a table that triggers are put on (null: DDL on the schema pgbaton): the sessions that hold a lock which that waits for.
+-- $1 a table that triggers are put on (null: DDL on the schema pgbaton): the sessions whose locks that would wait for.
 SELECT a.pid, coalesce(a.usename::text, '?') AS role, a.application_name AS application, a.state,
        extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, a.state_change, clock_timestamp()))::float8 AS seconds
   FROM (SELECT DISTINCT l.pid FROM pg_locks AS l

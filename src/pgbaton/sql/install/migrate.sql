@@ -1,5 +1,5 @@
 BEGIN;
-SET LOCAL search_path = pg_catalog, pg_temp;  -- nothing is looked up where other roles may create things
+SET LOCAL search_path = pg_catalog, pg_temp;  -- no name is looked up where other roles may create things
 DO $pgbaton$
 BEGIN
     IF to_regnamespace('pgbaton') IS NULL THEN
@@ -7,7 +7,7 @@ BEGIN
     ELSIF NOT (SELECT pg_has_role(n.nspowner, 'USAGE') FROM pg_namespace AS n WHERE n.nspname = 'pgbaton') THEN
         RAISE EXCEPTION 'the schema pgbaton belongs to another role' USING ERRCODE = 'insufficient_privilege';
     END IF;
-    IF to_regclass('pgbaton.migrations') IS NULL THEN  -- the schema may be made before, with its rights, by an administrator
+    IF to_regclass('pgbaton.migrations') IS NULL THEN  -- an administrator may have made the schema before, with its rights
         CREATE TABLE pgbaton.migrations (
             version    integer PRIMARY KEY,
             name       text NOT NULL,

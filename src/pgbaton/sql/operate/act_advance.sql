@@ -1,4 +1,5 @@
--- $1 act, $2 keys that were changed, $3 their stages, $4 jobs looked at, $5 where the next batch begins, $6 whether this was the last.
+-- $1 act, $2 keys that were changed, $3 their stages, $4 jobs looked at, $5 where the next batch begins, $6 whether this was
+-- the last.
 WITH kept AS (
     INSERT INTO pgbaton.audit_jobs (act, job_key, stage) SELECT $1, * FROM unnest($2::text[], $3::text[])
     ON CONFLICT DO NOTHING

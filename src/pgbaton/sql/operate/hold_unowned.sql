@@ -1,5 +1,5 @@
--- $1 pipeline, $2 stage (null: any), $3 before when the row was changed last (null: any), $4 keys after this one, $5 at most: rows as
--- unowned.sql counts them, locked as they are. One that somebody holds is skipped.
+-- $1 pipeline, $2 stage (null: any), $3 before when the row was changed last (null: any), $4 keys after this one, $5 at most:
+-- rows as unowned.sql counts them, locked as they are. A row that another transaction has locked is skipped.
 SELECT {job_key} AS job_key
   FROM {table} AS j
   JOIN pgbaton.stages AS s ON s.pipeline = $1 AND s.step = {step_text} AND s.routed

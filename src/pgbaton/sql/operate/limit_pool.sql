@@ -1,4 +1,5 @@
--- $1 pipeline, $2 pool, $3 size (null: the file's again), $4 who, $5 why: its size from now on; no row: no stage of the pipeline uses it.
+-- $1 pipeline, $2 pool, $3 size (null: the file's again), $4 who, $5 why: its size from now on; no row: no stage of the
+-- pipeline uses it.
 WITH changed AS (
     UPDATE pgbaton.pools AS p SET operated = $3
      WHERE p.name = $2 AND EXISTS (SELECT FROM pgbaton.stages AS s WHERE s.pipeline = $1 AND s.pool = $2)

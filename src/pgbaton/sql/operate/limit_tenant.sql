@@ -1,5 +1,5 @@
--- $1 pipeline, $2 tenant, $3 weight, $4 per_tenant, $5 rate_per_tenant (null: left as it is), $6 whether what was set is forgotten
--- first, $7 who, $8 why: the tenant's own limits from now on.
+-- $1 pipeline, $2 tenant, $3 weight, $4 per_tenant, $5 rate_per_tenant (null: left as it is), $6 whether what was set is
+-- forgotten first, $7 who, $8 why: the tenant's own limits from now on.
 WITH changed AS (
     INSERT INTO pgbaton.tenants AS t (pipeline, tenant, weight, per_tenant, rate_per_tenant)
     VALUES ($1, $2, $3, $4, $5)

@@ -1,5 +1,6 @@
--- $1 pipeline, $2 tenant, $3 at most: park what waits for a tenant that is paused, so that claims need not step over it. Only
--- jobs of which there is one duty and nothing else; workers park the rest as they come to it. How many were parked.
+-- $1 pipeline, $2 tenant, $3 at most: park the waiting jobs of a tenant that is paused, so that claims need not step over them.
+-- Only jobs of which there is one duty and nothing else; workers park the others as they come to them. Returns how many were
+-- parked.
 WITH paused AS MATERIALIZED (
     SELECT tenant FROM pgbaton.paused_tenants
      WHERE pipeline = $1 AND tenant = $2 AND resumed_at IS NULL

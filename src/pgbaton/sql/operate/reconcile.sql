@@ -1,5 +1,5 @@
 -- $1 pipeline, $2 job keys: leave the duties that are missing, by the rows as they are now, each under its lock. A row that
--- somebody holds is left for the next time. $3: rows of the past, too.
+-- another transaction has locked is left for the next time. $3: rows of the past, too.
 WITH job AS MATERIALIZED (
     SELECT {job_key} AS job_key, {tenant} AS tenant, {step_text} AS step, {status_text} AS status,
            {routed_to} AS stage, CASE {status_text} WHEN 'failed' THEN {step_text} END AS failing,  -- called again, perhaps

@@ -1,5 +1,5 @@
--- $1 pipeline, $2 stage (null: the whole pipeline), $3 paused or not, $4 who, $5 why (null: not said): whether there is such a thing, and whether
--- that changed it.
+-- $1 pipeline, $2 stage (null: the whole pipeline), $3 paused or not, $4 who, $5 why (null: not said): whether there is such
+-- a stage or pipeline, and whether that changed it.
 WITH stage AS (
     UPDATE pgbaton.stages SET paused_at = CASE WHEN $3 THEN clock_timestamp() END
      WHERE pipeline = $1 AND step = $2 AND (paused_at IS NULL) = $3

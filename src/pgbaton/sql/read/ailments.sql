@@ -1,4 +1,4 @@
--- $1 pipeline (null: any): what keeps jobs from moving that counts do not show: a finding's code, its level, the pipeline (null: the
+-- $1 pipeline (null: any): findings that counts do not show: a finding's code, its level, the pipeline (null: the
 -- whole database) and its values.
 SELECT 'read_only' AS code, 'bad' AS level, NULL::text AS pipeline,
        json_build_object('error', CASE WHEN pg_is_in_recovery() THEN 'standby' ELSE 'default_transaction_read_only' END)::text AS values

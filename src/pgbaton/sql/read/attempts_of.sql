@@ -1,5 +1,5 @@
--- $1 pipeline, $2 job key, $3 dispatch ids, $4 at most: their attempts in order, the newest where there are too many. url: where its worker
--- called, as far as its row is kept.
+-- $1 pipeline, $2 job key, $3 dispatch ids, $4 at most: their attempts in order, the newest where there are too many. url:
+-- where its worker called, as far as its row is kept.
 SELECT * FROM (
     SELECT t.*, (SELECT t.base_url || (r.value ->> 2) FROM jsonb_array_elements(t.routes) AS r
                   WHERE r.value ->> 0 = t.stage LIMIT 1) AS url,

@@ -1,5 +1,6 @@
--- $1 pipeline (null: any), $2 ids below this one (null: from the newest), $3 at most, $4 who, $5 actions, $6 from this moment on ($7:
--- since so many seconds ago), $8 before this one ($9), $10 one id; each null: any. silent: seconds since it was last moved on.
+-- $1 pipeline (null: any), $2 ids below this one (null: from the newest), $3 at most, $4 who, $5 actions, $6 from this moment
+-- on ($7: since so many seconds ago), $8 before this one ($9), $10 one id; each null: any. silent: seconds since it was last
+-- moved on.
 SELECT id, at, who, action, pipeline, stage, tenant, job_key, jobs, detail::text AS detail, reason, state, total, seen, ended_at,
        undoes, error, extract(epoch FROM clock_timestamp() - renewed_at)::float8 AS silent,
        (SELECT u.id FROM pgbaton.audit AS u WHERE u.undoes = a.id AND u.state <> 'aborted') AS undone_by

@@ -1,5 +1,5 @@
--- $1 pipeline, $2 of each stage at most: the newest dead whose row is still failed there, or where the table refused to change it,
--- and that nothing was dispatched for since, grouped by stage and error.
+-- $1 pipeline, $2 of each stage at most: the newest dead whose row is still failed there, or where the table refused to change
+-- it, and that nothing was dispatched for since, grouped by stage and error.
 WITH dead AS MATERIALIZED (
     SELECT d.*, s.after, s.status AS entry_status
       FROM pgbaton.stages AS s

@@ -1,4 +1,4 @@
--- $1 pipeline, $2 since, $3 until, $4 at most of each kind: what was found, done and deployed meanwhile.
+-- $1 pipeline, $2 since, $3 until, $4 at most of each kind: findings, acts and deployments of that time.
 SELECT * FROM (
     (SELECT f.appeared_at AS at, 'appeared' AS kind, f.finding::text AS finding, NULL::text AS who, NULL::text AS what,
             NULL::text AS was, NULL::text AS of, 0 AS jobs, f.ended_at AS other

@@ -1,5 +1,5 @@
--- $1 pipeline: what must never be seen, as the invariant, how many break it, and a few job keys. Rows and journal are read in one
--- snapshot. A job of which a look or a void duty waits is on its way to being put right: that excuses it.
+-- $1 pipeline: the invariants that are broken: each with how many jobs break it, and a few job keys. Rows and journal are read
+-- in one snapshot. A job of which a look or a void duty waits is excused: a worker is about to put it right.
 WITH open_dispatch AS MATERIALIZED (
     SELECT d.*, s.after, s.status AS after_status, s.kind, {present} AS present, {step_text} AS step, {status_text} AS status,
            EXISTS (SELECT FROM pgbaton.due AS c

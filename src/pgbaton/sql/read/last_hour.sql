@@ -12,7 +12,7 @@ WITH lately AS MATERIALIZED (
            count(*) FILTER (WHERE state = 'dead') AS failed
       FROM lately
      GROUP BY 1
-), samples AS (  -- what waits to be called again waits for its stage, too, so only first attempts tell how long a turn takes
+), samples AS (  -- wait of first attempts only: a call that is made again has also waited for its retry
     SELECT l.stage, CASE l.attempt WHEN 1 THEN greatest(extract(epoch FROM l.started_at - l.created_at), 0)::float8 END AS wait,
            greatest(extract(epoch FROM l.ended_at - l.started_at), 0)::float8 AS work, l.nth <= 20 AND l.ago <= 300 AS latest
       FROM (SELECT *, row_number() OVER (PARTITION BY stage ORDER BY ended_at DESC) AS nth

@@ -1,5 +1,6 @@
--- $1 pipeline, $2 its first stage, $3 seconds, $4 rows at most: what a simulation goes by. arrival true: a job that came up for the first
--- stage, and how many seconds after the beginning of that time; else a call that was completed, and the seconds that it took.
+-- $1 pipeline, $2 its first stage, $3 seconds, $4 rows at most: the past that a simulation goes by. arrival true: a job that
+-- came up for the first stage, and how many seconds after the beginning of that time; else a call that was completed, and the
+-- seconds that it took.
 (SELECT true AS arrival, h.stage, h.tenant, extract(epoch FROM h.created_at - clock_timestamp())::float8 + $3 AS seconds
    FROM pgbaton.history AS h
   WHERE h.pipeline = $1 AND h.stage = $2 AND h.state IS NOT NULL AND h.ended_at > clock_timestamp() - make_interval(secs => $3)

@@ -1,7 +1,7 @@
--- $1 pipeline, $2 tenant, $3 duties of a stage to look at from the front, $4 from the back, and where counting stops: by stage, how
--- many of the next $3 in line are the tenant's, and how many stand before the last one that it has there. unseen: it has none among
--- the newest $4, and between those and the next $3 may be more. No index leads to a tenant's duties (every write would pay for
--- it): without a bound, a tenant that has none at a stage costs the whole line.
+-- $1 pipeline, $2 tenant, $3 duties of a stage to look at from the front, $4 from the back, and where counting stops: by stage,
+-- how many of the next $3 in line are the tenant's, and how many stand before the last one that it has there. unseen: it has
+-- none among the newest $4, and between those and the next $3 may be more. No index leads to a tenant's duties (every write
+-- would pay for it): without a bound, a tenant that has none at a stage costs the whole line.
 SELECT s.step AS stage, line.next, line.theirs, newest.id IS NULL AND newest.looked >= $4 AND line.next >= $3 AS unseen,
        coalesce(calls.running, 0) AS running, coalesce(calls.waiting, 0) AS again,
        CASE WHEN coalesce(newest.id, line.id) IS NOT NULL THEN

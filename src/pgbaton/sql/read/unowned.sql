@@ -1,5 +1,5 @@
--- $1 pipeline, $2 stage (null: any), $3 before when the row was changed last (null: any): by stage, how many rows are running there
--- that no duty or call is for, since when the oldest is, and a few keys.
+-- $1 pipeline, $2 stage (null: any), $3 before when the row was changed last (null: any): by stage, how many rows are running
+-- there without a duty or call, since when the oldest is, and a few keys.
 SELECT s.step AS stage, count(*) AS rows, min({updated_at}) AS since, (array_agg({job_key} ORDER BY {updated_at}))[1:10] AS jobs
   FROM {table} AS j
   JOIN pgbaton.stages AS s ON s.pipeline = $1 AND s.step = {step_text} AND s.routed

@@ -1,6 +1,6 @@
 -- A simulated claim: $1 pipeline, $2 worker, $3 stages, $4 and $5 the states in which they are due, $6 calls at most, $7 the
--- simulated time. The duties that pgbaton.admit() grants become calls and are paid for, as by a worker's turn; there are no rows behind them.
--- Returns the calls, and (without an id) in how many seconds what is blocked is worth another look.
+-- simulated time. The duties that pgbaton.admit() grants become calls and are paid for, as by a worker's turn; there are no
+-- rows behind them. Returns the calls, and (without an id) in how many seconds what is blocked is worth another look.
 WITH admitted AS MATERIALIZED (
     SELECT * FROM pgbaton.admit($1, $2, $3, $4, $5, array_fill(0::bigint, ARRAY[cardinality($3::text[])]), $6, true, false, $7::timestamptz)
 ), taken AS MATERIALIZED (

@@ -98,7 +98,8 @@ CREATE TABLE pgbaton.pools (
 ) WITH (fillfactor = 50);
 COMMENT ON COLUMN pgbaton.pools.kept_for IS 'with kept_until: pipeline and stage of a call that costs more than is free; others take nothing meanwhile';
 
--- Tenants with a weight or limits of their own. Where one is null, the tenant's tier says it, then the stage; the last weight is 1.
+-- Tenants with a weight or limits of their own. Where one is null, the tenant's tier says it, then the stage; the last weight
+-- is 1.
 CREATE TABLE pgbaton.tenants (
     pipeline   text COLLATE "C" NOT NULL REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
     tenant     text COLLATE "C" NOT NULL,
@@ -214,7 +215,8 @@ COMMENT ON COLUMN pgbaton.due.tier IS 'the tenant''s tier, where the pipeline na
 COMMENT ON COLUMN pgbaton.due.step IS 'the state that the row entered, with status';
 
 -- The one call that a job is in. Left to its stage: deadline is set. Waiting to be called (again): due_at is set. Held by a
--- worker: neither is; worker is the one that called it last. From hop to hop a row is updated in place (HOT): no index names a column that changes then.
+-- worker: neither is; worker is the one that called it last. From hop to hop a row is updated in place (HOT): no index names a
+-- column that changes then.
 CREATE TABLE pgbaton.calls (
     pipeline     text COLLATE "C" NOT NULL,
     job_key      text COLLATE "C" NOT NULL,
@@ -357,7 +359,8 @@ CREATE INDEX audit_jobs_of_job ON pgbaton.audit_jobs (job_key);
 COMMENT ON TABLE pgbaton.audit_jobs IS 'the jobs that an act on many changed, and the stage at which; pruned with the history';
 
 -- The ends of an hour's dispatches, for the plots and for what is usual at a stage: rolled up once by a worker when the hour is
--- over, kept for 13 weeks. Of the whole pipeline (all), of the 50 tenants that had most of it (one), and of the others together (rest).
+-- over, kept for 13 weeks. Of the whole pipeline (all), of the 50 tenants that had most of it (one), and of the others together
+-- (rest).
 CREATE TABLE pgbaton.throughput (
     pipeline  text COLLATE "C" NOT NULL REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
     hour      timestamptz NOT NULL,

@@ -1,6 +1,6 @@
--- $1 pipeline, $2 keys after this one (null: from the first), $3 rows to look at: a page of the user's table beside the journal, in
--- one snapshot. How many of its rows are in which state; fault: missing (due at stage, without duty or call), or unheld (stage
--- is running, and nothing of the job is in the journal).
+-- $1 pipeline, $2 keys after this one (null: from the first), $3 rows to look at: a page of the user's table beside the
+-- journal, in one snapshot. How many of its rows are in which state; fault: missing (due at stage, without duty or call), or
+-- unheld (stage is running, and nothing of the job is in the journal).
 WITH page AS MATERIALIZED (
     SELECT row_number() OVER (ORDER BY {walk}) AS nth, {job_key} AS key, {present} AND {key_fits} AS fits,
            {tenant} AS tenant, {step_text} AS step, {status_text} AS status, {routed_to} AS routed_to

@@ -1,4 +1,4 @@
--- $1 pipeline: write down what has changed since the last time: versions and addresses of the newest living worker, and the routes.
+-- $1 pipeline: write down changes since the last time: versions and addresses of the newest living worker, and the routes.
 WITH now AS (
     SELECT v.what, v.is_now
       FROM (SELECT w.version, w.base_url FROM pgbaton.workers AS w

@@ -1,6 +1,6 @@
--- $1 pipeline, $2 codes, $3 subjects, $4 findings as JSON, $5 seconds that a finding must have been untrue before it ends: what was
--- found now. One that is open already is seen again; one that is not found ends once it has been untrue for so long. Two that record
--- at once: the index lets one row of each be open.
+-- $1 pipeline, $2 codes, $3 subjects, $4 findings as JSON, $5 seconds that a finding must have been untrue before it ends. Write
+-- down the findings of now. A finding that is open already is seen again; one that is not found ends once it has been untrue
+-- for so long. Where two workers record at once, the index lets one row of each finding be open.
 WITH found AS MATERIALIZED (
     SELECT * FROM unnest($2::text[], $3::text[], $4::text[]) AS f (code, subject, finding)
 ), written AS (

@@ -1,5 +1,5 @@
--- $1 pipeline, $2 seconds: a finding that the webhook is to be told of, this sender's for so long: two senders never get the same
--- one. A sender that dies is followed by the next when that time has passed. A finding that is older than an hour is not told any more.
+-- $1 pipeline, $2 seconds: a finding that the webhook is to be told of; no other sender gets it for so long. Where a sender
+-- dies, the next gets it after that time. A finding that is older than an hour is not told any more.
 UPDATE pgbaton.findings AS f
    SET tell_at = clock_timestamp() + make_interval(secs => $2), tries = f.tries + 1
  WHERE f.id = (SELECT o.id FROM pgbaton.findings AS o

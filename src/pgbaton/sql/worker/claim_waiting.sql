@@ -1,5 +1,6 @@
--- Claim calls that wait and are due. $1 to $5 as in turn.sql, $6 and $7 as its $14 and $15. Returns a row for each that was found. plain: it is claimed;
--- its row is at the entry, or failed and to be rewound before the call. Not plain: it is left where it was, to be looked at.
+-- Claim calls that wait and are due. $1 to $5 as in turn.sql, $6 and $7 as its $14 and $15. Returns a row for each that was
+-- found. plain: it is claimed; its row is at the entry, or failed and to be rewound before the call. Not plain: it is left where
+-- it was, to be looked at.
 WITH granted AS MATERIALIZED (
     SELECT * FROM {granted}
 ), found AS MATERIALIZED (

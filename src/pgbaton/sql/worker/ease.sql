@@ -1,6 +1,6 @@
 -- $1 pipeline, $2 steps, $3 for each: calls that it has answered well since the last time. The ceiling of a stage that uses it
--- up rises by 1 for as many answers as it is high; from where it last refused, for 20 times as many. At its configured limit, or
--- at twice what it refused, it is forgotten.
+-- up rises by 1 for as many answers as the ceiling counts calls; from the height where the stage last refused, for 20 times as
+-- many. A ceiling at the configured limit, or at twice the height of the last refusal, is forgotten.
 WITH answered AS MATERIALIZED (
     SELECT s.step, s.ceiling + a.calls / s.ceiling / CASE WHEN s.ceiling < s.refused_at - 1 THEN 1 ELSE 20 END AS higher
       FROM unnest($2::text[], $3::integer[]) AS a (step, calls)

@@ -1,5 +1,5 @@
--- As ease.sql, for provider's accounts: $1 pipeline, $2 steps, $3 accounts, $4 for each: calls that were answered well since the last
--- time. One that is as high as twice what it refused is forgotten.
+-- As ease.sql, for provider's accounts: $1 pipeline, $2 steps, $3 accounts, $4 for each: calls that were answered well since
+-- the last time. One that is as high as twice what it refused is forgotten.
 WITH answered AS MATERIALIZED (
     SELECT a.*, a.ceiling + n.calls / a.ceiling / CASE WHEN a.ceiling < a.refused_at - 1 THEN 1 ELSE 20 END AS higher
       FROM unnest($2::text[], $3::text[], $4::integer[]) AS n (step, account, calls)

@@ -1,8 +1,8 @@
--- A stage answered 429: it bears no more calls than it has. $1 pipeline, $2 step, $3 seconds that it asked to be left alone
+-- A stage answered 429: it bears no more calls than it has now. $1 pipeline, $2 step, $3 seconds that it asked to be left alone
 -- (null: it did not say), $4 seconds since the last of the refused calls began, $5 how many were refused. No worker calls it for
 -- that time, and from then on at most half as many at once as it has now. Refusals of calls that began before the last cut
--- are of the same burst: they only say that it bears so many fewer. Its calls count from now on, those of a stage
--- without a limit, too.
+-- are of the same burst: they lower the ceiling by their number only. From now on its calls are counted, also where the stage
+-- has no limit.
 WITH at AS MATERIALIZED (
     SELECT clock_timestamp() AS now, (SELECT count(*) FROM pgbaton.calls AS c
                                        WHERE c.pipeline = $1 AND c.stage = $2 AND c.due_at IS NULL) AS running

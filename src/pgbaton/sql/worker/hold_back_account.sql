@@ -1,5 +1,5 @@
--- A stage answered 429 to calls with one provider's account: $1 to $5 as in hold_back.sql, $6 the account. Its calls alone are held
--- back and cut; those with other accounts go on.
+-- A stage answered 429 to calls with one provider's account: $1 to $5 as in hold_back.sql, $6 the account. Its calls alone are
+-- held back and cut; those with other accounts go on.
 WITH locked AS MATERIALIZED (
     SELECT s.pipeline, s.step FROM pgbaton.stages AS s WHERE s.pipeline = $1 AND s.step = $2 FOR NO KEY UPDATE
 ), found AS MATERIALIZED (

@@ -1,4 +1,4 @@
--- $1 pipeline, $2 job keys: all that there is of each job, in one snapshot: its row, its call, its duties and looks.
+-- $1 pipeline, $2 job keys: the whole of each job, in one snapshot: its row, its call, its duties and looks.
 SELECT k.key AS job_key, j.*,
        c.id, c.stage, c.entry, c.attempt, c.failures, c.run, c.worker, c.seen, c.next_id, c.next_at, c.missing,
        coalesce((SELECT r.taken FROM pgbaton.rounds AS r
@@ -9,7 +9,7 @@ SELECT k.key AS job_key, j.*,
        extract(epoch FROM clock_timestamp() - c.created_at)::float8 AS age,
        EXISTS (SELECT FROM pgbaton.paused_tenants AS p
                 WHERE p.pipeline = $1 AND p.tenant = j.tenant AND p.resumed_at IS NULL) AS paused,
-       -- Nothing is open of it: why not, where the table refused the row.
+       -- Where no dispatch of the job is open: the stage at which the table refused the row, if it did.
        CASE WHEN c.id IS NULL AND NOT EXISTS (SELECT FROM pgbaton.due AS d WHERE d.job_key = k.key AND d.pipeline = $1)
             THEN pgbaton.refused_stage($1, k.key) END AS refused,
        (SELECT json_agg(json_build_array(d.id, d.stage, d.step, d.status, d.created_at) ORDER BY d.id)

@@ -1,6 +1,6 @@
 -- $1 pipeline, $2 known stages, $3 seconds since the last claim of calls that wait: seconds until something may be claimed
--- that could not be then (a call that waits, a circuit that lets a probe through), null where nothing waits. Calls that were due at that
--- claim, or are parked, are not read: there may be many.
+-- that could not be then (a call that waits, a circuit that lets a probe through), null where nothing waits. Calls that were
+-- due at that claim, or are parked, are not read: there may be many.
 SELECT extract(epoch FROM min(next.at) - clock_timestamp())::float8 AS due
   FROM pgbaton.stages AS s
  CROSS JOIN LATERAL (

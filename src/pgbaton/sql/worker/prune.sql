@@ -1,11 +1,11 @@
--- $1 retention in seconds, $2 where the last batch of the history ended (null: at its beginning; dead entries of the index before it are not read
--- again, which an old snapshot may keep): forget what ended before that, a bounded number at a time, the workers that it named, and which
--- jobs an act of an operator changed (the act itself stays).
+-- $1 retention in seconds, $2 where the last batch of the history ended (null: at its beginning): forget attempts that ended
+-- before the retention, a bounded number at a time, the workers that they named, and which jobs an act of an operator changed
+-- (the act itself stays). $2 spares dead entries of the index, which an old snapshot may keep, from being read again.
 WITH forgotten AS (
     DELETE FROM pgbaton.workers AS w
      WHERE coalesce(w.ended_at, w.expires_at) < clock_timestamp() - make_interval(secs => greatest($1, 3600))
        AND NOT EXISTS (SELECT FROM pgbaton.calls AS c WHERE c.worker = w.id)
-), rescued AS (  -- what a worker held that was lost a minute ago is another's by now
+), rescued AS (  -- calls of a worker that was lost a minute ago are another's by now
     UPDATE pgbaton.workers AS w SET under_way = '{}'
      WHERE w.ended_at IS NULL AND w.under_way <> '{}' AND w.expires_at < clock_timestamp() - interval '1 minute'
        AND NOT pgbaton.alive(w)

@@ -1,5 +1,5 @@
--- $1 pipeline, $2 at most: make duties that are not to be called yet calls that wait until then. Only of jobs of which there is one
--- duty and nothing else; the others are named (once their time has come, at the latest), to be looked at.
+-- $1 pipeline, $2 at most: make duties that are not to be called yet calls that wait until then. Only of jobs of which there is
+-- one duty and nothing else; the others are named (once their time has come, at the latest), to be looked at.
 WITH page AS MATERIALIZED (
     SELECT d.ctid AS tid, d.*
       FROM pgbaton.due AS d

@@ -44,8 +44,8 @@ WITH verdict AS MATERIALIZED (
                AND {step_text} IS NOT DISTINCT FROM v.step AND {status_text} IS NOT DISTINCT FROM v.status
                FOR NO KEY UPDATE SKIP LOCKED) AS row ON true
      WHERE duty.locked = cardinality(v.duties)
-       -- Children end all the time: duties that they leave meanwhile are taken the next time. A duty that the row itself left meanwhile is
-       -- compared there, too: it may have been put away and back, and the children were counted for the time before.
+       -- Children end all the time: looks that they leave meanwhile are taken the next time. A duty that the row itself left
+       -- meanwhile is compared there, too: the row may have gone and come back, and the children were counted before that.
        AND NOT EXISTS (SELECT FROM pgbaton.due AS o
                         WHERE o.job_key = v.key AND o.pipeline = $1 AND o.id <> ALL (v.duties)
                           AND (v.missing IS NULL OR o.stage <> '' OR o.step IS NOT NULL))
@@ -57,9 +57,9 @@ WITH verdict AS MATERIALIZED (
                                                                       WHEN c.deadline IS NOT NULL THEN 'left' ELSE 'held' END = v.standing END
        AND (v.target_step IS NULL OR row.locked)
 ), quiet AS MATERIALIZED (
-    -- Rewinds of ours leave no duty: the call itself waits. Only these keys, and only in the state that is
-    -- written here: a trigger of the user's that moves other rows in this statement, or these on, must leave their duties.
-    -- And the user's triggers have the search_path that they expect.
+    -- The engine's rewinds leave no duty: the call itself waits. This is said of these keys only, and of the state that is
+    -- written here: where a trigger of the user's moves other rows in this statement, or these on, they must leave their
+    -- duties. The user's triggers have the search_path that they expect.
     SELECT set_config('pgbaton.quiet', jsonb_build_object($1::text,
                jsonb_object_agg(s.key, jsonb_build_array(s.target_step, s.target_status)) FILTER (WHERE s.quiet))::text, true),
            set_config('search_path', current_setting('pgbaton.search_path', true), true)
@@ -115,7 +115,7 @@ WITH verdict AS MATERIALIZED (
            http_status = CASE WHEN a.stands = 'left' AND a.new_id IS NULL THEN coalesce(a.http_status, c.http_status) END,
            error = CASE WHEN a.new_id IS NOT NULL THEN a.new_error WHEN a.stands = 'left' THEN coalesce(a.error, c.error) END,
            answer = CASE WHEN a.stands = 'left' AND a.new_id IS NULL THEN coalesce(a.answer, c.answer) END,
-           -- Of a duty that a call kept (next_id) the account is not known any more: it was of the same stage.
+           -- A duty that a call kept (next_id) has the call's account: both are of the same stage.
            account = CASE WHEN a.new_id IS NULL THEN c.account
                           WHEN a.new_due THEN a.new_account WHEN a.new_stage = c.stage THEN c.account END,
            tier = CASE WHEN a.new_due THEN a.new_tier ELSE c.tier END,

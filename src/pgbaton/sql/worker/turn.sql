@@ -3,15 +3,15 @@
 -- any of them, $7 the id to begin looks at, $8 looks to take at most; $9 to $13 the answers that came since: dispatch ids,
 -- attempts, HTTP statuses, errors, bodies; $14 and $15 for each known stage: the
 -- (step, status) in which the worker calls it.
--- Raises PB001 where the worker holds no lease, PB002 in a copy of its database. Returns a row for each duty and look that was taken. plain: it is dealt
--- with, and (unless it is a look) it is the job's call now; ended_id names the dispatch that it completed. Not plain: it
--- is left where it was, to be looked at with all that there is of its job. And a row for each answer to an attempt that an
--- earlier turn had ended, by the duty that came before the answer: outcome and state say how.
+-- Raises PB001 where the worker holds no lease, PB002 in a copy of its database. Returns a row for each duty and look that was
+-- taken. plain: it is dealt with, and (unless it is a look) it is the job's call now; ended_id names the dispatch that it
+-- completed. Not plain: it is left where it was, to be looked at with all that there is of its job. Returns also a row for each
+-- answer to an attempt that an earlier turn had ended, by the duty that came before the answer: outcome and state say how.
 -- A duty is the token: a turn that does not get the lock of a job's only duty, or of its call, leaves the job alone. Rows are
 -- named by ctid once they are locked, which no plan can get wrong. The job's row is read with this statement's snapshot:
 -- where it has moved on since, its next duty is on its way.
--- The parts granted to kept_back are pgbaton.room() and nothing, or where something limits or orders the calls pgbaton.admit() and
--- the files of admitted/.
+-- The parts granted to kept_back are put in by sql/__init__.py: pgbaton.room() and nothing else, or, where something limits or
+-- orders the calls, pgbaton.admit() and the files of admitted/.
 WITH granted AS MATERIALIZED (
     SELECT * FROM {granted}
 ), taken AS MATERIALIZED (
