@@ -51,7 +51,7 @@ WORDS: dict[str, Words] = {
     ),
     "connections_full": Words(
         (
-            "Postgres 연결 {most}개 중 {count}개를 쓰고 있습니다(최다: {who} {theirs}개). 다 차면 새 연결이 거절됩니다.",
+            "Postgres 연결 {most}개 중 {count}개를 쓰고 있습니다(최다: {who} {theirs}개). 다 차면 거절됩니다.",
             "{count} of Postgres' {most} connections are taken (the most by {who}: {theirs}); then none is given.",
         ),
         (
