@@ -50,7 +50,7 @@ UNDATED: Sentence = (
 )
 NOTHING_LEFT: Sentence = ("넘겨받을 행이 없습니다", "nothing to take over")
 TOO_LONG: Sentence = (
-    "찾는 데 너무 오래 걸립니다. --stage를 지정하거나 단계와 상태 열에 인덱스를 만드세요",
+    "찾는 데 너무 오래 걸립니다. --stage를 지정하거나 단계와 상태 컬럼에 인덱스를 만드세요",
     "looking takes too long: name a stage, or make an index on the columns of step and status",
 )
 

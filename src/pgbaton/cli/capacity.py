@@ -22,15 +22,15 @@ EXTRAPOLATED: Sentence = (
 )
 ENDS: dict[str, Sentence] = {
     "cores": (
-        "primary 한 대의 한계는 초당 약 {ends} hop이며, CPU가 먼저 모자랍니다 (외삽)",
+        "프라이머리 한 대의 한계는 초당 약 {ends} hop이며, CPU가 먼저 모자랍니다 (외삽)",
         "one primary ends at about {ends} hops a second: its cores (extrapolated)",
     ),
     "wal": (
-        "primary 한 대의 한계는 초당 약 {ends} hop이며, WAL이 먼저 한계에 닿습니다 (외삽)",
+        "프라이머리 한 대의 한계는 초당 약 {ends} hop이며, WAL이 먼저 한계에 닿습니다 (외삽)",
         "one primary ends at about {ends} hops a second: its WAL (extrapolated)",
     ),
     "history": (
-        "이 보존 기간이면 한계는 초당 약 {ends} hop입니다: 이력이 2 TB를 넘습니다. 보존 기간을 줄이세요",
+        "이 보존 기간이면 한계는 초당 약 {ends} hop입니다: 그 이상은 이력이 2 TB를 넘습니다. 보존 기간을 줄이세요",
         "with this retention one primary ends at about {ends} hops a second: 2 TB of history; keep it for less long",
     ),
 }

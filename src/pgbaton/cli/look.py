@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from pgbaton.insights import StageCounts, Status, WorkerSeen
 
 NO_WORKERS: Sentence = ("워커가 없습니다", "no workers")
-NO_JOBS: Sentence = ("일치하는 작업이 없습니다", "no job matches")
+NO_JOBS: Sentence = ("조건에 맞는 작업이 없습니다", "no job matches")
 NOTHING_DEAD: Sentence = ("최종 실패한 작업이 없습니다", "nothing is dead")
 TOO_WIDE: Sentence = (
-    "조회를 중단했습니다: 대상이 너무 많은데 일치하는 작업이 적습니다. 상태, 테넌트, 단계, 작업으로 좁히세요",
+    "검색 범위가 너무 넓어 중단했습니다. 상태, 테넌트, 단계, 작업으로 범위를 좁히세요",
     "search stopped: too few matches among too many jobs; narrow it by state, tenant, stage or job",
 )
 TOO_LONG: Sentence = ("시간이 너무 오래 걸립니다", "that took too long")
@@ -244,14 +244,14 @@ def dead(
 AUDIT = [
     Column("id", spare=4, number=True),
     Column("at", "시각", is_time=True),
-    Column("who", "작업자"),
-    Column("action", "동작", coloured=True),
+    Column("who", "누가"),
+    Column("action", "조치", coloured=True),
     Column("pipeline", "파이프라인", spare=5),
     Column("stage", "단계", spare=2),
     Column("tenant", "테넌트", spare=2),
     Column("job", "작업", spare=1),
     Column("jobs", "건수", number=True),
-    Column("detail", "내용", text=True, spare=3),
+    Column("detail", "상세", text=True, spare=3),
 ]
 
 

@@ -26,7 +26,7 @@ Rate = Annotated[
 STATES = [
     Column("state", "상태"),
     Column("rows", "행", number=True),
-    Column("in_dispatch", "호출 중", number=True, spare=2),
+    Column("in_dispatch", "진행 중", number=True, spare=2),
     Column("stage", "호출할 단계", spare=1),
     Column("becomes", "처리"),
 ]

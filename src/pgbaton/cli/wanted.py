@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pgbaton.insights.wanted import Wanted
     from pgbaton.table import JobTable
 
-ANY_STAGE: Sentence = ("(아무 워커나)", "(any worker)")
+ANY_STAGE: Sentence = ("(어느 워커든)", "(any worker)")
 WORKERS: Sentence = (
     "필요한 워커: {workers} (워커당 동시 호출 {capacity}건)",
     "workers wanted: {workers}, of {capacity} calls each",
@@ -28,7 +28,7 @@ KEPT_BY: dict[str, Sentence] = {
     "concurrency": ("동시 호출 한도", "its concurrency"),
     "rate": ("속도 한도", "its rate"),
     "tenants": ("테넌트 한도", "its tenants' limits"),
-    "pool": ("풀이 가득 참", "its pool"),
+    "pool": ("풀의 자리", "its pool"),
 }
 COLUMNS = [
     Column("stage", "단계"),

@@ -91,7 +91,7 @@ def report(pipeline: str, events: Sequence[Happened], since: datetime, until: da
     """A short report as plain text, times in UTC."""
     korean = language == "ko"
     span = f"{since.astimezone(UTC):%Y-%m-%d %H:%M} – {until.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-    head = f"장애 보고: {pipeline}" if korean else f"Incident: {pipeline}"
+    head = f"사건 보고서: {pipeline}" if korean else f"Incident: {pipeline}"
     lines = [head, span, ""]
     lines += [f"{e.at.astimezone(UTC):%m-%d %H:%M:%S}  {e.sentence(language)}" for e in events]
     if not events:

@@ -30,15 +30,15 @@ class Explanation:
 
 SENTENCES: dict[str, Sentence] = {
     "waits_until": (
-        "{step} 상태에서 {since}째 결정을 기다립니다({choices}). {seconds} 뒤에는 ({then})(으)로 넘어갑니다",
+        "{step} 단계에서 {since}째 결정을 기다립니다({choices}). {seconds} 뒤에는 ({then})(으)로 넘어갑니다",
         "waits for a decision at {step} for {since} ({choices}); in {seconds} it goes to ({then})",
     ),
     "waits": (
-        "{step} 상태에서 {since}째 결정을 기다립니다({choices}). 기한은 없습니다",
+        "{step} 단계에서 {since}째 결정을 기다립니다({choices}). 기한은 없습니다",
         "waits for a decision at {step} for {since} ({choices}), for as long as it takes",
     ),
     "gathering": (
-        "자식 작업 {total}건 중 {left}건이 끝나기를 기다립니다. 예: {child}({doing})",
+        "자식 작업 {total}건 중 {left}건이 끝나기를 기다립니다. 예: {child}({doing}). 완료 {done}건",
         "waits for {left} of {total} children, {child} ({doing}) for one; {done} are done",
     ),
     "no_children": (
@@ -121,7 +121,7 @@ SENTENCES: dict[str, Sentence] = {
         "behind {before} of {tenant}'s own at {stage}: its limit is {limit}{about}",
     ),
     "waiting_pool": (
-        "풀 {pool}이(가) 찼습니다: {size} 가운데 {used} 사용 중({users}). 앞에 {before}건 있습니다",
+        "풀 {pool}의 빈자리가 없습니다: {size}자리 중 {used}자리 사용 중({users}). 앞에 {before}건 있습니다",
         "the pool {pool} is full: {used} of {size} taken, by {users}; {before} before it",
     ),
     "waiting_rate": (

@@ -24,10 +24,12 @@ def worded(sentence: Sentence, values: Mapping[str, Value], language: Language) 
 def _word(name: str, value: Value, language: Language) -> str:
     if name == "about":  # what may be known, behind the rest of the sentence
         said = "" if value is None else in_words(float(value), language)
-        return said and (f", 약 {said} 뒤에 호출됩니다" if language == "ko" else f"; called in about {said}")
+        return said and (f". 약 {said} 뒤에 호출됩니다" if language == "ko" else f"; called in about {said}")
     if name == "configured":
         said = "" if value is None else str(value)
         return said and (f"(설정값 {said}건)" if language == "ko" else f", {said} configured")
+    if name == "users" and language == "ko":  # they come as "2 of cut, 1 of glue"
+        return ", ".join(" ".join(reversed(part.split(" of ", 1))) for part in str(value).split(", "))
     if name in _SECONDS:
         return in_words(float(value or 0), language)
     if value is None:

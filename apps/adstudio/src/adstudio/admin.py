@@ -20,7 +20,7 @@ from pgbaton.web import Dashboard, View, dashboard
 KINDS = {"JPEG": "image/jpeg", "PNG": "image/png", "WebP": "image/webp"}
 
 TEXT = {
-    "ko": ("광고", "만든 광고", "원본 사진", "통과", "통과하지 못함"),
+    "ko": ("광고", "만든 광고", "원본 사진", "통과", "불통과"),
     "en": ("The ad", "the finished ad", "the photo", "passed", "not passed"),
 }
 

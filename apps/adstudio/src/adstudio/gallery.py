@@ -97,7 +97,7 @@ _SAYS: dict[Language, dict[str, str]] = {
         "none": "만들지 못했습니다.",
         "unfinished": "작업이 끝나지 않았습니다.",
         "passed": "심사 통과",
-        "refused": "심사 탈락",
+        "refused": "심사 불통과",
     },
     "en": {
         "alt": "The photo as it came",

@@ -110,11 +110,11 @@ WORDS: dict[str, Words] = {
             "Worker {worker} cannot do its work, Postgres refuses it: {error}",
         ),
         (
-            "권한을 회수했거나, 행 수준 보안(RLS)을 켰거나, 열이나 함수가 바뀌었거나, 디스크가 가득 찼습니다.",
+            "권한을 회수했거나, 행 수준 보안(RLS)을 켰거나, 컬럼이나 함수가 바뀌었거나, 디스크가 가득 찼습니다.",
             "A right was taken away, row-level security was enabled, a column or function changed, or a disk is full.",
         ),
         (
-            "메시지가 말하는 것을 고치세요. 필요한 권한은 docs/deployment.md에 있습니다",
+            "메시지가 가리키는 원인을 고치세요. 필요한 권한은 docs/deployment.md에 있습니다",
             "mend what the message names; the rights that workers need are in docs/deployment.md",
         ),
     ),

@@ -11,11 +11,11 @@ WORDS: dict[str, Words] = {
             "The database accepts no writes ({error}): nothing is being called.",
         ),
         (
-            "읽기 전용 설정이 켜졌거나, 대기(standby) 서버에 연결되었습니다.",
+            "읽기 전용 설정이 켜졌거나, 스탠바이에 연결되었습니다.",
             "Somebody switched read-only on, or the address leads to a standby.",
         ),
         (
-            "기본 서버에 연결하거나 default_transaction_read_only를 끄세요",
+            "프라이머리에 연결하거나 default_transaction_read_only를 끄세요",
             "connect to the primary, or switch default_transaction_read_only off",
         ),
     ),
@@ -55,7 +55,7 @@ WORDS: dict[str, Words] = {
             "{count} of Postgres' {most} connections are taken (the most by {who}: {theirs}); then none is given.",
         ),
         (
-            "한 프로그램의 풀이 너무 크거나, 연결을 닫지 않습니다. 다시 시작하는 워커는 연결하지 못합니다.",
+            "한 프로그램의 풀이 너무 크거나, 연결을 닫지 않습니다. 다 차면 새로 시작하는 워커가 연결하지 못합니다.",
             "A program's pool is too large, or it leaves connections open. A worker that starts then cannot connect.",
         ),
         (

@@ -116,7 +116,7 @@ WORDS: dict[str, Words] = {
             "More jobs arrive than the stage works on at once.",
         ),
         (
-            "{stage} 단계의 concurrency를 늘리거나 서버를 늘리세요",
+            "서버가 더 감당할 수 있으면 {stage} 단계의 concurrency를 늘리세요",
             "raise the concurrency of {stage}, if its server can take more",
         ),
     ),
@@ -132,7 +132,7 @@ WORDS: dict[str, Words] = {
             "One tenant's jobs arrive faster than per_tenant lets them be called; those of others go on.",
         ),
         (
-            "기다리거나 한도를 늘리세요: pgbaton limit",
+            "기다리거나 테넌트의 한도를 늘리세요: pgbaton limit",
             "wait, or let one tenant have more: pgbaton limit",
         ),
     ),
@@ -146,7 +146,7 @@ WORDS: dict[str, Words] = {
             "The stages that share the pool have more work than it has places.",
         ),
         (
-            "풀을 늘리거나(pgbaton limit) 그 뒤의 서버를 늘리세요",
+            "풀이 나타내는 자원이 더 감당할 수 있으면 풀을 늘리세요(pgbaton limit)",
             "make the pool larger (pgbaton limit), if what it stands for can take more",
         ),
     ),
@@ -255,7 +255,7 @@ WORDS: dict[str, Words] = {
     ),
     "circling": Words(
         (
-            "작업 {count}건이 제자리를 돕니다(예: {job}). {age} 동안 {stage} 단계를 {times}번 넘게 끝냈습니다.",
+            "작업 {count}건이 제자리를 돕니다(예: {job}). {age} 동안 {stage} 단계를 {times}번 이상 끝냈습니다.",
             "Jobs that go in a circle: {count} (for example {job}). "
             "Each was through {stage} {times} times or more in {age}.",
         ),

@@ -7,7 +7,7 @@ from pgbaton.health.words.form import Words
 WORDS: dict[str, Words] = {
     "column_renamed": Words(
         (
-            "{table} 테이블의 열 {column}의 이름이 {now}(으)로 바뀌어, 작업의 변화를 보지도 호출하지도 못합니다.",
+            "{table} 테이블의 컬럼 {column}의 이름이 {now}(으)로 바뀌어, 작업의 변화를 보지도 호출하지도 못합니다.",
             "The column {column} of {table} is called {now} now: changes of jobs are not seen, and nothing is called.",
         ),
         (
@@ -15,21 +15,21 @@ WORDS: dict[str, Words] = {
             "ALTER TABLE … RENAME COLUMN was run after the pipeline was attached.",
         ),
         (
-            "설정 파일의 열 이름 {column}을(를) {now}(으)로 고치고 pgbaton attach한 뒤 워커를 다시 시작하세요",
+            "설정 파일의 컬럼 이름 {column}을(를) {now}(으)로 고치고 pgbaton attach한 뒤 워커를 다시 시작하세요",
             "write {now} for {column} in the pipeline's file, then pgbaton attach, and start the workers again",
         ),
     ),
     "column_dropped": Words(
         (
-            "{table} 테이블에 열 {column}이(가) 없어, 작업의 변화를 보지도 호출하지도 못합니다.",
+            "{table} 테이블에 컬럼 {column}이(가) 없어, 작업의 변화를 보지도 호출하지도 못합니다.",
             "The table {table} has no column {column} any more: changes of jobs are not seen, and nothing is called.",
         ),
         (
-            "attach한 뒤에 열이 삭제되었거나, 다른 열로 교체되었습니다.",
+            "attach한 뒤에 컬럼이 삭제되었거나, 다른 컬럼으로 교체되었습니다.",
             "The column was dropped, or another one took its place, after the pipeline was attached.",
         ),
         (
-            "열을 되돌리거나 설정 파일에 다른 열을 쓰고 pgbaton attach한 뒤 워커를 다시 시작하세요",
+            "컬럼을 되돌리거나 설정 파일에 다른 컬럼을 쓰고 pgbaton attach한 뒤 워커를 다시 시작하세요",
             "bring the column back, or name another one in the pipeline's file, then pgbaton attach, and start the "
             "workers again",
         ),

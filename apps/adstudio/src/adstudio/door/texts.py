@@ -83,7 +83,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "judged_by": ("심사: {judge}", "judged by {judge}"),
     "measured": ("측정 검사", "measured checks"),
     "chosen": ("추천", "suggested"),
-    "candidate": ("후보 {n}", "candidate {n}"),
+    "candidate": ("시안 {n}", "candidate {n}"),
     "use": ("이 시안 사용", "use this one"),
     "save": ("내려받기", "Download"),
     "save_all": ("모든 형식 내려받기 (ZIP)", "Download every format (ZIP)"),

@@ -113,7 +113,7 @@ def size(seen: float, limit: float, line: str, language: Language) -> Check:
     passed = seen >= limit
     return check(
         "size", seen, limit, "px as seen, at least", language,
-        f"가장 작은 글자가 휴대폰에서 {seen:.1f}픽셀입니다." if passed else f"“{line[:20]}”가 휴대폰에서 {seen:.1f}픽셀로 너무 작습니다.",
+        f"가장 작은 글자가 휴대폰에서 {seen:.1f}픽셀입니다." if passed else f"“{line[:20]}”이(가) 휴대폰에서 {seen:.1f}픽셀로 너무 작습니다.",
         f"The smallest type is seen at {seen:.1f} px." if passed else f"“{line[:20]}” is seen at {seen:.1f} px: too small.",
         passed=passed,
     )  # fmt: skip
@@ -180,10 +180,10 @@ def read_back(value: float, line: str, language: Language, *, small: bool = Fals
     """Does OCR read what was meant, at the ad's size or as it is seen on a phone?"""
     limit = LEAST_READ_SMALL if small else LEAST_READ
     passed = value >= limit
-    where_ko, where_en = ("휴대폰 크기에서", " at a phone's size") if small else ("", "")
+    where_ko, where_en = ("휴대폰 크기에서 ", " at a phone's size") if small else ("", "")
     return check(
         "read_small" if small else "read_back", value, limit, "likeness of what OCR reads, at least", language,
-        f"글자가 {where_ko} {value:.0%} 읽힙니다." if passed else f"글자가 {where_ko} 잘 읽히지 않습니다: “{line[:20]}” ({value:.0%}).",
+        f"글자가 {where_ko}{value:.0%} 읽힙니다." if passed else f"글자가 {where_ko}잘 읽히지 않습니다: “{line[:20]}” ({value:.0%}).",
         f"OCR reads {value:.0%} of the type{where_en}." if passed else f"OCR does not read “{line[:20]}”{where_en} ({value:.0%}).",
         passed=passed,
     )  # fmt: skip

@@ -82,7 +82,7 @@ def copy_of_fields(
         if len(copy[role]) > most:
             name = _NAMES_EN.get(role, role)
             raise CopyError(
-                f"{_NAMES_KO[role]}가 너무 깁니다: {len(copy[role])}자이며 {most}자까지 넣을 수 있습니다.",
+                f"{_NAMES_KO[role]}의 글자가 너무 많습니다: {len(copy[role])}자이며 {most}자까지 넣을 수 있습니다.",
                 f"The {name} is too long: it has {len(copy[role])} characters, at most {most} can be set.",
             )
     return AdCopy.model_validate({role: text for role, text in copy.items() if text})

@@ -55,7 +55,7 @@ def open_photo(
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise PhotoError(
-            f"사진이 너무 큽니다. {max_pixels / 1e6:.0f}메가픽셀까지 받습니다.",
+            f"사진이 너무 큽니다. {max_pixels / 1e4:,.0f}만 화소까지 받습니다.",
             f"The photo is enormous: at most {_megapixels(max_pixels)} are taken.",
         ) from error
     except Exception as error:  # fed by strangers, a decoder may raise nearly anything
@@ -104,7 +104,7 @@ def _accepted_format(data: bytes, max_bytes: int) -> str:
     if len(data) > max_bytes:
         size, most = len(data) / 1024**2, max_bytes / 1024**2
         raise PhotoError(
-            f"사진 파일이 너무 무겁습니다: {size:.1f}MiB이며 {most:.1f}MiB까지 받습니다.",
+            f"사진 파일의 용량이 너무 큽니다: {size:.1f}MiB이며 {most:.1f}MiB까지 받습니다.",
             f"The photo is too heavy: {size:.1f} MiB, at most {most:.1f} MiB are taken.",
         )
     kind = claimed_format(data)
@@ -130,7 +130,7 @@ def _refuse_by_header(size: tuple[int, int], max_pixels: int) -> None:
     width, height = size
     if width * height > max_pixels:
         raise PhotoError(
-            f"사진이 너무 큽니다: {width}×{height}픽셀이며 {max_pixels / 1e6:.0f}메가픽셀까지 받습니다.",
+            f"사진이 너무 큽니다: {width}×{height}픽셀이며 {max_pixels / 1e4:,.0f}만 화소까지 받습니다.",
             f"The photo is enormous: {width}×{height} is {_megapixels(width * height)}, "
             f"at most {_megapixels(max_pixels)} are taken.",
         )

@@ -107,7 +107,7 @@ def _jpeg(picture: Rgb) -> bytes:
 
 _WORDS: Final[Mapping[str, Mapping[Language, tuple[str, str]]]] = {
     "fits_copy": {
-        "ko": ("사진이 문구와 어울립니다", "사진이 문구와 어울리지 않습니다"),
+        "ko": ("사진이 카피와 어울립니다", "사진이 카피와 어울리지 않습니다"),
         "en": ("the photo suits the copy", "the photo does not suit the copy"),
     },
     "photo_publishable": {
@@ -123,7 +123,7 @@ _WORDS: Final[Mapping[str, Mapping[Language, tuple[str, str]]]] = {
         "en": ("the text is legible", "the text is not legible"),
     },
     "subject_free": {
-        "ko": ("글자가 주제를 가리지 않습니다", "글자가 주제를 가립니다"),
+        "ko": ("글자가 피사체를 가리지 않습니다", "글자가 피사체를 가립니다"),
         "en": ("the subject is free", "the text covers the subject"),
     },
 }
