@@ -61,9 +61,9 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """All that there is of a job, in one snapshot. ``paused``: its tenant is paused. ``duties`` in the order of their
+    """A job as a whole, in one snapshot. ``paused``: its tenant is paused. ``duties`` in the order of their
     ids. ``children``: where it gathers them and they were counted, after that snapshot. ``refused``: the stage whose
-    dispatch was its last and died since the table refused the row; nothing is open of the job."""
+    dispatch was its last and died because the table refused the row; no dispatch of the job is open."""
 
     key: str
     row: Row | None
@@ -76,7 +76,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Void:
-    """A duty that comes to nothing, and what its dispatch ended as."""
+    """A duty that comes to nothing, and the state in which its dispatch ended."""
 
     duty: Duty
     state: State

@@ -12,16 +12,18 @@ from enum import Enum, StrEnum, auto
 from pgbaton.model import FAILED, RUNNING, Advance, Kind, Outcome, Row, Stage
 
 RETRY_AFTER_CAP = 300.0
-"""Seconds: the longest that a stage may ask to be left alone."""
+"""Seconds: the longest that a stage may ask to be left alone; as long as the longest backoff."""
 
 DOWN_DELAY = 0.5
 """Seconds until a job whose stage was down may be claimed again, if the stage's circuit lets it."""
 
 NOT_NOW_CAP = 30.0
-"""Seconds: the longest backoff after "not now" without a Retry-After."""
+"""Seconds: the longest backoff after "not now" without a Retry-After. Such a stage is up, so it is asked sooner than
+one that fails."""
 
 NOT_NOW_PATIENCE = 86400.0
-"""Seconds since a dispatch was made after which "not now" counts as a failure."""
+"""Seconds (a day) since a dispatch was made, after which "not now" counts as a failure: it does not put a job off for
+ever."""
 
 _NOT_NOW = frozenset({409, 425, 429, 503})
 _GATEWAY_LOST_IT = frozenset({502, 504})
@@ -142,8 +144,8 @@ def decide(stage: Stage, row: Row | None, answer: Answer) -> Decision:
 
 
 def _fewer_next(decision: Decision, answer: Answer) -> Decision:
-    """What is a failure of a job that was called alone says little of one among several: it burns no attempt, and the
-    job is called next among half as many (:mod:`pgbaton.worker.batches`), in the end alone."""
+    """A failure of a call with several jobs burns no attempt, and the job is called next among half as many
+    (:mod:`pgbaton.worker.batches`), in the end alone: any of the others may have caused it."""
     if answer.jobs == 1 or decision.verb not in (Verb.FAIL, Verb.KILL):
         return decision
     error = f"one of {answer.jobs} in a call, to be called among fewer: {decision.error}"

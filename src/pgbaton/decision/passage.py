@@ -1,7 +1,7 @@
 """Decisions about passages: pure, about rows that the engine moves on, or lets wait, also for their children.
 
-No call is made, so there is no answer to judge: the row, the time and the counts say it all. In the journal a passage
-stands where a stage does; what is decided here is written, and lost, and decided again, as any call.
+No call is made, so there is no answer to judge: the row, the time and the counts decide. In the journal a passage
+stands where a stage does: its decisions are written, lost and made again as those about any call.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pgbaton.decision.outcome import Decision, Verb
 from pgbaton.model import FOR_EVER, Kind, Outcome, Passage
 
 GATHER_TICK = 20.0
-"""Seconds between two counts of children that nothing asked for: a child that was deleted leaves no word."""
+"""Seconds between two counts of children that no look has asked for: a child that was deleted leaves none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,8 @@ def gathered(node: Passage, children: Children, age: float) -> Decision:
 
 
 def wanted(node: Passage, children: Children) -> int:
-    """How many children have to be done. All: those that may be done yet, but one at least, if there is any."""
+    """How many children have to be done. ``need`` all: those that may be done yet, but one at least, if there is
+    any."""
     if node.need == "all":
         return max(children.total - (children.ended - children.done), min(1, children.total))
     return 1 if node.need == "any" else int(node.need)

@@ -1,6 +1,6 @@
 """Decisions about a job as a whole: pure, by its row, its call and its duties, as one snapshot shows them.
 
-:func:`resolve` is what workers ask; :func:`retried`, :func:`cancelled` and :func:`rerun` are what operators ask for.
+Workers ask :func:`resolve`; operators ask for :func:`retried`, :func:`cancelled`, :func:`rerun` and the like.
 The meaning of an answer and a row for a call is in ``outcome``. docs/state-machine.md has the tables; a test compares
 them with this module."""
 
@@ -54,7 +54,8 @@ __all__ = [
 
 def refused(verdict: Verdict, words: str, state: tuple[str, str] | None = None) -> Verdict:
     """In place of a verdict whose row the user's table refuses: the dispatch is dead, with the database's ``words``,
-    and the row is left as it is. That concerns this job alone. ``state``: what is refused, in the table's words."""
+    and the row is left as it is. That concerns this job alone. ``state``: the one that is refused, in the table's
+    words."""
     decision = Decision(Verb.KILL, Outcome.REFUSED, f"the table refuses {state or verdict.target}: {words}")
     voids = _voids(verdict.job, None)
     if verdict.job.call is None:
@@ -67,8 +68,8 @@ Stages = Callable[[str], Stage]
 
 
 def resolve(job: Job, stages: Stages, answer: Answer | None = None, *, given_back: bool = False) -> Verdict:
-    """Decide a job. ``answer``: what its call, held by the worker that asks, came to. ``given_back``: that worker ends
-    and the call with it."""
+    """Decide a job. ``answer``: of its call, which the worker that asks holds. ``given_back``: that worker ends, and
+    the call with it."""
     call = job.call
     decision = _of_call(job, call, stages, answer, given_back) if call else None
     newest = _newest(job, stages)
@@ -79,8 +80,8 @@ def resolve(job: Job, stages: Stages, answer: Answer | None = None, *, given_bac
     if newest is not None and (call.standing is Standing.WAITING or isinstance(stages(call.stage), Passage)):
         return _ended(job, call, SUPERSEDED, newest, stages)
     if newest is not None and decision.outcome is Outcome.BREACH:
-        # The row was put back meanwhile, so that it has not moved is no breach: the stage is called again. A rejection
-        # stands: a stage that puts its own row back and rejects the job would reject it again.
+        # A row that was put back meanwhile is no breach, though it has not moved: the stage is called again. A
+        # rejection stands: a stage that puts its own row back and rejects the job would reject it again.
         decision = replace(decision, verb=Verb.FAIL)
     return _standing(job, call, decision, newest, stages)
 
@@ -97,7 +98,8 @@ def _of_call(job: Job, call: Call, stages: Stages, answer: Answer | None, given_
         return SUPERSEDED
     if call.standing is Standing.WAITING:
         if at is Place.BEGUN:
-            # The engine keeps the state of this stage: nothing works there, and nothing else would move the row on.
+            # The engine keeps the state of this stage: it does not work on by itself, and only the engine moves the row
+            # on.
             return BEGUN_ELSEWHERE if stage.advance is Advance.STAGE else Decision(Verb.RELEASE, Outcome.LOST)
         return Decision(Verb.PARK, Outcome.DEFERRED) if job.paused and not call.parked else _KEEP
     if call.standing is Standing.LEFT:
@@ -284,7 +286,7 @@ def _standing(job: Job, call: Call, decision: Decision, newest: Duty | None, sta
 
 
 def _gathering(job: Job, call: Call, decision: Decision, node: Passage) -> Verdict:
-    """It gathers on: what its children left was taken, and counted down from what is missing."""
+    """It gathers on: the looks that its children left are taken, and counted down from ``missing``."""
     if job.children is not None and decision.verb is Verb.WAIT:
         left = passage.missing(node, job.children)
         tick = passage.tick(node, call.age)
@@ -301,9 +303,9 @@ class Working(Exception):
 
 
 def retried(job: Job, stages: Stages) -> Verdict | None:
-    """Another life for a job that its stage failed, or whose row the table refused, and that nothing waits for; and a
-    call that waits is due now. Where the row is at the stage's entry already, the caller leaves the duty. None: there
-    is nothing to retry."""
+    """Another life for a job that its stage failed, or whose row the table refused, and of which no dispatch is open;
+    and a call that waits is due now. Where the row is at the stage's entry already, the caller leaves the duty. None:
+    there is nothing to retry."""
     call, row = job.call, job.row
     if call is not None:
         decision = _of_call(job, call, stages, None, False)
@@ -333,7 +335,7 @@ def _given_up_by(job: Job, stages: Stages) -> Stage | None:
 
 
 def cancelled(job: Job, stages: Stages) -> Verdict | None:
-    """Stop what is open: the row goes to (stage, cancelled), where no route begins. None: nothing is open."""
+    """Stop the open dispatch: the row goes to (stage, cancelled), where no route begins. None: none is open."""
     verdict, stage = _stopped(job, stages)
     if stage is None:
         return None
@@ -362,7 +364,7 @@ def quarantined(job: Job, stages: Stages) -> Verdict | None:
 
 
 def recalled(job: Job, stages: Stages) -> Verdict | None:
-    """Call again now what was left to a stage and does not end; no attempt is used up. None: nothing is left to one.
+    """Call again now a call that was left to a stage and does not end; no attempt is used up. None: no call is left.
     A stage that works on after all runs beside its successor, and the first to commit ``done`` wins."""
     call = job.call
     if call is None or call.standing is not Standing.LEFT:
@@ -405,7 +407,7 @@ def brought_back(job: Job, stage: str | None, stages: Stages) -> Verdict | None:
 
 
 def _stopped(job: Job, stages: Stages) -> tuple[Verdict, str | None]:
-    """The job with all that is open of it at its end, and the stage that it was open for."""
+    """The job with its open dispatches ended, and the stage that they were open for."""
     call = job.call
     newest = _newest(job, stages)
     voids = _voids(job, None)

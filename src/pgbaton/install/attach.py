@@ -1,5 +1,6 @@
 """Attach a pipeline to the user's table: routes as rows, two triggers with one function; only where something
-differs. ``planned.py`` says before what that will be, ``past.py`` sees to the rows that are there already."""
+differs. :func:`planned` says before how it would change the database; ``past.py`` sees to the rows that are there
+already."""
 
 from __future__ import annotations
 
@@ -60,7 +61,7 @@ def attach_sql(
 ) -> str:
     """The script that attaches ``pipeline``: plain SQL, idempotent, one transaction.
 
-    ``decided``: what becomes of rows of the past (``none``: there are none). ``rollout``: shadow mode, in place of
+    ``decided``: the decision about rows of the past (``none``: there are none). ``rollout``: shadow mode, in place of
     ``rollout_was``. ``moving``: this database is the pipeline's home from now on. ``beside``: another pipeline has
     the names of the contract on this table."""
     table = replace(JobTable.of(pipeline), rollout=rollout, beside=beside)
@@ -311,7 +312,7 @@ def trigger_body_md5(table: JobTable) -> str:
 
 
 def pipeline_sql(pipeline: Pipeline, *, beside: bool = False) -> str:
-    """The text that ``pgbaton sql`` prints: everything that migrate and attach would run, for plain psql. ``beside``:
+    """The text that ``pgbaton sql`` prints: all statements of migrate and attach, for plain psql. ``beside``:
     the table has another pipeline already, whose triggers have the usual names."""
     head = (
         f"-- The schema of pgbaton, then the routes and the trigger of the pipeline {pipeline.name}.\n"
@@ -385,11 +386,11 @@ async def attach(
     here: bool = False,
     told: Callable[[Progress], None] | None = None,
 ) -> Plan:
-    """Install or update routes and trigger; the schema must be migrated. Returns what was planned.
+    """Install or update routes and trigger; the schema must be migrated. Returns the plan that was carried out.
 
-    ``past``: what becomes of rows that stand in a routed state without a dispatch: ``now`` leaves them alone until they
-    move, ``backfill`` calls them, ``rate`` a second; ``told`` hears how far that is. ``here``: this database, a copy of
-    the one that the pipeline was attached in, is its home from now on.
+    ``past``: the decision about rows that stand in a routed state without a dispatch: ``now`` leaves them alone until
+    they move, ``backfill`` calls them, ``rate`` a second; ``told`` hears how far that is. ``here``: this database, a
+    copy of the one that the pipeline was attached in, is its home from now on.
 
     Raises :class:`AttachError` where the table does not fit or a right is missing, :class:`PastRows` where rows stand
     in states that become routed and ``past`` is not given, :class:`NotAtHome` in a copy without ``here`` (nothing was
@@ -428,8 +429,8 @@ async def detach(conn: asyncpg.Connection, pipeline: Pipeline) -> None:
     """Remove the trigger, its function and the routes; dispatches stay as history, open ones are
     cancelled. The user's table is left as it is. Raises as :func:`attach`.
 
-    The triggers first: what is open ends in a transaction of its own, while nobody waits for the table. To detach
-    again finishes one that was broken off. A table that was renamed since is found by what attach wrote down."""
+    The triggers go first: open dispatches end in a transaction of their own, while no writer waits for the table. To
+    detach again finishes one that was broken off. A table that was renamed since is found by attach's own record."""
     table = JobTable.of(pipeline)
     table = replace(table, beside=(await _attached(conn, table))["beside"])
     parts = _trigger_parts(table) | {

@@ -1,5 +1,5 @@
-"""Whether the user's tables have what a pipeline's graph asks for: columns that its conditions can be asked of, and
-children that name their parents and come to the state at which they are counted."""
+"""Whether the user's tables fit a pipeline's graph: columns that its conditions can be asked of, and children that
+name their parents and come to the state at which they are counted."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from pgbaton.table import JobTable, columns_of, fitting
 
 
 async def check_graph(conn: asyncpg.Connection, pipeline: Pipeline, table: JobTable) -> None:
-    """Raise :class:`AttachError` where a condition names no column, or compares it with what it cannot hold, and where
-    a column that names a parent is missing or has no index, and where no child can come to a gather's ``done``."""
+    """Raise :class:`AttachError` where a condition names no column, or compares it with a value that it cannot hold;
+    where a column that names a parent is missing or has no index; and where no child can come to a gather's
+    ``done``."""
     columns = await columns_of(conn, table)
     for node in pipeline.nodes:
         if node.condition is not None:

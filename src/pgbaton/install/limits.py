@@ -43,8 +43,8 @@ def tiers_sql(pipeline: Pipeline) -> str:
 
 
 def turn_columns(table: JobTable) -> dict[str, str]:
-    """The trigger's reads and writes where tenants take turns: none for other stages. A duty without a rank
-    would wait for ever, so it gets one even where the row could not be read."""
+    """The trigger's reads and writes where tenants take turns; none for other stages. A duty gets a rank even where the
+    row could not be read: without one it would wait for ever."""
     if not table.in_turn:
         return dict.fromkeys(("turn_declared", "turn_read", "turn_columns", "turn_values"), "")
     steps = ", ".join(literal(step) for step in table.in_turn)

@@ -23,10 +23,10 @@ from pgbaton.table import JobTable
 PAGE = 1000
 """Rows of the table that one transaction of a walk looks at."""
 BURST = 0.2
-"""Seconds' worth of a backfill's rate that one transaction of it makes."""
+"""Seconds: one transaction of a backfill makes as many duties as its rate allows in this time."""
 RATE = 100.0
-"""Jobs a second that a backfill calls, where nobody says: what is older is called first, so all at once would keep what
-comes in meanwhile waiting."""
+"""Jobs a second that a backfill calls, unless an operator gives a rate. Older duties are called first: all at once,
+they would keep jobs waiting that come in meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ async def _page(conn: asyncpg.Connection, table: JobTable, calls: int) -> tuple[
         made = await conn.fetch(table.query("operate/reconcile"), name, held, True)
         rows.update(r["stage"] for r in made)
         created = len(made)
-        if len(held) < len(keys):  # somebody holds the others: workers reconcile them when the walk has ended
+        if len(held) < len(keys):  # the rest is locked: workers reconcile it when the walk has ended
             await conn.execute(sql.read("install/not_left.sql"), name, keys)
     await conn.execute(table.query("install/walked"), name, last, looked_at, json.dumps(rows))
     return Progress(has["mode"], has["looked_at"] + looked_at, rows, last is None), created

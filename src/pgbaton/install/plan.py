@@ -17,13 +17,13 @@ What = Literal["install", "change", "remove"]
 Fate = Literal["asked", "left_alone", "called", "recorded", "goes_on", "not_called", "stays"]
 """The fate of rows: ``asked``: an operator has to say; ``left_alone``: until they move; ``called``: by the backfill;
 ``recorded``: shadow mode; ``goes_on``: they have a dispatch, or get it when they are reconciled; ``not_called``: they
-are in nobody's entry state, the next stage is called when they are done; ``stays``: nothing leads on from there any
+are in no stage's entry state, the next stage is called when they are done; ``stays``: no route leads on from there any
 more."""
 
 
 @dataclass(frozen=True, slots=True)
 class InstalledStage:
-    """A stage or passage as the database has it. ``limits``: as attached. ``detail``: of a passage, what it does.
+    """A stage or passage as the database has it. ``limits``: as attached. ``detail``: a passage's own fields.
     ``open``: its dispatches that are not settled."""
 
     step: str
@@ -69,8 +69,9 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class LockTaken:
-    """``waits`` and ``tries`` in seconds: how long one try to get it lets the table's writers wait at most, and for how
-    long it is tried. Once it is had it is held for a few milliseconds: nothing is read or written of the table."""
+    """``waits`` and ``tries`` in seconds: how long one try to get the lock lets the table's writers wait at most, and
+    for how long it is tried. It is then held for a few milliseconds, in which no row of the table is read or
+    written."""
 
     on: str
     mode: str
@@ -92,8 +93,8 @@ class StagePlan:
 
 @dataclass(frozen=True, slots=True)
 class StateRows:
-    """``rows`` of the table in one state, ``known`` of them in a duty or call. ``stage``: the one that is called there;
-    ``new``: that was not so before, and ``fate`` is that of the others."""
+    """``rows`` of the table in one state, ``known`` of them in a duty or call. ``stage``: the one that is called there.
+    ``new``: it was not called there before. ``fate``: of the rows that are not known."""
 
     step: str
     status: str
@@ -106,8 +107,8 @@ class StateRows:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``question``: rows stand in states that become routed, and nobody has said what becomes of them. ``continues``: a
-    walk that was broken off goes on."""
+    """``question``: rows stand in states that become routed, and an operator has yet to decide about them.
+    ``continues``: a walk that was broken off goes on."""
 
     pipeline: str
     table: str
@@ -170,7 +171,7 @@ def plan_of(
 
 
 def newly_routed(pipeline: Pipeline, has: Installed) -> bool:
-    """Whether a state becomes routed by attaching, or nobody has said yet what becomes of its rows."""
+    """Whether a state becomes routed by attaching, or an operator has yet to decide about its rows."""
     before = {(s.after, s.status) for s in has.stages if s.routed}
     return has.adopting == "ask" or any(node.entry not in before for node in pipeline.nodes)
 

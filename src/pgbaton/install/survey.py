@@ -1,4 +1,5 @@
-"""A pipeline as the database has it, for :mod:`pgbaton.install.plan`. Reads; takes no lock that a writer minds."""
+"""A pipeline as the database has it, for :mod:`pgbaton.install.plan`. It only reads: no lock of it keeps a writer
+waiting."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ COUNT_TIMEOUT = "300s"
 
 
 def busy(pipeline: Pipeline, seconds: float, holders: str) -> LockNotHad:
-    """The error that says that the table's lock was not had in ``seconds``, and for whom."""
+    """The error that says that the table's lock was not had in ``seconds``, and which sessions hold it."""
     return LockNotHad(
         f"the table {pipeline.table!r} was busy for {seconds:g} s: {holders}. "
         "Nothing was changed; try again when that has ended"

@@ -8,8 +8,8 @@ from hashlib import blake2b
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The user's row as it was read: where the job is now. ``status``: what it means; ``word``: as the table has it,
-    for people, where that is known."""
+    """The user's row as it was read: where the job is now. ``status``: its meaning to the engine; ``word``: as the
+    table has it, for people, where that is known."""
 
     tenant: str | None
     step: str | None

@@ -79,13 +79,13 @@ def _check_ways_out(nodes: Sequence[Node]) -> None:
 
 
 def shown_in_words(state: State) -> str:
-    """As messages have always said it."""
+    """``('step', status)``, for messages."""
     return f"({state[0]!r}, {state[1]})"
 
 
 def starts(nodes: Sequence[Node]) -> tuple[str, ...]:
-    """The steps that rows come in at: nothing in the pipeline performs them. Where there is none, those at which a row
-    waits, the one that nothing leads to first."""
+    """The steps that rows come in at: no stage performs them. Where there is none, those at which a row
+    waits, the one that no route leads to first."""
     performed = {node.name for node in nodes if node.kind == "call"}
     waited = {node.entry[0] for node in nodes if node.kind in ("wait", "gather")}
     steps = (node.entry[0] for node in nodes if node.kind == "call" or node.kind == "move")
@@ -165,7 +165,7 @@ def _check_bounds(nodes: Sequence[Node]) -> None:
 
 
 def _check_targets(nodes: Sequence[Node]) -> None:
-    """A state that the engine writes has a step that is known: a typing error would be an end that nobody finds."""
+    """A state that the engine writes has a known step: a row at a misspelt one would stand there unseen."""
     known = {node.entry[0] for node in nodes} | {node.name for node in nodes if node.kind in ("call", "wait", "gather")}
     for node in nodes:
         for edge in node.leads_to if node.kind != "call" else ():
@@ -181,7 +181,7 @@ def _check_targets(nodes: Sequence[Node]) -> None:
 
 
 def order(nodes: Sequence[Node]) -> list[str]:
-    """The names along the graph: what is nearer to the start first; a way back counts for nothing."""
+    """The names along the graph: nodes nearer to the start first; a way back counts for nothing."""
     at = _at(nodes)
     first = starts(nodes)
     depth: dict[str, int] = {}

@@ -16,15 +16,15 @@ from pgbaton.model.fields import Identifier, in_seconds
 _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 _RATE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*/\s*(s|min|h)\s*")
 MOST_PER_SECOND = 100_000.0
-"""The highest rate that is taken; beyond it a limit limits nothing."""
+"""Calls a second: the highest rate that is taken; a worker begins fewer, so a higher one would limit nothing."""
 LEAST_PER_SECOND = 1 / 86400
-"""The lowest: one call a day."""
+"""Calls a second: the lowest rate, one call a day."""
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
 
 
 def per_second(rate: str) -> float:
-    """``10/s``, ``600/min`` or ``1000/h`` as calls a second. Raises ``ValueError`` on what is no rate."""
+    """``10/s``, ``600/min`` or ``1000/h`` as calls a second. Raises ``ValueError`` where ``rate`` is none."""
     found = _RATE.fullmatch(rate)
     if found is None:
         raise ValueError("must be a rate such as 10/s, 600/min or 1000/h")
@@ -75,7 +75,7 @@ class Pool(_Frozen):
 
 
 class Tier(_Frozen):
-    """What tenants of a tier have in place of the stage's: ``weight`` calls in one turn, limits of their own."""
+    """A tier of tenants: ``weight`` calls in one turn, and limits of their own in place of the stage's."""
 
     weight: Annotated[int, BeforeValidator(_a_count), Field(ge=1, le=100)] | None = None
     per_tenant: Count | None = None
@@ -83,7 +83,7 @@ class Tier(_Frozen):
 
     @property
     def said_limits(self) -> dict[str, float]:
-        """What attach writes down of it; the rate in calls a second."""
+        """The values that attach writes down; the rate in calls a second."""
         rate = None if self.rate_per_tenant is None else per_second(self.rate_per_tenant)
         limits: dict[str, float | None] = {"weight": self.weight, "per_tenant": self.per_tenant}
         limits["rate_per_tenant"] = rate
@@ -103,8 +103,8 @@ class Limited(_Frozen):
     ``concurrency``, ``per_tenant``: calls under way at once, of the whole fleet, and of one tenant. ``rate``,
     ``rate_per_tenant``: how many may begin in a second, a minute or an hour; a second's worth of them may begin at
     once. ``pool``, ``cost``: the places that each call takes of a pool. A call counts from its claim until it has ended
-    or was given up, that of a lost worker, too. ``account``: the table's column that names the provider's account; what
-    answers 429 teach then holds for the stage's calls with that account alone.
+    or was given up, that of a lost worker, too. ``account``: the table's column that names the provider's account;
+    answers 429 then hold back the stage's calls with that account alone.
     """
 
     concurrency: Count | None = None

@@ -148,15 +148,15 @@ class Passage(Stage):
 
 
 class Pipeline(Frozen):
-    """A table of jobs, its columns, the stages that its rows go through, and what leads from state to state.
+    """A table of jobs, its columns, the stages that its rows go through, and the ways from state to state.
 
     ``table`` is ``name`` or ``schema.name``, ``key`` a column or several; names are taken as they are, and quoted.
     ``statuses``: the table's own words, where they are not running, done and failed.
     ``channel``: publish every change there as JSON; absent: nothing is published.
     ``priority``: a column of small whole numbers; a smaller one is sooner among a tenant's own jobs. ``not_before``: a
     timestamptz column; the job is not called before it. ``tier``: a column that names the tenant's tier, of ``tiers``.
-    ``pools``: what its stages share.
-    ``parent``: its rows are children of another pipeline's.
+    ``pools``: the places that its stages share.
+    ``parent``: its rows are children of another pipeline's rows.
     Raises pydantic's ``ValidationError`` on anything that cannot work.
     """
 
@@ -183,7 +183,7 @@ class Pipeline(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _further_tables_of_a_stage_are_routes(cls, given: Any) -> Any:
-        """A second ``[[pipeline.stage]]`` of a step, without a path, says what else leads there."""
+        """A second ``[[pipeline.stage]]`` of a step, without a path, is one more route to that stage."""
         stages = given.get("stages", given.get("stage")) if isinstance(given, dict) else None
         if not isinstance(stages, list):
             return given

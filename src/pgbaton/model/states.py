@@ -1,4 +1,4 @@
-"""The words for what happens: what a status means, states of a dispatch, outcomes of an attempt. No I/O."""
+"""The words of the engine: meanings of a status, states of a dispatch, outcomes of an attempt. No I/O."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Advance(StrEnum):
 
 
 class Kind(StrEnum):
-    """The next stage of a row in a routed state."""
+    """The kinds of stages and passages that a routed state leads to."""
 
     CALL = "call"
     MOVE = "move"

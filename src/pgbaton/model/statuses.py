@@ -1,4 +1,4 @@
-"""A table's own words for what a status means. No I/O."""
+"""A table's own words for the meanings of a status. No I/O."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Words = Annotated[tuple[Step, ...], BeforeValidator(_as_words)]
 
 
 class Statuses(Frozen):
-    """The table's own words for what a status means: one, or several of which the engine writes the first.
+    """The table's own words for each meaning of a status: one, or several of which the engine writes the first.
 
     Whole numbers and booleans are taken as Postgres shows them. A word that is not named here means nothing, also where
     it reads like one of the engine's. ``waiting`` only gives such words one name.

@@ -3,7 +3,7 @@ writes the verdicts in one transaction with its row of ``pgbaton.audit``. Many j
 row (:mod:`pgbaton.operate.acts`) that each batch moves on. An act that changed nothing is not audited, unless it was
 begun as such.
 
-A row that another transaction holds is skipped, never waited for. ``who`` is the person or token that asked.
+A row that another transaction has locked is skipped, never waited for. ``who`` is the person or token that asked.
 """
 
 from pgbaton.operate.desk import Done

@@ -39,7 +39,7 @@ class Act:
 
 
 def why(reason: str) -> str | None:
-    """A reason as it may be stored: bounded, and none where nothing was said."""
+    """A reason as it may be stored: bounded, and None where none was given."""
     return reason.replace("\x00", "").strip()[:LONGEST_REASON] or None
 
 
@@ -96,7 +96,8 @@ async def end(conn: asyncpg.Connection, act: Act, state: str, error: str | None 
 
 
 async def abort(conn: asyncpg.Connection, pipeline: str, act: int, *, who: str) -> bool:
-    """End it where it is: what was done stays done. False where it had ended. Waits for the batch that is under way."""
+    """End it where it is: jobs that it has changed stay so. False where it had ended. Waits for the batch that is under
+    way."""
     return bool(await conn.fetchval(sql.read("operate/act_abort.sql"), pipeline, act, who))
 
 

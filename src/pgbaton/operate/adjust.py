@@ -21,8 +21,9 @@ Limits = Mapping[str, float | int | None]
 async def limit_stage(
     conn: asyncpg.Connection, table: JobTable, step: str, limits: Limits, *, reset: bool, who: str, reason: str = ""
 ) -> dict[str, float | int]:
-    """Set limits of a stage; ``reset``: forget first what was set before, and what answers 429 have taught. Returns the
-    limits that it has now. Raises :class:`ConfigError` where there is no such stage, or it knows no tenants."""
+    """Set limits of a stage; ``reset``: forget first the limits that operators have set, and the ceiling of answers
+    429. Returns the limits that it has now. Raises :class:`ConfigError` where there is no such stage, or it knows no
+    tenants."""
     row = await conn.fetchrow(
         "SELECT takes_turns FROM pgbaton.stages WHERE pipeline = $1 AND step = $2 AND routed", table.pipeline, step
     )
@@ -72,8 +73,8 @@ async def limit_tenant(
     who: str,
     reason: str = "",
 ) -> dict[str, float | int]:
-    """Set what one tenant may have, at each stage that takes turns; None: as it was (``reset``: as all others have it).
-    Returns what is its own now. Raises :class:`ConfigError` where the pipeline has no tenants."""
+    """Set the limits of one tenant, at each stage that takes turns; None: as it was (``reset``: as all others have it).
+    Returns its own limits now. Raises :class:`ConfigError` where the pipeline has no tenants."""
     if table.tenant is None:
         raise ConfigError(f"the pipeline {table.pipeline!r} has no tenants")
     row = await conn.fetchrow(

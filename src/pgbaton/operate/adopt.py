@@ -1,8 +1,8 @@
 """Adopt a table that another system works on: go live out of shadow mode; take over rows that the other one began and
 has not ended, back to their stage's entry state, to be called.
 
-Guarded as all of the operators' writes: a row that is held, has moved, was changed since, or has got a dispatch is left
-as it is.
+As in all of the operators' writes, a row that is locked, has moved, was changed since, or has got a dispatch is left as
+it is.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ async def take_over(
 
 
 async def _back(desk: Desk, keys: list[str]) -> list[str]:
-    """Write what brings these jobs to their entry states; returns those that were written."""
+    """Write the verdicts that bring these jobs to their entry states; returns the jobs that were written."""
     verdicts = []
     for job in await desk.store.look(keys):
         stage = desk.stages.get(job.row.step or "") if job.row else None

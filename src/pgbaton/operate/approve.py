@@ -1,5 +1,5 @@
-"""Decisions about jobs that wait for a person: by command, on the page, or by a signed link. Each is what one UPDATE by
-hand would be, with a name and a reason in the audit.
+"""Decisions about jobs that wait for a person: by command, on the page, or by a signed link. Each moves the row as one
+UPDATE by hand would, and writes a name and a reason into the audit.
 """
 
 from __future__ import annotations

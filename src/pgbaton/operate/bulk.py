@@ -21,7 +21,8 @@ from pgbaton.operate.desk import DECIDED, Action, Batched, Decide, Done, add_up,
 from pgbaton.table import JobTable
 
 SCAN_TIMEOUT = 20.0
-"""Seconds that one batch of a bulk action may look for what matches."""
+"""Seconds that one batch of a bulk act may look for matching jobs: longer than a person waits, as the act goes on by
+itself."""
 LAST_WORD = 2.0
 """Seconds that an act which breaks off may take to say so."""
 
@@ -54,7 +55,7 @@ async def act_on_matching(
     who: str,
     reason: str = "",
 ) -> Done:
-    """:func:`begin` and :func:`carry_on` in one; what changed nothing leaves no record."""
+    """:func:`begin` and :func:`carry_on` in one; an act that changed nothing leaves no record."""
     act = await begin(conn, table, filters, action, expected, who=who, reason=reason)
     if act is None:
         return Done(action, 0)
@@ -74,10 +75,10 @@ async def begin(
     who: str,
     reason: str = "",
 ) -> int | None:
-    """Write down that ``action`` is to be done to everything that matches; :func:`carry_on` does it. Returns the act's
-    id; ``None`` where nothing can match.
+    """Write down that ``action`` is to be done to all jobs that match; :func:`carry_on` does it. Returns the act's id;
+    ``None`` where no job can match.
 
-    ``expected`` is what :func:`count_matching` said and a person agreed to: no more than that many jobs are looked at,
+    ``expected`` is the count of :func:`count_matching` that a person agreed to: no more jobs than that are looked at,
     unless it was above 10,000 (then all of them are).
     """
     if _for_action(filters, action) is None or expected <= 0:
@@ -105,8 +106,9 @@ async def carry_on(conn: asyncpg.Connection, table: JobTable, act: int) -> Done:
     """Do an act that was begun, from where it is, in batches of 500, each a transaction that moves its row on: at any
     time it can be aborted, or taken over by another runner, and this one stops.
 
-    Raises :class:`Refused`: ``over`` where it has ended; ``too_wide`` where finding a batch takes too long (what came
-    before is done, and the act can be carried on). Any other error that breaks it off is written into its row, too.
+    Raises :class:`Refused`: ``over`` where it has ended; ``too_wide`` where finding a batch takes too long (the
+    batches before are done, and the act can be carried on). Any other error that breaks it off is written into its row,
+    too.
     """
     held = await acts.take(conn, table.pipeline, act)
     try:

@@ -26,7 +26,7 @@ KEYS_KEPT = 1000
 TRIES = 3
 """Looks at a job that changes between look and verdict, or is locked."""
 BETWEEN_TRIES = 0.02
-"""Seconds."""
+"""Seconds between two such looks: a lock of a worker lasts a few milliseconds."""
 Action = Literal["retry", "cancel"]
 """The acts on all jobs that match a filter."""
 Act = Literal["retry", "cancel", "recall", "quarantine", "move"]
@@ -36,7 +36,7 @@ Act = Literal["retry", "cancel", "recall", "quarantine", "move"]
 @dataclass(frozen=True, slots=True)
 class Done:
     """The result of an action. ``count``: jobs that were changed; ``jobs``: the first 1,000 of their keys. ``seen``:
-    how many it looked at (the others were elsewhere already, or somebody held their rows)."""
+    how many it looked at (the others were elsewhere already, or another transaction had locked their rows)."""
 
     action: str
     count: int
@@ -55,7 +55,7 @@ DECIDED: dict[Act, Decide] = {
 
 @dataclass(frozen=True, slots=True)
 class By:
-    """Somebody's act that is done at once."""
+    """A person's act that is done at once."""
 
     who: str
     action: str
@@ -77,7 +77,7 @@ class Batched:
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """One operator's look at a journal, and what is written into it."""
+    """One operator's look at a journal, and writes into it."""
 
     store: Store
     conn: asyncpg.Connection
@@ -94,7 +94,7 @@ class Desk:
     async def audit(
         self, who: str, action: str, keys: Sequence[str], detail: Mapping[str, Any], *, stage: str | None = None
     ) -> None:
-        """Write down what was done to ``keys``."""
+        """Write down the act on ``keys``."""
         one = keys[0] if len(keys) == 1 else None
         said = json.dumps(detail, ensure_ascii=False)
         await self.conn.execute(sql.read("operate/audit.sql"), who, action, self.pipeline, stage, one, len(keys), said)
@@ -177,5 +177,5 @@ def add_up(one: Done, other: Done) -> Done:
 
 
 def person(who: str) -> str:
-    """As it may be stored: bounded, and nothing that Postgres cannot hold."""
+    """A name as it may be stored: bounded, without characters that Postgres cannot hold."""
     return who.replace("\x00", "").encode("utf-8", "replace").decode()[:200] or "?"

@@ -31,7 +31,7 @@ async def retry(conn: asyncpg.Connection, table: JobTable, job_keys: Sequence[st
 
 
 async def cancel(conn: asyncpg.Connection, table: JobTable, job_keys: Sequence[str], *, who: str) -> Done:
-    """Stop these jobs: where a dispatch is open, the row goes to (stage, ``cancelled``), which nothing is routed from.
+    """Stop these jobs: where a dispatch is open, the row goes to (stage, ``cancelled``), from where no route leads.
     A call that is under way goes on, but its end changes nothing any more.
 
     Raises :class:`DatabaseError` where the status column cannot hold ``cancelled``.
@@ -40,8 +40,8 @@ async def cancel(conn: asyncpg.Connection, table: JobTable, job_keys: Sequence[s
 
 
 async def quarantine(conn: asyncpg.Connection, table: JobTable, job_keys: Sequence[str], *, who: str) -> Done:
-    """Set these jobs aside: their rows go to (stage, ``quarantined``), which nothing is routed from and no retry finds.
-    :func:`rerun` frees one. Raises :class:`DatabaseError` where the status column cannot hold that word."""
+    """Set these jobs aside: their rows go to (stage, ``quarantined``), from where no route leads and no retry finds
+    them. :func:`rerun` frees one. Raises :class:`DatabaseError` where the status column cannot hold that word."""
     return await _in_batches(conn, table, "quarantine", job_keys, who)
 
 
@@ -55,7 +55,7 @@ async def recall(conn: asyncpg.Connection, table: JobTable, stage: str, *, who: 
     if stage not in (await open_desk(conn, table)).stages:
         raise Refused("unknown_stage", f"no stage performs {stage!r}")
     done, before = Done("recall", 0), -1
-    while done.count != before:  # what could not be written comes again; a round that wrote nothing is the last
+    while done.count != before:  # a job that could not be written comes again; a round that wrote nothing is the last
         before = done.count
         rows = await conn.fetch(sql.read("operate/stalled.sql"), table.pipeline, stage, over, desks.BATCH)
         by = By(person(who), "recall", {"over": over} if over else {})
@@ -93,8 +93,8 @@ async def rerun(
 ) -> Done:
     """Put the job to the entry state of the stage that performs ``step``, wherever it is now.
 
-    Raises :class:`Refused` where there is no such job or stage, where somebody holds the row this moment, or where a
-    stage is at work on it and ``force`` is not given. ``count`` is 0 where it waits there already.
+    Raises :class:`Refused` where there is no such job or stage, where another transaction has locked the row, or where
+    a stage is at work on it and ``force`` is not given. ``count`` is 0 where it waits there already.
     """
     routed = [r["step"] for r in await conn.fetch(sql.read("install/routes.sql"), table.pipeline)]
     if step not in routed:

@@ -1,9 +1,9 @@
-"""Calls that carry several jobs: those that were claimed for a stage with a ``batch`` gather here until there are
+"""Calls that carry several jobs: jobs that were claimed for a stage with a ``batch`` gather here until there are
 enough, or the first of them has waited for long enough. Each job keeps its own dispatch, attempt and row; only the
 request is shared.
 
-With each attempt a job goes among half as many, in the end alone: so one that spoils a call of 16 is found after eight
-more calls, and none of the others is burnt an attempt by it (``decision.outcome``).
+With each attempt a job goes among half as many, in the end alone: so a job that spoils a call of 16 is found after
+eight more calls, and uses up no attempt of the others (``decision.outcome``).
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""From which id on a claim looks for duties.
+"""The id from which on a claim looks for duties.
 
-Duties that were taken stay in the index until VACUUM, which an old snapshot keeps from its work; a claim that begins at
-the oldest entry steps over all of them. So a busy worker begins where its claims had come a moment ago. A duty of a
-transaction that lagged behind is found by the next look at everything. Measured after a minute
-at full speed under one snapshot, 65,000 hops: 0.45 ms of Postgres a hop, and 1.1 ms without this, which grew with every
-hop; 0.4 at the start of both. Without a snapshot it is worth nothing.
+A busy worker begins where its claims had come a moment ago. Duties that were taken stay in the index until VACUUM,
+which an old snapshot keeps from its work, and a claim that begins at the oldest entry steps over all of them. A duty of
+a transaction that lagged behind is found by the next look at everything.
+
+Measured after a minute at full speed under one snapshot, 65,000 hops: 0.45 ms of Postgres a hop, and 1.1 ms without
+this, which grew with every hop; 0.4 at the start of both. Without a snapshot it gains nothing.
 """
 
 from __future__ import annotations
@@ -15,15 +16,16 @@ from time import monotonic
 from pgbaton.worker.periodic import rest
 
 LAG = 0.3
-"""Seconds by which a transaction may commit behind others with larger ids and be seen by the next claim, at least."""
+"""Seconds: a transaction that commits no later than this behind others with larger ids is seen by the next claim; one
+that lags more waits for a look at everything."""
 EVERYTHING_EVERY = 0.25
 """Seconds between two looks at everything, at least."""
 SHARE = 0.05
-"""Of the time, for looks at everything."""
+"""Share of a worker's time for looks at everything."""
 LONGEST = 10.0
 """Seconds between two looks at everything, at most."""
 CHEAP = 0.003
-"""Seconds that a look at everything may take so that a worker with little to do makes no other."""
+"""Seconds: while a look at everything takes no longer, a worker with little to do makes every claim such a look."""
 
 
 class ClaimWindow:

@@ -32,7 +32,7 @@ from pgbaton.worker.stage_client import StageClient
 from pgbaton.worker.store import Move, Store, Turn
 
 LULL = 0.02
-"""Seconds without anything to do until the database is asked when there will be."""
+"""Seconds without anything to do after which the worker asks the database when the next call is due."""
 LOCKED_PAUSE = 0.5
 """Seconds between two tries at a row or job that another transaction has locked."""
 TURN_EVERY = 0.006
@@ -41,8 +41,8 @@ anything, so it should carry several answers. Without it Postgres worked 4 % mor
 MANY = 16
 """Calls under way from which on turns are paced."""
 BEHIND = 0.1
-"""Seconds that a success waits for its duty where turns come full: the duty is behind those that they took. Resolved at
-once, such answers made more statements than the turns did (1,045 beside 922)."""
+"""Seconds that a success waits for its duty where turns come full: that duty stands behind those that the turns took.
+Resolved at once, such answers made more statements than the turns did (1,045 beside 922)."""
 COMPLETED = (Outcome.COMPLETED, State.COMPLETED)
 SWEEP = 500
 """Duties that are looked at in one go where most of the last ones came to nothing."""
@@ -51,8 +51,8 @@ SWEEP = 500
 class Dispatcher:
     """Claims duties, calls their stages and settles the answers, until :meth:`drain`.
 
-    ``turns`` has a connection of its own, so that no turn waits for what is slow. ``poll``: for how many seconds the
-    worker sleeps at most when nothing wakes it.
+    ``turns`` has a connection of its own, so that no turn waits for a slow statement. ``poll``: seconds that the worker
+    sleeps at most when nothing wakes it.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Dispatcher:
                     await asyncio.sleep(backoff.next())
                     continue
                 backoff.reset()
-                await asyncio.sleep(0)  # let the calls begin that were just claimed, whatever comes next
+                await asyncio.sleep(0)  # let the calls begin that were just claimed, before anything else
                 if pause > 0:
                     await self._wake.wait(pause)
 
@@ -149,7 +149,7 @@ class Dispatcher:
             ended = [call for call in ended if call not in down]
         room = 0 if self._draining or not self._lease.holds else self._in_flight.room
         if not ended and not room:
-            self._gate.open()  # nothing that is written concerns this worker until a call of its own has ended
+            self._gate.open()  # it can take no duty until a call of its own has ended, so no writer needs to wake it
             return LULL if self._draining else self._poll()  # a call that ends sets the wake flag
         try:
             found = await self._claim(tasks, ended, room)
@@ -187,7 +187,7 @@ class Dispatcher:
         """Calls that wait and are due first, for they are older; then duties."""
         began = time.time_ns()
         answers = [(call.dispatch, call.answer) for call in ended]
-        if self._turns.governed != self._governed:  # what could not be claimed under the old rule may be under the new
+        if self._turns.governed != self._governed:  # under the new rule, duties may be claimed that were kept back
             self._governed, self._waiting_at = self._turns.governed, 0.0
             self._window.widen()
         async with self._turning:
@@ -252,7 +252,7 @@ class Dispatcher:
             self._in_flight.begin(dispatch, tasks.create_task(self._carry_out(dispatch)))
 
     async def _resolve(self, calls: Sequence[Ended], keys: Collection[str]) -> bool:
-        """Settle calls and look at jobs; what cannot be settled now comes again in a moment. False: nothing was."""
+        """Settle calls and look at jobs; a call that cannot be settled now comes again in a moment. False: none was."""
         found = Resolved(again=list(calls))
         try:
             found = await self._resolver.resolve(calls, keys)

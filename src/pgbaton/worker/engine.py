@@ -99,7 +99,7 @@ class Engine:
         self._stop.set()
 
     async def wait(self) -> None:
-        """Until the engine has stopped; raises what stopped it, if that was an error."""
+        """Until the engine has stopped; raises the error that stopped it, if there was one."""
         await asyncio.shield(self._main)
 
     async def _run(self) -> None:
@@ -120,7 +120,7 @@ class Engine:
             await self._work(table, client, sessions)
 
     def _describer(self, store: Store) -> Callable[[int], Awaitable[None]]:
-        """Says under a lease what this worker runs with: of the stages, those that it takes."""
+        """Writes this worker's configuration under its lease, with the stages that it takes."""
         routes = [(n.step, n.entry[0], n.path) for n in self._pipeline.in_order if n.step in store.steps]
 
         async def describe(worker: int) -> None:
@@ -195,7 +195,7 @@ class Engine:
 
     @contextlib.asynccontextmanager
     async def _hearing(self, sessions: Sessions, gate: Gate | NoGate, wake: Wake) -> AsyncIterator[None]:
-        """Be told of what is written, while the block runs."""
+        """Be told of changes, while the block runs."""
         if sessions.listener is None or sessions.gates is None or isinstance(gate, NoGate):
             yield
             return
@@ -212,7 +212,8 @@ class Engine:
             self._cut.cancel()
 
     async def _drain(self, dispatcher: Dispatcher, lease: Lease, calling: asyncio.Task[None]) -> None:
-        """Wait for calls under way, within the bound; what cannot be given back in time lapses with the lease."""
+        """Wait for calls under way, within the bound; a call that cannot be given back in time lapses with the
+        lease."""
         self._log.info(Event.WORKER_DRAINING, in_flight=dispatcher.under_way)
         dispatcher.drain()
         patience = self._settings.drain_timeout + 2 * ABANDON_TIMEOUT

@@ -47,12 +47,12 @@ class Fleet:
 
     @property
     def listening(self) -> bool:
-        """Whether all hear what is written (or poll by their configuration)."""
+        """Whether all hear of changes (or poll by their configuration)."""
         return all(e.listening is not False for e in self._engines)
 
     @property
     def ready(self) -> bool:
-        """Whether all are at work and hear what is written."""
+        """Whether all are at work and hear of changes."""
         return self.running and self.listening
 
     def stop(self) -> None:

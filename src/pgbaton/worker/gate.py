@@ -5,13 +5,13 @@ busy needs none. The gate of a pipeline is one advisory lock, with no flag that 
 
 - a worker whose claim came back short closes the gate: it asks for the lock exclusively. Once it has the lock, it
   claims once more, and then it sleeps;
-- the trigger tries to share the lock until its commit. If it can, no worker sleeps, and none can fall asleep before
-  this commit is there to be claimed: no NOTIFY. If it cannot (held, or only waited for), it notifies;
+- the trigger tries to share the lock until its commit. If it can, it does not notify: no worker sleeps, and none can
+  fall asleep before this commit. If it cannot, because a worker holds the lock or waits for it, it notifies;
 - a worker that is busy, or has no free slot, opens the gate. A dead worker's lock frees itself.
 
-Worth, with 32 writers and nothing due: 0.59 of the speed without a trigger, against 0.16 where every change notifies
-(docs/benchmarks.md). Of several sleepers one holds the gate and starts at once when a NOTIFY comes; the others follow a
-little later, or all of them would claim the same job. models/gate.pml checks it.
+With 32 writers and nothing due, writers have 0.59 of their speed without a trigger, against 0.16 where every change
+notifies (docs/benchmarks.md). Of several sleepers one holds the gate and starts at once when a NOTIFY comes; the others
+follow a little later, or all of them would claim the same job. models/gate.pml checks it.
 """
 
 from __future__ import annotations
@@ -31,21 +31,22 @@ from pgbaton.worker.periodic import RETRY_CAP, Wake
 PATIENCE = 5.0
 """Seconds that one request for the lock waits: a waiting request holds a snapshot, and so VACUUM back."""
 PATIENCE_EACH = 0.25
-"""The same where the connection has the gates of several pipelines to see to: while it waits for one, another that is
-to be closed is not, and a duty of that one may be found this much later."""
+"""Seconds, in place of PATIENCE, where the connection has the gates of several pipelines to see to: while it waits for
+one it cannot close another, and a duty of that pipeline may be found so much later."""
 REST = 1.0
-"""Seconds until it asks again for gates of several pipelines that other workers hold: as long as they do, writers
-notify."""
+"""Seconds until the keeper of several pipelines' gates asks again for those that other workers hold: as long as they
+do, writers notify."""
 FULL_TURNS = 3
 """Full claims in a row after which a worker is busy."""
 FOLLOW = (0.05, 0.15)
-"""Seconds, from and to: when a worker that does not hold the gate follows the one that does."""
+"""Seconds, from and to: after this time, drawn at random, a worker that does not hold the gate follows the one that
+does."""
 
 
 class Gate:
     """The gate as one worker sees it; ``wake`` is set once it is closed, and by :meth:`heard`.
 
-    Until a :class:`Gatekeeper` runs, and whenever the database is away, it is not held, and nothing is lost by it:
+    Until a :class:`Gatekeeper` runs, and whenever the database is away, it is not held; no duty is lost by that, for
     workers poll.
     """
 
@@ -91,7 +92,7 @@ class Gate:
             self._changed.set()
 
     def closed(self) -> None:
-        """The lock is had."""
+        """This worker has got the lock."""
         self.held = self.others_hold = True
         # Closed first, then one more claim: it finds the duties that were committed without a NOTIFY.
         self._wake.set()

@@ -17,7 +17,8 @@ Attempt = tuple[int, int]
 
 
 PATIENCE = 0.05
-"""Seconds that an answer waits for a turn that is made anyway, where the attempt has ended already."""
+"""Seconds that the answer of an attempt which a duty has ended already waits for a turn that is made anyway; then it
+wakes the worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +79,8 @@ class InFlight:
         self._under_way.add(dispatch.name)
 
     def complete(self, dispatches: frozenset[int]) -> None:
-        """A turn has ended these by what their stage committed; the answers of those that are this worker's may be yet
-        to come."""
+        """A turn has ended these by their stages' commits; the answers of those that are this worker's may be yet to
+        come."""
         self._completed |= dispatches & {dispatch for dispatch, _ in self._tasks}
 
     def end(self, calls: Iterable[Ended]) -> None:
@@ -102,7 +103,7 @@ class InFlight:
         return [call for call in ended if call.dispatch in self]
 
     def put_back(self, calls: Iterable[Ended]) -> None:
-        """These calls wait for the next turn, whenever it is made."""
+        """These calls wait for the next turn; they do not wake the worker."""
         self._ended += calls
 
     def let_go(self, dispatch: Dispatch) -> None:

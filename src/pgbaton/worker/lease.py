@@ -1,7 +1,7 @@
 """The lease of one worker: the name under which it claims.
 
-A worker that cannot be sure of its lease, or of what a claim brought, takes a new one. It keeps the attempts in its
-hands under that name; what the old one held besides is rescued as any lost worker's. So no worker ever looks for what
+A worker that cannot be sure of its lease, or of a claim's result, takes a new one. It keeps the attempts in its hands
+under that name; other calls of the old lease are rescued as any lost worker's. So no worker ever looks for calls that
 it may hold.
 """
 
@@ -21,9 +21,11 @@ from pgbaton.worker.in_flight import InFlight
 from pgbaton.worker.store import Store
 
 TELL_EVERY = 2.0
-"""Seconds between two times that a worker says what it is refused; it counts for 15 (``read/ailments.sql``)."""
+"""Seconds between two times that a worker writes down what Postgres refuses it; ``read/ailments.sql`` counts such a row
+for 15 seconds, so it stands while the trouble lasts."""
 AWAY = 2 / 3
-"""Of a lease; where it was last renewed longer ago, a renewal was missed."""
+"""Share of a lease's length: it is renewed after each third, so where the last renewal is older than two, one was
+missed."""
 
 
 def worker_name() -> str:
@@ -33,8 +35,8 @@ def worker_name() -> str:
 
 class Lease:
     """``seconds``: its length. ``worker``: its id in the database; None before the first is taken. ``store`` has a
-    connection of its own, so that a busy pool never costs the lease. ``describe`` is told of each lease: it says there
-    what the worker runs with."""
+    connection of its own, so that a busy pool never costs the lease. ``describe`` is called with each new lease: it
+    writes the worker's configuration there."""
 
     def __init__(
         self,
@@ -71,15 +73,14 @@ class Lease:
 
     @property
     def rescues(self) -> bool:
-        """Whether this worker may take what others hold under leases that lapsed. Where it missed a renewal itself, the
-        database may have been away for all, and on a standby that was promoted since, all leases look lapsed: it leaves
-        the others a lease's time to come back."""
+        """Whether this worker may take calls that others hold under leases that lapsed. Where it missed a renewal
+        itself, it leaves the others a lease's time to come back: the database may have been away for all, and on a
+        standby that was promoted since, all leases look lapsed."""
         now = monotonic()
         return self._returned + self.seconds <= now <= self._confirmed + AWAY * self.seconds
 
     def doubt(self) -> None:
-        """The worker cannot know what it holds, a claim's answer was lost: it takes a new lease before its next
-        turn."""
+        """A claim's answer was lost, so the worker cannot know its calls: it takes a new lease before its next turn."""
         self._doubtful = True
 
     async def secure(self) -> None:
@@ -116,8 +117,8 @@ class Lease:
             self._doubtful = True
 
     async def tell(self, error: Exception) -> None:
-        """Let operators know what keeps this worker from its work, where it is more than its log's matter: the page
-        cannot see why a worker that lives does nothing."""
+        """Write the error that keeps this worker from its work under its lease, where more than its log should tell of
+        it: the page cannot see otherwise why a worker that lives does nothing."""
         if self.worker is None or not is_trouble(error) or monotonic() < self._told_until:
             return
         self._told_until = monotonic() + TELL_EVERY

@@ -27,8 +27,8 @@ LONGEST_FIELD = 200
 
 @dataclass(eq=False, slots=True)
 class Hearer:
-    """One pipeline that is to be told: ``wake`` is set when the listener begins to listen, and for everything that is
-    heard on ``channel``, or for it by the engine's own signal, unless ``heard`` is to be called for that."""
+    """One pipeline that is to be told. ``wake`` is set when the listener begins to listen, and for each notification on
+    ``channel`` or by the engine's own signal for the pipeline; ``heard``, where given, is called in its place."""
 
     pipeline: str
     channel: str | None
@@ -156,7 +156,8 @@ class Listener:
             while self._heard:
                 payload, pid = self._heard.popleft()
                 if self._log.says_info:
-                    # Hearsay: the process that said so is the server's word, and pg_stat_activity tells whose it is.
+                    # Any role may send such a payload: the process id is the server's word, and pg_stat_activity tells
+                    # its role.
                     self._log.info(Event.JOB_CHANGED, **event_fields(payload), notified_by=pid)
             await asyncio.sleep(0)
 

@@ -13,7 +13,7 @@ from pgbaton.events import EventLog
 RETRY_CAP = 1.0
 """Seconds between two tries at most while the database is away: work goes on soon after it is back."""
 SHARE = 0.1
-"""Of the time, for work that is costly."""
+"""Share of a worker's time for work that is costly."""
 LONGEST = 5.0
 """Seconds for which costly work rests at most."""
 
@@ -53,11 +53,11 @@ async def every(
     *,
     costly: bool = False,
 ) -> None:
-    """Do ``work`` again and again until ``stop``, ``seconds`` apart; after an error sooner, backing off. ``costly``
-    work is done the more rarely, the longer it takes.
+    """Do ``work`` again and again until ``stop``, ``seconds`` apart; after an error sooner, backing off. ``costly``:
+    the longer it takes, the more rarely it is done.
 
-    Catches everything that the work raises: a driver whose connection was cut can raise outside its own tree of errors,
-    and the worker would not notice that a loop had died of it.
+    Catches every error of the work: a driver whose connection was cut can raise outside its own tree of errors, and the
+    worker would not notice that a loop had died of it.
     """
     backoff = Backoff(0.1, min(seconds, RETRY_CAP))
     while not stop.is_set():

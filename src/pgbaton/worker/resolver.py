@@ -50,8 +50,8 @@ class Resolver:
         self._open: set[str] = set()
 
     async def resolve(self, calls: Sequence[Ended], keys: Collection[str], *, patient: bool = True) -> Resolved:
-        """Settle calls that have ended, and look at other jobs. ``patient`` false: what an answer says is not waited
-        for."""
+        """Settle calls that have ended, and look at other jobs. ``patient`` false: a row is decided as it is, also
+        where its answer says that it should yet move."""
         for step in {c.dispatch.stage for c in calls if c.dispatch.probing and c.answer.status and not c.answer.down}:
             await self._store.close_circuit(step)
         await self._hold_back([call for call in calls if call.answer.refuses_more])
@@ -179,8 +179,8 @@ class Resolver:
         return not goes_on and row is not None and row.at in entries and verdict.target is None
 
     async def _write(self, decided: Decided) -> dict[str, Written]:
-        """Write verdicts. Where the user's table refuses a row, that is this job's trouble alone: it is written
-        without."""
+        """Write verdicts. Where the user's table refuses a row, that job's verdict is written without the row, and the
+        other jobs' verdicts as they are."""
         try:
             written = await self._store.settle(list(decided.values()), self._stages)
         except asyncpg.PostgresError as error:

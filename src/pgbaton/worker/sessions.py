@@ -1,7 +1,7 @@
 """The connections of one process, shared by the workers in it, one for each pipeline.
 
-Seven at most, however many pipelines: one for the claims, two for verdicts, one for leases, one for what is looked at
-now and then, one to LISTEN, one for the gates.
+Seven at most, however many pipelines: one for the claims, two for verdicts, one for leases, one for rare statements,
+one to LISTEN, one for the gates.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ POLL_UNHEARD = 1.0
 
 
 class Sessions:
-    """Open from entering to leaving. ``rare``: for what is done now and then; ``turns``: for claims, so that none waits
-    for what is slow; ``rest``: for verdicts; ``leases``. ``listener`` and ``gates``: None where nothing can be heard.
+    """Open from entering to leaving. ``rare``: for statements that are made now and then; ``turns``: for claims, so
+    that none waits for a slow statement; ``rest``: for verdicts; ``leases``: for leases. ``listener`` and ``gates``:
+    None where no notification can be heard.
 
     Entering raises :class:`DatabaseError` where the database is not ready.
     """
@@ -108,7 +109,7 @@ async def _opened(stack: contextlib.AsyncExitStack, pool: asyncpg.Pool) -> async
 
     async def close() -> None:
         with contextlib.suppress(TimeoutError, OSError, asyncpg.InterfaceError, asyncpg.PostgresError):
-            await pool.close()  # what it cannot close it terminates
+            await pool.close()  # a connection that it cannot close it terminates
 
     stack.push_async_callback(close)
     return pool

@@ -17,8 +17,8 @@ from pgbaton.worker import telemetry
 from pgbaton.worker.fleet import Fleet
 
 FIRST_RETRY, LONGEST_RETRY = 1.0, 30.0
-"""Seconds until a database in which the workers could not start is tried again: they double, as its operators' patience
-allows, and half of them is jitter."""
+"""Seconds, the first and the longest, until a database in which the workers could not start is tried again: they double
+each time, and half of them is jitter. Half a minute is how long its operators may have to wait after they mended it."""
 
 
 class Shards:

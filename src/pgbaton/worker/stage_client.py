@@ -1,4 +1,4 @@
-"""One HTTP call to a stage; the only user of the HTTP client. Never raises for what a stage does."""
+"""One HTTP call to a stage; the only user of the HTTP client. No act of a stage makes it raise."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ from pgbaton.shard import DATABASE
 from pgbaton.worker.tracing import traceparent
 
 CONNECT_TIMEOUT = timedelta(seconds=10)
+"""How long a connection to a stage may take; the stage's own timeout, where it is shorter, ends it before."""
 BODY_READ = 64 * 1024
-"""Bytes of an answer that are read at most; what follows is not of use."""
+"""Bytes of an answer that are read at most: the engine needs the status, the headers and the beginning of the body."""
 
 
 BODY_KEPT = 2000
@@ -41,7 +42,7 @@ Kept = Literal["none", "failures", "all"]
 class StageClient:
     """Calls the stages of one pipeline. Use as an async context manager.
 
-    ``keep_answers``: of which answers the beginning is handed on, for operators to read.
+    ``keep_answers``: the answers whose beginning is handed on, for operators to read.
     """
 
     def __init__(self, pipeline: Pipeline, keep_answers: Kept = "failures") -> None:

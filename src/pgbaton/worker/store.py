@@ -37,8 +37,8 @@ class Turn:
     """The result of a claim. ``claimed``: calls of this worker now. ``ended``: the dispatches that were completed by
     it. ``late``: how the attempts ended that had ended before their answers were brought, by dispatch id and attempt.
     ``others``: jobs that are to be looked at. ``newest``: the newest id that was dealt with, by stage (``""``: looks).
-    ``found``: how many duties and looks there were. ``blocked``: seconds until what a limit keeps back is worth another
-    claim (None: nothing is kept back); ``kept_back``: of which stages."""
+    ``found``: how many duties and looks there were. ``blocked``: seconds until another claim of jobs that a limit keeps
+    back is worth it (None: none is kept back); ``kept_back``: the stages of those jobs."""
 
     claimed: tuple[Dispatch, ...]
     ended: frozenset[int]
@@ -180,7 +180,7 @@ class Store:
         return row["count"], row["others"]
 
     async def ease(self, answered: Mapping[tuple[str, str | None], int]) -> None:
-        """Stages have answered so many calls well, by step and account: what was learned rises again."""
+        """Stages have answered so many calls well, by step and account: their ceilings rise again."""
         stages = {step: calls for (step, account), calls in answered.items() if account is None}
         accounts = [(*name, calls) for name, calls in answered.items() if name[1] is not None]
         if stages:
@@ -205,7 +205,7 @@ class Store:
         return _late(await self._fetch("worker/note", *_columns(answers)))
 
     async def look(self, job_keys: Collection[str]) -> list[Job]:
-        """All that there is of these jobs, each as one snapshot shows it."""
+        """These jobs as a whole, each as one snapshot shows it."""
         return [_job(row) for row in await self._fetch("worker/look", self._pipeline, list(job_keys))]
 
     def shown(self, state: tuple[str, str]) -> tuple[str, str]:
@@ -256,8 +256,8 @@ class Store:
         await self._fetch("worker/close_circuit", self._pipeline, step)
 
     async def unreconciled(self, after: str | None, limit: int) -> Page:
-        """Look at ``limit`` rows of the user's table behind the key ``after``, for routed ones that nothing waits
-        for."""
+        """Look at ``limit`` rows of the user's table behind the key ``after``, for routed ones without a duty or
+        call."""
         row = (await self._fetch("operate/unreconciled", self._pipeline, after, limit, False))[0]
         missing = tuple(zip(row["keys"], row["steps"], strict=True))
         return Page(row["last"] if row["looked_at"] == limit else None, missing)
@@ -301,8 +301,8 @@ class Store:
         return int((await self._fetch("worker/unpark", self._pipeline, limit))[0]["due"])
 
     async def prune(self, retention: float, since: datetime | None = None) -> tuple[int, datetime | None]:
-        """Forget what ended more than ``retention`` seconds ago, and not before ``since``; returns how many rows (at
-        most 1,000), and when the last of them had ended: the next batch goes on from there."""
+        """Forget attempts that ended more than ``retention`` seconds ago, and not before ``since``; returns how many
+        rows (at most 1,000), and when the last of them had ended: the next batch goes on from there."""
         row = (await self._fetch("worker/prune", retention, since))[0]
         return row["count"], row["reached"]
 
@@ -330,11 +330,11 @@ class Store:
         return rows[0]["worker"], set(zip(rows[0]["kept_ids"], rows[0]["kept_attempts"], strict=True))
 
     async def describe(self, worker: int, version: str, base_url: str, routes: Sequence[tuple[str, str, str]]) -> None:
-        """Say what this worker runs with: its routes as (step, after, path)."""
+        """Write this worker's configuration under its lease: its routes as (step, after, path)."""
         await self._fetch("worker/describe", worker, version, base_url, json.dumps(routes))
 
     async def trouble(self, worker: int, words: str) -> None:
-        """Say what Postgres refuses this worker."""
+        """Write the error by which Postgres refuses this worker under its lease."""
         await self._fetch("worker/trouble", worker, words)
 
     async def renew(
@@ -385,7 +385,8 @@ def _late(rows: Iterable[asyncpg.Record]) -> Late:
 
 
 def _without_blocked(rows: list[asyncpg.Record]) -> tuple[list[asyncpg.Record], float | None, frozenset[str]]:
-    """What a claim found; in how many seconds what it found blocked is worth another one, and its stages."""
+    """The rows of a claim that are duties or calls; seconds until another claim of the blocked ones is worth it (None:
+    none is blocked); and the stages of those."""
     blocked = [row for row in rows if row["id"] is None]
     if not blocked:
         return rows, None, frozenset()

@@ -35,8 +35,8 @@ def _is_off() -> bool:
 
 
 class Call:
-    """A call that is being traced: ``traceparent`` is what to send; tell it the answer. As a context manager: a call
-    without a span."""
+    """A call that is being traced: send ``traceparent``, and tell it the answer. As a context manager: a call without a
+    span."""
 
     def __init__(self, traceparent: str, span: Any = None) -> None:
         self.traceparent = traceparent

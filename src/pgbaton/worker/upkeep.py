@@ -12,20 +12,22 @@ from pgbaton.worker.resolver import Resolver
 from pgbaton.worker.store import RECONCILE_PAGE, Store
 
 RESCUE_EVERY = 1.0
-"""Seconds; more rarely where the look takes long: it reads all calls."""
+"""Seconds between two looks for lost and overdue calls: a lost call waits for so much longer than its lease. The look
+reads all calls; where it takes long it is made more rarely."""
 PRUNE_EVERY = 60.0
-"""Seconds."""
+"""Seconds between two times of pruning: rows stay for so much longer than the retention, which is in days."""
 LIMITS_EVERY = 1.0
 """Seconds until a worker sees that a pipeline has got its first limit, or lost its last; until then it claims nothing
-of the stages that it concerns."""
+of the stages concerned."""
 PUT_OFF_EVERY = 0.5
-"""Seconds; a duty that is not to be called yet waits as a duty for so long at most."""
+"""Seconds between two looks for duties whose ``not_before`` is in the future: a duty stands in a claim's way for so
+long at most."""
 PUT_OFF_PAGE = 1000
-"""Duties at once."""
+"""Duties that one statement makes calls that wait."""
 ROLL_UP_EVERY = 60.0
-"""Seconds; it reads each dispatch that ended once more, an hour of them at a time."""
+"""Seconds between two looks for an hour that is over; rolling it up reads each of its dispatches once more."""
 PAGE = 200
-"""Jobs of one rescue; and calls of one unpark."""
+"""Jobs of one rescue, and calls of one unpark: a short transaction each."""
 
 
 class Upkeep:
@@ -121,7 +123,7 @@ class Upkeep:
                 self._log.warning(Event.DISPATCH_MISSING, job_id=job, stage=stage)
 
     async def prune(self) -> None:
-        """Forget what ended longer ago than the retention."""
+        """Forget attempts that ended longer ago than the retention."""
         count, reached = await self._store.prune(self._retention)
         while count >= 1000:
             count, reached = await self._store.prune(self._retention, reached)

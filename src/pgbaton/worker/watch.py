@@ -1,8 +1,8 @@
 """The watch of workers besides their work, each task by one of them at a time: the census of the user's table,
-what was deployed, and the findings of an incident.
+deployments, and the findings of an incident.
 
-A worker that dies with a task holds nothing: another may take it when its time has passed. Of a page of the census that
-two read, one is written.
+A worker that dies with a task holds no lock: another may take the task when its time has passed. Where two workers read
+the same page of the census, one of them writes it.
 """
 
 from __future__ import annotations
@@ -27,15 +27,16 @@ from pgbaton.worker.webhook import MOST, TAKEN, Webhook
 CENSUS_PAGE = 2000
 """Rows of the user's table that one look reads; docs/operations.md has what it costs."""
 CENSUS_SHARE = 0.05
-"""Of the time of one connection, for the census of a table of more than one page."""
+"""Share of one connection's time for the census of a table of more than one page."""
 CENSUS_EVERY = 3.0
 """Seconds between two looks where the table is one page, and between two times that a worker asks in vain."""
 TICK = 0.3
-"""Seconds; within this the next page of a larger table follows."""
+"""Seconds between two looks whether this worker may read the next page of a larger table: the page follows within
+them."""
 PATIENCE = 2.0
 """Seconds that a page may take, and that a connection is waited for; a lock on the table is not waited for longer."""
 TELL_EVERY = 1.0
-"""Seconds."""
+"""Seconds between two looks for a finding that the webhook is to be told of: it is told so late at most."""
 
 
 class Watch:
@@ -86,7 +87,7 @@ class Watch:
             try:
                 async with at_most(conn, PATIENCE):
                     page = await store.census_page(census.after, CENSUS_PAGE)
-            except TooWide:  # a lock is held: that the census is stale will be said
+            except TooWide:  # a lock is held; once the census is stale, the health says so
                 return
             took = monotonic() - began
             if page.missing and self._reconciles:
@@ -98,7 +99,7 @@ class Watch:
                 self._census_at = monotonic() + took / CENSUS_SHARE
 
     async def tell(self) -> None:
-        """Tell the webhook what appeared and what ended. No connection is held while it answers."""
+        """Tell the webhook of findings that appeared or ended. No connection is held while it answers."""
         for _ in range(MOST if self._webhook else 0):
             async with self._pool.acquire(timeout=PATIENCE) as conn:
                 row = await WatchStore(conn, self._table).to_tell(TAKEN)
@@ -109,7 +110,7 @@ class Watch:
                 await WatchStore(conn, self._table).told(row, again)
 
     async def look(self) -> None:
-        """Look at the health, and write down what appeared, what ended and what was deployed."""
+        """Look at the health, and write down findings that appeared or ended, and deployments."""
         async with self._pool.acquire(timeout=PATIENCE) as conn:
             store = WatchStore(conn, self._table)
             if not await store.may("look", self._look_every * 0.9):

@@ -47,7 +47,7 @@ class WatchStore:
         return bool(await self._fetch("take", task, seconds))
 
     async def rest(self, task: str, seconds: float) -> None:
-        """Let the task rest for so long, instead of for what it was taken for."""
+        """Let the task rest for so many seconds, in place of those that it was taken for."""
         await self._fetch("rest", task, seconds)
 
     async def census(self) -> Census:
@@ -67,7 +67,7 @@ class WatchStore:
         return bool(await self._fetch("census_write", census.after, census.began, last, said, seen))
 
     async def deployments(self) -> list[str]:
-        """Write down what runs now and did not before; returns what that is."""
+        """Write down versions, addresses and routes that run now and did not before; returns their kinds."""
         return [row["what"] for row in await self._fetch("deployments")]
 
     async def to_tell(self, seconds: float) -> dict[str, Any] | None:

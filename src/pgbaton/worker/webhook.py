@@ -20,11 +20,11 @@ from pgbaton.health import Finding
 from pgbaton.shard import DATABASE
 
 TIMEOUT = timedelta(seconds=10)
+"""How long one call of the webhook may take."""
 TAKEN = 30.0
 """Seconds for which a finding is one sender's: longer than its call may take."""
 TRIES = 8
-LONGEST = 300.0
-"""Seconds between two tries at most; they grow from 2 s, so that the last is some ten minutes after the first."""
+"""Calls after which a finding is given up; the pauses between them begin with 2 s and double, four minutes in all."""
 MOST = 20
 """Findings that are told in one go."""
 
@@ -58,7 +58,7 @@ class Webhook:
         if row["tries"] >= TRIES:
             self._log.warning(Event.WEBHOOK_FAILED, finding=row["id"], http_status=answered, tries=row["tries"])
             return None
-        return float(min(LONGEST, 2.0 ** row["tries"]))
+        return float(2.0 ** row["tries"])
 
     def signature(self, body: bytes, now: float) -> dict[str, str]:
         """The header that proves who sent it, and when: HMAC-SHA256 of ``{seconds}.{body}`` under the secret."""
@@ -97,7 +97,7 @@ class Webhook:
 
 
 def _slack(finding: Finding, event: str, language: Language) -> str:
-    """One message; what others wrote cannot mention a channel or make a link."""
+    """One message; text of others' making cannot mention a channel or make a link."""
     mark = (
         ":white_check_mark:"
         if event == "ended"
