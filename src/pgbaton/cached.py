@@ -11,15 +11,17 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 YOUNGEST = 0.5
-"""Seconds between two computations at least, whoever asks and whatever happens."""
+"""Seconds between two computations at least, however many ask and change."""
 OLDEST = 1.0
-"""Seconds after which an answer is computed again though nobody reported a change."""
+"""Seconds after which an answer is computed again though no change was reported."""
 REST = 4.0
-"""Times what the last computation took that is waited between two: a fifth of a connection's time at most."""
+"""Pause between two computations, as a multiple of the last one's duration: with 4, they take a fifth of a connection's
+time at most."""
 PATIENCE = 0.5
 """Seconds that the next answer is waited for where there is one: beyond that a page feels slow."""
 STALE = 5.0
-"""Seconds after which an answer is not shown for want of the next one: what is old must not say that all is well."""
+"""Seconds after which an answer is not shown any more, though the next one is not there: an old answer must not say
+that all is well."""
 
 
 class Cached(Generic[T]):
@@ -44,7 +46,7 @@ class Cached(Generic[T]):
 
     @property
     def rest(self) -> float:
-        """Seconds until the next computation may begin: who asks after that sees every change reported by now."""
+        """Seconds until the next computation may begin: an answer after that has every change reported by now."""
         return max(0.0, self._asked + self._pause - time.monotonic())
 
     @property
@@ -52,8 +54,8 @@ class Cached(Generic[T]):
         return max(self._youngest, REST * self._took)
 
     async def get(self) -> T:
-        """The answer: at once where it is young, within :data:`PATIENCE` where it is no older than :data:`STALE`. What
-        fails, fails for all who wait for it."""
+        """The answer: at once where it is young, within :data:`PATIENCE` where it is no older than :data:`STALE`. An
+        error of the computation is raised to all who wait for it."""
         while not self._good():
             if self._asking is None or self._asking.done():
                 self._asking = asyncio.create_task(self._ask())

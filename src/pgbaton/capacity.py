@@ -13,6 +13,7 @@ from math import ceil
 from typing import Any
 
 DAY = 86400
+"""Seconds."""
 BUSY = 0.5
 """Share of the cores that Postgres may use on average: the rest is for peaks, vacuum, and your own queries."""
 FULL_PAGES = 2.0
@@ -24,17 +25,18 @@ PER_WORKER = 1000
 """Hops a second that one worker makes, of which 2,700 were measured with nothing beside it."""
 CORES = (2, 4, 8, 16, 32, 64)
 MOST_CORES = 32
-"""Beyond that locks of Postgres (WAL insertion, snapshots) are known to keep cores from adding up."""
+"""Cores: beyond so many, locks of Postgres (WAL insertion, snapshots) are known to keep cores from adding up."""
 MOST_WAL = 150.0
-"""MB a second: what a standby and an archive keep up with on 10 Gbit/s and a good SSD, by a margin of 4; assumed."""
+"""MB of WAL a second: a standby and an archive keep up with so much on 10 Gbit/s and a good SSD, by a margin of 4;
+assumed."""
 MOST_HISTORY = 2000.0
-"""GB: beyond that a vacuum of the history's indexes, a restore and a new standby each take a night; assumed."""
+"""GB of history: beyond so much a vacuum of its indexes, a restore and a new standby each take a night; assumed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What the rate asks for. CPU in cores of the machine that was measured; sizes in GB, rates in MB a second;
-    ``ends_at``: hops a second where one primary ends, by what (``ends_by``: cores, wal, history)."""
+    """The machine that the rate asks for. CPU in cores of the machine that was measured; sizes in GB, rates in MB a
+    second; ``ends_at``: hops a second at which one primary ends; ``ends_by``: the reason (cores, wal, history)."""
 
     hops_per_second: float
     retention: float
@@ -64,7 +66,7 @@ class Need:
 
 @cache
 def figures() -> dict[str, Any]:
-    """What one hop was measured to cost, and where."""
+    """The measured cost of one hop, and the machine that it was measured on."""
     found: dict[str, Any] = json.loads(files(__package__).joinpath("hop.json").read_text(encoding="utf-8"))
     return found
 
@@ -74,7 +76,7 @@ def need(hops_per_second: float, retention: float, *, payload: float = 0.0) -> N
     that a hop's stage writes to your own tables."""
     busy, alone = figures()["busy"], figures()["alone"]
     reached = float(busy["hops_per_second"])
-    # So many come one by one, at what a hop costs alone; those beyond share their turns and commits.
+    # So many hops come one by one, at the cost of a hop alone; those beyond share their turns and commits.
     single = min(hops_per_second, float(alone["hops_per_second"])) / hops_per_second
 
     def each(name: str) -> float:

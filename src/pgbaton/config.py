@@ -82,14 +82,14 @@ class Settings(BaseSettings):
     ``webhook_url``: told when a finding appears and when it ends, signed with ``webhook_secret``, as ``webhook_format``
     says.
 
-    ``capacity``: calls under way at once. ``lease``: after how long a silent worker counts as lost. ``poll``: how
+    ``capacity``: calls under way at once. ``lease``: a worker that is silent for longer counts as lost. ``poll``: how
     long it sleeps at most without a notification. ``drain_timeout``: how long a shutdown waits for calls.
     ``retention``: how long settled dispatches are kept. ``reconcile_every``: how often to look at a page of the
     user's table for rows that no trigger saw; 0: never. ``log_format``: ``text`` or ``json``, where this process writes
     its own log. ``metrics_every``: how often the gauges that ask the database are refreshed; 0: never.
     ``watch_every``: how often one of the workers looks at the pipeline's health, and takes a census of the table;
-    0: never. ``metrics_by_tenant``: count calls by tenant, too; only where there are few tenants. ``keep_answers``: of
-    which stages' answers the first 2,000 characters are kept with the attempt, for operators to read.
+    0: never. ``metrics_by_tenant``: count calls by tenant, too; only where there are few tenants. ``keep_answers``:
+    the answers of stages whose first 2,000 characters are kept with the attempt, for operators to read.
     """
 
     model_config = SettingsConfigDict(
@@ -183,7 +183,7 @@ def load_settings(path: Path | None = None, given: Mapping[str, object] | None =
     chosen: dict[str, Any] = {name: getattr(from_file, name) for name in table} if from_file else {}
     chosen |= {name: getattr(environment, name) for name in environment.model_fields_set}
     chosen |= {name: value for name, value in (given or {}).items() if value is not None}
-    if (given or {}).get("database_url") is not None:  # that one, whatever the environment names
+    if (given or {}).get("database_url") is not None:  # it comes before the databases that the environment names
         chosen |= {"databases": (), "database": None}
     return _validated(lambda: Settings.model_validate(chosen), "command line")
 
@@ -304,7 +304,7 @@ def _shown(value: object) -> str:
 
 
 def _sentences(error: ValidationError, place: str, named: Callable[[tuple[int | str, ...]], str] = _key) -> list[str]:
-    """One line for each fault: place, key, the fault, and the value unless it may hold a secret."""
+    """One line for each fault: its place and key, its description, and the value unless it may hold a secret."""
     faults = error.errors(include_url=False, include_context=False)
     lines = []
     for fault in faults:

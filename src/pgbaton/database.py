@@ -15,7 +15,9 @@ from pgbaton.errors import AttachError, DatabaseError, LeaseLost, NotAtHome, Not
 from pgbaton.events import Event, EventLog, describe, words_of
 
 OLDEST_POSTGRES = 140000
+"""``server_version_num`` of the oldest Postgres that the tests run against."""
 CONNECT_TIMEOUT = 10.0
+"""Seconds that a connection may take; a server that starts up or is busy answers sooner."""
 PROOF_EVERY = 3.0
 """Seconds between two round trips that prove a connection alive, and how long one may take."""
 QUERY_TIMEOUT = 15.0
@@ -41,7 +43,7 @@ the role has otherwise is kept for the triggers of the user's table (``settle.sq
 
 STEADY_PLANS = {
     # A dispatcher makes many look-ups by key. A plan is made once a session, perhaps while the tables are empty
-    # or their statistics are old: it must be the one for full tables. Without sorting, what is asked for in the
+    # or their statistics are old: it must be the one for full tables. Without sorting, rows that are asked for in the
     # order of an index is read by that index.
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
@@ -123,9 +125,9 @@ async def prove_alive(conn: asyncpg.Connection, until: asyncio.Event) -> None:
 
 
 class Impatient(asyncpg.Connection):
-    """A connection that ends with a query that was not answered in time: where nothing comes back any more, the
-    answer to a cancellation does not come either, and the driver would wait for it as long again. It ends, too, where
-    it leads to a standby, which takes no writes: the next one may lead to the primary."""
+    """A connection that ends with a query that was not answered in time: a server that does not answer does not answer
+    a cancellation either, and the driver would wait for that as long again. It ends, too, where it leads to a standby,
+    which takes no writes: the next one may lead to the primary."""
 
     async def fetch(self, query: str, *args: Any, **options: Any) -> list[asyncpg.Record]:
         with self._ended_when_useless():
@@ -174,7 +176,7 @@ class ThroughPooler(Impatient):
             return await super().fetchval(query, *args, **options)
 
     async def execute(self, query: str, *args: Any, **options: Any) -> str:
-        if not args:  # one message, and so one server; and what begins and ends transactions
+        if not args:  # one message, and so one server; BEGIN and COMMIT come here, too
             return str(await super().execute(query, **options))
         async with self._one_transaction():
             return str(await super().execute(query, *args, **options))
@@ -318,8 +320,9 @@ def is_stale(error: asyncpg.PostgresError) -> bool:
 
 
 def is_trouble(error: Exception) -> bool:
-    """Whether a worker that meets this cannot do its work until somebody mends it: a right that is missing, a statement
-    that does not fit, a full disk, a fault of ours. Not what passes, nor what is found in another way."""
+    """Whether a worker that meets this cannot do its work until a person mends it: a right that is missing, a statement
+    that does not fit, a full disk, a fault of the engine. Not an error that passes by itself, nor one that the doctor
+    finds in another way."""
     passes = (
         OSError,
         TimeoutError,
@@ -339,7 +342,7 @@ def refusal_words(error: asyncpg.PostgresError) -> str:
 
 
 def report(log: EventLog, loop: str, error: Exception) -> None:
-    """Say in the log what stopped a round of ``loop``: the database is away, it refuses a statement, or this is a
+    """Say in the log why a round of ``loop`` stopped: the database is away, it refuses a statement, or this is a
     fault."""
     if isinstance(error, LeaseLost):
         log.warning(Event.LEASE_LOST, loop=loop)

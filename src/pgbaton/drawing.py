@@ -1,7 +1,7 @@
 """A pipeline as a drawing: layers from left to right, for Mermaid, DOT and SVG. Pure.
 
-The states are the boxes; what leads from one to the next is an arrow, with the stage, route or choice as its label. It
-is laid out by layers: each state as far from the beginning as its shortest way there, ways back drawn beneath.
+Stages, waits and gathers are the boxes, and so are the states where a row stays; routes and choices are the arrows. The
+boxes are laid out by layers: each as far from the beginning as its longest way there, ways back drawn beneath.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pgbaton.model import Kind, Passage, Stage, as_graph, graph
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """``kind``: ``state`` (an end, or a beginning), or what a row meets there: see :class:`Kind`."""
+    """``kind``: ``state`` (an end, or a beginning), or that of the stage or passage: see :class:`Kind`."""
 
     name: str
     kind: str
@@ -153,7 +153,7 @@ def layers(drawn: Drawing) -> dict[str, tuple[int, int]]:
         leads.setdefault(arrow.source, []).append(arrow.target)
     forward, done = _forward(drawn, leads)
     column = dict.fromkeys(done, 0)
-    for name in reversed(done):  # whatever leads to a box comes before it
+    for name in reversed(done):  # boxes that lead to another one come before it
         for target in leads.get(name, ()):
             if (name, target) in forward:
                 column[target] = max(column[target], column[name] + 1)
@@ -190,7 +190,7 @@ def _forward(drawn: Drawing, leads: Mapping[str, Sequence[str]]) -> tuple[set[tu
 
 
 def svg(drawn: Drawing, counts: Mapping[str, str] | None = None, links: Mapping[str, str] | None = None) -> str:
-    """The drawing by itself. ``counts``: what is said beneath a box's title; ``links``: where a box leads. Everything
+    """The drawing by itself. ``counts``: the text beneath a box's title; ``links``: where a box leads. Everything
     is escaped."""
     places = layers(drawn)
     columns = 1 + max(column for column, _ in places.values())

@@ -5,10 +5,10 @@ PgbatonError
 ├── DatabaseError          the database is not there, not right, or refuses
 │   ├── NotMigrated        the schema ``pgbaton`` is missing or older than this engine
 │   ├── AttachError        the user's table cannot be attached as the pipeline says
-│   │   ├── PastRows       rows stand in routed states already: say what becomes of them
+│   │   ├── PastRows       rows stand in routed states already: decide about them
 │   │   └── NotAtHome      the pipeline was attached in another database, of which this may be a copy
 │   └── LockNotHad         tables were busy for longer than the lock timeout
-├── LeaseLost              this worker's lease lapsed: what it held belongs to others now
+├── LeaseLost              this worker's lease lapsed: its calls may be other workers' now
 ├── Refused                an operator's action that cannot be done as things are
 └── JobRefused             a stage was called for a job that it may not work on
 """
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 
 class PgbatonError(Exception):
-    """Anything that this package raises on purpose; the message is meant for people."""
+    """Every error that this package raises on purpose; the message is meant for people."""
 
 
 class ConfigError(PgbatonError):
@@ -37,7 +37,7 @@ class AttachError(DatabaseError):
 
 
 class PastRows(AttachError):
-    """Rows stand in states that become routed, and nobody has said what becomes of them; nothing was changed."""
+    """Rows stand in states that become routed, and an operator has yet to decide about them; nothing was changed."""
 
 
 class NotAtHome(AttachError):

@@ -138,7 +138,7 @@ _PLAIN = re.compile(r"[^\s\"'=\\\x00-\x1f\x7f-\x9f\u2028\u2029]{1,200}")
 
 
 def shown(value: object) -> str:
-    """A field's value on one line and of bounded length, whatever somebody put into it."""
+    """A field's value on one line and of bounded length, also where it holds text of others' making."""
     text = f"{value:.3f}" if isinstance(value, float) else str(value)
     if _PLAIN.fullmatch(text) and text.isprintable():
         return text

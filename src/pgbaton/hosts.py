@@ -1,8 +1,8 @@
-"""Which of several hosts takes writes: a database URL may name the servers of one cluster, ``host1:5432,host2:5432``.
+"""The primary among several hosts: a database URL may name the servers of one cluster, ``host1:5432,host2:5432``.
 
-A driver that tries hosts in their order waits at a frozen one until its time is over, and is content with an old
-primary that still answers. Here all are asked at once, and of the primaries that answer the one with the newest
-timeline is taken. Once it is known, further connections go straight there.
+All hosts are asked at once, and of the primaries that answer, the one with the newest timeline is taken; further
+connections go straight there. A driver that tries hosts in their order waits at a frozen one until its time is over,
+and is content with an old primary that still answers.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ as ever, and only the other hosts can tell. A look costs a process one connectio
 ASK_AGAIN = 0.5
 """Seconds until a host that takes no writes is asked again, in one search."""
 CLOSE_TIMEOUT = 1.0
+"""Seconds that a connection may take to close; then it is cut, for its server may be frozen."""
 
 TIMELINE = """
 SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN NULL
@@ -47,7 +48,7 @@ Address = tuple[str, int]
 
 
 class NoPrimary(ConnectionError):
-    """None of the hosts takes writes. ``strerror`` says what each of them is."""
+    """None of the hosts takes writes. ``strerror`` says of each host why."""
 
 
 def addresses(database_url: str) -> list[Address]:
@@ -79,7 +80,7 @@ async def timeline_of(conn: asyncpg.Connection) -> int | None:
 async def connect(database_url: str, **options: Any) -> asyncpg.Connection:
     """As :func:`asyncpg.connect`; where the URL names several hosts, to the primary among them.
 
-    Raises what that raises, and :class:`NoPrimary`.
+    Raises as that, and :class:`NoPrimary`.
     """
     hosts = hosts_of(database_url)
     try:
@@ -89,7 +90,7 @@ async def connect(database_url: str, **options: Any) -> asyncpg.Connection:
 
 
 def hosts_of(database_url: str) -> Hosts | None:
-    """What this process knows of the hosts of that URL; None where it names one at most."""
+    """The hosts of that URL, as this process knows them; None where it names one at most."""
     if database_url not in _known:
         found = addresses(database_url)
         _known[database_url] = Hosts(database_url, found) if len(found) > 1 else None
@@ -197,7 +198,7 @@ class Hosts:
 
     async def _ask(self, address: Address, said: dict[Address, str]) -> Primary | None:
         """Ask one host again and again, until it is a primary, or refuses this user or database, which asking does not
-        change. Meanwhile ``said`` has what it is."""
+        change. Meanwhile ``said`` has its latest answer."""
         host, port = address
         while True:
             try:

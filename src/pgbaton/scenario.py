@@ -35,8 +35,8 @@ class Coming(_Frozen):
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """What a simulation plays. ``jobs``: when each comes (seconds), whose it is, its priority; ``takes``: seconds that
-    a call of a stage takes, asked for each call; ``capacity``: calls at once of all workers together."""
+    """The input of a simulation. ``jobs``: when each comes (seconds), whose it is, its priority; ``takes``: seconds
+    that a call of a stage takes, asked for each call; ``capacity``: calls at once of all workers together."""
 
     jobs: tuple[tuple[float, str | None, int], ...]
     takes: Callable[[str], float]

@@ -1,4 +1,4 @@
-"""What a simulation came to, as one SVG: how long each call waited, by tenant, and how full the limits were. Pure."""
+"""The result of a simulation as one SVG: how long each call waited, by tenant, and how full the limits were. Pure."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def main() -> None:
     """Run the command; errors that were raised on purpose are sentences, not tracebacks."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that cannot show a sign shows another one
+            stream.reconfigure(errors="replace")  # a sign that the terminal cannot show is replaced
     try:
         completion.prepare()
         app(prog_name="pgbaton")
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def _flush() -> None:
-    """Write what is left to a reader that is perhaps gone (`pgbaton sql | head`), which is nobody's fault."""
+    """Write the rest of the output; a reader that is gone (`pgbaton sql | head`) is no error."""
     try:
         if sys.__stdout__ is not None:
             sys.__stdout__.flush()

@@ -1,4 +1,4 @@
-"""Commands for a table that another system works on: what would be called, going live, and what the other one left."""
+"""Commands for a table that another system works on: shadow mode, going live, and rows that the other one left."""
 
 from __future__ import annotations
 

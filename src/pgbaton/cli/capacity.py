@@ -1,4 +1,4 @@
-"""``pgbaton capacity``: how big a database a rate asks for. No database is asked."""
+"""``pgbaton capacity``: the size of the database that a rate asks for. It connects to none."""
 
 from __future__ import annotations
 

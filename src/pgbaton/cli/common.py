@@ -117,7 +117,7 @@ def _command(
 
 
 def read_by(read: Callable[[str], T]) -> Callable[[Any], T]:
-    """``read`` as an option's parser: what it raises as :class:`ValueError` is wrong usage."""
+    """``read`` as an option's parser: its :class:`ValueError` is wrong usage."""
 
     def parse(given: Any) -> T:
         if not isinstance(given, str):

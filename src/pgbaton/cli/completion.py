@@ -1,4 +1,4 @@
-"""``pgbaton completion``: what a shell needs to complete commands, options and their values."""
+"""``pgbaton completion``: the script by which a shell completes commands, options and their values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands that put it into the database: the schema and the trigger."""
+"""Commands that install the schema and the trigger in the database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands about one job: what was done for it, why it is where it is, and what happens to it now."""
+"""Commands about one job: its calls, why it is where it is, and its moves as they happen."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 NEEDS_SOMEBODY = 3
 """The exit code where a job does not go on by itself, though it should."""
 AT_REST = frozenset({"done", "not_routed", "cancelled", "gone"})
-"""Why a job stays where it is, and nothing is wrong."""
+"""Codes of explanations with which a job stays where it is, and nothing is wrong."""
 LOOK_EVERY = 0.5
 """Seconds between two looks of ``--watch``: a person sees a step as it happens, for two small statements a second."""
 

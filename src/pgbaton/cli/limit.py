@@ -1,4 +1,4 @@
-"""``pgbaton limit``: see every limit and what fills it, and change one while everything runs."""
+"""``pgbaton limit``: see every limit and the calls that fill it, and change one while everything runs."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ LIMITS = [
 NUMBER = "A whole number, or none."
 RATE = "Such as 10/s, 600/min, 1000/h, or none."
 MOST = 100_000
+"""The largest limit that the command takes."""
 
 
 @app.command(

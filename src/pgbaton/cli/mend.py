@@ -1,4 +1,4 @@
-"""Commands that mend what the doctor finds, and tell of it afterwards."""
+"""Commands that mend findings of the doctor, and report on them afterwards."""
 
 from __future__ import annotations
 

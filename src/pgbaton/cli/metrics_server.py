@@ -1,6 +1,7 @@
-"""Where a worker that is a process of its own can be watched: ``/metrics``, ``/healthz`` and ``/readyz``.
+"""The HTTP server of a worker that is a process of its own: ``/metrics``, ``/healthz`` and ``/readyz``.
 
-In a thread of its own, so that a busy worker still answers, with what the standard library and prometheus-client bring.
+It runs in a thread of its own, so that a busy worker still answers, and needs the standard library and
+prometheus-client alone.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
     def server_bind(self) -> None:
-        """As the standard library does, but asking no name server who we are."""
+        """As the standard library does, without asking a name server for this host's name."""
         super(WSGIServer, self).server_bind()
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
         self.setup_environ()

@@ -1,4 +1,4 @@
-"""``pgbaton simulate``: what would come of a file's limits, with time simulated."""
+"""``pgbaton simulate``: try out a file's limits, with time simulated."""
 
 from __future__ import annotations
 

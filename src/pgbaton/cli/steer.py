@@ -1,4 +1,4 @@
-"""Commands that change something; each writes down who asked for it (``pgbaton audit``)."""
+"""Commands that change something; each writes its person's name into the audit (``pgbaton audit``)."""
 
 from __future__ import annotations
 

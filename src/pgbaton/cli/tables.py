@@ -1,7 +1,7 @@
 """Lists as people and programs read them: ``-o table``, ``wide``, ``csv`` and ``json``.
 
 On a terminal a table fits its width: long texts are shortened, then the columns that matter least are left out, and a
-line says which. No word, number or key is ever cut or broken. In a pipe every column is there whole, one line a row,
+line names them. No word, number or key is ever cut or broken. In a pipe every column is there whole, one line a row,
 without colours; an empty cell is a ``-``, so that columns can be counted.
 """
 
@@ -134,8 +134,8 @@ _part = _Part()
 
 
 def begin_part(database: str, *, headed: bool) -> None:
-    """Name the database that all output from now on is of. ``headed``: for people, under its name; what programs read
-    has it in each JSON document, and in the first column of CSV."""
+    """Name the database that all output from now on is of. ``headed``: for people, under its name. For programs each
+    JSON document has the name, and the first column of CSV."""
     _part.first = not _part.database
     _part.database = database
     if headed:
@@ -143,7 +143,7 @@ def begin_part(database: str, *, headed: bool) -> None:
 
 
 def of_several() -> bool:
-    """Whether what is printed is of one of several databases."""
+    """Whether the output is of one of several databases."""
     return bool(_part.database)
 
 

@@ -15,6 +15,7 @@ Route = tuple[str, str, str, bool]
 """step, after and status (where it comes from), whether it is routed."""
 
 EXAMPLES = 5
+"""Keys of rows that a group keeps, at most."""
 MOST_GROUPS = 1000
 """Groups that a census keeps; a table with more distinct states than that is not one of steps and statuses."""
 STATUSES = (RUNNING, DONE, FAILED, CANCELLED, QUARANTINED)

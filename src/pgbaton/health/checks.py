@@ -1,4 +1,4 @@
-"""Findings of the database beside the pipeline's counts: the trigger, locks, the connection, what must always hold."""
+"""Findings of the database beside the pipeline's counts: the trigger, locks, the connection, the invariants."""
 
 from __future__ import annotations
 

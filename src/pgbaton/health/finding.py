@@ -1,4 +1,4 @@
-"""A finding, what was checked, and both together: the health of a pipeline."""
+"""A finding, a check, and both together: the health of a pipeline."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pgbaton.health.words import WORDS
 from pgbaton.insights.words import Sentence, Value, worded
 
 Level = Literal["bad", "warn", "note"]
-"""``bad``: jobs stand still. ``warn``: they are slow, or soon will stand still. ``note``: so it was wanted, or it is
-over."""
+"""``bad``: jobs stand still. ``warn``: they are slow, or soon will stand still. ``note``: an operator wanted it so, or
+it is over."""
 
 LEVELS: tuple[Level, ...] = ("bad", "warn", "note")
 DOCUMENT = "docs/operations.md"
@@ -32,8 +32,8 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """``code`` is for programs and never changes; ``values`` are what its sentence names (durations in seconds).
-    ``pipeline``: none where it concerns the whole database. ``shares``: what it is made of, the largest first."""
+    """``code`` is for programs and never changes; ``values`` are those that its sentence names (durations in seconds).
+    ``pipeline``: none where it concerns the whole database. ``shares``: its parts by kind, the largest first."""
 
     code: str
     level: Level
@@ -107,8 +107,8 @@ _SHARES: dict[str, Sentence] = {
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at. ``at``: when, by the database's clock; None: never. ``why``: what kept it from
-    being made, or from being trusted; None: it counts."""
+    """One check. ``at``: when it was made, by the database's clock; None: never. ``why``: the reason why it was not
+    made, or cannot be trusted; None: it counts."""
 
     name: str
     at: datetime | None

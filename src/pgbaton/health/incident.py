@@ -21,8 +21,8 @@ MOST = 500
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """``kind``: a finding appeared or ended, a person acted, or something else runs than before. ``lasted``: seconds,
-    of a finding that ended."""
+    """``kind``: a finding appeared or ended, a person acted, or a version, address or set of routes changed.
+    ``lasted``: seconds, of a finding that ended."""
 
     at: datetime
     kind: Literal["appeared", "ended", "act", "deployed"]

@@ -1,7 +1,7 @@
 """One look at a pipeline: everything that is checked, each check by itself.
 
 The page, the doctor, ``/readyz``, the metrics and the recorder of incidents all look with :func:`look`. It reads no row
-of the user's table: what is known of those, workers have counted (the census). It costs about as much as the first
+of the user's table: workers have counted those (the census). It costs about as much as the first
 screen; docs/operations.md has the figure.
 """
 
@@ -29,16 +29,16 @@ from pgbaton.insights.limit_use import limits_in_use
 PATIENCE = 3.0
 """Seconds that a statement of one check may take."""
 NEWEST_FAILURES = 200
-"""Failed calls that shares are made from."""
+"""Failed calls, the newest, that shares are made from."""
 OLDEST_DUTIES = 1000
-"""Duties that tell whose a queue is."""
+"""The oldest duties of a stage, whose tenants tell whose the queue is."""
 MOSTLY = 0.8
 """Share of a queue from which on its tenant is named."""
 STALE = 120.0
 """Seconds after which a census is stale, or ten times what it took: it begins again within moments."""
 
 UNDER_WAY = "under way"
-"""How the reason of a check begins that will be made without anybody's doing."""
+"""The beginning of the reason of a check that workers will make by themselves."""
 
 _LOOK_AGAIN = (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError, TooWide, DatabaseError)
 
@@ -51,7 +51,7 @@ class _Looking:
     checks: list[Check] = field(default_factory=list)
 
     async def check(self, name: str, work: Callable[[_Looking], Awaitable[Check | None]]) -> None:
-        """Make one check; what fails is said, and keeps the others from nothing."""
+        """Make one check; where it fails, that is said, and the others are made."""
         try:
             async with at_most(self.conn, PATIENCE):
                 said = await work(self)
@@ -64,10 +64,10 @@ class _Looking:
 async def look(
     conn: asyncpg.Connection, pipeline: str, seen: Overview | None = None, *, invariants: bool = False
 ) -> Health:
-    """The health of ``pipeline``. ``seen``: its counts, where they were just read. ``invariants``: also ask of the
-    live data what must always hold, which reads the user's table whole.
+    """The health of ``pipeline``. ``seen``: its counts, where they were just read. ``invariants``: also check the rules
+    that must always hold on the live data, which reads the user's table whole.
 
-    Raises what the driver raises where the connection is lost, :class:`ConfigError` for an unknown pipeline, and
+    Raises the driver's errors where the connection is lost, :class:`ConfigError` for an unknown pipeline, and
     :class:`DatabaseError` where even the counts cannot be had.
     """
     seen = seen or await insights.overview(conn, pipeline)
@@ -163,8 +163,8 @@ async def _whose_queue(looking: _Looking) -> None:
 
 
 async def examine(conn: asyncpg.Connection, *, invariants: bool = False) -> list[Health]:
-    """The health of every pipeline in this database. ``invariants``: also ask of the live data what must always hold;
-    that reads the user's tables whole. A finding about the database itself is with each of them."""
+    """The health of every pipeline in this database. ``invariants``: also check the rules that must always hold
+    on the live data; that reads the user's tables whole. A finding about the database itself is with each of them."""
     try:
         await check_migrated(conn)
     except NotMigrated as error:

@@ -11,8 +11,8 @@ from pgbaton.health.finding import Health
 
 
 async def record(conn: asyncpg.Connection, health: Health, hold: float) -> None:
-    """Write down what appeared and what ended. ``hold``: seconds that a finding must have been untrue before it ends.
-    Any number of processes may do so at once: one row of a finding is open at any moment."""
+    """Write down findings that appeared or ended. ``hold``: seconds that a finding must have been untrue before it
+    ends. Any number of processes may do so at once: one row of a finding is open at any moment."""
     found = {(f.code, f.subject): f for f in health.findings}
     await conn.fetch(
         sql.read("watch/record.sql"),

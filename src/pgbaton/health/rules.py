@@ -17,11 +17,11 @@ NEAR_TIMEOUT = 0.5
 LATELY = 300.0
 """Seconds for which a lost worker that holds nothing any more is still told of."""
 TRIES = 2
-"""Times in a row that a stage does not answer before that is said: one is a hiccup, or one worker's trouble."""
+"""Times in a row that a stage does not answer before a finding says so: once may be one worker's trouble."""
 SLOWER = 3.0
 """Times its usual that a stage's calls may take before that is worth a word."""
 SLOWER_LEAST = 0.5
-"""Seconds by which they must be slower besides: thrice nothing is nothing."""
+"""Seconds by which they must be slower besides: three times a few milliseconds is no trouble."""
 SLOWER_SAMPLE = 5
 """Calls of the last five minutes that it takes to say so."""
 USUAL_SAMPLE = 20
@@ -31,7 +31,7 @@ SILENT = 10.0
 SILENT_LEAST = 5.0
 """Seconds that it must have run besides."""
 SILENT_UNKNOWN = 30.0
-"""Seconds that a call may run of which nobody knows yet what is usual, or a tenth of its timeout."""
+"""Seconds that a call may run, or a tenth of its timeout, where too few calls have ended to know the usual time."""
 LOST_LEAST = 4.0
 """Seconds after which a lost answer is worth a word: most stages that were cut off have ended by then."""
 
@@ -50,7 +50,7 @@ Usuals = Mapping[str, Usual]
 
 
 def diagnose(seen: Overview, usuals: Usuals | None = None) -> list[Finding]:
-    """Everything in this look that keeps jobs from moving, or soon will. ``usuals``: what the last days say."""
+    """The findings of this look: jobs do not move, or soon will not. ``usuals``: by the last days."""
     return [Finding(code, level, values, seen.pipeline) for code, level, values in _found(seen, usuals or {})]
 
 

@@ -39,7 +39,7 @@ class Failure:
 
 
 def with_shares(found: Iterable[Finding], failures: Sequence[Failure], living: int) -> list[Finding]:
-    """Findings about failures, with what those are made of. ``living``: workers; of a single one nothing is said."""
+    """Findings about failures, with their shares. ``living``: workers alive; where there is one, no share names it."""
     return [
         replace(f, shares=tuple(_shares(f, [x for x in failures if x.stage == f.values.get("stage")], living)))
         if f.code in MADE_OF_FAILURES
@@ -58,7 +58,7 @@ def _shares(f: Finding, failures: list[Failure], living: int) -> Iterator[Share]
     if living > 1 and worker:
         yield Share("worker", worker[0], worker[1])
         its, others = [x for x in alike if x.worker == worker[0]], [x for x in alike if x.worker != worker[0]]
-        # What the failures of others have in common with it says nothing of it.
+        # A share that the other stages' failures have as well says nothing of this stage.
         if (url := _most(x.base_url for x in its)) and url[0] not in {x.base_url for x in others}:
             yield Share("url", url[0], url[1])
         if (version := _most(x.version for x in its)) and version[0] not in {x.version for x in others}:

@@ -24,7 +24,8 @@ HELD = frozenset(
         "lost_worker",
     }
 )
-"""Codes that come and go by themselves. All others are said as they are: what a person has mended is gone at once."""
+"""Codes that come and go by themselves. All others are said as they are: a trouble that a person has mended is gone at
+once."""
 
 
 class Steady:
@@ -35,8 +36,8 @@ class Steady:
         self._last: dict[tuple[str, str], tuple[Finding, float]] = {}
 
     def told(self, health: Health, now: float, *, acted: bool = False) -> Health:
-        """``health``, with what was told less than a hold ago. ``now``: seconds of a clock that only goes forward.
-        ``acted``: a person has just done something about it, and wants to see what came of that: nothing is held."""
+        """``health``, with findings that were told less than a hold ago. ``now``: seconds of a clock that only goes
+        forward. ``acted``: a person has just acted on it and wants to see the result, so no finding is held."""
         fresh = {(f.code, f.subject): f for f in health.findings}
         if acted:
             self._last.clear()

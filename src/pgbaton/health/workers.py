@@ -23,7 +23,7 @@ class Configuration:
 
 
 def findings(seen: Overview, workers: Sequence[Configuration], *, all_said: bool) -> Iterator[Finding]:
-    """``all_said``: every living worker has said what it runs with."""
+    """``all_said``: every living worker has written its configuration."""
     yield from _unknown_stages(seen, workers, all_said=all_said)
     working = [w for w in workers if not w.draining]
     yield from _different(seen.pipeline, {w.name: w.base_url for w in working}, "base_url", "bad")
@@ -43,7 +43,7 @@ def _unknown_stages(seen: Overview, workers: Sequence[Configuration], *, all_sai
 
 
 def _different(pipeline: str, said: Mapping[str, str], what: str, level: Level) -> Iterator[Finding]:
-    """Those that are not as most are (the older ones, where it is one to one)."""
+    """Workers whose value is not that of most (the older ones, where it is one to one)."""
     counted = Counter(said.values())
     if len(counted) < 2:
         return

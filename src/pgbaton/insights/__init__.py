@@ -1,8 +1,9 @@
-"""The read side: what a person asks of a database that workers share.
+"""The read side: the questions of people to a database that workers share.
 
-No function here reads a whole table. Counts go to :data:`CAP` and no further (``10,001`` means "more than 10,000":
-show them with :func:`shown_count`), samples are bounded, and what may still be slow has a statement timeout and says
-so (``too_wide``) instead of keeping a person waiting. Times are the database's clock; durations are in seconds.
+No function here reads a whole table, unless its docstring says so. Counts go to :data:`CAP` and no further (``10,001``
+means "more than 10,000": show them with :func:`shown_count`), samples are bounded, and a statement that may still be
+slow has a timeout and says so (``too_wide``) instead of keeping a person waiting. Times are the database's clock;
+durations are in seconds.
 """
 
 from pgbaton.insights.changes import Change, changes

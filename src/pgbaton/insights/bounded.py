@@ -1,4 +1,4 @@
-"""Reads that are given up rather than made to wait for."""
+"""Reads that are given up before a person waits for too long."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from pgbaton.insights.status import Aged, UnderWay, WorkerSeen, under_way, worke
 
 @dataclass(frozen=True, slots=True)
 class Circuit:
-    """``open``: nobody calls the stage until ``open_until``; ``half-open``: one probe at a time.
+    """``open``: no worker calls the stage until ``open_until``; ``half-open``: one probe at a time.
 
     ``strikes``: times in a row that the stage was found down.
     """
@@ -42,9 +42,9 @@ class StageOverview:
     again since) are capped counts. ``dead_error`` and ``retry_error``: the newest of those errors, numbers and ids
     taken out. ``per_minute``: completions a minute of the last five. ``wait`` (available → started) and ``work``
     (started → finished) over ``sample`` dispatches that were completed lately. ``put_off``: of those retrying, the ones
-    that the stage asked to be called later for, with the soonest of them (``put_off_in`` seconds) and what it said.
-    ``ages``: the calls under way by age. ``latest``: what the newest calls took (at most 20, of the last five minutes);
-    ``earlier``: those before them."""
+    that the stage asked to be called later for, with the soonest of them (``put_off_in`` seconds) and its words.
+    ``ages``: the calls under way by age. ``latest``: the median time of the newest calls (at most 20, of the last five
+    minutes); ``earlier``: the times of the calls before them."""
 
     stage: str
     after: str
@@ -115,6 +115,7 @@ class Overview:
 
 
 SAMPLE = 500
+"""Ended dispatches of a stage, the newest, that its times are taken from."""
 
 
 async def overview(conn: asyncpg.Connection, pipeline: str) -> Overview:

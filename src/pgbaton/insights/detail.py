@@ -1,4 +1,4 @@
-"""One job: what was done for it, its row now, and why it is where it is."""
+"""One job: its dispatches and calls, its row now, and why it is where it is."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class AttemptSeen:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A bar of the timeline. ``backoff`` and ``parked`` (the tenant is paused) are no one's turn; ``running`` is
-    attempt ``attempt``. ``end`` is now where it is still so (``open``)."""
+    """A bar of the timeline. ``running`` is attempt ``attempt``; in the other kinds, such as ``backoff`` and ``parked``
+    (the tenant is paused), no call is under way. ``end`` is now where it is still so (``open``)."""
 
     kind: Literal["waiting", "running", "backoff", "parked"]
     start: datetime
@@ -70,7 +70,7 @@ class DispatchSeen:
 
 @dataclass(frozen=True, slots=True)
 class RowSeen:
-    """The user's row now; its other columns are nobody's business here."""
+    """The user's row now; its other columns are not read."""
 
     step: str | None
     status: str | None
@@ -212,7 +212,7 @@ def _dispatch(
 def timeline(
     row: Mapping[str, Any], attempts: Sequence[AttemptSeen], until: datetime, parked: datetime | None = None
 ) -> tuple[Segment, ...]:
-    """The bars of one dispatch up to ``until``: what is between two attempts was backoff, what is behind the last one
+    """The bars of one dispatch up to ``until``: the time between two attempts was backoff, the time behind the last one
     of an open dispatch is backoff until it is due and then waiting."""
     is_open = row["settled_at"] is None
     bars: list[Segment] = []

@@ -1,4 +1,4 @@
-"""What came and how long calls took lately, for a simulation."""
+"""Jobs and durations of calls of late, for a simulation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from pgbaton.scenario import JOBS_AT_MOST, Played
 LEAST = 0.001
 """Seconds that a call takes, at least: a simulation with calls of no length does not end."""
 SEED = 1
-"""Durations are drawn from those that there were, in the same order each time: two configurations meet the same."""
+"""The seed of the dice that draw durations from those of late: with the same seed, two configurations meet the same
+durations."""
 
 
 async def played_lately(conn: asyncpg.Connection, pipeline: Pipeline, seconds: float) -> Played:

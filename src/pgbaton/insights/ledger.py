@@ -15,8 +15,8 @@ from pgbaton.insights.moments import Moment, at_or_ago
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One action. ``jobs``: how many it changed; ``job_key`` where it was about one. ``detail``: what else was asked
-    (a filter, ``force``), as plain data.
+    """One action. ``jobs``: how many it changed; ``job_key`` where it was about one. ``detail``: the rest of the
+    request (a filter, ``force``), as plain data.
 
     Of an act on many jobs (``state`` is not ``None``): ``total`` jobs were agreed to (``None``: all there are),
     ``seen`` looked at; ``silent`` is the time in seconds since it was last moved on. ``undoes``: the act that this one
@@ -44,17 +44,18 @@ class AuditEntry:
 
     @property
     def standing(self) -> str | None:
-        """``state``, or ``broken`` for one that is said to run but that nobody has moved on for a while."""
+        """``state``, or ``broken`` for an act that is said to run, and that no runner has moved on for a while."""
         return "broken" if self.state == "running" and (self.silent or 0) > SILENT else self.state
 
 
 SILENT = 60.0
-"""Seconds after which an act that nobody moved on is taken for broken off: a batch takes 20 s to find at most."""
+"""Seconds after which an act that no runner has moved on is taken for broken off: a batch takes 20 s to find at
+most."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuditPage:
-    """Newest first; ``next`` is what to give as ``before`` for the page behind this one (``None``: the end)."""
+    """Newest first; ``next`` is the value of ``before`` for the page behind this one (``None``: the end)."""
 
     entries: tuple[AuditEntry, ...]
     next: int | None
@@ -62,7 +63,7 @@ class AuditPage:
 
 @dataclass(frozen=True, slots=True)
 class AuditFilter:
-    """Whose actions, which, and when (``since`` from that moment on, ``until`` before that one)."""
+    """The actions of these people, of these kinds, in this time (from ``since`` on, before ``until``)."""
 
     who: tuple[str, ...] = ()
     actions: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Every limit of a pipeline, and what fills it."""
+"""Every limit of a pipeline, and the calls that fill it."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ Share = tuple[str | None, int]
 class LimitSeen:
     """The limits of a stage, of a provider's account at a stage (``account``), or (``stage`` None) a pool. ``size``:
     calls at once, or places, that it allows now (None: any number); ``used``: those that count against it.
-    ``ceiling``: what answers 429 have taught; ``held_for``: seconds for which the stage asked to be left alone. Rates
-    in calls a second. ``operated``: an operator has set it."""
+    ``ceiling``: calls at once that answers 429 leave; ``held_for``: seconds for which the stage asked to be left alone.
+    Rates in calls a second. ``operated``: an operator has set it."""
 
     limit: str
     stage: str | None

@@ -83,7 +83,7 @@ class JobFilter:
 
 @dataclass(frozen=True, slots=True)
 class ListedJob:
-    """A dispatch with what came of its latest attempt; ``age`` in seconds since it was created."""
+    """A dispatch with the outcome of its latest attempt; ``age`` in seconds since it was created."""
 
     id: int
     pipeline: str
@@ -105,7 +105,7 @@ class ListedJob:
 
 @dataclass(frozen=True, slots=True)
 class JobPage:
-    """Newest first; ``next`` is what to give as ``before`` for the page behind this one (``None``: the end).
+    """Newest first; ``next`` is the value of ``before`` for the page behind this one (``None``: the end).
 
     ``searched_back``: not everything was searched, but the calls that failed in so many seconds; ``next`` goes on from
     there.
@@ -215,7 +215,7 @@ async def arguments(
 
 
 def plain(text: str) -> str:
-    """``text`` without what Postgres cannot hold: it finds nothing then, as it should."""
+    """``text`` without characters that Postgres cannot hold: no job has them, so it finds none."""
     return text.replace("\x00", "\ufffd")
 
 
@@ -236,7 +236,7 @@ _ERRORS = {
 
 
 def _query(name: str, filters: JobFilter, *, bounded: bool = False) -> str:
-    """``bounded``: among what has ended, only dispatches of which an attempt failed."""
+    """``bounded``: of ended dispatches, only those of which an attempt failed."""
     among = {"due": "due", "calls": "calls", "ended": "failed" if bounded else _ended(filters)}
     matching = sql.read("read/matching.sql").rstrip()
     parts = {
@@ -249,7 +249,7 @@ def _query(name: str, filters: JobFilter, *, bounded: bool = False) -> str:
 
 
 def _ended(filters: JobFilter) -> str:
-    """By which index to look among what has ended."""
+    """The index by which ended dispatches are searched."""
     if filters.states and State.COMPLETED not in filters.states:
         return "troubled"
     return "tenants" if filters.tenants else "ended"

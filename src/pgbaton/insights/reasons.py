@@ -14,9 +14,10 @@ from pgbaton.model import QUARANTINED
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """``code`` is for programs and never changes; ``values`` are what the sentence names (seconds are floats).
+    """``code`` is for programs and never changes; ``values`` are those that the sentence names (seconds are
+    floats).
 
-    ``moves``: whether it goes on by itself. Otherwise somebody has to do something, or nothing is left to do.
+    ``moves``: whether it goes on by itself. Otherwise a person has to act, or nothing is left to do.
     """
 
     code: str

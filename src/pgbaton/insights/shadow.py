@@ -28,7 +28,7 @@ Became = Literal["reached", "running", "failed", "waits", "elsewhere", "gone"]
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """A POST that would have been made, with the engine's own headers (the trace's is made with a call). ``became``:
-    what the row did since; ``seconds``: how long that took, where a later record tells."""
+    the row's move since; ``seconds``: how long that took, where a later record tells."""
 
     id: int
     stage: str

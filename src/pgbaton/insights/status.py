@@ -16,8 +16,8 @@ from pgbaton.insights.listing import CAP, ENDED_AT_MOST
 
 @dataclass(frozen=True, slots=True)
 class StageCounts:
-    """Capped counts by state: ``completed`` and ``cancelled`` of the last day; ``dead`` and not tried again since; what
-    is parked is available. ``oldest_wait`` in seconds, of those due."""
+    """Capped counts by state: ``completed`` and ``cancelled`` of the last day; ``dead`` and not tried again since;
+    parked dispatches count as ``available``. ``oldest_wait`` in seconds, of those due."""
 
     pipeline: str
     stage: str

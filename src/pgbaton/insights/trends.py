@@ -1,4 +1,4 @@
-"""Throughput and waits by stage and tenant, over hours, days and weeks: from what workers rolled up hour by hour, and
+"""Throughput and waits by stage and tenant, over hours, days and weeks: from the hours that workers have rolled up, and
 for the hour that is not over from the newest 20,000 dispatches. So the cost does not grow with the history."""
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ SPANS: Mapping[str, tuple[int, int]] = {
 ORIGIN = datetime(2000, 1, 3, tzinfo=UTC)
 """A Monday: bins of a week begin on Mondays, in UTC as all bins."""
 MOST_TENANTS = 8
+"""Tenants that the plots show, those that had most."""
 MOST_MARKS = 50
+"""Marks of a span that are shown, the newest."""
 KEPT = timedelta(days=92)
 """For so long the rolled up hours are kept (``sql/worker/roll_up.sql``): of a longer span there is none before."""
 

@@ -1,5 +1,5 @@
-"""Rows that are running at a stage though the engine has no dispatch for them: what another system began, and perhaps
-never ended."""
+"""Rows that are running at a stage though the engine has no dispatch for them: another system began them, and perhaps
+never ended them."""
 
 from __future__ import annotations
 

@@ -13,14 +13,15 @@ from pgbaton import sql
 from pgbaton.errors import ConfigError
 
 WITHIN = 60.0
-"""Seconds within which what waits is to have begun, where nobody says otherwise: two looks of KEDA and a start."""
+"""Seconds within which all waiting jobs are to have begun, unless the asker says otherwise: two looks of KEDA (30 s
+each), the second of which finds the worker started."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageWanted:
     """A stage: how many jobs wait for it (above 10,000 an estimate), how many of its calls workers hold, how many
-    seconds a call takes, and how many calls should be under way. ``kept_by``: what keeps that number down (paused,
-    down, concurrency, rate, tenants, pool). Stage '': what any worker may do, where none is alive."""
+    seconds a call takes, and how many calls should be under way. ``kept_by``: the limit that keeps that number down
+    (paused, down, concurrency, rate, tenants, pool). Stage '': the work of any worker, where none is alive."""
 
     stage: str
     waiting: int

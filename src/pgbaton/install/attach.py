@@ -38,7 +38,9 @@ LOCK_TRY = "30ms"
 LOCK_PATIENCE = 10.0
 """Seconds of such tries, with pauses of ``LOCK_PAUSE`` to ``LOCK_PAUSE_CAP`` seconds, in which writers go on."""
 LOCK_PAUSE = 0.05
+"""Seconds of the first pause between two tries; the pauses double."""
 LOCK_PAUSE_CAP = 0.5
+"""Seconds of the longest pause."""
 
 Decided = Literal["now", "backfill"]
 """The two ways with rows that stand in a routed state already: left alone until they move, or called."""

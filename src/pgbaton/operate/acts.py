@@ -18,6 +18,7 @@ from pgbaton import sql
 from pgbaton.errors import Refused
 
 LONGEST_REASON = 500
+"""Characters of a reason for the audit."""
 
 
 @dataclass(frozen=True, slots=True)

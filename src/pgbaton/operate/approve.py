@@ -28,6 +28,7 @@ TRIES, BETWEEN_TRIES = 3, 0.02
 SHORTEST_SECRET = 32
 """Bytes of the secret that links are signed with, at least."""
 LONGEST_REASON = 1000
+"""Characters of a decision's reason for the audit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,9 @@ from pgbaton.table import JobTable
 from pgbaton.worker.store import Store
 
 BATCH = 500
+"""Jobs in one transaction: their rows' locks are held for well under a second."""
 KEYS_KEPT = 1000
+"""Keys of changed jobs that a result names; it counts the others."""
 TRIES = 3
 """Looks at a job that changes between look and verdict, or is locked."""
 BETWEEN_TRIES = 0.02

@@ -63,7 +63,7 @@ columns of its result are before ``waited`` and behind it."""
 
 
 def claim_parts(name: str, *, admitted: bool) -> dict[str, str]:
-    """What is put into the claim ``name``: the grants of ``pgbaton.room``, or where something limits or orders the
+    """The parts of the claim ``name``: the grants of ``pgbaton.room``, or where something limits or orders the
     calls those of ``pgbaton.admit``, which go by lanes, are paid for, and say what is kept back. Nothing for other
     statements."""
     if name not in _CLAIMS:

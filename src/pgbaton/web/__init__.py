@@ -1,9 +1,9 @@
-"""The page: see what the pipeline does, and steer it, from a browser.
+"""The page: see and steer the pipeline from a browser.
 
     app.include_router(dashboard(settings, token=…), prefix="/admin")
 
-Server-rendered, live by server-sent events (polling where nothing can be heard), with its own small pool and one
-listening connection for all viewers. It never shows anything to anybody who has not said who they are.
+Server-rendered, live by server-sent events (polling where no notification can arrive), with its own small pool and one
+listening connection for all viewers. It shows nothing to a reader without a login or an identity from the host.
 """
 
 from importlib.util import find_spec

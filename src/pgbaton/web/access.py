@@ -16,9 +16,11 @@ from starlette.requests import Request
 from pgbaton.errors import ConfigError
 
 SHORTEST_TOKEN = 16
+"""Characters of a token, at least, so that it cannot be guessed."""
 SESSION_SECONDS = 12 * 3600
+"""Seconds that a session lasts: longer than a working day."""
 FAILURES, WINDOW = 10, 60.0
-"""Failed logins from one address within so many seconds, until the next one has to wait."""
+"""Failed logins from one address, and the seconds within which they make the next one wait."""
 
 
 class Role(StrEnum):
@@ -62,7 +64,7 @@ class Tokens:
             raise ConfigError("the page's tokens for operators and viewers must differ")
 
     def role_of(self, token: str) -> Role | None:
-        """Whose token that is. Every known one is compared, each in constant time."""
+        """The role that the token belongs to. Every known token is compared, each in constant time."""
         offered = hashlib.sha256(token.encode(errors="replace")).digest()
         found = None
         for role, known in self._tokens.items():
@@ -92,7 +94,7 @@ class Tokens:
 
     @property
     def secret(self) -> bytes:
-        """For form tokens: the same in every process, known to no one who was not told every token."""
+        """The secret of form tokens: the same in every process, and not to be known without every token."""
         return hmac.digest(b"".join(self._tokens[r] for r in sorted(self._tokens)), b"pgbaton web form", "sha256")
 
 

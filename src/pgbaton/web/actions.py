@@ -1,4 +1,4 @@
-"""The actions: each one call of :mod:`pgbaton.operate`, by someone who may, from a form that is ours."""
+"""The actions: each one call of :mod:`pgbaton.operate`, by a person with the right, from a form of this page."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PATIENCE = 1.5
 
 
 async def act(view: View) -> Response:
-    """Do it, and show the page that it was asked from, with what came of it; or the record of what takes longer."""
+    """Do it, and show the page that it was asked from, with the result; or, where it takes longer, its record."""
     action, scope = view.asked("action"), view.asked("scope")
     known_only(view, ACT_NAMES, several=SEVERAL | {"key"} if scope == "matching" else ())
     record: int | None = None
@@ -92,7 +92,7 @@ async def _begin_act(view: View, action: str) -> int | None:
 
 
 def _digits(typed: str) -> str:
-    """As typed, without what people put between and behind thousands."""
+    """The digits of a typed number, without separators and units."""
     return typed.strip().removesuffix("+").replace(",", "").replace(".", "").replace(" ", "")
 
 

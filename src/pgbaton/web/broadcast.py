@@ -1,9 +1,9 @@
 """One broadcast for a process: something changed, look again.
 
-A connection of its own LISTENs; what it hears is coalesced and told to every viewer at most :data:`FASTEST` apart.
-Notifications are hints here too: every :data:`STEADY` seconds (:data:`UNHEARD` where nothing can be heard) viewers
-are told to look again anyway, because ages grow and not every change is announced. Nothing is told to nobody:
-without viewers the page costs the database one idle connection.
+A connection of its own LISTENs; its notifications are coalesced and told to every viewer, at least :data:`FASTEST`
+apart. Notifications are hints here too: every :data:`STEADY` seconds (:data:`UNHEARD` where no notification can arrive)
+viewers are told to look again anyway, because ages grow and not every change is announced. Without viewers the page
+costs the database one idle connection.
 """
 
 from __future__ import annotations
@@ -24,10 +24,15 @@ from pgbaton.web.data import Source
 from pgbaton.worker.periodic import Wake
 
 FASTEST = 0.25
+"""Seconds between two times that viewers are told, at least."""
 STEADY = 1.0
+"""Seconds after which viewers are told to look again, though no notification came: ages grow."""
 UNHEARD = 2.0
+"""The same where no notification can arrive: each look is then a guess."""
 PROOF_EVERY = 5.0
+"""Seconds between two round trips that prove the connection alive."""
 MOST_VIEWERS = 500
+"""Open pages of one process; each holds one connection of its browser."""
 
 
 class Viewer:
@@ -62,7 +67,7 @@ class Broadcaster:
             tasks.create_task(self._tell())
 
     def changed(self) -> None:
-        """Somebody in this process knows of a change."""
+        """This process has made a change itself."""
         self._source.changed()
         self._wake.set()
 

@@ -1,5 +1,5 @@
-"""The charts: what they show, taken from what was read, drawn as inline SVG. Only numbers draw; every text in it is
-escaped by :class:`Markup`."""
+"""The charts of the first page and of a job, as inline SVG. Only numbers are drawn as shapes; every text is escaped by
+:class:`Markup`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pgbaton.web.context import View
 from pgbaton.web.messages import duration, text
 
 MOST_LANES = 40
+"""Dispatches in a job's timeline, the newest."""
 OUTCOMES = {
     "completed": "completed",
     "failed": "failed",
@@ -56,6 +57,7 @@ def _bar(view: View, segment: Segment, begin: datetime) -> Bar:
 
 
 SPARK_HEIGHT = 56.0
+"""Pixels."""
 
 
 def sparkline(points: Sequence[tuple[float, float]], title: str) -> Markup:

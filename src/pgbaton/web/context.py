@@ -19,13 +19,15 @@ from pgbaton.web.data import Source
 
 SESSION_COOKIE, LANGUAGE_COOKIE = "pgbaton_session", "pgbaton_language"
 LONGEST_VALUE = 1000
+"""Characters of a value of the address or of a form."""
 MOST_VALUES = 100
+"""Values of one name."""
 
 
 @dataclass
 class Site:
     """``name`` tells this page's routes from those of another one in the same application. ``tokens``: ``None`` where
-    the host application says who is asking. ``under_way``: actions that are not at their end. ``database``: its name,
+    the host application identifies the asker. ``under_way``: actions that are not at their end. ``database``: its name,
     where the page is for several; ``databases``: all of them, this one included."""
 
     source: Source
@@ -43,7 +45,7 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """The trouble that each page tells of: how much there is that keeps jobs from moving, and the worst."""
+    """The trouble that each page tells of: how many findings there are, and the worst."""
 
     count: int
     worst: str
@@ -70,7 +72,7 @@ class View:
         return f"{self.base.rpartition('/')[0] if self.site.databases else self.base}/"
 
     def url(self, page: str = "", **values: object) -> str:
-        """The address of a page; what is empty is left out."""
+        """The address of a page; empty values are left out."""
         pairs: list[tuple[str, str]] = []
         for name, value in values.items():
             many = value if isinstance(value, list | tuple) else [value]
@@ -78,7 +80,7 @@ class View:
         return f"{self.base}/{page}" + (f"?{urlencode(pairs)}" if pairs else "")
 
     def asked(self, name: str) -> str:
-        """A value of the address or, of a POST, of the form; bounded, without what Postgres cannot hold."""
+        """A value of the address or, of a POST, of the form; bounded, without characters that Postgres cannot hold."""
         given = self.all_asked(name)
         return given[-1] if given else ""
 
@@ -98,7 +100,7 @@ class View:
 
     @property
     def here(self) -> str:
-        """This address again, without what was said once."""
+        """This address again, without the message that was shown once."""
         pairs = [(k, v) for k, v in self.request.query_params.multi_items() if k not in ("said", "n", "record")]
         return f"{self.base}/{self.page}" + (f"?{urlencode(pairs)}" if pairs else "")
 

@@ -21,13 +21,14 @@ from pgbaton.insights.limit_use import LimitUse, limits_in_use
 from pgbaton.table import JobTable, table_of
 
 CONNECTIONS = 4
+"""Connections of the page's pool, at most."""
 TRENDS_YOUNGEST = 10.0
 """Seconds between two looks at the plots: a bin of them is an hour at least."""
 
 
 class Source:
-    """Reads and acts on one pipeline (``None``: the only one that is attached). Opened by the first who asks: the page
-    comes up, and says what is wrong, while the database is away."""
+    """Reads and acts on one pipeline (``None``: the only one that is attached). The first request opens it: so the page
+    comes up, and says why it shows nothing, while the database is away."""
 
     def __init__(self, settings: Settings, pipeline: str | None) -> None:
         self._settings = settings
@@ -63,7 +64,7 @@ class Source:
                 raise
 
     async def close(self) -> None:
-        """Give all connections back; what still runs is cut."""
+        """Give all connections back; statements that still run are cut."""
         if self._pool is not None:
             self._pool.terminate()
             self._pool = None

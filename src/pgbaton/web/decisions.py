@@ -1,5 +1,5 @@
-"""A decision by a signed link: opening it shows the job, a POST decides. The link itself is what proves that its reader
-may; nobody is signed in."""
+"""A decision by a signed link: opening it shows the job, a POST decides. The link itself proves its
+reader's right; no login is asked for."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ log = logging.getLogger("pgbaton.web")
 
 
 class Told(Exception):
-    """A refusal in words of ours: a message's key, and the status of the answer."""
+    """A refusal in the page's own words: a message's key, and the status of the answer."""
 
     def __init__(self, message: str, status: int, detail: str = "") -> None:
         super().__init__(message)

@@ -17,6 +17,7 @@ from pgbaton.web.context import LANGUAGE_COOKIE, LONGEST_VALUE, MOST_VALUES, Vie
 from pgbaton.web.messages import LANGUAGES, preferred
 
 MOST_FORM_BYTES = 65_536
+"""Bytes of a form: enough for the keys of all jobs that one page shows."""
 FILTER_NAMES = ("stage", "state", "tenant", "from", "to", "error", "group", "id", "history")
 """The fields that narrow a list of jobs, in the order in which it is shown."""
 SEVERAL = frozenset({"stage", "state", "tenant"})

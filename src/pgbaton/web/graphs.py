@@ -1,4 +1,4 @@
-"""The pipeline as a graph, with what is where."""
+"""The pipeline as a graph, with the jobs at each stage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The form that changes a limit: what ``pgbaton limit`` does, by someone who may."""
+"""The form that changes a limit, as ``pgbaton limit`` does, by a person with the right."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ OF_TENANT = ("weight", "per_tenant", "rate_per_tenant")
 RATES = frozenset({"rate", "rate_per_tenant"})
 NO_LIMIT = "none"
 MOST = 100_000
+"""The largest limit that the form takes, as the command does."""
 
 
 async def change_limit(view: View, conn: asyncpg.Connection, table: JobTable) -> Done:
     """Set a limit of a stage, of a pool or of a tenant, or give it back to the file (``limit`` is ``reset``). Raises
-    :class:`Unfit` on what no form of ours asks, :class:`ConfigError` on a value that cannot be."""
+    :class:`Unfit` on a name that no form of this page has, :class:`ConfigError` on a value that cannot be."""
     who, reason = view.who.name, view.asked("reason")
     name, scope, reset = view.asked("limit"), view.asked("scope"), view.asked("limit") == "reset"
     match scope:
@@ -64,7 +65,7 @@ def _whole(value: float | None) -> int | None:
 
 
 def _value(view: View, name: str) -> float | None:
-    """What was typed: a whole number, a rate for a rate, or ``none``."""
+    """The value as typed: a whole number, a rate for a rate, or ``none``."""
     typed = view.asked("value").strip()
     if typed == NO_LIMIT:
         return None

@@ -13,6 +13,7 @@ from pgbaton.web.messages import LANGUAGES
 from pgbaton.web.render import page
 
 YEAR = 365 * 86400
+"""Seconds that the browser keeps the language."""
 
 
 async def login_form(view: View) -> Response:
@@ -21,7 +22,7 @@ async def login_form(view: View) -> Response:
 
 
 async def login(view: View) -> Response:
-    """A session for who knows a token."""
+    """A session for a reader who knows a token."""
     tokens, throttle = view.site.tokens, view.site.throttle
     if tokens is None:
         return Response(status_code=404)

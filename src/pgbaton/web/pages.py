@@ -23,12 +23,13 @@ from pgbaton.web.offers import offer
 from pgbaton.web.render import page
 
 PAGE = 50
+"""Lines of a list on one page."""
 LOOK_BACK = insights.CAP
 """Failed calls that a search for an error reads at a time."""
 
 
 async def with_alarm(view: View) -> View:
-    """The view with what its title and icon tell. Where that cannot be read they tell nothing."""
+    """The view with the alarm of its title and icon; without one where the health cannot be read."""
     try:
         bad = [f for f in (await view.site.source.health.get()).findings if f.level == "bad"]
     except Exception:
@@ -37,7 +38,7 @@ async def with_alarm(view: View) -> View:
 
 
 async def overview(view: View) -> Response:
-    """The pipeline at a glance, and what is wrong."""
+    """The pipeline at a glance, and its findings."""
     known_only(view, ())
     seen = await view.site.source.overview.get()
     health = await view.site.source.health.get()
@@ -176,7 +177,7 @@ async def incident(view: View) -> Response:
 
 
 async def help_page(view: View) -> Response:
-    """Every sentence of a finding: what it comes from, and what mends it."""
+    """Every sentence of a finding, with its cause and its remedy."""
     known_only(view, ())
     which = 0 if view.language == "ko" else 1
     words = [(code, *(text[which] for text in said)) for code, said in WORDS.items()]

@@ -18,7 +18,7 @@ WIDTH, HEIGHT = 600.0, 72.0
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """``top``: what the highest bar stands for, in words."""
+    """``top``: the value of the highest bar, in words."""
 
     svg: Markup
     top: str

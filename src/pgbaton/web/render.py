@@ -39,6 +39,7 @@ HEADERS = {
     "X-Robots-Tag": "noindex",
 }
 LONGEST_TEXT = 4000
+"""Characters of a text of others' making on the page."""
 IN_EVERY_DATABASE = frozenset({"jobs", "dead", "trends", "stages", "workers", "audit", "databases"})
 
 
@@ -101,7 +102,7 @@ def page(view: View, template: str, status: int = 200, **values: Any) -> Respons
         return text(language, key, **given)
 
     def known(kind: str, value: object) -> str:
-        """The word for a value that may be one we have no word for."""
+        """The word for a value; the value itself where the page has no word for it."""
         key = f"{kind}.{value}"
         return text(language, key) if key in MESSAGES else str(value or "")
 

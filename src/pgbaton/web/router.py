@@ -58,13 +58,13 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 FOR_PROGRAMS = frozenset({"wanted"})
 """Those that a token in the header opens, and that answer 401 in place of the way to the login."""
 LIVING = frozenset(SCREENS) - {"live", "export", "wanted"}
-"""Those that tell by their title and icon what is wrong."""
+"""Those whose title and icon show the alarm."""
 
 
 class Dashboard(APIRouter):
     """The page. Include it under a prefix of your choice: ``app.include_router(admin, prefix="/admin")``.
 
-    ``viewer`` is a dependency for routes of the host's own that only those may use who see this page.
+    ``viewer`` is a dependency for routes of the host's own, for readers who may see this page.
     """
 
     def __init__(self, site: Site, access: Access | None) -> None:
@@ -258,9 +258,9 @@ def dashboard(
 ) -> Dashboard:
     """The page for one pipeline (``None``: the only one attached) of the database that ``settings`` name.
 
-    Who may see it: ``access``, the host's dependency that returns an :class:`Identity`; or else whoever knows
-    ``token`` (operators) or ``viewer_token`` (viewers). With neither it raises :class:`ConfigError`: nothing is
-    public. ``job_extra`` is asked for a block on each job's page.
+    ``access``, the host's dependency that returns an :class:`Identity`, decides about the rights of each reader; or
+    else ``token`` makes a reader an operator, and ``viewer_token`` a viewer. With neither it raises
+    :class:`ConfigError`: nothing is public. ``job_extra`` is asked for a block on each job's page.
     """
     if access is not None and (token or viewer_token):
         raise ConfigError("the page takes access= or tokens, not both")

@@ -1,4 +1,4 @@
-"""Workers wanted, as JSON: for what starts and stops workers, KEDA's metrics-api scaler say."""
+"""Workers wanted, as JSON: for programs that start and stop workers, such as KEDA's metrics-api scaler."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ PATIENCE = 3.0
 
 @dataclass(frozen=True)
 class Seen:
-    """One database, as far as it answers. ``away``: what keeps it from answering, else ``None``."""
+    """One database, as far as it answers. ``away``: the reason why it does not answer, else ``None``."""
 
     name: str
     counts: Overview | None = None

@@ -23,7 +23,7 @@ async def live(view: View) -> Response:
 
 
 class Stream(Response):
-    """The server-sent events of one viewer: ``changed``, and nothing else; no data of anybody's is in it."""
+    """The server-sent events of one viewer: ``changed``, and nothing else; they carry no data."""
 
     def __init__(self, broadcaster: Broadcaster) -> None:
         super().__init__(media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})

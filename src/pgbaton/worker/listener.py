@@ -21,6 +21,7 @@ from pgbaton.worker import telemetry
 from pgbaton.worker.periodic import Wake
 
 DELAY_CAP = 60.0
+"""Seconds between two tries to connect, at most; until then workers poll."""
 LONGEST_FIELD = 200
 """Characters of a notification's field that the log repeats."""
 

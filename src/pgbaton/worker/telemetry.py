@@ -34,6 +34,7 @@ class Histogram(_OfDatabase, prometheus_client.Histogram):  # type: ignore[misc]
 
 
 SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 900)
+"""Upper bounds of the classes of durations: from a fast stage to the longest usual timeout."""
 
 EVENTS = Counter("pgbaton_events_received_total", "Notifications of a job's change received", ["database", "pipeline"])
 CALLS_STARTED = Counter("pgbaton_stage_calls_started_total", "Stage calls begun", ["database", "pipeline", "stage"])

@@ -23,7 +23,7 @@ WORDS: dict[str, Words] = {
         (
             "attach 전부터 호출 대상 상태에 있던 행을 어떻게 할지 정하지 않았습니다. "
             "정할 때까지 누락된 호출을 만들지 않습니다.",
-            "Nobody has said what becomes of the rows that stood in routed states before; until then nothing is "
+            "The rows that stood in routed states before are still to be decided about; until then nothing is "
             "reconciled.",
         ),
         (

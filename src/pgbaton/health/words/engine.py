@@ -115,7 +115,7 @@ WORDS: dict[str, Words] = {
         ),
         (
             "메시지가 가리키는 원인을 고치세요. 필요한 권한은 docs/deployment.md에 있습니다",
-            "mend what the message names; the rights that workers need are in docs/deployment.md",
+            "mend the cause that the message names; the rights that workers need are in docs/deployment.md",
         ),
     ),
     "lost_over": Words(

@@ -8,7 +8,7 @@ from pgbaton.insights.words import Sentence
 
 
 class Words(NamedTuple):
-    """``said``: what is wrong. ``why``: what such a trouble comes from. ``mends``: what to do. Each in Korean and in
+    """``said``: the trouble. ``why``: its usual cause. ``mends``: the remedy. Each in Korean and in
     English, with ``{name}`` where a value of the finding goes."""
 
     said: Sentence

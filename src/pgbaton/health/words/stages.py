@@ -1,4 +1,4 @@
-"""Stages: whether they answer, how fast, and what waits for them."""
+"""Stages: whether they answer, how fast, and the jobs that wait for them."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ WORDS: dict[str, Words] = {
         ),
         (
             "풀이 나타내는 자원이 더 감당할 수 있으면 풀을 늘리세요(pgbaton limit)",
-            "make the pool larger (pgbaton limit), if what it stands for can take more",
+            "make the pool larger (pgbaton limit), if the servers that it stands for can take more",
         ),
     ),
     "behind": Words(
@@ -265,7 +265,7 @@ WORDS: dict[str, Words] = {
         ),
         (
             "행을 되돌리는 쪽을 고치세요. 그동안 격리하려면: pgbaton quarantine {job}",
-            "mend what puts the row back; set the job aside until then: pgbaton quarantine {job}",
+            "mend the program that puts the row back; set the job aside until then: pgbaton quarantine {job}",
         ),
     ),
     "no_end": Words(
