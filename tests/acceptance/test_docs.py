@@ -37,6 +37,13 @@ def anchors(file: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+@pytest.mark.parametrize("korean", [d for d in DOCUMENTS if d.endswith(".ko.md")])
+def test_a_korean_page_has_the_parts_of_the_english_one(korean: str) -> None:
+    here, there = (without_code(read(document)) for document in (korean, korean.replace(".ko.md", ".md")))
+    for part in (r"^## ", r"^\|", r"^!\["):
+        assert len(re.findall(part, here, re.MULTILINE)) == len(re.findall(part, there, re.MULTILINE)), part
+
+
 def table_rows(document: str) -> list[list[str]]:
     """The cells of every table row."""
     return [
@@ -101,7 +108,7 @@ def _variable(name: str, field: FieldInfo, prefix: str) -> str:
 def test_every_key_of_a_pipeline_is_documented_with_its_default(model: type[BaseModel]) -> None:
     rows = [row for row in table_rows("docs/configuration.md") if len(row) == (3 if model is Pipeline else 4)]
     for name, field in model.model_fields.items():
-        if name in ("stages", "pools"):  # tables of their own
+        if name in ("stages", "pools", "tiers"):  # tables of their own
             continue
         [said] = [row[1] for row in rows if row[0] == f"`{name}`"]
         assert said == "required" if field.is_required() else is_said(field.default, said), (name, said)
@@ -113,6 +120,13 @@ def test_every_event_is_documented_with_both_its_texts() -> None:
         assert f"`{event.event}`" in text
         for said in event.text.values():
             assert re.split(r"[,(]", said)[0].strip() in text, said
+
+
+def test_every_event_is_documented_in_korean() -> None:
+    text = "\n".join(line for line in read("docs/deployment.ko.md").splitlines() if line.startswith("|"))
+    for event in Event:
+        assert f"`{event.event}`" in text
+        assert re.split(r"[,(]", event.text["ko"])[0].strip() in text
 
 
 def test_every_outcome_is_documented() -> None:

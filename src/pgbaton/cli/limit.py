@@ -22,7 +22,7 @@ NO_LIMIT: Sentence = ("한도 없음", "no limit")
 TAKES: Sentence = ("풀 {pool}에서 {cost} 사용", "takes {cost} of the pool {pool}")
 LEARNED: Sentence = ("429로 응답: 지금은 동시 {ceiling}건", "answers 429: {ceiling} at once now")
 CONFIGURED: Sentence = ("(설정값 {concurrency}건)", ", {concurrency} configured")
-HELD: Sentence = ("{seconds}초 동안 호출 멈춤", "held back for {seconds} s")
+HELD: Sentence = ("호출 멈춤, {seconds}초 뒤 재개", "held back for {seconds} s")
 OPERATED: Sentence = ("운영자가 설정함", "set by an operator")
 LIMITS = [
     Column("limit", "한도"),
