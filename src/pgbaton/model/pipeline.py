@@ -265,6 +265,9 @@ class Pipeline(Frozen):
         """The columns of the key."""
         return (self.key,) if isinstance(self.key, str) else self.key
 
+    def __hash__(self) -> int:
+        return hash((self.name, self.table, self.base_url, self.stages))  # the tiers are a dict
+
     def stage(self, step: str) -> Stage:
         """The stage that performs ``step``, or the passage of that name; raises ``KeyError`` where there is none."""
         return self._by_step[step]
