@@ -47,7 +47,7 @@ class UltralyticsYolo:
 
     @property
     def labels(self) -> frozenset[str]:
-        """What the file knows."""
+        """The classes that the file names."""
         return frozenset(self._names.values())
 
     def detect(self, photo: Rgb) -> list[Detected]:
