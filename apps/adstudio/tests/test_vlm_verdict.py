@@ -1,4 +1,4 @@
-"""What a vision model's answers amount to: a verdict, its reasons, and what is kept of the question."""
+"""From a vision model's answer to a verdict, its reasons, and the record of the question."""
 
 from __future__ import annotations
 

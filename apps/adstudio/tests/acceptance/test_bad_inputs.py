@@ -1,4 +1,4 @@
-"""What strangers bring: nothing of it stops the line, and what cannot be used says why where operators look."""
+"""Inputs of strangers: none stops the line, and a useless one says why where operators look."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def fed(app: App, app_database: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def listed(fed: dict[str, str], app_database: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What `pgbaton jobs` tells of dead jobs, by tenant."""
+    """The lines of `pgbaton jobs` about dead jobs, by tenant."""
     shown = ["pgbaton", "jobs", "--state", "dead", "--json"]
     listing = start(*shown, folder=tmp_path_factory.mktemp("jobs"), DATABASE_URL=app_database)
     out, error = listing.communicate(timeout=60)

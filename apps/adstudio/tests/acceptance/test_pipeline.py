@@ -27,7 +27,7 @@ ADS = {
 
 @pytest.fixture
 async def made(app: App, jobs: Jobs) -> dict[str, asyncpg.Record]:
-    """What the pipeline has left of each photo, made once."""
+    """The pipeline's results for each photo, made once."""
     if not await jobs.db.fetchval("SELECT count(*) FROM jobs"):
         for name, copy in ADS.items():
             await jobs.add(photo(name), copy, tenant=name)

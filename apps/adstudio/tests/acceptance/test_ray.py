@@ -51,7 +51,7 @@ def on_ray() -> Iterator[Models]:
 
 
 def made(file: bytes, words: str, detector: Any, subject: Any) -> tuple[Any, list[Picture]]:
-    """What is seen in a photo, and its ads, judged."""
+    """The things in a photo, and its ads, judged."""
     _, _, faces, ocr = models()
     copy, formats = read_copy(words), [FORMATS["square"], FORMATS["story"]]
     seen = detect(file, copy, detector, subject, faces)

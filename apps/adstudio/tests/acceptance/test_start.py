@@ -1,4 +1,4 @@
-"""What the environment says is done, and what cannot start says in one sentence why, and ends with 1."""
+"""The environment's settings are used; an application that cannot start says in one sentence why, and ends with 1."""
 
 from __future__ import annotations
 

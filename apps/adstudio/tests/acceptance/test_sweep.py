@@ -43,7 +43,7 @@ def store_at(folder: Path) -> Store:
 
 
 async def sweep(url: str, store: Store, days: int = 2, on: date | None = None) -> set[str]:
-    """What one sweep removes."""
+    """The files that one sweep removes."""
     removed: set[str] = set()
     db = await asyncpg.connect(url)
     try:
