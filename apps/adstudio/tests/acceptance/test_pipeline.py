@@ -94,7 +94,7 @@ async def test_each_stage_was_called_once(made: dict[str, asyncpg.Record], jobs:
         assert await jobs.dispatches(str(ad["job_id"])) == [(step, "completed", 1) for step in STEPS]
 
 
-async def test_what_operators_look_for_is_in_the_log(made: dict[str, asyncpg.Record], app: App) -> None:
+async def test_the_words_that_operators_look_for_are_in_the_log(made: dict[str, asyncpg.Record], app: App) -> None:
     for event in (Event.JOB_CHANGED, Event.STAGE_TRIGGERED, Event.STAGE_SUCCEEDED):
         assert f"{event.text['ko']} event={event.event} " in app.log
     for text in ("Job 상태 변화 감지", "파이프라인 단계 트리거", "파이프라인 단계 실행 성공"):

@@ -83,7 +83,7 @@ def test_pictures_at_once_are_each_answered_with_their_own(on_ray: Models) -> No
     assert far == [here.detect(one) for one in photos]  # type: ignore[attr-defined]
 
 
-def test_what_runs_already_is_used_and_what_differs_is_made_anew(on_ray: Models) -> None:
+def test_a_deployment_that_runs_already_is_used_and_one_that_differs_is_made_anew(on_ray: Models) -> None:
     size = RaySize(**SIZES["subject"])  # type: ignore[arg-type]
     started = ray_models.serve.status().applications["adstudio-subject"].last_deployed_time_s
     open_models(settings_of())

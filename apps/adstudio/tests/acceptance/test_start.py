@@ -158,7 +158,9 @@ def ends(
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_what_cannot_start_says_why_in_a_sentence_and_ends_with_1(ends: dict[str, tuple[int, str]], name: str) -> None:
+def test_an_application_that_cannot_start_says_why_in_a_sentence_and_ends_with_1(
+    ends: dict[str, tuple[int, str]], name: str
+) -> None:
     code, said = ends[name]
     assert code == 1
     assert "Traceback" not in said
