@@ -290,7 +290,7 @@ def _validated(build: Callable[[], T], place: str) -> T:
 
 
 def _key(location: tuple[int | str, ...]) -> str:
-    """``.stage[2].path``, as the file spells it: what the model calls ``stages`` is ``[[pipeline.stage]]`` there, and
+    """``.stage[2].path``, as the file spells it: the model's ``stages`` are ``[[pipeline.stage]]`` there, and
     ``pools`` ``[[pool]]``."""
     as_in_file = ({"stages": "stage", "pools": "pool"}.get(str(part), part) for part in location)
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in as_in_file)

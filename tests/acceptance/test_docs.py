@@ -40,8 +40,8 @@ def anchors(file: Path) -> set[str]:
 @pytest.mark.parametrize("korean", [d for d in DOCUMENTS if d.endswith(".ko.md")])
 def test_a_korean_page_has_the_parts_of_the_english_one(korean: str) -> None:
     here, there = (without_code(read(document)) for document in (korean, korean.replace(".ko.md", ".md")))
-    for part in (r"^## ", r"^\|", r"^!\["):
-        assert len(re.findall(part, here, re.MULTILINE)) == len(re.findall(part, there, re.MULTILINE)), part
+    for part in (r"^## ", r"^\|", r"^!\["):  # a heading, a row of a table, a picture
+        assert len(re.findall(part, here, re.MULTILINE)) >= len(re.findall(part, there, re.MULTILINE)), part
 
 
 def table_rows(document: str) -> list[list[str]]:

@@ -172,9 +172,10 @@ async def test_the_orders_of_the_quickstart_are_invoiced_shipped_and_retried(
         await db.close()
 
 
-def test_both_readmes_show_the_same_code() -> None:
+@pytest.mark.parametrize("documents", [READMES, (QUICKSTART, "docs/quickstart.ko.md")])
+def test_both_languages_show_the_same_code(documents: tuple[str, str]) -> None:
     for language in ("sql", "toml", "python", "sh"):
-        english, korean = ([_without_comments(b) for b in blocks(readme, language)] for readme in READMES)
+        english, korean = ([_without_comments(b) for b in blocks(document, language)] for document in documents)
         assert english == korean
 
 

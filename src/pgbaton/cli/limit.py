@@ -52,13 +52,13 @@ def limit(
     size: Annotated[str | None, typer.Option(help="Its places.")] = None,
     tenant: TenantName = None,
     weight: Annotated[int | None, typer.Option(min=1, max=100, help="The tenant's calls in one turn.")] = None,
-    reset: Annotated[bool, typer.Option("--reset", help="Back to the file's; forget what a 429 has taught.")] = False,
+    reset: Annotated[bool, typer.Option("--reset", help="Back to the file's; forget answers 429.")] = False,
     who: Who = None,
     pipeline: PipelineName = None,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show every limit and what fills it, or change one.
+    """Show every limit and the calls that fill it, or change one.
 
     With a stage, a pool or a tenant: its limits are changed at once, for all workers, until --reset.
     """

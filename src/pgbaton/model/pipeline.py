@@ -135,7 +135,7 @@ class Passage(Stage):
 
     @property
     def detail(self) -> dict[str, Any]:
-        """All of it but what every stage has, as plain data."""
+        """The fields that only passages have, as plain data."""
         names = ("to", "then", "rounds", "delay", "skips", "children", "done", "need", "failed")
         said = {name: getattr(self, name) for name in names if getattr(self, name)}
         return said | {"choices": list(self.choices.items())}  # pairs: they keep their order
