@@ -50,7 +50,8 @@ def _plain_names(names: tuple[str, ...]) -> tuple[str, ...]:
     """Check the names of several databases."""
     for name, times in Counter(names).items():
         if not re.fullmatch(DATABASE_NAME, name) or name == ALL:
-            raise ValueError(f"a database's name is 1 to 48 of a-z, 0-9 and _, a letter first, and not {ALL}{_shown(name)}")
+            shown = _shown(name)
+            raise ValueError(f"a database's name is 1 to 48 of a-z, 0-9 and _, a letter first, and not {ALL}{shown}")
         if times > 1:
             raise ValueError(f"the database {name!r} is named twice")
     return names
