@@ -1,4 +1,4 @@
-"""What the rows, the failures and the time say about a pipeline: pure."""
+"""Findings by the rows, the failures and the time: pure."""
 
 from __future__ import annotations
 
