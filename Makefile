@@ -13,7 +13,7 @@ BENCH         := .venv-bench/bin
 BENCH_STAMP   := .venv-bench/.made
 BENCH_INSTALL := -c benchmarks/constraints.txt -e '.[embedded]' --group bench
 
-# What the caller gave, letter for letter: the shell reads it from its environment, never as code.
+# The caller's arguments, letter for letter: the shell reads them from its environment, never as code.
 export DEMO_PHOTO := $(value PHOTO)
 export DEMO_COPY  := $(value COPY)
 export CHAOS_SEED   := $(value SEED)

@@ -1,4 +1,4 @@
-"""A stage with SQLAlchemy: what it stores and `done` are one commit of your session.
+"""A stage with SQLAlchemy: its results and `done` are one commit of your session.
 
 uvicorn app:app --port 8000
 """

@@ -145,6 +145,10 @@ class Impatient(asyncpg.Connection):
         with self._ended_when_useless():  # a transaction begins and ends by it, too
             return str(await super().execute(query, *args, **options))
 
+    def is_in_transaction(self) -> bool:
+        """False once it has ended, when the driver has nothing left to ask."""
+        return not self.is_closed() and bool(super().is_in_transaction())
+
     @contextmanager
     def _ended_when_useless(self) -> Iterator[None]:
         try:

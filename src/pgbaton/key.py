@@ -1,7 +1,7 @@
 """The key of a job as SQL: one column, or several that are one text, a JSON array of their values as texts.
 
-The trigger makes the text, workers find the row by it: each value is written in one way only, whatever a session's time
-zone or date style is.
+The trigger makes the text, workers find the row by it: each value is written in one way only, under any time zone
+and date style of a session.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Shadow mode: of which jobs the calls are made, and of which they are only recorded. Pure."""
+"""Shadow mode: the jobs whose calls are made, and those whose calls are only recorded. Pure."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from pgbaton.model import Pipeline
 @dataclass(frozen=True)
 class Rollout:
     """``share``: percent of the jobs that are called, by a stable hash of the key (``pgbaton.share_of``); a job that is
-    called at 10 is called at 20, too. ``tenants``: theirs are called besides. ``urls``: by stage, what would be
-    called."""
+    called at 10 is called at 20, too. ``tenants``: theirs are called besides. ``urls``: by stage, the address that
+    would be called."""
 
     share: float = 0.0
     tenants: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""In which of several databases a task works, for what the log, the metrics, the webhook and the calls say of it."""
+"""The one of several databases that a task works in: the log, the metrics, the webhook and the calls name it."""
 
 from __future__ import annotations
 

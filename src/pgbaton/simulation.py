@@ -26,7 +26,7 @@ from pgbaton.table import PRIORITY_WEIGHT, JobTable
 BEGIN = datetime(2000, 1, 1, tzinfo=UTC)
 """The simulated time at which everything begins."""
 LOOK_AGAIN = 0.01
-"""Seconds of simulated time between two looks at what a limit keeps back, at least."""
+"""Seconds of simulated time between two looks at jobs that a limit keeps back, at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ class Simulation:
     ) -> Simulated:
         """Let all of them come and go, or until that simulated second."""
         result = Simulated()
-        # (time, order, what): arrivals and ends of calls; a bare time is a look at what a limit keeps back.
+        # (time, order, what): arrivals and ends of calls; a bare time is a look at jobs that a limit keeps back.
         events: list[tuple[float, int, Any]] = [(a.at, n, a) for n, a in enumerate(arrivals)]
         heapq.heapify(events)
         jobs: dict[str, int] = {}

@@ -19,13 +19,13 @@ from pgbaton.sql import literal, quoted
 
 PRIORITY_WEIGHT = 300
 """Seconds that one step of priority is worth: a job goes before one of the next lower priority that came up to so much
-earlier, and no later job passes one that has waited for longer. So nothing starves, and the order never changes."""
+earlier, and no later job passes one that has waited for longer. So no job starves, and the order never changes."""
 PRIORITY_BOUND = 100
-"""Priorities beyond it count as it, on both sides of 0."""
+"""Priorities beyond it, on both sides of 0, count as the bound itself."""
 
 
 def meaning(words: Statuses, text: str) -> str:
-    """The SQL of what a status means to the engine; ``text`` is the SQL of the table's own word. Operators are
+    """The SQL of a status's meaning to the engine; ``text`` is the SQL of the table's own word. Operators are
     qualified: this stands in the trigger, too."""
     if words.plain:
         return text
@@ -80,12 +80,12 @@ class Session(Protocol):
 @dataclass(frozen=True)
 class JobTable:
     """The names of a pipeline's table, ready for a statement; types as ``format_type`` spells them. ``channel``: where
-    its trigger publishes every change, if it does; ``words``: what its statuses mean; ``routes``: where rows come to
-    its stages and passages, in the order in which those of one state are tried. ``parent``: the pipeline whose children
-    its rows are, and their column; ``rollout``: shadow mode, where it is in that. ``beside``: another pipeline of this
-    table was attached before, and its triggers have the usual names.
-    ``in_turn``: the stages whose duties get a rank, by ``priority``, and ``not_before``: where there are such columns.
-    ``tier``: the column with the tenant's tier; ``accounts``: stages with the column that names the provider's account.
+    its trigger publishes every change, if it does; ``words``: the meanings of its statuses; ``routes``: where rows come
+    to its stages and passages, in the order in which those of one state are tried. ``parent``: the pipeline whose
+    children its rows are, and their column; ``rollout``: shadow mode, where it is in that. ``beside``: another pipeline
+    of this table was attached before, and its triggers have the usual names. ``in_turn``: the stages whose duties get a
+    rank, by ``priority``, and ``not_before``: where there are such columns. ``tier``: the column with the tenant's
+    tier; ``accounts``: stages with the column that names the provider's account.
     """
 
     pipeline: str
@@ -228,7 +228,7 @@ class JobTable:
         return f"(CASE {cases} END)" if cases else "NULL::text"
 
     def _written(self, status: str) -> str:
-        """The SQL of the table's word for ``status``, an SQL expression of what it is to mean."""
+        """The SQL of the table's word for ``status``, an SQL expression of the meaning."""
         if self.words.plain:
             return status
         cases = (

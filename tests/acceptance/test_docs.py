@@ -37,6 +37,13 @@ def anchors(file: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+@pytest.mark.parametrize("korean", [d for d in DOCUMENTS if d.endswith(".ko.md")])
+def test_a_korean_page_has_the_parts_of_the_english_one(korean: str) -> None:
+    here, there = (without_code(read(document)) for document in (korean, korean.replace(".ko.md", ".md")))
+    for part in (r"^## ", r"^\|", r"^!\["):  # a heading, a row of a table, a picture
+        assert len(re.findall(part, here, re.MULTILINE)) >= len(re.findall(part, there, re.MULTILINE)), part
+
+
 def table_rows(document: str) -> list[list[str]]:
     """The cells of every table row."""
     return [
@@ -66,9 +73,14 @@ def test_every_test_that_is_named_exists(document: str) -> None:
     assert set(re.findall(r"`(test_\w+)`", without_code(read(document)))) <= exist
 
 
+CONFIGURATIONS = ("docs/configuration.md", "docs/configuration.ko.md")
+IN_ENGLISH = {"필수": "required", "없음": "none", "기본 낱말": "the plain words", "비어 있음": "empty"}
+
+
 def is_said(default: object, cell: str) -> bool:
     """Whether a cell such as ``2592000 (30 days)`` gives a field's default."""
     word = cell.split(" (")[0].strip("`").strip('"')
+    word = IN_ENGLISH.get(word, word)
     if default is None or default == ():
         return word == "none"
     if isinstance(default, Statuses):
@@ -80,9 +92,10 @@ def is_said(default: object, cell: str) -> bool:
     return word == (str(default) or "empty")
 
 
+@pytest.mark.parametrize("document", CONFIGURATIONS)
 @pytest.mark.parametrize(("settings", "prefix"), [(Settings, "PGBATON_"), (AppSettings, "")])
-def test_every_setting_is_documented_with_its_default(settings: type[BaseModel], prefix: str) -> None:
-    rows = table_rows("docs/configuration.md")
+def test_every_setting_is_documented_with_its_default(settings: type[BaseModel], prefix: str, document: str) -> None:
+    rows = table_rows(document)
     for name, field in settings.model_fields.items():
         variable = f"`{_variable(name, field, prefix)}`"
         said = [row[row.index(variable) + 1] for row in rows if variable in row]
@@ -97,14 +110,16 @@ def _variable(name: str, field: FieldInfo, prefix: str) -> str:
     return str(alias or f"{prefix}{name}".upper())
 
 
+@pytest.mark.parametrize("document", CONFIGURATIONS)
 @pytest.mark.parametrize("model", [Pipeline, Stage])
-def test_every_key_of_a_pipeline_is_documented_with_its_default(model: type[BaseModel]) -> None:
-    rows = [row for row in table_rows("docs/configuration.md") if len(row) == (3 if model is Pipeline else 4)]
+def test_every_key_of_a_pipeline_is_documented_with_its_default(model: type[BaseModel], document: str) -> None:
+    rows = [row for row in table_rows(document) if len(row) == (3 if model is Pipeline else 4)]
     for name, field in model.model_fields.items():
-        if name in ("stages", "pools"):  # tables of their own
+        if name in ("stages", "pools", "tiers"):  # tables of their own
             continue
         [said] = [row[1] for row in rows if row[0] == f"`{name}`"]
-        assert said == "required" if field.is_required() else is_said(field.default, said), (name, said)
+        needed = IN_ENGLISH.get(said, said) == "required"
+        assert needed if field.is_required() else is_said(field.default, said), (name, said)
 
 
 def test_every_event_is_documented_with_both_its_texts() -> None:
@@ -113,6 +128,13 @@ def test_every_event_is_documented_with_both_its_texts() -> None:
         assert f"`{event.event}`" in text
         for said in event.text.values():
             assert re.split(r"[,(]", said)[0].strip() in text, said
+
+
+def test_every_event_is_documented_in_korean() -> None:
+    text = "\n".join(line for line in read("docs/deployment.ko.md").splitlines() if line.startswith("|"))
+    for event in Event:
+        assert f"`{event.event}`" in text
+        assert re.split(r"[,(]", event.text["ko"])[0].strip() in text
 
 
 def test_every_outcome_is_documented() -> None:

@@ -181,7 +181,7 @@ def test_the_copies_that_kustomize_needs_are_the_originals() -> None:
 
 
 async def test_the_cluster_gives_keda_the_right_to_ask_and_no_more(empty_database: str) -> None:
-    """What CloudNativePG runs as a superuser in a new database, then what the job runs as the owner."""
+    """The scripts that CloudNativePG runs as a superuser in a new database, then those that the job runs as the owner."""
     bootstrap = named("Cluster", "pgbaton-db")["spec"]["bootstrap"]["initdb"]
     refs = bootstrap["postInitApplicationSQLRefs"]["configMapRefs"]
     scripts = [named("ConfigMap", ref["name"])["data"][ref["key"]] for ref in refs]

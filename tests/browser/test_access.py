@@ -1,4 +1,4 @@
-"""Nobody sees or does what they may not, whatever they send."""
+"""No reader sees or does more than their rights allow, with any request."""
 
 from __future__ import annotations
 

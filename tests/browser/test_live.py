@@ -18,7 +18,7 @@ SCOPE: dict[str, Any] = {"type": "http", "method": "GET", "path": "/live", "head
 
 
 class NoSource:
-    """What a broadcaster needs of a source."""
+    """The part of a source that a broadcaster needs."""
 
     class overview:
         rest = 0.0

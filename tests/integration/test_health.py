@@ -100,10 +100,10 @@ async def test_a_database_that_says_nothing_is_not_waited_for(database: str, mon
 
 
 def count(metrics: str, name: str, **labels: str) -> float:
-    """A metric's value; 0 where it has not been counted yet."""
+    """A metric's value; 0 where it has not been counted yet. An empty label, as that of the only database, is none."""
     for said in metrics.splitlines():
         if found := re.fullmatch(rf"{name}(?:\{{(.*)\}})? ([0-9.e+-]+)", said):
-            has = dict(re.findall(r'(\w+)="([^"]*)"', found[1] or ""))
+            has = dict(re.findall(r'(\w+)="([^"]+)"', found[1] or ""))
             if has == labels:
                 return float(found[2])
     return 0

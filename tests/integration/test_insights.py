@@ -1,4 +1,4 @@
-"""What operators see: the right counts, the right page, and the right reason; quickly, however much there is."""
+"""The view of operators: the right counts, the right page, and the right reason; quickly, however much there is."""
 
 from __future__ import annotations
 

@@ -82,4 +82,4 @@ async def _operate(conn: asyncpg.Connection) -> None:
         "UPDATE pgbaton.history SET ended_at = now() - interval '1 year' "
         "WHERE ctid = ANY (ARRAY(SELECT ctid FROM pgbaton.history LIMIT 50 FOR UPDATE SKIP LOCKED))"
     )
-    await conn.fetch(table.query("worker/prune"), 3600.0)
+    await conn.fetch(table.query("worker/prune"), 3600.0, None)

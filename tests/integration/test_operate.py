@@ -1,4 +1,4 @@
-"""What operators do: each guarded, each audited, and nothing of it can strand a job."""
+"""The acts of operators: each is guarded and audited, and none can strand a job."""
 
 from __future__ import annotations
 

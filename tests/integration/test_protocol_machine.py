@@ -79,7 +79,7 @@ def when(holds: Callable[[Protocol], object]) -> Callable[[Callable[..., None]],
 
 
 class Protocol(RuleBasedStateMachine):
-    """What users, stages, workers and time do; a rule is a statement or two."""
+    """The acts of users, stages, workers and time; a rule is a statement or two."""
 
     runner: asyncio.Runner
     ground: Ground

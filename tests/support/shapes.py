@@ -80,6 +80,12 @@ class Herd:
         rows = await self.db.fetch("SELECT stage, state FROM pgbaton.dispatches WHERE job_key = $1 ORDER BY id", job)
         return [(r["stage"], r["state"]) for r in rows]
 
+    async def until_state(self, job: str, stage: str, state: str) -> None:
+        async def reached() -> bool:
+            return (stage, state) in await self.states(job)
+
+        await until(reached, f"{job}: {stage} {state}")
+
     @staticmethod
     def key_of(call: Call) -> str:
         return key_of(call.body["job_id"])

@@ -60,7 +60,7 @@ def test_what_the_refusals_leave_is_taken() -> None:
         (without(BACK, "then"), "rounds needs then: the state of a job that has used them up"),
         (without(BACK, "rounds"), "then needs rounds: how often a job may come this way"),
         (without(BACK, rounds=0), "greater than or equal to 1"),
-        (without(BACK, delay="soon"), 'must be seconds, or a length such as "90s", "10m", "8h" or "3d"'),
+        (without(BACK, delay="soon"), 'must be seconds, or a length such as "200ms", "90s", "10m", "8h" or "3d"'),
         (without(BACK, when="note"), "not a condition: a comparison is missing at its end"),
         (
             without(BACK, when="note = 'a'"),

@@ -1,4 +1,4 @@
-"""What the rows, the failures and the time say about a pipeline: pure."""
+"""Findings by the rows, the failures and the time: pure."""
 
 from __future__ import annotations
 
@@ -107,7 +107,22 @@ def limit(
 ) -> LimitUse:
     own = name.removeprefix("pool ") if name.startswith("pool ") else None
     seen = LimitSeen(
-        name, None if own else name, own, size, per_tenant, None, None, None, pool, None, size, used, None, None, False
+        name,
+        None if own else name,
+        own,
+        None,
+        size,
+        per_tenant,
+        None,
+        None,
+        None,
+        pool,
+        None,
+        size,
+        used,
+        None,
+        None,
+        False,
     )
     return LimitUse(seen, (("acme", used),), ())
 

@@ -1,4 +1,4 @@
-"""What an operator's command means for a job: retry, cancel and rerun, decided without a database."""
+"""Verdicts of an operator's command about a job: retry, cancel and rerun, decided without a database."""
 
 from __future__ import annotations
 

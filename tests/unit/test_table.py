@@ -102,4 +102,6 @@ def test_every_statement_renders_for_a_table_and_says_what_it_is_for(folder: str
 def test_every_statement_asks_for_parts_that_a_table_has(folder: str) -> None:
     parts = JobTable.of(two_stages(key=["job_id", "tenant_id"])).parts()
     for file in (files("pgbaton.sql") / folder).iterdir():
-        assert sql.ARGUMENT not in sql.render(file.read_text(encoding="utf-8"), parts), file.name
+        for admitted in (False, True):
+            claim = sql.claim_parts(f"{folder}/{file.name.removesuffix('.sql')}", admitted=admitted)
+            assert sql.ARGUMENT not in sql.render(file.read_text(encoding="utf-8"), parts | claim), file.name

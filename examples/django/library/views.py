@@ -20,7 +20,7 @@ def summarise(request):
     if not at(job, "upload", "done").update(step="summarise", status="running"):
         return JsonResponse({"title": "Job not ready"}, status=409)
     summary = Document.objects.get(pk=job).body[:20]  # the work, with no transaction open
-    with transaction.atomic():  # together with whatever else the stage stores
+    with transaction.atomic():  # together with the stage's other writes
         if not at(job, "summarise", "running").update(summary=summary, status="done"):
             transaction.set_rollback(True)
             return JsonResponse({"title": "Job moved on"}, status=409)

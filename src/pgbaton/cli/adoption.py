@@ -148,7 +148,7 @@ def live(
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All jobs: the end of shadow mode.")] = False,
     backfill: Annotated[
-        bool, typer.Option("--backfill", help="Call, too, what stands in routed states and is to be called now.")
+        bool, typer.Option("--backfill", help="Call, too, rows in routed states of jobs that are called now.")
     ] = False,
     rate: Rate = None,
     who: Who = None,
@@ -213,7 +213,7 @@ def takeover(
     output: Output = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take over rows that nobody ends.
+    """Take over rows that another system never ended.
 
     Rows that are running at a stage though the engine has no dispatch for them, such as those that another system began
     and never ended, are put back to where the stage is called. Exit code 1: there was none.

@@ -83,13 +83,13 @@ def capacity(
         float, typer.Option(metavar="DURATION", parser=read_by(duration), help="For how long the history is kept.")
     ] = 30 * 86400.0,
     payload: Annotated[
-        float, typer.Option(min=0, metavar="BYTES", help="What a stage writes to your own tables in a hop.")
+        float, typer.Option(min=0, metavar="BYTES", help="Bytes that a stage writes to your own tables in a hop.")
     ] = 0.0,
     settings: Annotated[bool, typer.Option("--settings", help="Only postgresql.conf.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Which machine, disk and settings a rate asks for, and where one primary ends: from what a hop was measured to
-    cost."""
+    """The machine, disk and settings that a rate asks for, and where one primary ends: by the measured cost of a
+    hop."""
     from pgbaton.capacity import figures, need
 
     if not (isfinite(hops_per_second) and isfinite(payload)):

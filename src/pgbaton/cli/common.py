@@ -213,9 +213,7 @@ ErrorPart = Annotated[
     str | None, typer.Option("--error", metavar="TEXT", help="Only those whose latest error has this in it.")
 ]
 KeyPrefix = Annotated[str | None, typer.Option("--job-prefix", metavar="TEXT", help="Only jobs whose key begins so.")]
-Who = Annotated[
-    str | None, typer.Option("--as", metavar="WHO", help="Who does this, for the audit; default: the OS user.")
-]
+Who = Annotated[str | None, typer.Option("--as", metavar="WHO", help="Your name for the audit; default: the OS user.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say how many jobs that would be.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, even where it is about every job.")]
 

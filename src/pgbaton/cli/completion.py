@@ -63,5 +63,5 @@ def prepare() -> None:
 def completion(
     shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="bash, zsh or fish.", show_default=False)],
 ) -> None:
-    """Print what lets a shell complete commands."""
+    """Print the script by which a shell completes commands."""
     print(SCRIPTS[shell].strip())

@@ -45,7 +45,7 @@ def decide(
 @app.command()
 def link(
     job: JobKey,
-    to: Annotated[str, typer.Option("--to", help="Who will decide by it, for the audit.", show_default=False)],
+    to: Annotated[str, typer.Option("--to", help="The person who will decide, for the audit.", show_default=False)],
     hours: Annotated[float, typer.Option("--hours", min=0.01, max=24 * 90, help="For how long it can be used.")] = 24,
     pipeline: PipelineName = None,
     database_url: DatabaseUrl = None,

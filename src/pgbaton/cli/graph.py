@@ -24,7 +24,7 @@ def graph(
     config: ConfigFile,
     form: Annotated[Form, typer.Option("--as", help="For Markdown, Graphviz, or a browser.")] = Form.MERMAID,
 ) -> None:
-    """Draw the pipeline of a file: its stages, and what leads from one to the next."""
+    """Draw the pipeline of a file: its stages, and the ways from one to the next."""
     from pgbaton import drawing
     from pgbaton.config import load_pipeline
 

@@ -55,7 +55,7 @@ def migrate(database_url: DatabaseUrl = None) -> None:
 )
 def attach(
     config: ConfigFile,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done, to which rows.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan, with the fate of rows.")] = False,
     since: Annotated[
         str | None,
         typer.Option(
@@ -65,7 +65,7 @@ def attach(
     backfill: Annotated[bool, typer.Option("--backfill", help="Call rows that are in routed states already.")] = False,
     rate: Rate = None,
     shadow: Annotated[
-        bool, typer.Option("--shadow", help="Record what would be called, and call nothing; then: pgbaton live.")
+        bool, typer.Option("--shadow", help="Record calls in place of making them; then: pgbaton live.")
     ] = False,
     here: Annotated[
         bool, typer.Option("--here", help="This database, a copy, is the pipeline's home from now on.")
@@ -75,8 +75,8 @@ def attach(
 ) -> None:
     """Install or update the trigger and the routes.
 
-    The user's table gets the trigger; only what changed is written, and before it is said what that will be. Where rows
-    stand in routed states already, it asks what becomes of them; without a terminal it refuses.
+    The user's table gets the trigger. The plan is printed first, and only differences are written. Where rows stand in
+    routed states already, it asks what to do with them; without a terminal it refuses.
     """
     from pgbaton.config import load_pipeline
     from pgbaton.install.attach import attach as attach_pipeline
@@ -138,7 +138,7 @@ def sql(
     config: ConfigFile,
     beside: Annotated[bool, typer.Option("--beside", help="The table has another pipeline already.")] = False,
 ) -> None:
-    """Print what migrate and attach would run, for psql."""
+    """Print the statements of migrate and attach, for psql."""
     from pgbaton.config import load_pipeline
     from pgbaton.install.attach import pipeline_sql
 

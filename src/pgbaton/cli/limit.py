@@ -22,7 +22,7 @@ NO_LIMIT: Sentence = ("한도 없음", "no limit")
 TAKES: Sentence = ("풀 {pool}에서 {cost} 사용", "takes {cost} of the pool {pool}")
 LEARNED: Sentence = ("429로 응답: 지금은 동시 {ceiling}건", "answers 429: {ceiling} at once now")
 CONFIGURED: Sentence = ("(설정값 {concurrency}건)", ", {concurrency} configured")
-HELD: Sentence = ("{seconds}초 동안 호출 멈춤", "held back for {seconds} s")
+HELD: Sentence = ("호출 멈춤, {seconds}초 뒤 재개", "held back for {seconds} s")
 OPERATED: Sentence = ("운영자가 설정함", "set by an operator")
 LIMITS = [
     Column("limit", "한도"),
@@ -52,13 +52,13 @@ def limit(
     size: Annotated[str | None, typer.Option(help="Its places.")] = None,
     tenant: TenantName = None,
     weight: Annotated[int | None, typer.Option(min=1, max=100, help="The tenant's calls in one turn.")] = None,
-    reset: Annotated[bool, typer.Option("--reset", help="Back to the file's; forget what a 429 has taught.")] = False,
+    reset: Annotated[bool, typer.Option("--reset", help="Back to the file's; forget answers 429.")] = False,
     who: Who = None,
     pipeline: PipelineName = None,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show every limit and what fills it, or change one.
+    """Show every limit and the calls that fill it, or change one.
 
     With a stage, a pool or a tenant: its limits are changed at once, for all workers, until --reset.
     """

@@ -183,7 +183,7 @@ def jobs(
 ) -> None:
     """Dispatches, newest first.
 
-    With what came of their latest attempt. Exit code 1: it took too long.
+    With the outcome of their latest attempt. Exit code 1: it took too long.
     """
     from pgbaton import insights
 
@@ -221,7 +221,7 @@ def dead(
 ) -> None:
     """Dead dispatches, by stage and error.
 
-    Only what is still marked as failed. Exit code 1: there is some.
+    Only those whose row is still marked as failed. Exit code 1: there are some.
     """
     from pgbaton import insights
 
@@ -296,7 +296,7 @@ def audit(
 
 @app.command(everywhere=True, examples=["pgbaton doctor", "pgbaton doctor --json | jq -r '.[].code'"])
 def doctor(
-    invariants: Annotated[bool, typer.Option("--invariants", help="Also check what must always hold.")] = False,
+    invariants: Annotated[bool, typer.Option("--invariants", help="Also check the invariants.")] = False,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
 ) -> None:

@@ -37,7 +37,7 @@ def recall(
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Call again now what a stage was left with and does not end.
+    """Call again now calls that were left to a stage and do not end.
 
     Without --over only calls whose answer was lost. No attempt is used up. Exit code 1: there was none.
     """

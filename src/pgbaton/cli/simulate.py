@@ -51,17 +51,15 @@ def simulate(
         Path | None,
         typer.Argument(metavar="SCENARIO", help="The jobs that come, and the time calls take.", show_default=False),
     ] = None,
-    last: Annotated[
-        str | None, typer.Option(help="Instead: what came in the last 24h, say, and how long it took.")
-    ] = None,
+    last: Annotated[str | None, typer.Option(help="Instead: the jobs and durations of the last 24h, say.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Write the waits and how full the limits are as SVG.")] = None,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Try out the limits of a file: who would wait for how long, and what would stand idle.
+    """Try out the limits of a file: how long each tenant's jobs would wait, and how many places would stand idle.
 
     Nothing is called and no database of yours is changed: a Postgres of its own (pgbaton[embedded]) decides as workers
-    do, with time simulated. With --last, your database is read for what came lately.
+    do, with time simulated. With --last, the jobs of late are read from your database.
     """
     from pgbaton.config import load_pipeline
     from pgbaton.scenario import load_scenario

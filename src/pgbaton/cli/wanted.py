@@ -48,13 +48,13 @@ def wanted(
     ] = None,
     within: Annotated[
         float,
-        typer.Option(metavar="DURATION", parser=read_by(duration), help="What waits is to have begun so soon."),
+        typer.Option(metavar="DURATION", parser=read_by(duration), help="All waiting jobs are to have begun so soon."),
     ] = 60.0,
     pipeline: PipelineName = None,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """How many workers there should be now: from what waits, how long calls take, and what limits allow."""
+    """How many workers there should be now: by the jobs that wait, the time that calls take, and the limits."""
     from pgbaton.config import load_settings
 
     each = load_settings(given={"capacity": capacity}).capacity

@@ -76,7 +76,7 @@ def zone() -> str:
 
 
 def short(seconds: float, language: Language = "en") -> str:
-    """``0.3s``, ``93s``, ``12m``, ``5h``, ``4d``: what :func:`duration` reads again."""
+    """``0.3s``, ``93s``, ``12m``, ``5h``, ``4d``: as :func:`duration` reads it again."""
     korean = language == "ko"
     for length, unit, word in ((86400, "d", "일"), (3600, "h", "시간"), (60, "m", "분")):
         if seconds >= 2 * length:

@@ -23,8 +23,11 @@ _log = logging.getLogger(__name__)
 
 _PORTS = range(15_000, 32_768)  # above the usual services, below the kernel's ephemeral ports
 _PORT_TRIES = 20
+"""Free ports that a start tries, for another process may take one first."""
 _STOP_TIMEOUT = 60.0
+"""Seconds that a stop may take, its checkpoint included; then the server is killed."""
 _POLL = 0.005
+"""Seconds between two looks whether the server has become ready, or has ended."""
 
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",

@@ -1,4 +1,4 @@
-"""The guard: what makes an endpoint a stage. It begins, lets the stage work, and ends, each by compare-and-set."""
+"""The guard makes an endpoint a stage: it begins, lets the stage work, and ends, each by compare-and-set."""
 
 from __future__ import annotations
 
@@ -94,8 +94,8 @@ class Turn:
         self._saves.append(lambda db: write(db, self, *args, **kwargs))
 
     def ends(self, word: str) -> None:
-        """End the stage with ``word``, a status of your own that something of the pipeline leads on from, and not with
-        done. Raises ``ValueError`` where nothing does: the job would stay there."""
+        """End the stage with ``word`` in place of done: a status of your own from which a route leads on. Raises
+        ``ValueError`` where none does: the job would stay there."""
         if word not in self.stage.ends:
             known = ", ".join(sorted(self.stage.ends))
             raise ValueError(
@@ -145,7 +145,7 @@ class Stages:
         return self._pool
 
     def post(self, step: str) -> Callable[[Callable[[Turn], Awaitable[T]]], Callable[[Turn], Awaitable[T]]]:
-        """Make a coroutine function the endpoint of ``step``; what it returns is the answer's body."""
+        """Make a coroutine function the endpoint of ``step``; its result is the answer's body."""
         stage = self.pipeline.stage(step)
 
         def register(work: Callable[[Turn], Awaitable[T]]) -> Callable[[Turn], Awaitable[T]]:

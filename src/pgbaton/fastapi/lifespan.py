@@ -132,7 +132,7 @@ async def _look(app: FastAPI, pipeline: str) -> Health:
 
 
 async def _findings(app: FastAPI) -> list[dict[str, str]] | None:
-    """Code, level and stage alone: anybody may ask, and the values hold tenants and errors."""
+    """Code, level and stage alone: any client may ask, and the values hold tenants and errors."""
     shared: Cached[Health] = app.state.pgbaton_health
     try:
         async with asyncio.timeout(LOOK_PATIENCE):

@@ -51,7 +51,7 @@ def problem(status: int, title: str, detail: str) -> JSONResponse:
 
 
 def answer_with_problems(app: FastAPI) -> None:
-    """Let every error of ``app`` be answered as ``application/problem+json``; what broke is logged, not shown."""
+    """Let every error of ``app`` be answered as ``application/problem+json``; the cause is logged, not shown."""
 
     async def refused(_: Request, error: Exception) -> Response:
         assert isinstance(error, JobRefused)

@@ -22,7 +22,7 @@ HARDLY_LATER = timedelta(seconds=2)
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """At ``at`` the row changed, for the reason that ``code`` names; ``act``: the record of what an operator did, where
+    """At ``at`` the row changed, for the reason that ``code`` names; ``act``: the record of an operator's act, where
     that was an act on many."""
 
     at: datetime

@@ -113,7 +113,7 @@ SENTENCES: dict[str, Sentence] = {
         "waiting for a slot of {stage} (at most {limit} at once), {before} before it",
     ),
     "held_back": (
-        "{stage} 단계가 429로 응답해 {seconds} 동안 호출을 멈췄습니다. 앞에 {before}건 있습니다",
+        "{stage} 단계가 429로 응답해 호출을 멈췄습니다. {seconds} 뒤에 다시 호출합니다. 앞에 {before}건 있습니다",
         "{stage} answered 429: held back for {seconds}, {before} before it",
     ),
     "waiting_tenant": (

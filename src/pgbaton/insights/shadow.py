@@ -1,4 +1,4 @@
-"""Shadow mode: the calls that were recorded in place of being made, and what the table's rows did by themselves."""
+"""Shadow mode: the calls that were recorded in place of being made, and the later moves of the table's rows."""
 
 from __future__ import annotations
 

@@ -12,9 +12,9 @@ from pgbaton.insights.bounded import TooWide, at_most
 from pgbaton.insights.listing import CAP
 
 COUNTED = 20_000
-"""Counting what stands before a tenant's last job stops there."""
+"""Counting the jobs before a tenant's last one stops there."""
 TIMEOUT = 1.5
-"""Seconds of looking."""
+"""Seconds that looking may take; a person waits for it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -277,7 +277,7 @@ def _listed(words: Iterable[str]) -> str:
 
 
 def _old(column: str) -> str:
-    """A column's value before the UPDATE, as text compared byte by byte, whatever its type and collation."""
+    """A column's value before the UPDATE, as text compared byte by byte, for any type and collation."""
     return f'OLD.{quoted(column)}::pg_catalog.text COLLATE pg_catalog."C"'
 
 

@@ -69,7 +69,7 @@ async def _check(
 
 
 async def _shown_as(conn: asyncpg.Connection, kind: str, word: str) -> bool:
-    """Whether a value of the type is shown as ``word``, so that the engine knows what it wrote."""
+    """Whether a value of the type is shown as ``word``, so that the engine reads the word that it wrote."""
     try:
         return bool(await conn.fetchval(f"SELECT $1::text::{kind}::text = $1", word))
     except asyncpg.PostgresError:

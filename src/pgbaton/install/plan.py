@@ -1,5 +1,5 @@
-"""The plan of ``attach``, as a value: made here from what the database has and what the pipeline says, rendered by the
-command. Pure."""
+"""The plan of ``attach``, as a value: made here from the installed state and the pipeline, rendered by the command.
+Pure."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Installed:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """``what`` is done to one part."""
+    """One part of the database, and the change to it (``what``)."""
 
     kind: Kind
     name: str
@@ -81,7 +81,7 @@ class LockTaken:
 
 @dataclass(frozen=True, slots=True)
 class StagePlan:
-    """``kind``: a call, or what kind of passage. ``was``: the step that it is called in place of. ``open``: dispatches
+    """``kind``: a call, or the kind of passage. ``was``: the step that it is called in place of. ``open``: dispatches
     of it, or of that, that are not settled."""
 
     step: str

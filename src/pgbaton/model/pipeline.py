@@ -135,7 +135,7 @@ class Passage(Stage):
 
     @property
     def detail(self) -> dict[str, Any]:
-        """All of it but what every stage has, as plain data."""
+        """The fields that only passages have, as plain data."""
         names = ("to", "then", "rounds", "delay", "skips", "children", "done", "need", "failed")
         said = {name: getattr(self, name) for name in names if getattr(self, name)}
         return said | {"choices": list(self.choices.items())}  # pairs: they keep their order
@@ -264,6 +264,9 @@ class Pipeline(Frozen):
     def keys(self) -> tuple[str, ...]:
         """The columns of the key."""
         return (self.key,) if isinstance(self.key, str) else self.key
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.table, self.base_url, self.stages))  # the tiers are a dict
 
     def stage(self, step: str) -> Stage:
         """The stage that performs ``step``, or the passage of that name; raises ``KeyError`` where there is none."""

@@ -21,13 +21,13 @@ def read(name: str) -> str:
 
 
 ARGUMENT = "\0"
-"""Stands in a part for what a query gives it; no name can hold this character."""
+"""Stands in a part for the argument that a query gives it; no name can hold this character."""
 
 DURATION_CLASS = (
     f"least(greatest(floor(2 * ln(greatest(extract(epoch FROM {ARGUMENT})::float8, 0.001) * 1000) / ln(2)), 0), 59)"
     "::integer"
 )
-"""Which class of a histogram an interval is in: half powers of two of a millisecond; ``quantiles`` of
+"""The class of a histogram that an interval is in: half powers of two of a millisecond; ``quantiles`` of
 :mod:`pgbaton.insights.trends` reads them back."""
 
 

@@ -145,7 +145,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "incident.none": ("기록된 일이 없습니다.", "Nothing was recorded."),
     "incident.report": ("복사할 보고서", "A report to copy"),
     "see_page": ("보기", "Show"),
-    "see": ("보기", "Show jobs"),
+    "see": ("작업 보기", "Show jobs"),
     # jobs
     "filter": ("필터", "Filter"),
     "filter.clear": ("초기화", "Clear"),
@@ -275,7 +275,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "limits.waited_by": ("기다리는 테넌트", "Waiting for it"),
     "limits.no_tenant": ("테넌트 없음", "no tenant"),
     "limits.learned": ("429로 응답해 지금은 동시에 {ceiling}건만 호출합니다", "answers 429: {ceiling} at once now"),
-    "limits.held": ("429로 {time} 동안 호출을 멈췄습니다", "held back by a 429 for {time}"),
+    "limits.held": ("429로 응답해 호출을 멈췄습니다. {time} 뒤에 다시 호출합니다", "held back by a 429 for {time}"),
     "limits.change": ("한도 바꾸기", "Change a limit"),
     "limits.of_stage": ("단계", "Stage"),
     "limits.of_pool": ("풀", "Pool"),

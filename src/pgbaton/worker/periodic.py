@@ -1,4 +1,4 @@
-"""The one helper behind every background loop, and the flag that wakes them."""
+"""The one loop of all background work, and the flag that wakes a loop."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def _sql(name: str) -> str:
 
 
 def admin_page(settings: AppSettings, worker: Settings, stages: Stages, shelf: Shelf | None = None) -> Dashboard:
-    """The page, for who knows a token. Raises :class:`ConfigError` where none is set."""
+    """The page, for readers who know a token. Raises :class:`ConfigError` where none is set."""
 
     pictures = shelf or Shelf(None)
 

@@ -1,4 +1,4 @@
-"""The command ``adstudio``: serve the application, prepare its database, or show what it does."""
+"""The command ``adstudio``: serve the application, prepare its database, or demonstrate it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from adstudio.vision.errors import ModelError
 from pgbaton.errors import AttachError, ConfigError, NotMigrated, PgbatonError
 from pgbaton.events import log_to_stderr
 
-# What each command needs beyond this is imported where it begins: a wrong setting is told in a moment.
+# A command imports the rest of its modules where it begins: a wrong setting is told in a moment.
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -24,7 +24,7 @@ def main() -> None:
     """Run the command; errors that were raised on purpose are sentences, not tracebacks."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that cannot show a sign shows another one
+            stream.reconfigure(errors="replace")  # a sign that the terminal cannot show is replaced
     try:
         app()
     except (PgbatonError, ModelError) as error:

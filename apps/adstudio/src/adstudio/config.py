@@ -54,16 +54,16 @@ class RaySizes(BaseModel):
 
 
 class AppSettings(BaseSettings):
-    """What the environment says of this application; durations are in seconds.
+    """The settings of this application, from the environment; durations are in seconds.
 
     ``vlm_url`` is an OpenAI-compatible address up to ``/v1``, ``vlm_path`` a folder with a model for ``transformers``;
     without either the two LLaVA stages use measured checks that call themselves that. ``yolo_model`` is the path of a
-    YOLO file (ONNX, or .pt for ``ultralytics``) to use instead of the shipped detector, ``yolo_classes`` what of it
-    counts. ``assets``: a folder or ``s3://bucket/prefix`` to keep pictures in; without one they are in the database.
-    ``ads_tokens``: who may ask for which tenant's ads; without them a request's own word counts.
-    ``compute``: whether detector, subject map and ``vlm_path`` run in this process or on Ray; ``ray``: how large there.
-    The operators' page is at ``/admin`` where one of its tokens is set: ``pgbaton_web_token`` for who may act,
-    ``pgbaton_web_viewer_token`` for who may look.
+    YOLO file (ONNX, or .pt for ``ultralytics``) to use instead of the shipped detector, ``yolo_classes`` its classes
+    that count. ``assets``: a folder or ``s3://bucket/prefix`` to keep pictures in; without one they are in the
+    database. ``ads_tokens``: the token of each tenant, by which its ads are asked for; without them a request's own
+    word counts. ``compute``: whether detector, subject map and ``vlm_path`` run in this process or on Ray; ``ray``: how
+    large there. The operators' page is at ``/admin`` where one of its tokens is set: ``pgbaton_web_token`` for readers
+    who may act, ``pgbaton_web_viewer_token`` for readers who may look.
     """
 
     model_config = SettingsConfigDict(
@@ -97,7 +97,7 @@ class AppSettings(BaseSettings):
 
     @property
     def classes(self) -> list[str]:
-        """What of the detector counts, from ``yolo_classes``: ``cup, wine glass``; none: everything."""
+        """The detector's classes that count, from ``yolo_classes``: ``cup, wine glass``; none: all."""
         return [name.strip() for name in self.yolo_classes.split(",") if name.strip()]
 
     @property
@@ -132,7 +132,7 @@ class AppSettings(BaseSettings):
         return value
 
     def worker(self) -> Settings:
-        """The settings of the worker in this process: what is said here, and ``PGBATON_…`` for the rest.
+        """The settings of the worker in this process: those that are given here, and ``PGBATON_…`` for the rest.
 
         Raises :class:`ConfigError`.
         """
@@ -148,7 +148,7 @@ class AppSettings(BaseSettings):
 def load() -> AppSettings:
     """The settings of this process. Raises :class:`ConfigError` naming the variable that is wrong."""
     settings = read_settings(AppSettings)
-    settings.worker()  # what PGBATON_… says is wrong at once too, not when everything else is up
+    settings.worker()  # a wrong PGBATON_… is told at once, too, not when everything else is up
     _ = settings.tenants
     return settings
 

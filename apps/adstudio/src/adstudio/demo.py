@@ -110,7 +110,7 @@ async def _run(
 
 
 async def _feed(db: asyncpg.Connection, ads: Iterable[Ad]) -> None:
-    """What an image generator would do: insert jobs with their inputs, then say that they are done."""
+    """Act as an image generator: insert jobs with their inputs, then say that they are done."""
     for ad in ads:
         copies = (ad.copy, None) if has_hangul(ad.copy) else (None, ad.copy)
         fields = json.dumps(ad.fields, ensure_ascii=False) if ad.fields else None
@@ -133,7 +133,7 @@ async def _feed(db: asyncpg.Connection, ads: Iterable[Ad]) -> None:
 async def _watch(
     db: asyncpg.Connection, ads: Sequence[Ad], serving: asyncio.Task[None], stop: asyncio.Event, console: Console
 ) -> None:
-    """Show where the jobs are until they have ended; no stage is called from here, and what waits for a person is
+    """Show where the jobs are until they have ended; no stage is called from here, and ads that wait for a person are
     approved."""
     until = time.monotonic() + PATIENCE
     with Live(progress(ads), console=console, refresh_per_second=10, transient=True) as live:
@@ -155,7 +155,7 @@ async def _look(db: asyncpg.Connection, ads: Sequence[Ad]) -> None:
 
 
 async def _approve(db: asyncpg.Connection, ads: Sequence[Ad], console: Console) -> None:
-    """What a person does who likes an ad that waits for it: one UPDATE of its row."""
+    """Act as a person who likes an ad that waits for approval: one UPDATE of its row."""
     for ad in ads:
         if ad.review and (ad.step, ad.status) == ("review", "waiting"):
             await db.execute(_sql("demo_approve"), ad.job_id)
@@ -163,7 +163,7 @@ async def _approve(db: asyncpg.Connection, ads: Sequence[Ad], console: Console) 
 
 
 async def _collect(db: asyncpg.Connection, ads: Sequence[Ad]) -> None:
-    """What came of the jobs, once nothing is under way: the reason of a dead one is written last."""
+    """Read the results of the jobs, once none is under way: the reason of a dead one is written last."""
     await _look(db, ads)
     for ad in ads:
         for row in await db.fetch(_sql("demo_times"), str(ad.job_id)):

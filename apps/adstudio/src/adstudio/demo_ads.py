@@ -1,4 +1,4 @@
-"""What the demonstration makes ads of: shipped photos, and one of the user's own."""
+"""The inputs of the demonstration: shipped photos, and one of the user's own."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ SHIPPED: tuple[tuple[str, str, str | dict[str, str], tuple[str, ...]], ...] = (
 
 @dataclass(frozen=True)
 class Made:
-    """A finished picture: its format's name, what people call it, its size, its file, and the judge's checks."""
+    """A finished picture: its format's name, that name for people, its size, its file, and the judge's checks."""
 
     format: str
     label: str

@@ -1,4 +1,4 @@
-"""What the demonstration shows on the terminal: where the jobs are, and what came of them."""
+"""The demonstration on the terminal: where the jobs are, and their results."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def progress(ads: Iterable[Ad]) -> Table:
 
 
 def print_result(console: Console, ads: Sequence[Ad], out: Path, seconds: float) -> None:
-    """What came of the jobs, and where to look; ``seconds`` is what all of it took."""
+    """Print the results of the jobs, and where to look; ``seconds``: of the whole demonstration."""
     table = _table(title="seconds in each stage, and the judge's verdict", title_justify="left")
     table.add_column("job", max_width=_NAME, no_wrap=True)
     for step in STEPS:

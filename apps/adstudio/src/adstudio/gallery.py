@@ -36,7 +36,7 @@ class Picture(Protocol):
 
 
 class Shown(Protocol):
-    """What the page shows of an ad."""
+    """The parts of an ad that the page shows."""
 
     name: str
     photo: bytes

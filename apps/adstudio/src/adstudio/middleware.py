@@ -1,4 +1,4 @@
-"""What stands between the socket and the routes: a bound on bodies, and two ways to be behind a proxy."""
+"""Between the socket and the routes: a bound on bodies, and two ways to be behind a proxy."""
 
 from __future__ import annotations
 

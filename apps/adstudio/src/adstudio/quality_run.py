@@ -38,7 +38,7 @@ _PHOTOS: Final = (".jpg", ".jpeg", ".png", ".webp")
 
 @dataclass
 class Entry:
-    """One photo with its copy; what came of it once it was made. ``seconds``: CPU time by stage."""
+    """One photo with its copy, and its ads once they were made. ``seconds``: CPU time by stage."""
 
     name: str
     photo: Path
@@ -104,7 +104,7 @@ class Maker:
         self.ocr = Ocr()
 
     def make(self, entry: Entry) -> None:
-        """Make and judge an entry's ads; what cannot be is told in its ``refusals``."""
+        """Make and judge an entry's ads; its ``refusals`` tell of formats that cannot be."""
         clock = _Clock(entry.seconds)
         try:
             file, copy, formats, kit = entry.photo.read_bytes(), entry.ad_copy(), chosen(entry.formats), entry.kit()
@@ -136,7 +136,7 @@ class _Clock:
 def run_quality(folder: Path, out: Path, console: Console, *, keep: bool = False) -> int:
     """Make everything in ``folder``, write pictures, values and contact sheets to ``out``; returns the exit code.
 
-    ``keep``: what was made becomes the folder's golden images; otherwise it is compared with them. Raises
+    ``keep``: the ads become the folder's golden images; otherwise they are compared with them. Raises
     :class:`ConfigError`.
     """
     entries = read_folder(folder)

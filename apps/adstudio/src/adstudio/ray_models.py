@@ -1,4 +1,4 @@
-"""The heavy models as deployments of Ray Serve, and what stands for each of them in this process.
+"""The heavy models as deployments of Ray Serve, and an object for each of them in this process.
 
 A replica holds a model as this process would and runs it as this process would, so the results are the same bytes. A
 replica that dies in mid-work is an error of that call: the stage fails, and is called again by its retry rules. Nothing
@@ -67,7 +67,7 @@ class Replica:
         self._made_of = made_of
 
     def of(self) -> str:
-        """What tells whether the deployment is the one that this process would make."""
+        """The settings that it was made of: they tell whether this process would make the same deployment."""
         return self._made_of
 
     def reconfigure(self, config: dict[str, int]) -> None:
@@ -205,7 +205,7 @@ def deployed(name: str, kind: type[Replica], size: RaySize, *made_of: object) ->
 
 
 def _reason(error: Exception) -> str:
-    """The last error that is named in what Ray says, which may be a whole traceback."""
+    """The last error that is named in Ray's message, which may be a whole traceback."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     named = [line for line in lines if "Error: " in line]
     return (named or lines or [type(error).__name__])[-1][:300]

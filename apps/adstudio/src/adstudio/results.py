@@ -1,6 +1,6 @@
-"""What the stages read and write: one function for each, run by the stage guard on a connection of its choosing.
+"""Reads and writes of the stages: one function for each, run by the stage guard on a connection of its choosing.
 
-A repeated stage replaces what its earlier attempt left.
+A repeated stage replaces the results of its earlier attempt.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ TABLES = (
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What an ad is made of, as it is stored: the photo's file, the copy, the formats, the tenant's brand kit."""
+    """The inputs of an ad, as they are stored: the photo's file, the copy, the formats, the tenant's brand kit."""
 
     photo: Kept
     text: str
@@ -103,7 +103,7 @@ async def load_inputs(db: asyncpg.Connection, turn: Turn) -> Inputs:
 
 
 async def load_detection(db: asyncpg.Connection, turn: Turn) -> Detection:
-    """What must not be covered, and how much."""
+    """The parts that must not be covered, with their weights."""
     row = await _one(db, turn, "load_detection", "the job has no detection: yolo_detect has left nothing")
     things = [Detected(one["label"], one["score"], Box(**one["box"])) for one in json.loads(row["found"])]
     return Detection(
@@ -122,7 +122,7 @@ async def load_layouts(db: asyncpg.Connection, turn: Turn) -> list[Layout]:
 
 
 async def load_pictures(db: asyncpg.Connection, turn: Turn) -> list[Drawn]:
-    """What overlay has drawn, by format in the order of the plan, the chosen one first."""
+    """The pictures that overlay has drawn, by format in the order of the plan, the chosen one first."""
     rows = await db.fetch(_sql("load_pictures"), *_whose(turn))
     if not rows:
         raise StageFailed("the job has no finished ad: overlay has left nothing")
@@ -133,18 +133,18 @@ async def load_pictures(db: asyncpg.Connection, turn: Turn) -> list[Drawn]:
 
 
 async def load_photo_verdict(db: asyncpg.Connection, turn: Turn) -> Verdict:
-    """What stage 1 thought of the photo."""
+    """The verdict of stage 1 about the photo, as stored."""
     row = await _one(db, turn, "load_analysis", "the job has no analysis: vlm_analyze has left nothing")
     return Verdict(row["passed"], row["judge"], tuple(json.loads(row["reasons"])), ())
 
 
 async def save_analysis(db: asyncpg.Connection, turn: Turn, verdict: Verdict) -> None:
-    """What stage 1 thinks of the photo."""
+    """Store the verdict of stage 1 about the photo."""
     await _save_verdict(db, turn, "save_analysis", verdict)
 
 
 async def save_judgement(db: asyncpg.Connection, turn: Turn, verdict: Verdict) -> None:
-    """What stage 2 thinks of the ad."""
+    """Store the verdict of stage 2 about the ad."""
     await _save_verdict(db, turn, "save_judgement", verdict)
 
 
@@ -165,7 +165,7 @@ async def save_plan(db: asyncpg.Connection, turn: Turn, planned: Planned, langua
 async def save_pictures(
     db: asyncpg.Connection, turn: Turn, pictures: Sequence[Picture], images: Sequence[Kept]
 ) -> None:
-    """The pictures, each with where its file is, in place of what an earlier attempt left; the first format's choice
+    """The pictures, each with the place of its file, in place of those of an earlier attempt; the first format's choice
     is the job's ad."""
     await db.execute(_sql("drop_pictures"), *_whose(turn))
     for picture, image in zip(pictures, images, strict=True):

@@ -1,4 +1,4 @@
-"""What the stages read and write of an ad's variants; as ``results`` does of the ad."""
+"""Reads and writes of the stages for an ad's variants, as those of ``results`` for the ad."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the application itself says in the log, beside the engine's events: the same form, Korean or English."""
+"""The application's own lines in the log, beside the engine's events: the same form, Korean or English."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pgbaton.events import shown
 
 Language = Literal["ko", "en"]
 Speaker = Callable[..., None]
-"""Called with what is :class:`Said` and with fields."""
+"""Called with a :class:`Said` and with fields."""
 
 
 class Said(Enum):

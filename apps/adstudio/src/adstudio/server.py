@@ -18,19 +18,19 @@ from pgbaton.errors import ConfigError
 
 BACKLOG = 2048
 GRACE = 5
-"""Seconds that calls of others get once the worker has drained; what still works then is broken off."""
+"""Seconds that calls of others get once the worker has drained; calls that still run then are broken off."""
 KEEP_ALIVE = 120
 """Seconds that an idle connection is kept: longer than the worker's client does, so that no call meets one that
 is just being closed."""
 
 _TO_END = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
-"""What a name's other address (IPv6, mostly) is answered with where the machine has none of that kind."""
+"""Errors of a name's other address (IPv6, mostly) where the machine has none of that kind."""
 
 
 @contextlib.contextmanager
 def stopped_by_signal() -> Iterator[asyncio.Event]:
-    """An event that the first signal to end sets; a second one does what it does to any process.
+    """An event that the first signal to end sets; a second signal ends the process as any other.
 
     What the caller had us ignore (``nohup``, a shell's background) stays ignored.
     """
@@ -102,7 +102,7 @@ async def serve(
     """Serve ``app`` until ``stop``: then the worker drains, with the door still open to its calls, and the rest ends.
 
     ``started`` is called once the application has started.
-    Raises what keeps the application from starting, and what ends its worker before its time.
+    Raises the error that keeps the application from starting, or that ends its worker before its time.
     """
     async with app.router.lifespan_context(app):
         started()

@@ -1,4 +1,4 @@
-"""What ``adstudio serve`` does: a door, a database, the application, and an orderly end."""
+"""``adstudio serve``: a door, a database, the application, and an orderly end."""
 
 from __future__ import annotations
 

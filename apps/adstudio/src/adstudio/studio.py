@@ -1,4 +1,4 @@
-"""What the stages share: the models, loaded once, and the threads that pixels are worked on."""
+"""The common part of the stages: the models, loaded once, and the threads that work on pixels."""
 
 from __future__ import annotations
 

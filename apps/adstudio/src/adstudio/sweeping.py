@@ -9,7 +9,8 @@ from pgbaton.errors import ConfigError
 
 
 async def run_sweep(url: str, assets: str, days: int, *, remove: bool) -> str:
-    """What was found or removed, in a sentence. Raises :class:`ConfigError` where the store is away."""
+    """Finds or removes files that no row names; returns a sentence about them. Raises :class:`ConfigError` where the
+    store is away."""
     store = open_shelf(assets).store
     if store is None:  # unreachable with an address; the rows hold their pictures themselves
         return "no pictures are stored outside the rows"

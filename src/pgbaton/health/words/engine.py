@@ -114,7 +114,7 @@ WORDS: dict[str, Words] = {
             "A right was taken away, row-level security was enabled, a column or function changed, or a disk is full.",
         ),
         (
-            "메시지가 가리키는 원인을 고치세요. 필요한 권한은 docs/deployment.md에 있습니다",
+            "메시지가 가리키는 원인을 고치세요. 필요한 권한은 docs/deployment.ko.md에 있습니다",
             "mend the cause that the message names; the rights that workers need are in docs/deployment.md",
         ),
     ),

@@ -1,4 +1,4 @@
-"""The rows of the user's table, beside what the engine holds."""
+"""The rows of the user's table, beside the journal."""
 
 from __future__ import annotations
 

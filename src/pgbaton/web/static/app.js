@@ -1,7 +1,7 @@
 // The page's own script: hear that something changed, let htmx fetch the live part again, keep what the reader has.
 (() => {
   "use strict";
-  const FASTEST = 400, HIDDEN = 10000;  // milliseconds; a page that nobody looks at still tells trouble by its title
+  const FASTEST = 400, HIDDEN = 10000;  // milliseconds; a hidden page still tells trouble by its title
   const live = () => document.getElementById("live");
   const url = document.body.dataset.live;
   const sign = document.getElementById("live-sign");
@@ -59,7 +59,7 @@
     }
   };
 
-  // Trouble is told by the title and the icon, to someone who has the page in another tab.
+  // The title and the icon tell of trouble, to a reader who has the page in another tab.
   const alarm = () => {
     const told = document.querySelector("[data-alarm]");
     if (!told) return;
@@ -72,7 +72,7 @@
     if (speaker && speaker.textContent !== said) speaker.textContent = said;
   };
 
-  // What the reader has opened, picked, typed and focused is put back when the live part was replaced.
+  // Texts that the reader has opened, picks, typed text and focus are put back when the live part was replaced.
   const opened = new Set(), picked = new Set(), typed = new Map();
   let focused = null;
   const nth = (el) => [...live().querySelectorAll(`a[href="${CSS.escape(el.getAttribute("href"))}"]`)].indexOf(el);
@@ -88,7 +88,7 @@
     if (part && at && part.contains(at)) {
       focused = { id: at.id, href: at.getAttribute("href"), nth: at.getAttribute("href") ? nth(at) : 0 };
     }
-    // What went wrong is shown in place of what was there: old figures must not pass for new ones.
+    // The error is shown in place of the old content: old figures must not pass for new ones.
     if (e.detail.xhr.status >= 404) { e.detail.shouldSwap = true; e.detail.isError = false; }
     if (e.detail.xhr.status === 401) { e.detail.shouldSwap = false; location.reload(); }
   });
@@ -116,7 +116,7 @@
   addEventListener("pagehide", close);
   addEventListener("pageshow", (e) => { if (e.persisted) { open(); changed(); } });
 
-  // Who opens a pause types its reason next.
+  // A reader who opens a pause types its reason next.
   document.addEventListener("toggle", (e) => {
     const box = e.target;
     if (!box.matches("details.pause") || !box.open || document.activeElement !== box.querySelector("summary")) return;

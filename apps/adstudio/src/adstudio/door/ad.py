@@ -1,4 +1,4 @@
-"""One ad as a client sees it: where it is, what it says, its pictures and what was decided."""
+"""One ad as a client sees it: its state, its copy, its pictures and the decisions about it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Picture(BaseModel):
 
 
 class Verdict(BaseModel):
-    """What the judge concluded of the whole ad."""
+    """The judge's verdict about the whole ad."""
 
     passed: bool
     judge: str
@@ -65,7 +65,7 @@ class Verdict(BaseModel):
 
 
 class Decision(BaseModel):
-    """What a person decided; ``chosen``: the candidate's place for each format."""
+    """A person's decision; ``chosen``: the candidate's place for each format."""
 
     approved: bool
     reason: str

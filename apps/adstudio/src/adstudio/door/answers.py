@@ -28,7 +28,7 @@ TITLES = {401: "Sign in", 403: "Forbidden", 404: "Unknown ad", 409: "Not ready",
 
 
 def with_headers(answer: Response) -> Response:
-    """The answer, with what a browser should know about every one."""
+    """The answer, with the headers that every answer to a browser has."""
     for name, value in HEADERS.items():
         answer.headers.setdefault(name, value)
     return answer

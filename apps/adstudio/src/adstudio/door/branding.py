@@ -62,6 +62,6 @@ async def save(desk: Desk, request: Request) -> Response:
 
 
 def _told(stored: dict[str, Any]) -> dict[str, Any]:
-    """What a kit says of itself; files only as there or not."""
+    """A kit as an answer tells it; its files only as there or not."""
     files = {name: stored[name] is not None for name in ("logo", "font")}
     return {name: stored[name] for name in ("name", "colour", "accent")} | files

@@ -44,7 +44,7 @@ async def submit(desk: Desk, request: Request) -> Response:
 
 
 async def _checked(desk: Desk, form: Form, tenant: str) -> tuple[Order, bytes]:
-    """The order and its photo, which was opened once: what the first stage would refuse is refused now."""
+    """The order and its photo, which was opened once: a photo that the first stage would refuse is refused now."""
     if not is_tenant(tenant):
         raise no_tenant()
     order = read_order(form.texts, form.repeated.get("formats", []))

@@ -24,7 +24,7 @@ MOST_BODY = 64 * 1024  # bytes
 
 
 class Decided(BaseModel):
-    """What a program sends."""
+    """The body of a program's decision."""
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 

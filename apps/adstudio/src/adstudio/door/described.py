@@ -1,4 +1,4 @@
-"""What the door's routes say of themselves in ``/openapi.json``: no framework sees how they read their bodies."""
+"""The door's routes in ``/openapi.json``: written by hand, because no framework sees how they read their bodies."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _FAULTS = {
 
 
 def responses(path: str, method: str) -> dict[int | str, dict[str, Any]]:
-    """What may be answered."""
+    """The answers that a route may give, by status."""
     problem = {"application/problem+json": {"schema": Problem.model_json_schema()}}
     known: dict[int | str, dict[str, Any]] = {
         status: {"description": text, "content": problem} for status, text in _FAULTS.items()

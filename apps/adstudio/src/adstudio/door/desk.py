@@ -1,4 +1,4 @@
-"""What the door's routes share: the database, the studio, who may ask, and how an answer is given."""
+"""The common part of the door's routes: the database, the studio, the rights of clients, and the form of answers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LANGUAGE_COOKIE = "ads_language"
 
 @dataclass(frozen=True)
 class Desk:
-    """``title`` is the application's, ``language`` what is spoken to those who do not say which they want."""
+    """``title`` is the application's, ``language`` that of answers to clients who name none."""
 
     stages: Stages
     studio: Studio
@@ -51,7 +51,8 @@ class Desk:
         return found
 
     def remember(self, tenant: str, request: Request, answer: Response) -> Response:
-        """The answer; at an open door the browser keeps whose ads it asks for, so that pages know whose to show."""
+        """The answer; at an open door the browser keeps the tenant that it asks for, so that pages show that one's
+        ads."""
         if self.tenants.open:
             kept = tenant.encode().hex()
             secure = request.url.scheme == "https"

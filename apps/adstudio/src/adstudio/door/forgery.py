@@ -1,7 +1,7 @@
 """Requests that another site's page makes in a visitor's name: they change nothing here.
 
-A browser says where a request comes from (``Sec-Fetch-Site``, ``Origin``), and no page can make it say otherwise. What
-says nothing of the kind is no browser, and carries no visitor's cookies. That also guards an open door on one's own
+A browser says where a request comes from (``Sec-Fetch-Site``, ``Origin``), and no page can make it say otherwise. A
+client that sends neither is no browser, and carries no visitor's cookies. That also guards an open door on one's own
 machine, which has no cookies to steal but could be posted to by any page that its owner visits.
 """
 
@@ -30,7 +30,7 @@ def refuse_other_sites(request: Request) -> None:
 
 
 def refuse_foreign_forms(request: Request, tenants: Tenants, token: str) -> None:
-    """Raises 403 where a session's cookie came without what only our own pages know of it."""
+    """Raises 403 where a session's cookie came without the token that only this application's own pages have."""
     by_cookie = SESSION_COOKIE in request.cookies and "authorization" not in request.headers
     if by_cookie and not tenants.open and not hmac.compare_digest(tenants.form_token(request).encode(), token.encode()):
         raise HTTPException(403, "fault.403")

@@ -1,4 +1,4 @@
-"""What the door writes and reads: each question names the tenant, and another one's ad is no ad."""
+"""Writes and reads of the door: each statement names the tenant, and finds no ad of another one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a client orders: a photo, a copy by roles, formats. Checked at the door, told in the client's language."""
+"""A client's order: a photo, a copy by roles, formats. Checked at the door, told in the client's language."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Order:
 
 
 def language_of(texts: Mapping[str, str], preferred: Language) -> Language:
-    """In which language to answer: as asked for, else the copy's, else what the client prefers."""
+    """The language of the answer: as asked for, else the copy's, else the one that the client prefers."""
     match texts.get("language"):
         case "ko":
             return "ko"
@@ -68,7 +68,7 @@ def no_photo() -> OrderError:
 
 
 def no_tenant() -> OrderError:
-    """For an order that does not say whose it is, or in a way that no tenant is called."""
+    """For an order that names no tenant, or one that no tenant can be called."""
     return OrderError(*TEXTS["fault.no_tenant"])
 
 

@@ -1,4 +1,4 @@
-"""``/ads``: the paths of the door, and what stands behind each."""
+"""``/ads``: the paths of the door, and the function behind each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages' own files, named by what is in them, so that a browser may keep them for good."""
+"""The pages' own files, named by a hash of their contents, so that a browser may keep them for good."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Who asks, and for which tenant.
+"""The asker's identity and tenant.
 
 With ``ADS_TOKENS`` each tenant has a token: programs send it (``Authorization: Bearer …``), people sign in with it once
 and then have a session in a cookie. Without, as with the calls to the stages, a request says for which tenant it is;
-that is for a machine of one's own, or behind a gateway that knows who asks.
+that is for a machine of one's own, or behind a gateway that knows its clients.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Tenants:
         return found
 
     def of_token(self, token: str) -> str | None:
-        """Whose token that is. Every known one is compared, each in constant time."""
+        """The tenant that the token belongs to. Every known token is compared, each in constant time."""
         offered, found = hashlib.sha256(token.encode(errors="replace")).digest(), None
         for tenant, known in self._tokens.items():
             if hmac.compare_digest(hashlib.sha256(known).digest(), offered):
@@ -80,7 +80,8 @@ class Tenants:
         return tenant if until.isdecimal() and int(until) > (time.time() if now is None else now) else None
 
     def form_token(self, request: Request) -> str:
-        """What a form of this session must carry; empty where there is no session that another site could use."""
+        """The token that a form of this session must carry; empty where there is no session that another site could
+        use."""
         tenant = self.by_session(request)
         return self._signed(tenant, request.cookies[SESSION_COOKIE], "form") if tenant else ""
 

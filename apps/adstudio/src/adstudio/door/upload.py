@@ -1,4 +1,4 @@
-"""Reading what is sent: a form of bounded size, taken in bounded time, of which little is in memory meanwhile."""
+"""Reading a form of bounded size, in bounded time, with little of it in memory meanwhile."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MOST_BODY = MAX_BYTES + 1024 * 1024
 """Bytes: a photo of the largest size, and the rest of the form."""
 MOST_FIELDS, MOST_FIELD = 40, 64 * 1024
 SECONDS = 300
-"""For a whole upload: the largest photo over a line of 0.7 Mbit/s."""
+"""Seconds that a whole upload may take: the largest photo over a line of 0.7 Mbit/s."""
 AT_ONCE = 8
 """Uploads under way; each may have a photo in memory for a moment."""
 
@@ -37,7 +37,7 @@ class Form:
     files: Mapping[str, bytes]
 
     def tenant(self, asking: str | None) -> str:
-        """Whose the form is; raises 403 where it says another tenant than asks."""
+        """The form's tenant; raises 403 where the form names another tenant than the one that asks."""
         said = self.texts.get("tenant") or self.texts.get("tenant_id") or asking or ""
         if asking is not None and said != asking:
             raise HTTPException(403, "fault.tenant")
@@ -94,7 +94,7 @@ async def _plain(form: FormData, names: Sequence[str]) -> Form:
     files: dict[str, bytes] = {}
     for name, value in form.multi_items():
         if isinstance(value, UploadFile):
-            if name in names and (value.filename or value.size):  # a browser sends what was left empty, too
+            if name in names and (value.filename or value.size):  # a browser sends fields that were left empty, too
                 files[name] = await value.read()
         else:
             repeated.setdefault(name, []).append(value)

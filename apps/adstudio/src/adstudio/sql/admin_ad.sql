@@ -1,4 +1,4 @@
--- $1 job: what its page shows of the ad.
+-- $1 job: the parts of the ad that its page shows.
 SELECT coalesce(i.copy_fields ->> 'headline', nullif(trim(i.copy_ko), ''), i.copy_en) AS copy, o.job_id IS NOT NULL AS finished,
        v.passed, v.judge, ARRAY(SELECT jsonb_array_elements_text(v.reasons)) AS reasons
   FROM public.ad_inputs i

@@ -1,4 +1,4 @@
--- adstudio's own tables: jobs, what a job is given, and what each stage makes of it.
+-- adstudio's own tables: jobs, their inputs, and the results of each stage.
 -- Safe to run again. pgbaton adds nothing to these tables but a trigger on jobs (02_job_state_notify_trigger.sql).
 BEGIN;
 
@@ -13,7 +13,7 @@ CREATE TABLE IF NOT EXISTS jobs (
 );
 CREATE INDEX IF NOT EXISTS jobs_by_tenant ON jobs (tenant_id, created_at DESC);
 
--- What the ad is made of. A Korean copy goes before an English one.
+-- The inputs of an ad. A Korean copy goes before an English one.
 CREATE TABLE IF NOT EXISTS ad_inputs (
     job_id    uuid PRIMARY KEY,
     tenant_id varchar(255) NOT NULL,
@@ -35,7 +35,7 @@ CREATE TABLE IF NOT EXISTS ad_analyses (
     FOREIGN KEY (job_id, tenant_id) REFERENCES jobs (job_id, tenant_id) ON DELETE CASCADE
 );
 
--- yolo_detect: what must not be covered, and how much: forbidden is an 8-bit PNG of the photo in small, 0 free, 255 a face.
+-- yolo_detect: the parts that must not be covered: forbidden is an 8-bit PNG of the photo in small, from 0 (free) to 255 (a face).
 -- found are things and faces, in pixels of the photo's working size.
 CREATE TABLE IF NOT EXISTS ad_detections (
     job_id    uuid PRIMARY KEY,
@@ -110,7 +110,7 @@ CREATE TABLE IF NOT EXISTS ad_brands (
     updated_at timestamptz NOT NULL DEFAULT now()
 );
 
--- A stage that could not work on a job says why, in the job's language. final: somebody has to act.
+-- A stage that could not work on a job says why, in the job's language. final: a person has to act.
 CREATE TABLE IF NOT EXISTS ad_notes (
     job_id    uuid PRIMARY KEY,
     tenant_id varchar(255) NOT NULL,
@@ -122,7 +122,7 @@ CREATE TABLE IF NOT EXISTS ad_notes (
     FOREIGN KEY (job_id, tenant_id) REFERENCES jobs (job_id, tenant_id) ON DELETE CASCADE
 );
 
--- What a person decided about a finished ad; the newest counts. chosen: the candidate for each format.
+-- Decisions of people about a finished ad; the newest counts. chosen: the candidate for each format.
 CREATE TABLE IF NOT EXISTS ad_decisions (
     decision_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     job_id      uuid NOT NULL,
@@ -139,7 +139,7 @@ CREATE INDEX IF NOT EXISTS ad_decisions_by_job ON ad_decisions (job_id, decision
 ALTER TABLE ad_inputs ADD COLUMN IF NOT EXISTS copy_fields jsonb;
 ALTER TABLE ad_inputs ADD COLUMN IF NOT EXISTS formats text[];
 
--- Which question a vision model was asked and what it said; pictures in a store, by key.
+-- The question to a vision model and its answer; pictures in a store, by key.
 ALTER TABLE ad_analyses ADD COLUMN IF NOT EXISTS trace jsonb;
 ALTER TABLE ad_judgements ADD COLUMN IF NOT EXISTS trace jsonb;
 ALTER TABLE ad_inputs ADD COLUMN IF NOT EXISTS photo_key text;

@@ -29,7 +29,7 @@ _MOST_ASKING: Final = 560.0
 
 
 class VerdictAnswer(BaseModel):
-    """Who judged, what came of it, and why."""
+    """The judge, its verdict, and the reasons."""
 
     passed: bool
     judge: str
@@ -109,7 +109,7 @@ def _conclude(turn: Turn, inputs: results.Inputs, verdict: Verdict) -> None:
 
 
 async def _looked_at(judged: list[Picture], studio: Studio, model: VisionModel, copy: AdCopy) -> list[Picture]:
-    """The pictures, each format's choice with what the model says of it as well. One question after the other: a
+    """The pictures, each format's choice with the model's verdict as well. One question after the other: a
     model of one's own has one place. Raises :class:`VisionAway` where that takes longer than the stage has."""
     looked: list[Picture] = []
     try:
@@ -153,7 +153,7 @@ def _of_all(chosen: list[Picture], language: Language) -> Verdict:
 
 
 def _both(measured: Verdict, model: Verdict) -> Verdict:
-    """What was measured and what the model says: both must pass, and the model is named as the judge."""
+    """The measured verdict and the model's as one: both must pass, and the model is named as the judge."""
     failures = tuple(check.reason for check in measured.checks if not check.passed)
     return Verdict(
         passed=measured.passed and model.passed,
@@ -165,7 +165,7 @@ def _both(measured: Verdict, model: Verdict) -> Verdict:
 
 
 def _together(photo: Verdict, ad: Verdict) -> Verdict:
-    """An ad is no better than its photo: what stage 1 found wrong with it stands."""
+    """An ad is no better than its photo: the faults that stage 1 found in the photo stand."""
     if photo.passed:
         return ad
     return replace(ad, passed=False, reasons=tuple(dict.fromkeys((*photo.reasons, *ad.reasons))))

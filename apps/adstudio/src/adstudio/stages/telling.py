@@ -1,4 +1,4 @@
-"""What becomes of a job whose stage cannot do its work: one sentence for the client, and no call in vain.
+"""Jobs whose stage cannot do its work: one sentence for the client, and no call in vain.
 
 The guard marks a stage that raises as failed, and a failed stage is called again. That is right for a crash. A photo
 that cannot be read stays so, and a vision model that is away is not the job's fault. So for these it is put back to
@@ -26,13 +26,13 @@ from pgbaton.fastapi import StageFailed, Stages, Turn, problem
 T = TypeVar("T")
 
 RETRY_AFTER = 10.0
-"""Seconds, where who is away does not say how long."""
+"""Seconds until the next call, where the model or the store that is away does not say how long."""
 
 _by_engine: ContextVar[bool] = ContextVar("by_engine", default=False)
 
 
 class Refused(StageFailed):
-    """The stage cannot be done with what the job has; answered with 422."""
+    """The stage cannot be done with the job's inputs; answered with 422."""
 
 
 class PutOff(StageFailed):
@@ -44,7 +44,7 @@ class PutOff(StageFailed):
 
 
 class TellingStages(Stages):
-    """Stages that may raise what they come upon: it is told in the job's language."""
+    """Stages that may raise the errors of photo, copy and models: they are told in the job's language."""
 
     def post(self, step: str) -> Callable[[Callable[[Turn], Awaitable[T]]], Callable[[Turn], Awaitable[T]]]:
         """As in :class:`Stages`."""
@@ -93,7 +93,7 @@ async def mark_caller(request: Request) -> None:
 
 
 def tell_callers(app: FastAPI) -> None:
-    """Let ``app`` answer what :class:`TellingStages` raises."""
+    """Let ``app`` answer the errors that :class:`TellingStages` raises."""
 
     async def refused(_: Request, error: Exception) -> Response:
         return problem(422, "Stage refused", str(error))
@@ -113,7 +113,7 @@ def _trace(error: InputError) -> Mapping[str, object] | None:
 
 
 def _away(error: VisionAway | StoreAway) -> Callable[[Language], str]:
-    """What a client is told to be waiting for."""
+    """The sentence that tells a client what its ad waits for."""
     ko, en = (
         ("비전 모델의 답을", "the vision model")
         if isinstance(error, VisionAway)

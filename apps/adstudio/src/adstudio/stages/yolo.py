@@ -1,4 +1,5 @@
-"""``yolo_detect``: what must not be covered, and how much: faces, the subject, the rest of a person, lone boxes."""
+"""``yolo_detect``: the parts that must not be covered, with weights: faces, the subject, the rest of a person, lone
+boxes."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from pgbaton.fastapi import Stages, Turn
 
 
 class DetectAnswer(BaseModel):
-    """What was seen, how many faces, and the share of the photo (0 to 1) that the subject takes up."""
+    """The things in the photo, how many faces, and the share of the photo (0 to 1) that the subject takes up."""
 
     labels: list[str]
     faces: int
@@ -24,7 +25,7 @@ def register(stages: Stages, studio: Studio) -> None:
 
     @stages.post("yolo_detect")
     async def look(turn: Turn) -> DetectAnswer:
-        """Find what must not be covered."""
+        """Find the parts that must not be covered."""
         inputs = await turn.read(results.load_inputs)
         file = await studio.shelf.fetch(turn.job["tenant_id"], inputs.photo)
         found = await studio.compute(detect, file, inputs.copy(), studio.detector, studio.subject, studio.faces)

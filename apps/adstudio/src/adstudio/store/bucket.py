@@ -28,7 +28,7 @@ class Bucket:
     """``s3://bucket/prefix``."""
 
     def __init__(self, url: str) -> None:
-        """Connects to nobody yet. Raises ``ValueError`` where the address or the access said is of no use."""
+        """Makes no connection yet. Raises ``ValueError`` where the address or the access said is of no use."""
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
         parts = urlsplit(url)
         if not parts.netloc:
@@ -74,7 +74,7 @@ class Bucket:
             raise StoreAway(_told(error)) from None
 
     async def remove(self, keys: Sequence[str]) -> None:
-        """What is not there any more is as good as removed. Raises :class:`StoreAway`."""
+        """Remove files; one that is not there any more counts as removed. Raises :class:`StoreAway`."""
         try:
             for key in keys:
                 with suppress(FileNotFoundError, NotFoundError):
@@ -84,5 +84,5 @@ class Bucket:
 
 
 def _told(error: Exception) -> str:
-    """Only the kind: the message of such an error quotes addresses and what the server said."""
+    """Only the kind: the message of such an error quotes addresses and the server's words."""
     return type(error).__name__

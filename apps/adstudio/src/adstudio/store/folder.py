@@ -12,14 +12,14 @@ from uuid import uuid4
 from adstudio.store.trouble import NotThere, StoreAway
 
 _UNFINISHED = ".unfinished"
-_GIVEN_UP = 24 * 3600  # seconds; nobody writes one picture for a day
+_GIVEN_UP = 24 * 3600  # seconds; no process writes one picture for a day
 
 
 class Folder:
     """A file is written beside its place, brought to the disk, and only then moved there: it is whole or absent."""
 
     def __init__(self, root: Path) -> None:
-        """Makes the folder where it is missing, and removes what a crash left unfinished; raises :class:`StoreAway`."""
+        """Makes the folder where it is missing, and removes unfinished files of a crash; raises :class:`StoreAway`."""
         self._root = root
         try:
             (root / _UNFINISHED).mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ class Folder:
             raise StoreAway(_told(error)) from None
 
     async def remove(self, keys: Sequence[str]) -> None:
-        """What is not there any more is as good as removed. Raises :class:`StoreAway`."""
+        """Remove files; one that is not there any more counts as removed. Raises :class:`StoreAway`."""
         try:
             for key in keys:
                 await asyncio.to_thread((self._root / key).unlink, missing_ok=True)

@@ -1,4 +1,4 @@
-"""The names of files: made here, from a tenant, a day and content, never from what a stranger calls them.
+"""The names of files: made here, from a tenant, a day and content, never from a stranger's name for them.
 
 The day is the one on which the file was written, and a file is never written under another day's name. So a name that
 is days old and that no row has will be in no row: its file can be removed without a look at any clock of the store.
@@ -17,7 +17,7 @@ _KEY = re.compile(r"[0-9a-f]{32}/[0-9a-f]{64}-(\d{8})(\.jpg|\.png|\.webp)?")
 
 
 def key_of(tenant: str, data: bytes, day: date | None = None) -> str:
-    """``<tenant's folder>/<SHA-256 of the content>-<day>.<suffix>``: hexadecimal, whatever the tenant is called.
+    """``<tenant's folder>/<SHA-256 of the content>-<day>.<suffix>``: hexadecimal, for any name of a tenant.
 
     ``day`` is today's of UTC.
     """

@@ -1,4 +1,4 @@
-"""What the rest of the application sees of a store: bytes in, a reference out, and back again."""
+"""A store as the rest of the application sees it: bytes in, a reference out, and back again."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Store(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a row says of a picture: the picture itself, or the key that a store has it under."""
+    """A picture in a row: the picture itself, or the key that a store has it under."""
 
     data: bytes | None = None
     key: str | None = None
@@ -53,7 +53,7 @@ class Shelf:
         return self._store
 
     async def keep(self, tenant: str, data: bytes) -> Kept:
-        """What the row is to say; the picture is safe when this returns. Raises :class:`StoreAway`."""
+        """Store a picture; returns its entry for the row. The picture is safe then. Raises :class:`StoreAway`."""
         if self._store is None:
             return Kept(data=data)
         key = key_of(tenant, data)

@@ -1,8 +1,8 @@
 """Removes stored pictures that no row names: of a stage that was repeated on another day, of jobs that were deleted.
 
 A file is written before its row names it, so a young file without a row may belong to a stage that is at work. A file
-of an earlier day does not: no stage takes longer than ten minutes, and whatever is written today has today's name
-(:mod:`adstudio.store.keys`). Two sweeps at once remove the same files; what is gone already is no error. Rows of
+of an earlier day does not: no stage takes longer than ten minutes, and a file that is written today has today's name
+(:mod:`adstudio.store.keys`). Two sweeps at once remove the same files; one that is gone already is no error. Rows of
 another database are unknown here: a folder or a bucket's prefix belongs to one database.
 """
 

@@ -1,10 +1,10 @@
-"""What can be wrong with a file store."""
+"""Errors of a file store."""
 
 from __future__ import annotations
 
 
 class StoreAway(Exception):
-    """The store cannot be reached, is full, or refuses; the message holds no name, address or key of anybody."""
+    """The store cannot be reached, is full, or refuses; the message holds no name, address or key."""
 
 
 class NotThere(Exception):

@@ -44,7 +44,7 @@ def resolution(width: int, enlarged: float, format_: Format, language: Language)
 
 
 def safe_area(beyond: int, format_: Format, language: Language) -> Check:
-    """Does the type keep out of what the platform covers? ``beyond``: pixels by which it does not."""
+    """Does the type keep out of the parts that the platform covers? ``beyond``: pixels by which it does not."""
     return check(
         "safe_area", beyond, 2, "px of the type beyond the safe area, at most", language,
         f"글자가 {format_.ko}의 안전 영역을 {beyond}픽셀 벗어났습니다." if beyond > 2 else "글자가 안전 영역 안에 있습니다.",
@@ -76,7 +76,7 @@ def faces(covered: int, cut: int, language: Language) -> Check:
 
 
 def subject_kept(share: float, language: Language) -> Check:
-    """Does the crop show what is seen for sure, or what the copy speaks of?"""
+    """Does the crop show the things that are seen for sure, or that the copy names?"""
     passed = share >= LEAST_KEPT
     return check(
         "subject_kept", share, LEAST_KEPT, "share of the things seen that is inside the picture, at least", language,
@@ -120,7 +120,7 @@ def size(seen: float, limit: float, line: str, language: Language) -> Check:
 
 
 def hierarchy(headline_to_sub: float | None, offer_to_headline: float | None, language: Language) -> Check:
-    """Does the eye know what to read first, and is the offer loud enough?"""
+    """Does the eye find the headline first, and is the offer loud enough?"""
     ratio = headline_to_sub if headline_to_sub is not None else HIERARCHY[0]
     weak_offer = offer_to_headline is not None and offer_to_headline < LEAST_OFFER
     passed = HIERARCHY[0] <= ratio <= HIERARCHY[1] and not weak_offer
@@ -177,7 +177,7 @@ def wording(same: bool, language: Language) -> Check:
 
 
 def read_back(value: float, line: str, language: Language, *, small: bool = False) -> Check:
-    """Does OCR read what was meant, at the ad's size or as it is seen on a phone?"""
+    """Does OCR read the copy, at the ad's size or as it is seen on a phone?"""
     limit = LEAST_READ_SMALL if small else LEAST_READ
     passed = value >= limit
     where_ko, where_en = ("휴대폰 크기에서 ", " at a phone's size") if small else ("", "")

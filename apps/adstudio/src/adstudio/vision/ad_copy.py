@@ -26,7 +26,7 @@ _NAMES_EN: Final = {"sub": "sub line", "cta": "call to action", "legal": "legal 
 
 
 class AdCopy(BaseModel):
-    """What an ad says. ``headline`` and ``sub`` may hold line breaks, which are kept."""
+    """The text of an ad. ``headline`` and ``sub`` may hold line breaks, which are kept."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -37,7 +37,7 @@ def share_of_smaller(a: Box, b: Box) -> float:
 def suppress(
     ranked: Iterable[Ranked], coincide: Callable[[Ranked, Ranked], bool], limit: int | None = None
 ) -> list[Ranked]:
-    """Keeps, best first, what does not coincide with something better that was kept; at most ``limit``."""
+    """Keeps, best first, boxes that do not coincide with a better one that was kept; at most ``limit``."""
     kept: list[Ranked] = []
     for one in ranked:
         if limit is not None and len(kept) >= limit:

@@ -32,7 +32,7 @@ _WITH = re.compile(r"\s?\+\s?(?:\S+\s)?\S+$")  # ₩26,000 + free shipping, to t
 _BARE: Final = re.compile(rf"(?:{_PERCENT}|[1-9]\+[1-9])")
 _LEAD_KO = re.compile(r"(?:^|(?<=\s))[가-힣A-Za-z]+(?:\s[가-힣A-Za-z]+)?\s$")
 _MOST_LED: Final = 12
-"""Characters of a bare percentage with what it is of (``얼리버드 45%``); a longer lead is a line of its own."""
+"""Characters of a bare percentage with the words before it (``얼리버드 45%``); a longer lead is a line of its own."""
 
 _TAIL_EN = re.compile(r"\s+(?:(?:on|your|our|the|first|next|all|every|entire)\s+)*[a-z]+(?:\s[a-z]+)?\s*[.!]?")
 _LEAD_EN = re.compile(r"(?:^|(?<=\s))[A-Z][a-z]+\s+$")
@@ -59,10 +59,10 @@ _CALL_EN = (
 )
 _ADDRESS = r"(?:https?://\S+|www\.\S+|\b[\w-]+\.(?:co\.kr|com|net|kr|shop|store|io)(?:/\S*)?)(?![가-힣])"
 CALL: Final = re.compile(rf"(?:^|(?<=[\s.,!?]))(?:{_CALL_KO}|{_CALL_EN}|{_PHONE})\s*[▶→>]*\s*(?=$|[\s#.,!])")
-"""What the reader is asked to do; a telephone number with it."""
+"""A call to act, with a telephone number where there is one."""
 
 ADDRESS: Final = re.compile(rf"(?:^|(?<=[\s▶→>:]))[▶→]?\s?{_ADDRESS}")
-"""A web address. It is set small: nobody can press it in a picture."""
+"""A web address. It is set small: a reader cannot press it in a picture."""
 
 LEGAL: Final = re.compile(r"\s*(?:[*※]|(?:유의|주의)\s?사항|심의필|준법감시인|terms|conditions apply)", re.IGNORECASE)
 DIVIDER: Final = re.compile(r"\s+[—–|/·-]{1,2}\s+|\s*[|]\s*|\s+—|—\s+")
@@ -80,7 +80,7 @@ _CALL_LINE: Final = re.compile(
     r"|(?i:shop|buy|book|order|download|try|get|start|join|subscribe|reserve|visit|discover|explore|see)"
     r"\b[\w' ]{2,18}[.!]?"
 )
-"""What asks only where it is the last line of several: ``알림 신청``, ``Download free``."""
+"""Words that are a call to act only in the last line of several: ``알림 신청``, ``Download free``."""
 
 
 def is_call_line(line: str) -> bool:
@@ -114,7 +114,7 @@ def whole_offer(text: str, match: re.Match[str]) -> tuple[int, int]:
 
 
 def lead_of(text: str, start: int, end: int) -> int:
-    """Where a bare percentage or 1+1 begins with the words that say what it is of, in a line below the headline."""
+    """Where a bare percentage or 1+1 begins with the words that belong to it, in a line below the headline."""
     if not _BARE.fullmatch(text[start:end]):
         return start
     lead = _LEAD_KO.search(text[:start])
@@ -137,7 +137,7 @@ def _stands_alone(match: re.Match[str]) -> bool:
 
 
 EDGES: Final = " ,~·|/—–-:▶→"
-"""What parts leave at their edges when they come apart: punctuation that only joined them."""
+"""Punctuation that only joined two parts, and stays at their edges when they come apart."""
 
 _LATIN = re.compile(r"[A-Z][\w&'.+-]*")
 _SHOUTS = "SALE NEW HOT BEST EVENT OPEN GRAND SPECIAL BIG MEGA SUMMER WINTER SPRING AUTUMN BLACK FRIDAY"

@@ -80,7 +80,7 @@ def read_copy(text: str) -> AdCopy:
 
 
 def _take_apart(text: str, language: str, found: _Found) -> list[str]:
-    """What remains when offer, call and legal line have been taken out, in parts, in order."""
+    """The rest of the text, in parts, in order, when offer, call and legal line have been taken out."""
     lines = text.split("\n")
     parts: list[str] = []
     for number, line in enumerate(lines):
@@ -124,7 +124,7 @@ def _emoji_inside(line: str) -> list[tuple[int, int]]:
 
 
 def _without_call_and_offer(part: str, found: _Found, *, below: bool) -> list[str]:
-    """``part`` less its offer and call; what stood before and after an offer are two parts. ``below``: there is a
+    """``part`` less its offer and call; the texts before and after an offer are two parts. ``below``: there is a
     headline above it."""
     if match := ADDRESS.search(part):
         found.addresses.append(match.group().strip(" ▶→"))

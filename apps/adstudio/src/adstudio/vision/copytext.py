@@ -1,4 +1,4 @@
-"""Text as it will be set: composed, cleaned, and checked against what can be drawn."""
+"""Text as it will be set: composed, cleaned, and checked for characters that cannot be drawn."""
 
 from __future__ import annotations
 

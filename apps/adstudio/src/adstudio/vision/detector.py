@@ -20,7 +20,7 @@ THRESHOLD = 0.35
 
 
 class Detector(Protocol):
-    """Anything that sees things in a photo. ``labels``: what it says that it knows; may be empty."""
+    """A model that sees things in a photo. ``labels``: the classes that it names; may be empty."""
 
     @property
     def labels(self) -> frozenset[str]: ...
@@ -31,7 +31,7 @@ class Detector(Protocol):
 
 
 class Only:
-    """What a detector sees, of some classes only."""
+    """A detector that finds things of some classes only."""
 
     def __init__(self, detector: Detector, classes: Collection[str]) -> None:
         """Raises ``ModelError`` for a class that the detector does not know."""
@@ -52,8 +52,8 @@ def load_detector(
 ) -> Detector:
     """The YOLO model at ``path`` (ONNX, or ``.pt`` for ultralytics), or the shipped NanoDet when there is none.
 
-    ``classes``: what counts; none: everything. The file is checked and tried on a blank image here; raises
-    ``ModelError`` naming the path and what is wrong with it. Load once and share: it takes a fraction of a second and
+    ``classes``: those that count; none: all. The file is checked and tried on a blank image here; raises
+    ``ModelError`` naming the path and the fault. Load once and share: it takes a fraction of a second and
     the model's size in memory.
     """
     least = THRESHOLD if threshold is None else threshold

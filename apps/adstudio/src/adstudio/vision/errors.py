@@ -1,4 +1,4 @@
-"""What can be wrong with what the user brings, told in the user's language; and with what we ship.
+"""Errors of the user's photo, copy and files, told in the user's language; and errors of the shipped files.
 
 InputError            told to the client; trying again cannot help
 ├── CopyError         the copy cannot be set as it is
@@ -45,7 +45,7 @@ class BrandError(InputError):
 
 
 class ModelError(Exception):
-    """A model file cannot be used; the message names the file and what is wrong with it."""
+    """A model file cannot be used; the message names the file and its fault."""
 
 
 class FontError(Exception):

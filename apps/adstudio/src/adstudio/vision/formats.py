@@ -15,7 +15,7 @@ from adstudio.vision.shapes import Box
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A size in pixels and the rules that go with it; what each number means stands in ``formats.toml``."""
+    """A size in pixels and the rules that go with it; ``formats.toml`` explains each number."""
 
     name: str
     ko: str
@@ -69,7 +69,7 @@ def _read() -> dict[str, Format]:
 
 FORMATS: Final = _read()
 DEFAULT: Final = ("square", "portrait", "story")
-"""What is made where the client asks for nothing else."""
+"""The formats that are made where the client asks for no others."""
 
 
 def chosen(names: list[str] | tuple[str, ...] | None) -> tuple[Format, ...]:

@@ -134,8 +134,8 @@ def _height_bonus(top: float, tops: set[float], format_: Format) -> float:
 
 
 def _imbalance(scene: Scene, view: View, box: Box, align: Alignment, format_: Format) -> float:
-    """How far the subject is from where it balances the type, in shares of the width: the middle of what the type
-    leaves free beside it, or of the whole under it."""
+    """How far the subject is from where it balances the type, in shares of the width: the middle of the part that the
+    type leaves free beside it, or of the whole under it."""
     if scene.subject is None:
         return 0.0
     middle = (subject_middle(scene)[0] - view.left) / view.width
@@ -224,8 +224,8 @@ def _mean(sums: Sums, box: Box, air: float, view: View, scale: float) -> float:
 
 
 def _busiest(placed: Placed, ground: Rgb) -> float:
-    """The change in the busiest of the ground under the block, or under one of its lines: what crosses a single line
-    is little of the whole block."""
+    """The change in the busiest of the ground under the block, or under one of its lines: a stalk that crosses a single
+    line is little of the whole block."""
     change = change_of(np.ascontiguousarray(ground))
     found = [float(np.quantile(change, BUSIEST))]
     scale = ground.shape[0] / placed.box.height

@@ -126,7 +126,7 @@ def encode_weights(weights: Weights) -> bytes:
 
 
 def decode_weights(stored: bytes) -> Weights:
-    """What ``encode_weights`` stored; raises ``ValueError`` where the bytes are something else."""
+    """The weights that ``encode_weights`` stored; raises ``ValueError`` where the bytes are something else."""
     try:
         with Image.open(BytesIO(stored), formats=["PNG"]) as image:
             if image.mode != "L":

@@ -27,7 +27,7 @@ Grey = NDArray[np.uint8]
 
 
 def measured_contrast(region: Rgb) -> float:
-    """The contrast between lettering and what surrounds it, 1 to 21.
+    """The contrast between lettering and its ground, 1 to 21.
 
     ``region`` is the part of the finished ad that the lettering fills. Otsu's threshold splits it into
     light and dark; at every pixel of the border between the two, the lightest and the darkest pixel

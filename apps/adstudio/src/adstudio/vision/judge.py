@@ -34,7 +34,7 @@ _VIEW: Final = 360
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Case:
-    """An ad and what it is judged by; ``bare`` is its picture without type."""
+    """An ad with the views that it is judged by; ``bare`` is its picture without type."""
 
     ad: Rgb
     bare: Rgb
@@ -226,8 +226,8 @@ def _where(case: _Case, line: Line) -> Box:
 
 
 def _read_as(line: Line, picture: Rgb, box: Box, ocr: Ocr, language: Language, least: float) -> float:
-    """How like ``line`` what is read in ``box`` is. Where the reader fails on the same words in black on white too,
-    it is the reader that cannot read them: then how like that reading."""
+    """How like ``line`` the text is that is read in ``box``. Where the reader fails on the same words in black on white
+    too, the fault is the reader's: then how like that reading."""
     region = np.ascontiguousarray(picture[box.top : box.bottom, box.left : box.right])
     if not region.size:
         return 0.0

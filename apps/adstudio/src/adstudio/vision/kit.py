@@ -50,7 +50,7 @@ def read_kit(
     logo: bytes | None = None,
     font: bytes | None = None,
 ) -> Kit:
-    """A kit from what is stored of it. Raises ``BrandError`` where a part cannot be used."""
+    """A kit from its stored parts. Raises ``BrandError`` where a part cannot be used."""
     return Kit(
         name=name,
         colour=_channels(colour),

@@ -1,5 +1,5 @@
 """A planned ad: where the picture and every line of type go, in pixels of the ad. The planner makes it, the overlay
-draws it, the judge measures what came of it; between them it is stored as JSON."""
+draws it, the judge measures the drawn ad; between them it is stored as JSON."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Scrim:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """``pane`` is where the picture is, ``text_box`` what the type takes up, ``measures`` why it was chosen."""
+    """``pane`` is where the picture is, ``text_box`` where the type is, ``measures`` why it was chosen."""
 
     format: str
     width: int

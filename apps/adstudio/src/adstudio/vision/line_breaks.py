@@ -1,6 +1,6 @@
 """Where a line may end: penalties between words, and the lines that have the least of them.
 
-A break is bad where it parts what is read in one breath: a number from its unit, a determiner from its noun, a
+A break is bad where it parts words that are read in one breath: a number from its unit, a determiner from its noun, a
 modifier from what it modifies. Penalties were set by an art director's marks on 47 ads; a sum over 2 looks wrong.
 """
 

@@ -1,4 +1,4 @@
-"""An ad made step by step, from files and models alone: what the stages and the quality run both do."""
+"""An ad made step by step, from files and models alone, for the stages and for the quality run."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SURE: Final = 0.5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detection:
-    """What a photo shows: things and faces in pixels of the opened photo, and the weights, smaller."""
+    """The contents of a photo: things and faces in pixels of the opened photo, and the weights, smaller."""
 
     width: int
     height: int
@@ -63,7 +63,7 @@ class Picture:
 
 
 def detect(file: bytes, copy: AdCopy, detector: Detector, subject: SubjectMap, faces: FaceModel) -> Detection:
-    """What must not be covered in the photo, given what the copy speaks of. Raises ``PhotoError``."""
+    """The parts of the photo that must not be covered, given the things that the copy names. Raises ``PhotoError``."""
     photo = opened(file)
     small = look_small(photo, LOOK)
     factor = small.shape[1] / photo.shape[1]

@@ -41,7 +41,7 @@ def encode_mask(mask: Mask) -> bytes:
 
 
 def decode_mask(stored: bytes) -> Mask:
-    """What ``encode_mask`` stored; raises ``ValueError`` when the bytes are not a 1-bit image."""
+    """The mask that ``encode_mask`` stored; raises ``ValueError`` when the bytes are not a 1-bit image."""
     try:
         image = Image.open(BytesIO(stored), formats=["PNG"])
         if image.mode != "1":

@@ -9,7 +9,7 @@ from adstudio.vision.errors import Language
 from adstudio.vision.shapes import Check, Verdict
 
 JUDGE: Final = "measured checks"
-"""Who judged: no model looked at the picture, it was measured."""
+"""The judge's name where no model looked at the picture: it was measured."""
 
 NOTE: Final[dict[Language, str]] = {
     "ko": "픽셀만 측정했습니다. 취향, 그리고 사진과 카피가 서로 어울리는지는 판단하지 못합니다.",
@@ -25,7 +25,8 @@ def check(
 
 
 def conclude(checks: Iterable[Check], language: Language) -> Verdict:
-    """The verdict of ``checks``: passed when all did; the reasons are the failures', then what was not looked at."""
+    """The verdict of ``checks``: passed when all did; the reasons are the failures', then those of checks that were not
+    made."""
     checks = tuple(checks)
     failures = tuple(check.reason for check in checks if not check.passed)
     return Verdict(passed=not failures, judge=JUDGE, reasons=(*failures, NOTE[language]), checks=checks)

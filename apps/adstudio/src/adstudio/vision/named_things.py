@@ -1,4 +1,4 @@
-"""Which things that a detector can see a copy speaks of: they are what its ad is about."""
+"""The things that a copy names and a detector can see: the ad is about them."""
 
 from __future__ import annotations
 

@@ -36,7 +36,8 @@ class Network:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        # An arena keeps what its runs needed, some 350 MB a thread; without one a run takes a quarter longer.
+        # An arena keeps the memory that its runs needed, some 350 MB a thread; without one a run takes a quarter
+        # longer.
         options.enable_cpu_mem_arena = False
         options.log_severity_level = 3  # the shipped graphs draw a warning per unused initializer
         try:

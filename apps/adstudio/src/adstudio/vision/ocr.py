@@ -40,15 +40,15 @@ class Ocr:
         self._in_black = lru_cache(_REMEMBERED)(self._read_in_black)
 
     def in_black(self, text: str, weight: Weight, size: int, language: Language) -> tuple[str, ...]:
-        """What ``text`` is read as where it is easiest to read, black on white; remembered, for every format of an ad
-        asks it of the same words."""
+        """The readings of ``text`` where it is easiest to read, black on white; remembered, because every format of an
+        ad asks for the same words."""
         return self._in_black(text, weight, size, language)
 
     def _read_in_black(self, text: str, weight: Weight, size: int, language: Language) -> tuple[str, ...]:
         return tuple(self.line(in_black(text, weight, size), language))
 
     def line(self, region: Rgb, language: Language) -> Iterator[str]:
-        """What one line of type in ``region`` may say: read as it is, and, when asked on, in black on white and
+        """The readings of one line of type in ``region``: as it is, and, when the caller goes on, in black on white and
         smaller."""
         grey = np.asarray(cv2.cvtColor(region, cv2.COLOR_RGB2GRAY), np.uint8)
         sized = _sized(grey, _LINE)

@@ -74,7 +74,7 @@ def pane_of(layout: Layout, photo: Rgb) -> Rgb:
         min(height, max(round(bottom), round(top) + 1)),
     )
     part = photo[inside[1] : inside[3], inside[0] : inside[2]]
-    # What lies beyond the photo, in pixels of the pane.
+    # The part beyond the photo, in pixels of the pane.
     beyond = (
         max(0, round(-top * down)),
         max(0, round((bottom - height) * down)),

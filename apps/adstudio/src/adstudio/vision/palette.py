@@ -131,7 +131,7 @@ def _readable(hue: float, ground: Channels, *, on_dark: bool) -> Channels:
 
 
 def backdrop_of(hues: Hues, subject_light: float, brand: Channels | None) -> Channels:
-    """What a cut-out stands on: the brand's colour, or a shade that sets it off. ``subject_light``: 0 to 1."""
+    """The ground of a cut-out: the brand's colour, or a shade that sets it off. ``subject_light``: 0 to 1."""
     if brand is not None:
         return brand
     colourful = hues.vivid >= _DULL

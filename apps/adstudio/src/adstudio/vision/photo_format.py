@@ -1,4 +1,4 @@
-"""What a photo's first bytes claim, told before any decoder sees them."""
+"""The format that a photo's first bytes claim, and a JPEG's scans, told before any decoder sees them."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def jpeg_scans(data: bytes, *, limit: int) -> int:
     """How many scans a JPEG's first picture has, counted no further than ``limit`` + 1.
 
     Every scan makes the decoder visit every pixel again, and an all but empty scan takes some sixty
-    bytes: a megabyte can hold minutes of work. What follows the first picture (a second view, a
-    phone's video) is not counted, for it is not decoded.
+    bytes: a megabyte can hold minutes of work. Bytes behind the first picture (a second view, a
+    phone's video) are not counted, for they are not decoded.
     """
     scans, position = 0, 2
     while scans <= limit and (marker := _JPEG_MARKER.search(data, position)):

@@ -15,7 +15,7 @@ _MIDDLE: Final = 0.355
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """``box`` is what the whole block takes up."""
+    """``box`` is the place of the whole block."""
 
     lines: tuple[Line, ...]
     button: Box | None

@@ -1,7 +1,7 @@
 """The questions to a vision model, each a file with a version in its name.
 
-A file that was in use is never changed: a new wording is a new file, so that what is kept of an answer says what was
-asked. The digest beside the name shows a file that was changed all the same.
+A file that was in use is never changed: a new wording is a new file, so that a kept answer names its very question. The
+digest beside the name shows a file that was changed all the same.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Is what was read the same as what was meant? Pure comparisons of text."""
+"""Is the text that was read the one that was set? Pure comparisons of text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the planner knows of a photo, at a size at which a look costs nothing."""
+"""A photo as the planner sees it: small, so that a look costs little."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the judge sees in a photo for itself: faces, things, and a subject map that the planner did not use.
+"""The judge's own look at a photo: faces, things, and a subject map that the planner did not use.
 
 The map is made when type lies on the photo, or nothing else is known of it. It joins two that go about it differently:
 U²-Net on the mirrored photo, whose errors are others than on the photo as it is, and the distance of each colour from
@@ -39,8 +39,8 @@ _STANDS_OUT: Final = 2.6  # times the mean distance in colour, from which a pixe
 
 @dataclass(frozen=True, eq=False)
 class SecondLook:
-    """``small`` is the photo in small; ``faces`` and ``things`` are in its pixels. ``things`` are what the copy names,
-    or else what is surely seen."""
+    """``small`` is the photo in small; ``faces`` and ``things`` are in its pixels. ``things`` are those that the
+    copy names, or else those that are surely seen."""
 
     small: Rgb
     faces: tuple[Box, ...]
@@ -138,7 +138,7 @@ def look_again(photo: Rgb, copy: AdCopy, detector: Detector, subject: SubjectMap
 
 
 def _shown(thing: Detected, box: Box) -> Box:
-    """What of a thing has to be in the picture."""
+    """The part of a thing that has to be in the picture."""
     if thing.label != "person":
         return box
     return replace(box, bottom=box.top + round(_HEAD_TO_HIP * box.height))

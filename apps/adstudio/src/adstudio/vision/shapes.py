@@ -60,9 +60,9 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a judge concluded: ``judge`` says who judged (``measured checks`` or a model's name).
+    """A judge's conclusion. ``judge``: its name (``measured checks``, or a model's).
 
-    ``trace``: which question a model was asked, and what it said, in words that JSON can hold.
+    ``trace``: the question to a model and its answer, in words that JSON can hold.
     """
 
     passed: bool

@@ -50,7 +50,7 @@ def split(copy: AdCopy, scene: Scene, format_: Format, kit: Kit, backdrop: str |
 
 
 def fits_beside(copy: AdCopy, format_: Format, kit: Kit) -> bool:
-    """Whether some panel of the format takes the copy, whatever the photo."""
+    """Whether some panel of the format takes the copy, beside any photo."""
     rooms = {(one.room.width, one.room.height) for one in _divisions(format_)}
     face = kit.typeface(copy)
     return any(set_block(copy, face, Scale.of(format_), *room, kit.logo_ratio) for room in sorted(rooms, reverse=True))

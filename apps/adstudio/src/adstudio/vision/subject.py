@@ -1,7 +1,7 @@
 """The photo's main subject by U²-Net-p.
 
-Source: U²-Net (Qin et al. 2020, Apache-2.0). It marks the most salient thing whatever it is, which
-makes up for what a small detector does not know.
+Source: U²-Net (Qin et al. 2020, Apache-2.0). It marks the most salient thing of any kind, which
+makes up for things that a small detector does not know.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SPREAD = np.array((0.229, 0.224, 0.225), np.float32)
 
 
 class SubjectMap(Protocol):
-    """Anything that marks the main subject of a photo as :class:`SubjectModel` does."""
+    """A model that marks the main subject of a photo as :class:`SubjectModel` does."""
 
     def map(self, photo: Rgb, least_sure: float = LEAST_SURE) -> NDArray[np.float32]: ...
 
@@ -55,7 +55,7 @@ class SubjectModel:
         image = (pixels / max(float(pixels.max()), 1.0) - _MEAN) / _SPREAD
         with self._turn:
             salience = self._network.run(np.ascontiguousarray(image.transpose(2, 0, 1)[None]))[0][0, 0]
-        # The map is relative: the network says what stands out most, not how sure it is.
+        # The map is relative: the network marks the thing that stands out most, and not how sure it is.
         low, high = float(salience.min()), float(salience.max())
         if high < least_sure:
             return np.zeros((height, width), np.float32)

@@ -18,9 +18,9 @@ CANDIDATES: Final = VARIANTS * ROUNDS
 
 
 def layouts_for(proposals: Sequence[Layout], number: int, before: int, good: Collection[str]) -> list[Layout]:
-    """What variant ``number`` (from 1) draws after ``before`` rounds: of each format that is not ``good`` yet the next
-    layout that no variant had. The first round has every format, of one with few layouts the last one again; a later
-    one has those formats of which a layout is left."""
+    """The layouts of variant ``number`` (from 1) after ``before`` rounds: of each format that is not ``good`` yet the
+    next layout that no variant had. The first round has every format, of one with few layouts the last one again; a
+    later one has those formats of which a layout is left."""
     found = []
     for format_ in dict.fromkeys(layout.format for layout in proposals):
         ranked = [layout for layout in proposals if layout.format == format_]

@@ -1,6 +1,6 @@
 """Asking a vision-language model one question about one picture, wherever the model is.
 
-Whatever is not a complete, well-formed answer to the question is no answer: nothing is guessed from half of one.
+Only a complete, well-formed answer to the question counts: nothing is guessed from half of one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Answer = TypeVar("Answer", bound=BaseModel)
 
 
 class VisionAway(Exception):
-    """The model cannot be asked now, whatever the job: it is down, busy, slow, or not as configured.
+    """The model cannot be asked now, about any job: it is down, busy, slow, or not as configured.
 
     ``retry_after`` in seconds, if the model's server said so. The message holds neither key nor picture nor address.
     """
@@ -39,7 +39,7 @@ class VisionAway(Exception):
 class VisionNonsense(InputError):
     """The model was asked, and gave no usable answer about this picture; asking again would bring the same.
 
-    As a string it tells the faults of the answer, never the answer. ``trace``: what was asked and what came.
+    As a string it tells the faults of the answer, never the answer. ``trace``: the question and the answer.
     """
 
     def __init__(self, model: str, fault: str, trace: Mapping[str, object] | None = None) -> None:
@@ -60,7 +60,7 @@ class VisionModel(Protocol):
     def timeout(self) -> float: ...
 
     async def say(self, jpeg: bytes, prompt: str, schema: type[BaseModel]) -> str:
-        """What the model says to ``prompt``; raises :class:`VisionAway` or :class:`VisionNonsense`."""
+        """The model's answer to ``prompt``; raises :class:`VisionAway` or :class:`VisionNonsense`."""
         ...
 
 
@@ -75,7 +75,7 @@ class Answered(Generic[Answer]):
 async def ask(model: VisionModel, jpeg: bytes, prompt: str, schema: type[Answer]) -> Answered[Answer]:
     """The model's answer to ``prompt`` about the picture.
 
-    An answer that is not as asked is answered once, with what is wrong with it; that mends most of them. Raises
+    An answer that is not as asked is answered once, with its faults; that mends most of them. Raises
     :class:`VisionAway` or :class:`VisionNonsense`.
     """
     said: list[str] = []
@@ -109,12 +109,12 @@ def read(model: str, text: str, schema: type[Answer]) -> Answer:
 
 
 def _kept(text: str) -> str:
-    """The beginning of what a model said, without what JSON in a database cannot hold."""
+    """The beginning of a model's answer, without characters that JSON in a database cannot hold."""
     return text[:MAX_KEPT].replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
 def faults(error: ValidationError) -> str:
-    """What is wrong and where, without the input itself: it is long, and a stranger's."""
+    """Each fault and its place, without the input itself: it is long, and a stranger's."""
     found: list[Any] = error.errors(include_url=False, include_context=False, include_input=False)
     told = "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'answer'}: {fault['msg']}" for fault in found)
     told = " ".join(told.split())  # an unknown key is the model's own text: it stays on one line

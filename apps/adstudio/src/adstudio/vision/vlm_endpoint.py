@@ -18,7 +18,7 @@ MAX_ANSWER: Final = 1024 * 1024  # bytes; a good answer has a thousand
 
 _UNREAD: Final = (400, 413, 422)
 """The server cannot take this question. Any other refusal (a wrong key, no such model, too busy) is about itself."""
-_LONGEST_WAIT: Final = 300.0  # seconds; what the engine heeds at most
+_LONGEST_WAIT: Final = 300.0  # seconds; the engine heeds no longer one
 
 
 class _Message(BaseModel):
@@ -44,7 +44,7 @@ class VisionEndpoint:
     timeout: float
 
     async def say(self, jpeg: bytes, prompt: str, schema: type[BaseModel]) -> str:
-        """What the model says, held to ``schema`` by servers that can.
+        """The model's answer, held to ``schema`` by servers that can.
 
         A server that knows no schemas refuses the question: it is asked again without, for the prompt says it, too.
         """
@@ -63,7 +63,7 @@ class VisionEndpoint:
 
     async def _post(self, body: bytes) -> tuple[int, bytes, float | None]:
         builder = (
-            # No redirect may carry the key and the picture to a host that nobody configured, and no
+            # No redirect may carry the key and the picture to a host that no operator configured, and no
             # proxy from the environment may see them. A client takes 3 ms to build, an answer seconds.
             ClientBuilder().follow_redirects(False).no_proxy().timeout(timedelta(seconds=self.timeout))
         )

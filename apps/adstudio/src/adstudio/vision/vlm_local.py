@@ -20,14 +20,14 @@ from adstudio.vision.errors import ModelError
 from adstudio.vision.vlm import MAX_TOKENS
 
 _LLAVA = "USER: {image}\n{prompt} ASSISTANT:"
-"""What LLaVA 1.5 was trained on; for models that bring no chat template."""
+"""The template that LLaVA 1.5 was trained on; for models that bring no chat template."""
 
 
 class LocalVisionModel:
     """One model, asked one question at a time: two at once would take twice the memory and no less time."""
 
     def __init__(self, folder: Path, timeout: float) -> None:
-        """Loads the model. Raises :class:`ModelError` naming the folder and what is wrong."""
+        """Loads the model. Raises :class:`ModelError` naming the folder and the fault."""
         if not folder.is_dir():
             raise ModelError(f"{folder}: no such folder")
         try:
@@ -50,7 +50,7 @@ class LocalVisionModel:
         self._turn = asyncio.Lock()
 
     async def say(self, jpeg: bytes, prompt: str, schema: type[BaseModel]) -> str:
-        """What the model says to ``prompt``; a caller that goes away ends the work with the next token."""
+        """The model's answer to ``prompt``; a caller that goes away ends the work with the next token."""
         stop = threading.Event()
         async with self._turn:
             try:

@@ -1,4 +1,4 @@
-"""The two questions that a vision model is asked, and what its answers amount to."""
+"""The two questions to a vision model, and the verdicts of its answers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Answer = TypeVar("Answer", bound=_Strict)
 
 
 class PhotoAnswer(_Strict):
-    """What the model says about a photo and the copy that is to go on it."""
+    """The model's answer about a photo and the copy that is to go on it."""
 
     fits_copy: bool
     publishable: bool
@@ -48,7 +48,7 @@ class PhotoAnswer(_Strict):
 
 
 class AdAnswer(_Strict):
-    """What the model says about a finished ad."""
+    """The model's answer about a finished ad."""
 
     publishable: bool
     legible: bool

@@ -52,7 +52,7 @@ class Yolo:
 
     @property
     def labels(self) -> frozenset[str]:
-        """What the file says that it knows; may be empty."""
+        """The classes that the file names; may be empty."""
         return frozenset(self._names.values())
 
     def detect(self, photo: Rgb) -> list[Detected]:

@@ -1,8 +1,8 @@
 """A YOLO file as it was trained (``.pt``), by the package ``ultralytics`` (the extra of that name).
 
-The package is AGPL-3.0: who offers an application with it in to others over a network owes them the application's
-whole source under that licence, or needs a licence from Ultralytics. A ``.pt`` file is a pickle besides: it can run
-any code, so only files of one's own belong here. An ONNX file has neither catch.
+The package is AGPL-3.0: an operator who offers an application with it in to others over a network owes them the
+application's whole source under that licence, or needs a licence from Ultralytics. A ``.pt`` file is a pickle besides:
+it can run any code, so only files of one's own belong here. An ONNX file has neither catch.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class UltralyticsYolo:
 
     @property
     def labels(self) -> frozenset[str]:
-        """What the file knows."""
+        """The classes that the file names."""
         return frozenset(self._names.values())
 
     def detect(self, photo: Rgb) -> list[Detected]:
