@@ -70,7 +70,7 @@ CASES = {
         r"Postgres at 127\.0\.0\.1:\d+/\w+ refuses: .*nobody_at_all.*", {"DATABASE_URL": "{stranger}"}
     ),
     "a database with nothing in it": Case(
-        r"the database has no table jobs, ad_inputs, .*: `adstudio prepare` makes what is missing, .*",
+        r"the database has no table jobs, jobs_variants, ad_inputs, .*: `adstudio prepare` makes what is missing, .*",
         {"DATABASE_URL": "{empty}"},
     ),
     "a database that is not attached": Case(
