@@ -7,7 +7,8 @@ import os
 import hypothesis.internal.observability
 
 # The same examples in every run, so that a red run means a change; a soak (PGBATON_EXAMPLES) looks for new ones.
-hypothesis.settings.register_profile("steady", derandomize=True)
+# An example may take 5 s: a machine under load is slow at times, and an input that nothing can cope with is slower.
+hypothesis.settings.register_profile("steady", derandomize=True, deadline=5000)
 if "PGBATON_EXAMPLES" not in os.environ:
     hypothesis.settings.load_profile("steady")
 

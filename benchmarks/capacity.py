@@ -1,4 +1,5 @@
-"""What one hop costs Postgres: the command behind ``make capacity``, whose figures ``pgbaton capacity`` reckons with.
+"""The cost of one hop to Postgres: the command behind ``make capacity``, whose figures ``pgbaton capacity`` reckons
+with.
 
 Three runs of jobs of five hops, with one worker: *busy*, as fast as it goes; *alone*, one job after the other, so that
 no two hops share a turn or a commit; *paced*, at 300 hops a second, which nothing is reckoned from: what is reckoned

@@ -1,4 +1,4 @@
-"""What it costs that rows are children: the command behind ``make bench-families``.
+"""The cost of children: the command behind ``make bench-families``.
 
 Two shares of the rate of plain rows, medians of rounds that take turns: parents with three children each, and one
 parent with ten thousand. A child goes through two calls, as a plain row does; calls are answered at once, and the

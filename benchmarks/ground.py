@@ -1,4 +1,4 @@
-"""What all contestants stand on: one Postgres, tuned identically for all, and a fresh database for every run."""
+"""The common ground of all contestants: one Postgres, tuned identically for all, and a fresh database for every run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What limits cost: the command behind ``make bench-limits``.
+"""The cost of limits: the command behind ``make bench-limits``.
 
 ``hops``: pgbaton, PgQueuer and DBOS without and with a limit for all workers together that is never reached, in one
 interleaved run. ``claims``: a claim of a stage with limits, with few and with very many jobs waiting, and how soon a

@@ -1,4 +1,5 @@
-"""What the trigger adds to one UPDATE of a table that is written a few times a second, with workers that sleep."""
+"""The time that the trigger adds to one UPDATE of a table that is written a few times a second, with workers that
+sleep."""
 
 from __future__ import annotations
 

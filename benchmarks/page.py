@@ -1,4 +1,4 @@
-"""What the operators' page costs when there is much and many look: ``make bench-page``.
+"""The cost of the operators' page when there is much and many look: ``make bench-page``.
 
 A database is filled with dispatches that wait and with a history; the page is served by a process of its own; viewers
 open one of its screens after another, a second apart. Told are the times of the answers and the processor time that

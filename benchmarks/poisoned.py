@@ -1,4 +1,4 @@
-"""What one row that the table refuses costs the others: 780 jobs with it and without, in turn, on one server.
+"""The cost to other jobs of one row that the table refuses: 780 jobs with it and without, in turn, on one server.
 
     python -m benchmarks.poisoned [ROUNDS]
 

@@ -1,4 +1,4 @@
-"""What a process has used, from /proc: CPU seconds and memory. Linux only, like the figures."""
+"""The use of a process, from /proc: CPU seconds and memory. Linux only, like the figures."""
 
 from __future__ import annotations
 

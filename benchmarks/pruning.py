@@ -1,4 +1,4 @@
-"""What it costs to forget old attempts, as the history grows: ``python -m benchmarks.pruning``.
+"""The cost of forgetting old attempts, as the history grows: ``python -m benchmarks.pruning``.
 
 The same rows are pruned out of a history, and out of one that is five times as long: by the worker's own statement,
 with and without a bound from where the last batch ended, with and without an old snapshot that keeps the dead entries

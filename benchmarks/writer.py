@@ -1,4 +1,4 @@
-"""What the trigger costs whoever writes: transactions a second of single-row UPDATEs against a table without it.
+"""The trigger's cost to a writer: transactions a second of single-row UPDATEs against a table without it.
 
 The writer is pgbench, prepared statements, one UPDATE a transaction; each client has rows of its own. A worker runs
 beside it and calls a stage that never answers: after 64 calls its hands are full, so it listens and is awake, and
@@ -26,7 +26,7 @@ SECONDS = 2
 NO_TRIGGER = "limit"
 """The contestant that puts nothing on the table."""
 ONE_INSERT = "one insert"
-"""A yardstick: the least that a trigger can do which writes anything down. Nobody reads it."""
+"""A yardstick: the least that a trigger can do which writes anything down. No program reads it."""
 VARIANTS = (NO_TRIGGER, ONE_INSERT, "pgbaton", "pgbaton-channel")
 
 NOTES = """
@@ -60,7 +60,8 @@ MIXES: Mapping[str, tuple[str, str]] = {
         status = CASE status WHEN 'running' THEN 'done' ELSE 'running' END""",
     ),
 }
-"""What brings the table into the mix's first state, and what an UPDATE sets; in this order, on one table."""
+"""The SQL that brings the table into the mix's first state, and the columns that an UPDATE sets; in this order, on one
+table."""
 NOTHING = "nothing due"
 MATTERS = "each one matters"
 

@@ -17,7 +17,7 @@ from pyreqwest.client import Client, ClientBuilder
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back."""
+    """An answer."""
 
     status: int
     kind: str

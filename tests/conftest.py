@@ -1,4 +1,4 @@
-"""What the engine's tests share beside `postgres.py`: a database with a jobs table, ready to be attached."""
+"""The common part of the engine's tests beside `postgres.py`: a database with a jobs table, ready to be attached."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from postgres import Cluster
 
 
 async def _prepare_template(dsn: str) -> None:
-    """What every `database` holds from the beginning: a jobs table and the engine's schema, nothing attached."""
+    """The contents of every `database` from the beginning: a jobs table and the engine's schema, nothing attached."""
     connection = await asyncpg.connect(dsn)
     try:
         await connection.execute(JOBS)

@@ -99,7 +99,7 @@ class Line:
         return (row["current_step"], row["status"])
 
     async def store(self, session: asyncpg.Connection | None = None) -> Store:
-        """What a worker on this line reads and writes, through a session of the test's."""
+        """The reads and writes of a worker on this line, through a session of the test's."""
         async with self.db.acquire() as conn:
             table = await read_table(conn, self.pipeline)
         return Store(session or self.db, table, [stage.step for stage in self.pipeline.stages])

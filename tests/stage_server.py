@@ -48,7 +48,7 @@ Behaviour = Callable[["StageServer", Call], Awaitable[Say]]
 
 
 async def work(server: StageServer, call: Call) -> Say:
-    """What a good stage does: running, then done, each in a transaction of its own."""
+    """Act as a good stage: running, then done, each in a transaction of its own."""
     await server.move(call, "running")
     await server.move(call, "done")
     return Say()

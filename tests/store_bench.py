@@ -29,7 +29,7 @@ WAYS = [
     "DELETE FROM jobs WHERE job_id = $1",
     "TRUNCATE jobs",
 ]
-"""What a user may do to the row of a job, whose key is $1."""
+"""Statements that a user may run on the row of a job, whose key is $1."""
 
 T = TypeVar("T")
 
@@ -112,7 +112,7 @@ class Bench:
         return found
 
     async def verdict(self, job: str, answer: Answer | None = None, *, given_back: bool = False) -> Verdict:
-        """What is to become of a job as it is now."""
+        """The verdict about a job as it is now."""
         return resolve(await self.look(job), self.stages.__getitem__, answer, given_back=given_back)
 
     async def settle(self, verdict: Verdict, answer: Answer | None = None) -> bool:
@@ -145,7 +145,7 @@ class Bench:
         return None if found is None else dict(found)
 
     async def history(self, job: str) -> list[dict[str, Any]]:
-        """What has ended of the job, in the order in which it did."""
+        """The ended dispatches of the job, in the order of their ends."""
         rows = await self.db.fetch("SELECT * FROM pgbaton.history WHERE job_key = $1 ORDER BY ended_at, id", job)
         return [dict(row) for row in rows]
 

@@ -1,4 +1,4 @@
-"""Who takes part. Each peer is written the way its own documentation would, with 64 calls in flight."""
+"""The contestants. Each peer is written the way its own documentation would, with 64 calls in flight."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a contestant is: how its tables are made, how jobs get to it, and its engine."""
+"""A contestant: how its tables are made, how jobs get to it, and its engine."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Contestant(ABC):
     waiting: ClassVar[bool] = True
 
     async def install(self, dsn: str) -> None:  # noqa: B027  some need nothing
-        """Make whatever it needs in a database that has the jobs table."""
+        """Make its own tables in a database that has the jobs table."""
 
     @asynccontextmanager
     async def adding(self, dsn: str) -> AsyncIterator[Add]:
@@ -48,7 +48,7 @@ class Contestant(ABC):
             yield rows
 
     async def follow(self, caller: Caller, key: str) -> None:  # noqa: B027  only who has no engine
-        """What whoever added a job does with it afterwards."""
+        """Follow a job after it was added, as its client would."""
 
     @abstractmethod
     async def work(self, dsn: str, url: str) -> None:

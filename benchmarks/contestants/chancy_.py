@@ -17,7 +17,7 @@ QUEUE = Queue("default", concurrency=IN_FLIGHT, executor=Chancy.Executor.Async, 
 
 
 class Engine:
-    """What the job reaches for; there is one in a process."""
+    """The objects that the job function uses; there is one set in a process."""
 
     caller: Caller
     app: Chancy

@@ -19,7 +19,7 @@ POLL = 0.05
 
 
 class Engine:
-    """What the workflow reaches for; there is one in a process."""
+    """The objects that the workflow uses; there is one set in a process."""
 
     caller: Caller
 

@@ -1,1 +1,1 @@
-"""What happens when there is much: waiting, dead tuples, workers, rows in one statement. pgbaton alone."""
+"""pgbaton alone, when there is much: waiting jobs, dead tuples, workers, rows in one statement."""

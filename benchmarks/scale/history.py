@@ -1,4 +1,4 @@
-"""What a long history costs: hops with nothing behind them, and behind a million dispatches that ended."""
+"""The cost of a long history: hops with nothing behind them, and behind a million dispatches that ended."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ async def one(ground: Ground, dsn: str, found: History, *, behind: bool) -> None
             deadline = time.monotonic() + PATIENCE
             start = await watch.until(WARM, deadline)
             end = await watch.until(WARM + MEASURED, deadline)
-            # What is left over may not wait for the next round.
+            # Jobs that are left over may not wait for the next round.
             await watch.until((WARM + MEASURED) // HOPS * HOPS + 100 * HOPS, deadline)
     hops = end.hops - start.hops
     found.speed[behind].append(hops / (end.at - start.at))

@@ -1,4 +1,4 @@
-"""1, 4 and 16 workers: what each costs Postgres while there is nothing to do, and whoever writes."""
+"""1, 4 and 16 workers: the cost of each to Postgres and to writers while there is nothing to do."""
 
 from __future__ import annotations
 

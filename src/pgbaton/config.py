@@ -50,7 +50,8 @@ def _plain_names(names: tuple[str, ...]) -> tuple[str, ...]:
     """Check the names of several databases."""
     for name, times in Counter(names).items():
         if not re.fullmatch(DATABASE_NAME, name) or name == ALL:
-            raise ValueError(f"a database's name is 1 to 48 of a-z, 0-9 and _, a letter first, and not {ALL}: {name!r}")
+            shown = _shown(name)
+            raise ValueError(f"a database's name is 1 to 48 of a-z, 0-9 and _, a letter first, and not {ALL}{shown}")
         if times > 1:
             raise ValueError(f"the database {name!r} is named twice")
     return names
@@ -101,7 +102,7 @@ class Settings(BaseSettings):
     databases: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names), AfterValidator(_plain_names)] = ()
     database: str | None = Field(default=None, pattern=DATABASE_NAME)
     base_url: Annotated[str, AfterValidator(check_base_url)] | None = None
-    stages: Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_names)] = None
+    stages: Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_names)] = Field(default=None, repr=False)
     webhook_url: WebhookUrl | None = None
     webhook_secret: SecretStr | None = None
     webhook_format: Literal["json", "slack"] = "json"

@@ -1,4 +1,4 @@
-"""What is not code keeps its promises, too: containers have the contract's names, and every check calls make."""
+"""Files that are not code keep their promises, too: containers have the contract's names, and every check calls make."""
 
 from __future__ import annotations
 

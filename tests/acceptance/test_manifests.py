@@ -111,7 +111,7 @@ def test_every_pod_runs_as_nobody_and_writes_nothing_where_it_should_not() -> No
             assert not container["image"].endswith((":latest", "pgbaton")), "an image that is not pinned"
 
 
-def test_what_serves_has_probes_and_what_is_several_has_a_disruption_budget() -> None:
+def test_servers_have_probes_and_replicas_have_a_disruption_budget() -> None:
     budgets = [b["spec"]["selector"]["matchLabels"] for b in objects("PodDisruptionBudget")]
     for o in objects("Deployment"):
         (container,) = o["spec"]["template"]["spec"]["containers"]
@@ -181,7 +181,7 @@ def test_the_copies_that_kustomize_needs_are_the_originals() -> None:
 
 
 async def test_the_cluster_gives_keda_the_right_to_ask_and_no_more(empty_database: str) -> None:
-    """What CloudNativePG runs as a superuser in a new database, then what the job runs as the owner."""
+    """The scripts that CloudNativePG runs as a superuser in a new database, then those that the job runs as the owner."""
     bootstrap = named("Cluster", "pgbaton-db")["spec"]["bootstrap"]["initdb"]
     refs = bootstrap["postInitApplicationSQLRefs"]["configMapRefs"]
     scripts = [named("ConfigMap", ref["name"])["data"][ref["key"]] for ref in refs]

@@ -1,4 +1,4 @@
-"""What the READMEs and the quickstart tell a stranger to do, done as they say it, on a database with nothing in it."""
+"""The READMEs and the quickstart, done as they say it, as by a stranger, on a database with nothing in it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def environment(empty_database: str) -> dict[str, str]:
 
 
 async def said_by(command: str, folder: Path, environment: dict[str, str]) -> str:
-    """What a command that must succeed writes."""
+    """The output of a command that must succeed."""
     process = await asyncio.create_subprocess_exec(
         *command.split(), cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )

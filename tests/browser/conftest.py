@@ -104,7 +104,7 @@ async def db(dsn: str) -> AsyncIterator[asyncpg.Connection]:
 
 @dataclass
 class Watched:
-    """What a browser complained of, and whom it asked."""
+    """The complaints of a browser, and the hosts that it asked."""
 
     complaints: list[str] = field(default_factory=list)
     hosts: set[str] = field(default_factory=set)

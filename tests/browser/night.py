@@ -46,7 +46,7 @@ class Night:
         await self.craft.until_settled(30)
 
     async def says(self, text: str | re.Pattern[str], seconds: float) -> str:
-        """What the page says in that line, which it must do within so many seconds, by itself."""
+        """The page's text in that line, which must appear within so many seconds, by itself."""
         item = self.page.locator("#findings li").filter(has_text=text).first
         await item.wait_for(timeout=seconds * 1000)
         return " ".join((await item.inner_text()).split())

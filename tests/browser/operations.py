@@ -55,7 +55,7 @@ def sql(name: str) -> str:
 
 
 async def said_by(environment: dict[str, str], *command: str) -> str:
-    """What a command writes that must find nothing wrong."""
+    """The output of a command that must find nothing wrong."""
     process = await asyncio.create_subprocess_exec(
         BIN / command[0], *command[1:], env=os.environ | environment, stdout=subprocess.PIPE
     )
@@ -187,7 +187,7 @@ class Night:
     async def feed(
         self, count: int, tenant: str = "hanbit", photo: bytes | None = None, inputs: bool = True
     ) -> list[UUID]:
-        """What an image generator would do: jobs with their photo and line, then the word that they are due."""
+        """Act as an image generator: jobs with their photo and line, then the word that they are due."""
         db = await asyncpg.connect(self.db_url)
         jobs = [uuid4() for _ in range(count)]
         ads = shipped_ads()

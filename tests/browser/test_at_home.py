@@ -156,7 +156,7 @@ async def test_a_tenant_is_paused_from_its_page(person: Any, db: asyncpg.Connect
     assert await db.fetchval("SELECT count(*) FROM pgbaton.paused_tenants WHERE resumed_at IS NULL") == 0
 
 
-async def test_what_is_typed_survives_a_live_update(person: Any, db: asyncpg.Connection) -> None:
+async def test_typed_text_survives_a_live_update(person: Any, db: asyncpg.Connection) -> None:
     page = await person("operator", "/jobs?stage=vlm_analyze&state=available")
     await page.click("#bulk-cancel")
     await page.click("#yes")
@@ -188,7 +188,8 @@ async def test_a_stage_is_paused_with_a_reason(person: Any, db: asyncpg.Connecti
 
 
 async def test_limits_are_changed_with_a_reason(person: Any, db: asyncpg.Connection) -> None:
-    page = await person("operator", "/stages")
+    page = await person("operator", "/stages", refused=True)
+    await page.click("#change-limits summary")
     await page.select_option("#limit-stage", "planner")
     await page.select_option("#limit-stage-which", "concurrency")
     await page.fill("#limit-stage-value", "3")
@@ -198,11 +199,13 @@ async def test_limits_are_changed_with_a_reason(person: Any, db: asyncpg.Connect
     entry = await db.fetchrow("SELECT action, stage, reason FROM pgbaton.audit ORDER BY id DESC LIMIT 1")
     assert tuple(entry) == ("limit", "planner", "the model is small")
     assert await db.fetchval("SELECT concurrency FROM pgbaton.stages WHERE step = 'planner'") == 3
+    await page.click("#change-limits summary")
     await page.fill("#limit-stage-value", "<b>")
     await page.click("#limit-stage-do")
     assert "concurrency: must be a whole number" in await page.inner_text("main")
     assert await db.fetchval("SELECT count(*) FROM pgbaton.audit WHERE action = 'limit'") == 1
     await page.goto(page.url.split("/act")[0] + "/stages")
+    await page.click("#change-limits summary")
     await page.fill("#limit-tenant", "hanbit")
     await page.select_option("#limit-tenant-which", "weight")
     await page.fill("#limit-tenant-value", "4")

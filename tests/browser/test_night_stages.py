@@ -193,7 +193,7 @@ async def test_a_stage_that_takes_three_times_its_usual_is_told(cluster: Any, te
     mood = Mood()
 
     async def slow(server: StageServer, call: Call) -> Say:
-        await asyncio.sleep(0.8)
+        await asyncio.sleep(2)  # more than three times what a busy machine usually takes
         return await work(server, call)
 
     async with night(cluster, template, browser, mood) as at, at.craft.worker():

@@ -35,7 +35,7 @@ async def text(page: Any, selector: str) -> str:
 
 
 async def faults(page: Any) -> list[str]:
-    """What axe calls serious or critical."""
+    """The violations that axe calls serious or critical."""
     await page.evaluate(AXE)
     rules = "{resultTypes: ['violations'], rules: {'target-size': {enabled: true}, 'heading-order': {enabled: true}}}"
     found = await page.evaluate(f"axe.run(document, {rules}).then(r => r.violations)")

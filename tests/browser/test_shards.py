@@ -53,6 +53,7 @@ async def test_one_page_shows_every_database_and_acts_in_the_one_that_is_chosen(
             await page.click("#database-south a")  # signed in there, too
             await page.wait_for_selector("#pipeline-pause")
             await page.click("#pipeline-pause")
+            await page.click("#pipeline-pause-do")  # without a reason
             await page.wait_for_selector("#pipeline-resume")
             paused = "SELECT paused_at IS NOT NULL FROM pgbaton.pipelines"
             assert await there.fetchval(paused)

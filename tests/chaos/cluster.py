@@ -158,7 +158,7 @@ class Cluster:
                     self._complaints.append("\n      ".join(lines[number : number + 8]))
 
     def take_complaints(self) -> list[str]:
-        """What the server's log has held since this was last asked: deadlocks, and panics."""
+        """Deadlocks and panics in the server's log since this was last asked."""
         self._read_log()
         taken, self._complaints = self._complaints, []
         return taken

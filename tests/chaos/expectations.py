@@ -1,4 +1,4 @@
-"""What must hold beside the oracle's rules: bounds in time, faults that repeat no call; and what did not hold."""
+"""Expectations beside the oracle's rules (bounds in time, faults that repeat no call), and those that did not hold."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Expectations:
         self._checks.append(check)
 
     def deaths_noticed(self) -> None:
-        """What a worker had claimed when it died is called again within its lease, a round of rescue and a second."""
+        """A call that a worker held when it died is made again within its lease, a round of rescue and a second."""
 
         def check(entries: list[Entry]) -> None:
             noticed = []

@@ -30,7 +30,7 @@ from stage_server import Call, Say, StageServer
 
 ROUNDS = 2
 AWAY = OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError
-"""What a session may raise while its server is killed."""
+"""Errors that a session may raise while its server is killed."""
 TABLES = """
 CREATE TABLE parents (id bigint PRIMARY KEY, rejections int NOT NULL, current text NOT NULL, status text NOT NULL);
 CREATE TABLE kids (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, parent bigint NOT NULL, current text NOT NULL,
@@ -254,7 +254,7 @@ class Families:
             return -1
 
     async def broken(self) -> list[str]:
-        """What did not become of the parents as it should have, once nothing is left."""
+        """Parents that did not end as they should have, once nothing is left."""
         found: list[str] = []
         async with self.session() as db:
             rows = {r["id"]: r for r in await db.fetch("SELECT * FROM parents")}

@@ -87,8 +87,8 @@ class Faults:
 
 
 def _points(name: str, arguments: Any, result: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a method is, before it and after it, and what each speaks of: a claim of what was claimed, and of nothing
-    before. A claim of nothing is no point of interest afterwards."""
+    """The points of interest before and after a method, with the jobs of each: a claim has none before, and after it
+    those that were claimed. A claim of nothing is no point of interest afterwards."""
     if name == "turn":
         _, limit, answers, *_ = (*arguments, ())
         noted = {"note": answers} if answers else {}

@@ -44,7 +44,7 @@ def at_once(works: Iterable[Work]) -> int:
 
 
 def exceeded(works: Sequence[Work], plan: Plan) -> list[str]:
-    """What stages did more of at the same time than the plan's limits allow."""
+    """Calls that stages served at the same time beyond the plan's limits."""
     stages: dict[str, list[Work]] = defaultdict(list)
     tenants: dict[tuple[str, str], list[Work]] = defaultdict(list)
     for work in works:

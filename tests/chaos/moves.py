@@ -111,7 +111,7 @@ class Server:
 
 
 class Move:
-    """What a drill moves: ``old`` with the database ``mine``, jobs of all kinds in it, workers gone."""
+    """The database that a drill moves: ``old`` with the database ``mine``, jobs of all kinds in it, workers gone."""
 
     def __init__(self, folder: Path, old: Path, new: Path) -> None:
         self.folder = folder

@@ -122,7 +122,7 @@ async def broken(scene: Scene, queries: dict[str, str]) -> list[str]:
 
 @dataclass
 class Verdict:
-    """What became of a scene."""
+    """The result of a scene."""
 
     fault: str
     jobs: int = 0
@@ -209,7 +209,7 @@ UNDER_WAY = 0.15
 
 
 class Evidence:
-    """What is known, without pgbaton, about why a call may have been repeated.
+    """The reasons why a call may have been repeated, as far as they are known without pgbaton.
 
     The time of a call runs from its claim; it reaches its stage the later, the slower the machine is.
     """

@@ -60,7 +60,7 @@ class Plan:
 
     @property
     def routes(self) -> tuple[object, ...]:
-        """What of the plan is written into the database when the pipeline is attached."""
+        """The part of the plan that is written into the database when the pipeline is attached."""
         limits = self.concurrency, self.per_tenant, self.call_rate, self.pool
         return self.timeout, self.attempts, *limits, self.channel, self.fleet
 

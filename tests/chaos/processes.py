@@ -27,7 +27,7 @@ BLUNDERS = ("Traceback", "never retrieved", "never awaited")
 INJECTED = "cannot switch to state 12"
 """Of an error that the suite itself makes a driver raise."""
 EXCUSED = ("InternalClientError", "has no attribute '_get_timeout'", "asyncpg.pool")
-"""What a worker reports with its traceback, as it should: errors that the driver raises outside its own tree, injected
+"""Errors that a worker reports with their traceback, as it should: those that the driver raises outside its own tree, injected
 or where the suite terminates a connection that is just being used; and how the driver's pool tells of lost ones."""
 
 

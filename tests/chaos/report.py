@@ -80,7 +80,7 @@ def markdown(verdicts: Sequence[Verdict], seed: str, seconds: float, machine: st
 
 
 def accusation(verdict: Verdict, seed: str, folder: str) -> str:
-    """What went wrong, and how to see it again."""
+    """The faults that were found, and how to see them again."""
     lines = [f"{verdict.fault}: again with  make chaos SEED={seed} FAULTS={verdict.fault}", f"  journals: {folder}"]
     lines += [f"  violated: {what}" for what in verdict.violations]
     for name in ("lost", "twice", "unexplained"):

@@ -31,7 +31,7 @@ from chaos.tcp_proxy import Proxy
 from pgbaton import hosts
 
 AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-"""What a driver raises, also outside its own tree, where the database is not there."""
+"""Errors that a driver raises, also outside its own tree, where the database is not there."""
 
 
 class Scene:
@@ -169,7 +169,7 @@ class Scene:
         self.inner_calls += 1
         writer.close()
 
-    # What the scene does by itself.
+    # The scene's own acts.
 
     async def play(self, attack: Callable[[Scene], Awaitable[None]]) -> None:
         """Feed and attack, then calm down and wait for the last job."""
@@ -283,7 +283,7 @@ class Scene:
             with contextlib.suppress(*AWAY):
                 self.expect.violations += await broken(self, BROKEN_AT_ANY_TIME)
 
-    # What faults do.
+    # The acts of faults.
 
     async def rounds(self, low: float, high: float) -> AsyncIterator[None]:
         """Again and again while jobs are fed, with a pause of ``low`` to ``high`` seconds before each round."""

@@ -95,7 +95,7 @@ class Stages:
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) / 2**64
 
     async def perform(self, call: Call) -> int:
-        """What a good stage does; returns the HTTP status that says what came of it."""
+        """Act as a good stage; returns the HTTP status that tells the result."""
         try:
             begun = await self.begin(call)
         except Exception as error:

@@ -1,4 +1,4 @@
-"""Whatever is in a configuration file or the environment is taken, or refused by its place and without its secrets."""
+"""Any text in a configuration file or the environment is taken, or refused by its place and without its secrets."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def read(file: Path, content: bytes) -> str:
-    """What loading says, all together; nothing but ConfigError may be raised, and it names the file."""
+    """The messages of loading, all together; only ConfigError may be raised, and it names the file."""
     file.write_bytes(content)
     said = []
     for load in (load_pipeline, load_settings):

@@ -1,4 +1,4 @@
-"""What arrives in notifications and in headers: anybody can send it, so anything may be in it."""
+"""Contents of notifications and headers: any role or client can send them, so any text may be in them."""
 
 from __future__ import annotations
 

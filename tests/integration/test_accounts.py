@@ -1,4 +1,4 @@
-"""What answers 429 teach is kept by the provider's account, where a stage names a column for it; tenants' tiers from a column."""
+"""A stage that names a column for the provider's account keeps ceilings by account; tenants' tiers from a column."""
 
 from __future__ import annotations
 

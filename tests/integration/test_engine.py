@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from line import Line, line, until
+from pgbaton.errors import AttachError
 from stage_server import Call, Say, StageServer, work
 
 
@@ -134,10 +135,13 @@ async def test_a_stage_that_hangs_is_a_failure_not_a_stage_that_is_down(database
         assert await craft.db.fetchval("SELECT sum(strikes) FROM pgbaton.stages") == 0
 
 
-async def test_a_worker_that_a_policy_hides_rows_from_cancels_nothing(database: str) -> None:
+async def test_a_worker_that_a_policy_hides_rows_from_cancels_nothing(
+    database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def refused() -> bool:
+        return "affected by row-level security" in caplog.text
+
     async with line(database) as craft:
-        job = await craft.add()
-        await craft.db.execute("ALTER TABLE jobs ENABLE ROW LEVEL SECURITY")
         name = f"hidden_{craft.pipeline.name}_{id(craft)}"
         await craft.db.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'x'")
         try:
@@ -148,7 +152,13 @@ async def test_a_worker_that_a_policy_hides_rows_from_cancels_nothing(database: 
             url = urlsplit(craft.dsn)
             hidden = url._replace(netloc=f"{name}:x@{url.hostname}:{url.port}").geturl()
             async with craft.worker(database_url=hidden):
-                await asyncio.sleep(1.5)
+                await craft.db.execute("ALTER TABLE jobs ENABLE ROW LEVEL SECURITY")
+                job = await craft.add()
+                await until(refused, "the worker was refused")
+                assert await craft.states(job) == [("cut", "available")]
+            with pytest.raises(AttachError, match=r"row-level security of 'public\.jobs' holds for this role"):
+                async with craft.worker(database_url=hidden):
+                    pass
             assert await craft.states(job) == [("cut", "available")]
         finally:
             await craft.db.execute(f"DROP OWNED BY {name}; DROP ROLE {name}")

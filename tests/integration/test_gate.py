@@ -1,4 +1,4 @@
-"""Who sleeps says so: with polls far apart nothing moves but by a wake-up that was not lost."""
+"""A worker that sleeps says so: with polls far apart a job moves only by a wake-up that was not lost."""
 
 from __future__ import annotations
 

@@ -6,6 +6,8 @@ import pytest
 
 from graph_line import called, graph_line, stage, told
 from line import until
+from pgbaton.table import read_table
+from pgbaton.worker.store import Store
 
 JUDGED = [stage("plan", "made"), stage("judge", "plan")]
 BACK = {"after": "judge", "status": "rejected", "to": "plan", "rounds": 2, "then": ["judge", "given_up"]}
@@ -107,6 +109,28 @@ async def test_a_row_waits_for_any_writer_and_goes_on_from_where_that_puts_it(da
         outcomes = "SELECT outcome FROM pgbaton.history WHERE job_key = $1 AND stage = 'review'"
         assert await craft.db.fetchval(outcomes, job) == "decided"
         assert await craft.db.fetchval(outcomes, late) == "expired"
+
+
+@pytest.mark.parametrize("end", ["approved", "done"])
+async def test_a_wait_that_is_decided_while_a_worker_takes_it_up_is_told_as_decided(database: str, end: str) -> None:
+    stages = [stage("draw", "made"), stage("publish", "review", status=end)]
+    wait = {"at": ["review", "waiting"], "choices": {"approve": ["review", end]}}
+    route = {"after": "draw", "to": ["review", "waiting"]}
+    async with graph_line(database, stages, route=[route], wait=[wait]) as craft:
+        async with craft.db.acquire() as conn:
+            table = await read_table(conn, craft.pipeline)
+        store = Store(craft.db, table, [node.step for node in craft.pipeline.nodes])
+        job = await craft.add("review", "waiting")
+        lost, _ = await store.take_lease(None, "lost", 1, 60, [])
+        (claimed,) = (await store.turn(lost, 1)).claimed
+        assert claimed.stage == "review"
+        await craft.put(job, "review", end)
+        assert (await store.turn(lost, 1)).others == {job}
+        async with craft.worker():
+            await craft.until_row(job, "publish", "done")
+            await craft.until_settled()
+        outcomes = "SELECT outcome, state FROM pgbaton.history WHERE job_key = $1 AND stage = 'review'"
+        assert [tuple(ended) for ended in await craft.db.fetch(outcomes, job)] == [("decided", "completed")]
 
 
 async def test_a_failure_that_no_attempt_is_left_for_leads_on(database: str) -> None:

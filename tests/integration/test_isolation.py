@@ -39,7 +39,7 @@ async def test_stages_move_their_jobs_at_every_isolation_level(database: str, is
         return Say()
 
     async with line(database, strict) as craft:
-        # What a transaction reads and writes of jobs itself must not conflict: rows are found by the primary key,
+        # The transaction's own reads and writes of jobs must not conflict: rows are found by the primary key,
         # and an update finds room on its page, so that no index is written.
         await craft.db.execute("ALTER TABLE jobs SET (fillfactor = 10)")
         name = await craft.db.fetchval("SELECT current_database()")

@@ -1,4 +1,4 @@
-"""What a worker reports of itself and of its pipeline, read as Prometheus would read it."""
+"""The metrics of a worker and of its pipeline, read as Prometheus would read them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What roles that share the database can do to the engine: one that may create things in `public`, as every role may on
+"""Attacks on the engine by roles that share the database: one that may create things in `public`, as every role may on
 PostgreSQL 14 and in databases that were upgraded from it; one that holds the engine's locks; one that notifies lies."""
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ async def set_traps(mallory: asyncpg.Connection) -> None:
     await mallory.execute(TRAPS % {"types": TYPES, "operators": OPERATORS, "names": names})
 
 
-async def test_what_a_role_puts_into_public_is_never_called(database: str) -> None:
+async def test_a_function_that_a_role_puts_into_public_is_never_called(database: str) -> None:
     async with line(database, cut_advance="engine") as craft, another_role(database) as mallory:
         await craft.db.execute("GRANT CREATE ON SCHEMA public TO PUBLIC")  # as PostgreSQL 14 has it
         await craft.db.execute("ALTER TABLE jobs ADD code varchar(40) UNIQUE DEFAULT md5(random()::text)")
@@ -125,7 +125,7 @@ async def test_what_a_role_puts_into_public_is_never_called(database: str) -> No
 
 
 async def _caught(craft: Line) -> set[tuple[str, str]]:
-    """What was caught since the last look, and in which application's sessions."""
+    """The catches since the last look, with the application of each session."""
     return {(r["name"], r["app"]) for r in await craft.db.fetch("DELETE FROM caught RETURNING name, app")}
 
 

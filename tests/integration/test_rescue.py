@@ -1,4 +1,4 @@
-"""What a lost worker held is taken back by the row: once, not too early, and not kept waiting by locked rows."""
+"""A lost worker's calls are taken back by the row: once, not too early, and not kept waiting by locked rows."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ async def call(base_url: str, timeout: float = 5, **changes: Any) -> Answer:
 
 
 async def answer_to(handle: Handler, timeout: float = 5) -> Answer:
-    """What a call makes of a server that does so."""
+    """The answer of a call to a server that does so."""
     async with listening(handle) as base_url:
         return await call(base_url, timeout)
 

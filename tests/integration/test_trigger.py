@@ -1,4 +1,4 @@
-"""What the trigger does in the user's own transaction: one INSERT or none, a signal, an event; and nothing that stands in
+"""The trigger in the user's own transaction: one INSERT or none, a signal, an event; and nothing that stands in
 the way."""
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ STATES_OF_A_CALL = ["", "held", "left", "waiting", "parked", "dead"]
 async def test_a_writer_changes_and_locks_no_row_of_the_engines_and_reads_none(
     database: str, standing: str, isolation: str
 ) -> None:
-    """Whatever call the job is in: the only thing that is done to the engine's tables is one INSERT into due."""
+    """With any call of the job, one INSERT into due is the only write to the engine's tables."""
     async with bench(database) as b:
         job = await b.job_in(standing)
         ways = [w for w in WAYS if w != "TRUNCATE jobs"]
@@ -195,9 +195,9 @@ async def test_a_writer_neither_waits_for_a_claim_nor_is_aborted_by_it(database:
 
 @pytest.mark.parametrize("isolation", LEVELS)
 async def test_writers_on_neighbouring_rows_never_abort_one_another(database: str, isolation: str) -> None:
-    """What they share is pages of the engine's indexes."""
+    """They share pages of the engine's indexes, and nothing else."""
     async with attached(database) as db:
-        # What a transaction reads and writes of jobs itself must not conflict: rows are found by the primary key, and an
+        # The transaction's own reads and writes of jobs must not conflict: rows are found by the primary key, and an
         # update finds room on its page, so that no index of the user's is written.
         await db.execute("ALTER TABLE jobs SET (fillfactor = 10)")
         jobs = [await db.fetchval(INSERT, "draft", "done") for _ in range(8)]

@@ -1,4 +1,4 @@
-"""What a turn does about calls that other transactions have locked."""
+"""A turn beside calls that other transactions have locked."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def _ours() -> dict[str, Any]:
 
 
 def misfits(o: dict[str, Any], version: str) -> list[str]:
-    """What does not fit, in sentences. Skips the test where the package is not installed."""
+    """The faults, in sentences. Skips the test where the package is not installed."""
     if o["kind"] in _ours():
         return _fields(o["spec"], _ours()[o["kind"]], "spec")
     validate = pytest.importorskip("kubernetes_validate")

@@ -64,7 +64,7 @@ def after_call(stage: str, row: Place | None, answer: str, *, keeps_state: bool)
 
 
 def before_call(stage: str, row: Place | None) -> str:
-    """What a worker that has claimed a call does first."""
+    """The first act of a worker that has claimed a call."""
     if row == ENTRY[stage]:
         return "call"
     return "rewind" if row == (stage, "failed") else "give back"
@@ -137,7 +137,7 @@ class Call:
 
     @property
     def as_it_stands(self) -> tuple[object, ...]:
-        """What a decision about it relies on."""
+        """The facts that a decision about it relies on."""
         return (*self.name, self.worker, self.standing, self.taken)
 
 
@@ -222,7 +222,7 @@ class Seen:
 
 @dataclass
 class Plan:
-    """What is to become of a job. ``outcome``: of its attempt; none: it has no end here. ``end``: its dispatch's.
+    """The decision about a job. ``outcome``: of its attempt; none: it has no end here. ``end``: its dispatch's.
     ``next``: the duty that is kept in the call, or is the next call (``as_``: ``note``, ``left`` or ``waiting``)."""
 
     outcome: str | None = None
@@ -239,7 +239,7 @@ class Plan:
 
 @dataclass
 class Turn:
-    """What a worker gets: attempts as (job, dispatch, probing), dispatches that were completed, jobs to look at."""
+    """The result of a worker's turn: attempts as (job, dispatch, probing), dispatches that were completed, jobs to look at."""
 
     claimed: list[tuple[int, Dispatch, bool]] = field(default_factory=list)
     completed: list[Dispatch] = field(default_factory=list)
@@ -247,7 +247,7 @@ class Turn:
 
 
 class Model:
-    """What must be in the database."""
+    """The rows that must be in the database."""
 
     def __init__(self, jobs: int, keeps_state: dict[str, bool]) -> None:
         self.jobs = [Job() for _ in range(jobs)]
@@ -403,7 +403,8 @@ class Model:
         return Plan(outcome, "dead", counts=verb == "fail", target=target)
 
     def of_call(self, job: Job, call: Call, seen: Seen, answer: str | None, given_back: bool) -> str:
-        """What becomes of the call, were there no other duty: by the row, and by the answer where that says nothing."""
+        """The decision about the call, were there no other duty: by the row, and by the answer where the row says
+        nothing."""
         stage, row, keeps_state = call.stage, seen.row, self.keeps_state[call.stage]
         begun = row == (stage, "running")
         if row == (stage, "done") or job.passed(call.dispatch):
@@ -525,7 +526,7 @@ class Model:
         return call is not None and (call.name, call.worker, call.standing) == (name, worker, "held")
 
     def ended(self, name: tuple[int, int]) -> tuple[str | None, str | None] | None:
-        """What came of an attempt that is in the history: its outcome, and what its dispatch became by it."""
+        """The end of an attempt that is in the history: its outcome, and the state of its dispatch after it."""
         for job in self.jobs:
             for dispatch in job.dispatches:
                 if dispatch.id == name[0] and len(dispatch.attempts) >= name[1]:

@@ -633,7 +633,7 @@ class Trial:
     # -- the comparison
 
     def _assert_seen(self, job: Job, seen: rules.Seen) -> None:
-        """What a worker reads is what there is."""
+        """A worker reads exactly the rows that there are."""
         assert (job.row.at if job.row else None) == seen.row
         assert tuple(d.id for d in job.duties) == seen.notes
         call = job.call

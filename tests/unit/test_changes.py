@@ -1,4 +1,4 @@
-"""What changed a job's row is told from its dispatches, and nothing is made up."""
+"""The changes of a job's row are told from its dispatches, and none is made up."""
 
 from __future__ import annotations
 

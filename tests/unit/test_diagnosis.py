@@ -1,4 +1,4 @@
-"""What one look at the pipeline says is wrong."""
+"""The findings of one look at the pipeline."""
 
 from __future__ import annotations
 

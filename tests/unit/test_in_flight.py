@@ -1,4 +1,4 @@
-"""What a worker holds between claim and settlement, without a database."""
+"""The calls of a worker between claim and settlement, without a database."""
 
 from __future__ import annotations
 

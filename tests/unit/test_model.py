@@ -1,4 +1,4 @@
-"""What a pipeline may be, and the sentence that says why it may not."""
+"""Pipelines that can be, and the sentences that say why others cannot."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def _of_call(job: Job, call: Call, stages: Stages, answer: Answer | None, given_
     """The decision about the call, were there no other duty."""
     stage, row = stages(call.stage), job.row
     if _passed(job, call.stage, call.id, stage.ends):
-        return Decision(Verb.COMPLETE, Outcome.COMPLETED)
+        return Decision(Verb.COMPLETE, Outcome.DECIDED if stage.kind is Kind.WAIT else Outcome.COMPLETED)
     at = place(stage, row)
     if isinstance(stage, Passage):
         return _of_passage(job, call, stage, at, answer, given_back)

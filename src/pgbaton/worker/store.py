@@ -107,6 +107,7 @@ class Store:
         self.steps = [step for step in steps if step in entries]
         self._entries = [entries[step].step for step in self.steps]
         self._entry_statuses = [entries[step].status for step in self.steps]
+        self._passages = [entrance.node for entrance in table.routes if not entrance.calls]
         self.governed: bool | None = None
         """Whether claims go by ``pgbaton.admit``; None: not known yet, the next claim finds out."""
 
@@ -132,7 +133,7 @@ class Store:
             *(self._pipeline, worker, self.steps, [since.get(step, 0) for step in self.steps], limit),
             *(calling, since.get("", 0), looks),
             *_columns(answers),
-            *(self._entries, self._entry_statuses),
+            *(self._entries, self._entry_statuses, self._passages),
         )
         rows, blocked, kept_back = _without_blocked(rows)
         late = _late(row for row in rows if row["outcome"] is not None)

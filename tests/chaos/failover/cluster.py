@@ -134,7 +134,7 @@ class PatroniCluster:
         async with self.admin() as db:
             await db.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
-    # What drills do.
+    # The acts of drills.
 
     def leader(self) -> Machine | None:
         """By what the machines' Patronis say."""

@@ -136,7 +136,7 @@ class Machine:
             run("ip", "netns", "del", self.namespace)
 
     def complaints(self) -> list[str]:
-        """What the server must never say, since this was last asked."""
+        """Messages that a server must never write, since this was last asked."""
         with self.log.open("rb") as file:
             file.seek(self._read_to)
             lines = file.read().decode(errors="replace").splitlines()

@@ -61,7 +61,7 @@ async def play(drill: Fault, seed: str, mode: str, cluster: PatroniCluster, fold
 
 
 def _doctor(scene: FailoverScene) -> list[str]:
-    """What the product itself says of rows and duties."""
+    """The product's own word on rows and duties."""
     program = str(Path(sys.executable).with_name("pgbaton"))
     command = [program, "doctor", "--invariants", "--json", "--database-url", scene.dsn]
     said = subprocess.run(command, capture_output=True, text=True, check=False).stdout

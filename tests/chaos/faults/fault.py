@@ -1,4 +1,4 @@
-"""What a fault is: an attack on a scene of a certain plan."""
+"""A fault: an attack on a scene of a certain plan."""
 
 from __future__ import annotations
 

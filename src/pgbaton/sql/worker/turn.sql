@@ -2,7 +2,8 @@
 -- $1 pipeline, $2 worker, $3 known stages, $4 for each: the id to begin at, $5 duties to take at most, $6 whether to call
 -- any of them, $7 the id to begin looks at, $8 looks to take at most; $9 to $13 the answers that came since: dispatch ids,
 -- attempts, HTTP statuses, errors, bodies; $14 and $15 for each known stage: the
--- (step, status) in which the worker calls it.
+-- (step, status) in which the worker calls it; $16 the passages, whose ends are decided with all that there is of their job:
+-- what moved a row on decides a wait, and a turn would take it for a stage that did its work.
 -- Raises PB001 where the worker holds no lease, PB002 in a copy of its database. Returns a row for each duty and look that was
 -- taken. plain: it is dealt with, and (unless it is a look) it is the job's call now; ended_id names the dispatch that it
 -- completed. Not plain: it is left where it was, to be looked at with all that there is of its job. Returns also a row for each
@@ -38,7 +39,7 @@ WITH granted AS MATERIALIZED (
         ) AS duties{in_turn}
 ), judged AS MATERIALIZED (
     SELECT t.*, c.tid AS call_tid, c.id AS ended_id, c.attempt, c.failures, c.tenant AS call_tenant, c.run, c.worker,
-           c.due_at, c.outcome AS call_outcome, c.created_at AS call_created_at, c.started_at, CASE WHEN ($10::integer[])[array_position($9::bigint[], c.id)] = c.attempt
+           c.due_at, c.created_at AS call_created_at, c.started_at, CASE WHEN ($10::integer[])[array_position($9::bigint[], c.id)] = c.attempt
                 THEN array_position($9::bigint[], c.id) END AS answer,
            j.tenant AS row_tenant, clock_timestamp() AS at,
            CASE WHEN EXISTS (SELECT FROM pgbaton.due AS o
@@ -49,7 +50,8 @@ WITH granted AS MATERIALIZED (
                 WHEN c.id IS NULL AND t.stage = '' THEN true
                 ELSE coalesce(j.present AND j.step = t.step AND t.step = t.entry AND j.status = t.status
                               AND t.status = t.entry_status
-                              AND (c.id IS NULL OR c.stage = t.step AND (t.status = 'done' OR t.stage <> '' AND t.status <> 'failed') AND c.id < t.id AND c.seen IS NULL)
+                              AND (c.id IS NULL OR c.stage = t.step AND (t.status = 'done' OR t.stage <> '' AND t.status <> 'failed') AND c.id < t.id AND c.seen IS NULL
+                                   AND c.stage <> ALL ($16::text[]))
                               AND (t.stage = '' OR $6 AND coalesce(j.tenant, '') <> ALL (ARRAY(
                                    SELECT p.tenant FROM pgbaton.paused_tenants AS p
                                     WHERE p.pipeline = $1 AND p.resumed_at IS NULL))), false)
@@ -95,7 +97,7 @@ WITH granted AS MATERIALIZED (
     INSERT INTO pgbaton.history (id, attempt, called, pipeline, job_key, tenant, stage, run, failures, worker, outcome, state,
                                  http_status, error, answer, created_at, started_at, ended_at)
     SELECT d.ended_id, d.attempt, d.due_at IS NULL, $1, d.job_key, d.call_tenant, d.step, d.run, d.failures, d.worker,
-           CASE d.call_outcome WHEN 'waiting' THEN 'decided' ELSE 'completed' END, 'completed', ($11::integer[])[d.answer], ($12::text[])[d.answer], ($13::text[])[d.answer],
+           'completed', 'completed', ($11::integer[])[d.answer], ($12::text[])[d.answer], ($13::text[])[d.answer],
            d.call_created_at, d.started_at, d.at
       FROM dealt AS d
      WHERE d.done AND d.call_tid IS NOT NULL
