@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -20,6 +21,17 @@ import asyncpg
 import pytest
 
 from pgbaton.embedded import EmbeddedPostgres
+
+MEMORY = Path("/dev/shm")  # noqa: S108 (a folder of its own is made in it)
+"""Files in memory, on Linux: a database is copied there in 9 ms of processor time, and on a disk in 30."""
+MEMORY_NEEDED = 2 * 1024**3
+"""Bytes that must be free there: several servers, and a database of 300,000 dispatches."""
+
+
+def _folder_in_memory() -> Path | None:
+    """None: the usual folder for temporary files."""
+    roomy = os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > MEMORY_NEEDED
+    return MEMORY if roomy else None
 
 
 async def forget_home(dsn: str) -> None:
@@ -45,7 +57,7 @@ class Cluster:
     async def new_database(self, template: str = "template1") -> AsyncIterator[str]:
         """The DSN of a database that lives as long as the block, a copy of `template`."""
         name = f"pgbaton_test_{secrets.token_hex(6)}"
-        # Copying files is twice as fast as the default, WAL-logged copy: 8 ms against 16.
+        # Copying files takes half the time of the default, WAL-logged copy.
         await self._run(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
         try:
             yield self.dsn(name)
@@ -84,7 +96,7 @@ def cluster() -> Iterator[Cluster]:
     if url := os.environ.get("TEST_DATABASE_URL"):
         yield Cluster(url)
         return
-    with tempfile.TemporaryDirectory(prefix="pgbaton-tests-") as folder:
+    with tempfile.TemporaryDirectory(prefix="pgbaton-tests-", dir=_folder_in_memory()) as folder:
         Path(folder).chmod(0o711)  # as root, the server runs as another user
         settings = {"max_connections": "200"}
         with EmbeddedPostgres(Path(folder, "cluster"), settings=settings, durable=False) as server:
