@@ -422,7 +422,7 @@ CREATE TABLE pgbaton.adoptions (
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     ended_at   timestamptz
 );
-COMMENT ON COLUMN pgbaton.adoptions.mode IS 'ask: nobody has said yet; now: they are left alone; backfill: they are called. Until it has ended nothing is reconciled';
+COMMENT ON COLUMN pgbaton.adoptions.mode IS 'ask: not decided yet; now: they are left alone; backfill: they are called. Until it has ended nothing is reconciled';
 COMMENT ON COLUMN pgbaton.adoptions.after_key IS 'the walk goes on behind this key';
 COMMENT ON COLUMN pgbaton.adoptions.rows IS 'how many were left alone, or called, by stage';
 
@@ -507,7 +507,7 @@ $pgbaton$;
 DO $pgbaton$
 BEGIN
     -- Functions and views are code: they are replaced where they differ. The schema's comment says which are installed.
-    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol ee55f22da946a2c05caf747b9c6ce26a' THEN
+    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol ee7d5d1cdc623fad3aa9b1e0c96b4e42' THEN
         EXECUTE $protocol$
 -- Admission: for which jobs stages are called next, in a pipeline where something limits or orders the calls
 -- (pgbaton.stages.governed). A pipeline without limits and order never comes here.
@@ -1108,8 +1108,8 @@ BEGIN
 END
 $fn$;
 
--- A part of a key of several columns, in one spelling whatever the session's time zone and date style are. No SET: they are
--- expanded where they are called.
+-- A part of a key of several columns, in one spelling under any time zone and date style of a session. They have no SET clause,
+-- so that Postgres puts their bodies in the place of the calls.
 CREATE OR REPLACE FUNCTION pgbaton.key_part(part anyelement) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $fn$ SELECT part::pg_catalog.text $fn$;
@@ -1411,7 +1411,7 @@ CREATE OR REPLACE VIEW pgbaton.attempts AS
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pgbaton FROM PUBLIC;
 
         $protocol$;
-        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol ee55f22da946a2c05caf747b9c6ce26a';
+        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol ee7d5d1cdc623fad3aa9b1e0c96b4e42';
     END IF;
 END
 $pgbaton$;

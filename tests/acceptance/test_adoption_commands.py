@@ -128,7 +128,7 @@ async def test_from_shadow_to_live(database: str, tmp_path: Path) -> None:
     assert await fetch(database, "SELECT count(*) FROM pgbaton.due") == [(1,)]
 
 
-async def test_rows_that_nobody_ends_are_shown_and_taken_over(database: str, tmp_path: Path) -> None:
+async def test_rows_that_the_old_system_never_ended_are_shown_and_taken_over(database: str, tmp_path: Path) -> None:
     config = await with_history(database, tmp_path)
     await pgbaton("attach", "--config", config, "--from", "now", dsn=database)
     shown = await pgbaton("takeover", "--older-than", "3600", "--dry-run", dsn=database)

@@ -304,7 +304,7 @@ async def test_jobs_are_listed_newest_first_and_filtered(database: str) -> None:
     assert json.loads(two.out) == listed[:2]
 
 
-async def test_what_stages_and_users_wrote_cannot_disturb_the_tables(database: str) -> None:
+async def test_texts_of_stages_and_users_cannot_disturb_the_tables(database: str) -> None:
     hostile = "[red]x[/red] [/] [link=http://x]y[/link] \x1b[31m\n\ttwo \\[bold]"
     async with line(database) as craft:
         await craft.add()
@@ -365,7 +365,7 @@ async def test_an_option_that_is_given_twice_is_refused_and_a_dry_run_can_be_jso
         assert await craft.row(jobs["available"]) == ("cut", "done")
 
 
-async def test_what_is_paused_waits_until_it_is_resumed(database: str) -> None:
+async def test_jobs_of_a_paused_stage_wait_until_it_is_resumed(database: str) -> None:
     async with line(database) as craft, craft.worker(poll=60):
         assert await pgbaton("pause", "--stage", "glue", dsn=database) == Done(0, "paused glue\n", "")
         job = await craft.add()

@@ -141,9 +141,36 @@ def test_every_outcome_is_documented() -> None:
     assert set(Outcome) <= set(re.findall(r"`(\w+)`", without_code(read("docs/state-machine.md"))))
 
 
-def checked_rows(name: str) -> list[list[str]]:
+KOREAN = {
+    "다른 곳": "elsewhere",
+    "삭제됨": "gone",
+    "그대로": "unchanged",
+    "무엇이든": "any",
+    "시간 초과": "timeout",
+    "연결 끊김": "connection broke",
+    "읽을 수 없는 응답": "unreadable answer",
+    "연결 안 됨": "no connection",
+    "리다이렉트": "a redirect",
+    "완료": "completed",
+    "취소": "cancelled",
+    "단계에 맡김": "left to the stage",
+    "최종 실패": "dead",
+    "재시도 규칙": "retry rules",
+    "지금은 안 됨": "not now",
+}
+
+
+def test_the_korean_table_of_answers_is_the_english_one() -> None:
+    korean = [
+        [", ".join(KOREAN.get(word, word.replace("다른", "other")) for word in cell.split(", ")) for cell in row]
+        for row in checked_rows("answers", "docs/state-machine.ko.md")
+    ]
+    assert korean == checked_rows("answers")
+
+
+def checked_rows(name: str, document: str = "docs/state-machine.md") -> list[list[str]]:
     """The rows of the table of the state machine that is marked with this name, without its head."""
-    [table] = re.findall(rf"<!-- checked: {name} -->\n\n(.*?)\n\n", read("docs/state-machine.md"), re.DOTALL)
+    [table] = re.findall(rf"<!-- checked: {name} -->\n\n(.*?)\n\n", read(document), re.DOTALL)
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
 
 

@@ -111,7 +111,7 @@ def test_every_pod_runs_as_nobody_and_writes_nothing_where_it_should_not() -> No
             assert not container["image"].endswith((":latest", "pgbaton")), "an image that is not pinned"
 
 
-def test_what_serves_has_probes_and_what_is_several_has_a_disruption_budget() -> None:
+def test_servers_have_probes_and_replicas_have_a_disruption_budget() -> None:
     budgets = [b["spec"]["selector"]["matchLabels"] for b in objects("PodDisruptionBudget")]
     for o in objects("Deployment"):
         (container,) = o["spec"]["template"]["spec"]["containers"]

@@ -71,7 +71,7 @@ async def test_no_screen_waits_for_a_second_connection_while_it_holds_one(
 
 
 @pytest.mark.looks
-async def test_who_is_not_signed_in_sees_nothing(client: Client) -> None:
+async def test_a_reader_who_is_not_signed_in_sees_nothing(client: Client) -> None:
     for path in PAGES:
         answer = await client.http.get(path)
         assert answer.status_code == 303
@@ -316,7 +316,7 @@ def test_nothing_is_public_by_default() -> None:
 
 
 @pytest.mark.looks
-async def test_what_is_not_there_or_breaks_is_said_on_a_page(
+async def test_a_missing_page_or_a_fault_is_said_on_a_page(
     client: Client, base: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer = await client.http.get("/nothing/here")

@@ -207,7 +207,7 @@ async def test_a_filter_that_is_not_understood_is_refused_and_never_widens_an_ac
     assert await audited(db) == []
 
 
-async def test_what_is_paused_is_resumed_from_the_overview(person: Any, db: asyncpg.Connection) -> None:
+async def test_a_pause_is_ended_from_the_overview(person: Any, db: asyncpg.Connection) -> None:
     page = await person()
     await page.click("li:has-text('vlm_judge is paused') >> text=Resume")
     assert await db.fetchval("SELECT paused_at IS NULL FROM pgbaton.stages WHERE step = 'vlm_judge'")
@@ -231,7 +231,7 @@ async def test_changes_appear_within_a_second_and_without_a_reload(person: Any, 
     assert await page.evaluate("window.notReloaded")
 
 
-async def test_what_a_reader_opened_stays_open(person: Any, db: asyncpg.Connection) -> None:
+async def test_a_text_that_a_reader_opened_stays_open(person: Any, db: asyncpg.Connection) -> None:
     key = await one(db, "dead", "overlay")
     await db.execute(
         "UPDATE pgbaton.history SET error = repeat('long ', 100) "
@@ -334,7 +334,7 @@ async def test_jobs_that_are_picked_are_retried_and_no_others(person: Any, db: a
     assert not {row["key"] for row in left} & set(keys)
 
 
-async def test_what_is_seen_is_exported_and_no_cell_is_a_formula(base: str, db: asyncpg.Connection) -> None:
+async def test_the_list_that_is_seen_is_exported_and_no_cell_is_a_formula(base: str, db: asyncpg.Connection) -> None:
     key = await one(db, "dead", "overlay")
     await db.execute("UPDATE pgbaton.history SET error = '=HYPERLINK(1)', tenant = '한빛' WHERE job_key = $1", key)
     async with httpx.AsyncClient(base_url=base, headers={"Origin": base.removesuffix("/pgbaton")}) as client:

@@ -71,7 +71,7 @@ async def test_the_page_of_a_job_shows_its_ad(browser: Any, app_yh: tuple[str, s
     await context.close()
 
 
-async def test_nobody_else_sees_the_ad(app_yh: tuple[str, str]) -> None:
+async def test_no_other_tenant_sees_the_ad(app_yh: tuple[str, str]) -> None:
     base, job = app_yh
     async with httpx.AsyncClient() as client:
         assert (await client.get(f"{base}/ads/{job}/ad")).status_code == 401

@@ -156,7 +156,7 @@ async def test_a_tenant_is_paused_from_its_page(person: Any, db: asyncpg.Connect
     assert await db.fetchval("SELECT count(*) FROM pgbaton.paused_tenants WHERE resumed_at IS NULL") == 0
 
 
-async def test_what_is_typed_survives_a_live_update(person: Any, db: asyncpg.Connection) -> None:
+async def test_typed_text_survives_a_live_update(person: Any, db: asyncpg.Connection) -> None:
     page = await person("operator", "/jobs?stage=vlm_analyze&state=available")
     await page.click("#bulk-cancel")
     await page.click("#yes")

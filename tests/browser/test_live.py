@@ -102,7 +102,7 @@ async def test_many_askers_share_one_computation() -> None:
     assert await shared.get() == 2
 
 
-async def test_what_fails_fails_for_all_who_wait_and_is_tried_again_later() -> None:
+async def test_an_error_is_raised_to_all_who_wait_and_the_work_is_tried_again_later() -> None:
     tries = 0
 
     async def compute() -> int:

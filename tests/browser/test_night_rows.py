@@ -18,7 +18,7 @@ from pgbaton.install.attach import attach
 OFF = "ALTER TABLE jobs DISABLE TRIGGER ALL"
 
 
-async def test_a_trigger_that_was_disabled_and_the_rows_that_nobody_saw(
+async def test_a_trigger_that_was_disabled_and_the_rows_that_it_did_not_see(
     cluster: Any, template: str, browser: Any
 ) -> None:
     async with night(cluster, template, browser) as at:

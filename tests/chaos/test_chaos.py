@@ -108,7 +108,7 @@ def test_a_call_that_is_repeated_after_its_timeout_is_explained() -> None:
     assert Evidence([], PLAN).reason(call(1, 1), call(5.1, 2)) == "timeout"
 
 
-def test_the_timeout_of_a_call_runs_while_nobody_reads_it() -> None:
+def test_the_timeout_of_a_call_runs_while_its_stage_does_not_read() -> None:
     read_late = replace(call(2, 1), fields=call(2, 1).fields | {"late": 1.0})
     assert Evidence([], PLAN).reason(read_late, call(5.1, 2)) == "timeout"
     assert Evidence([], PLAN).reason(call(2, 1), call(5.1, 2)) is None

@@ -90,7 +90,7 @@ WRITES = (
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_what_the_database_says_of_a_row_is_told_without_the_row(write: str, cluster: Cluster) -> None:
+def test_the_databases_message_about_a_row_is_told_without_the_row(write: str, cluster: Cluster) -> None:
     @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(glue, glue)
     def refused(before: str, behind: str) -> None:

@@ -96,7 +96,7 @@ async def test_an_act_whose_runner_died_says_so_and_is_carried_on_from_there(
         assert await d.craft.states(later) == [("cut", "available")]
 
 
-async def test_what_breaks_it_off_is_written_into_it(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_error_that_breaks_it_off_is_written_into_it(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async with desk(database) as d:
         act = await begun(d)
 

@@ -160,7 +160,7 @@ async def test_a_rate_lets_a_seconds_worth_begin_at_once_and_then_pays_for_it(da
         assert 0 <= turn.blocked <= 0.21, "when the next may begin is known"
 
 
-async def test_a_rate_of_a_tenant_holds_nobody_else_back(database: str) -> None:
+async def test_a_rate_of_a_tenant_holds_no_other_tenant_back(database: str) -> None:
     async with bench(database, two_stages(cut_rate_per_tenant="1/h")) as b:
         await add(b, "a", 3)
         await add(b, "b", 3)

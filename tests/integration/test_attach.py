@@ -579,7 +579,7 @@ async def test_the_files_fed_to_psql_are_enough_to_be_attached(empty_database: s
 @pytest.mark.parametrize(
     "setting", ["standard_conforming_strings = off", "search_path = ''", "client_encoding = 'LATIN1'"]
 )
-async def test_the_script_means_the_same_whatever_the_session_is_set_to(database: str, setting: str) -> None:
+async def test_the_script_means_the_same_under_any_setting_of_the_session(database: str, setting: str) -> None:
     async with asyncpg.create_pool(database, min_size=1) as db:
         async with db.acquire() as conn:
             try:

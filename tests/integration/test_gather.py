@@ -110,7 +110,7 @@ async def family(
 PLANNED, DONE, FAILED = ("planned", "done"), ("draw", "done"), ("draw", "failed")
 
 
-async def test_the_last_childs_commit_moves_the_parent_whoever_commits_it(database: str) -> None:
+async def test_the_last_childs_commit_moves_the_parent_with_any_writer(database: str) -> None:
     async with family(database) as f, f.worker(poll=60):
         job, kids = await f.gathering(("draw", "running"), ("draw", "running"))
         await f.ends(kids[0])

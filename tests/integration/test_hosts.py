@@ -125,7 +125,7 @@ async def test_the_primary_is_found_among_its_hosts_and_its_successor_after_it(p
             assert await port_of(conn) == pair.standby.port
 
 
-async def test_a_frozen_primary_keeps_nobody_from_its_successor(pair: Pair) -> None:
+async def test_a_frozen_primary_keeps_no_process_from_its_successor(pair: Pair) -> None:
     async with database.connection(pair.url) as conn:
         assert await port_of(conn) == pair.primary.port
     pids = [pair.primary.pid, *host.children(pair.primary.pid)]

@@ -49,7 +49,7 @@ class Hook:
         writer.close()
 
 
-async def test_a_finding_is_one_row_from_its_appearance_to_its_end_whoever_records_it(database: str) -> None:
+async def test_a_finding_is_one_row_from_its_appearance_to_its_end_with_any_recorder(database: str) -> None:
     async with line(database) as craft, craft.db.acquire() as one, craft.db.acquire() as other:
         await asyncio.gather(*(record(conn, health(DEAD), 0.0) for conn in (one, other)))
         await record(one, health(DEAD), 0.0)

@@ -120,7 +120,7 @@ async def test_where_nothing_is_to_be_called_that_is_said(database: str, at: tup
         assert (await _why(craft, conn, job)).code == code
 
 
-async def test_what_no_trigger_saw_and_what_is_gone_are_told_apart(database: str) -> None:
+async def test_rows_that_no_trigger_saw_and_rows_that_are_gone_are_told_apart(database: str) -> None:
     async with read(database) as (craft, conn):
         gone = await craft.add()
         await conn.execute("DELETE FROM jobs")

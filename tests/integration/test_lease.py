@@ -122,7 +122,7 @@ async def test_a_worker_settles_an_answer_that_it_looked_at_while_its_lease_was_
         assert [(c.path, c.attempt) for c in craft.server.calls] == [("/cut", 1), ("/cut", 2), ("/glue", 1)]
 
 
-async def test_a_worker_that_the_database_was_away_from_rescues_nobody_before_all_could_come_back(
+async def test_a_worker_that_the_database_was_away_from_rescues_no_call_before_all_could_come_back(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipeline, now = two_stages(), time.monotonic()

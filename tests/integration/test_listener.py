@@ -206,7 +206,7 @@ async def test_the_log_of_a_listener_that_cannot_connect_holds_no_password(
 # -- payloads -------------------------------------------------------------------------------------
 
 
-async def test_whatever_is_published_wakes_it_and_is_one_line_in_the_log(
+async def test_any_published_text_wakes_it_and_is_one_line_in_the_log(
     database: str, db: asyncpg.Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
     garbage = [

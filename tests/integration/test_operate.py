@@ -294,7 +294,7 @@ async def test_a_pause_says_why(database: str) -> None:
         assert reasons == ["the model is replaced", "x" * 500, None]
 
 
-async def test_what_is_recalled_moved_and_quarantined_is_in_the_audit(database: str) -> None:
+async def test_recalls_moves_and_quarantines_are_in_the_audit(database: str) -> None:
     async with desk(database) as d:
         job, lost = await d.craft.add("cut", "dnoe"), await d.craft.add()
         assert (await operate.move_rows(d.conn, d.table, ("cut", "dnoe"), ("cut", "done"), who="mina")).count == 1

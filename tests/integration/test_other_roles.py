@@ -98,7 +98,7 @@ async def set_traps(mallory: asyncpg.Connection) -> None:
     await mallory.execute(TRAPS % {"types": TYPES, "operators": OPERATORS, "names": names})
 
 
-async def test_what_a_role_puts_into_public_is_never_called(database: str) -> None:
+async def test_a_function_that_a_role_puts_into_public_is_never_called(database: str) -> None:
     async with line(database, cut_advance="engine") as craft, another_role(database) as mallory:
         await craft.db.execute("GRANT CREATE ON SCHEMA public TO PUBLIC")  # as PostgreSQL 14 has it
         await craft.db.execute("ALTER TABLE jobs ADD code varchar(40) UNIQUE DEFAULT md5(random()::text)")

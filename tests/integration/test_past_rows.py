@@ -59,7 +59,7 @@ async def one_of_the_past(craft: Line) -> str:
     )
 
 
-async def test_nobody_is_asked_about_a_table_without_rows_in_routed_states(database: str) -> None:
+async def test_no_question_is_asked_about_a_table_without_rows_in_routed_states(database: str) -> None:
     async with line(database, prepare=False) as craft:
         await craft.add("glue", "done")
         await attach_to(craft)

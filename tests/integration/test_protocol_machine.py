@@ -289,7 +289,7 @@ def protocol(cluster: Cluster, template: str) -> Iterator[type[Protocol]]:
 
 
 @pytest.mark.timeout(0 if EXAMPLES or SHRINK else 600)
-def test_whatever_happens_in_whatever_order_the_database_holds_what_the_rules_say(protocol: type[Protocol]) -> None:
+def test_after_any_acts_in_any_order_the_database_agrees_with_the_rules(protocol: type[Protocol]) -> None:
     run_state_machine_as_test(
         protocol,
         settings=settings(

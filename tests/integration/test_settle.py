@@ -204,7 +204,7 @@ async def test_a_verdict_is_written_once(database: str) -> None:
         assert (call["failures"], call["attempt"]) == (1, 1)
 
 
-async def test_a_late_worker_changes_nothing_whatever_it_has_decided(database: str) -> None:
+async def test_a_late_worker_changes_nothing_with_any_decision(database: str) -> None:
     """Its lease lapsed, its call was rescued and is called again by another worker."""
     async with bench(database) as b:
         job = (await b.begun()).job_key

@@ -60,7 +60,7 @@ async def test_a_record_is_the_call_that_is_made_once_the_job_is_live(database: 
         assert record.headers["x-pgbaton-attempt"] == "1"
 
 
-async def test_what_the_old_system_did_is_compared_with_what_would_have_been_called(database: str) -> None:
+async def test_the_moves_of_the_old_system_are_compared_with_the_recorded_calls(database: str) -> None:
     async with line(database) as craft, craft.db.acquire() as conn:
         await rolled(craft, Rollout())
         through, begun, failed, waits, gone, elsewhere = [await craft.add() for _ in range(6)]
@@ -126,7 +126,7 @@ async def test_chosen_tenants_go_live(database: str) -> None:
         assert await records(craft) == [("cut", other)]
 
 
-async def test_what_stood_there_while_in_shadow_is_left_alone_when_all_go_live(database: str) -> None:
+async def test_rows_that_stood_there_while_in_shadow_are_left_alone_when_all_go_live(database: str) -> None:
     async with line(database) as craft:
         await rolled(craft, Rollout())
         old = await craft.add()

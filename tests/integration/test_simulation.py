@@ -168,7 +168,7 @@ def test_a_scenario_that_cannot_be_is_refused_with_its_place(tmp_path: Path, tex
     assert str(file) in str(refused.value)
 
 
-async def test_what_came_lately_is_played_again_with_the_durations_that_there_were(database: str) -> None:
+async def test_jobs_of_late_are_played_again_with_the_durations_that_there_were(database: str) -> None:
     async with attached(database, two_stages()) as db:
         await db.execute(
             "INSERT INTO pgbaton.history (id, attempt, called, pipeline, job_key, tenant, stage, run, outcome, state, "

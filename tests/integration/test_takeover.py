@@ -59,7 +59,7 @@ async def test_they_go_back_to_be_called_and_no_others_do(database: str) -> None
         assert len(craft.server.calls) == 74
 
 
-async def test_what_a_worker_has_called_is_not_taken_over(database: str) -> None:
+async def test_a_row_that_a_worker_has_called_is_not_taken_over(database: str) -> None:
     async with line(database) as craft, craft.db.acquire() as conn:
         job = await craft.add()
         await craft.put(job, "cut", "running")

@@ -116,7 +116,7 @@ async def rolled_up(craft: Line) -> None:
         pass
 
 
-async def test_what_is_usual_is_the_middle_of_the_hours(database: str) -> None:
+async def test_the_usual_time_is_the_middle_of_the_hours(database: str) -> None:
     async with line(database) as craft, craft.db.acquire() as conn:
         await craft.db.execute("CREATE SEQUENCE ended")
         for hours, seconds in ((3, 2.0), (4, 2.0), (5, 90.0)):  # one bad hour does not make that the usual

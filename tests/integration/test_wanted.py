@@ -48,7 +48,7 @@ async def no_worker(b: Bench) -> None:
     await b.store.give_up_lease(b.worker)
 
 
-async def test_what_waits_and_how_long_calls_take_say_how_many_workers(database: str) -> None:
+async def test_waiting_jobs_and_the_time_of_calls_say_how_many_workers(database: str) -> None:
     async with bench(database) as b:
         assert (await ask(b)).workers == 0
         await add(b, 100)
@@ -97,7 +97,7 @@ async def test_stages_of_one_pool_do_not_ask_for_the_same_places(database: str) 
         assert {s.stage: s.calls for s in (await ask(b)).stages} == {"glue": 3, "cut": 2}
 
 
-async def test_a_paused_stage_asks_for_nobody_and_one_that_is_down_for_one(database: str) -> None:
+async def test_a_paused_stage_asks_for_no_worker_and_one_that_is_down_for_one(database: str) -> None:
     async with bench(database) as b:
         await add(b, 50)
         await b.db.execute(
@@ -157,7 +157,7 @@ async def resumed(b: Bench) -> None:
 
 
 @pytest.mark.parametrize("left", [look, overdue, resumed])
-async def test_what_any_worker_may_do_wakes_one_where_none_is_alive(database: str, left: Any) -> None:
+async def test_work_of_any_worker_wakes_one_where_none_is_alive(database: str, left: Any) -> None:
     async with bench(database) as b:
         await left(b)
         assert (await ask(b)).workers == 0, "the one that is alive will see to it"
@@ -197,7 +197,9 @@ async def test_a_copy_of_the_database_wants_no_worker(database: str) -> None:
         ({"within": 0}, "within 1 to 86400 seconds"),
     ],
 )
-async def test_what_cannot_be_asked_is_refused_with_a_sentence(database: str, asked: dict[str, Any], said: str) -> None:
+async def test_a_question_that_cannot_be_is_refused_with_a_sentence(
+    database: str, asked: dict[str, Any], said: str
+) -> None:
     async with bench(database) as b:
         with pytest.raises(ConfigError, match=said):
             await ask(b, **asked)

@@ -169,7 +169,7 @@ async def test_operators_change_limits_while_everything_runs(database: str) -> N
         (["--tenant", "a", "--concurrency", "3"], "a tenant has --per-tenant"),
     ],
 )
-async def test_what_cannot_be_is_refused_and_changes_nothing(database: str, args: list[str], said: str) -> None:
+async def test_a_limit_that_cannot_be_is_refused_and_changes_nothing(database: str, args: list[str], said: str) -> None:
     pipeline = two_stages(tenant=None, pools=GPU, glue_pool="gpu", glue_cost=2)
     async with bench(database, pipeline) as b:
         refused = pgbaton(database, "limit", *args)

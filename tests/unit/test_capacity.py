@@ -9,14 +9,14 @@ from pgbaton.capacity import MOST_HISTORY, figures, need
 DAY = 86400.0
 
 
-def test_what_is_kept_for_longer_needs_a_larger_disk_and_nothing_else() -> None:
+def test_a_longer_retention_needs_a_larger_disk_and_nothing_else() -> None:
     week, month = need(500, 7 * DAY), need(500, 30 * DAY)
     assert month.history == pytest.approx(week.history * 30 / 7)
     assert month.disk > week.disk
     assert (month.wal, month.postgres_cores, month.workers) == (week.wal, week.postgres_cores, week.workers)
 
 
-def test_what_was_measured_comes_out_again() -> None:
+def test_the_measured_figures_come_out_again() -> None:
     """One by one: to the digit; as fast as it goes: and a little more, for some hops share nothing there either."""
     alone, busy = figures()["alone"], figures()["busy"]
     trickle, rush = need(0.01, DAY), need(busy["hops_per_second"], DAY)

@@ -53,7 +53,7 @@ def test_a_condition_is_read_and_written_again(text: str, again: str) -> None:
         ("(select 1) = 1", "a column is missing before"),
     ],
 )
-def test_what_is_no_condition_is_refused_at_the_place_where_it_ends_to_be_one(text: str, missing: str) -> None:
+def test_text_that_is_no_condition_is_refused_at_the_place_where_it_ends_to_be_one(text: str, missing: str) -> None:
     with pytest.raises(ValueError, match="not a condition") as refused:
         read(text)
     assert missing in str(refused.value)

@@ -351,7 +351,7 @@ def test_one_database_needs_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {name: one.dsn() for name, one in load_databases().items()} == {"north": "postgresql://x/x"}
 
 
-def test_what_is_wrong_about_several_databases_is_said(two: pytest.MonkeyPatch, file: Path) -> None:
+def test_faults_in_the_settings_of_several_databases_are_said(two: pytest.MonkeyPatch, file: Path) -> None:
     assert refusal(one_database, Settings()).startswith("several databases are named (north, south): choose one")
     none = "--database: there is no database 'west'; PGBATON_DATABASES names: north, south"
     assert refusal(load_databases, None, {"database": "west"}) == none

@@ -147,7 +147,7 @@ def test_a_hostile_value_stays_one_field_on_one_bounded_line(value: str) -> None
 
 
 @given(st.text(st.characters(exclude_categories=())) | st.integers() | st.booleans() | st.floats())
-def test_no_value_whatever_breaks_the_line(value: object) -> None:
+def test_no_value_breaks_the_line(value: object) -> None:
     assert one_field(f"job state change received event=job_state_changed x={shown(value)}")
 
 

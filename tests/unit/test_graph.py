@@ -34,7 +34,7 @@ def refusal(stages: list[dict[str, Any]], **rest: Any) -> str:
     return str(refused.value)
 
 
-def test_what_the_refusals_leave_is_taken() -> None:
+def test_graphs_that_the_refusals_leave_are_taken() -> None:
     taken = graph([MADE, JUDGE], route=[BACK])
     assert [n.step for n in taken.in_order] == ["plan", "judge", "judge.rejected"]
     graph([MADE], route=[TO_REVIEW], wait=[REVIEW])

@@ -62,7 +62,7 @@ def failure(job: str, at: float, *, worker: str = "w1", tenant: str = "acme", er
     return Failure("cut", job, tenant, error, error, "failed", worker, "1", f"http://{worker}", at)
 
 
-def test_what_failures_have_in_common_is_named_with_its_share() -> None:
+def test_the_common_part_of_failures_is_named_with_its_share() -> None:
     found = [Finding("retrying", "warn", {"stage": "cut", "count": 5, "error": "HTTP 500"}, "craft")]
     failures = [failure(f"j{n}", n, worker="w2", tenant="hanbit" if n else "acme") for n in range(10)]
     [said] = with_shares(found, failures, living=2)

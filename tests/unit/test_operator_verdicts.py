@@ -95,7 +95,7 @@ def test_there_is_nothing_to_retry(there: Job) -> None:
         (job(MADE, call(Standing.HELD, "glue"), duty("cut", *MADE)), "cut", State.CANCELLED),
     ],
 )
-def test_what_is_open_is_cancelled_where_it_is_open(there: Job, target: str, ended: State | None) -> None:
+def test_an_open_dispatch_is_cancelled_where_it_is_open(there: Job, target: str, ended: State | None) -> None:
     verdict = cancelled(there, STAGES.__getitem__)
     assert verdict is not None
     assert (verdict.target, verdict.ended, verdict.stands) == ((target, "cancelled"), ended, None)

@@ -44,7 +44,7 @@ def test_an_identifier_is_always_quoted(name: str, identifier: str) -> None:
         ("{step}", "'{step}'"),
     ],
 )
-def test_a_literal_means_the_same_whatever_the_servers_settings_are(value: str | None, as_sql: str) -> None:
+def test_a_literal_means_the_same_under_any_settings_of_the_server(value: str | None, as_sql: str) -> None:
     assert literal(value) == as_sql
 
 

@@ -27,7 +27,7 @@ def test_a_table_fits_the_terminal_and_no_key_state_or_heading_is_cut(columns: i
     assert rest == [] if columns >= 120 else rest[0].startswith("(left out to fit: ")
 
 
-def test_what_cannot_fit_is_longer_than_the_terminal_rather_than_broken() -> None:
+def test_a_table_that_cannot_fit_is_longer_than_the_terminal_rather_than_broken() -> None:
     heading, row, _ = table_lines(JOBS, [ROW], at_most=20)
     assert heading.split() == ["job", "stage", "state"]
     assert row.split() == [KEY, "vlm_analyze", "retryable"]
@@ -51,7 +51,7 @@ def test_a_text_is_shortened_by_what_it_takes_on_a_terminal() -> None:
 
 
 @given(st.lists(st.tuples(st.text(min_size=1), st.text()), max_size=5), st.integers(1, 120))
-def test_no_text_whatever_breaks_a_line(cells: list[tuple[str, str]], columns: int) -> None:
+def test_no_text_breaks_a_line(cells: list[tuple[str, str]], columns: int) -> None:
     lines = table_lines([Column("job"), Column("error", text=True, spare=1)], cells, at_most=columns)
     rows = lines[1 : len(cells) + 1]
     for (key, _), line in zip(cells, rows, strict=True):

@@ -45,7 +45,7 @@ def test_a_duration_is_read_as_it_is_written(text: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "soon", "10x", "m10", "-5m", "10m!", "1e9", "nan", "inf", "99999999999", "5 5"])
-def test_what_is_no_duration_is_refused_in_a_sentence(text: str) -> None:
+def test_text_that_is_no_duration_is_refused_in_a_sentence(text: str) -> None:
     with pytest.raises(ValueError, match=r"no duration: 90s, 10m|longer than 31 years"):
         duration(text)
 
@@ -79,12 +79,12 @@ def test_so_long_ago_is_told_by_the_databases_clock() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "soon", "25:00", "2026-13-01", "2026-11-28 25:00", "0001-01-01 00:00+23:59"])
-def test_what_is_no_time_is_refused_in_a_sentence(text: str) -> None:
+def test_text_that_is_no_time_is_refused_in_a_sentence(text: str) -> None:
     with pytest.raises(ValueError, match="is no time: 10m, 2h"):
         moment(text)
 
 
 @given(st.floats(0, LONGEST / 2))
-def test_what_is_shown_can_be_typed(seconds: float) -> None:
+def test_a_shown_duration_can_be_typed(seconds: float) -> None:
     assert duration(short(seconds)) == pytest.approx(seconds, rel=0.3, abs=0.06)
     assert duration(short(seconds, "ko")) == duration(short(seconds))

@@ -35,7 +35,7 @@ PATHS = {
 }
 _APP = "DATABASE_ HOST PORT ROOT_ PART_ ENABLE_ JOB_ LOG_ ADSTUDIO_ STAGE_ VLM_ YOLO_ PGBATON_ ORT_"
 OURS = tuple(_APP.split())
-"""What the variables begin with that the programs under test read."""
+"""The beginnings of the variables that the programs under test read."""
 
 
 def photo(name: str) -> bytes:
@@ -213,7 +213,7 @@ class Jobs:
         tenant: str = "acme",
         at: tuple[str, str] = ("img_gen", "done"),
     ) -> str:
-        """What an image generator does: a job, its inputs (none without a ``file``), and then that they are done."""
+        """As an image generator does: a job, its inputs (none without a ``file``), and then that they are done."""
         add = "INSERT INTO jobs (tenant_id) VALUES ($1) RETURNING job_id"
         job = str(await self.db.fetchval(add, tenant))
         if file is not None:

@@ -25,7 +25,7 @@ Reply = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 @dataclass
 class Server:
-    """What the server was sent, and an endpoint that leads to it."""
+    """The requests to the server, and an endpoint that leads to it."""
 
     port: int
     heads: list[str] = field(default_factory=list)

@@ -84,7 +84,7 @@ def test_a_sentence_is_no_headline() -> None:
         ("가" * 2000, "too long"),
     ],
 )
-def test_what_cannot_be_set_is_refused_in_a_sentence(text: str, says: str) -> None:
+def test_a_copy_that_cannot_be_set_is_refused_in_a_sentence(text: str, says: str) -> None:
     with pytest.raises(CopyError) as caught:
         read_copy(text)
     assert says in caught.value.told("en")
@@ -182,7 +182,7 @@ TOGETHER = [
 
 
 @pytest.mark.parametrize(("before", "after"), TOGETHER)
-def test_what_is_said_in_one_breath_is_dear_to_part(before: str, after: str) -> None:
+def test_words_that_are_said_in_one_breath_are_dear_to_part(before: str, after: str) -> None:
     assert penalty(before, after) >= 0.7
     assert penalty(before, after) > penalty("끝,", "와인")
 

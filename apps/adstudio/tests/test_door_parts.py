@@ -45,7 +45,7 @@ def test_a_token_names_its_tenant_and_no_other(tenants: Tenants) -> None:
 @pytest.mark.parametrize(
     "said", ["", "Bearer", f"Basic {ACME}", "Bearer nonsense", f"Bearer {ACME} ", f"Bearer {ACME}x"]
 )
-def test_where_there_are_tokens_nobody_asks_without_one(tenants: Tenants, said: str) -> None:
+def test_where_there_are_tokens_no_request_without_one_is_answered(tenants: Tenants, said: str) -> None:
     if said == f"Bearer {ACME} ":
         assert tenants.asking(request(authorization=said)) == "acme"
         return
@@ -101,7 +101,7 @@ def test_an_open_door_takes_a_requests_word_for_it() -> None:
         ({"a\nb": ACME}, "a tenant's name"),
     ],
 )
-def test_tokens_that_protect_nobody_are_refused(tokens: dict[str, str], says: str) -> None:
+def test_tokens_that_protect_no_tenant_are_refused(tokens: dict[str, str], says: str) -> None:
     with pytest.raises(ConfigError, match=says) as refused:
         Tenants(tokens)
     assert ACME not in str(refused.value)
@@ -131,7 +131,7 @@ def test_tokens_are_read_from_one_setting(text: str, says: str) -> None:
         ({"origin": "http://ads.example"}, False),
     ],
 )
-def test_what_another_sites_page_sends_is_told_apart(headers: dict[str, str], ours: bool) -> None:
+def test_a_request_of_another_sites_page_is_told_apart(headers: dict[str, str], ours: bool) -> None:
     if ours:
         refuse_other_sites(request(**headers))
         return

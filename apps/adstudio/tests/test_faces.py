@@ -71,7 +71,7 @@ def test_a_lone_box_weighs_little_and_the_subject_much() -> None:
     assert found[90, 60] == 0
 
 
-def test_what_the_copy_speaks_of_is_the_subject() -> None:
+def test_the_thing_that_the_copy_names_is_the_subject() -> None:
     found = weights([Detected("wine glass", 0.7, Box(10, 10, 30, 60))], named=tuple(named_in("하루의 끝, 와인 한 잔")))
     assert found[30, 20] == SUBJECT
     assert found[50, 110] == PERSON

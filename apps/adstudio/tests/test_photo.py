@@ -126,7 +126,7 @@ def test_a_jpeg_whose_scans_would_keep_the_decoder_busy_is_refused() -> None:
     assert "scans" in refusal(whole[:-2] + last_scan * 500 + b"\xff\xd9")
 
 
-def test_what_follows_a_jpegs_end_is_not_counted_as_scans() -> None:
+def test_bytes_behind_a_jpegs_end_are_not_counted_as_scans() -> None:
     whole = encoded(plain(), "JPEG", progressive=True)
     assert open_photo(whole + b"\xff\xda\x00\x08" * 500).shape == (48, 64, 3)
 

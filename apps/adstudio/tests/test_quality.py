@@ -36,7 +36,7 @@ def test_a_shipped_photo_passes_every_check(name: str) -> None:
     assert all(check.passed for check in verdict.checks)
 
 
-def test_the_verdict_says_that_nobody_looked() -> None:
+def test_the_verdict_says_that_no_model_looked() -> None:
     verdict = validate_photo(photo("coffee"), "en")
     assert verdict.judge == "measured checks"
     assert "Only the pixels were measured" in verdict.reasons[-1]

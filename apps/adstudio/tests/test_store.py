@@ -49,7 +49,7 @@ def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Shelf:
     return open_shelf(str(tmp_path / "assets") if request.param == "folder" else request.getfixturevalue("s3"))
 
 
-async def test_what_is_kept_comes_back(shelf: Shelf) -> None:
+async def test_a_picture_that_is_kept_comes_back(shelf: Shelf) -> None:
     for data in (JPEG, WEBP, b"", os.urandom(6 * 2**20)):
         kept = await shelf.keep("acme", data)
         assert (kept.data is None) != (kept.key is None)
@@ -103,7 +103,7 @@ async def test_a_file_that_is_missing_cut_short_or_another_one_is_never_handed_o
         await shelf.fetch("acme", kept)
 
 
-async def test_what_cannot_be_written_whole_leaves_nothing_under_its_name(
+async def test_a_file_that_cannot_be_written_whole_leaves_nothing_under_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shelf = open_shelf(str(tmp_path))
@@ -139,7 +139,7 @@ async def test_a_name_is_given_only_once_the_content_is_on_the_disk(
     assert {what for what, there in seen[2:] if there} == {"fsync"}  # the folders
 
 
-def test_what_a_crash_left_is_removed_after_a_day(tmp_path: Path) -> None:
+def test_files_that_a_crash_left_are_removed_after_a_day(tmp_path: Path) -> None:
     Folder(tmp_path)
     old, young = tmp_path / ".unfinished" / "old", tmp_path / ".unfinished" / "young"
     for file in (old, young):

@@ -82,7 +82,7 @@ async def test_a_model_that_mends_its_answer_when_told_what_was_wrong_is_believe
     assert said == []
 
 
-async def test_what_a_model_thinks_before_it_answers_is_not_its_answer() -> None:
+async def test_the_thoughts_of_a_model_before_it_answers_are_not_its_answer() -> None:
     async with serving(completion(f"<think>\nA cup? {{}}\n</think>\n{json.dumps(GOOD)}")) as server:
         assert await server.asked() == PhotoAnswer.model_validate(GOOD)
 
@@ -156,7 +156,7 @@ async def test_a_refusal_tells_a_long_made_up_field_in_one_short_line() -> None:
         completion([{"type": "text", "text": "hi"}]),
     ],
 )
-async def test_what_is_not_a_chat_completion_is_refused(reply: Reply) -> None:
+async def test_an_answer_that_is_no_chat_completion_is_refused(reply: Reply) -> None:
     async with serving(reply) as server:
         assert "as the chat API does" in await server.away()
 
@@ -250,7 +250,7 @@ async def test_an_answer_that_breaks_off_is_refused() -> None:
         assert "could not be asked" in await server.away()
 
 
-async def test_nobody_listening_is_an_error_that_does_not_show_the_url() -> None:
+async def test_a_server_that_does_not_listen_is_an_error_that_does_not_show_the_url() -> None:
     endpoint = VisionEndpoint("http://user:hunter2@127.0.0.1:9/v1", "llava", SecretStr(KEY), 2.0)
     with pytest.raises(VisionAway, match=r"llava could not be asked \(ConnectError\)") as caught:
         await ask(endpoint, b"a jpeg", "Well?", PhotoAnswer)

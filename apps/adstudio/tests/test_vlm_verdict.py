@@ -1,4 +1,4 @@
-"""What a vision model's answers amount to: a verdict, its reasons, and what is kept of the question."""
+"""From a vision model's answer to a verdict, its reasons, and the record of the question."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def test_an_ad_passes_when_it_is_publishable_legible_and_its_subject_free(
     assert server.bodies[0]["response_format"]["json_schema"]["name"] == AdAnswer.__name__
 
 
-async def test_what_was_asked_and_said_is_kept_with_the_verdict() -> None:
+async def test_question_and_answer_are_kept_with_the_verdict() -> None:
     async with serving(saying(GOOD)) as server:
         verdict = await vlm_validate(server.endpoint(), PHOTO, "Fresh coffee", "en")
     trace = dict(verdict.trace or {})

@@ -35,8 +35,6 @@ LIMITS = [
 ]
 NUMBER = "A whole number, or none."
 RATE = "Such as 10/s, 600/min, 1000/h, or none."
-MOST = 100_000
-"""The largest limit that the command takes."""
 
 
 @app.command(
@@ -144,10 +142,13 @@ def _remark(seen: LimitSeen) -> str:
 
 
 def _count(option: str, value: str | None) -> int | str | None:
+    from pgbaton.model.limits import MOST_AT_ONCE
+
     if value is None or value == "none":
         return value
-    if not value.isascii() or not value.isdigit() or not 1 <= int(value) <= MOST:
-        raise typer.BadParameter(f"{option}: must be a whole number from 1 to {MOST:,}, or none (it is {value!r:.50})")
+    if not value.isascii() or not value.isdigit() or not 1 <= int(value) <= MOST_AT_ONCE:
+        said = f"must be a whole number from 1 to {MOST_AT_ONCE:,}, or none (it is {value!r:.50})"
+        raise typer.BadParameter(f"{option}: {said}")
     return int(value)
 
 

@@ -59,7 +59,7 @@ def simulate(
     """Try out the limits of a file: how long each tenant's jobs would wait, and how many places would stand idle.
 
     Nothing is called and no database of yours is changed: a Postgres of its own (pgbaton[embedded]) decides as workers
-    do, with time simulated. With --last, the jobs of late are read from your database.
+    do, with time simulated. With --last, recent jobs are read from your database.
     """
     from pgbaton.config import load_pipeline
     from pgbaton.scenario import load_scenario

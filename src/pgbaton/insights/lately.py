@@ -1,4 +1,4 @@
-"""Jobs and durations of calls of late, for a simulation."""
+"""Recent jobs and durations of calls, for a simulation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pgbaton.scenario import JOBS_AT_MOST, Played
 LEAST = 0.001
 """Seconds that a call takes, at least: a simulation with calls of no length does not end."""
 SEED = 1
-"""The seed of the dice that draw durations from those of late: with the same seed, two configurations meet the same
+"""The seed of the dice that draw from recent durations: with the same seed, two configurations meet the same
 durations."""
 
 

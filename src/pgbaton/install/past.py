@@ -2,7 +2,7 @@
 or gives them their duty, a page in a transaction, so that it goes on where it was after a crash.
 
 While a walk has not ended nothing is reconciled (``pgbaton.left_alone``). A row that moves leaves its duty by the
-trigger, whatever the walk does.
+trigger, also while a walk goes on.
 """
 
 from __future__ import annotations

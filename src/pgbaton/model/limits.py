@@ -19,6 +19,10 @@ MOST_PER_SECOND = 100_000.0
 """Calls a second: the highest rate that is taken; a worker begins fewer, so a higher one would limit nothing."""
 LEAST_PER_SECOND = 1 / 86400
 """Calls a second: the lowest rate, one call a day."""
+MOST_AT_ONCE = 100_000
+"""The largest limit of calls at once, and of a pool's places: more than any fleet makes."""
+MOST_WEIGHT = 100
+"""The largest weight: a tenant with it has a hundred calls in a turn, and one with the least has one."""
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
 
@@ -59,7 +63,7 @@ def check_name(value: str) -> str:
 
 
 Rate = Annotated[str, BeforeValidator(_a_rate), AfterValidator(_check_rate)]
-Count = Annotated[int, BeforeValidator(_a_count), Field(ge=1, le=100_000)]
+Count = Annotated[int, BeforeValidator(_a_count), Field(ge=1, le=MOST_AT_ONCE)]
 Name = Annotated[str, AfterValidator(check_name)]
 
 
@@ -77,7 +81,7 @@ class Pool(_Frozen):
 class Tier(_Frozen):
     """A tier of tenants: ``weight`` calls in one turn, and limits of their own in place of the stage's."""
 
-    weight: Annotated[int, BeforeValidator(_a_count), Field(ge=1, le=100)] | None = None
+    weight: Annotated[int, BeforeValidator(_a_count), Field(ge=1, le=MOST_WEIGHT)] | None = None
     per_tenant: Count | None = None
     rate_per_tenant: Rate | None = None
 

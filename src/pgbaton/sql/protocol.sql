@@ -49,8 +49,8 @@ BEGIN
 END
 $fn$;
 
--- A part of a key of several columns, in one spelling whatever the session's time zone and date style are. No SET: they are
--- expanded where they are called.
+-- A part of a key of several columns, in one spelling under any time zone and date style of a session. They have no SET clause,
+-- so that Postgres puts their bodies in the place of the calls.
 CREATE OR REPLACE FUNCTION pgbaton.key_part(part anyelement) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $fn$ SELECT part::pg_catalog.text $fn$;

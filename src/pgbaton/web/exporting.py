@@ -93,6 +93,6 @@ def _row(values: Iterable[Any], spell: Callable[[Any], str]) -> bytes:
 
 
 def cell(value: Any) -> str:
-    """A value as a spreadsheet takes it for text, whatever it begins with."""
+    """A value as a spreadsheet takes it for text, also where it begins like a formula."""
     said = "" if value is None else str(value)
     return f"'{said}" if isinstance(value, str) and said.startswith(_BEGINS_A_FORMULA) else said

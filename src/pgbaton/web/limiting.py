@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncpg
 
 from pgbaton.errors import ConfigError
-from pgbaton.model.limits import per_second
+from pgbaton.model.limits import MOST_AT_ONCE, MOST_WEIGHT, per_second
 from pgbaton.operate import adjust
 from pgbaton.operate.desk import Done
 from pgbaton.table import JobTable
@@ -16,8 +16,6 @@ OF_STAGE = ("concurrency", "per_tenant", "rate", "rate_per_tenant")
 OF_TENANT = ("weight", "per_tenant", "rate_per_tenant")
 RATES = frozenset({"rate", "rate_per_tenant"})
 NO_LIMIT = "none"
-MOST = 100_000
-"""The largest limit that the form takes, as the command does."""
 
 
 async def change_limit(view: View, conn: asyncpg.Connection, table: JobTable) -> Done:
@@ -74,7 +72,7 @@ def _value(view: View, name: str) -> float | None:
             return per_second(typed)
         except ValueError as error:
             raise ConfigError(f"{name}: {error} (it is {typed!r:.50})") from None
-    most = 100 if name == "weight" else MOST
+    most = MOST_WEIGHT if name == "weight" else MOST_AT_ONCE
     if not typed.isdecimal() or not typed.isascii() or not 1 <= int(typed[:7]) <= most:
         raise ConfigError(f"{name}: must be a whole number from 1 to {most}, or none (it is {typed!r:.50})")
     return int(typed[:7])

@@ -306,7 +306,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "trends.quarter": ("13주", "13 weeks"),
     "trends.by_stage": ("단계별", "By stage"),
     "trends.by_tenant": ("테넌트별", "By tenant"),
-    "trends.most": ("호출이 가장 많은 테넌트 8곳입니다.", "The eight tenants with the most calls."),
+    "trends.most": ("호출이 많은 순서로 테넌트를 8곳까지 표시합니다.", "The eight tenants with the most calls."),
     "trends.none": ("이 기간에 끝난 호출이 없습니다.", "Nothing ended in this time."),
     "trends.table": ("표로 보기", "As a table"),
     "trends.from": ("시작", "From"),

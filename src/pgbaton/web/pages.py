@@ -164,7 +164,7 @@ async def record(view: View) -> Response:
 
 
 async def incident(view: View) -> Response:
-    """The findings, acts and deployments of late; as a report to copy in either language."""
+    """Recent findings, acts and deployments; as a report to copy in either language."""
     chosen = number_of(view, "hours") or 2
     if not 1 <= chosen <= 24 * 31:
         raise Unfit("hours")

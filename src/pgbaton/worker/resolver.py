@@ -134,7 +134,7 @@ class Resolver:
     ) -> dict[str, tuple[Verdict, Answer | None]]:
         """Look at jobs and decide those of which there is anything to write."""
         jobs = await self._store.look(keys)
-        self._stages = await self._store.stages()  # as they are attached now, whatever this worker's own file says
+        self._stages = await self._store.stages()  # as they are attached now, and not as in this worker's own file
         decided: dict[str, tuple[Verdict, Answer | None]] = {}
         for job in jobs:
             call = ended.get(job.key)

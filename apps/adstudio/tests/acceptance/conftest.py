@@ -19,7 +19,7 @@ INIT = Path(__file__).parents[4] / "db" / "init"
 
 
 async def _apply_init(dsn: str) -> None:
-    """What the database container does, and the operator: psql, with the files in the order of their names."""
+    """As the database container does, and the operator: psql, with the files in the order of their names."""
     psql = host.wheel() / "pginstall" / "bin" / "psql"
     for script in sorted(INIT.glob("*.sql")):
         command = [psql, "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", f"--file={script}", dsn]

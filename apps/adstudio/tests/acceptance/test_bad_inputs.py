@@ -1,4 +1,4 @@
-"""What strangers bring: nothing of it stops the line, and what cannot be used says why where operators look."""
+"""Inputs of strangers: none stops the line, and a useless one says why where operators look."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def fed(app: App, app_database: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def listed(fed: dict[str, str], app_database: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What `pgbaton jobs` tells of dead jobs, by tenant."""
+    """The lines of `pgbaton jobs` about dead jobs, by tenant."""
     shown = ["pgbaton", "jobs", "--state", "dead", "--json"]
     listing = start(*shown, folder=tmp_path_factory.mktemp("jobs"), DATABASE_URL=app_database)
     out, error = listing.communicate(timeout=60)
@@ -128,7 +128,7 @@ def listed(fed: dict[str, str], app_database: str, tmp_path_factory: pytest.Temp
 
 
 @pytest.mark.parametrize("name", BAD)
-async def test_what_cannot_be_used_is_tried_once_and_says_why(
+async def test_an_input_that_cannot_be_used_is_tried_once_and_says_why(
     fed: dict[str, str], listed: dict[str, Any], jobs: Jobs, name: str
 ) -> None:
     bad, job = BAD[name], fed[name]
@@ -145,7 +145,7 @@ async def test_what_cannot_be_used_is_tried_once_and_says_why(
 
 
 @pytest.mark.parametrize("name", GOOD)
-async def test_what_is_only_odd_becomes_an_ad(fed: dict[str, str], jobs: Jobs, name: str) -> None:
+async def test_an_input_that_is_only_odd_becomes_an_ad(fed: dict[str, str], jobs: Jobs, name: str) -> None:
     job = fed[name]
     assert await jobs.at(job) == ("vlm_judge", "done"), await jobs.dispatches(job)
     rows = await jobs.db.fetch("SELECT image, layout FROM ad_pictures WHERE job_id = $1 AND place = 0", job)

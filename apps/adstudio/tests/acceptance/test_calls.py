@@ -38,7 +38,7 @@ async def test_called_in_order_by_hand_the_stages_make_an_ad(app: App, jobs: Job
     assert await jobs.db.fetchval("SELECT passed FROM ad_judgements WHERE job_id = $1", job)
 
 
-async def test_what_each_stage_answers_says_what_it_did(app: App, jobs: Jobs) -> None:
+async def test_the_answer_of_each_stage_tells_its_results(app: App, jobs: Jobs) -> None:
     job = await jobs.add(photo("coffee"), "Slow mornings start here")
     bodies = [app.call(step, job).body for step in STEPS]
     assert [sorted(body) for body in bodies] == [

@@ -135,7 +135,7 @@ UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
 
 @pytest.mark.parametrize("name", REFUSED)
-async def test_what_cannot_be_used_is_refused_at_once_in_a_sentence_of_the_clients_language(
+async def test_an_order_that_cannot_be_used_is_refused_at_once_in_a_sentence_of_the_clients_language(
     client: httpx.Client, jobs: Jobs, name: str
 ) -> None:
     texts, file, says = REFUSED[name]

@@ -27,7 +27,7 @@ ADS = {
 
 @pytest.fixture
 async def made(app: App, jobs: Jobs) -> dict[str, asyncpg.Record]:
-    """What the pipeline has left of each photo, made once."""
+    """The pipeline's results for each photo, made once."""
     if not await jobs.db.fetchval("SELECT count(*) FROM jobs"):
         for name, copy in ADS.items():
             await jobs.add(photo(name), copy, tenant=name)
@@ -94,7 +94,7 @@ async def test_each_stage_was_called_once(made: dict[str, asyncpg.Record], jobs:
         assert await jobs.dispatches(str(ad["job_id"])) == [(step, "completed", 1) for step in STEPS]
 
 
-async def test_what_operators_look_for_is_in_the_log(made: dict[str, asyncpg.Record], app: App) -> None:
+async def test_the_words_that_operators_look_for_are_in_the_log(made: dict[str, asyncpg.Record], app: App) -> None:
     for event in (Event.JOB_CHANGED, Event.STAGE_TRIGGERED, Event.STAGE_SUCCEEDED):
         assert f"{event.text['ko']} event={event.event} " in app.log
     for text in ("Job 상태 변화 감지", "파이프라인 단계 트리거", "파이프라인 단계 실행 성공"):

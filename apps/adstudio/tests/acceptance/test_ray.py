@@ -51,7 +51,7 @@ def on_ray() -> Iterator[Models]:
 
 
 def made(file: bytes, words: str, detector: Any, subject: Any) -> tuple[Any, list[Picture]]:
-    """What is seen in a photo, and its ads, judged."""
+    """The things in a photo, and its ads, judged."""
     _, _, faces, ocr = models()
     copy, formats = read_copy(words), [FORMATS["square"], FORMATS["story"]]
     seen = detect(file, copy, detector, subject, faces)
@@ -83,7 +83,7 @@ def test_pictures_at_once_are_each_answered_with_their_own(on_ray: Models) -> No
     assert far == [here.detect(one) for one in photos]  # type: ignore[attr-defined]
 
 
-def test_what_runs_already_is_used_and_what_differs_is_made_anew(on_ray: Models) -> None:
+def test_a_deployment_that_runs_already_is_used_and_one_that_differs_is_made_anew(on_ray: Models) -> None:
     size = RaySize(**SIZES["subject"])  # type: ignore[arg-type]
     started = ray_models.serve.status().applications["adstudio-subject"].last_deployed_time_s
     open_models(settings_of())

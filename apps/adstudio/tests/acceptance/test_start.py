@@ -1,4 +1,4 @@
-"""What the environment says is done, and what cannot start says in one sentence why, and ends with 1."""
+"""The environment's settings are used; an application that cannot start says in one sentence why, and ends with 1."""
 
 from __future__ import annotations
 
@@ -158,7 +158,9 @@ def ends(
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_what_cannot_start_says_why_in_a_sentence_and_ends_with_1(ends: dict[str, tuple[int, str]], name: str) -> None:
+def test_an_application_that_cannot_start_says_why_in_a_sentence_and_ends_with_1(
+    ends: dict[str, tuple[int, str]], name: str
+) -> None:
     code, said = ends[name]
     assert code == 1
     assert "Traceback" not in said

@@ -43,7 +43,7 @@ def store_at(folder: Path) -> Store:
 
 
 async def sweep(url: str, store: Store, days: int = 2, on: date | None = None) -> set[str]:
-    """What one sweep removes."""
+    """The files that one sweep removes."""
     removed: set[str] = set()
     db = await asyncpg.connect(url)
     try:
@@ -96,7 +96,7 @@ async def test_two_sweeps_at_once_remove_the_same_and_neither_fails(own_database
     assert await sweep(own_database, store) == set()
 
 
-async def test_what_may_belong_to_a_stage_at_work_cannot_be_asked_for(own_database: str, tmp_path: Path) -> None:
+async def test_files_that_may_belong_to_a_stage_at_work_cannot_be_asked_for(own_database: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="stages at work"):
         await sweep(own_database, store_at(tmp_path), days=1)
 

@@ -83,7 +83,7 @@ async def test_one_format_that_the_model_refuses_is_refused_and_the_page_says_wh
     )
 
 
-async def test_what_the_model_refuses_is_not_passed_and_its_words_are_kept(
+async def test_an_ad_that_the_model_refuses_is_not_passed_and_its_words_are_kept(
     app: App, jobs: Jobs, model: VisionServer
 ) -> None:
     model.behave("refusing")

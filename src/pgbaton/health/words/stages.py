@@ -225,7 +225,7 @@ WORDS: dict[str, Words] = {
     ),
     "silent": Words(
         (
-            "{stage} 단계의 호출 {count}건이 평소({usual})보다 {times}배 오래 끝나지 않고 있습니다(최대 "
+            "{stage} 단계의 호출 {count}건이 평소({usual})의 {times}배가 되도록 끝나지 않았습니다(최대 "
             "{age}째). {seconds} 뒤까지 기다립니다.",
             "{count} calls of {stage} have run for up to {age}, {times} × the usual {usual}; they are held for "
             "{seconds} more.",

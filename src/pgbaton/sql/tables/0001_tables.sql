@@ -395,7 +395,7 @@ CREATE TABLE pgbaton.adoptions (
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     ended_at   timestamptz
 );
-COMMENT ON COLUMN pgbaton.adoptions.mode IS 'ask: nobody has said yet; now: they are left alone; backfill: they are called. Until it has ended nothing is reconciled';
+COMMENT ON COLUMN pgbaton.adoptions.mode IS 'ask: not decided yet; now: they are left alone; backfill: they are called. Until it has ended nothing is reconciled';
 COMMENT ON COLUMN pgbaton.adoptions.after_key IS 'the walk goes on behind this key';
 COMMENT ON COLUMN pgbaton.adoptions.rows IS 'how many were left alone, or called, by stage';
 
