@@ -93,7 +93,9 @@ def test_six_ads_and_a_page_come_of_it_and_nothing_is_left(folder: Path) -> None
     assert "Traceback" not in log
 
 
-async def test_variants_of_the_users_own_photo_in_a_database_of_the_users_own(folder: Path, empty_database: str) -> None:
+async def test_variants_of_the_users_own_photo_in_a_database_of_the_users_own(
+    folder: Path, empty_database: str
+) -> None:
     own = folder / "우리 로켓 — 「한」.webp"
     picture = Image.open(io.BytesIO(photo("rocket"))).resize((500, 333))
     await asyncio.to_thread(picture.save, own)
