@@ -24,6 +24,7 @@ BLOAT = 1.3
 PER_WORKER = 1000
 """Hops a second that one worker makes, of which 2,700 were measured with nothing beside it."""
 CORES = (2, 4, 8, 16, 32, 64)
+"""Cores of machines that are usually offered."""
 MOST_CORES = 32
 """Cores: beyond so many, locks of Postgres (WAL insertion, snapshots) are known to keep cores from adding up."""
 MOST_WAL = 150.0

@@ -44,6 +44,25 @@ def test_a_korean_page_has_the_parts_of_the_english_one(korean: str) -> None:
         assert len(re.findall(part, here, re.MULTILINE)) >= len(re.findall(part, there, re.MULTILINE)), part
 
 
+ANOTHER_WORD = {
+    "스테이지": "단계",
+    "메트릭": "지표",
+    "장애 조치": "페일오버",
+    "일시 정지": "일시정지",
+    "클레임": "가져가기",
+    "하위 작업": "자식 작업",
+    "빠진 호출": "누락된 호출",
+    "열람자": "조회 전용",
+}
+
+
+def test_korean_has_one_word_for_each_thing() -> None:
+    files = [ROOT / d for d in DOCUMENTS if d.endswith(".ko.md")]
+    files += [f for folder in ("src", "apps/adstudio/src") for f in (ROOT / folder).rglob("*.py")]
+    texts = {str(f.relative_to(ROOT)): f.read_text(encoding="utf-8") for f in files}
+    assert [(name, word) for name, text in texts.items() for word in ANOTHER_WORD if word in text] == []
+
+
 def table_rows(document: str) -> list[list[str]]:
     """The cells of every table row."""
     return [

@@ -28,7 +28,7 @@ PHOTO = (ASSETS / "photos" / "coffee.jpg").read_bytes()
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def app_yh(cluster: Any) -> AsyncIterator[tuple[str, str]]:
-    """The address of its page, and a job that is finished; without the models, which nobody needs here."""
+    """The address of its page, and a job that is finished; without the models, which no test here needs."""
     async with cluster.new_database() as dsn:
         db = await asyncpg.connect(dsn)
         await db.execute(files("adstudio").joinpath("sql", "schema.sql").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""The broadcast and the shared answers, without a browser: bounded, whoever looks and however slowly."""
+"""The broadcast and the shared answers, without a browser: bounded, with any number of viewers, however slow."""
 
 from __future__ import annotations
 

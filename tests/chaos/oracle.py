@@ -243,7 +243,7 @@ class Evidence:
         if self.commits_lost and again_unknown and self._while_cut_off(before.at, again.at):
             return "commit lost"
         if (again["key"], again["attempt"]) == (before["key"], before["attempt"]):
-            return None  # whoever repeats a call says so
+            return None  # no explanation: a worker that repeats a call gives it another attempt
         waited = again.at - _arrived(before)
         for end in ends:
             if end.event == "answered" and not 200 <= end["status"] < 300:

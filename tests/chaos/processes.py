@@ -17,7 +17,7 @@ from pathlib import Path
 from chaos.journal import Journal
 
 RESTART_AFTER = (0.1, 0.6)
-"""Seconds until whatever keeps processes running (a container's restart policy, say) starts another."""
+"""Seconds until the supervisor of processes (a container's restart policy, say) starts another."""
 
 
 _FINDS_US = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])}
@@ -153,7 +153,7 @@ class Child:
         return False
 
     def end(self) -> None:
-        """At the end of the scene, whatever state it is in."""
+        """At the end of the scene, in any state."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -186,6 +186,6 @@ def _last_line(log: Path) -> str:
 
 
 def _die_with_parent() -> None:
-    """Where the kernel can (Linux): no process outlives the suite, whatever happens to it."""
+    """Where the kernel can (Linux): no process outlives the suite, however that ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)

@@ -159,7 +159,7 @@ class Scene:
     async def _until_ready(self) -> None:
         """Every stage listens, every worker holds its lease."""
         query = "SELECT count(*) FROM pgbaton.workers WHERE ended_at IS NULL AND expires_at > now()"
-        async with asyncio.timeout(120):  # for a start nobody has promised anything
+        async with asyncio.timeout(120):  # no time is promised for a start
             while sum(entry.event == "ready" for entry in read(self.folder)) < len(self.stages):
                 await asyncio.sleep(0.02)
             while await self.value(query) < len(self.workers) * len(self.plan.names):

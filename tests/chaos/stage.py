@@ -68,8 +68,8 @@ class Stages:
         self.pool: asyncpg.Pool
 
     async def run(self) -> None:
-        # Rows are found by their key, whatever the planner thinks of a small table: a transaction that reads all of it
-        # in SERIALIZABLE conflicts with whoever writes any of it.
+        # Rows are found by their key, though the planner would rather read a small table whole: a transaction that does so
+        # in SERIALIZABLE conflicts with every writer of the table.
         strict = {"enable_seqscan": "off"} if self.config.isolation else {}
         self.pool = asyncpg.create_pool(
             self.config.dsn,

@@ -65,7 +65,7 @@ class Proxy:
         self.calm()
 
     def calm(self) -> None:
-        """Behave from now on; connections that were swallowed stay so, as nobody could mend them."""
+        """Behave from now on; connections that were swallowed stay so, as they cannot be mended."""
         self.delay = 0.0
         self.refusing = False
         self.swallow_new = False

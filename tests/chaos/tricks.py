@@ -67,7 +67,7 @@ async def hang(stages: Stages, call: Call, writer: asyncio.StreamWriter) -> bool
 
 
 async def slow_then_work(stages: Stages, call: Call, writer: asyncio.StreamWriter) -> bool:
-    """Begins only when nobody waits any more."""
+    """Begins only when no caller waits any more."""
     await asyncio.sleep(stages.config.slow)
     await stages.answer(call, writer, await stages.perform(call))
     return True
@@ -118,7 +118,7 @@ async def drip(stages: Stages, call: Call, writer: asyncio.StreamWriter) -> bool
 
 
 async def late(stages: Stages, call: Call, writer: asyncio.StreamWriter) -> bool:
-    """The work is done at once, its answer comes when nobody waits any more."""
+    """The work is done at once, its answer comes when no caller waits any more."""
     status = await stages.perform(call)
     await asyncio.sleep(stages.config.slow)
     await stages.answer(call, writer, status)

@@ -1,4 +1,4 @@
-"""Detach finds what attach installed by what attach wrote down, whatever the table is called by now."""
+"""Detach finds triggers and function by attach's own record, also where the table has another name by now."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A worker between a stage, a row and a person who moves it meanwhile: whatever they do, the job comes to an end."""
+"""A worker between a stage, a row and a person who moves it meanwhile: the job comes to an end with any of their acts."""
 
 from __future__ import annotations
 

@@ -345,7 +345,7 @@ async def test_a_parent_whose_key_has_several_columns_gathers_its_own(database: 
                     await attach(conn, refused)
             await conn.execute("CREATE INDEX ON sales (on_day, shop)")
             await attach(conn, Pipeline.model_validate(sales))
-        # One at another's day, one of nobody, and one of which half a parent is known: no key comes of these.
+        # One at another's day, one without a parent, and one of which half a parent is known: these have no parent's key.
         await db.execute("""
             INSERT INTO shops VALUES ('a', '2026-01-01', 'variants', 'waiting');
             INSERT INTO shops VALUES ('a', '2026-01-02', 'variants', 'waiting');

@@ -1,4 +1,4 @@
-"""Priority and not-before: columns of the user's that say who is sooner, and before when nobody is called."""
+"""Priority and not-before: columns of the user's that say which job is sooner, and before when a job is not called."""
 
 from __future__ import annotations
 

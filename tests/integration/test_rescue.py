@@ -48,7 +48,7 @@ async def test_a_stage_that_still_works_is_not_given_up_before_its_timeout(datab
 
 
 async def _after_two_rescues(craft: Line) -> None:
-    """Until other workers' calls have been rescued twice: whatever a rescue does has been done."""
+    """Until other workers' calls have been rescued twice: every act of a rescue has been done."""
     for _ in range(2):
         other = await craft.add("cut")
         store = await craft.store()

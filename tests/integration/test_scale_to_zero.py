@@ -77,7 +77,7 @@ async def test_groups_go_to_zero_and_come_back_and_no_job_is_lost_or_called_twic
         try:
             for done in (20, 40):
                 assert await scaler.at_zero()
-                await on.add_many(20)  # nobody listens
+                await on.add_many(20)  # no worker listens
                 await on.until_settled(30)
                 await until(scaler.at_zero, "no worker is left", 20)
                 assert len(on.server.calls) == 2 * done, "each job once at each stage"

@@ -43,7 +43,7 @@ def dispatch(**changes: Any) -> Dispatch:
 
 @asynccontextmanager
 async def listening(handle: Handler) -> AsyncIterator[str]:
-    """A server that does on each connection, once it has the request, whatever `handle` does."""
+    """A server that runs `handle` on each connection, once it has the request."""
     tasks: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

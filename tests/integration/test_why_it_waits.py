@@ -42,7 +42,7 @@ async def crowd(b: Bench, count: int, tenant: str = "hanbit") -> list[str]:
         (
             {"pools": GPU, "cut_pool": "gpu"},
             "the pool gpu is full: 2 of 2 taken, by 2 of cut; 1 before it",
-            "풀 gpu의 빈자리가 없습니다: 2자리 중 2자리 사용 중(cut 2). 앞에 1건 있습니다",
+            "풀 gpu의 빈자리가 모자랍니다: 2자리 중 2자리 사용 중(cut 2). 앞에 1건 있습니다",
         ),
         (
             {"cut_rate": "1/h", "cut_concurrency": 9},

@@ -92,7 +92,7 @@ class Hand:
 
     @property
     def at_the_stage(self) -> bool:
-        """The stage has the call, and may work, whatever its caller thinks of it."""
+        """The stage has the call, and may work, also where its caller has given it up."""
         return self.called and not self.ended and self.answer != "refused"
 
     def __str__(self) -> str:

@@ -36,7 +36,7 @@ COLUMNS = [
     Column("under_way", "처리 중", number=True),
     Column("takes", "호출당 시간", number=True),
     Column("calls", "필요한 동시 호출", number=True),
-    Column("kept_by", "제한하는 한도", text=True),
+    Column("kept_by", "제한", text=True),
 ]
 
 

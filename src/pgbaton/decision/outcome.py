@@ -26,7 +26,9 @@ NOT_NOW_PATIENCE = 86400.0
 ever."""
 
 _NOT_NOW = frozenset({409, 425, 429, 503})
+"""Statuses by which a stage says that it may be called later."""
 _GATEWAY_LOST_IT = frozenset({502, 504})
+"""Statuses by which a gateway says that it lost the stage, which may work still."""
 _NOT_THERE = frozenset({301, 302, 303, 307, 308, 401, 407, 502, 503})
 """A gateway without a stage behind it, or a login before it: no job gets through, so none is to blame."""
 

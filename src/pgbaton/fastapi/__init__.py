@@ -2,7 +2,7 @@
 
 ``dashboard(settings, token=…)`` is the page (extra ``web``), a router for ``include_router``.
 
-The guard is what makes an endpoint a stage: it *begins* (compare-and-set to running, 409 otherwise) and *ends*
+The guard makes an endpoint a stage: it *begins* (compare-and-set to running, 409 otherwise) and *ends*
 (done in the same transaction as the stage's own results; failed on an exception)::
 
     stages = Stages(pipeline)

@@ -21,7 +21,7 @@ from pgbaton.table import JobTable, child_table
 @dataclass(frozen=True, slots=True)
 class AttemptSeen:
     """One call. ``seconds``: how long it took, or has taken so far (``finished_at`` is ``None``). ``url``: where it
-    went, ``None`` where the worker that made it is not known any more (or has not said)."""
+    went, ``None`` where the worker that made it is not known any more, or has not written its configuration."""
 
     attempt: int
     worker: str
@@ -114,6 +114,7 @@ class JobDetail:
 
 
 DISPATCHES, ATTEMPTS = 200, 2000
+"""Dispatches of a job that are shown, the newest, and attempts of them, at most: a page that a person can read."""
 
 
 async def job(conn: asyncpg.Connection, table: JobTable, key: str) -> JobDetail | None:

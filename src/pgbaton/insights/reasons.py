@@ -122,7 +122,7 @@ SENTENCES: dict[str, Sentence] = {
         "behind {before} of {tenant}'s own at {stage}: its limit is {limit}{about}",
     ),
     "waiting_pool": (
-        "풀 {pool}의 빈자리가 없습니다: {size}자리 중 {used}자리 사용 중({users}). 앞에 {before}건 있습니다",
+        "풀 {pool}의 빈자리가 모자랍니다: {size}자리 중 {used}자리 사용 중({users}). 앞에 {before}건 있습니다",
         "the pool {pool} is full: {used} of {size} taken, by {users}; {before} before it",
     ),
     "waiting_rate": (

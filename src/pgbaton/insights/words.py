@@ -28,7 +28,7 @@ def _word(name: str, value: Value, language: Language) -> str:
     if name == "configured":
         said = "" if value is None else str(value)
         return said and (f"(설정값 {said}건)" if language == "ko" else f", {said} configured")
-    if name == "users" and language == "ko":  # they come as "2 of cut, 1 of glue"
+    if name == "users" and language == "ko" and value is not None:  # they come as "2 of cut, 1 of glue"
         return ", ".join(" ".join(reversed(part.split(" of ", 1))) for part in str(value).split(", "))
     if name in _SECONDS:
         return in_words(float(value or 0), language)

@@ -19,6 +19,7 @@ from pgbaton.table import JobTable
 from pgbaton.worker.store import RECONCILE_PAGE, Store
 
 PARK_BATCH = 1000
+"""Jobs that one statement parks or makes due."""
 
 
 async def retry(conn: asyncpg.Connection, table: JobTable, job_keys: Sequence[str], *, who: str) -> Done:

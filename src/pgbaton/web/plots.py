@@ -14,6 +14,7 @@ from pgbaton.web.context import View
 from pgbaton.web.messages import duration, text
 
 WIDTH, HEIGHT = 600.0, 72.0
+"""Units of the drawing, which the page scales to its width."""
 
 
 @dataclass(frozen=True, slots=True)

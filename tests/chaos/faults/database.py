@@ -118,7 +118,7 @@ async def _lose_replies(scene: Scene, *names: str, share: float) -> None:
 
 @fault(proxied=True)
 async def reply_of_claim_lost(scene: Scene) -> None:
-    """A claim is committed, its reply is lost with the connection: nobody was called, nothing stays behind."""
+    """A claim is committed, its reply is lost with the connection: no stage was called, nothing stays behind."""
     await _lose_replies(scene, "claim", share=0.2)
 
 

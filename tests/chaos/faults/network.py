@@ -51,7 +51,7 @@ async def connections_half_open(scene: Scene) -> None:
 
 @fault(proxied=True, seconds=4, rate=10, recovery=40)
 async def connections_half_open_but_the_lease(scene: Scene) -> None:
-    """The same, but leases are renewed: nobody takes away what the silent workers have."""
+    """The same, but leases are renewed: no worker takes calls of the silent workers away."""
     await _silence(scene, lambda link: "pgbaton.workers" not in link.statement)
 
 
@@ -83,7 +83,7 @@ async def notifications_doubled(scene: Scene) -> None:
 
 @fault()
 async def notifications_flooded(scene: Scene) -> None:
-    """Others notify on both channels, thousands of times a second, with whatever comes to their minds."""
+    """Others notify on both channels, thousands of times a second, with texts of any kind."""
     async with scene.session() as db:
         async for _ in scene.rounds(0.02, 0.05):
             payloads = [f"{scene.dice.random()}{json.dumps(text)}"[:7900] for text in GARBAGE] + list(GARBAGE[:7])

@@ -24,7 +24,7 @@ async def stage_busy_until_2999(scene: Scene) -> None:
 
 
 async def _hasten(scene: Scene) -> None:
-    """An operator retries whatever waits or is dead."""
+    """An operator retries all jobs that wait or are dead."""
     while True:
         await asyncio.sleep(1)
         await scene.pgbaton("retry", "--all", "--yes")
@@ -56,7 +56,7 @@ async def stage_works_after_a_reset(scene: Scene) -> None:
 
 @fault(tricks={"hang": 0.03, "slow_then_work": 0.03}, timeout=2, recovery=20, trick_attempts=1)
 async def stage_hangs(scene: Scene) -> None:
-    """No answer ever, or work that begins when nobody waits any more."""
+    """No answer ever, or work that begins when no caller waits any more."""
     await only_feed(scene)
 
 

@@ -98,7 +98,7 @@ async def worker_frozen(scene: Scene) -> None:
 
 @fault(lease=4)
 async def worker_frozen_shortly(scene: Scene) -> None:
-    """SIGSTOP for less than the lease: nobody takes anything away, no call is repeated."""
+    """SIGSTOP for less than the lease: no worker takes its calls away, none is repeated."""
     async for _ in scene.rounds(0.3, 0.6):
         scene.one_of(scene.workers).freeze(1.0)
     scene.expect.no_repeats()
@@ -178,7 +178,7 @@ async def connections_drop_in_workers(scene: Scene) -> None:
 
 @fault(workers=2, recovery=14)
 async def every_worker_killed(scene: Scene) -> None:
-    """All workers at once, and nobody there for a while: what was committed meanwhile is found."""
+    """All workers at once, and none there for a while: duties that were committed meanwhile are found."""
     async for _ in scene.rounds(1.5, 2.0):
         for worker in scene.workers:
             worker.signal(signal.SIGKILL)

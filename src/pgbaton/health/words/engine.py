@@ -156,7 +156,7 @@ WORDS: dict[str, Words] = {
             "The journal or the rows were changed from outside the engine.",
         ),
         (
-            "빠진 호출은 pgbaton reconcile이 만들고, 나머지는 워커가 행을 보고 정리합니다",
+            "누락된 호출은 pgbaton reconcile이 만들고, 나머지는 워커가 행을 보고 정리합니다",
             "pgbaton reconcile creates what is missing; workers settle the rest by the row",
         ),
     ),

@@ -1,9 +1,9 @@
 -- A turn: take duties and looks, end what they end, and claim the everyday ones in place of it.
 -- $1 pipeline, $2 worker, $3 known stages, $4 for each: the id to begin at, $5 duties to take at most, $6 whether to call
 -- any of them, $7 the id to begin looks at, $8 looks to take at most; $9 to $13 the answers that came since: dispatch ids,
--- attempts, HTTP statuses, errors, bodies; $14 and $15 for each known stage: the
--- (step, status) in which the worker calls it; $16 the passages, whose ends are decided with all that there is of their job:
--- what moved a row on decides a wait, and a turn would take it for a stage that did its work.
+-- attempts, HTTP statuses, errors, bodies; $14 and $15 for each known stage: the (step, status) in which the worker calls it; $16
+-- the passages: their ends are decided with the whole job, for a wait is ended by the move of its row, and a turn would take that
+-- move for a stage that did its work.
 -- Raises PB001 where the worker holds no lease, PB002 in a copy of its database. Returns a row for each duty and look that was
 -- taken. plain: it is dealt with, and (unless it is a look) it is the job's call now; ended_id names the dispatch that it
 -- completed. Not plain: it is left where it was, to be looked at with all that there is of its job. Returns also a row for each
