@@ -156,6 +156,12 @@ class Impatient(asyncpg.Connection):
         except (TimeoutError, asyncpg.ReadOnlySQLTransactionError):
             self.terminate()
             raise
+        except (
+            AttributeError
+        ) as error:  # the driver lets go of its protocol when a connection breaks between two of its steps
+            if not self.is_closed():
+                raise
+            raise asyncpg.ConnectionDoesNotExistError("the connection broke") from error
 
 
 class ThroughPooler(Impatient):
@@ -282,6 +288,7 @@ _CONNECTION_LOST = (
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # the driver lost a connection while it was at work on it
     asyncpg.OperatorInterventionError,  # shutdown, crash, a statement or session that was ended
     asyncpg.InsufficientResourcesError,
     asyncpg.ReadOnlySQLTransactionError,  # a standby: the address leads to the primary later

@@ -98,7 +98,7 @@ BROKEN_AT_THE_END = BROKEN_AT_ANY_TIME | {
                   JOIN {STEPS} ON source = route.step || ' running' AND target = route.step || ' done'
                  GROUP BY job_id, route.step) AS m
           FULL JOIN (SELECT job_key, stage AS step, count(*) AS times FROM pgbaton.dispatches
-                      WHERE state = 'completed' AND pipeline = 'chaos' GROUP BY job_key, stage) AS d USING (job_key, step)
+                      WHERE state = 'completed' AND pipeline LIKE 'chaos%' GROUP BY job_key, stage) AS d USING (job_key, step)
          WHERE m.times IS DISTINCT FROM d.times
            AND NOT EXISTS (SELECT FROM moves WHERE job_id = job_key::uuid AND who = 'hand' AND source IS NOT NULL)""",
 }
@@ -257,8 +257,8 @@ class Evidence:
         answered = any(end.event == "answered" for end in ends)
         if not answered and self._between(_process(before), before.at, again.at, ("SIGKILL",)):
             return "stage killed"
-        if waited > self._timed_out:
-            return "timeout"
+        if waited > self._timed_out or again.at - _arrived(again) > self._timed_out:
+            return "timeout"  # also of a call that a frozen stage reads when its worker has given it up
         if self._between(_process(before), again.at - self._timeout - self._frozen, before.at, ("SIGSTOP",)):
             return "timeout"  # the frozen stage read it late
         for caller in {f"worker-{before['worker']}", f"worker-{again['worker']}"}:

@@ -6,6 +6,8 @@ WITH answered AS MATERIALIZED (
       FROM unnest($2::text[], $3::integer[]) AS a (step, calls)
       JOIN pgbaton.stages AS s ON s.pipeline = $1 AND s.step = a.step
      WHERE (SELECT count(*) FROM pgbaton.calls AS c WHERE c.pipeline = $1 AND c.slot = s.step) >= 0.75 * floor(s.ceiling)
+     ORDER BY s.position DESC  -- every worker locks stages in this order
+       FOR NO KEY UPDATE OF s
 )
 UPDATE pgbaton.stages AS s
    SET ceiling = CASE WHEN a.higher < least(s.concurrency, 2 * s.refused_at) THEN

@@ -6,6 +6,8 @@ WITH answered AS MATERIALIZED (
       JOIN pgbaton.accounts AS a ON a.pipeline = $1 AND a.stage = n.step AND a.account = n.account
      WHERE (SELECT count(*) FROM pgbaton.calls AS c
              WHERE c.pipeline = $1 AND c.slot = n.step AND c.account = n.account) >= 0.75 * floor(a.ceiling)
+     ORDER BY a.stage, a.account  -- every worker locks accounts in this order
+       FOR UPDATE OF a
 ), forgotten AS (
     DELETE FROM pgbaton.accounts AS a USING answered AS n
      WHERE (a.pipeline, a.stage, a.account) = (n.pipeline, n.stage, n.account) AND n.higher >= 2 * n.refused_at
