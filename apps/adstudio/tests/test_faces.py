@@ -100,7 +100,14 @@ def test_weights_come_back_as_they_were_stored() -> None:
 
 @pytest.mark.parametrize(
     ("copy", "label"),
-    [("고양이도 반한 포근함", "cat"), ("Slow coffee", "cup"), ("반려견 하네스", "dog"), ("새로운 시작", None)],
+    [
+        ("고양이도 반한 포근함", "cat"),
+        ("Slow coffee", "cup"),
+        ("반려견 하네스", "dog"),
+        ("Kite festival", "kite"),
+        ("연날리기 대회", "kite"),
+        ("새로운 시작", None),
+    ],
 )
 def test_copy_names_things(copy: str, label: str | None) -> None:
     assert (label in named_in(copy)) if label else not named_in(copy)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -211,6 +212,13 @@ def test_hangul_latin_and_prices_are_read_back(text: str) -> None:
     checks = {check.name: check.value for check in judged("figs.jpg", text, layout).checks}
     assert checks["read_back"] >= LEAST_READ
     assert checks["read_small"] >= LEAST_READ
+
+
+@pytest.mark.parametrize("size", [24, 72])
+def test_a_korean_line_is_not_read_as_latin_letters(size: int) -> None:
+    ocr = models()[3]
+    assert not re.search("[A-Za-z]", "".join(ocr.in_black("가볍게,", "ExtraBold", size, "ko")))
+    assert any("SALE" in said for said in ocr.in_black("겨울 SALE", "ExtraBold", size, "ko"))
 
 
 @pytest.mark.parametrize(

@@ -179,3 +179,16 @@ def test_accents_and_inks_read_on_any_ground(level: int) -> None:
     assert contrast(accent_on(ground, hues, None), ground) >= 4.5 or level == 120
     assert max(contrast(ink, ground) for ink in (WHITE, INK)) >= 4.5 or level == 120
     assert panel_of(hues, (1, 2, 3)) == (1, 2, 3)
+
+
+@pytest.mark.parametrize("left", [100, 700, 1100])
+def test_without_a_subject_what_is_in_focus_stays_whole(left: int) -> None:
+    photo = np.full((1000, 1600, 3), 60, np.uint8)
+    photo[..., 2] += np.linspace(0, 60, 1600).astype(np.uint8)
+    leaf = np.random.default_rng(1).integers(90, 200, (40, 45, 1)).repeat(10, 0).repeat(10, 1)
+    photo[550:950, left : left + 450] = leaf
+    scene = look_at(photo, np.zeros((100, 160), np.float32), [])
+    best = plan(read_copy("가을 끝, 마지막 단풍 버스투어"), scene, FORMATS["story"], NO_KIT).layouts[0]
+    assert best.master == "full_bleed"
+    assert best.window.left * 1600 <= left
+    assert best.window.right * 1600 >= left + 450

@@ -36,6 +36,7 @@ BUSIEST: Final = 0.95  # the share of a line's ground that is calmer than what i
 _CLEARANCE: Final = 0.35  # ems of the headline around the block
 _VIEWED: Final = 360  # pixels, the short side of a phone's view: unrest is what such a view shows
 _SUBJECT_LARGE: Final = 0.2  # of the picture: a subject that is larger gains nothing more
+_FOCUS_SHOWN: Final = 0.4  # all that is in focus, in a narrow format without a subject: a leaf whole
 _LOOKED_INTO: Final = 14  # of the best places, for which the tint is worked out
 _ON_AXIS: Final = 0.06  # of the width: a subject this near the middle is symmetrical
 
@@ -94,6 +95,7 @@ def _places(view: View, columns: list[Block], scene: Scene, format_: Format) -> 
         + 0.25 * min(1.0, view.width * view.height / (scene.width * scene.height))
         - 0.3 * crowding(scene, view)
         - 1.2 * unfocused(view)
+        + (_FOCUS_SHOWN * view.focus if scene.subject is None and not format_.lies else 0.0)
     )
     on_axis = abs(subject_middle(scene)[0] - view.left - view.width / 2) < _ON_AXIS * view.width
     for block in columns:

@@ -234,7 +234,7 @@ def _read_as(line: Line, picture: Rgb, box: Box, ocr: Ocr, language: Language, l
     readings: list[str] = []
 
     def heard() -> Iterator[str]:
-        for one in ocr.line(region, language):
+        for one in ocr.line(region, line.text, language):
             readings.append(one)
             yield one
 

@@ -26,6 +26,7 @@ _WORDS: Final = {
     "skis": "스키 ski skis",
     "snowboard": "스노보드 snowboard",
     "skateboard": "스케이트보드 skateboard",
+    "kite": "연날리기 kite kites",
     "surfboard": "서핑 서프보드 surf surfboard",
     "tennis racket": "테니스 tennis",
     "bottle": "와인 음료 주스 생수 맥주 소주 세럼 앰플 wine bottle beer juice serum",
