@@ -507,7 +507,7 @@ $pgbaton$;
 DO $pgbaton$
 BEGIN
     -- Functions and views are code: they are replaced where they differ. The schema's comment says which are installed.
-    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol ee7d5d1cdc623fad3aa9b1e0c96b4e42' THEN
+    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol 27078d872e545ec0e746398f3556c63c' THEN
         EXECUTE $protocol$
 -- Admission: for which jobs stages are called next, in a pipeline where something limits or orders the calls
 -- (pgbaton.stages.governed). A pipeline without limits and order never comes here.
@@ -699,7 +699,10 @@ BEGIN
     at := coalesce(moment, clock_timestamp());
     IF NOT calling THEN
         RETURN QUERY SELECT n.step, n.entry, n.status, 0::bigint, NULL::text, how_many, false, false, NULL::float8, NULL::float8, at, NULL::float8
-                       FROM unnest(known, entries, statuses) AS n (step, entry, status) WHERE how_many > 0;
+                       FROM unnest(known, entries, statuses) AS n (step, entry, status)
+                       JOIN pgbaton.stages AS st ON st.pipeline = for_pipeline AND st.step = n.step
+                      WHERE how_many > 0
+                      ORDER BY st.position DESC;
         RETURN;
     END IF;
     -- Pools first, by name: a stage's lock may be waited for while a pool's is held, and never the other way.
@@ -1411,7 +1414,7 @@ CREATE OR REPLACE VIEW pgbaton.attempts AS
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pgbaton FROM PUBLIC;
 
         $protocol$;
-        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol ee7d5d1cdc623fad3aa9b1e0c96b4e42';
+        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol 27078d872e545ec0e746398f3556c63c';
     END IF;
 END
 $pgbaton$;

@@ -104,7 +104,7 @@ async def test_a_session_that_left_its_transaction_open_is_named_with_the_rows_t
             other = await at.craft.add("made", "done")  # of one that holds nothing it is not said that it waits
             pid = holder.get_server_pid()
             await at.craft.until_row(other, "glue", "done")
-            said = await at.says(f"Session {pid} (psql, idle in transaction) has left a transaction open", 9)
+            said = await at.says(f"Session {pid} (psql, idle in transaction) has left a transaction open", 20)
             assert "Sessions that wait for it: 0" in said
             assert f"pg_terminate_backend({pid})" in said
             await transaction.rollback()

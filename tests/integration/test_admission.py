@@ -155,7 +155,8 @@ async def test_a_rate_lets_a_seconds_worth_begin_at_once_and_then_pays_for_it(da
         claimed = len(await race(b, 4, 3))
         took = (await b.db.fetchval("SELECT clock_timestamp()") - began).total_seconds()
         assert 5 <= claimed <= 5 + 5 * took
-        turn = await b.store.turn(b.worker, 9)
+        while (turn := await b.store.turn(b.worker, 9)).claimed:  # a fifth of a second has passed, on a busy machine
+            pass
         assert turn.blocked is not None
         assert 0 <= turn.blocked <= 0.21, "when the next may begin is known"
 

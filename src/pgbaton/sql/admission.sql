@@ -188,7 +188,10 @@ BEGIN
     at := coalesce(moment, clock_timestamp());
     IF NOT calling THEN
         RETURN QUERY SELECT n.step, n.entry, n.status, 0::bigint, NULL::text, how_many, false, false, NULL::float8, NULL::float8, at, NULL::float8
-                       FROM unnest(known, entries, statuses) AS n (step, entry, status) WHERE how_many > 0;
+                       FROM unnest(known, entries, statuses) AS n (step, entry, status)
+                       JOIN pgbaton.stages AS st ON st.pipeline = for_pipeline AND st.step = n.step
+                      WHERE how_many > 0
+                      ORDER BY st.position DESC;
         RETURN;
     END IF;
     -- Pools first, by name: a stage's lock may be waited for while a pool's is held, and never the other way.
