@@ -497,3 +497,24 @@ async def test_a_stage_whose_row_the_table_refuses_says_so_without_the_rows_cont
         assert is_problem(reply, 500, "Stage failed", said)
         assert await g.row(job) == ("cut", "running" if refused == "failed" else "failed")
         assert "secret" not in reply.json["detail"] + caplog.text
+
+
+async def test_a_deferred_constraint_that_refuses_the_commit_is_told_without_the_rows_contents(
+    database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def note(db: asyncpg.Connection, turn: Turn) -> None:
+        await db.execute("UPDATE jobs SET note = 'secret' WHERE job_id::text = $1", turn.job_id)
+
+    async def work(turn: Turn) -> None:
+        turn.save(note)
+
+    async with guarded(database, work) as g:
+        await g.db.execute(
+            "ALTER TABLE jobs ADD CONSTRAINT once UNIQUE (note) DEFERRABLE INITIALLY DEFERRED;"
+            "INSERT INTO jobs (current_step, status, note) VALUES ('archived', 'done', 'secret')"
+        )
+        job = await g.add()
+        reply = await g.call(job)
+        assert is_problem(reply, 500, "Stage failed", "the database refuses the commit: duplicate key value")
+        assert await g.row(job) == ("cut", "failed")
+        assert "secret" not in reply.json["detail"] + caplog.text

@@ -182,10 +182,18 @@ class Stages:
             raise
 
     async def _end(self, db: asyncpg.Connection, turn: Turn) -> None:
-        async with db.transaction():
-            await turn._write_all(db)
-            if not await self._put(db, turn, turn.ending):
-                raise JobRefused(409, "Job moved on", "the job's row was changed while the stage worked")
+        written = False
+        try:
+            async with db.transaction():
+                await turn._write_all(db)
+                if not await self._put(db, turn, turn.ending):
+                    raise JobRefused(409, "Job moved on", "the job's row was changed while the stage worked")
+                written = True
+        except asyncpg.PostgresError as error:
+            if not written or not is_refusal(error):
+                raise
+            # A deferred constraint is asked at the commit, and its error has the row's contents, too.
+            raise TableRefuses(f"the database refuses the commit: {refusal_words(error)}") from None
 
     async def _put(self, db: asyncpg.Connection, turn: Turn, status: str) -> bool:
         """End the step so; False: the row has moved. Raises :class:`TableRefuses`, without the row's contents, which
