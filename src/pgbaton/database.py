@@ -156,9 +156,8 @@ class Impatient(asyncpg.Connection):
         except (TimeoutError, asyncpg.ReadOnlySQLTransactionError):
             self.terminate()
             raise
-        except (
-            AttributeError
-        ) as error:  # the driver lets go of its protocol when a connection breaks between two of its steps
+        except AttributeError as error:
+            # The driver has let go of its protocol where a connection breaks between two of its steps.
             if not self.is_closed():
                 raise
             raise asyncpg.ConnectionDoesNotExistError("the connection broke") from error
@@ -283,13 +282,16 @@ async def _open(database_url: str) -> asyncpg.Connection:
     return await hosts.connect(database_url, timeout=CONNECT_TIMEOUT, **_POOLER_OPTIONS)
 
 
-_CONNECTION_LOST = (
+_CONNECTION_BROKE = (
     OSError,
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,  # the driver lost a connection while it was at work on it
     asyncpg.OperatorInterventionError,  # shutdown, crash, a statement or session that was ended
+)
+_CONNECTION_LOST = (
+    *_CONNECTION_BROKE,
     asyncpg.InsufficientResourcesError,
     asyncpg.ReadOnlySQLTransactionError,  # a standby: the address leads to the primary later
     DatabaseError,
@@ -334,15 +336,7 @@ def is_trouble(error: Exception) -> bool:
     """Whether a worker that meets this cannot do its work until a person mends it: a right that is missing, a statement
     that does not fit, a full disk, a fault of the engine. Not an error that passes by itself, nor one that the doctor
     finds in another way."""
-    passes = (
-        OSError,
-        TimeoutError,
-        asyncpg.PostgresConnectionError,
-        asyncpg.InterfaceError,
-        asyncpg.OperatorInterventionError,
-        asyncpg.TransactionRollbackError,
-        asyncpg.LockNotAvailableError,
-    )
+    passes = (*_CONNECTION_BROKE, asyncpg.TransactionRollbackError, asyncpg.LockNotAvailableError)
     return not isinstance(error, (*passes, PgbatonError))
 
 

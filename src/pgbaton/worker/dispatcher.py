@@ -160,17 +160,16 @@ class Dispatcher:
             raise
         self._in_flight.complete(found.ended)
         left = []
+        full = found.found >= room and not self._draining
         for call in ended:
             how = COMPLETED if call.dispatch.id in found.ended else found.late.get(call.dispatch.name)
-            if how is None or call.dispatch.probing:
-                left.append(call)
-            else:
+            if how is not None and not call.dispatch.probing:
                 self._reports.settled(call.dispatch, call.answer, *how, call.answer.error)
                 self._in_flight.let_go(call.dispatch)
-        if found.found >= room and not self._draining:
-            behind = [call for call in left if self._may_be_behind(call)]
-            self._in_flight.put_back(behind)
-            left = [call for call in left if call not in behind]
+            elif full and self._may_be_behind(call):
+                self._in_flight.put_back(call)
+            else:
+                left.append(call)
         if found.others and not found.claimed:
             return 0.0 if await self._resolve(left, found.others) else LOCKED_PAUSE
         if left or found.others:

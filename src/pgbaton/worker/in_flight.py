@@ -102,9 +102,9 @@ class InFlight:
         ended, self._ended = self._ended, []
         return [call for call in ended if call.dispatch in self]
 
-    def put_back(self, calls: Iterable[Ended]) -> None:
-        """These calls wait for the next turn; they do not wake the worker."""
-        self._ended += calls
+    def put_back(self, call: Ended) -> None:
+        """This call waits for the next turn; it does not wake the worker."""
+        self._ended.append(call)
 
     def let_go(self, dispatch: Dispatch) -> None:
         """The attempt is settled, or not this worker's any more."""
