@@ -55,6 +55,9 @@ ROLES = [
     ("Try it free for 30 days\nNo card needed", {"headline": "Try it free for 30 days", "sub": "No card needed"}),
     ("수능 끝! 수험생 50% 할인\n수험표를 보여 주세요", {"headline": "수능 끝!", "sub": "수험생\n수험표를 보여 주세요", "offer": "50% 할인"}),
     ("크리스마스 케이크 예약\n~12.20까지 10% 할인", {"headline": "크리스마스 케이크 예약", "sub": "~12.20까지", "offer": "10% 할인"}),
+    ("회사 송년회 케이터링 1인 29,000원부터\n11월 계약 시 10% 할인", {"headline": "회사 송년회 케이터링", "sub": "11월 계약 시 10% 할인", "offer": "1인 29,000원부터"}),
+    ("NEW IN\n니트 전 품목 1+1 🧶 이번 주만", {"headline": "NEW IN", "sub": "이번 주만", "offer": "니트 전 품목 1+1 🧶"}),
+    ("Small wings. Long journeys.\nDonate today", {"headline": "Small wings. Long journeys.", "cta": "Donate today"}),
     ("It is easier to ask forgiveness than it is to get permission.", {"headline": "It is easier to ask forgiveness than it is to get permission."}),
 ]  # fmt: skip
 

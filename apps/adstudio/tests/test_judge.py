@@ -11,7 +11,7 @@ import pytest
 from ads import layouts, models, photo_of, second_look
 from PIL import Image, ImageFilter
 
-from adstudio.vision.ad_checks import LEAST_READ
+from adstudio.vision.ad_checks import LEAST_KEPT, LEAST_READ
 from adstudio.vision.ad_copy import AdCopy
 from adstudio.vision.copy_roles import read_copy
 from adstudio.vision.judge import judge_ad
@@ -20,6 +20,7 @@ from adstudio.vision.layout import Layout, Line, Window, from_hex, to_hex
 from adstudio.vision.overlay import draw
 from adstudio.vision.photo import encode_jpeg, open_photo
 from adstudio.vision.read_back import likeness
+from adstudio.vision.second_look import SecondLook
 from adstudio.vision.shapes import Box, Rgb, Verdict
 
 GOOD = [
@@ -113,6 +114,25 @@ def test_a_face_that_the_crop_cuts_is_found() -> None:
 def test_a_crop_without_the_subject_is_found() -> None:
     layout = replace(chosen("rocket.jpg", "Reach for more"), window=Window(0.0, 0.0, 0.45, 0.67))
     assert "subject_kept" in failed(judged("rocket.jpg", "Reach for more", layout))
+
+
+def test_a_crop_through_a_thing_is_found_unless_the_photo_had_cut_it() -> None:
+    grain = np.random.default_rng(5).integers(0, 255, (240, 480, 3), np.uint8)
+    layout = replace(chosen("rocket.jpg", "Reach for more"), window=Window(0.0, 0.0, 0.6, 1.0))  # 288 of 480 pixels
+    car, sign = Box(100, 60, 320, 180), Box(300, 20, 380, 60)
+    kept = {
+        name: SecondLook(grain, (), things, models()[1]).kept(layout)  # type: ignore[arg-type]
+        for name, things in {
+            "whole": (Box(40, 60, 280, 180),),
+            "cut": (car,),
+            "aside": (Box(20, 60, 260, 180), replace(sign, right=330)),
+            "at the photo's edge": (Box(40, 60, 280, 180), Box(400, 60, 480, 100)),
+        }.items()
+    }
+    assert kept["whole"] == 1
+    assert kept["cut"] < LEAST_KEPT
+    assert kept["aside"] >= LEAST_KEPT
+    assert kept["at the photo's edge"] >= LEAST_KEPT
 
 
 def test_type_on_busy_ground_is_found() -> None:

@@ -11,7 +11,7 @@ from adstudio.vision.copy_roles import read_copy
 from adstudio.vision.errors import InputError
 from adstudio.vision.formats import FORMATS, chosen
 from adstudio.vision.full_bleed import MOST_OCCLUDED
-from adstudio.vision.importance import SUBJECT
+from adstudio.vision.importance import SUBJECT, importance
 from adstudio.vision.kit import NO_KIT, read_kit
 from adstudio.vision.layout import LAYOUTS, Layout, from_hex
 from adstudio.vision.making import detect, plan_all
@@ -19,9 +19,10 @@ from adstudio.vision.palette import INK, WHITE, accent_on, contrast, hues_of, pa
 from adstudio.vision.photo import encode_jpeg
 from adstudio.vision.planner import plan
 from adstudio.vision.scene import look_at
-from adstudio.vision.scrim import STRONGEST
+from adstudio.vision.scrim import STRONGEST, Tinted, scrim_for
 from adstudio.vision.shapes import Box
-from adstudio.vision.windows import best_view, is_cut, views
+from adstudio.vision.window_edges import severed, slivers
+from adstudio.vision.windows import View, best_view, is_cut, views
 
 PAIRS = [
     ("figs.jpg", "50% 할인 ₩12,900"),
@@ -135,7 +136,7 @@ def test_a_photo_too_small_for_every_format_is_refused_in_words() -> None:
 
 def test_one_format_that_cannot_be_does_not_stop_the_others() -> None:
     copy = read_copy("고양이도 반한 포근함")
-    file = encode_jpeg(np.ascontiguousarray(photo_of("chelsea.jpg")[60:235, 10:440]))
+    file = encode_jpeg(np.ascontiguousarray(photo_of("chelsea.jpg")[60:235, 10:390]))
     detector, subject, faces, _ = models()
     seen = detect(file, copy, detector, subject, faces)  # type: ignore[arg-type]
     planned = plan_all(file, seen, copy, chosen(["square", "kakao_board"]), NO_KIT)
@@ -170,6 +171,40 @@ def test_a_plain_ground_is_continued_where_the_subject_needs_room() -> None:
     view = best_view(scene, 1.91)
     assert view is not None
     assert not is_cut(scene, view)
+
+
+def test_a_crop_leaves_no_sliver_of_the_land_below_its_sea() -> None:
+    photo = np.full((1000, 1000, 3), (90, 140, 200), np.uint8)
+    photo[620:] = (40, 60, 30)
+    scene = look_at(photo, np.zeros((100, 100), np.float32), [])
+    ends_on_land, ends_on_sea, deep_in_land = (View(0, 0, 640, below, 1.0, 1.0) for below in (410, 390, 600))
+    assert slivers(scene, ends_on_land) == 1
+    assert slivers(scene, ends_on_sea) == slivers(scene, deep_in_land) == 0
+
+
+def test_a_crop_through_a_thing_costs_its_share_of_the_edge() -> None:
+    weights = np.zeros((100, 100), np.float32)
+    weights[40:60, 30:90] = SUBJECT
+    scene = look_at(np.full((640, 640, 3), 120, np.uint8), weights, [])
+    assert severed(scene, View(0, 0, 320, 640, 1.0, 1.0)) == pytest.approx(0.2, abs=0.02)
+    assert severed(scene, View(0, 0, 640, 200, 1.0, 1.0)) == 0
+    assert severed(scene, View(0, 0, 640, 640, 1.0, 1.0)) == 0  # the photo's own edges
+
+
+def test_a_walker_on_a_ridge_is_the_subject_and_scattered_crumbs_are_none() -> None:
+    subject = np.zeros((427, 640), np.float32)
+    subject[200:230, 300:312] = 1
+    assert importance(subject, [], [], subject.shape).max() == SUBJECT
+    subject[::60, ::60] = 1
+    subject[200:230, 300:312] = 0
+    assert importance(subject, [], [], subject.shape).max() == 0
+
+
+@pytest.mark.parametrize("place", [Box(70, 70, 500, 200), Box(70, 900, 500, 1020), Box(70, 300, 400, 900)])
+def test_a_tint_comes_from_the_edge_from_which_it_covers_least(place: Box) -> None:
+    scrim = scrim_for(place, 1080, 1080, Tinted(WHITE, INK, 0.4))
+    assert scrim is not None
+    assert scrim.edge == {70: "top", 900: "bottom", 300: "left"}[place.top]
 
 
 @pytest.mark.parametrize("level", [0, 60, 120, 180, 255])

@@ -56,6 +56,19 @@ def test_a_sharp_subject_before_a_soft_background_is_sharp() -> None:
     assert not failed(soft)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_mist_and_dusk_are_not_blur(name: str) -> None:
+    hazy = photo(name) * 0.2 + np.linspace(60, 190, photo(name).shape[0])[:, None, None]
+    assert "sharpness" not in failed(hazy.astype(np.uint8))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_grain_does_not_make_a_blurred_photo_sharp(name: str) -> None:
+    blurred = np.asarray(Image.fromarray(photo(name)).filter(ImageFilter.GaussianBlur(4)), np.float32)
+    grain = np.random.default_rng(2).normal(0, 3, blurred.shape[:2])[:, :, None]
+    assert failed(np.clip(blurred + grain, 0, 255).astype(np.uint8)) == {"sharpness"}
+
+
 @pytest.mark.parametrize(
     ("level", "names"),
     [

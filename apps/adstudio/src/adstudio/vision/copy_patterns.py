@@ -30,6 +30,7 @@ OFFER: Final = re.compile(
 
 _WITH = re.compile(r"\s?\+\s?(?:\S+\s)?\S+$")  # ₩26,000 + free shipping, to the end of the line
 _BARE: Final = re.compile(rf"(?:{_PERCENT}|[1-9]\+[1-9])")
+_OF_ALL: Final = re.compile(r"전\s?(?:품목|상품|메뉴)\s")
 _LEAD_KO = re.compile(r"(?:^|(?<=\s))[가-힣A-Za-z]+(?:\s[가-힣A-Za-z]+)?\s$")
 _MOST_LED: Final = 12
 """Characters of a bare percentage with the words before it (``얼리버드 45%``); a longer lead is a line of its own."""
@@ -53,7 +54,8 @@ _CALL_KO = (
     r"|(?:더\s?)?(?:자세히|알아)\s?보기|더\s?보기|더\s?알아보기|보러\s?가기|바로\s?가기"
 )
 _CALL_EN = (
-    r"(?i:(?:shop|buy|book|order|call|start|join|apply|subscribe|reserve|visit)\s(?:now|today|us|online)\b"
+    r"(?i:(?:shop|buy|book|order|call|start|join|apply|subscribe|reserve|visit|donate|give|register|enroll|try|rent)"
+    r"\s(?:now|today|us|online)\b"
     r"|learn more|see more|find out more|sign up(?: now)?|get started|try it free|download now|get yours)"
     r"[.!]?(?!\s[a-z])"
 )
@@ -77,7 +79,8 @@ _PROMPT = re.compile(r"(?:지금|바로|오늘|무료)")
 _CALL_LINE: Final = re.compile(
     rf"(?:[가-힣]{{1,4}}\s)?{_DEED}"
     r"|(?:[가-힣\d]{1,5}\s){0,2}[가-힣]{0,4}(?:하|찾|보|받|가|타|사|담|열|듣|배우|떠나|만나|즐기|고르|맡기|드리|누리|남기)기"
-    r"|(?i:shop|buy|book|order|download|try|get|start|join|subscribe|reserve|visit|discover|explore|see)"
+    r"|(?i:shop|buy|book|order|download|try|get|start|join|subscribe|reserve|visit|discover|explore|see|donate|apply"
+    r"|register|enroll|claim|find|rent|learn)"
     r"\b[\w' ]{2,18}[.!]?"
 )
 """Words that are a call to act only in the last line of several: ``알림 신청``, ``Download free``."""
@@ -114,8 +117,9 @@ def whole_offer(text: str, match: re.Match[str]) -> tuple[int, int]:
 
 
 def lead_of(text: str, start: int, end: int) -> int:
-    """Where a bare percentage or 1+1 begins with the words that belong to it, in a line below the headline."""
-    if not _BARE.fullmatch(text[start:end]):
+    """Where a bare percentage or 1+1, or one of ``전 품목``, begins with the words that belong to it, in a line below
+    the headline."""
+    if not (_BARE.fullmatch(text[start:end]) or _OF_ALL.match(text, start)):
         return start
     lead = _LEAD_KO.search(text[:start])
     return lead.start() if lead and end - lead.start() <= _MOST_LED else start

@@ -133,9 +133,13 @@ def _without_call_and_offer(part: str, found: _Found, *, below: bool) -> list[st
         found.calls.append(match.group().strip(" ▶→>·|"))
         part = f"{part[: match.start()]}\n{part[match.end() :]}"
     fragments: list[str] = []
+    earlier = len(found.offers)
     for piece in part.split("\n"):
         at = 0
-        for match in offers(piece):
+        stated = offers(piece)
+        if earlier and _conditional(piece, stated):
+            stated = []  # a second offer keeps the words on which it depends
+        for match in stated:
             start, end = whole_offer(piece, match)
             if end <= at:
                 continue
@@ -152,11 +156,21 @@ def _without_call_and_offer(part: str, found: _Found, *, below: bool) -> list[st
     tidied = (" ".join(fragment.split()) if whole else _trimmed(" ".join(fragment.split())) for fragment in fragments)
     kept: list[str] = []
     for fragment in tidied:
-        if kept and fragment and not _says(fragment):  # an emoji that stood after the price
+        if fragment and not _says(fragment) and kept:  # an emoji that stood after the price
             kept[-1] = f"{kept[-1]} {fragment}"
+        elif len(found.offers) > earlier and not _says(fragment) and not _only_signs(fragment):
+            found.offers[-1] = f"{found.offers[-1]} {fragment}"
         elif fragment and not _only_signs(fragment):
             kept.append(fragment)
     return kept
+
+
+def _conditional(piece: str, stated: list[re.Match[str]]) -> bool:
+    """Whether ``piece`` says more than its offers: ``11월 계약 시 10% 할인``."""
+    rest = piece
+    for match in stated:
+        rest = rest.replace(match.group(), " ", 1)
+    return bool(stated) and _says(rest)
 
 
 def _trimmed(fragment: str) -> str:

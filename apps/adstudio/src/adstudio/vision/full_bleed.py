@@ -18,6 +18,7 @@ from adstudio.vision.scene import Scene, Sums, change_of
 from adstudio.vision.scrim import CALM, Unrest, lightest_tint, scrim_for
 from adstudio.vision.shapes import Box, Rgb
 from adstudio.vision.type_block import Block, Scale, set_block
+from adstudio.vision.window_edges import edge_faults
 from adstudio.vision.windows import (
     KEPT,
     MOST_ENLARGED,
@@ -95,6 +96,7 @@ def _places(view: View, columns: list[Block], scene: Scene, format_: Format) -> 
         + 0.25 * min(1.0, view.width * view.height / (scene.width * scene.height))
         - 0.3 * crowding(scene, view)
         - 1.2 * unfocused(view)
+        - edge_faults(scene, view)
         + (_FOCUS_SHOWN * view.focus if scene.subject is None and not format_.lies else 0.0)
     )
     on_axis = abs(subject_middle(scene)[0] - view.left - view.width / 2) < _ON_AXIS * view.width

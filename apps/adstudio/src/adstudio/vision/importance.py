@@ -29,6 +29,8 @@ _BLOWN: Final = 250  # of 255, in every channel
 _SMALL_LIGHT: Final = 0.08  # of the photo
 _NEAR: Final = 0.004  # of the photo: a face this large is of a person whom the photo is about
 _LEAST_PIECE: Final = 0.004  # of the photo: the largest piece of a subject is no smaller
+LEAST_FIGURE: Final = 0.0007  # of the photo: a lone thing, a walker on a ridge or a kite, may be as small
+_LONE: Final = 0.6  # the share of all that is marked, from which a piece is a lone thing
 _CRUMB: Final = 0.08  # of the largest piece
 _AIR: Final = 0.012  # of the longer side: the subject needs some air
 
@@ -75,12 +77,14 @@ def importance(
 
 
 def _pieces(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """``inside`` without its crumbs; none of it where it is crumbs only: blades, waves, a guard rail, no subject."""
+    """``inside`` without its crumbs; none of it where it is crumbs only: blades, waves, a guard rail, no subject. One
+    small piece by itself is no crumb."""
     count, pieces, stats, _ = cv2.connectedComponentsWithStats(inside.astype(np.uint8), connectivity=8)
     areas = stats[:, cv2.CC_STAT_AREA].copy()
     areas[0] = 0
     largest = int(areas.max()) if count > 1 else 0
-    if largest < _LEAST_PIECE * inside.size:
+    least = LEAST_FIGURE if largest > _LONE * int(areas.sum()) else _LEAST_PIECE
+    if largest < least * inside.size:
         return np.zeros_like(inside)
     return np.asarray((areas >= _CRUMB * largest)[pieces], np.bool_)
 

@@ -44,7 +44,12 @@ _AUXILIARY: Final = _words("온 간 난 본 둔 싶은 싶다 싶어 있는 있�
 _COUNTED: Final = re.compile(r"\d[\d,.]*[가-힣]{1,2}")
 _CASED: Final = re.compile(r"[가-힣]+[이가을를에]")
 _PREDICATE: Final = re.compile(r"[가-힣]{0,2}[다요죠자라까]")  # a short verb that ends the sentence
-_BOUND_CASED: Final = re.compile(r"(?:수|것|곳|줄|때|뿐|분|중|동안)(?:이|가|은|는|을|를|에|도|만|니|니까요?)+")
+_BOUND_CASED: Final = re.compile(
+    r"(?:수|것|곳|줄|때|뿐|분|중|동안)(?:이|가|은|는|을|를|에|도|만|니|니까요?)+|(?:전|후|뒤|만큼|때문|덕분)(?:에|에는|까지|부터)"
+)
+_GOVERNS: Final = _words(
+    "위해 위해서 위하여 대한 대해 대하여 통해 통한 관한 향한 향해 따른 따라 대신"
+)  # 나를 위해, 숲을 통한
 _NEGATES: Final = re.compile(r"[않못]|말[고아]|마(?:세요|라|십시오)?[.!]?$")  # 깨우지 마세요, 걷지 말고
 _NUMBER: Final = re.compile(r"[\d.,₩$€+]+%?")
 _ADNOMINAL: Final = re.compile(r"[가-힣]*[은는을운한할올쉬인된던긴린진친킨힌른든]$")
@@ -76,6 +81,8 @@ def penalty(before: str, after: str) -> float:
         cost += 2.0
     if bare.endswith(("와", "과")) and next_.startswith("함께"):
         cost += 1.5
+    if next_ in _GOVERNS:
+        cost += 1.6
     if before == bare and len(bare) > 2 and bare.endswith("면"):
         cost -= 0.6  # a condition ends where one breathes
     if before == bare and bare.endswith("의") and len(bare) > 1:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from adstudio.vision.importance import PERSON, SUBJECT, Weights, bounds, look_small
+from adstudio.vision.importance import LEAST_FIGURE, PERSON, SUBJECT, Weights, bounds, look_small
 from adstudio.vision.layout import Edge
 from adstudio.vision.masks import integral
 from adstudio.vision.palette import Hues, hues_of
@@ -24,7 +24,6 @@ _SMOOTH: Final = 1.6  # grey levels a pixel, mean in the strip: more is texture,
 _ROUGH: Final = 6.0  # and what a hundredth of it may have
 _UNEVEN: Final = 7.0  # grey levels, spread along the edge beside a steady slope: more becomes stripes
 _FOCUS: Final = 0.9  # the share of the photo that changes less than what is in focus
-_LEAST_SUBJECT: Final = 0.004  # of the photo: a smaller one is noise of the map
 _ALL_SUBJECT: Final = 0.9
 
 Sums = NDArray[np.float64]
@@ -48,6 +47,8 @@ class Scene:
     change_sums: Sums
     focus_sums: Sums
     """Of what is in focus: the change above that of nine tenths of the photo."""
+    colour_sums: Sums
+    """Of the three channels of Lab, ``[height + 1, width + 1, 3]``."""
 
     @property
     def width(self) -> int:
@@ -78,6 +79,7 @@ def look_at(photo: Rgb, weights: Weights, faces: Sequence[Box]) -> Scene:
         kept_sums=integral(np.where(fitted >= 0.9 * PERSON, fitted, 0).astype(np.float32)),
         change_sums=integral(change),
         focus_sums=integral(in_focus(change)),
+        colour_sums=np.asarray(cv2.integral(cv2.cvtColor(small, cv2.COLOR_RGB2LAB), sdepth=cv2.CV_64F), np.float64),
     )
 
 
@@ -97,7 +99,7 @@ def in_focus(change: NDArray[np.float32]) -> NDArray[np.float32]:
 def _subject(weights: Weights) -> Box | None:
     inside = weights >= SUBJECT * 0.98
     share = float(inside.mean())
-    return bounds(inside) if _LEAST_SUBJECT <= share <= _ALL_SUBJECT else None
+    return bounds(inside) if LEAST_FIGURE <= share <= _ALL_SUBJECT else None
 
 
 def _plain(photo: Rgb, change: NDArray[np.float32], weights: Weights) -> frozenset[Edge]:

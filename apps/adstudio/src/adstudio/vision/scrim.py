@@ -75,16 +75,17 @@ def scrim_for(box: Box, width: int, height: int, tinted: Tinted) -> Scrim | None
     """The scrim from the edge that the type is nearest to; None where none is needed."""
     if not tinted.strength:
         return None
-    beside = box.width < 0.62 * width and height < 1.3 * width
     air = round(0.035 * min(width, height))
-    if beside:
-        edge: Edge = "left" if box.left <= width - box.right else "right"
-        solid = box.right + air if edge == "left" else width - box.left + air
-    else:
-        edge = "top" if box.top <= height - box.bottom else "bottom"
-        solid = box.bottom + air if edge == "top" else height - box.top + air
-    side = width if beside else height
-    return Scrim(edge, solid, round(_FADE * side), tinted.strength, to_hex(tinted.tint))
+    reach: dict[Edge, int] = {
+        "left": box.right + air,
+        "right": width - box.left + air,
+        "top": box.bottom + air,
+        "bottom": height - box.top + air,
+    }
+    # From the edge from which it covers least of the picture: a short line in a corner needs no veil over the half.
+    edge = min(reach, key=lambda one: reach[one] / (width if one in ("left", "right") else height))
+    side = width if edge in ("left", "right") else height
+    return Scrim(edge, reach[edge], round(_FADE * side), tinted.strength, to_hex(tinted.tint))
 
 
 def scrim_alpha(scrim: Scrim, width: int, height: int) -> NDArray[np.float32]:

@@ -15,8 +15,10 @@ from adstudio.vision.placing import place
 from adstudio.vision.scene import Scene
 from adstudio.vision.shapes import Box
 from adstudio.vision.type_block import Block, Scale, set_block
+from adstudio.vision.window_edges import edge_faults
 from adstudio.vision.windows import KEPT, MOST_ENLARGED, View, best_view, crowding, is_cut, unfocused
 
+_CARD: Final = 0.085  # of the height, around a photo that stands as a card beside the type
 _PAD: Final = 0.07  # of the short side, around the type in its panel
 Side = Literal["left", "bottom", "top"]
 
@@ -65,6 +67,12 @@ def _divisions(format_: Format) -> Iterator[_Division]:
             edge = round(width * share)
             room = Box(safe.left, safe.top, edge - pad, safe.bottom)
             yield _Division("left", Box(edge, 0, width, height), room)
+        if not format_.is_strip:  # the photo as a card: a wide subject stays whole
+            margin = round(_CARD * height)
+            for share in (0.36, 0.42):
+                edge = round(width * share)
+                room = Box(safe.left, safe.top, edge - round(0.9 * pad), safe.bottom)
+                yield _Division("left", Box(edge, margin, width - margin, height - margin), room)
         return
     if format_.safe[3] != format_.safe[2] and format_.safe[2] > 0.2:  # the interface covers the lower part
         for share in (0.36, 0.4, 0.45, 0.5):
@@ -73,7 +81,7 @@ def _divisions(format_: Format) -> Iterator[_Division]:
             for end in (height, round(height * 0.82)):
                 yield _Division("top", Box(0, edge, width, end), room)
         return
-    for share in (0.3, 0.36, 0.42, 0.48, 0.54):
+    for share in (0.3, 0.36, 0.42, 0.48, 0.54, 0.6):
         edge = round(height * (1 - share))
         room = Box(safe.left, edge + round(pad * 0.8), safe.right, min(safe.bottom, height - round(pad * 0.8)))
         yield _Division("bottom", Box(0, 0, width, edge), room)
@@ -101,6 +109,8 @@ def _layout(division: _Division, block: Block, view: View, scene: Scene, format_
         - 0.15 * view.is_extended(scene)
         - 0.12 * crowding(scene, view)
         - 0.6 * unfocused(view)
+        - 0.5 * edge_faults(scene, view)
+        - 0.3 * (1 - view.focus)
         + 0.5 * (division.pane.width * division.pane.height) / (format_.width * format_.height)
     )
     return Layout(

@@ -11,6 +11,7 @@ import numpy as np
 from adstudio.vision.layout import Window
 from adstudio.vision.scene import Scene, Sums
 from adstudio.vision.shapes import Box
+from adstudio.vision.window_edges import edge_faults
 
 KEPT: Final = 0.97  # of the weights: a window that keeps less cuts the subject
 FOCUS_KEPT: Final = 0.35  # of what is in focus: crops of an even picture keep as much
@@ -148,6 +149,8 @@ def _rank(scene: Scene, view: View) -> float:
         - 0.45 * view.is_extended(scene)
         - 0.3 * crowding(scene, view)
         - unfocused(view)
+        - 0.3 * (1 - view.focus)
+        - edge_faults(scene, view)
     )
 
 
