@@ -9,7 +9,8 @@ _AMOUNT = r"\d[\d,]*(?:\.\d+)?"
 _MONEY = (
     rf"(?:[₩$€£¥]\s?{_AMOUNT}(?:\s?(?:million|만))?|{_AMOUNT}\s?(?:만\s?|천\s?|억\s?)?원"
     rf"|USD\s?{_AMOUNT}|{_AMOUNT}\s?(?:USD|KRW))"
-    r"(?:\s?/\s?(?:month|mo|year|yr|week|day|night|person|kg|[월일박인년개]))?"
+    r"(?:\s?/\s?(?:month|mo|year|yr|week|day|night|person|kg|[월일박인년개])"
+    r"|\s(?:a|per)\s(?:month|year|week|day|night|person|head|piece)\b)?"
 )
 _PERCENT = rf"{_AMOUNT}\s?%"
 _BEFORE_KO = (

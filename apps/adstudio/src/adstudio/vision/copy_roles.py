@@ -100,7 +100,8 @@ def _take_apart(text: str, language: str, found: _Found) -> list[str]:
 def _divided(line: str, language: str) -> list[str]:
     """A single line at the dividers that part a headline from the rest; short ones stay whole."""
     strong = [match.span() for match in DIVIDER.finditer(line)] + _emoji_inside(line)
-    weak = [match.span() for match in re.finditer(r"(?<=[,.!?…])\s+", line)]
+    ends = [match.span() for match in re.finditer(r"(?<=[.!?…])\s+", line)]
+    weak = ends if language == "en" and ends else [match.span() for match in re.finditer(r"(?<=[,.!?…])\s+", line)]
     if len(line) <= _WHOLE[language] and not offers(line):
         return [line]
     for cuts in (strong, weak):

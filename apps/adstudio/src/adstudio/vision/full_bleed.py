@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -26,6 +27,7 @@ from adstudio.vision.windows import (
     beyond,
     crowding,
     is_cut,
+    lower_heavy,
     subject_middle,
     unfocused,
     views,
@@ -38,7 +40,9 @@ _CLEARANCE: Final = 0.35  # ems of the headline around the block
 _VIEWED: Final = 360  # pixels, the short side of a phone's view: unrest is what such a view shows
 _SUBJECT_LARGE: Final = 0.2  # of the picture: a subject that is larger gains nothing more
 _FOCUS_SHOWN: Final = 0.4  # all that is in focus, in a narrow format without a subject: a leaf whole
+_SHORTLISTED: Final = 80  # of the best places, for which the edges of their windows are looked at
 _LOOKED_INTO: Final = 14  # of the best places, for which the tint is worked out
+_BELOW: Final = 1.4  # the price of ground that is made up below the photo, where an interface covers it anyway
 _ON_AXIS: Final = 0.06  # of the width: a subject this near the middle is symmetrical
 
 
@@ -66,8 +70,11 @@ def full_bleed(
         for spot in _places(view, columns, scene, format_)
     ]
     found.sort(key=lambda spot: -spot.score)
+    faults = cache(lambda view: edge_faults(scene, view))
+    better = [replace(spot, score=spot.score - faults(spot.view)) for spot in found[:_SHORTLISTED]]
+    better.sort(key=lambda spot: -spot.score)
     layouts = [
-        layout for spot in found[:_LOOKED_INTO] if (layout := _layout(spot, scene, format_, kit, master, backdrop))
+        layout for spot in better[:_LOOKED_INTO] if (layout := _layout(spot, scene, format_, kit, master, backdrop))
     ]
     yield from sorted(layouts, key=lambda layout: -layout.score)
 
@@ -93,10 +100,10 @@ def _places(view: View, columns: list[Block], scene: Scene, format_: Format) -> 
         0.5 * min(1.0, _subject_share(scene, view) / _SUBJECT_LARGE)
         - 0.12 * view.is_extended(scene)
         - 0.9 * beyond(scene, view)
+        - (_BELOW * lower_heavy(scene, view) if format_.safe[2] > format_.safe[0] else 0.0)
         + 0.25 * min(1.0, view.width * view.height / (scene.width * scene.height))
         - 0.3 * crowding(scene, view)
         - 1.2 * unfocused(view)
-        - edge_faults(scene, view)
         + (_FOCUS_SHOWN * view.focus if scene.subject is None and not format_.lies else 0.0)
     )
     on_axis = abs(subject_middle(scene)[0] - view.left - view.width / 2) < _ON_AXIS * view.width

@@ -22,7 +22,12 @@ SUBJECT: Final = 1.0
 PERSON: Final = 0.5
 LONE_BOX: Final = 0.25
 LIGHT: Final = 0.25
+GUESS: Final = 3 / 255
+"""Where a thing may be: a box of which the detector is not sure, whatever it calls it, and what the subject map hints
+at. It is the least weight that can be stored and less than type may cover; crops keep their edges off it."""
 
+HINTED: Final = 0.12  # of the subject map: from there to INSIDE it hints at a thing
+_LARGE: Final = 0.35  # of the photo: a larger guess is a table or a view
 INSIDE: Final = 0.4  # of the subject map: above that a pixel is the subject's
 _AGREES: Final = 0.3  # IoU of a box and the subject's own bounds inside it, from which they are of one thing
 _BLOWN: Final = 250  # of 255, in every channel
@@ -44,11 +49,13 @@ def importance(
     faces: Sequence[Detected],
     shape: tuple[int, int],
     named: Collection[str] = (),
+    guesses: Sequence[Box] = (),
 ) -> Weights:
     """The weights of a photo of ``shape`` (height, width). ``subject`` is the map of the same shape, 0 to 1.
 
     ``named`` are the labels of things that the copy speaks of: where one is seen, it is the subject. Of a person
-    with a face, head and shoulders are the subject, the rest is not. Raises ``ValueError`` where the map is of another
+    with a face, head and shoulders are the subject, the rest is not. ``guesses`` are boxes of which the detector is not
+    sure. Raises ``ValueError`` where the map is of another
     shape.
     """
     if subject.shape != shape:
@@ -73,6 +80,10 @@ def importance(
         _at_least(weights, box, least)
     for face in faces:
         _at_least(weights, face.box, FACE)
+    np.maximum(weights, np.float32(GUESS), out=weights, where=subject > HINTED)
+    for box in guesses:
+        if box.area <= _LARGE * subject.size:
+            _at_least(weights, box, GUESS)
     return weights
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
 
 from adstudio.vision.contrast import luminance, ratio
 from adstudio.vision.shapes import Rgb
@@ -61,8 +61,8 @@ def _otsu(grey: Grey) -> int:
 
 
 def _largest(grey: Grey, side: int) -> Grey:
-    return np.asarray(Image.fromarray(grey).filter(ImageFilter.MaxFilter(side)))
+    return np.asarray(cv2.dilate(grey, np.ones((side, side), np.uint8)), np.uint8)
 
 
 def _smallest(grey: Grey, side: int) -> Grey:
-    return np.asarray(Image.fromarray(grey).filter(ImageFilter.MinFilter(side)))
+    return np.asarray(cv2.erode(grey, np.ones((side, side), np.uint8)), np.uint8)

@@ -32,11 +32,12 @@ _OWN_LINE_DIVIDED: Final = 1.5
 _MOST_WORDS: Final = 14  # of a text whose every division is tried; longer ones are set as running text
 _BINDS_NEXT: Final = _words(
     "한 두 세 네 첫 이 그 저 각 새 이번 지난 다음 최대 연 월 단 오직 최저 약 더 안 못 잘 꼭 딱 참 온 매 전 총 제 내",
-    "네 우리 모든 어느 어떤 a an the of to in on at for with by from and or no is are be it's",
+    "네 다섯 여섯 일곱 여덟 아홉 열 스무 스물 서른 마흔 쉰 우리 모든 어느 어떤",
+    "a an the of to in on at for with by from and or no is are be it's",
 )
 _BOUND: Final = _words(
     "수 것 때 뿐 만큼 줄 중 곳 잔 개 봉 권 명 분 시간 할인 OFF 룩 동안 이상 이하 미만 원 년 월 일 주 박 층 평 대 회",
-    "번 가지 채 즈음 무렵 전 후 날 듯 데 적 척 세일 적립 증정 종일 내내 만에",
+    "번 번째 째 차례 가지 채 즈음 무렵 전 후 날 듯 데 적 척 세일 적립 증정 종일 내내 만에",
 )
 _LEANS: Final = _words("your our my his her their every only")
 _COMPLETES: Final = _words("없는 없이 있는 같은 위한 좋은 되는 하는 하지 않는 아닌 보다 처럼 없다 있다 하다 되어")

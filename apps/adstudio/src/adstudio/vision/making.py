@@ -67,10 +67,17 @@ def detect(file: bytes, copy: AdCopy, detector: Detector, subject: SubjectMap, f
     photo = opened(file)
     small = look_small(photo, LOOK)
     factor = small.shape[1] / photo.shape[1]
-    things = [thing for thing in detector.detect(small) if thing.score >= SURE]
+    seen_at_all = detector.detect(small)
+    things = [thing for thing in seen_at_all if thing.score >= SURE]
+    guesses = [thing.box for thing in seen_at_all if thing.score < SURE]
     seen = faces.find(photo)
     weights = importance(
-        subject.map(small), things, [_sized(face, factor) for face in seen], small.shape[:2], named_in(copy.whole)
+        subject.map(small),
+        things,
+        [_sized(face, factor) for face in seen],
+        small.shape[:2],
+        named_in(copy.whole),
+        guesses,
     )
     return Detection(
         width=photo.shape[1],

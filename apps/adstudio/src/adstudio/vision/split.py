@@ -19,6 +19,7 @@ from adstudio.vision.window_edges import edge_faults
 from adstudio.vision.windows import KEPT, MOST_ENLARGED, View, best_view, crowding, is_cut, unfocused
 
 _CARD: Final = 0.085  # of the height, around a photo that stands as a card beside the type
+_CARD_COST: Final = 0.12  # a photo to the edges is livelier
 _PAD: Final = 0.07  # of the short side, around the type in its panel
 Side = Literal["left", "bottom", "top"]
 
@@ -111,6 +112,7 @@ def _layout(division: _Division, block: Block, view: View, scene: Scene, format_
         - 0.6 * unfocused(view)
         - 0.5 * edge_faults(scene, view)
         - 0.3 * (1 - view.focus)
+        - (_CARD_COST if division.side == "left" and division.pane.top else 0.0)
         + 0.5 * (division.pane.width * division.pane.height) / (format_.width * format_.height)
     )
     return Layout(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _SEVERED: Final = 0.6  # the price of an edge that runs through a subject from end to end
 _SLIVERS: Final = 0.25  # and of one along which a strip of something else is left
+_GUESSED: Final = 0.4  # how much an edge through what may be a thing counts of one through the subject
 _SLIVER: Final = 0.04  # of the window's side: a strip this thin of another colour looks like a mistake
 _ALIKE, _APART = 12.0, 36.0  # distance in eight-bit Lab: of one surface in another light, of two surfaces
 
@@ -37,7 +38,7 @@ def severed(scene: Scene, view: View) -> float:
         lines.append(weights[top, left:right])
     if bottom < scene.height:
         lines.append(weights[bottom - 1, left:right])
-    return sum(float(np.minimum(line, SUBJECT).mean()) for line in lines)
+    return sum(float(np.where(line > 0, np.clip(line, _GUESSED, SUBJECT), 0).mean()) for line in lines)
 
 
 def slivers(scene: Scene, view: View) -> float:

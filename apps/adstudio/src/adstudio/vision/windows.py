@@ -21,6 +21,7 @@ _AIR: Final = 0.03  # of the longer side, kept around the subject
 _TOUCHES: Final = 0.012  # of the side: a subject this near an edge was cut by the photographer already
 _ROOM: Final = 0.06  # of the window's short side, that the subject wants between itself and an edge
 _SHIFTED: Final = 0.2  # of the side, by which a window wider than a photo with plain ends may be shifted
+_SHORTLISTED: Final = 24  # of the best windows, whose edges are looked at
 _STEPS: Final = 7  # places tried along each axis
 _SIZES: Final = (1.0, 0.82, 0.66, 1.3, 1.7, 2.2)  # of the largest window inside the photo; above 1 only on plain sides
 
@@ -84,7 +85,8 @@ def best_view(scene: Scene, ratio: float) -> View | None:
     found = list(views(scene, ratio, (1.0, 1.3, 1.7)))
     whole = [view for view in found if not is_cut(scene, view)]
     ranked = [view for view in whole if view.kept >= KEPT] or whole or found
-    return max(ranked, key=lambda view: _rank(scene, view), default=None)
+    best = sorted(ranked, key=lambda view: -_rank(scene, view))[:_SHORTLISTED]
+    return max(best, key=lambda view: _rank(scene, view) - edge_faults(scene, view), default=None)
 
 
 def is_cut(scene: Scene, view: View) -> bool:
@@ -135,6 +137,12 @@ def beyond(scene: Scene, view: View) -> float:
     return 1 - max(0.0, across) * max(0.0, down) / (view.width * view.height)
 
 
+def lower_heavy(scene: Scene, view: View) -> float:
+    """By how much of the window's height more is made up below the photo than above it, 0 to 1."""
+    below, above = max(0.0, view.bottom - scene.height), max(0.0, -view.top)
+    return max(0.0, below - above) / view.height
+
+
 def _rank(scene: Scene, view: View) -> float:
     middle = subject_middle(scene)
     off = (
@@ -150,7 +158,6 @@ def _rank(scene: Scene, view: View) -> float:
         - 0.3 * crowding(scene, view)
         - unfocused(view)
         - 0.3 * (1 - view.focus)
-        - edge_faults(scene, view)
     )
 
 
