@@ -21,6 +21,7 @@ import asyncpg
 import pytest
 
 from pgbaton.embedded import EmbeddedPostgres
+from support.home import forget_home
 
 MEMORY = Path("/dev/shm")  # noqa: S108 (a folder of its own is made in it)
 """Files in memory, on Linux: a database is copied there in 9 ms of processor time, and on a disk in 30."""
@@ -32,16 +33,6 @@ def _folder_in_memory() -> Path | None:
     """None: the usual folder for temporary files."""
     roomy = os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > MEMORY_NEEDED
     return MEMORY if roomy else None
-
-
-async def forget_home(dsn: str) -> None:
-    """Let workers claim in copies of this database, too: what was attached in it has no home."""
-    connection = await asyncpg.connect(dsn)
-    try:
-        if await connection.fetchval("SELECT to_regclass('pgbaton.pipelines') IS NOT NULL"):
-            await connection.execute("UPDATE pgbaton.pipelines SET home_database = NULL")
-    finally:
-        await connection.close()
 
 
 @dataclass(frozen=True)
