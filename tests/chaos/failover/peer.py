@@ -72,6 +72,7 @@ class PeerScene(FailoverScene):
 
     async def _attach(self) -> None:
         await pgqueuer_worker.install(self.dsn)
+        await self.cluster.settled()  # its driver asks host after host, and none may be behind with the database
 
     async def _until_ready(self) -> None:
         async with asyncio.timeout(120):
@@ -141,7 +142,19 @@ def _repeats(entries: list[Entry]) -> Counter[str]:
     return repeated
 
 
-HEAD = ("replication", "what happened", "jobs", "calls", "repeated", "lost", "twice", "stuck", "writable", "flowing", "all done")
+HEAD = (
+    "replication",
+    "what happened",
+    "jobs",
+    "calls",
+    "repeated",
+    "lost",
+    "twice",
+    "stuck",
+    "writable",
+    "flowing",
+    "all done",
+)
 
 
 def row(outcome: PeerOutcome) -> tuple[str, ...]:

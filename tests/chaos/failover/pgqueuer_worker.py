@@ -25,6 +25,7 @@ from pyreqwest.client import ClientBuilder
 
 from chaos.journal import Journal
 from chaos.plan import LINE
+from pgbaton import hosts
 
 HEARTBEAT = timedelta(seconds=3)
 """As long as a lease of pgbaton's workers in the same drills."""
@@ -39,7 +40,7 @@ NEXT = {after: step for step, after in LINE.items()}
 
 async def install(dsn: str) -> None:
     """The queue's tables, in place of pgbaton's."""
-    db = await asyncpg.connect(dsn)
+    db = await hosts.connect(dsn)  # the primary: a standby has no database that was made just now
     try:
         await db.execute("DROP SCHEMA pgbaton CASCADE")  # its triggers on the table, too
         await Queries(pgqueuer.AsyncpgDriver(db)).install()
