@@ -26,7 +26,8 @@ Moment = datetime | float
 
 
 def duration(text: str) -> float:
-    """``600``, ``200ms``, ``90s``, ``10m``, ``2h``, ``1h30m``, ``3d``, ``1w`` (and ``10분``, ``2시간``, ``3일``) in seconds.
+    """``600``, ``200ms``, ``90s``, ``10m``, ``2h``, ``1h30m``, ``3d``, ``1w`` (and ``10분``, ``2시간``, ``3일``) in
+    seconds.
 
     Raises :class:`ValueError` with a sentence."""
     wanted = text.strip().lower()

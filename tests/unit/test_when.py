@@ -72,7 +72,10 @@ def test_a_moment_is_read_in_the_operators_zone(text: str, utc: str) -> None:
 
 
 @pytest.mark.usefixtures("seoul")
-@pytest.mark.parametrize(("text", "utc"), [("today", "2026-11-28T00:00"), ("11:00", "2026-11-27T11:00"), ("2026-11-20 03:00", "2026-11-20T03:00")])
+@pytest.mark.parametrize(
+    ("text", "utc"),
+    [("today", "2026-11-28T00:00"), ("11:00", "2026-11-27T11:00"), ("2026-11-20 03:00", "2026-11-20T03:00")],
+)
 def test_the_page_reads_a_moment_in_utc(text: str, utc: str) -> None:
     assert moment(text, NOW, UTC) == datetime.fromisoformat(utc).replace(tzinfo=UTC)
 

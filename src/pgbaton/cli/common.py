@@ -20,9 +20,9 @@ from pgbaton.times import duration, moment
 if TYPE_CHECKING:  # --help must not wait for them
     import asyncpg
 
-    from pgbaton.times import Moment
     from pgbaton.insights import JobFilter
     from pgbaton.table import JobTable
+    from pgbaton.times import Moment
 
 T = TypeVar("T")
 

@@ -1,5 +1,5 @@
-"""Records of the journal as the engine's own types, and answers and verdicts as the statements of ``sql/worker`` take them.
-No I/O."""
+"""Records of the journal as the engine's own types, and answers and verdicts as the statements of
+``sql/worker`` take them. No I/O."""
 
 from __future__ import annotations
 
