@@ -146,17 +146,21 @@ class Health:
 
 
 _HIDES = {
-    "not_at_home": {"no_worker", "behind", "full", "looks_wait", "unchecked", "silent"},
-    "read_only": {"no_worker", "lost_worker", "lost_over", "behind", "full", "looks_wait", "unchecked", "locked"},
+    "not_at_home": {"no_worker", "behind", "full", "workers_full", "looks_wait", "unchecked", "silent"},
+    "read_only": {"no_worker", "lost_worker", "lost_over", "behind", "full", "workers_full", "looks_wait", "unchecked", "locked"},
+    "commits_wait": {
+        "no_worker", "lost_worker", "lost_over", "behind", "full", "workers_full", "looks_wait", "unchecked", "silent",
+        "no_end", "rows_held",
+    },
     "rows_held": {"behind", "looks_wait", "no_end", "silent", "slower"},
-    "worker_refused": {"behind", "full", "looks_wait"},
+    "worker_refused": {"behind", "full", "workers_full", "looks_wait"},
     "table_swapped": {"trigger_drifted", "behind", "looks_wait", "unchecked"},
-    "locked": {"rows_held", "behind", "full", "looks_wait", "unchecked", "silent"},
+    "locked": {"rows_held", "behind", "full", "workers_full", "looks_wait", "unchecked", "silent"},
     "column_renamed": {"trigger_drifted", "behind", "looks_wait", "unchecked"},
     "column_dropped": {"trigger_drifted", "behind", "looks_wait", "unchecked"},
     "table_renamed": {"trigger_drifted", "behind", "looks_wait", "unchecked"},
     "table_gone": {"trigger_missing", "no_worker", "unchecked"},
-    "no_worker": {"unchecked", "behind", "full", "stage_unknown"},
+    "no_worker": {"unchecked", "behind", "full", "workers_full", "stage_unknown"},
     "stage_unknown": {"behind"},
     "lost_answers": {"full", "silent"},
     "silent": {"full"},

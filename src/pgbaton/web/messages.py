@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pgbaton.counted import filled
 from pgbaton.events import Language
 
 LANGUAGES: dict[Language, str] = {"ko": "한국어", "en": "English"}
@@ -200,11 +201,11 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "job.step": ("단계", "Step"),
     "job.status": ("상태", "Status"),
     "job.round": ("{route} 경로", "By the route to {route}"),
-    "job.rounds": ("{count}회 거침", "taken {count} times"),
+    "job.rounds": ("{count}회 거침", "taken {count:once|# times}"),
     "job.children": ("자식 작업 ({pipeline})", "Children in {pipeline}"),
     "job.children.counted": (
         "{total}건 중 {ended}건 종료, {done}건 완료",
-        "{ended} of {total} have ended, {done} are done",
+        "{ended} of {total} {total:has|have} ended, {done:# is|# are} done",
     ),
     "job.children.open": ("남은 작업:", "one that has not:"),
     "job.updated": ("변경 시각", "Updated"),
@@ -219,7 +220,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "job.timeline": ("진행 과정", "Timeline"),
     "job.timeline.alt": (
         "호출 대상 {count}건과 각 시도. 아래 표에 같은 내용이 있습니다.",
-        "{count} dispatches and their attempts; the table below says the same.",
+        "{count:# dispatch and its|# dispatches and their} attempts; the table below says the same.",
     ),
     "job.calls": ("호출", "Calls"),
     "job.truncated": ("최근 200건만 표시합니다.", "Only the newest 200 are shown."),
@@ -434,7 +435,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "record.more": ("더 보기", "More"),
     # confirmation
     "confirm.picked": ("선택한 작업", "Selected"),
-    "confirm.jobs": ("{count}건", "{count} jobs"),
+    "confirm.jobs": ("{count}건", "{count:# job|# jobs}"),
     "confirm.by_stage": ("단계와 상태별", "By stage and state"),
     "confirm.by_tenant": ("테넌트별", "By tenant"),
     "confirm.reason": ("사유 (감사 기록에 남습니다)", "Reason (kept in the audit)"),
@@ -491,9 +492,9 @@ MESSAGES: dict[str, tuple[str, str]] = {
     ),
     "said.abort": ("중단했습니다. 그때까지의 변경은 유효합니다.", "Aborted. The jobs that it changed stay changed."),
     "said.recall": ("{n}건을 다시 호출합니다.", "{n} will be called again."),
-    "said.reconcile": ("누락된 호출 {n}건을 만들었습니다.", "{n} missing dispatches were created."),
+    "said.reconcile": ("누락된 호출 {n}건을 만들었습니다.", "{n:# missing dispatch was|# missing dispatches were} created."),
     "said.quarantine": ("{n}건을 격리했습니다.", "{n} in quarantine."),
-    "said.move": ("{n}건의 행을 옮겼습니다.", "{n} rows were moved."),
+    "said.move": ("{n}건의 행을 옮겼습니다.", "{n:# row was|# rows were} moved."),
     "said.going": (
         "처리 중입니다. 진행 상황은 감사 기록에 나옵니다.",
         "It is under way; the audit shows how far it has come.",
@@ -558,7 +559,7 @@ def text(language: Language, key: str, **values: object) -> str:
     """The message, with its values put in. Raises ``KeyError`` for an unknown key."""
     korean, english = MESSAGES[key]
     message = korean if language == "ko" else english
-    return message.format(**values) if values else message
+    return filled(message, values) if values else message
 
 
 def preferred(accepted: str, default: Language = "en") -> Language:

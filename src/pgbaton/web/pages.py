@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from starlette.responses import Response
 
 from pgbaton import insights
+from pgbaton.counted import outline
 from pgbaton.health import WORDS, happened, report
 from pgbaton.insights.tenant import COUNTED
 from pgbaton.model import State
@@ -180,7 +181,7 @@ async def help_page(view: View) -> Response:
     """Every sentence of a finding, with its cause and its remedy."""
     known_only(view, ())
     which = 0 if view.language == "ko" else 1
-    words = [(code, *(text[which] for text in said)) for code, said in WORDS.items()]
+    words = [(code, *(outline(text[which]) for text in said)) for code, said in WORDS.items()]
     return page(view, "help.html", words=words)
 
 
