@@ -13,7 +13,7 @@ from typing import Any
 
 import asyncpg
 from night import night
-from test_night_stages import Mood, add
+from test_night_stages import add
 
 from line import JOBS, until
 from pgbaton.embedded import EmbeddedPostgres
@@ -38,7 +38,7 @@ async def test_a_rate_that_somebody_set_and_forgot_is_the_cause(
         await at.well()
         async with at.craft.db.acquire() as conn:
             table = await table_of(conn, "craft")
-            await limit_stage(conn, table, "glue", {"rate": 0.05}, who="kim")
+            await limit_stage(conn, table, "glue", {"rate": 0.05}, reset=False, who="kim")
             await add(at, 4)
             said = await at.says("The rate of glue, 3/min, keeps", 10)
             assert "jobs waiting" in said

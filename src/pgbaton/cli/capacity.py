@@ -37,7 +37,7 @@ ENDS: dict[str, Sentence] = {
 }
 BEYOND: Sentence = (
     "그 이상은 데이터베이스를 나눠야 합니다: 테넌트 묶음마다 하나씩, {shards}개",
-    "this rate is beyond it: {shards} databases, each for a group of tenants",
+    "this rate is beyond it: {shards:# database|# databases}, each for a group of tenants",
 )
 NEEDS: list[tuple[Sentence, str, Sentence]] = [
     (
@@ -63,7 +63,10 @@ NEEDS: list[tuple[Sentence, str, Sentence]] = [
     (
         ("워커", "workers"),
         "{workers}",
-        ("코어 {worker_cores:.2f}개, 연결 최대 {connections}개", "{worker_cores:.2f} cores, {connections:# connection|# connections}"),
+        (
+            "코어 {worker_cores:.2f}개, 연결 최대 {connections}개",
+            "{worker_cores:.2f} cores, {connections:# connection|# connections}",
+        ),
     ),
     (("하루 호출", "attempts a day"), "{attempts:.1f} M", ("", "")),
 ]

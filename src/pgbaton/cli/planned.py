@@ -96,7 +96,8 @@ QUESTION: Sentence = (
     "행 {count}건이 호출 대상이 되는 상태에 있습니다. 어떻게 할까요?\n"
     "  now       움직일 때까지 호출하지 않습니다\n"
     "  backfill  호출합니다",
-    "{count:# row stands in a state that becomes|# rows stand in states that become} routed. What becomes of {count:it|them}?\n"
+    "{count:# row stands in a state that becomes|# rows stand in states that become} routed. "
+    "What becomes of {count:it|them}?\n"
     "  now       left alone, until a writer moves {count:it|them}\n"
     "  backfill  called",
 )

@@ -131,8 +131,8 @@ async def _rows(looking: _Looking) -> Check:
         so_far = Counted(f"{row['seen'] or 0:,}")
         return Check("rows", None, f"{UNDER_WAY}: {so_far:# row|# rows} so far")
     looking.found += census.findings(
-            looking.seen.pipeline, json.loads(row["whole"]), json.loads(row["stages"]), dated=row["dated"]
-        )
+        looking.seen.pipeline, json.loads(row["whole"]), json.loads(row["stages"]), dated=row["dated"]
+    )
     if row["unseen"]:
         return Check("rows", ended, f"{UNDER_WAY}: they changed while a trigger was missing")
     stale = row["age"] > max(STALE, 10 * row["took"])
@@ -167,11 +167,9 @@ async def _whose_queue(looking: _Looking) -> None:
                 looking.found[n] = replace(f, shares=(share,))
 
 
-async def examine(
-    conn: asyncpg.Connection, pipeline: str | None = None, *, invariants: bool = False
-) -> list[Health]:
-    """The health of every pipeline in this database, or of one. ``invariants``: also check the rules that must always hold
-    on the live data; that reads the user's tables whole. A finding about the database itself is with each of them."""
+async def examine(conn: asyncpg.Connection, pipeline: str | None = None, *, invariants: bool = False) -> list[Health]:
+    """The health of every pipeline in this database, or of one. ``invariants``: also check the rules that must always
+    hold on the live data; that reads the user's tables whole. A finding about the database itself is with each of them."""
     try:
         await check_migrated(conn)
     except NotMigrated as error:

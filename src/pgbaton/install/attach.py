@@ -407,7 +407,8 @@ async def attach(
         )
     if plan.question:
         raise PastRows(
-            f"{Counted(f'{plan.past:,}'):# row of|# rows of} {pipeline.table!r} {Counted(plan.past):stands|stand} in routed states already: "
+            f"{Counted(f'{plan.past:,}'):# row of|# rows of} {pipeline.table!r} "
+            f"{Counted(plan.past):stands|stand} in routed states already: "
             "pgbaton attach --from now leaves them alone until they move, --backfill --rate 100/s calls them"
         )
     if rollout != "keep":

@@ -158,7 +158,10 @@ async def _batch(conn: asyncpg.Connection, act: acts.Act, reached: str | None, m
     assert filters is not None
     page = await list_jobs(conn, filters, None if reached is None else int(reached), most, timeout=SCAN_TIMEOUT)
     if page.too_wide:
-        raise Refused("too_wide", f"too few matches among too many jobs: narrow the filter ({Counted(act.jobs):# job|# jobs} done)")
+        raise Refused(
+            "too_wide",
+            f"too few matches among too many jobs: narrow the filter ({Counted(act.jobs):# job|# jobs} done)",
+        )
     return _Batch([job.job_key for job in page.jobs], None if page.next is None else str(page.next), DECIDED[action])
 
 

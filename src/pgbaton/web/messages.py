@@ -412,7 +412,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "record.broken": ("도중에 멈춤", "broken off"),
     "record.is_broken": (
         "{seen}건을 확인한 뒤 멈췄습니다. 그때까지의 변경은 유효하며, 이어서 진행하거나 중단할 수 있습니다.",
-        "It broke off after {seen} jobs. The jobs that it changed stay changed; carry it on from there, or end it.",
+        "It broke off after {seen:# job|# jobs}. The jobs that it changed stay changed; carry it on, or end it.",
     ),
     "record.progress": ("진행 상황", "Progress"),
     "record.so_far": (
@@ -492,7 +492,10 @@ MESSAGES: dict[str, tuple[str, str]] = {
     ),
     "said.abort": ("중단했습니다. 그때까지의 변경은 유효합니다.", "Aborted. The jobs that it changed stay changed."),
     "said.recall": ("{n}건을 다시 호출합니다.", "{n} will be called again."),
-    "said.reconcile": ("누락된 호출 {n}건을 만들었습니다.", "{n:# missing dispatch was|# missing dispatches were} created."),
+    "said.reconcile": (
+        "누락된 호출 {n}건을 만들었습니다.",
+        "{n:# missing dispatch was|# missing dispatches were} created.",
+    ),
     "said.quarantine": ("{n}건을 격리했습니다.", "{n} in quarantine."),
     "said.move": ("{n}건의 행을 옮겼습니다.", "{n:# row was|# rows were} moved."),
     "said.going": (

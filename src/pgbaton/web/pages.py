@@ -17,16 +17,12 @@ from pgbaton.operate import bulk
 from pgbaton.operate.desk import Action
 from pgbaton.web import charts, plots
 from pgbaton.web.context import Alarm, View
+from pgbaton.web.data import LOOK_BACK, PAGE, JobsAsked
 from pgbaton.web.errors import Told
 from pgbaton.web.forms import AUDITED, CONFIRM_NAMES, Unfit, asked_of, audit_filter_of, filter_of, known_only, number_of
 from pgbaton.web.messages import LANGUAGES
 from pgbaton.web.offers import offer
 from pgbaton.web.render import page
-
-PAGE = 50
-"""Lines of a list on one page."""
-LOOK_BACK = insights.CAP
-"""Failed calls that a search for an error reads at a time."""
 
 
 async def with_alarm(view: View) -> View:
@@ -51,9 +47,9 @@ async def jobs(view: View) -> Response:
     """Dispatches by filter, a page at a time."""
     before = number_of(view, "before")
     stages = (await view.site.source.overview.get()).stages
-    async with view.site.source.opened() as (conn, table):
+    async with view.site.source.opened() as (_, table):
         filters = filter_of(view, table.pipeline)
-        found = await insights.list_jobs(conn, filters, before, PAGE, look_back=LOOK_BACK)
+    found = await view.site.source.jobs.get(JobsAsked(filters, before))
     return page(
         view, "jobs.html", found=found, filters=filters, asked=asked_of(view), before=before, stages=stages,
         states=list(State), look_back=f"{LOOK_BACK:,}",

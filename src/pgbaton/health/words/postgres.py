@@ -21,7 +21,8 @@ WORDS: dict[str, Words] = {
     ),
     "commits_wait": Words(
         (
-            "커밋 {count}건이 응답하지 않는 스탠바이({standbys})를 {age}째 기다립니다. 그동안 아무 작업도 움직이지 않습니다.",
+            "커밋 {count}건이 응답하지 않는 스탠바이({standbys})를 {age}째 기다립니다. "
+            "그동안 아무 작업도 움직이지 않습니다.",
             "{count:# commit has|# commits have} waited for a standby ({standbys}) for {age}: meanwhile no job moves.",
         ),
         (

@@ -50,8 +50,8 @@ WORDS: dict[str, Words] = {
     "circuit_open": Words(
         (
             "{stage} 단계가 응답하지 않습니다(연속 {strikes}회): {error}. 응답하면 자동으로 다시 호출합니다.",
-            "{stage} does not answer ({strikes:# try|# tries in a row}): {error}. It is called again automatically once "
-            "it answers.",
+            "{stage} does not answer ({strikes:# try|# tries in a row}): {error}. It is called again automatically "
+            "once it answers.",
         ),
         (
             "연결이 거부되거나, 이름을 찾을 수 없거나, 인증서가 유효하지 않거나, 게이트웨이가 502·503으로 답하거나, "
