@@ -27,7 +27,8 @@ from pgbaton.cli.common import (
 from pgbaton.cli.planned import Rate, Told, tell_walked
 from pgbaton.cli.speech import Sentence, fail, language, tell
 from pgbaton.cli.tables import Column, Format, print_json, print_rows
-from pgbaton.cli.when import moment, short
+from pgbaton.cli.when import short
+from pgbaton.times import moment
 
 if TYPE_CHECKING:
     import asyncpg

@@ -10,8 +10,9 @@ import typer
 from pgbaton.cli.common import AsJson, app, read_by
 from pgbaton.cli.speech import Sentence, language, tell
 from pgbaton.cli.tables import Column, Format, print_json, print_rows
-from pgbaton.cli.when import duration, short
+from pgbaton.cli.when import short
 from pgbaton.counted import filled
+from pgbaton.times import duration
 
 MEASURED: Sentence = (
     "측정한 범위 안입니다: 코어 {cores}개, 초당 {reached} hop까지 (Postgres {postgres})",

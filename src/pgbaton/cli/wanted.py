@@ -9,7 +9,8 @@ import typer
 from pgbaton.cli.common import AsJson, DatabaseUrl, PipelineName, app, read_by, with_table
 from pgbaton.cli.speech import Sentence, language, told
 from pgbaton.cli.tables import Column, Format, print_json, print_rows
-from pgbaton.cli.when import duration, short
+from pgbaton.cli.when import short
+from pgbaton.times import duration
 
 if TYPE_CHECKING:
     import asyncpg

@@ -169,7 +169,9 @@ async def _whose_queue(looking: _Looking) -> None:
 
 async def examine(conn: asyncpg.Connection, pipeline: str | None = None, *, invariants: bool = False) -> list[Health]:
     """The health of every pipeline in this database, or of one. ``invariants``: also check the rules that must always
-    hold on the live data; that reads the user's tables whole. A finding about the database itself is with each of them."""
+    hold on the live data; that reads the user's tables whole.
+
+    A finding about the database itself is with each of them."""
     try:
         await check_migrated(conn)
     except NotMigrated as error:
