@@ -21,8 +21,10 @@ SELECT 'ad_variants', 'ask'
                 WHERE (j."current_step"::text COLLATE "C", j."status"::text COLLATE "C") IN (('variant', 'done'), ('planner', 'done'), ('overlay', 'done'), ('vlm_judge', 'rejected'), ('planner', 'no_other'))
                   AND (j."current_step"::text COLLATE "C", j."status"::text COLLATE "C") NOT IN (SELECT s.after, s.status FROM pgbaton.stages AS s
                                                             WHERE s.pipeline = 'ad_variants' AND s.routed)
-                  AND NOT EXISTS (SELECT FROM pgbaton.due AS d WHERE d.job_key = (j."variant_id"::pg_catalog.text) COLLATE "C" AND d.pipeline = 'ad_variants')
-                  AND NOT EXISTS (SELECT FROM pgbaton.calls AS c WHERE c.pipeline = 'ad_variants' AND c.job_key = (j."variant_id"::pg_catalog.text) COLLATE "C"))
+                  AND NOT EXISTS (SELECT FROM pgbaton.due AS d
+                                   WHERE d.job_key = (j."variant_id"::pg_catalog.text) COLLATE "C" AND d.pipeline = 'ad_variants')
+                  AND NOT EXISTS (SELECT FROM pgbaton.calls AS c
+                                   WHERE c.pipeline = 'ad_variants' AND c.job_key = (j."variant_id"::pg_catalog.text) COLLATE "C"))
 ON CONFLICT (pipeline) DO UPDATE
    SET mode = 'ask', after_key = NULL, looked_at = 0, rows = '{}', started_at = clock_timestamp(), ended_at = NULL;
 
@@ -43,8 +45,8 @@ BEGIN
     END IF;
 END
 $pgbaton_0$;
-INSERT INTO pgbaton.pipelines AS p (name, job_table, key_columns, tenant_column, step_column, status_column, statuses, priority_column,
-                                    not_before_column, tier_column, channel, parent, parent_key, triggers)
+INSERT INTO pgbaton.pipelines AS p (name, job_table, key_columns, tenant_column, step_column, status_column, statuses,
+                                    priority_column, not_before_column, tier_column, channel, parent, parent_key, triggers)
 VALUES ('ad_variants', '"public"."jobs_variants"'::regclass, ARRAY['variant_id'], 'tenant_id', 'current_step', 'status', '{"running": ["running"], "done": ["done"], "failed": ["failed"], "cancelled": ["cancelled"], "quarantined": ["quarantined"]}'::jsonb,
         NULL, NULL, NULL, NULL, 'ad_creative', ARRAY['job_id'], ARRAY['job_state_change_trigger', 'job_state_insert_trigger'])
 ON CONFLICT (name) DO UPDATE
@@ -79,8 +81,8 @@ UPDATE pgbaton.stages SET routed = false
 INSERT INTO pgbaton.pools AS p (name, attached) VALUES ('vision', 8)
 ON CONFLICT (name) DO UPDATE SET attached = EXCLUDED.attached WHERE p.attached <> EXCLUDED.attached;
 DELETE FROM pgbaton.tiers WHERE pipeline = 'ad_variants' AND tier NOT IN ('');
-INSERT INTO pgbaton.stages AS s (pipeline, step, after, status, condition, kind, detail, position, timeout, attempts, advance,
-                                attached, takes_turns)
+INSERT INTO pgbaton.stages AS s (pipeline, step, after, status, condition, kind, detail, position, timeout,
+                                attempts, advance, attached, takes_turns)
 VALUES ('ad_variants', 'planner', 'variant', 'done', NULL, 'call', NULL::jsonb, 1, interval '300.000000 s', 5, 'stage', '{}'::jsonb, false),
        ('ad_variants', 'overlay', 'planner', 'done', NULL, 'call', NULL::jsonb, 2, interval '300.000000 s', 5, 'stage', '{"concurrency": 8}'::jsonb, true),
        ('ad_variants', 'planner.no_other', 'planner', 'no_other', NULL, 'move', '{"to": ["vlm_judge", "given_up"], "need": "all", "failed": "fail", "choices": []}'::jsonb, 3, interval '3162240000.000000 s', 1, 'stage', '{}'::jsonb, false),
@@ -114,7 +116,8 @@ BEGIN
             format('the role %s may not use the schema pgbaton, and the trigger runs with its rights', current_user);
     END IF;
     -- A function or trigger of that name that is not the engine's is not replaced.
-    IF ours IS NOT NULL AND (SELECT prosrc NOT LIKE '%pgbaton.%' AND prosrc NOT LIKE '%job_state_changed%' FROM pg_proc WHERE oid = ours) THEN
+    IF ours IS NOT NULL AND (SELECT prosrc NOT LIKE '%pgbaton.%' AND prosrc NOT LIKE '%job_state_changed%'
+                               FROM pg_proc WHERE oid = ours) THEN
         RAISE duplicate_object USING MESSAGE = format('the function %s is not pgbaton''s: rename it', '"public"."notify_jobs_variants_state_change"()');
     END IF;
     -- (After the table was renamed it still has the engine's function of its old name.)
@@ -290,7 +293,8 @@ $fn_0$
                            -- updated_at is published where the column exists; its name is handed to the trigger.
                            SELECT quote_literal(a.attname) FROM pg_attribute AS a
                             WHERE a.attrelid = '"public"."jobs_variants"'::regclass AND a.attname = 'updated_at'
-                              AND NOT a.attisdropped AND a.atttypid IN ('timestamptz'::regtype, 'timestamp'::regtype)), '')) AS definition
+                              AND NOT a.attisdropped
+                              AND a.atttypid IN ('timestamptz'::regtype, 'timestamp'::regtype)), '')) AS definition
                       FROM (VALUES
                             ('job_state_change_trigger', 17, $ddl_0$AFTER UPDATE ON "public"."jobs_variants" FOR EACH ROW
                 EXECUTE FUNCTION "public"."notify_jobs_variants_state_change"$ddl_0$),
