@@ -2,7 +2,7 @@
 -- for those under way. Calls that wait are counted by the soonest $2 of them. The dead are those that nothing was
 -- dispatched for since, among the newest $2.
 SELECT s.pipeline, s.step AS stage, s.after, s.position, s.routed, s.paused_at IS NOT NULL AS paused,
-       p.paused_at IS NOT NULL AS pipeline_paused, s.attempts,
+       p.paused_at IS NOT NULL AS pipeline_paused, s.attempts, s.kind,
        extract(epoch FROM s.timeout)::float8 AS timeout, s.concurrency, s.strikes, s.open_until,
        coalesce(s.open_until > statement_timestamp(), false) AS open,
        least((SELECT count(*) FROM (SELECT FROM pgbaton.due AS d
