@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
+import pytest
 
 from command import Done, a_busy_day, pgbaton, start, toml
 from line import line, two_stages
