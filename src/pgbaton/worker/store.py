@@ -167,11 +167,7 @@ class Store:
     ) -> HeldBack:
         """A stage answered 429 to ``refused`` calls (with that account), the last of which began ``since`` seconds ago,
         and asked to be left alone for ``seconds``."""
-        asked = (self._pipeline, step, seconds, since, refused)
-        if account is None:
-            rows = await self._fetch("worker/hold_back", *asked)
-        else:
-            rows = await self._fetch("worker/hold_back_account", *asked, account)
+        rows = await self._fetch("worker/hold_back", self._pipeline, step, seconds, since, refused, account)
         return HeldBack(rows[0]["ceiling"], rows[0]["fresh"]) if rows else HeldBack(1, False)
 
     async def put_off(self, limit: int) -> tuple[int, list[str]]:
