@@ -42,41 +42,52 @@ BEGIN
 END
 $fn$;
 
--- How many calls one tenant may still have at a stage, by its own limits, its tier's or the stage's. weight: its calls in one turn.
-CREATE OR REPLACE FUNCTION pgbaton.room_of_tenant(s pgbaton.stages, of_tenant text, of_tier text, at timestamptz)
-RETURNS TABLE (weight integer, rate float8, room integer, room_in float8)
-LANGUAGE sql STABLE
+-- How many calls of a lane a stage lets begin: by the limits of its tenant (the tenant's own, its tier's or the stage's), and by the
+-- ceiling that answers 429 have taught for its account. weight: the tenant's calls in one turn. given: what this claim has granted
+-- already to the tenant's other lanes ("t…") and to the account's ("a…"), so that no place is given twice.
+CREATE OR REPLACE FUNCTION pgbaton.room_of_lane(s pgbaton.stages, of_tenant text, of_account text, of_tier text, given jsonb, at timestamptz,
+                                                OUT room integer, OUT weight integer, OUT rate float8, OUT room_in float8)
+LANGUAGE plpgsql STABLE
 AS $fn$
-    SELECT own.weight, own.rate,
-           CASE WHEN EXISTS (SELECT FROM pgbaton.paused_tenants AS p
-                              WHERE p.pipeline = s.pipeline AND p.tenant = of_tenant AND p.resumed_at IS NULL) THEN 0
-                ELSE least(own.per_tenant - (
-                        SELECT count(*) FROM pgbaton.calls AS c
-                         WHERE own.per_tenant IS NOT NULL AND c.pipeline = s.pipeline AND c.slot = s.step
-                           AND coalesce(c.tenant, '') COLLATE "C" = of_tenant)::integer,
-                     pgbaton.allowance(own.rate, own.paid, at)) END,
-           CASE WHEN pgbaton.allowance(own.rate, own.paid, at) <= 0 THEN pgbaton.allowed_in(own.rate, own.paid, at) END
-      FROM (SELECT coalesce(t.weight, r.weight, 1) AS weight, coalesce(t.per_tenant, r.per_tenant, s.per_tenant) AS per_tenant,
-                   coalesce(t.rate_per_tenant, r.rate_per_tenant, s.rate_per_tenant) AS rate, b.until AS paid
-              FROM (VALUES (true)) AS one (there)
-              LEFT JOIN pgbaton.tenants AS t ON t.pipeline = s.pipeline AND t.tenant = of_tenant
-              LEFT JOIN pgbaton.tiers AS r ON r.pipeline = s.pipeline AND r.tier = of_tier
-              LEFT JOIN pgbaton.spent AS b ON b.pipeline = s.pipeline AND b.stage = s.step AND b.tenant = '=' || of_tenant) AS own
-$fn$;
-
--- How many calls with one provider's account a stage bears besides those under way, by its answers 429. No row: the stage has not
--- refused the account.
-CREATE OR REPLACE FUNCTION pgbaton.room_of_account(s pgbaton.stages, of_account text, at timestamptz)
-RETURNS TABLE (room integer, room_in float8)
-LANGUAGE sql STABLE
-AS $fn$
-    SELECT CASE WHEN a.held_until > at THEN 0
-                ELSE floor(a.ceiling)::integer - (
-                     SELECT count(*) FROM pgbaton.calls AS c
-                      WHERE c.pipeline = s.pipeline AND c.slot = s.step AND c.account = of_account)::integer END,
-           CASE WHEN a.held_until > at THEN extract(epoch FROM a.held_until - at)::float8 END
-      FROM pgbaton.accounts AS a
-     WHERE a.pipeline = s.pipeline AND a.stage = s.step AND a.account = of_account
+DECLARE
+    own record;
+    a pgbaton.accounts;
+    paid timestamptz;
+BEGIN
+    SELECT coalesce(t.weight, r.weight, 1) AS weight, coalesce(t.per_tenant, r.per_tenant, s.per_tenant) AS per_tenant,
+           coalesce(t.rate_per_tenant, r.rate_per_tenant, s.rate_per_tenant) AS rate, p.tenant IS NOT NULL AS paused
+      INTO own
+      FROM (VALUES (true)) AS one (there)
+      LEFT JOIN pgbaton.tenants AS t ON t.pipeline = s.pipeline AND t.tenant = of_tenant
+      LEFT JOIN pgbaton.tiers AS r ON r.pipeline = s.pipeline AND r.tier = of_tier
+      LEFT JOIN pgbaton.paused_tenants AS p ON p.pipeline = s.pipeline AND p.tenant = of_tenant AND p.resumed_at IS NULL;
+    weight := own.weight; rate := own.rate;
+    IF own.paused THEN
+        room := 0;
+        RETURN;
+    END IF;
+    IF own.per_tenant IS NOT NULL THEN
+        room := own.per_tenant - coalesce((given ->> ('t' || of_tenant))::integer, 0) - (
+            SELECT count(*) FROM pgbaton.calls AS c
+             WHERE c.pipeline = s.pipeline AND c.slot = s.step AND coalesce(c.tenant, '') COLLATE "C" = of_tenant)::integer;
+    END IF;
+    IF rate IS NOT NULL AND (room > 0 OR room IS NULL) THEN
+        SELECT b.until INTO paid FROM pgbaton.spent AS b
+         WHERE b.pipeline = s.pipeline AND b.stage = s.step AND b.tenant = '=' || of_tenant;
+        room := least(room, pgbaton.allowance(rate, paid, at) - coalesce((given ->> ('t' || of_tenant))::integer, 0));
+        room_in := CASE WHEN room <= 0 THEN pgbaton.allowed_in(rate, paid, at) END;
+    END IF;
+    IF of_account IS NOT NULL AND (room > 0 OR room IS NULL) THEN
+        SELECT * INTO a FROM pgbaton.accounts AS o WHERE o.pipeline = s.pipeline AND o.stage = s.step AND o.account = of_account;
+        IF a.held_until > at THEN
+            room := 0; room_in := extract(epoch FROM a.held_until - at);
+        ELSIF a.ceiling IS NOT NULL THEN
+            room := least(room, floor(a.ceiling)::integer - coalesce((given ->> ('a' || of_account))::integer, 0) - (
+                SELECT count(*) FROM pgbaton.calls AS c
+                 WHERE c.pipeline = s.pipeline AND c.slot = s.step AND c.account = of_account)::integer);
+        END IF;
+    END IF;
+END
 $fn$;
 
 -- How many places of a pool its calls take now.

@@ -30,12 +30,30 @@ END
 $fn$;
 
 -- How many more calls the tenants of a stage may begin, counted up to ``most``. A tenant without a limit counts with all its
--- waiting jobs. 200 lanes are looked at, as by a claim.
+-- waiting jobs; a tenant with several provider's accounts counts once for each. 200 lanes are looked at, as by a claim.
 CREATE OR REPLACE FUNCTION pgbaton.room_of_lanes(s pgbaton.stages, at timestamptz, most integer) RETURNS integer
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $fn$
-    SELECT least(coalesce(sum(l.waits), 0), most)::integer
-      FROM (VALUES (false), (true)) AS n (of_calls) CROSS JOIN LATERAL pgbaton.lanes(s, n.of_calls, '', 0, most, 200, at) AS l
+DECLARE
+    of_calls boolean;
+    here text;
+    l record;
+    own record;
+    found integer := 0;
+BEGIN
+    FOREACH of_calls IN ARRAY ARRAY[false, true] LOOP
+        here := '';
+        FOR steps IN 1 .. 200 LOOP
+            l := pgbaton.next_lane(s, of_calls, here);
+            EXIT WHEN l.lane IS NULL OR found >= most;
+            own := pgbaton.room_of_lane(s, l.tenant, l.account, l.tier, '{}', at);
+            found := found + CASE WHEN own.room <= 0 THEN 0 ELSE
+                pgbaton.waits_in(s, of_calls, l.lane, least(most - found, own.room), at) END;
+            here := l.lane || chr(1);
+        END LOOP;
+    END LOOP;
+    RETURN found;
+END
 $fn$;
 
 -- For each stage (for_stages null: all): jobs that wait, calls that workers hold, seconds that a call takes, and how many calls
@@ -97,7 +115,8 @@ BEGIN
         stage := s.step;
         under_way := coalesce((held ->> s.step)::integer, 0);
         waiting := pgbaton.duties_of(for_pipeline, s.step, at, ahead, counted)
-                 + pgbaton.count_waiting(for_pipeline, s.step, true, counted, at + ahead);
+                 + (SELECT count(*) FROM (SELECT FROM pgbaton.calls AS c
+                                           WHERE c.pipeline = for_pipeline AND c.waits_for = s.step AND c.due_at <= at + ahead LIMIT counted) AS n);
         takes := coalesce((lately ->> s.step)::float8,
             (SELECT t.p50 FROM pgbaton.throughput AS t
               WHERE t.pipeline = for_pipeline AND t.kind = 'all' AND t.hour > at - interval '7 days' AND t.tenant = '' AND t.stage = s.step

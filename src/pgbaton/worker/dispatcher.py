@@ -160,7 +160,7 @@ class Dispatcher:
             raise
         self._in_flight.complete(found.ended)
         left = []
-        full = found.found >= room and not self._draining
+        full = (found.found >= room or found.cut_short) and not self._draining
         for call in ended:
             how = COMPLETED if call.dispatch.id in found.ended else found.late.get(call.dispatch.name)
             if how is not None and not call.dispatch.probing:
@@ -209,7 +209,8 @@ class Dispatcher:
             turn = await self._turns.turn(self._lease.worker, limit, answers, since, calling=calling)
             self._begin(tasks, turn.claimed)
         self._blocked_until = None if turn.blocked is None else time.monotonic() + turn.blocked
-        self._window.came(turn.newest)
+        # Where more waits than was taken, the next claim begins where this one did: tenants take turns, not ids.
+        self._window.came({stage: newest for stage, newest in turn.newest.items() if stage not in turn.more})
         self._sweeping = calling and limit > 0 and len(turn.others) > max(16, 0.8 * turn.found)
         claimed += turn.claimed
         self._reports.kept_back(turn.kept_back)
@@ -220,7 +221,7 @@ class Dispatcher:
         return replace(turn, claimed=claimed)
 
     def _pause(self, tasks: asyncio.TaskGroup, found: Turn, room: int, *, busy: bool) -> float:
-        if len(found.claimed) >= room or self._sweeping:
+        if len(found.claimed) >= room or found.cut_short or self._sweeping:
             self._gate.came_full()
             return 0.0
         if not self._window.is_everything and (not busy or self._gate.is_open):

@@ -29,4 +29,4 @@ WITH admitted AS MATERIALIZED (
 )
 SELECT t.id, t.job_key, t.stage, t.tenant, t.created_at, NULL::float8 AS blocked_in FROM taken AS t
 UNION ALL
-SELECT NULL, NULL, a.stage, NULL, NULL, a.blocked_in FROM admitted AS a WHERE a.may = 0
+SELECT NULL, NULL, a.stage, NULL, NULL, a.blocked_in FROM admitted AS a WHERE a.blocked_in IS NOT NULL AND a.may = 0
