@@ -163,8 +163,8 @@ def live(
     from pgbaton.config import load_pipeline
     from pgbaton.errors import ConfigError
     from pgbaton.install.past import RATE
-    from pgbaton.operate.adopt import go_live
     from pgbaton.model.limits import read_rate
+    from pgbaton.operate.adopt import go_live
     from pgbaton.rollout import Rollout, read_share
 
     if everything == (share is not None or bool(tenant)):

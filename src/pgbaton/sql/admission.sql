@@ -16,18 +16,6 @@
 -- *free* is how many calls this claim may still make at a stage, *places* are what is left of pools, *waits* is how many jobs are in
 -- sight of the claim, which looks at one more than it may call.
 
--- The jobs that wait for stages at which tenants take turns: duties, and (again) calls that wait to be called again, from due_at on.
-CREATE OR REPLACE VIEW pgbaton.in_turn AS
-    SELECT false AS again, d.pipeline, d.stage, pgbaton.lane(d.tenant, d.account) COLLATE "C" AS lane,
-           coalesce(d.tenant, '') AS tenant, d.account, d.tier, timestamptz '-infinity' AS due_at
-      FROM pgbaton.due AS d
-     WHERE d.rank IS NOT NULL
-    UNION ALL
-    SELECT true, c.pipeline, c.waits_for, pgbaton.lane(c.tenant, c.account) COLLATE "C",
-           coalesce(c.tenant, ''), c.account, c.tier, c.due_at
-      FROM pgbaton.calls AS c
-     WHERE c.due_at IS NOT NULL;
-
 -- The first lane, from ``from_lane`` on, that has something waiting for the stage; null: none. The lane after x is searched from
 -- x || chr(1): no lane lies between. tier: of one of its jobs.
 CREATE OR REPLACE FUNCTION pgbaton.next_lane(s pgbaton.stages, of_calls boolean, from_lane text,
@@ -36,10 +24,19 @@ LANGUAGE plpgsql STABLE
 AS $fn$
 #variable_conflict use_column
 BEGIN
-    SELECT o.lane, o.tenant, o.account, o.tier INTO lane, tenant, account, tier
-      FROM pgbaton.in_turn AS o
-     WHERE o.again = of_calls AND o.pipeline = s.pipeline AND o.stage = s.step AND o.lane >= from_lane COLLATE "C"
-     ORDER BY o.lane LIMIT 1;
+    IF of_calls THEN
+        SELECT pgbaton.lane(c.tenant, c.account) COLLATE "C", coalesce(c.tenant, ''), c.account, c.tier INTO lane, tenant, account, tier
+          FROM pgbaton.calls AS c
+         WHERE c.pipeline = s.pipeline AND c.waits_for = s.step AND c.due_at IS NOT NULL
+           AND pgbaton.lane(c.tenant, c.account) COLLATE "C" >= from_lane
+         ORDER BY pgbaton.lane(c.tenant, c.account) COLLATE "C" LIMIT 1;
+    ELSE
+        SELECT pgbaton.lane(d.tenant, d.account) COLLATE "C", coalesce(d.tenant, ''), d.account, d.tier INTO lane, tenant, account, tier
+          FROM pgbaton.due AS d
+         WHERE d.pipeline = s.pipeline AND d.stage = s.step AND d.rank IS NOT NULL
+           AND pgbaton.lane(d.tenant, d.account) COLLATE "C" >= from_lane
+         ORDER BY pgbaton.lane(d.tenant, d.account) COLLATE "C" LIMIT 1;
+    END IF;
 END
 $fn$;
 
@@ -48,10 +45,14 @@ CREATE OR REPLACE FUNCTION pgbaton.waits_in(s pgbaton.stages, of_calls boolean, 
 LANGUAGE plpgsql STABLE
 AS $fn$
 BEGIN
-    RETURN (SELECT count(*) FROM (
-        SELECT FROM pgbaton.in_turn AS o
-         WHERE o.again = of_calls AND o.pipeline = s.pipeline AND o.stage = s.step AND o.lane = in_lane COLLATE "C" AND o.due_at <= at
-         LIMIT most) AS n);
+    IF of_calls THEN
+        RETURN (SELECT count(*) FROM (SELECT FROM pgbaton.calls AS c
+                 WHERE c.pipeline = s.pipeline AND c.waits_for = s.step AND c.due_at <= at
+                   AND pgbaton.lane(c.tenant, c.account) COLLATE "C" = in_lane LIMIT most) AS n);
+    END IF;
+    RETURN (SELECT count(*) FROM (SELECT FROM pgbaton.due AS d
+             WHERE d.pipeline = s.pipeline AND d.stage = s.step AND d.rank IS NOT NULL
+               AND pgbaton.lane(d.tenant, d.account) COLLATE "C" = in_lane LIMIT most) AS n);
 END
 $fn$;
 
