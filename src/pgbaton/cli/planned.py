@@ -70,7 +70,7 @@ KINDS: dict[str, Sentence] = {
 }
 STAGE: Sentence = ("{kind} {step}: {change}", "{kind} {step}: {change}")
 IN_PLACE: Sentence = ("{kind} {step}: {change} (이전 {was})", "{kind} {step}: {change}, in place of {was}")
-INSIDE: Sentence = ("  진행 중인 호출 {count}건", "  {count} open dispatches are inside")
+INSIDE: Sentence = ("  진행 중인 호출 {count}건", "  {count:# open dispatch is|# open dispatches are} inside")
 THEY_WAIT: Sentence = (
     "  {step} 단계가 돌아올 때까지 기다립니다. 재실행하거나 취소하세요",
     "  they wait until {step} comes back: rerun or cancel them",
@@ -82,7 +82,7 @@ IN_SHADOW: Sentence = (
 THEIRS: Sentence = ("  전부 호출하는 테넌트: {tenants}", "  and all of {tenants}")
 LEFT: Sentence = (
     "attach 전부터 있던 행 {count}건은 움직일 때까지 호출하지 않습니다",
-    "{count} rows of the past are left alone until they move",
+    "{count:# row of the past is left alone until it moves|# rows of the past are left alone until they move}",
 )
 GOES_ON: Sentence = (
     "중단된 이전 행 처리({mode})를 이어서 합니다",
@@ -96,9 +96,10 @@ QUESTION: Sentence = (
     "행 {count}건이 호출 대상이 되는 상태에 있습니다. 어떻게 할까요?\n"
     "  now       움직일 때까지 호출하지 않습니다\n"
     "  backfill  호출합니다",
-    "{count} rows stand in states that become routed. What becomes of them?\n"
-    "  now       they are left alone until they move\n"
-    "  backfill  they are called",
+    "{count:# row stands in a state that becomes|# rows stand in states that become} routed. "
+    "What becomes of {count:it|them}?\n"
+    "  now       left alone, until a writer moves {count:it|them}\n"
+    "  backfill  called",
 )
 LEFT_ALONE: Sentence = ("호출하지 않고 둔 행: {rows}", "rows of the past left alone: {rows}")
 TO_BE_CALLED: Sentence = ("호출할 이전 행: {rows}", "rows of the past to be called: {rows}")

@@ -40,7 +40,7 @@ SENTENCES: dict[str, Sentence] = {
     ),
     "gathering": (
         "자식 작업 {total}건 중 {left}건이 끝나기를 기다립니다. 예: {child}({doing}). 완료 {done}건",
-        "waits for {left} of {total} children, {child} ({doing}) for one; {done} are done",
+        "waits for {left} of {total:# child|# children}, {child} ({doing}) for one; {done:# is|# are} done",
     ),
     "no_children": (
         "자식 파이프라인 {children}이(가) 이 파이프라인에 연결되어 있지 않습니다. 해당 파이프라인을 attach해야 합니다",
@@ -102,7 +102,7 @@ SENTENCES: dict[str, Sentence] = {
     ),
     "circuit_open": (
         "{stage} 단계가 연속 {strikes}회 응답하지 않아 호출을 차단했습니다(서킷 열림). {seconds} 뒤에 다시 확인합니다",
-        "{stage} does not answer ({strikes} tries in a row), so its circuit is open; probed again in {seconds}",
+        "{stage} does not answer ({strikes:# try|# tries in a row}), so its circuit is open; probed again in {seconds}",
     ),
     "circuit_probing": (
         "{stage} 단계가 응답하지 않아 한 번에 한 건씩만 확인합니다. 앞에 {before}건 있습니다",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from pgbaton.counted import filled
 from pgbaton.events import Language
 from pgbaton.insights.listing import CAP, shown_count
 
@@ -18,7 +19,7 @@ _COUNTS = frozenset({"before", "count", "waiting", "running"})
 def worded(sentence: Sentence, values: Mapping[str, Value], language: Language) -> str:
     """The sentence with its values. They may hold text of others' making: escape the whole where that matters."""
     words = {name: _word(name, value, language) for name, value in values.items()}
-    return sentence[0 if language == "ko" else 1].format_map(words)
+    return filled(sentence[0 if language == "ko" else 1], words)
 
 
 def _word(name: str, value: Value, language: Language) -> str:

@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse, Response
 
 from pgbaton.health import Finding
 from pgbaton.insights import shown_count
+from pgbaton.operate.acts import LONGEST_REASON
 from pgbaton.web import assets
 from pgbaton.web.context import View
 from pgbaton.web.messages import LANGUAGES, MESSAGES, duration, text
@@ -52,6 +53,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.globals["LONGEST_REASON"] = LONGEST_REASON
     made.filters["bounded"] = bounded
     made.filters["time"] = time_tag
     made.filters["time_short"] = time_short
