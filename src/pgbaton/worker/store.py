@@ -138,7 +138,7 @@ class Store:
             *columns_of(answers),
             *(self._entries, self._entry_statuses, self._passages),
         )
-        rows, *kept = _without_blocked(rows)
+        rows, kept = _without_blocked(rows)
         late = endings(row for row in rows if row["outcome"] is not None)
         rows = [row for row in rows if row["outcome"] is None]
         newest: dict[str, int] = {}
@@ -155,7 +155,7 @@ class Store:
         beginnings = [0] * len(self.steps)
         known = self._entries, self._entry_statuses
         rows = await self._claim("worker/claim_waiting", self._pipeline, worker, self.steps, beginnings, limit, *known)
-        rows, *kept = _without_blocked(rows)
+        rows, kept = _without_blocked(rows)
         claimed = tuple(dispatch_of(row, row["attempt"]) for row in rows if row["plain"])
         others = frozenset(row["job_key"] for row in rows if not row["plain"])
         return Turn(claimed, frozenset(), others, {}, len(rows), {}, *kept)
@@ -369,12 +369,13 @@ class Store:
 
 def _without_blocked(
     rows: list[asyncpg.Record],
-) -> tuple[list[asyncpg.Record], float | None, frozenset[str], frozenset[str]]:
+) -> tuple[list[asyncpg.Record], tuple[float | None, frozenset[str], frozenset[str]]]:
     """The rows of a claim that are duties or calls; then the last three fields of :class:`Turn`. A row without an id
     says that more waits for its stage, and (``waited``) in how many seconds a limit may let it be called."""
     left = [row for row in rows if row["id"] is None]
     if not left:
-        return rows, None, frozenset(), frozenset()
+        return rows, (None, frozenset(), frozenset())
     blocked = {row["stage"]: row["waited"] for row in left if row["waited"] is not None}
     more = frozenset(row["stage"] for row in left)
-    return [row for row in rows if row["id"] is not None], min(blocked.values(), default=None), frozenset(blocked), more
+    soonest = min(blocked.values(), default=None)
+    return [row for row in rows if row["id"] is not None], (soonest, frozenset(blocked), more)
