@@ -158,11 +158,12 @@ async def test_the_parents_detail_counts_its_children_before_during_and_after(da
             assert [tuple(asdict(c).values()) for c in seen.children] == [("variants", 3, 2, 2, str(kids[2]))]
             why = await insights.explain(conn, table, job)
             assert why is not None
-            assert why.sentence() == f"waits for 1 of 3 children, {kids[2]} (–) for one; 2 are done"
+            assert why.sentence() == f"waits for 1 of 3 children: {kids[2]} has not ended; 2 done"
             await f.ends(kids[2], *PLANNED)
             why = await insights.explain(conn, table, job)
             assert why is not None
-            assert f"{kids[2]} (draw: available)" in why.sentence()
+            assert f"{kids[2]} is waiting for draw; 2 done" in why.sentence()
+            assert f"{kids[2]}(draw 호출을 기다리는 중). 완료 2건" in why.sentence("ko")
             await f.ends(kids[2])
             await f.until_row(job, "publish", "done")
         seen = await insights.job(conn, table, job)

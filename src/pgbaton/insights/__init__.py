@@ -21,7 +21,7 @@ from pgbaton.insights.detail import AttemptSeen, DispatchSeen, JobDetail, RowSee
 from pgbaton.insights.ledger import AuditEntry, AuditFilter, AuditPage, act, act_jobs, audit
 from pgbaton.insights.listing import CAP, JobFilter, JobPage, ListedJob, Preview, list_jobs, shown_count
 from pgbaton.insights.moments import Moment, moment_of
-from pgbaton.insights.reasons import Explanation, sentence
+from pgbaton.insights.reasons import Explanation
 from pgbaton.insights.status import (
     StageCounts,
     Status,
@@ -76,7 +76,6 @@ __all__ = [
     "list_jobs",
     "moment_of",
     "overview",
-    "sentence",
     "shown_count",
     "status",
     "table_of",

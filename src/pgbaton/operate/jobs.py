@@ -92,18 +92,24 @@ async def move_rows(
 async def rerun(
     conn: asyncpg.Connection, table: JobTable, job_key: str, step: str, *, who: str, force: bool = False
 ) -> Done:
-    """Put the job to the entry state of the stage that performs ``step``, wherever it is now.
+    """Put the job to the entry state of the stage that performs ``step``, wherever it is now; its rounds are counted
+    anew.
 
     Raises :class:`Refused` where there is no such job or stage, where another transaction has locked the row, or where
     a stage is at work on it and ``force`` is not given. ``count`` is 0 where it waits there already.
     """
-    routed = [r["step"] for r in await conn.fetch(sql.read("install/routes.sql"), table.pipeline)]
-    if step not in routed:
-        raise Refused("unknown_stage", f"no stage performs {step!r}; there are: {', '.join(routed)}")
+    await check_routed(conn, table, step)
     desk, job_key = await open_desk(conn, table), table.key.typed(job_key)
     with refusals_named(table, "rerun"):
         async with conn.transaction(isolation="read_committed"):
             return await _rerun(desk, job_key, step, force, person(who))
+
+
+async def check_routed(conn: asyncpg.Connection, table: JobTable, step: str) -> None:
+    """Raises :class:`Refused` where the pipeline has no stage that performs ``step``."""
+    routed = [r["step"] for r in await conn.fetch(sql.read("install/routes.sql"), table.pipeline)]
+    if step not in routed:
+        raise Refused("unknown_stage", f"no stage performs {step!r}; there are: {', '.join(routed)}")
 
 
 async def _rerun(desk: Desk, job_key: str, step: str, force: bool, who: str) -> Done:
@@ -124,6 +130,7 @@ async def _rerun(desk: Desk, job_key: str, step: str, force: bool, who: str) -> 
         if await desk.settle([verdict]):
             # No change of the row, so no trigger: the duty is left by the row as it is.
             if verdict.target is not None or await desk.store.reconcile([job_key], past=True):
+                await desk.begin_anew([job_key])
                 was = {"was_step": job.row and job.row.step, "was_status": job.row and job.row.shown[1], "force": force}
                 await desk.audit(who, "rerun", [job_key], was, stage=step)
                 return Done("rerun", 1, (job_key,), 1)
