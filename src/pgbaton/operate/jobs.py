@@ -65,11 +65,17 @@ async def recall(conn: asyncpg.Connection, table: JobTable, stage: str, *, who: 
 
 
 async def move_rows(
-    conn: asyncpg.Connection, table: JobTable, source: tuple[str, str], target: tuple[str, str], *, who: str
+    conn: asyncpg.Connection,
+    table: JobTable,
+    source: tuple[str, str],
+    target: tuple[str, str],
+    *,
+    who: str,
+    only_count: bool = False,
 ) -> Done:
-    """Put every row at ``source`` of which the journal holds nothing to ``target``: rows that were edited by hand and
-    lead nowhere. Reads the table whole, page by page. Raises :class:`Refused` where ``target`` is no state of the
-    pipeline."""
+    """Put every row at ``source`` of which the journal holds nothing to ``target``: rows that were edited by hand, or
+    whose stage has left, and lead nowhere. Reads the table whole, page by page. ``only_count``: say how many they are.
+    Raises :class:`Refused` where ``target`` is no state of the pipeline."""
     stages = (await open_desk(conn, table)).stages
     if target[0] not in stages and target not in {stage.entry for stage in stages.values()}:
         raise Refused("unknown_stage", f"no stage performs {target[0]!r}")
@@ -83,7 +89,8 @@ async def move_rows(
         row = await conn.fetchrow(table.query("operate/rows_at"), table.pipeline, after, RECONCILE_PAGE, *source)
         for start in range(0, len(row["keys"]), desks.BATCH):
             keys = row["keys"][start : start + desks.BATCH]
-            done = add_up(done, await _at_once(conn, table, decide, keys, by))
+            moved = Done("move", len(keys)) if only_count else await _at_once(conn, table, decide, keys, by)
+            done = add_up(done, moved)
         if row["looked_at"] < RECONCILE_PAGE:
             return done
         after = row["last"]
