@@ -97,8 +97,8 @@ async def test_the_jobs_of_a_stage_that_left_are_seen_and_moved_in_bulk(database
     async with line(database) as craft:
         await filled(craft)
         await craft.add("glue", "done")  # it was through
-        changed = written(tmp_path, ("cut", "made"), ("weld", "welding"))
-        assert (await pgbaton("attach", "--config", changed, dsn=database)).code == 0
+        changed = written(tmp_path, ("weld", "welding"), ("cut", "weld"))
+        assert (await pgbaton("attach", "--config", changed, "--from", "now", dsn=database)).code == 0
         doctor = await pgbaton("doctor", dsn=database)
         assert "4 wait for the stage glue, which is not in the pipeline any more" in doctor.out
         assert "pgbaton rerun --stage glue --from STEP" in doctor.out
