@@ -251,6 +251,26 @@ async def test_ten_thousand_children_are_not_counted_for_each_of_them(database: 
         await f.until_row(job, "publish", "done")
 
 
+async def test_a_worker_that_rests_between_many_children_misses_neither_the_last_nor_other_jobs(database: str) -> None:
+    async with family(database) as f, f.worker(poll=60):
+        job = await f.add("else", "where")
+        await f.db.execute(
+            "INSERT INTO variants (job, step, status) "
+            "SELECT $1::text::uuid, 'draw', 'running' FROM generate_series(1, 3000)",
+            job,
+        )
+        await f.put(job, "variants", "waiting")
+        await f.counted(job)
+        for end in (1, 1500, 2999):
+            await f.db.execute("UPDATE variants SET status = 'done' WHERE id <= $1 AND status = 'running'", end)
+            other, _ = await f.gathering(DONE)
+            await f.until_row(other, "publish", "done", 5)
+        assert await f.row(job) == ("variants", "waiting")
+        await f.ends(3000)
+        await f.until_row(job, "publish", "done", 5)
+        assert [c.job_id for c in f.server.calls].count(job) == 1
+
+
 async def test_a_child_table_without_an_index_on_its_parent_is_refused(database: str) -> None:
     async with asyncpg.create_pool(database, min_size=1) as db, db.acquire() as conn:
         await conn.execute(VARIANTS.replace("CREATE INDEX ON variants (job);", ""))

@@ -32,13 +32,13 @@ ADS: dict[str, Any] = {
         stage("publish", "judge"),
         stage("remind", "publish", delay="10m"),
         stage("send", "review", status="approved"),
-        stage("glue", "cut"),
         stage("show", "variants"),
         stage("archive", "repair"),
     ],
     "route": [
         {"after": "judge", "status": "rejected", "to": "plan", "rounds": 2, "then": ["judge", "given_up"]},
         {"after": "archive", "to": ["review", "waiting"]},
+        {"after": "send", "to": ["variants", "waiting"]},
     ],
     "wait": [
         {"at": ["review", "waiting"], "choices": {"approve": ["review", "approved"], "reject": ["review", "rejected"]}}
@@ -93,6 +93,7 @@ async def test_each_statement_of_the_guides_does_what_they_say(database: str, pa
         await conn.execute(TABLES)
         for name, table, rest in (
             ("ads", "jobs", ADS),
+            ("line", "jobs", {"stage": [stage("cut", "made"), stage("glue", "cut")]}),
             ("variants", "variants", {"stage": [stage("draw", "planned"), stage("judge", "draw")]}),
             ("shipments", "shipments", {"stage": [stage("pack", "made")]}),
         ):

@@ -26,8 +26,8 @@ SET_ASIDE: Sentence = ("{count}건을 격리했습니다", "{count} in quarantin
 MOVED: Sentence = ("{count}건을 옮겼습니다", "{count} moved")
 WOULD_MOVE: Sentence = ("옮길 대상: {count}건", "would move {count}")
 NONE_THERE: Sentence = (
-    "그 상태에서 호출과 무관하게 멈춰 있는 행이 없습니다",
-    "no row stands there that no call holds",
+    "그 상태에 옮길 행이 없습니다(진행 중인 호출이 있는 행은 옮기지 않습니다)",
+    "no row to move stands there (those with an open dispatch are not moved)",
 )
 NOT_OPEN: Sentence = ("격리할 작업이 없습니다", "no such job is open or dead")
 
@@ -94,8 +94,8 @@ def quarantine(
     examples=["pgbaton move --from glue,done --to pack,done --dry-run", "pgbaton move --from glue,done --to pack,done"]
 )
 def move(
-    source: Annotated[tuple[str, str], _state_option("--from", "The state that they stand in.")],
-    target: Annotated[tuple[str, str], _state_option("--to", "The state that they are put to.")],
+    source: Annotated[Any, _state_option("--from", "The state that they stand in.")],
+    target: Annotated[Any, _state_option("--to", "The state that they are put to.")],
     dry_run: DryRun = False,
     who: Who = None,
     pipeline: PipelineName = None,

@@ -167,9 +167,10 @@ async def _rounds(conn: asyncpg.Connection, of: tuple[str, str]) -> tuple[tuple[
 
 def _with_rounds(why: Explanation, rounds: Sequence[tuple[str, int, int | None]]) -> Explanation:
     """Why, with the round that the job came by last, unless it is through."""
-    if not rounds or rounds[0][2] is None or why.code in ("done", "gone"):
+    bounded = [(taken, most) for _, taken, most in rounds if most is not None]
+    if not bounded or why.code in ("done", "gone"):
         return why
-    return replace(why, values=why.values | {"round": rounds[0][1], "rounds": rounds[0][2]})
+    return replace(why, values={**why.values, "round": bounded[0][0], "rounds": bounded[0][1]})
 
 
 async def _with_children(conn: asyncpg.Connection, table: JobTable, key: str, facts: asyncpg.Record) -> Explanation:
@@ -192,7 +193,7 @@ async def _with_children(conn: asyncpg.Connection, table: JobTable, key: str, fa
         "stage": doing and doing["stage"],
         "doing": doing and doing["state"],
     }
-    return replace(why, values=why.values | values)
+    return replace(why, values={**why.values, **values})
 
 
 async def _children(

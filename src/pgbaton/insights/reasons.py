@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
 
 from pgbaton.events import Language
-from pgbaton.insights.words import Clock, Sentence, Value, local_clock, worded, words_of
+from pgbaton.insights.words import Clock, Sentence, Timed, local_clock, worded, words_of
 from pgbaton.model import QUARANTINED
 
 
@@ -23,7 +22,7 @@ class Explanation:
 
     code: str
     moves: bool
-    values: dict[str, Value] = field(default_factory=dict)
+    values: Mapping[str, Timed] = field(default_factory=dict)
 
     def sentence(self, language: Language = "en") -> str:
         """One sentence. It holds text of others' making (errors, steps): escape it where that matters."""
@@ -221,12 +220,12 @@ def choices_of(f: Mapping[str, Any]) -> tuple[str, ...]:
 def _passing(f: Mapping[str, Any]) -> Explanation | None:
     """The row is at a state at which nothing is called; None: a worker has to come to it first."""
     if f["kind"] == "wait" and f["state"] == "running":
-        detail, since, left = json.loads(f["detail"]), f["since"] or 0.0, f["given_up_in"] or 0.0
-        begun, until = (f["at"] + timedelta(seconds=seconds) for seconds in (-since, left))
-        values = {"step": f["stage"], "since": since, "begun": begun, "choices": ", ".join(choices_of(f)) or "–"}
+        detail = json.loads(f["detail"])
+        values = {"step": f["stage"], "since": f["since"] or 0.0, "begun": f["started_at"] or f["at"]}
+        values |= {"choices": ", ".join(choices_of(f)) or "–"}
         if "then" not in detail:
             return Explanation("waits", False, values)
-        ends = {"seconds": left, "until": until, "then": ", ".join(detail["then"])}
+        ends = {"seconds": f["given_up_in"] or 0.0, "until": f["deadline"], "then": ", ".join(detail["then"])}
         return Explanation("waits_until", False, values | ends)
     if f["kind"] == "gather" and f["state"] == "running":
         return Explanation("gathering", True, {"left": 0, "total": 0, "done": 0})

@@ -8,7 +8,8 @@ from datetime import datetime
 from pgbaton.events import Language
 from pgbaton.insights.listing import CAP, shown_count
 
-Value = str | int | float | datetime | None
+Value = str | int | float | None
+Timed = Value | datetime
 Sentence = tuple[str, str]
 """In Korean and in English, with ``{name}`` where a value goes."""
 
@@ -27,12 +28,12 @@ def local_clock(at: datetime) -> str:
     return f"{day}{here:%H:%M}"
 
 
-def worded(sentence: Sentence, values: Mapping[str, Value], language: Language) -> str:
+def worded(sentence: Sentence, values: Mapping[str, Timed], language: Language) -> str:
     """The sentence with its values. They may hold text of others' making: escape the whole where that matters."""
     return sentence[0 if language == "ko" else 1].format_map(words_of(values, language))
 
 
-def words_of(values: Mapping[str, Value], language: Language, clock: Clock = local_clock) -> dict[str, str]:
+def words_of(values: Mapping[str, Timed], language: Language, clock: Clock = local_clock) -> dict[str, str]:
     """The values as a sentence spells them."""
     return {
         name: clock(value) if isinstance(value, datetime) else _word(name, value, language)
