@@ -17,8 +17,8 @@ from benchmarks.writer import FILL, MATTERS, MIXES, NOTHING, idle_worker, write
 FLEETS = (1, 4, 16)
 IDLE = 5.0
 """Seconds of watching them do nothing."""
-SETTLE = 1.0
-"""Seconds that a new worker has to come to rest."""
+SETTLE = 5.0
+"""Seconds that a new worker has to come to rest: it looks at everything at once when it begins."""
 CLIENTS = 8
 VARIANTS = ("pgbaton", "pgbaton-channel")
 

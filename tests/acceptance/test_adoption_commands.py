@@ -11,7 +11,7 @@ from pathlib import Path
 
 import asyncpg
 
-from acceptance.test_cli import pgbaton, toml
+from command import pgbaton, toml
 from line import two_stages
 from pgbaton.install.migrate import migrate
 

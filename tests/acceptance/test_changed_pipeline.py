@@ -58,12 +58,12 @@ async def filled(craft: Line) -> None:
         pytest.param(
             [("cut", "made"), ("fold", "cut"), ("glue", "fold")],
             ["stage fold: added", "stage glue: changed", "3 stand at (cut, done), where fold is called from now on",
-             "1 are at work, (glue, running), and end as before", "3 go on with fold instead"],
+             "1 is at work, (glue, running), and ends as before", "3 go on with fold instead"],
             id="added",
         ),
         pytest.param(
             [("cut", "made")],
-            ["stage glue: removed", "4 open dispatches are inside", "1 are at work, (glue, running), and end as before",
+            ["stage glue: removed", "4 open dispatches are inside", "1 is at work, (glue, running), and ends as before",
              "3 wait at (cut, done) until glue comes back: pgbaton rerun --stage glue --from STEP",
              "wait until their stage comes back"],
             id="removed",

@@ -114,6 +114,7 @@ class Scene:
                 trick_attempts=self.plan.trick_attempts,
                 slow=self.plan.timeout + 1,
                 inner_url=f"http://127.0.0.1:{self.inner_port}",
+                patient=self.plan.patient,
             )
             return python("chaos.stage_process", json.dumps(asdict(config)))
 

@@ -185,7 +185,7 @@ async def test_children_run_their_own_pipeline_and_their_death_is_told(database:
         async with Engine(f.variants, f.settings()):
             await f.until_row(job, "publish", "done")
         ended = await f.db.fetchrow("SELECT outcome, error FROM pgbaton.history WHERE stage = 'variants'")
-        assert tuple(ended) == ("gathered", "2 of 3 children are at (draw, done), 1 ended elsewhere")
+        assert tuple(ended) == ("gathered", "children at (draw, done): 2 of 3, 1 ended elsewhere")
 
 
 async def test_two_last_children_that_commit_at_once_move_the_parent_once(database: str) -> None:

@@ -241,7 +241,7 @@ async def test_a_stage_that_is_added_behind_the_last_asks_about_what_had_ended_t
         document = craft.pipeline.model_dump(mode="json")
         document["stages"] = [*document["stages"], {"step": "pack", "after": "glue", "path": "/cut"}]
         craft.pipeline = Pipeline.model_validate(document)
-        with pytest.raises(PastRows, match="1 rows"):
+        with pytest.raises(PastRows, match="1 row of"):
             await attach_to(craft)
         await attach_to(craft, past="now")
         assert await missing(craft) == []

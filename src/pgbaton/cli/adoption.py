@@ -27,7 +27,8 @@ from pgbaton.cli.common import (
 from pgbaton.cli.planned import Rate, Told, tell_walked
 from pgbaton.cli.speech import Sentence, fail, language, tell
 from pgbaton.cli.tables import Column, Format, print_json, print_rows
-from pgbaton.cli.when import moment, short
+from pgbaton.cli.when import short
+from pgbaton.times import moment
 
 if TYPE_CHECKING:
     import asyncpg
@@ -46,7 +47,7 @@ AND_TENANTS: Sentence = ("전부 호출하는 테넌트: {tenants}", "and all of
 TAKEN: Sentence = ("넘겨받음: {seen}건 중 {count}건", "taken over: {count} of {seen}")
 UNDATED: Sentence = (
     "updated_at이 비어 있는 행 {count}건은 시각을 알 수 없습니다: --all을 쓰세요",
-    "{count} rows have an empty updated_at, so that it is not known since when: --all",
+    "{count:# row has|# rows have} an empty updated_at, so that it is not known since when: --all",
 )
 NOTHING_LEFT: Sentence = ("넘겨받을 행이 없습니다", "nothing to take over")
 TOO_LONG: Sentence = (

@@ -21,7 +21,19 @@ if TYPE_CHECKING:
     from pgbaton.install.plan import Plan
     from pgbaton.model import Pipeline
 
-UP_TO_DATE: Sentence = ("pgbaton 스키마가 최신 상태입니다", "the schema pgbaton is up to date")
+MADE: Sentence = ("pgbaton 스키마를 만들었습니다: 버전 {now}", "created the schema pgbaton, version {now}")
+UPGRADED: Sentence = (
+    "pgbaton 스키마를 버전 {was}에서 {now}(으)로 올렸습니다",
+    "upgraded the schema pgbaton from version {was} to {now}",
+)
+REPLACED: Sentence = (
+    "pgbaton 스키마의 함수를 이 버전의 것으로 바꿨습니다: 버전 {now}",
+    "replaced the functions of the schema pgbaton, version {now}, by those of this release",
+)
+UP_TO_DATE: Sentence = (
+    "pgbaton 스키마가 최신 상태입니다: 버전 {now}",
+    "the schema pgbaton is up to date, version {now}",
+)
 ATTACHED: Sentence = (
     "{name} 파이프라인을 {table} 테이블에 연결했습니다: {drawn}",
     "attached {name} to {table}: {drawn}",
@@ -41,8 +53,13 @@ def migrate(database_url: DatabaseUrl = None) -> None:
     """
     from pgbaton.install.migrate import migrate as migrate_schema
 
-    with_database(database_url, migrate_schema, migrated=False)
-    tell(UP_TO_DATE)
+    done = with_database(database_url, migrate_schema, migrated=False)
+    said = UP_TO_DATE
+    if done.was != done.now:
+        said = UPGRADED if done.was else MADE
+    elif done.replaced:
+        said = REPLACED
+    tell(said, was=done.was, now=done.now)
 
 
 @app.command(

@@ -11,7 +11,7 @@ from pgbaton.cli import speech
 from pgbaton.cli.common import AsJson, DatabaseUrl, DryRun, PipelineName, Who, app, person, read_by, with_table
 from pgbaton.cli.speech import Sentence, tell
 from pgbaton.cli.tables import print_json
-from pgbaton.cli.when import duration
+from pgbaton.times import duration
 
 if TYPE_CHECKING:
     import asyncpg
@@ -48,8 +48,15 @@ def _state_option(name: str, said: str) -> Any:
 def recall(
     stage: Annotated[str, typer.Option("--stage", help="Whose calls.", show_default=False)],
     over: Annotated[
-        str | None, typer.Option("--over", help="Also calls that were left to the stage longer ago (10m).")
-    ] = None,
+        float,
+        typer.Option(
+            "--over",
+            metavar="DURATION",
+            parser=read_by(duration),
+            help="Also calls that were left to the stage longer ago (10m).",
+            show_default=False,
+        ),
+    ] = 0.0,
     who: Who = None,
     pipeline: PipelineName = None,
     database_url: DatabaseUrl = None,
@@ -59,12 +66,11 @@ def recall(
 
     Without --over only calls whose answer was lost. No attempt is used up. Exit code 1: there was none.
     """
-    seconds = duration(over) if over else 0.0
 
     async def work(conn: asyncpg.Connection, table: JobTable) -> Done:
         from pgbaton import operate
 
-        return await operate.recall(conn, table, stage, who=person(who), over=seconds)
+        return await operate.recall(conn, table, stage, who=person(who), over=over)
 
     _say(with_table(database_url, pipeline, work), RECALLED, NONE_STALLED, as_json)
 
@@ -128,7 +134,16 @@ def _say(done: Done, changed: Sentence, nothing: Sentence, as_json: bool) -> Non
 
 @app.command(examples=["pgbaton incident", "pgbaton incident --since 8h --language ko"])
 def incident(
-    since: Annotated[str, typer.Option("--since", help="So long ago: 2h, 30m.")] = "2h",
+    since: Annotated[
+        float,
+        typer.Option(
+            "--since",
+            metavar="DURATION",
+            parser=read_by(duration),
+            help="So long ago: 2h, 30m.",
+            show_default="2h",
+        ),
+    ] = 2 * 3600.0,
     language: Annotated[
         Literal["ko", "en"] | None, typer.Option("--language", help="Of the report; default: as everywhere.")
     ] = None,
@@ -138,7 +153,7 @@ def incident(
 ) -> None:
     """Findings, acts and deployments, as a short report to hand on."""
     until = datetime.now(UTC)
-    began = until - timedelta(seconds=duration(since))
+    began = until - timedelta(seconds=since)
 
     async def work(conn: asyncpg.Connection, table: JobTable) -> tuple[str, list[Happened]]:
         from pgbaton import health

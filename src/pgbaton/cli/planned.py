@@ -71,25 +71,28 @@ KINDS: dict[str, Sentence] = {
 }
 STAGE: Sentence = ("{kind} {step}: {change}", "{kind} {step}: {change}")
 IN_PLACE: Sentence = ("{kind} {step}: {change} (이전 {was})", "{kind} {step}: {change}, in place of {was}")
-INSIDE: Sentence = ("  진행 중인 호출 {count}건", "  {count} open dispatches are inside")
+INSIDE: Sentence = ("  진행 중인 호출 {count}건", "  {count:# open dispatch is|# open dispatches are} inside")
 INSIDES: dict[str, Sentence] = {
     "instead": (
         "  {count}건은 {at}에 있으며 앞으로 {stage} 단계를 호출합니다",
-        "  {count} stand at {at}, where {stage} is called from now on",
+        "  {count:# stands|# stand} at {at}, where {stage} is called from now on",
     ),
-    "ends": ("  {count}건은 {at}에서 처리 중이며 그대로 끝납니다", "  {count} are at work, {at}, and end as before"),
+    "ends": (
+        "  {count}건은 {at}에서 처리 중이며 그대로 끝납니다",
+        "  {count:# is|# are} at work, {at}, and {count:ends|end} as before",
+    ),
     "waits": (
         "  {count}건은 {at}에서 {step} 단계가 돌아올 때까지 기다립니다: pgbaton rerun --stage {step} --from STEP, "
         "또는 pgbaton cancel --stage {step}",
-        "  {count} wait at {at} until {step} comes back: pgbaton rerun --stage {step} --from STEP, "
+        "  {count:# waits|# wait} at {at} until {step} comes back: pgbaton rerun --stage {step} --from STEP, "
         "or pgbaton cancel --stage {step}",
     ),
     "stays": (
         "  {count}건은 {at}에서 더 이상 호출하지 않습니다",
-        "  {count} stand at {at}, where nothing is called any more",
+        "  {count:# stands|# stand} at {at}, where nothing is called any more",
     ),
 }
-INSTEAD: Sentence = ("{count}건은 앞으로 {stage} 호출", "{count} go on with {stage} instead")
+INSTEAD: Sentence = ("{count}건은 앞으로 {stage} 호출", "{count:# goes|# go} on with {stage} instead")
 IN_SHADOW: Sentence = (
     "섀도 모드: 작업의 {share}%를 호출하고 나머지는 기록만 합니다",
     "shadow mode: {share} % of the jobs are called, of the rest it is recorded",
@@ -97,7 +100,7 @@ IN_SHADOW: Sentence = (
 THEIRS: Sentence = ("  전부 호출하는 테넌트: {tenants}", "  and all of {tenants}")
 LEFT: Sentence = (
     "attach 전부터 있던 행 {count}건은 움직일 때까지 호출하지 않습니다",
-    "{count} rows of the past are left alone until they move",
+    "{count:# row of the past is left alone until it moves|# rows of the past are left alone until they move}",
 )
 GOES_ON: Sentence = (
     "중단된 이전 행 처리({mode})를 이어서 합니다",
@@ -111,9 +114,10 @@ QUESTION: Sentence = (
     "행 {count}건이 호출 대상이 되는 상태에 있습니다. 어떻게 할까요?\n"
     "  now       움직일 때까지 호출하지 않습니다\n"
     "  backfill  호출합니다",
-    "{count} rows stand in states that become routed. What becomes of them?\n"
-    "  now       they are left alone until they move\n"
-    "  backfill  they are called",
+    "{count:# row stands in a state that becomes|# rows stand in states that become} routed. "
+    "What becomes of {count:it|them}?\n"
+    "  now       left alone, until a writer moves {count:it|them}\n"
+    "  backfill  called",
 )
 LEFT_ALONE: Sentence = ("호출하지 않고 둔 행: {rows}", "rows of the past left alone: {rows}")
 TO_BE_CALLED: Sentence = ("호출할 이전 행: {rows}", "rows of the past to be called: {rows}")

@@ -50,9 +50,7 @@ def waited(node: Passage, *, overdue: bool) -> Decision:
 def gathered(node: Passage, children: Children, age: float) -> Decision:
     """A gather, its children just counted."""
     failed, still = children.ended - children.done, children.total - children.ended
-    said = (
-        f"{children.done} of {children.total} children are at ({', '.join(node.done or ())}), {failed} ended elsewhere"
-    )
+    said = f"children at ({', '.join(node.done or ())}): {children.done} of {children.total}, {failed} ended elsewhere"
     if node.failed == "fail" and failed:
         return Decision(Verb.ADVANCE, Outcome.EXHAUSTED, said, target=node.then)
     need = wanted(node, children)

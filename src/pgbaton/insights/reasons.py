@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pgbaton.counted import filled
 from pgbaton.events import Language
 from pgbaton.insights.words import Clock, Sentence, Timed, local_clock, worded, words_of
 from pgbaton.model import QUARANTINED
@@ -27,7 +28,7 @@ class Explanation:
     def sentence(self, language: Language = "en") -> str:
         """One sentence. It holds text of others' making (errors, steps): escape it where that matters."""
         form, words = self.parts(language)
-        return form.format_map(words)
+        return filled(form, words)
 
     def parts(self, language: Language, clock: Clock = local_clock) -> tuple[str, dict[str, str]]:
         """The sentence with ``{name}`` where a word goes, and the words. ``clock`` spells times."""
@@ -67,11 +68,11 @@ SENTENCES: dict[str, Sentence] = {
     ),
     "gathering": (
         "자식 작업 {total}건 중 {left}건이 끝나기를 기다립니다. 예: {child}({doing}). 완료 {done}건",
-        "waits for {left} of {total} children: {child} {doing}; {done} done",
+        "waits for {left} of {total:# child|# children}: {child} {doing}; {done} done",
     ),
     "counting": (
         "자식 작업 {total}건이 모두 끝났습니다. 워커가 세는 대로 넘어갑니다",
-        "all of its {total} children have ended: it goes on when a worker has counted them",
+        "{total:its one child has|all of its # children have} ended: it goes on when a worker has counted them",
     ),
     "no_children": (
         "자식 파이프라인 {children}이(가) 이 파이프라인에 연결되어 있지 않습니다. 해당 파이프라인을 attach해야 합니다",
@@ -133,7 +134,7 @@ SENTENCES: dict[str, Sentence] = {
     ),
     "circuit_open": (
         "{stage} 단계가 연속 {strikes}회 응답하지 않아 호출을 차단했습니다(서킷 열림). {seconds} 뒤에 다시 확인합니다",
-        "{stage} does not answer ({strikes} tries in a row), so its circuit is open; probed again in {seconds}",
+        "{stage} does not answer ({strikes:# try|# tries in a row}), so its circuit is open; probed again in {seconds}",
     ),
     "circuit_probing": (
         "{stage} 단계가 응답하지 않아 한 번에 한 건씩만 확인합니다. 앞에 {before}건 있습니다",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
+from pgbaton.counted import filled
 from pgbaton.events import Language
 from pgbaton.insights.listing import CAP, shown_count
 
@@ -30,7 +31,7 @@ def local_clock(at: datetime) -> str:
 
 def worded(sentence: Sentence, values: Mapping[str, Timed], language: Language) -> str:
     """The sentence with its values. They may hold text of others' making: escape the whole where that matters."""
-    return sentence[0 if language == "ko" else 1].format_map(words_of(values, language))
+    return filled(sentence[0 if language == "ko" else 1], words_of(values, language))
 
 
 def words_of(values: Mapping[str, Timed], language: Language, clock: Clock = local_clock) -> dict[str, str]:

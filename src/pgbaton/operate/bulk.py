@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import asyncpg
 
 from pgbaton import sql
+from pgbaton.counted import Counted
 from pgbaton.decision import verdict as deciding
 from pgbaton.decision.verdict import Job, Verdict
 from pgbaton.errors import Refused
@@ -165,7 +166,10 @@ async def _batch(conn: asyncpg.Connection, act: acts.Act, reached: str | None, m
     assert filters is not None
     page = await list_jobs(conn, filters, None if reached is None else int(reached), most, timeout=SCAN_TIMEOUT)
     if page.too_wide:
-        raise Refused("too_wide", f"too few matches among too many jobs: narrow the filter ({act.jobs} jobs done)")
+        raise Refused(
+            "too_wide",
+            f"too few matches among too many jobs: narrow the filter ({Counted(act.jobs):# job|# jobs} done)",
+        )
     decide = _decide_rerun(act.detail["from"]) if action == "rerun" else DECIDED[action]
     return _Batch([job.job_key for job in page.jobs], None if page.next is None else str(page.next), decide)
 

@@ -99,7 +99,8 @@ class Desk:
         """Write down the act on ``keys``."""
         one = keys[0] if len(keys) == 1 else None
         said = json.dumps(detail, ensure_ascii=False)
-        await self.conn.execute(sql.read("operate/audit.sql"), who, action, self.pipeline, stage, one, len(keys), said)
+        arguments = who, action, self.pipeline, stage, one, len(keys), said, None
+        await self.conn.execute(sql.read("operate/audit.sql"), *arguments)
 
     async def begin_anew(self, keys: Sequence[str]) -> None:
         """These jobs are run again: their rounds are counted from nothing."""

@@ -16,7 +16,8 @@ DECLARE
     newest bigint;
     rows float8;
 BEGIN
-    SELECT count(*), count(*) FILTER (WHERE d.not_before IS NULL OR d.not_before <= at + ahead), max(d.id) INTO seen, ready, reached
+    SELECT count(*), count(*) FILTER (WHERE d.not_before IS NULL OR d.not_before <= at + ahead), max(d.id)
+      INTO seen, ready, reached
       FROM (SELECT o.id, o.not_before FROM pgbaton.due AS o
              WHERE o.pipeline = for_pipeline AND o.stage = for_stage ORDER BY o.id LIMIT counted) AS d;
     IF seen < counted THEN
@@ -112,7 +113,8 @@ BEGIN
               FROM (SELECT * FROM pgbaton.history ORDER BY ended_at DESC LIMIT looked_back) AS h
              WHERE h.pipeline = for_pipeline AND h.called GROUP BY h.stage) AS n;
     FOR s IN SELECT * FROM pgbaton.stages AS st
-              WHERE st.pipeline = for_pipeline AND st.routed AND st.kind = 'call' AND (for_stages IS NULL OR st.step = ANY (for_stages))
+              WHERE st.pipeline = for_pipeline AND st.routed AND st.kind = 'call'
+                AND (for_stages IS NULL OR st.step = ANY (for_stages))
               ORDER BY st.position DESC
     LOOP
         stage := s.step;
@@ -121,7 +123,8 @@ BEGIN
                  + pgbaton.waiting_in(for_pipeline, s.step, true, NULL, counted, at + ahead);
         takes := coalesce((lately ->> s.step)::float8,
             (SELECT t.p50 FROM pgbaton.throughput AS t
-              WHERE t.pipeline = for_pipeline AND t.kind = 'all' AND t.hour > at - interval '7 days' AND t.tenant = '' AND t.stage = s.step
+              WHERE t.pipeline = for_pipeline AND t.kind = 'all' AND t.hour > at - interval '7 days' AND t.tenant = ''
+                AND t.stage = s.step
                 AND t.p50 IS NOT NULL ORDER BY t.hour DESC LIMIT 1),
             least(extract(epoch FROM s.timeout), within));  -- nothing has ended yet
         -- A short call keeps its worker busy for longer than itself: a worker begins only so many in a second.
@@ -184,7 +187,8 @@ END
 $fn$;
 
 -- The same as one number: workers of ``per_worker`` calls at once.
-CREATE OR REPLACE FUNCTION pgbaton.workers_wanted(for_pipeline text, for_stages text[], per_worker integer, within float8) RETURNS integer
+CREATE OR REPLACE FUNCTION pgbaton.workers_wanted(for_pipeline text, for_stages text[], per_worker integer,
+                                                  within float8) RETURNS integer
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $fn$
     SELECT coalesce(ceil(sum(w.calls)::float8 / per_worker), 0)::integer

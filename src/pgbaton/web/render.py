@@ -10,9 +10,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.responses import HTMLResponse, Response
 
+from pgbaton.counted import Counted
 from pgbaton.events import Language
 from pgbaton.health import Finding
 from pgbaton.insights import Explanation, shown_count
+from pgbaton.operate.acts import LONGEST_REASON
 from pgbaton.web import assets
 from pgbaton.web.context import View
 from pgbaton.web.messages import LANGUAGES, MESSAGES, duration, text
@@ -53,6 +55,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.globals["LONGEST_REASON"] = LONGEST_REASON
     made.filters["bounded"] = bounded
     made.filters["time"] = time_tag
     made.filters["time_short"] = time_short
@@ -90,7 +93,7 @@ def why(explanation: Explanation, language: Language) -> Markup:
     """Why a job is where it is; the reader's browser spells its times in the reader's zone."""
     form, words = explanation.parts(language, time_short)
     return Markup(form).format_map(  # noqa: S704  (a sentence of ours, whose words are escaped)
-        {n: w if isinstance(w, Markup) else bounded(w) for n, w in words.items()}
+        {n: w if isinstance(w, Markup) else Counted(bounded(w)) for n, w in words.items()}
     )
 
 

@@ -14,7 +14,8 @@ WITH dead AS MATERIALIZED (
 ), still AS MATERIALIZED (
     SELECT dead.id, dead.job_key, dead.stage, dead.ended_at,
            CASE WHEN dead.called THEN dead.error ELSE coalesce(dead.error, (
-               SELECT t.error FROM pgbaton.history AS t WHERE t.id = dead.id AND t.attempt = dead.attempt AND t.called)) END AS error
+               SELECT t.error FROM pgbaton.history AS t
+                WHERE t.id = dead.id AND t.attempt = dead.attempt AND t.called)) END AS error
       FROM dead
       JOIN {table} AS j ON {job_is(dead.job_key)}
      WHERE ({step_text} = dead.stage AND {status_text} = 'failed'

@@ -2,7 +2,7 @@
 -- for those under way. Calls that wait are counted by the soonest $2 of them. The dead are those that nothing was
 -- dispatched for since, among the newest $2.
 SELECT s.pipeline, s.step AS stage, s.after, s.position, s.routed, s.paused_at IS NOT NULL AS paused,
-       p.paused_at IS NOT NULL AS pipeline_paused, s.attempts,
+       p.paused_at IS NOT NULL AS pipeline_paused, s.attempts, s.kind,
        extract(epoch FROM s.timeout)::float8 AS timeout, s.concurrency, s.strikes, s.open_until,
        coalesce(s.open_until > statement_timestamp(), false) AS open,
        least((SELECT count(*) FROM (SELECT FROM pgbaton.due AS d
@@ -38,10 +38,13 @@ SELECT s.pipeline, s.step AS stage, s.after, s.position, s.routed, s.paused_at I
         SELECT count(*) FILTER (WHERE c.attempt = 0 OR c.outcome IN ('lost', 'released')) AS fresh,
                count(*) FILTER (WHERE c.attempt > 0 AND coalesce(c.outcome, '') NOT IN ('lost', 'released')) AS again,
                count(*) FILTER (WHERE c.outcome = 'deferred') AS put_off,
-               extract(epoch FROM min(c.due_at) FILTER (WHERE c.outcome = 'deferred') - statement_timestamp())::float8 AS put_off_in,
+               extract(epoch FROM min(c.due_at) FILTER (WHERE c.outcome = 'deferred')
+                                  - statement_timestamp())::float8 AS put_off_in,
                min(c.id) FILTER (WHERE c.outcome = 'deferred') AS put_off_id,
                min(c.id) FILTER (WHERE c.nth = 1) AS id, min(c.attempt) FILTER (WHERE c.nth = 1) AS attempt
-          FROM (SELECT c.id, c.attempt, c.outcome, c.due_at, row_number() OVER (ORDER BY (c.outcome = 'deferred') IS TRUE, c.due_at) AS nth FROM pgbaton.calls AS c
+          FROM (SELECT c.id, c.attempt, c.outcome, c.due_at,
+                       row_number() OVER (ORDER BY (c.outcome = 'deferred') IS TRUE, c.due_at) AS nth
+                  FROM pgbaton.calls AS c
                  WHERE c.pipeline = s.pipeline AND c.waits_for = s.step AND c.due_at < pgbaton.parked()
                  ORDER BY c.due_at
                  LIMIT $2) AS c) AS w

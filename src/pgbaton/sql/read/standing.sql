@@ -19,7 +19,8 @@ SELECT clock_timestamp() AS at, {row}, {updated_at} AS updated_at,
        ({step_text} = s.after AND {status_text} = s.status
         OR s.kind = 'call' AND {step_text} = d.stage AND {status_text} IN ('running', 'failed')) IS TRUE AS in_place,
        {routed_to} AS routed_to,
-       pgbaton.left_alone($1, $2, {step_text}, {status_text}) AS left_alone, pgbaton.is_live($1, $2, {tenant}) AS live, pgbaton.at_home(p) AS at_home,
+       pgbaton.left_alone($1, $2, {step_text}, {status_text}) AS left_alone, pgbaton.is_live($1, $2, {tenant}) AS live,
+       pgbaton.at_home(p) AS at_home,
        EXISTS (SELECT FROM pgbaton.stages AS l WHERE l.pipeline = $1 AND l.step = {step_text}) AS of_a_stage,
        CASE WHEN d.state IN ('available', 'retryable') AND d.available_at <= statement_timestamp() THEN
            (SELECT count(*) FROM (SELECT FROM pgbaton.due AS b
@@ -31,18 +32,23 @@ SELECT clock_timestamp() AS at, {row}, {updated_at} AS updated_at,
        (SELECT count(*) FROM (SELECT FROM pgbaton.calls AS b
                                WHERE b.pipeline = $1 AND b.slot = d.stage LIMIT $3) AS c) AS running,
        CASE WHEN of_account.account IS NOT NULL THEN (SELECT count(*) FROM pgbaton.calls AS b
-                                                       WHERE b.pipeline = $1 AND b.slot = d.stage AND b.account = of_account.account)
+                                                       WHERE b.pipeline = $1 AND b.slot = d.stage
+                                                         AND b.account = of_account.account)
        END AS running_of_account,
-       floor(CASE WHEN of_account.account IS NULL THEN s.ceiling ELSE of_account.ceiling END)::integer AS ceiling, of_account.account, s.takes_turns, s.pool, s.cost, pool.size AS pool_size, pool.used AS pool_used, pool.users AS pool_users,
+       floor(CASE WHEN of_account.account IS NULL THEN s.ceiling ELSE of_account.ceiling END)::integer AS ceiling,
+       of_account.account, s.takes_turns,
+       s.pool, s.cost, pool.size AS pool_size, pool.used AS pool_used, pool.users AS pool_users,
        extract(epoch FROM coalesce(of_account.held_until, s.held_until) - clock_timestamp())::float8 AS held_for,
        coalesce(of_account.held_until, s.held_until) AS held_until,
        coalesce(own.per_tenant, tier.per_tenant, s.per_tenant) AS per_tenant,
        CASE WHEN s.governed THEN (SELECT count(*) FROM pgbaton.calls AS b
                                    WHERE b.pipeline = $1 AND b.slot = d.stage
-                                     AND coalesce(b.tenant, '') COLLATE "C" = coalesce(d.tenant, '') COLLATE "C") END AS running_of_tenant,
+                                     AND coalesce(b.tenant, '') COLLATE "C" = coalesce(d.tenant, '') COLLATE "C")
+       END AS running_of_tenant,
        CASE WHEN s.takes_turns THEN (SELECT count(*) FROM (
             SELECT FROM pgbaton.due AS b
-             WHERE b.pipeline = $1 AND b.stage = d.stage AND coalesce(b.tenant, '') COLLATE "C" = coalesce(d.tenant, '') COLLATE "C"
+             WHERE b.pipeline = $1 AND b.stage = d.stage
+               AND coalesce(b.tenant, '') COLLATE "C" = coalesce(d.tenant, '') COLLATE "C"
                AND b.rank IS NOT NULL AND (b.rank, b.id) < (SELECT o.rank, o.id FROM pgbaton.due AS o
                                                              WHERE o.job_key = $2 AND o.pipeline = $1 AND o.id = d.id)
              LIMIT $3) AS c) END AS before_of_tenant,
@@ -73,9 +79,11 @@ SELECT clock_timestamp() AS at, {row}, {updated_at} AS updated_at,
   LEFT JOIN LATERAL (
         SELECT o.account, o.tier FROM pgbaton.due AS o WHERE o.job_key = $2 AND o.pipeline = $1 AND o.id = d.id
         UNION ALL
-        SELECT o.account, o.tier FROM pgbaton.calls AS o WHERE o.pipeline = $1 AND o.job_key = $2 AND o.id = d.id LIMIT 1) AS lane ON true
+        SELECT o.account, o.tier FROM pgbaton.calls AS o WHERE o.pipeline = $1 AND o.job_key = $2 AND o.id = d.id
+         LIMIT 1) AS lane ON true
   LEFT JOIN pgbaton.tiers AS tier ON tier.pipeline = $1 AND tier.tier = lane.tier
-  LEFT JOIN pgbaton.accounts AS of_account ON of_account.pipeline = $1 AND of_account.stage = d.stage AND of_account.account = lane.account
+  LEFT JOIN pgbaton.accounts AS of_account
+    ON of_account.pipeline = $1 AND of_account.stage = d.stage AND of_account.account = lane.account
   LEFT JOIN LATERAL (
         SELECT o.size, pgbaton.pool_use(o.name) AS used,
                (SELECT string_agg(format('%s of %s', c.running, u.step), ', ' ORDER BY u.pipeline, u.position)

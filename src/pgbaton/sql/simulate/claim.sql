@@ -2,7 +2,8 @@
 -- simulated time. The duties that pgbaton.admit() grants become calls and are paid for, as by a worker's turn; there are no
 -- rows behind them. Returns the calls, and (without an id) in how many seconds what is blocked is worth another look.
 WITH admitted AS MATERIALIZED (
-    SELECT * FROM pgbaton.admit($1, $2, $3, $4, $5, array_fill(0::bigint, ARRAY[cardinality($3::text[])]), $6, true, false, $7::timestamptz)
+    SELECT * FROM pgbaton.admit($1, $2, $3, $4, $5, array_fill(0::bigint, ARRAY[cardinality($3::text[])]), $6, true, false,
+                                $7::timestamptz)
 ), taken AS MATERIALIZED (
     SELECT d.*, a.limited, a.rate, a.lane_rate
       FROM admitted AS a
@@ -15,7 +16,8 @@ WITH admitted AS MATERIALIZED (
     DELETE FROM pgbaton.due AS d WHERE d.ctid = ANY (ARRAY(SELECT t.tid FROM taken AS t))
 ), begun AS (
     INSERT INTO pgbaton.calls (pipeline, job_key, id, stage, entry, tenant, run, attempt, worker, created_at, started_at, slot)
-    SELECT $1, t.job_key, t.id, t.stage, t.step, t.tenant, t.id, 1, $2, t.created_at, $7::timestamptz, CASE WHEN t.limited THEN t.stage END
+    SELECT $1, t.job_key, t.id, t.stage, t.step, t.tenant, t.id, 1, $2, t.created_at, $7::timestamptz,
+           CASE WHEN t.limited THEN t.stage END
       FROM taken AS t
 ), spent AS (
     INSERT INTO pgbaton.spent AS b (pipeline, stage, tenant, at, until)

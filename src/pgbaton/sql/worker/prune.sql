@@ -19,7 +19,8 @@ WITH forgotten AS (
     DELETE FROM pgbaton.audit_jobs AS j
      WHERE j.ctid = ANY (ARRAY(
             SELECT o.ctid FROM pgbaton.audit AS a JOIN pgbaton.audit_jobs AS o ON o.act = a.id
-             WHERE a.state IN ('done', 'aborted') AND a.ended_at < statement_timestamp() - make_interval(secs => greatest($1, 86400))
+             WHERE a.state IN ('done', 'aborted')
+               AND a.ended_at < statement_timestamp() - make_interval(secs => greatest($1, 86400))
              LIMIT 1000))
 ), unrounded AS (  -- of a job that came that way long ago, and of which nothing is open
     DELETE FROM pgbaton.rounds AS r
