@@ -90,6 +90,7 @@ class Dispatcher:
         self._waiting_at = 0.0
         self._looked_at = 0.0
         self._rests_until = 0.0
+        self._leaves_looks = False
         self._blocked_until: float | None = None
         self._governed: bool | None = None
         self._sweeping = False
@@ -174,7 +175,8 @@ class Dispatcher:
             else:
                 left.append(call)
         if found.others and not found.claimed:
-            return await self._resolve(left, found.others)
+            pause = await self._resolve(left, found.others)
+            return self._rest() if self._is_resting else pause
         if left or found.others:
             tasks.create_task(self._resolve(left, found.others))
         return self._pause(tasks, found, room, busy=bool(ended or found.found)) if room else LULL
@@ -209,7 +211,8 @@ class Dispatcher:
             room = 0 if self._draining else room - len(claimed)
             limit, self._sweeping, calling = (SWEEP, False, False) if self._sweeping else (room, False, True)
             since = self._window.next(busy=self._in_flight.under_way >= MANY)
-            looks = 0 if self._is_resting else LOOKS
+            self._leaves_looks = self._is_resting
+            looks = 0 if self._leaves_looks else LOOKS
             turn = await self._turns.turn(self._lease.worker, limit, answers, since, looks=looks, calling=calling)
             self._begin(tasks, turn.claimed)
         self._blocked_until = None if turn.blocked is None else time.monotonic() + turn.blocked
@@ -231,8 +234,8 @@ class Dispatcher:
             # Before a worker sleeps, it looks at everything: a partial look can miss a late commit.
             self._window.widen()
             return 0.0
-        if self._is_resting:
-            return min(LULL, self._rests_until - time.monotonic())
+        if self._leaves_looks:
+            return self._rest()
         self._gate.close()  # once it is closed, one more claim; then no duty can be left unheard
         # A call that a limit keeps back: no signal tells when another worker's call ends, or a rate allows one more.
         blocked = self._poll() if self._blocked_until is None else self._blocked_until - time.monotonic()
@@ -273,11 +276,16 @@ class Dispatcher:
             return LOCKED_PAUSE
         if found.rest:
             self._rests_until = time.monotonic() + found.rest
-            self._gate.open()  # meanwhile no child's commit needs to wake this worker
             return found.rest
         self._window.widen()  # a duty that was left for the next turn may be behind it
         self._wake.set()
         return 0.0
+
+    def _rest(self) -> float:
+        """Seconds to sleep, in which no child's commit needs to wake this worker. Only the loop that sleeps opens the
+        gate: opened beside it, it would sleep on unheard."""
+        self._gate.open()
+        return max(0.0, self._rests_until - time.monotonic())
 
     @property
     def _is_resting(self) -> bool:
