@@ -1,6 +1,8 @@
--- What limits leave: how many calls each kind of limit still lets begin, and what answers 429 teach it. admission.sql shares it out.
+-- What limits leave: how many calls each kind of limit still lets begin, and what answers 429 teach it. admission.sql shares it
+-- out.
 --
--- *room* is how many more calls a limit lets begin (null: any number), room_in how many seconds until it lets one, where that is known.
+-- *room* is how many more calls a limit lets begin (null: any number), room_in how many seconds until it lets one, where that is
+-- known.
 -- Functions without a search_path are put in the place of the call by Postgres, or called under that of pgbaton.admit().
 
 -- How many calls a rate lets begin at ``at``; null: any. A second's worth, and one at least, may begin at once; ``until`` is when
@@ -42,11 +44,11 @@ BEGIN
 END
 $fn$;
 
--- How many calls of a lane a stage lets begin: by the limits of its tenant (the tenant's own, its tier's or the stage's), and by the
--- ceiling that answers 429 have taught for its account. weight: the tenant's calls in one turn. given: what this claim has granted
--- already to the tenant's other lanes ("t…") and to the account's ("a…"), so that no place is given twice.
-CREATE OR REPLACE FUNCTION pgbaton.room_of_lane(s pgbaton.stages, of_tenant text, of_account text, of_tier text, given jsonb, at timestamptz,
-                                                OUT room integer, OUT weight integer, OUT rate float8, OUT room_in float8)
+-- How many calls of a lane a stage lets begin: by the limits of its tenant (the tenant's own, its tier's or the stage's), and by
+-- the ceiling that answers 429 have taught for its account. weight: the tenant's calls in one turn. given: what this claim has
+-- granted already to the tenant's other lanes ("t…") and to the account's ("a…"), so that no place is given twice.
+CREATE OR REPLACE FUNCTION pgbaton.room_of_lane(s pgbaton.stages, of_tenant text, of_account text, of_tier text, given jsonb,
+                                                at timestamptz, OUT room integer, OUT weight integer, OUT rate float8, OUT room_in float8)
 LANGUAGE plpgsql STABLE
 AS $fn$
 DECLARE
@@ -96,15 +98,16 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $fn$
     SELECT coalesce(sum(s.cost * c.running), 0)::integer
       FROM pgbaton.stages AS s
-     CROSS JOIN LATERAL (SELECT count(*) AS running FROM pgbaton.calls AS c WHERE c.pipeline = s.pipeline AND c.slot = s.step) AS c
+     CROSS JOIN LATERAL (SELECT count(*) AS running FROM pgbaton.calls AS c
+                          WHERE c.pipeline = s.pipeline AND c.slot = s.step) AS c
      WHERE s.pool = of_pool
 $fn$;
 
 -- What answers 429 teach: two rules, for a stage and for a provider's account alike.
 
--- A ceiling after so many good answers: it rises by 1 for as many as it counts calls; from the height where calls were last refused,
--- for 20 times as many, and not past that height in one go, however long the worker was away. null: it is as high as ``most``, or as
--- twice what was refused, and is forgotten.
+-- A ceiling after so many good answers: it rises by 1 for as many as it counts calls; from the height where calls were last
+-- refused, for 20 times as many, and not past that height in one go, however long the worker was away. null: it is as high as
+-- ``most``, or as twice what was refused, and is forgotten.
 CREATE OR REPLACE FUNCTION pgbaton.eased(ceiling float8, refused_at float8, answers integer, most integer) RETURNS float8
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $fn$
@@ -114,10 +117,11 @@ AS $fn$
                    ceiling + answers / ceiling / CASE WHEN ceiling < refused_at - 1 THEN 1 ELSE 20 END AS higher) AS n
 $fn$;
 
--- A ceiling after ``refused`` of the ``running`` calls were refused. fresh: they began after the last cut, and at most half as many
--- calls are made at once from now on as there are. Else they are of the burst that was cut already, and lower the ceiling by their
--- number only.
-CREATE OR REPLACE FUNCTION pgbaton.cut(running bigint, refused integer, fresh boolean, INOUT ceiling float8, INOUT refused_at float8)
+-- A ceiling after ``refused`` of the ``running`` calls were refused. fresh: they began after the last cut, and at most half as
+-- many calls are made at once from now on as there are. Else they are of the burst that was cut already, and lower the ceiling by
+-- their number only.
+CREATE OR REPLACE FUNCTION pgbaton.cut(running bigint, refused integer, fresh boolean,
+                                       INOUT ceiling float8, INOUT refused_at float8)
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $fn$
     SELECT greatest(1, least(CASE WHEN fresh THEN floor(running / 2.0) ELSE ceiling END, n.refusing - 1)), n.refusing

@@ -118,7 +118,8 @@ BEGIN
         under_way := coalesce((held ->> s.step)::integer, 0);
         waiting := pgbaton.duties_of(for_pipeline, s.step, at, ahead, counted)
                  + (SELECT count(*) FROM (SELECT FROM pgbaton.calls AS c
-                                           WHERE c.pipeline = for_pipeline AND c.waits_for = s.step AND c.due_at <= at + ahead LIMIT counted) AS n);
+                                           WHERE c.pipeline = for_pipeline AND c.waits_for = s.step AND c.due_at <= at + ahead
+                                           LIMIT counted) AS n);
         takes := coalesce((lately ->> s.step)::float8,
             (SELECT t.p50 FROM pgbaton.throughput AS t
               WHERE t.pipeline = for_pipeline AND t.kind = 'all' AND t.hour > at - interval '7 days' AND t.tenant = ''

@@ -202,7 +202,7 @@ class Dispatcher:
                 waiting = await self._turns.claim_waiting(self._lease.worker, room)
                 self._begin(tasks, waiting.claimed)
                 claimed = waiting.claimed
-                if len(claimed) >= room or waiting.others:
+                if len(claimed) >= room or waiting.cut_short or waiting.others:
                     self._waiting_at = 0.0
                 elif waiting.blocked is not None:
                     self._waiting_at = min(self._waiting_at, self._looked_at + waiting.blocked)

@@ -202,9 +202,9 @@ COMMENT ON COLUMN pgbaton.workers.under_way
 COMMENT ON COLUMN pgbaton.workers.instead_of IS 'the lease that this one took the place of';
 COMMENT ON COLUMN pgbaton.workers.ended_at IS 'the worker left, or took a new lease: it claims nothing under this one any more';
 
--- A tenant's jobs of one provider's account are a lane; without accounts, a lane is a tenant. Its name is the tenant's, and behind
--- the character 0x1f, which triggers take out of accounts, the account's. Without a SET clause Postgres puts the body in the place of
--- the call, in the indexes too; so its operators are qualified. Lanes are compared byte by byte: lane(…) COLLATE "C".
+-- A tenant's jobs of one provider's account are a lane; without accounts, a lane is a tenant. Its name is the tenant's, and
+-- behind the character 0x1f, which triggers take out of accounts, the account's. Without a SET clause Postgres puts the body in
+-- the place of the call, in the indexes too; so its operators are qualified. Lanes are compared byte by byte: lane(…) COLLATE "C".
 CREATE FUNCTION pgbaton.lane(tenant text, account text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $fn$ SELECT coalesce(tenant, '') OPERATOR(pg_catalog.||) coalesce(E'\x1f' OPERATOR(pg_catalog.||) account, '') $fn$;

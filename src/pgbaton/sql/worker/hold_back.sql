@@ -1,6 +1,6 @@
 -- A stage answered 429: it bears no more calls than it has now. $1 pipeline, $2 step, $3 seconds that it asked to be left alone
--- (null: it did not say), $4 seconds since the last of the refused calls began, $5 how many were refused, $6 the provider's account
--- that they were made with (null: the stage names none). No worker calls it (with that account) for that time, and from then on
+-- (null: it did not say), $4 seconds since the last of the refused calls began, $5 how many were refused, $6 the provider's
+-- account that they were made with (null: the stage names none). No worker calls it (with that account) for that time, and from then on
 -- as pgbaton.cut() says. From now on its calls are counted, also where the stage has no limit.
 WITH stage AS MATERIALIZED (
     SELECT s.*, t.now FROM pgbaton.stages AS s CROSS JOIN (SELECT clock_timestamp() AS now) AS t
@@ -19,12 +19,14 @@ WITH stage AS MATERIALIZED (
       FROM stage AS s LEFT JOIN pgbaton.accounts AS a ON a.pipeline = $1 AND a.stage = $2 AND a.account = $6
      WHERE $6 IS NOT NULL
 ), learned AS MATERIALIZED (
-    SELECT n.*, k.fresh, CASE WHEN k.fresh THEN k.now ELSE k.lowered_at END AS lowered_at, k.now + make_interval(secs => $3) AS held_until
+    SELECT n.*, k.fresh, CASE WHEN k.fresh THEN k.now ELSE k.lowered_at END AS lowered_at,
+           k.now + make_interval(secs => $3) AS held_until
       FROM (SELECT *, lowered_at IS NULL OR lowered_at < now - make_interval(secs => $4) AS fresh FROM known) AS k
      CROSS JOIN LATERAL pgbaton.cut(k.running, $5, k.fresh, k.ceiling, k.refused_at) AS n
 ), of_stage AS (
     UPDATE pgbaton.stages AS s
-       SET ceiling = l.ceiling, refused_at = l.refused_at, lowered_at = l.lowered_at, held_until = greatest(s.held_until, l.held_until)
+       SET ceiling = l.ceiling, refused_at = l.refused_at, lowered_at = l.lowered_at,
+           held_until = greatest(s.held_until, l.held_until)
       FROM learned AS l
      WHERE $6 IS NULL AND s.pipeline = $1 AND s.step = $2
 ), of_account AS (
