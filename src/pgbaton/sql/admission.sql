@@ -58,18 +58,19 @@ BEGIN
 END
 $fn$;
 
--- Adds calls to what a claim has given to a tenant and to an account, where a stage has accounts; else a lane is a tenant.
+-- Adds calls to what a claim has given to a tenant and to an account.
 CREATE OR REPLACE FUNCTION pgbaton.given_to(given jsonb, of_tenant text, of_account text, calls integer) RETURNS jsonb
 LANGUAGE sql IMMUTABLE
 AS $fn$
-    SELECT CASE WHEN of_account IS NULL THEN given ELSE given || jsonb_build_object(
-        't' || of_tenant, coalesce((given ->> ('t' || of_tenant))::integer, 0) + calls,
-        'a' || of_account, coalesce((given ->> ('a' || of_account))::integer, 0) + calls) END
+    SELECT given || jsonb_build_object('t' || of_tenant, coalesce((given ->> ('t' || of_tenant))::integer, 0) + calls)
+        || CASE WHEN of_account IS NULL THEN '{}'
+                ELSE jsonb_build_object('a' || of_account, coalesce((given ->> ('a' || of_account))::integer, 0) + calls) END
 $fn$;
 
 -- Calls for all that waits (``counts`` by lane), as far as the lanes' own limits allow.
 CREATE OR REPLACE FUNCTION pgbaton.take_all(s pgbaton.stages, lanes text[], tenants text[], accounts text[], tiers text[],
-                                            counts integer[], at timestamptz, OUT calls integer[], OUT rates float8[], OUT room_in float8)
+                                            counts integer[], at timestamptz,
+                                            OUT calls integer[], OUT rates float8[], OUT room_in float8)
 LANGUAGE plpgsql STABLE
 AS $fn$
 DECLARE
@@ -239,16 +240,16 @@ BEGIN
           JOIN pgbaton.pipelines AS o ON o.name = st.pipeline
          CROSS JOIN LATERAL (
                 SELECT sum(l.waits)::integer AS waits, bool_and(l.ranked) AS ranked,
-                       array_agg(pgbaton.lane(l.tenant, l.account)) AS lanes, array_agg(coalesce(l.tenant, '')) AS tenants, array_agg(l.account) AS accounts, array_agg(l.tier) AS tiers,
-                       array_agg(l.waits) AS counts
+                       array_agg(pgbaton.lane(l.tenant, l.account)) AS lanes, array_agg(l.tenant) AS tenants,
+                       array_agg(l.account) AS accounts, array_agg(l.tier) AS tiers, array_agg(l.waits) AS counts
                   FROM (SELECT w.tenant, w.account, max(w.tier) AS tier, bool_and(w.ranked) AS ranked, count(*)::integer AS waits
-                          FROM (SELECT * FROM (SELECT d.tenant, d.account, d.tier, d.rank IS NOT NULL AS ranked
+                          FROM (SELECT * FROM (SELECT coalesce(d.tenant, '') AS tenant, d.account, d.tier, d.rank IS NOT NULL AS ranked
                                                  FROM pgbaton.due AS d
                                                 WHERE NOT of_calls AND d.pipeline = for_pipeline AND d.stage = st.step
                                                   AND d.id >= n.since
                                                 ORDER BY d.id LIMIT how_many + 1) AS duties
                                 UNION ALL
-                                SELECT * FROM (SELECT c.tenant, c.account, c.tier, true FROM pgbaton.calls AS c
+                                SELECT * FROM (SELECT coalesce(c.tenant, ''), c.account, c.tier, true FROM pgbaton.calls AS c
                                                 WHERE of_calls AND c.pipeline = for_pipeline AND c.waits_for = st.step
                                                   AND c.due_at <= at
                                                 ORDER BY c.due_at LIMIT how_many + 1) AS calls) AS w

@@ -48,7 +48,8 @@ $fn$;
 -- the ceiling that answers 429 have taught for its account. weight: the tenant's calls in one turn. given: what this claim has
 -- granted already to the tenant's other lanes ("t…") and to the account's ("a…"), so that no place is given twice.
 CREATE OR REPLACE FUNCTION pgbaton.room_of_lane(s pgbaton.stages, of_tenant text, of_account text, of_tier text, given jsonb,
-                                                at timestamptz, OUT room integer, OUT weight integer, OUT rate float8, OUT room_in float8)
+                                                at timestamptz, OUT room integer, OUT weight integer,
+                                                OUT rate float8, OUT room_in float8)
 LANGUAGE plpgsql STABLE
 AS $fn$
 DECLARE

@@ -1,7 +1,7 @@
 -- A stage answered 429: it bears no more calls than it has now. $1 pipeline, $2 step, $3 seconds that it asked to be left alone
 -- (null: it did not say), $4 seconds since the last of the refused calls began, $5 how many were refused, $6 the provider's
--- account that they were made with (null: the stage names none). No worker calls it (with that account) for that time, and from then on
--- as pgbaton.cut() says. From now on its calls are counted, also where the stage has no limit.
+-- account that they were made with (null: the stage names none). No worker calls it (with that account) for that time, and
+-- from then on as pgbaton.cut() says. From now on its calls are counted, also where the stage has no limit.
 WITH stage AS MATERIALIZED (
     SELECT s.*, t.now FROM pgbaton.stages AS s CROSS JOIN (SELECT clock_timestamp() AS now) AS t
      WHERE s.pipeline = $1 AND s.step = $2
