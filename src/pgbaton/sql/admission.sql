@@ -249,7 +249,8 @@ BEGIN
                                                   AND d.id >= n.since
                                                 ORDER BY d.id LIMIT how_many + 1) AS duties
                                 UNION ALL
-                                SELECT * FROM (SELECT coalesce(c.tenant, ''), c.account, c.tier, true FROM pgbaton.calls AS c
+                                SELECT * FROM (SELECT coalesce(c.tenant, ''), c.account, c.tier, true
+                                                 FROM pgbaton.calls AS c
                                                 WHERE of_calls AND c.pipeline = for_pipeline AND c.waits_for = st.step
                                                   AND c.due_at <= at
                                                 ORDER BY c.due_at LIMIT how_many + 1) AS calls) AS w
