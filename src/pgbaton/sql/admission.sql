@@ -243,7 +243,8 @@ BEGIN
                        array_agg(pgbaton.lane(l.tenant, l.account)) AS lanes, array_agg(l.tenant) AS tenants,
                        array_agg(l.account) AS accounts, array_agg(l.tier) AS tiers, array_agg(l.waits) AS counts
                   FROM (SELECT w.tenant, w.account, max(w.tier) AS tier, bool_and(w.ranked) AS ranked, count(*)::integer AS waits
-                          FROM (SELECT * FROM (SELECT coalesce(d.tenant, '') AS tenant, d.account, d.tier, d.rank IS NOT NULL AS ranked
+                          FROM (SELECT * FROM (SELECT coalesce(d.tenant, '') AS tenant, d.account, d.tier,
+                                                      d.rank IS NOT NULL AS ranked
                                                  FROM pgbaton.due AS d
                                                 WHERE NOT of_calls AND d.pipeline = for_pipeline AND d.stage = st.step
                                                   AND d.id >= n.since
