@@ -229,9 +229,9 @@ COMMENT ON COLUMN pgbaton.workers.under_way
 COMMENT ON COLUMN pgbaton.workers.instead_of IS 'the lease that this one took the place of';
 COMMENT ON COLUMN pgbaton.workers.ended_at IS 'the worker left, or took a new lease: it claims nothing under this one any more';
 
--- A tenant's jobs of one provider's account are a lane; without accounts, a lane is a tenant. Its name is the tenant's, and behind
--- the character 0x1f, which triggers take out of accounts, the account's. Without a SET clause Postgres puts the body in the place of
--- the call, in the indexes too; so its operators are qualified. Lanes are compared byte by byte: lane(…) COLLATE "C".
+-- A tenant's jobs of one provider's account are a lane; without accounts, a lane is a tenant. Its name is the tenant's, and
+-- behind the character 0x1f, which triggers take out of accounts, the account's. Without a SET clause Postgres puts the body in
+-- the place of the call, in the indexes too; so its operators are qualified. Lanes are compared byte by byte: lane(…) COLLATE "C".
 CREATE FUNCTION pgbaton.lane(tenant text, account text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $fn$ SELECT coalesce(tenant, '') OPERATOR(pg_catalog.||) coalesce(E'\x1f' OPERATOR(pg_catalog.||) account, '') $fn$;
@@ -550,11 +550,13 @@ $pgbaton$;
 DO $pgbaton$
 BEGIN
     -- Functions and views are code: they are replaced where they differ. The schema's comment says which are installed.
-    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol 4c6bada810afa793b681e6c93f54c7ec' THEN
+    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol 6c12fa48cb596516a475b5116e3350d8' THEN
         EXECUTE $protocol$
--- What limits leave: how many calls each kind of limit still lets begin, and what answers 429 teach it. admission.sql shares it out.
+-- What limits leave: how many calls each kind of limit still lets begin, and what answers 429 teach it. admission.sql shares it
+-- out.
 --
--- *room* is how many more calls a limit lets begin (null: any number), room_in how many seconds until it lets one, where that is known.
+-- *room* is how many more calls a limit lets begin (null: any number), room_in how many seconds until it lets one, where that is
+-- known.
 -- Functions without a search_path are put in the place of the call by Postgres, or called under that of pgbaton.admit().
 
 -- How many calls a rate lets begin at ``at``; null: any. A second's worth, and one at least, may begin at once; ``until`` is when
@@ -596,11 +598,12 @@ BEGIN
 END
 $fn$;
 
--- How many calls of a lane a stage lets begin: by the limits of its tenant (the tenant's own, its tier's or the stage's), and by the
--- ceiling that answers 429 have taught for its account. weight: the tenant's calls in one turn. given: what this claim has granted
--- already to the tenant's other lanes ("t…") and to the account's ("a…"), so that no place is given twice.
-CREATE OR REPLACE FUNCTION pgbaton.room_of_lane(s pgbaton.stages, of_tenant text, of_account text, of_tier text, given jsonb, at timestamptz,
-                                                OUT room integer, OUT weight integer, OUT rate float8, OUT room_in float8)
+-- How many calls of a lane a stage lets begin: by the limits of its tenant (the tenant's own, its tier's or the stage's), and by
+-- the ceiling that answers 429 have taught for its account. weight: the tenant's calls in one turn. given: what this claim has
+-- granted already to the tenant's other lanes ("t…") and to the account's ("a…"), so that no place is given twice.
+CREATE OR REPLACE FUNCTION pgbaton.room_of_lane(s pgbaton.stages, of_tenant text, of_account text, of_tier text, given jsonb,
+                                                at timestamptz, OUT room integer, OUT weight integer,
+                                                OUT rate float8, OUT room_in float8)
 LANGUAGE plpgsql STABLE
 AS $fn$
 DECLARE
@@ -650,15 +653,16 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $fn$
     SELECT coalesce(sum(s.cost * c.running), 0)::integer
       FROM pgbaton.stages AS s
-     CROSS JOIN LATERAL (SELECT count(*) AS running FROM pgbaton.calls AS c WHERE c.pipeline = s.pipeline AND c.slot = s.step) AS c
+     CROSS JOIN LATERAL (SELECT count(*) AS running FROM pgbaton.calls AS c
+                          WHERE c.pipeline = s.pipeline AND c.slot = s.step) AS c
      WHERE s.pool = of_pool
 $fn$;
 
 -- What answers 429 teach: two rules, for a stage and for a provider's account alike.
 
--- A ceiling after so many good answers: it rises by 1 for as many as it counts calls; from the height where calls were last refused,
--- for 20 times as many, and not past that height in one go, however long the worker was away. null: it is as high as ``most``, or as
--- twice what was refused, and is forgotten.
+-- A ceiling after so many good answers: it rises by 1 for as many as it counts calls; from the height where calls were last
+-- refused, for 20 times as many, and not past that height in one go, however long the worker was away. null: it is as high as
+-- ``most``, or as twice what was refused, and is forgotten.
 CREATE OR REPLACE FUNCTION pgbaton.eased(ceiling float8, refused_at float8, answers integer, most integer) RETURNS float8
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $fn$
@@ -668,10 +672,11 @@ AS $fn$
                    ceiling + answers / ceiling / CASE WHEN ceiling < refused_at - 1 THEN 1 ELSE 20 END AS higher) AS n
 $fn$;
 
--- A ceiling after ``refused`` of the ``running`` calls were refused. fresh: they began after the last cut, and at most half as many
--- calls are made at once from now on as there are. Else they are of the burst that was cut already, and lower the ceiling by their
--- number only.
-CREATE OR REPLACE FUNCTION pgbaton.cut(running bigint, refused integer, fresh boolean, INOUT ceiling float8, INOUT refused_at float8)
+-- A ceiling after ``refused`` of the ``running`` calls were refused. fresh: they began after the last cut, and at most half as
+-- many calls are made at once from now on as there are. Else they are of the burst that was cut already, and lower the ceiling by
+-- their number only.
+CREATE OR REPLACE FUNCTION pgbaton.cut(running bigint, refused integer, fresh boolean,
+                                       INOUT ceiling float8, INOUT refused_at float8)
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $fn$
     SELECT greatest(1, least(CASE WHEN fresh THEN floor(running / 2.0) ELSE ceiling END, n.refusing - 1)), n.refusing
@@ -693,8 +698,8 @@ $fn$;
 -- Most stages have less waiting than the claim may call: then all of it is called, and no turn is needed (take_all). Only where
 -- more waits does a claim walk (take_turns).
 --
--- *free* is how many calls this claim may still make at a stage, *places* are what is left of pools, *waits* is how many jobs are in
--- sight of the claim, which looks at one more than it may call.
+-- *free* is how many calls this claim may still make at a stage, *places* are what is left of pools, *waits* is how many jobs are
+-- in sight of the claim, which looks at one more than it may call.
 
 -- The first lane, from ``from_lane`` on, that has something waiting for the stage; null: none. The lane after x is searched from
 -- x || chr(1): no lane lies between. tier: of one of its jobs.
@@ -705,13 +710,15 @@ AS $fn$
 #variable_conflict use_column
 BEGIN
     IF of_calls THEN
-        SELECT pgbaton.lane(c.tenant, c.account) COLLATE "C", coalesce(c.tenant, ''), c.account, c.tier INTO lane, tenant, account, tier
+        SELECT pgbaton.lane(c.tenant, c.account) COLLATE "C", coalesce(c.tenant, ''), c.account, c.tier
+          INTO lane, tenant, account, tier
           FROM pgbaton.calls AS c
          WHERE c.pipeline = s.pipeline AND c.waits_for = s.step AND c.due_at IS NOT NULL
            AND pgbaton.lane(c.tenant, c.account) COLLATE "C" >= from_lane
          ORDER BY pgbaton.lane(c.tenant, c.account) COLLATE "C" LIMIT 1;
     ELSE
-        SELECT pgbaton.lane(d.tenant, d.account) COLLATE "C", coalesce(d.tenant, ''), d.account, d.tier INTO lane, tenant, account, tier
+        SELECT pgbaton.lane(d.tenant, d.account) COLLATE "C", coalesce(d.tenant, ''), d.account, d.tier
+          INTO lane, tenant, account, tier
           FROM pgbaton.due AS d
          WHERE d.pipeline = s.pipeline AND d.stage = s.step AND d.rank IS NOT NULL
            AND pgbaton.lane(d.tenant, d.account) COLLATE "C" >= from_lane
@@ -721,8 +728,8 @@ END
 $fn$;
 
 -- How many jobs of the lane may be called at ``at``, counted up to ``most``.
-CREATE OR REPLACE FUNCTION pgbaton.waits_in(s pgbaton.stages, of_calls boolean, in_lane text, most integer, at timestamptz) RETURNS integer
-LANGUAGE plpgsql STABLE
+CREATE OR REPLACE FUNCTION pgbaton.waits_in(s pgbaton.stages, of_calls boolean, in_lane text, most integer, at timestamptz)
+RETURNS integer LANGUAGE plpgsql STABLE
 AS $fn$
 BEGIN
     IF of_calls THEN
@@ -736,18 +743,19 @@ BEGIN
 END
 $fn$;
 
--- Adds calls to what a claim has given to a tenant and to an account, where a stage has accounts; else a lane is a tenant.
+-- Adds calls to what a claim has given to a tenant and to an account.
 CREATE OR REPLACE FUNCTION pgbaton.given_to(given jsonb, of_tenant text, of_account text, calls integer) RETURNS jsonb
 LANGUAGE sql IMMUTABLE
 AS $fn$
-    SELECT CASE WHEN of_account IS NULL THEN given ELSE given || jsonb_build_object(
-        't' || of_tenant, coalesce((given ->> ('t' || of_tenant))::integer, 0) + calls,
-        'a' || of_account, coalesce((given ->> ('a' || of_account))::integer, 0) + calls) END
+    SELECT given || jsonb_build_object('t' || of_tenant, coalesce((given ->> ('t' || of_tenant))::integer, 0) + calls)
+        || CASE WHEN of_account IS NULL THEN '{}'
+                ELSE jsonb_build_object('a' || of_account, coalesce((given ->> ('a' || of_account))::integer, 0) + calls) END
 $fn$;
 
 -- Calls for all that waits (``counts`` by lane), as far as the lanes' own limits allow.
-CREATE OR REPLACE FUNCTION pgbaton.take_all(s pgbaton.stages, lanes text[], tenants text[], accounts text[], tiers text[], counts integer[],
-                                            at timestamptz, OUT calls integer[], OUT rates float8[], OUT room_in float8)
+CREATE OR REPLACE FUNCTION pgbaton.take_all(s pgbaton.stages, lanes text[], tenants text[], accounts text[], tiers text[],
+                                            counts integer[], at timestamptz,
+                                            OUT calls integer[], OUT rates float8[], OUT room_in float8)
 LANGUAGE plpgsql STABLE
 AS $fn$
 DECLARE
@@ -764,8 +772,8 @@ BEGIN
 END
 $fn$;
 
--- ``free`` calls for the lanes in turns, and (where it ``moves``) a note of whose turn was the last. The walk ends where one turn of
--- each lane is enough, or once around. room_in 0: there are more lanes than one claim looks at.
+-- ``free`` calls for the lanes in turns, and (where it ``moves``) a note of whose turn was the last. The walk ends where one turn
+-- of each lane is enough, or once around. room_in 0: there are more lanes than one claim looks at.
 CREATE OR REPLACE FUNCTION pgbaton.take_turns(s pgbaton.stages, of_calls boolean, free integer, moves boolean, at timestamptz,
                                               OUT lanes text[], OUT calls integer[], OUT rates float8[], OUT room_in float8)
 LANGUAGE plpgsql
@@ -854,8 +862,8 @@ BEGIN
 END
 $fn$;
 
--- The calls that may be made now: for each stage how many; by lane where that matters, else lane is null. of_calls: calls that wait
--- to be called again; else duties, from the ids ``since`` on. calling false: duties are only to be named, as they come.
+-- The calls that may be made now: for each stage how many; by lane where that matters, else lane is null. of_calls: calls that
+-- wait to be called again; else duties, from the ids ``since`` on. calling false: duties are only to be named, as they come.
 -- moment: the time to go by, for a simulation; null: now. rate, lane_rate: calls a second, which the claim pays for in
 -- pgbaton.spent, at the time ``at``. may 0: more waits for the stage; a limit keeps it back, and another claim is worth it in
 -- blocked_in seconds, or (null) how_many does. Raises as check_claim().
@@ -871,6 +879,7 @@ DECLARE
     k record;
     s pgbaton.stages;
     p pgbaton.pools;
+    locked text[];
     places jsonb;
     whole record;
     every record;
@@ -885,43 +894,51 @@ BEGIN
     PERFORM pgbaton.check_claim(for_pipeline, for_worker);
     at := coalesce(moment, clock_timestamp());
     IF NOT calling THEN
-        RETURN QUERY SELECT n.step, n.entry, n.status, 0::bigint, NULL::text, how_many, false, false, NULL::float8, NULL::float8, at, NULL::float8
+        RETURN QUERY SELECT n.step, n.entry, n.status, 0::bigint, NULL::text, how_many, false, false,
+                            NULL::float8, NULL::float8, at, NULL::float8
                        FROM unnest(known, entries, statuses) AS n (step, entry, status)
                        JOIN pgbaton.stages AS st ON st.pipeline = for_pipeline AND st.step = n.step
                       WHERE how_many > 0
                       ORDER BY st.position DESC;
         RETURN;
     END IF;
-    -- Pools first, by name: a stage's lock may be waited for while a pool's is held, and never the other way. Their calls are counted
-    -- behind the lock.
+    -- Pools first, by name: a stage's lock may be waited for while a pool's is held, and never the other way. Their calls are
+    -- counted behind the lock; a stage whose pool is not locked here is left for the next claim.
     IF EXISTS (SELECT FROM pgbaton.stages AS st WHERE st.pipeline = for_pipeline AND st.pool IS NOT NULL) THEN
-        PERFORM FROM pgbaton.pools AS o
-          WHERE o.name IN (SELECT st.pool FROM pgbaton.stages AS st
-                            WHERE st.pipeline = for_pipeline AND st.step = ANY (known) AND st.routed AND st.pool IS NOT NULL
-                              AND CASE WHEN of_calls
-                                       THEN EXISTS (SELECT FROM pgbaton.calls AS c
-                                                     WHERE c.pipeline = for_pipeline AND c.waits_for = st.step AND c.due_at <= at)
-                                       ELSE EXISTS (SELECT FROM pgbaton.due AS d WHERE d.pipeline = for_pipeline AND d.stage = st.step) END)
-          ORDER BY o.name FOR NO KEY UPDATE;
-        SELECT jsonb_object_agg(o.name, o.size - pgbaton.pool_use(o.name)) INTO places FROM pgbaton.pools AS o
-         WHERE o.name IN (SELECT st.pool FROM pgbaton.stages AS st WHERE st.pipeline = for_pipeline);
+        SELECT array_agg(l.name) INTO locked FROM (
+            SELECT o.name FROM pgbaton.pools AS o
+             WHERE o.name IN (SELECT st.pool FROM pgbaton.stages AS st
+                               WHERE st.pipeline = for_pipeline AND st.step = ANY (known) AND st.routed AND CASE WHEN of_calls
+                                     THEN EXISTS (SELECT FROM pgbaton.calls AS c
+                                                   WHERE c.pipeline = for_pipeline AND c.waits_for = st.step AND c.due_at <= at)
+                                     ELSE EXISTS (SELECT FROM pgbaton.due AS d
+                                                   WHERE d.pipeline = for_pipeline AND d.stage = st.step) END)
+             ORDER BY o.name FOR NO KEY UPDATE) AS l;
+        SELECT jsonb_object_agg(o.name, o.size - pgbaton.pool_use(o.name)) INTO places
+          FROM pgbaton.pools AS o WHERE o.name = ANY (locked);
     END IF;
     FOR k IN
         SELECT st.step, n.since, st.governed OR st.concurrency IS NOT NULL OR st.strikes > 0 AS locks, sight.*
           FROM unnest(known, entries, statuses, since) AS n (step, entry, status, since)
-          JOIN pgbaton.stages AS st ON st.pipeline = for_pipeline AND st.step = n.step AND st.after = n.entry AND st.status = n.status
+          JOIN pgbaton.stages AS st ON st.pipeline = for_pipeline AND st.step = n.step AND st.after = n.entry
+                                    AND st.status = n.status
           JOIN pgbaton.pipelines AS o ON o.name = st.pipeline
          CROSS JOIN LATERAL (
-                SELECT sum(l.waits)::integer AS waits, bool_and(l.ranked) AS ranked, array_agg(pgbaton.lane(l.tenant, l.account)) AS lanes,
-                       array_agg(coalesce(l.tenant, '')) AS tenants, array_agg(l.account) AS accounts, array_agg(l.tier) AS tiers,
-                       array_agg(l.waits) AS counts
+                SELECT sum(l.waits)::integer AS waits, bool_and(l.ranked) AS ranked,
+                       array_agg(pgbaton.lane(l.tenant, l.account)) AS lanes, array_agg(l.tenant) AS tenants,
+                       array_agg(l.account) AS accounts, array_agg(l.tier) AS tiers, array_agg(l.waits) AS counts
                   FROM (SELECT w.tenant, w.account, max(w.tier) AS tier, bool_and(w.ranked) AS ranked, count(*)::integer AS waits
-                          FROM (SELECT * FROM (SELECT d.tenant, d.account, d.tier, d.rank IS NOT NULL AS ranked FROM pgbaton.due AS d
-                                                WHERE NOT of_calls AND d.pipeline = for_pipeline AND d.stage = st.step AND d.id >= n.since
+                          FROM (SELECT * FROM (SELECT coalesce(d.tenant, '') AS tenant, d.account, d.tier,
+                                                      d.rank IS NOT NULL AS ranked
+                                                 FROM pgbaton.due AS d
+                                                WHERE NOT of_calls AND d.pipeline = for_pipeline AND d.stage = st.step
+                                                  AND d.id >= n.since
                                                 ORDER BY d.id LIMIT how_many + 1) AS duties
                                 UNION ALL
-                                SELECT * FROM (SELECT c.tenant, c.account, c.tier, true FROM pgbaton.calls AS c
-                                                WHERE of_calls AND c.pipeline = for_pipeline AND c.waits_for = st.step AND c.due_at <= at
+                                SELECT * FROM (SELECT coalesce(c.tenant, ''), c.account, c.tier, true
+                                                 FROM pgbaton.calls AS c
+                                                WHERE of_calls AND c.pipeline = for_pipeline AND c.waits_for = st.step
+                                                  AND c.due_at <= at
                                                 ORDER BY c.due_at LIMIT how_many + 1) AS calls) AS w
                          GROUP BY w.tenant, w.account) AS l) AS sight
          WHERE how_many > 0 AND st.routed AND st.paused_at IS NULL AND o.paused_at IS NULL AND sight.waits > 0
@@ -941,7 +958,8 @@ BEGIN
         at := coalesce(moment, clock_timestamp());
         CONTINUE WHEN s.paused_at IS NOT NULL OR s.open_until > at OR s.pool IS NOT NULL AND (places ? s.pool) IS NOT TRUE;
         stage := s.step; entry := s.after; entry_status := s.status; first_id := k.since;
-        limited := s.governed OR s.concurrency IS NOT NULL; probing := s.strikes > 0; rate := s.rate; lane_rate := NULL; lane := NULL;
+        limited := s.governed OR s.concurrency IS NOT NULL; probing := s.strikes > 0;
+        rate := s.rate; lane_rate := NULL; lane := NULL;
         whole := pgbaton.room_of_stage(s, at);
         blocked_in := coalesce(whole.room_in, look_again);
         free := greatest(0, least(left_over, CASE WHEN probing THEN 1 END, whole.room));
@@ -954,8 +972,8 @@ BEGIN
             ELSE
                 free := 0;
                 IF s.cost > 1 AND (NOT s.takes_turns OR (pgbaton.take_turns(s, of_calls, 1, false, at)).lanes <> '{}') THEN
-                    -- The pool is kept for a call that costs more than is free: else cheaper calls would take each place that comes
-                    -- free, and it would wait for ever.
+                    -- The pool is kept for a call that costs more than is free: else cheaper calls would take each place that
+                    -- comes free, and it would wait for ever.
                     UPDATE pgbaton.pools AS o SET kept_for = ARRAY[for_pipeline, s.step], kept_until = at + interval '10 s'
                      WHERE o.name = s.pool;
                 END IF;
@@ -1122,7 +1140,8 @@ BEGIN
         under_way := coalesce((held ->> s.step)::integer, 0);
         waiting := pgbaton.duties_of(for_pipeline, s.step, at, ahead, counted)
                  + (SELECT count(*) FROM (SELECT FROM pgbaton.calls AS c
-                                           WHERE c.pipeline = for_pipeline AND c.waits_for = s.step AND c.due_at <= at + ahead LIMIT counted) AS n);
+                                           WHERE c.pipeline = for_pipeline AND c.waits_for = s.step AND c.due_at <= at + ahead
+                                           LIMIT counted) AS n);
         takes := coalesce((lately ->> s.step)::float8,
             (SELECT t.p50 FROM pgbaton.throughput AS t
               WHERE t.pipeline = for_pipeline AND t.kind = 'all' AND t.hour > at - interval '7 days' AND t.tenant = ''
@@ -1558,7 +1577,7 @@ CREATE OR REPLACE VIEW pgbaton.attempts AS
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pgbaton FROM PUBLIC;
 
         $protocol$;
-        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol 4c6bada810afa793b681e6c93f54c7ec';
+        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol 6c12fa48cb596516a475b5116e3350d8';
     END IF;
 END
 $pgbaton$;
