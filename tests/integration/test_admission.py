@@ -275,6 +275,7 @@ async def test_a_paused_tenants_jobs_are_stepped_over(database: str) -> None:
         await add(b, "b", 1)
         assert await tenants_of(b, 9) == ["b"]
 
+
 async def test_a_stage_whose_jobs_are_all_called_takes_no_turns_and_passes_no_tenants_limit(database: str) -> None:
     async with bench(database, two_stages(cut_per_tenant=3)) as b:
         await add(b, "a", 3)
