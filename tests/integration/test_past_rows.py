@@ -329,7 +329,7 @@ async def test_the_plan_tells_what_changes_of_a_graph_and_which_rows_stay_behind
             ("move", "draw.rejected", 0),
             ("wait", "review", 3),
         ]
-        stays = [(s.step, s.status, s.rows, s.known) for s in line_only.states if s.fate == "stays"]
+        stays = [(s.step, s.status, s.rows, s.known) for s in line_only.states if s.fate == "waits"]
         assert stays == [("review", "waiting", 3, 3)]
 
 

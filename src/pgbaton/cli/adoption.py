@@ -164,8 +164,9 @@ def live(
     from pgbaton.config import load_pipeline
     from pgbaton.errors import ConfigError
     from pgbaton.install.past import RATE
+    from pgbaton.model.limits import read_rate
     from pgbaton.operate.adopt import go_live
-    from pgbaton.rollout import Rollout, read_rate, read_share
+    from pgbaton.rollout import Rollout, read_share
 
     if everything == (share is not None or bool(tenant)):
         raise typer.BadParameter("say --share, --tenant (or both), or --all")
@@ -173,7 +174,7 @@ def live(
     if tenant and pipeline.tenant is None:
         raise ConfigError(f"the pipeline {pipeline.name!r} has no tenants")
     wanted = None if everything else Rollout(0.0 if share is None else read_share(share), tuple(tenant or ()))
-    calls = RATE if rate is None else read_rate(rate)
+    calls = RATE if rate is None else read_rate("--rate", rate)
     past: Decided = "backfill" if backfill else "now"
 
     async def work(conn: asyncpg.Connection) -> tuple[bool, Progress | None]:

@@ -99,7 +99,8 @@ def attach(
     from pgbaton.install.attach import attach as attach_pipeline
     from pgbaton.install.attach import planned
     from pgbaton.install.past import RATE
-    from pgbaton.rollout import Rollout, read_rate
+    from pgbaton.model.limits import read_rate
+    from pgbaton.rollout import Rollout
 
     if since not in (None, "now"):
         raise typer.BadParameter("--from: only now is known")
@@ -107,7 +108,7 @@ def attach(
         raise typer.BadParameter("--backfill calls what --from now and --shadow do not")
     if rate is not None and not backfill:
         raise typer.BadParameter("--rate is of --backfill")
-    pipeline, calls = load_pipeline(config), RATE if rate is None else read_rate(rate)
+    pipeline, calls = load_pipeline(config), RATE if rate is None else read_rate("--rate", rate)
     past: Decided | None = "backfill" if backfill else "now" if since else None
     rollout: Rollout | Literal["keep"] = Rollout() if shadow else "keep"
 

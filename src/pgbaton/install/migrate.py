@@ -22,9 +22,8 @@ def migrate_sql() -> str:
         sql.render(sql.read("install/migration.sql"), {"version": str(version), "name": name, "sql": text})
         for version, name, text in sql.migrations()
     )
-    protocol = "".join(
-        map(sql.read, ("admission.sql", "wanted.sql", "protocol.sql"))
-    )  # the last takes rights from all functions
+    parts_of_it = ("limits.sql", "admission.sql", "wanted.sql", "protocol.sql")
+    protocol = "".join(map(sql.read, parts_of_it))  # the last takes rights from all functions
     parts = {
         "lock": LOCK,
         "migrations": "".join(steps),

@@ -46,8 +46,10 @@ WORDS: dict[str, Words] = {
             "The rows were edited by hand, or the stage behind that state was renamed or left the pipeline.",
         ),
         (
-            "단계부터 재실행하거나(pgbaton rerun JOB --from STEP) 행을 올바른 상태로 고치세요",
-            "run them again from a step (pgbaton rerun JOB --from STEP), or put the rows right",
+            "이어지는 상태로 한꺼번에 옮기거나(pgbaton move --from {step},{status} --to STEP,STATUS) "
+            "하나씩 재실행하세요(pgbaton rerun JOB --from STEP)",
+            "put them where a route begins (pgbaton move --from {step},{status} --to STEP,STATUS), "
+            "or run one again from a step (pgbaton rerun JOB --from STEP)",
         ),
     ),
     "rows_misspelt": Words(

@@ -74,8 +74,10 @@ WORDS: dict[str, Words] = {
             "A pipeline was attached in which this stage was renamed or left out.",
         ),
         (
-            "그 단계가 있는 파이프라인을 attach하거나, 작업을 재실행 또는 취소하세요 (pgbaton cancel --stage {stage})",
-            "attach a pipeline that has the stage, or rerun or cancel its jobs (pgbaton cancel --stage {stage})",
+            "그 단계가 있는 파이프라인을 attach하거나, 작업을 재실행 또는 취소하세요 "
+            "(pgbaton rerun --stage {stage} --from STEP, pgbaton cancel --stage {stage})",
+            "attach a pipeline that has the stage, or run its jobs again from another, or cancel them "
+            "(pgbaton rerun --stage {stage} --from STEP, pgbaton cancel --stage {stage})",
         ),
     ),
     "dead": Words(

@@ -196,6 +196,7 @@ SCREENS: dict[str, tuple[str, str]] = {
     "job.status": ("상태", "Status"),
     "job.round": ("{route} 경로", "By the route to {route}"),
     "job.rounds": ("{count}회 거침", "taken {count:once|# times}"),
+    "job.rounds.of": ("{most}회 중 {count}회째", "round {count} of {most}"),
     "job.children": ("자식 작업 ({pipeline})", "Children in {pipeline}"),
     "job.children.counted": (
         "{total}건 중 {ended}건 종료, {done}건 완료",
