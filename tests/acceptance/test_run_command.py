@@ -51,8 +51,11 @@ async def test_migrate_attach_run_is_all_that_it_takes(empty_database: str, tmp_
         too_early = await pgbaton("attach", "--config", config, dsn=empty_database)
         assert (too_early.code, too_early.out) == (1, "")
         assert re.fullmatch(r"pgbaton: the schema pgbaton is at version 0, .*: run pgbaton migrate\n", too_early.err)
-        for _ in range(2):
-            assert await pgbaton("migrate", dsn=empty_database) == Done(0, "the schema pgbaton is up to date\n", "")
+        for said in ("created the schema pgbaton, version 1", "the schema pgbaton is up to date, version 1"):
+            assert await pgbaton("migrate", dsn=empty_database) == Done(0, f"{said}\n", "")
+        await conn.execute("COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol of another release'")
+        replaced = await pgbaton("migrate", dsn=empty_database)
+        assert replaced.out == "replaced the functions of the schema pgbaton, version 1, by those of this release\n"
         for done in ("attached craft to", "nothing changed: craft is attached to"):
             attached = await pgbaton("attach", "--config", config, "--database-url", empty_database)
             assert (attached.code, attached.err) == (0, "")

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import uuid
 from typing import Any
 
 import pytest
-from fastapi import HTTPException
+import uvicorn
+from fastapi import FastAPI, HTTPException
 
-from guarded import cut, guarded, is_problem, keep
-from line import two_stages, until
-from pgbaton.fastapi import StageFailed, Stages, Turn
+from guarded import RESULTS, cut, guarded, is_problem, keep
+from line import attached, two_stages, until
+from pgbaton import Settings
+from pgbaton.fastapi import StageFailed, Stages, Turn, lifespan
 
 # -- what goes well -------------------------------------------------------------------------------
 
@@ -335,6 +338,32 @@ def test_a_step_that_is_not_in_the_pipeline_has_no_endpoint() -> None:
 async def test_stages_that_were_not_opened_say_so() -> None:
     with pytest.raises(RuntimeError, match="is lifespan"):
         _ = Stages(two_stages()).pool
+
+
+async def test_a_worker_calls_nothing_before_its_application_listens(database: str) -> None:
+    with socket.socket() as taken:  # a port that is free, and refuses until the server has begun
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    stages = Stages(two_stages(f"http://127.0.0.1:{port}"))
+    stages.post("cut")(cut)
+    stages.post("glue")(cut)
+    app = FastAPI(lifespan=lifespan(stages, Settings(database_url=database, poll=0.5)))  # type: ignore[arg-type]
+    app.include_router(stages.router)
+    async with attached(database, stages.pipeline, RESULTS.replace("PRIMARY KEY", "")) as db:
+        for _ in range(5):
+            await db.execute("INSERT INTO jobs (current_step, status) VALUES ('made', 'done')")
+        async with app.router.lifespan_context(app):
+            await until(lambda: db.fetchval("SELECT EXISTS (SELECT FROM pgbaton.workers)"), "the worker is there")
+            server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning", lifespan="off"))
+            serving = asyncio.create_task(server.serve())
+            done = "SELECT count(*) = 5 FROM jobs WHERE (current_step, status) = ('glue', 'done')"
+            await until(lambda: db.fetchval(done), "all are done")
+            app.state.pgbaton.stop()
+            await app.state.pgbaton.wait()
+            server.should_exit = True
+            await serving
+        outcomes = "SELECT DISTINCT outcome FROM pgbaton.history"
+        assert [r["outcome"] for r in await db.fetch(outcomes)] == ["completed"]
 
 
 # -- what strangers may send ------------------------------------------------------------------------

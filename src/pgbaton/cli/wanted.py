@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ANY_STAGE: Sentence = ("(어느 워커든)", "(any worker)")
 WORKERS: Sentence = (
     "필요한 워커: {workers} (워커당 동시 호출 {capacity}건)",
-    "workers wanted: {workers}, of {capacity} calls each",
+    "workers wanted: {workers}, of {capacity:# call|# calls} each",
 )
 KEPT_BY: dict[str, Sentence] = {
     "paused": ("일시정지", "paused"),

@@ -20,7 +20,7 @@ from pgbaton.insights.dead import DeadGroup, DeadGroups, dead_groups
 from pgbaton.insights.detail import AttemptSeen, DispatchSeen, JobDetail, RowSeen, Segment, explain, job
 from pgbaton.insights.ledger import AuditEntry, AuditFilter, AuditPage, act, act_jobs, audit
 from pgbaton.insights.listing import CAP, JobFilter, JobPage, ListedJob, Preview, list_jobs, shown_count
-from pgbaton.insights.reasons import Explanation, sentence
+from pgbaton.insights.reasons import Explanation
 from pgbaton.insights.status import (
     StageCounts,
     Status,
@@ -75,7 +75,6 @@ __all__ = [
     "job",
     "list_jobs",
     "overview",
-    "sentence",
     "shown_count",
     "status",
     "table_of",

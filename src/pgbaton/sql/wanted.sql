@@ -45,14 +45,11 @@ BEGIN
     FOREACH of_calls IN ARRAY ARRAY[false, true] LOOP
         here := '';
         FOR steps IN 1 .. 200 LOOP
-            l := pgbaton.next_lane(s.pipeline, s.step, of_calls, here);
+            l := pgbaton.next_lane(s, of_calls, here);
             EXIT WHEN l.lane IS NULL OR found >= most;
-            own := pgbaton.room_of_tenant(s, l.tenant, l.tier, at);
-            IF l.account IS NOT NULL THEN
-                own.room := least(own.room, (pgbaton.room_of_account(s, l.account, at)).room);
-            END IF;
+            own := pgbaton.room_of_lane(s, l.tenant, l.account, l.tier, '{}', at);
             found := found + CASE WHEN own.room <= 0 THEN 0 ELSE
-                pgbaton.waiting_in(s.pipeline, s.step, of_calls, l.lane, least(most - found, own.room), at) END;
+                pgbaton.waits_in(s, of_calls, l.lane, least(most - found, own.room), at) END;
             here := l.lane || chr(1);
         END LOOP;
     END LOOP;
@@ -120,7 +117,9 @@ BEGIN
         stage := s.step;
         under_way := coalesce((held ->> s.step)::integer, 0);
         waiting := pgbaton.duties_of(for_pipeline, s.step, at, ahead, counted)
-                 + pgbaton.waiting_in(for_pipeline, s.step, true, NULL, counted, at + ahead);
+                 + (SELECT count(*) FROM (SELECT FROM pgbaton.calls AS c
+                                           WHERE c.pipeline = for_pipeline AND c.waits_for = s.step AND c.due_at <= at + ahead
+                                           LIMIT counted) AS n);
         takes := coalesce((lately ->> s.step)::float8,
             (SELECT t.p50 FROM pgbaton.throughput AS t
               WHERE t.pipeline = for_pipeline AND t.kind = 'all' AND t.hour > at - interval '7 days' AND t.tenant = ''

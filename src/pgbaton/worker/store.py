@@ -34,7 +34,8 @@ class Turn:
     it. ``late``: how the attempts ended that had ended before their answers were brought, by dispatch id and attempt.
     ``others``: jobs that are to be looked at. ``newest``: the newest id that was dealt with, by stage (``""``: looks).
     ``found``: how many duties and looks there were. ``blocked``: seconds until another claim of jobs that a limit keeps
-    back is worth it (None: none is kept back); ``kept_back``: the stages of those jobs."""
+    back is worth it (None: none is kept back); ``kept_back``: the stages of those jobs. ``more``: stages with more
+    jobs than this claim could take, by ``limit`` or by a limit."""
 
     claimed: tuple[Dispatch, ...]
     ended: frozenset[int]
@@ -44,6 +45,12 @@ class Turn:
     late: Late = field(default_factory=dict)
     blocked: float | None = None
     kept_back: frozenset[str] = frozenset()
+    more: frozenset[str] = frozenset()
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether ``limit`` alone kept it from taking more."""
+        return bool(self.more - self.kept_back)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +138,7 @@ class Store:
             *columns_of(answers),
             *(self._entries, self._entry_statuses, self._passages),
         )
-        rows, blocked, kept_back = _without_blocked(rows)
+        rows, kept = _without_blocked(rows)
         late = endings(row for row in rows if row["outcome"] is not None)
         rows = [row for row in rows if row["outcome"] is None]
         newest: dict[str, int] = {}
@@ -141,17 +148,17 @@ class Store:
         claimed = tuple(dispatch_of(row, 1) for row in rows if row["plain"] and row["stage"])
         ended = frozenset(row["ended_id"] for row in rows if row["plain"] and row["ended_id"])
         others = frozenset(row["job_key"] for row in rows if not row["plain"])
-        return Turn(claimed, ended, others, newest, len(rows), late, blocked, kept_back)
+        return Turn(claimed, ended, others, newest, len(rows), late, *kept)
 
     async def claim_waiting(self, worker: int | None, limit: int) -> Turn:
         """Take calls that wait and are due; raises as :meth:`turn`."""
         beginnings = [0] * len(self.steps)
         known = self._entries, self._entry_statuses
         rows = await self._claim("worker/claim_waiting", self._pipeline, worker, self.steps, beginnings, limit, *known)
-        rows, blocked, kept_back = _without_blocked(rows)
+        rows, kept = _without_blocked(rows)
         claimed = tuple(dispatch_of(row, row["attempt"]) for row in rows if row["plain"])
         others = frozenset(row["job_key"] for row in rows if not row["plain"])
-        return Turn(claimed, frozenset(), others, {}, len(rows), blocked=blocked, kept_back=kept_back)
+        return Turn(claimed, frozenset(), others, {}, len(rows), {}, *kept)
 
     async def limits(self) -> Limits:
         """Whether something limits or orders the calls of this pipeline, beyond a stage's own ``concurrency``."""
@@ -163,11 +170,7 @@ class Store:
     ) -> HeldBack:
         """A stage answered 429 to ``refused`` calls (with that account), the last of which began ``since`` seconds ago,
         and asked to be left alone for ``seconds``."""
-        asked = (self._pipeline, step, seconds, since, refused)
-        if account is None:
-            rows = await self._fetch("worker/hold_back", *asked)
-        else:
-            rows = await self._fetch("worker/hold_back_account", *asked, account)
+        rows = await self._fetch("worker/hold_back", self._pipeline, step, seconds, since, refused, account)
         return HeldBack(rows[0]["ceiling"], rows[0]["fresh"]) if rows else HeldBack(1, False)
 
     async def put_off(self, limit: int) -> tuple[int, list[str]]:
@@ -364,11 +367,15 @@ class Store:
             return list(await self._session.fetch(text(now), *arguments))
 
 
-def _without_blocked(rows: list[asyncpg.Record]) -> tuple[list[asyncpg.Record], float | None, frozenset[str]]:
-    """The rows of a claim that are duties or calls; seconds until another claim of the blocked ones is worth it (None:
-    none is blocked); and the stages of those."""
-    blocked = [row for row in rows if row["id"] is None]
-    if not blocked:
-        return rows, None, frozenset()
-    soonest = min(row["waited"] for row in blocked)
-    return [row for row in rows if row["id"] is not None], soonest, frozenset(row["stage"] for row in blocked)
+def _without_blocked(
+    rows: list[asyncpg.Record],
+) -> tuple[list[asyncpg.Record], tuple[float | None, frozenset[str], frozenset[str]]]:
+    """The rows of a claim that are duties or calls; then the last three fields of :class:`Turn`. A row without an id
+    says that more waits for its stage, and (``waited``) in how many seconds a limit may let it be called."""
+    left = [row for row in rows if row["id"] is None]
+    if not left:
+        return rows, (None, frozenset(), frozenset())
+    blocked = {row["stage"]: row["waited"] for row in left if row["waited"] is not None}
+    more = frozenset(row["stage"] for row in left)
+    soonest = min(blocked.values(), default=None)
+    return [row for row in rows if row["id"] is not None], (soonest, frozenset(blocked), more)

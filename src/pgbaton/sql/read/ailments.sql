@@ -5,6 +5,14 @@ SELECT 'read_only' AS code, 'bad' AS level, NULL::text AS pipeline,
                                        ELSE 'default_transaction_read_only' END)::text AS values
  WHERE pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean
 UNION ALL
+-- Commits that wait for a synchronous standby.
+SELECT 'commits_wait', 'bad', NULL,
+       json_build_object('count', c.count, 'age', c.age, 'standbys', current_setting('synchronous_standby_names'))::text
+  FROM (SELECT count(*), max(extract(epoch FROM clock_timestamp() - a.state_change)) AS age
+          FROM pg_stat_activity AS a
+         WHERE a.wait_event = 'SyncRep' AND a.state_change < clock_timestamp() - interval '3 s') AS c
+ WHERE c.count > 0
+UNION ALL
 SELECT 'looks_wait', 'warn', p.name,
        json_build_object('count', (SELECT count(*) FROM (SELECT FROM pgbaton.due AS d
                                                           WHERE d.pipeline = p.name AND d.stage = '' LIMIT 10001) AS c),

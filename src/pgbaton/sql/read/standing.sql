@@ -6,6 +6,7 @@ SELECT clock_timestamp() AS at, {row}, {updated_at} AS updated_at,
        extract(epoch FROM d.deadline - clock_timestamp())::float8 AS given_up_in,
        extract(epoch FROM d.settled_at - d.created_at)::float8 AS lasted,
        t.outcome, t.http_status, t.error, extract(epoch FROM clock_timestamp() - t.started_at)::float8 AS since,
+       t.started_at, d.deadline,
        s.kind, s.detail, s.attempts, s.concurrency, s.routed, s.strikes, s.paused_at IS NOT NULL AS stage_paused,
        extract(epoch FROM s.timeout)::float8 AS timeout,
        extract(epoch FROM s.open_until - clock_timestamp())::float8 AS open_for,
@@ -64,7 +65,13 @@ SELECT clock_timestamp() AS at, {row}, {updated_at} AS updated_at,
   FROM pgbaton.pipelines AS p
   LEFT JOIN {table} AS j ON {job_is($2::text)}
   LEFT JOIN LATERAL (SELECT * FROM pgbaton.dispatches AS n
-                      WHERE n.pipeline = $1 AND n.job_key = $2 ORDER BY n.id DESC LIMIT 1) AS d ON true
+                      WHERE n.pipeline = $1 AND n.job_key = $2
+                      ORDER BY n.attempt = 0 AND n.state = 'cancelled' AND EXISTS (  -- a duty that ended with a dead call
+                                   SELECT FROM pgbaton.history AS h
+                                    WHERE h.job_key = $2 AND h.pipeline = $1 AND h.stage = n.stage AND h.state = 'dead'
+                                      AND h.ended_at = n.settled_at),
+                               n.id DESC
+                      LIMIT 1) AS d ON true
   LEFT JOIN pgbaton.stages AS s ON s.pipeline = $1 AND s.step = d.stage
   LEFT JOIN LATERAL (
         SELECT h.outcome, h.http_status, h.error, h.started_at FROM pgbaton.history AS h

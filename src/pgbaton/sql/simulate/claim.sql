@@ -9,7 +9,8 @@ WITH admitted AS MATERIALIZED (
       FROM admitted AS a
      CROSS JOIN LATERAL (
             SELECT d.ctid AS tid, d.* FROM pgbaton.due AS d
-             WHERE d.pipeline = $1 AND d.stage = a.stage AND (a.lane IS NULL OR coalesce(d.tenant, '') COLLATE "C" = a.lane)
+             WHERE d.pipeline = $1 AND d.stage = a.stage
+               AND (a.lane IS NULL OR pgbaton.lane(d.tenant, d.account) COLLATE "C" = a.lane)
              ORDER BY coalesce(d.rank, d.created_at), d.id
              LIMIT a.may) AS d
 ), gone AS (
@@ -31,4 +32,4 @@ WITH admitted AS MATERIALIZED (
 )
 SELECT t.id, t.job_key, t.stage, t.tenant, t.created_at, NULL::float8 AS blocked_in FROM taken AS t
 UNION ALL
-SELECT NULL, NULL, a.stage, NULL, NULL, a.blocked_in FROM admitted AS a WHERE a.may = 0
+SELECT NULL, NULL, a.stage, NULL, NULL, a.blocked_in FROM admitted AS a WHERE a.blocked_in IS NOT NULL AND a.may = 0

@@ -202,6 +202,14 @@ COMMENT ON COLUMN pgbaton.workers.under_way
 COMMENT ON COLUMN pgbaton.workers.instead_of IS 'the lease that this one took the place of';
 COMMENT ON COLUMN pgbaton.workers.ended_at IS 'the worker left, or took a new lease: it claims nothing under this one any more';
 
+-- A tenant's jobs of one provider's account are a lane; without accounts, a lane is a tenant. Its name is the tenant's, and
+-- behind the character 0x1f, which triggers take out of accounts, the account's. Without a SET clause Postgres puts the body in
+-- the place of the call, in the indexes too; so its operators are qualified. Lanes are compared byte by byte:
+-- lane(…) COLLATE "C".
+CREATE FUNCTION pgbaton.lane(tenant text, account text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $fn$ SELECT coalesce(tenant, '') OPERATOR(pg_catalog.||) coalesce(E'\x1f' OPERATOR(pg_catalog.||) account, '') $fn$;
+
 -- A duty: this job entered a routed state. Or a look (stage ''): the job left a state that a dispatch may be open for.
 -- Triggers insert, the turn that takes the job deletes; nothing is ever updated.
 CREATE TABLE pgbaton.due (
@@ -224,7 +232,7 @@ CREATE UNIQUE INDEX due_of_stage ON pgbaton.due (pipeline, stage, id);
 CREATE INDEX due_of_job ON pgbaton.due (job_key, pipeline);
 -- Empty, and free for the writer, where nothing takes turns; so is the next.
 CREATE INDEX due_in_turn
-    ON pgbaton.due (pipeline, stage, ((coalesce(tenant, '') || coalesce(E'\x1f' || account, '')) COLLATE "C"), rank, id)
+    ON pgbaton.due (pipeline, stage, (pgbaton.lane(tenant, account) COLLATE "C"), rank, id)
  WHERE rank IS NOT NULL;
 CREATE INDEX due_not_yet ON pgbaton.due (pipeline, not_before) WHERE not_before IS NOT NULL;
 COMMENT ON COLUMN pgbaton.due.rank
@@ -273,7 +281,7 @@ CREATE TABLE pgbaton.calls (
 CREATE INDEX calls_waiting ON pgbaton.calls (pipeline, waits_for, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX calls_left ON pgbaton.calls (pipeline, deadline) WHERE deadline IS NOT NULL;
 CREATE INDEX calls_waiting_in_turn
-    ON pgbaton.calls (pipeline, waits_for, ((coalesce(tenant, '') || coalesce(E'\x1f' || account, '')) COLLATE "C"), due_at)
+    ON pgbaton.calls (pipeline, waits_for, (pgbaton.lane(tenant, account) COLLATE "C"), due_at)
  WHERE due_at IS NOT NULL;
 CREATE INDEX calls_slots ON pgbaton.calls (pipeline, slot, (coalesce(tenant, '') COLLATE "C")) WHERE slot IS NOT NULL;
 COMMENT ON COLUMN pgbaton.calls.id IS 'the dispatch: the id of the duty that it was made from';

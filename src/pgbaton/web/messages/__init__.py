@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pgbaton.counted import filled
 from pgbaton.events import Language
 from pgbaton.web.messages.acts import ACTS
 from pgbaton.web.messages.screens import SCREENS
@@ -15,7 +16,7 @@ def text(language: Language, key: str, **values: object) -> str:
     """The message, with its values put in. Raises ``KeyError`` for an unknown key."""
     korean, english = MESSAGES[key]
     message = korean if language == "ko" else english
-    return message.format(**values) if values else message
+    return filled(message, values) if values else message
 
 
 def preferred(accepted: str, default: Language = "en") -> Language:

@@ -46,7 +46,7 @@ ACTS: dict[str, tuple[str, str]] = {
     "record.broken": ("도중에 멈춤", "broken off"),
     "record.is_broken": (
         "{seen}건을 확인한 뒤 멈췄습니다. 그때까지의 변경은 유효하며, 이어서 진행하거나 중단할 수 있습니다.",
-        "It broke off after {seen} jobs. The jobs that it changed stay changed; carry it on from there, or end it.",
+        "It broke off after {seen:# job|# jobs}. The jobs that it changed stay changed; carry it on, or end it.",
     ),
     "record.progress": ("진행 상황", "Progress"),
     "record.so_far": (
@@ -69,7 +69,7 @@ ACTS: dict[str, tuple[str, str]] = {
     "record.more": ("더 보기", "More"),
     # confirmation
     "confirm.picked": ("선택한 작업", "Selected"),
-    "confirm.jobs": ("{count}건", "{count} jobs"),
+    "confirm.jobs": ("{count}건", "{count:# job|# jobs}"),
     "confirm.by_stage": ("단계와 상태별", "By stage and state"),
     "confirm.by_tenant": ("테넌트별", "By tenant"),
     "confirm.reason": ("사유 (감사 기록에 남습니다)", "Reason (kept in the audit)"),
@@ -126,9 +126,12 @@ ACTS: dict[str, tuple[str, str]] = {
     ),
     "said.abort": ("중단했습니다. 그때까지의 변경은 유효합니다.", "Aborted. The jobs that it changed stay changed."),
     "said.recall": ("{n}건을 다시 호출합니다.", "{n} will be called again."),
-    "said.reconcile": ("누락된 호출 {n}건을 만들었습니다.", "{n} missing dispatches were created."),
+    "said.reconcile": (
+        "누락된 호출 {n}건을 만들었습니다.",
+        "{n:# missing dispatch was|# missing dispatches were} created.",
+    ),
     "said.quarantine": ("{n}건을 격리했습니다.", "{n} in quarantine."),
-    "said.move": ("{n}건의 행을 옮겼습니다.", "{n} rows were moved."),
+    "said.move": ("{n}건의 행을 옮겼습니다.", "{n:# row was|# rows were} moved."),
     "said.going": (
         "처리 중입니다. 진행 상황은 감사 기록에 나옵니다.",
         "It is under way; the audit shows how far it has come.",

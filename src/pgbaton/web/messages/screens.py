@@ -195,11 +195,12 @@ SCREENS: dict[str, tuple[str, str]] = {
     "job.step": ("단계", "Step"),
     "job.status": ("상태", "Status"),
     "job.round": ("{route} 경로", "By the route to {route}"),
-    "job.rounds": ("{count}회 거침", "taken {count} times"),
+    "job.rounds": ("{count}회 거침", "taken {count:once|# times}"),
+    "job.rounds.of": ("{most}회 중 {count}회째", "round {count} of {most}"),
     "job.children": ("자식 작업 ({pipeline})", "Children in {pipeline}"),
     "job.children.counted": (
         "{total}건 중 {ended}건 종료, {done}건 완료",
-        "{ended} of {total} have ended, {done} are done",
+        "{ended} of {total} {total:has|have} ended, {done:# is|# are} done",
     ),
     "job.children.open": ("남은 작업:", "one that has not:"),
     "job.updated": ("변경 시각", "Updated"),
@@ -214,7 +215,7 @@ SCREENS: dict[str, tuple[str, str]] = {
     "job.timeline": ("진행 과정", "Timeline"),
     "job.timeline.alt": (
         "호출 대상 {count}건과 각 시도. 아래 표에 같은 내용이 있습니다.",
-        "{count} dispatches and their attempts; the table below says the same.",
+        "{count:# dispatch and its|# dispatches and their} attempts; the table below says the same.",
     ),
     "job.calls": ("호출", "Calls"),
     "job.truncated": ("최근 200건만 표시합니다.", "Only the newest 200 are shown."),
