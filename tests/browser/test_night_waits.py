@@ -4,7 +4,6 @@ test_night_stages."""
 from __future__ import annotations
 
 import asyncio
-import resource
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -144,23 +143,6 @@ async def test_a_certificate_that_has_expired_is_in_the_sentence(
         async with at.craft.worker():
             await through(at, 3)
             await at.well(30)
-
-
-async def test_a_worker_that_has_no_file_descriptor_left_says_so(
-    cluster: Any, template: str, browser: Any, tmp_path: Path
-) -> None:
-    """The stage answers everybody else."""
-    async with night(cluster, template, browser) as at, at.worker_process(tmp_path) as worker:
-        await at.well()
-        usual = resource.prlimit(worker.pid, resource.RLIMIT_NOFILE)
-        taken = max(int(one.name) for one in Path(f"/proc/{worker.pid}/fd").iterdir())
-        resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, (taken + 1, usual[1]))
-        await add(at, 3)
-        said = await at.says("cut does not answer", 10)
-        assert "Too many open files" in said
-        resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, usual)
-        await through(at, 3)
-        await at.well(30)
 
 
 def expired_certificate(folder: Path) -> tuple[Path, Path]:

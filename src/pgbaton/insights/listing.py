@@ -233,6 +233,7 @@ _ERRORS = {
     "ended": f"CASE WHEN d.called THEN d.error ELSE {_LATEST_ERROR} END",
 }
 """Where the error of a dispatch's latest attempt is."""
+_ENDED = {"due": "d.settled_at", "calls": "d.settled_at", "ended": "d.ended_at"}
 
 
 def _query(name: str, filters: JobFilter, *, bounded: bool = False) -> str:
@@ -241,7 +242,8 @@ def _query(name: str, filters: JobFilter, *, bounded: bool = False) -> str:
     matching = sql.read("read/matching.sql").rstrip()
     parts = {
         part: sql.render(
-            sql.read(f"read/among_{file}.sql").rstrip(), {"matching": sql.render(matching, {"error": _ERRORS[part]})}
+            sql.read(f"read/among_{file}.sql").rstrip(),
+            {"matching": sql.render(matching, {"error": _ERRORS[part], "ended": _ENDED[part]})},
         )
         for part, file in among.items()
     }

@@ -302,11 +302,15 @@ def _foreign(table: JobTable) -> str:
     """Whether neither status is one that stages write, or that a route leads from, and nothing is published."""
     if table.channel is not None or table.parent is not None:
         return "false"  # a child's end may have any status
-    old = meaning(table.words, _old(table.status))
     routed = _statuses(table)
-    unlike = [("status", word) for word in routed]
-    unlike += [(f"({old})", word) for word in dict.fromkeys((*routed, DONE, RUNNING, FAILED))]
-    return " AND ".join(f"{status} OPERATOR(pg_catalog.<>) {literal(word)}" for status, word in unlike)
+    words = {
+        f'{_new(table.status)} COLLATE pg_catalog."C"': routed,
+        _old(table.status): [*dict.fromkeys((*routed, DONE, RUNNING, FAILED))],
+    }
+    return " AND ".join(
+        f"({meaning(table.words, status)}) OPERATOR(pg_catalog.<>) ALL (ARRAY[{_listed(unlike)}])"
+        for status, unlike in words.items()
+    )
 
 
 def trigger_body_md5(table: JobTable) -> str:

@@ -25,7 +25,8 @@ WITH dead AS MATERIALIZED (
                         WHERE n.job_key = dead.job_key AND n.pipeline = $1 AND n.stage <> '')
        AND NOT EXISTS (SELECT FROM pgbaton.calls AS n WHERE n.pipeline = $1 AND n.job_key = dead.job_key)
        AND NOT EXISTS (SELECT FROM pgbaton.history AS n
-                        WHERE n.job_key = dead.job_key AND n.pipeline = $1 AND n.id > dead.id AND n.state IS NOT NULL)
+                        WHERE n.job_key = dead.job_key AND n.pipeline = $1 AND n.id > dead.id AND n.state IS NOT NULL
+                          AND (n.attempt > 0 OR n.created_at >= dead.ended_at))
 )
 SELECT stage, pgbaton.error_group(error) AS error, count(*) AS count, max(ended_at) AS newest,
        extract(epoch FROM clock_timestamp() - max(ended_at))::float8 AS newest_age,

@@ -65,7 +65,13 @@ SELECT clock_timestamp() AS at, {row}, {updated_at} AS updated_at,
   FROM pgbaton.pipelines AS p
   LEFT JOIN {table} AS j ON {job_is($2::text)}
   LEFT JOIN LATERAL (SELECT * FROM pgbaton.dispatches AS n
-                      WHERE n.pipeline = $1 AND n.job_key = $2 ORDER BY n.id DESC LIMIT 1) AS d ON true
+                      WHERE n.pipeline = $1 AND n.job_key = $2
+                      ORDER BY n.attempt = 0 AND n.state = 'cancelled' AND EXISTS (  -- a duty that ended with a dead call
+                                   SELECT FROM pgbaton.history AS h
+                                    WHERE h.job_key = $2 AND h.pipeline = $1 AND h.stage = n.stage AND h.state = 'dead'
+                                      AND h.ended_at = n.settled_at),
+                               n.id DESC
+                      LIMIT 1) AS d ON true
   LEFT JOIN pgbaton.stages AS s ON s.pipeline = $1 AND s.step = d.stage
   LEFT JOIN LATERAL (
         SELECT h.outcome, h.http_status, h.error, h.started_at FROM pgbaton.history AS h
