@@ -551,7 +551,7 @@ $pgbaton$;
 DO $pgbaton$
 BEGIN
     -- Functions and views are code: they are replaced where they differ. The schema's comment says which are installed.
-    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol 6c12fa48cb596516a475b5116e3350d8' THEN
+    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol 2ac03286480bae40edb342ca84f9b192' THEN
         EXECUTE $protocol$
 -- What limits leave: how many calls each kind of limit still lets begin, and what answers 429 teach it. admission.sql shares it
 -- out.
@@ -815,7 +815,8 @@ BEGIN
         own := pgbaton.room_of_lane(s, l.tenant, l.account, l.tier, given, at);
         room_in := least(room_in, own.room_in);
         CONTINUE WHEN own.room <= 0;
-        found := pgbaton.waits_in(s, of_calls, l.lane, least(free, own.room), at);
+        -- One turn of each lane before it comes first, so it gets no more than these leave.
+        found := pgbaton.waits_in(s, of_calls, l.lane, least(free - in_turn, own.room), at);
         CONTINUE WHEN found = 0;
         IF lanes = '{}' AND l.lane = t.lane AND t.used < own.weight THEN
             begun := t.used;
@@ -1578,7 +1579,7 @@ CREATE OR REPLACE VIEW pgbaton.attempts AS
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pgbaton FROM PUBLIC;
 
         $protocol$;
-        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol 6c12fa48cb596516a475b5116e3350d8';
+        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol 2ac03286480bae40edb342ca84f9b192';
     END IF;
 END
 $pgbaton$;
