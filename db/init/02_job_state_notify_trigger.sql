@@ -231,7 +231,8 @@ COMMENT ON COLUMN pgbaton.workers.ended_at IS 'the worker left, or took a new le
 
 -- A tenant's jobs of one provider's account are a lane; without accounts, a lane is a tenant. Its name is the tenant's, and
 -- behind the character 0x1f, which triggers take out of accounts, the account's. Without a SET clause Postgres puts the body in
--- the place of the call, in the indexes too; so its operators are qualified. Lanes are compared byte by byte: lane(…) COLLATE "C".
+-- the place of the call, in the indexes too; so its operators are qualified. Lanes are compared byte by byte:
+-- lane(…) COLLATE "C".
 CREATE FUNCTION pgbaton.lane(tenant text, account text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $fn$ SELECT coalesce(tenant, '') OPERATOR(pg_catalog.||) coalesce(E'\x1f' OPERATOR(pg_catalog.||) account, '') $fn$;
@@ -550,7 +551,7 @@ $pgbaton$;
 DO $pgbaton$
 BEGIN
     -- Functions and views are code: they are replaced where they differ. The schema's comment says which are installed.
-    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol 6c12fa48cb596516a475b5116e3350d8' THEN
+    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol 2ac03286480bae40edb342ca84f9b192' THEN
         EXECUTE $protocol$
 -- What limits leave: how many calls each kind of limit still lets begin, and what answers 429 teach it. admission.sql shares it
 -- out.
@@ -814,7 +815,8 @@ BEGIN
         own := pgbaton.room_of_lane(s, l.tenant, l.account, l.tier, given, at);
         room_in := least(room_in, own.room_in);
         CONTINUE WHEN own.room <= 0;
-        found := pgbaton.waits_in(s, of_calls, l.lane, least(free, own.room), at);
+        -- One turn of each lane before it comes first, so it gets no more than these leave.
+        found := pgbaton.waits_in(s, of_calls, l.lane, least(free - in_turn, own.room), at);
         CONTINUE WHEN found = 0;
         IF lanes = '{}' AND l.lane = t.lane AND t.used < own.weight THEN
             begun := t.used;
@@ -1577,7 +1579,7 @@ CREATE OR REPLACE VIEW pgbaton.attempts AS
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pgbaton FROM PUBLIC;
 
         $protocol$;
-        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol 6c12fa48cb596516a475b5116e3350d8';
+        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol 2ac03286480bae40edb342ca84f9b192';
     END IF;
 END
 $pgbaton$;
@@ -1724,7 +1726,7 @@ BEGIN
             'the function %s is called by the trigger %s on %s: give that table''s pipeline its new name, and run pgbaton attach '
             'for it, or pgbaton detach', '"public"."notify_job_state_change"()', t.tgname, t.at);
     END IF;
-    IF (SELECT md5(prosrc) = '95963215f310434008d858238dab4545' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
+    IF (SELECT md5(prosrc) = 'a3b793d128f88108e411191210b69d53' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
         -- Behind this lock no transaction is left that fires the old function: duties that it leaves have no rank (see the end).
         IF true THEN
             LOCK TABLE "public"."jobs" IN SHARE ROW EXCLUSIVE MODE;
@@ -1806,7 +1808,8 @@ BEGIN BEGIN  -- the inner block reads the row, and writes nothing: it takes no t
 EXCEPTION WHEN undefined_table OR invalid_schema_name THEN  -- a dump of this table alone was restored
     RETURN NULL;
 WHEN undefined_column OR undefined_function THEN
-    -- A column was renamed or dropped. That is no reason for this transaction to fail, and `pgbaton doctor` tells of it. The block costs 0.3 microseconds a row.
+    -- A column was renamed or dropped. That is no reason for this transaction to fail, and `pgbaton doctor` tells of it. The
+    -- block costs 0.3 microseconds a row.
     IF pg_catalog.current_setting('pgbaton.blind', true) OPERATOR(pg_catalog.=) 'told' IS NOT TRUE THEN
         PERFORM pg_catalog.set_config('pgbaton.blind', 'told', true);
         RAISE WARNING 'pgbaton does not see this change: %. Run pgbaton attach', SQLERRM;

@@ -136,7 +136,7 @@ BEGIN
             'the function %s is called by the trigger %s on %s: give that table''s pipeline its new name, and run pgbaton attach '
             'for it, or pgbaton detach', '"public"."notify_jobs_variants_state_change"()', t.tgname, t.at);
     END IF;
-    IF (SELECT md5(prosrc) = 'd235f999b2a0f59e2e660b3de97ef540' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
+    IF (SELECT md5(prosrc) = 'bb1c74cc0b657c04a98d42d6c35c8300' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
         -- Behind this lock no transaction is left that fires the old function: duties that it leaves have no rank (see the end).
         IF true THEN
             LOCK TABLE "public"."jobs_variants" IN SHARE ROW EXCLUSIVE MODE;
@@ -219,7 +219,8 @@ BEGIN BEGIN  -- the inner block reads the row, and writes nothing: it takes no t
 EXCEPTION WHEN undefined_table OR invalid_schema_name THEN  -- a dump of this table alone was restored
     RETURN NULL;
 WHEN undefined_column OR undefined_function THEN
-    -- A column was renamed or dropped. That is no reason for this transaction to fail, and `pgbaton doctor` tells of it. The block costs 0.3 microseconds a row.
+    -- A column was renamed or dropped. That is no reason for this transaction to fail, and `pgbaton doctor` tells of it. The
+    -- block costs 0.3 microseconds a row.
     IF pg_catalog.current_setting('pgbaton.blind', true) OPERATOR(pg_catalog.=) 'told' IS NOT TRUE THEN
         PERFORM pg_catalog.set_config('pgbaton.blind', 'told', true);
         RAISE WARNING 'pgbaton does not see this change: %. Run pgbaton attach', SQLERRM;

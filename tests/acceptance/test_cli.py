@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
+import pytest
 
 from command import Done, a_busy_day, pgbaton, start, toml
 from line import line, two_stages
@@ -296,11 +297,23 @@ async def test_a_file_that_cannot_be_used_is_said_in_a_sentence(tmp_path: Path) 
         assert sentence in done.err
 
 
+async def test_the_file_of_the_folder_is_the_pipelines_but_to_detach_wants_a_name(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    nothing = await pgbaton("attach", dsn=database)
+    assert (nothing.code, nothing.out) == (1, "")
+    assert "pgbaton.toml" in nothing.err
+    toml(tmp_path, two_stages())
+    assert (await pgbaton("attach", dsn=database)).code == 0
+    assert (await pgbaton("detach", dsn=database)).code == 2
+
+
 async def test_wrong_usage_is_told_apart_by_its_exit_code(database: str) -> None:
     runs = [
         (),
         ("fly",),
-        ("attach",),
+        ("detach",),
         ("status", "--colour"),
         ("jobs", "--state", "happy"),
         ("jobs", "--limit", "0"),

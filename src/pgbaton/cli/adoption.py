@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pgbaton.cli.common import (
+    HERE,
     AsJson,
     ConfigFile,
     DatabaseUrl,
@@ -137,7 +138,7 @@ def shadow(
     ]
 )
 def live(
-    config: ConfigFile,
+    config: ConfigFile = HERE,
     share: Annotated[
         str | None, typer.Option("--share", metavar="SHARE", help="This share of the jobs: 10%.", show_default=False)
     ] = None,

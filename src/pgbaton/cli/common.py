@@ -144,9 +144,9 @@ def _states() -> list[str]:
     return [str(state) for state in State]
 
 
-ConfigFile = Annotated[
-    Path, typer.Option("--config", "-c", metavar="FILE", help="The pipeline's TOML file.", show_default=False)
-]
+HERE = Path("pgbaton.toml")
+"""The pipeline's file where none is named; what removes a pipeline wants its name."""
+ConfigFile = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The pipeline's TOML file.")]
 ConfigFiles = Annotated[
     list[Path],
     typer.Option(
@@ -154,7 +154,6 @@ ConfigFiles = Annotated[
         "-c",
         metavar="FILE",
         help="The pipeline's TOML file; again for each further one.",
-        show_default=False,
     ),
 ]
 DatabaseUrl = Annotated[

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pgbaton.cli.common import AsJson, ConfigFile, DatabaseUrl, app, with_database
+from pgbaton.cli.common import HERE, AsJson, ConfigFile, DatabaseUrl, app, with_database
 from pgbaton.cli.planned import Rate, Told, asked, print_plan, tell_walked
 from pgbaton.cli.speech import Sentence, tell
 from pgbaton.cli.tables import print_json
@@ -71,7 +71,7 @@ def migrate(database_url: DatabaseUrl = None) -> None:
     ],
 )
 def attach(
-    config: ConfigFile,
+    config: ConfigFile = HERE,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan, with the fate of rows.")] = False,
     since: Annotated[
         str | None,
@@ -153,7 +153,7 @@ def detach(config: ConfigFile, database_url: DatabaseUrl = None) -> None:
 
 @app.command(examples=["pgbaton sql --config pgbaton.toml | psql mine"])
 def sql(
-    config: ConfigFile,
+    config: ConfigFile = HERE,
     beside: Annotated[bool, typer.Option("--beside", help="The table has another pipeline already.")] = False,
 ) -> None:
     """Print the statements of migrate and attach, for psql."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pgbaton.cli.common import AsJson, ConfigFile, DatabaseUrl, app, read_by, with_table
+from pgbaton.cli.common import HERE, AsJson, ConfigFile, DatabaseUrl, app, read_by, with_table
 from pgbaton.cli.speech import Sentence, language, told
 from pgbaton.cli.tables import Column, Format, print_json, print_rows
 from pgbaton.times import duration
@@ -47,7 +47,7 @@ PLACES = [
     ]
 )
 def simulate(
-    config: ConfigFile,
+    config: ConfigFile = HERE,
     scenario: Annotated[
         Path | None,
         typer.Argument(metavar="SCENARIO", help="The jobs that come, and the time calls take.", show_default=False),

@@ -129,7 +129,8 @@ BEGIN
         own := pgbaton.room_of_lane(s, l.tenant, l.account, l.tier, given, at);
         room_in := least(room_in, own.room_in);
         CONTINUE WHEN own.room <= 0;
-        found := pgbaton.waits_in(s, of_calls, l.lane, least(free, own.room), at);
+        -- One turn of each lane before it comes first, so it gets no more than these leave.
+        found := pgbaton.waits_in(s, of_calls, l.lane, least(free - in_turn, own.room), at);
         CONTINUE WHEN found = 0;
         IF lanes = '{}' AND l.lane = t.lane AND t.used < own.weight THEN
             begun := t.used;

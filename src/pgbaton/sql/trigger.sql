@@ -67,7 +67,8 @@ BEGIN BEGIN  -- the inner block reads the row, and writes nothing: it takes no t
 EXCEPTION WHEN undefined_table OR invalid_schema_name THEN  -- a dump of this table alone was restored
     RETURN NULL;
 WHEN undefined_column OR undefined_function{or_unlike} THEN
-    -- A column was renamed or dropped. That is no reason for this transaction to fail, and `pgbaton doctor` tells of it. The block costs 0.3 microseconds a row.
+    -- A column was renamed or dropped. That is no reason for this transaction to fail, and `pgbaton doctor` tells of it. The
+    -- block costs 0.3 microseconds a row.
     IF pg_catalog.current_setting('pgbaton.blind', true) OPERATOR(pg_catalog.=) 'told' IS NOT TRUE THEN
         PERFORM pg_catalog.set_config('pgbaton.blind', 'told', true);
         RAISE WARNING 'pgbaton does not see this change: %. Run pgbaton attach', SQLERRM;

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -103,4 +104,5 @@ async def work(dsn: str, url: str, folder: str, who: str, capacity: int, poll: f
 
 
 if __name__ == "__main__":
+    logging.basicConfig(level=logging.WARNING)
     asyncio.run(work(**json.loads(sys.argv[1])))

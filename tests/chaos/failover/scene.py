@@ -35,6 +35,7 @@ class FailoverScene(Scene):
         self.servers = cluster
         self.marks: dict[str, tuple[int, int]] = {}
         self.writable_after: list[float] = []
+        self._fed_until = 0.0
 
     async def add(self, count: int, open_for: float = 0.0) -> list[str]:
         """Insert jobs that are due; an insert that was acknowledged leaves its place in the WAL in ``marks``."""
@@ -53,11 +54,17 @@ class FailoverScene(Scene):
         """In one transaction, with what the engine wants beside the rows: pgbaton nothing."""
         await db.execute(ADD, ids)
 
+    def _feeds(self, passed: float) -> bool:
+        """Also after the plan's time, while a new primary is waited for and calls have to flow: else there are none."""
+        return super()._feeds(passed) or time.monotonic() < self._fed_until
+
     async def failed_over(self, old: Machine | None) -> Machine:
         """Wait for another primary than ``old`` that takes commits, and expect calls soon after."""
         began = time.monotonic()
+        self._fed_until = began + FAILED_OVER_WITHIN
         async with asyncio.timeout(FAILED_OVER_WITHIN):
             new, writable = await self.servers.until_writable(self.database, old)
+        self._fed_until = writable + FLOWS_WITHIN
         self.writable_after.append(writable - began)
         self.note("writable", machine=new.name)
         self.expect.calls_within(FLOWS_WITHIN, "calls flow after a primary took commits", writable)

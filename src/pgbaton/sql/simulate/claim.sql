@@ -9,7 +9,8 @@ WITH admitted AS MATERIALIZED (
       FROM admitted AS a
      CROSS JOIN LATERAL (
             SELECT d.ctid AS tid, d.* FROM pgbaton.due AS d
-             WHERE d.pipeline = $1 AND d.stage = a.stage AND (a.lane IS NULL OR pgbaton.lane(d.tenant, d.account) COLLATE "C" = a.lane)
+             WHERE d.pipeline = $1 AND d.stage = a.stage
+               AND (a.lane IS NULL OR pgbaton.lane(d.tenant, d.account) COLLATE "C" = a.lane)
              ORDER BY coalesce(d.rank, d.created_at), d.id
              LIMIT a.may) AS d
 ), gone AS (

@@ -204,7 +204,8 @@ COMMENT ON COLUMN pgbaton.workers.ended_at IS 'the worker left, or took a new le
 
 -- A tenant's jobs of one provider's account are a lane; without accounts, a lane is a tenant. Its name is the tenant's, and
 -- behind the character 0x1f, which triggers take out of accounts, the account's. Without a SET clause Postgres puts the body in
--- the place of the call, in the indexes too; so its operators are qualified. Lanes are compared byte by byte: lane(…) COLLATE "C".
+-- the place of the call, in the indexes too; so its operators are qualified. Lanes are compared byte by byte:
+-- lane(…) COLLATE "C".
 CREATE FUNCTION pgbaton.lane(tenant text, account text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $fn$ SELECT coalesce(tenant, '') OPERATOR(pg_catalog.||) coalesce(E'\x1f' OPERATOR(pg_catalog.||) account, '') $fn$;

@@ -1,6 +1,7 @@
 -- $1 retention in seconds, $2 where the last batch of the history ended (null: at its beginning): forget attempts that ended
 -- before the retention, a bounded number at a time, the workers that they named, rounds of that time, and which jobs an act of an
--- operator changed (the act itself stays). $2 spares dead entries of the index, which an old snapshot may keep, from being read again.
+-- operator changed (the act itself stays). $2 spares dead entries of the index, which an old snapshot may keep, from
+-- being read again.
 WITH forgotten AS (
     DELETE FROM pgbaton.workers AS w
      WHERE coalesce(w.ended_at, w.expires_at) < clock_timestamp() - make_interval(secs => greatest($1, 3600))
