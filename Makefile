@@ -2,7 +2,7 @@
 # made from has changed: a fresh machine needs make and a Python of 3.11 or newer, nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup api demo quality pictures screenshots operations test model chaos failover drills bench bench-scale bench-families bench-limits bench-page capacity check format schema lock clean
+.PHONY: help setup api demo quality pictures screenshots operations test model majors chaos failover drills bench bench-scale bench-families bench-limits bench-page capacity check format schema lock clean
 
 BIN     := .venv/bin
 STAMP   := .venv/.made
@@ -35,18 +35,26 @@ quality: $(STAMP) ## make and judge the quality set: values, times, contact shee
 pictures: $(STAMP) ## make the picture of the README again, docs/images/ads-set.jpg, from the golden images
 	$(BIN)/python apps/adstudio/quality/montage.py docs/images/ads-set.jpg
 
+# Where bytecode is not kept, every process that is started compiles what it imports: the tests' own 12 s of it, and not 4,
+# in each of their processes.
+export PYTHONDONTWRITEBYTECODE =
+
 # Tests wait more than they compute: twice as many processes as cores, each with a server of its own, a file in one of them.
+# Files begin in the order of conftest.py, the long ones first.
 JOBS ?= 4
 
 test: $(STAMP) ## run the tests, against a real Postgres: make test [ARGS="-k claim -x" JOBS=1]
-	$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
+	$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+majors: $(STAMP) ## the engine's core tests on Postgres 14 to 17 (root, npm): make majors [ARGS="--majors 14 --only turn,trigger"]
+	@PYTHONPATH=tests $(BIN)/python -m majors $(ARGS)
 
 chaos: $(STAMP) ## attack everything for ten minutes: make chaos [SEED=7 FAULTS=worker_killed,disk_full REPORT=chaos.md]
 	@PYTHONPATH=tests $(BIN)/python -m chaos $${CHAOS_SEED:+--seed "$$CHAOS_SEED"} \
 		$${CHAOS_FAULTS:+--faults "$$CHAOS_FAULTS"} $${CHAOS_REPORT:+--report "$$CHAOS_REPORT"}
 
-failover: $(STAMP) ## fail a cluster of three over, in seven ways: make failover [SEED=7 ROUNDS=2 FAULTS=primary_killed]
-	@PYTHONPATH=tests $(BIN)/python -m chaos.failover $${CHAOS_SEED:+--seed "$$CHAOS_SEED"} \
+failover: $(if $(PEER),$(BENCH_STAMP)) $(STAMP) ## fail a cluster of three over, in seven ways: make failover [SEED=7 ROUNDS=2 FAULTS=primary_killed PEER=pgqueuer]
+	@PYTHONPATH=tests $(if $(PEER),$(BENCH),$(BIN))/python -m chaos.failover $(if $(PEER),--peer $(PEER)) $${CHAOS_SEED:+--seed "$$CHAOS_SEED"} \
 		$${CHAOS_FAULTS:+--faults "$$CHAOS_FAULTS"} --rounds $(or $(ROUNDS),1)
 
 drills: $(STAMP) ## restore, copy and upgrade a database whose jobs are under way, in four ways (needs root and Debian's postgresql)

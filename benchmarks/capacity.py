@@ -18,6 +18,7 @@ import platform
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 
@@ -27,6 +28,7 @@ from benchmarks.jobs import ADD, HOPS, new_keys
 from benchmarks.processes import Child
 from benchmarks.run import STEADY, Watch, add
 from benchmarks.stage_server import StageServer
+from pgbaton import capacity
 
 FIGURES = Path(__file__).parents[1] / "src/pgbaton/hop.json"
 """Where the figures are kept: the only copy."""
@@ -77,7 +79,7 @@ def per_hop(a: Look, b: Look, rate: float) -> dict[str, float]:
     }
 
 
-async def measured(size: float) -> dict[str, object]:
+async def measured(size: float) -> dict[str, Any]:
     busy, alone, ticks = max(100, int(BUSY * size)), max(10, int(ALONE * size)), max(20, int(TICKS * size))
     async with (
         Ground.prepared() as ground,
@@ -134,15 +136,34 @@ async def measured(size: float) -> dict[str, object]:
     }
 
 
+def beside(found: dict[str, Any]) -> str:
+    """What was measured at the paced rate, and what ``pgbaton capacity`` says of that rate, as Markdown."""
+    paced = found["paced"]
+    rate = paced["hops_per_second"]
+    paper = capacity.need(rate, 86400.0)
+    rows = [
+        ("CPU of Postgres, cores", paper.postgres_cores, rate * paced["postgres_cpu_ms"] / 1000),
+        ("CPU of workers, cores", paper.worker_cores, rate * paced["worker_cpu_ms"] / 1000),
+        ("WAL between two checkpoints, MB/s", paper.wal / capacity.FULL_PAGES, rate * paced["wal_bytes"] / 1e6),
+        ("transactions a second", paper.transactions, rate * paced["transactions"]),
+        ("flushes of WAL a second", paper.flushes, rate * paced["flushes"]),
+        ("connections of a worker", paper.connections / paper.workers, found["worker"]["connections"]),
+    ]
+    lines = [f"| at {rate} hops a second | on paper | measured |", "| --- | --- | --- |"]
+    return "\n".join([*lines, *(f"| {what} | {said:.3g} | {was:.3g} |" for what, said, was in rows)])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.capacity", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--size", type=float, default=1.0, help="a share of the jobs, to try it out")
     parser.add_argument("--keep", action="store_true", help=f"write {FIGURES.name}, which pgbaton capacity reads")
     asked = parser.parse_args()
-    text = json.dumps(asyncio.run(measured(asked.size)), indent=2) + "\n"
-    print(text, end="")
+    found = asyncio.run(measured(asked.size))
+    text = json.dumps(found, indent=2) + "\n"
+    print(text)
     if asked.keep:
         FIGURES.write_text(text, encoding="utf-8")
+    print(beside(found))
 
 
 if __name__ == "__main__":

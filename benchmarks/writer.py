@@ -23,6 +23,8 @@ CLIENTS = (1, 8, 32)
 ROWS = 1000
 """Rows of each client."""
 SECONDS = 2
+SETTLE = 5.0
+"""Seconds that a new worker has to come to rest: it looks at everything at once when it begins."""
 NO_TRIGGER = "limit"
 """The contestant that puts nothing on the table."""
 ONE_INSERT = "one insert"
@@ -112,6 +114,7 @@ async def written(ground: Ground, variant: str) -> AsyncIterator[str]:
             await db.execute(FILL)
         if variant in NAMES and variant != NO_TRIGGER:
             await idle_worker(ground, stack, variant, dsn, stage)
+            await asyncio.sleep(SETTLE)
         yield dsn
 
 

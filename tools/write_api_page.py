@@ -62,6 +62,7 @@ def _signature(value: object) -> str:
         shown = str(inspect.signature(value))  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return ""
+    shown = re.sub(r"<function (\w+) at 0x\w+>", r"\1", shown)  # a default: its address is another each time
     shown = (
         re.sub(r"\bpgbaton(\.\w+)+\.(\w+)", r"\2", shown)
         .replace("'", "")

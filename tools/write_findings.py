@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from pgbaton.counted import outline
 from pgbaton.health import WORDS
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -34,8 +35,7 @@ def with_index(page: str, language: str) -> str:
 
 def _plain(text: str) -> str:
     """Values as …, and nothing that Markdown reads as its own."""
-    shown = re.sub(r"\{\w+\}", "…", text)
-    return re.sub(r"([<>\[\]*_|])", r"\\\1", shown)
+    return re.sub(r"([<>\[\]*_|])", r"\\\1", outline(text))
 
 
 def main() -> None:

@@ -12,13 +12,11 @@ from benchmarks.contestants.base import session
 from benchmarks.ground import Ground
 from benchmarks.processes import Child
 from benchmarks.stage_server import StageServer
-from benchmarks.writer import FILL, MATTERS, MIXES, NOTHING, idle_worker, write
+from benchmarks.writer import FILL, MATTERS, MIXES, NOTHING, SETTLE, idle_worker, write
 
 FLEETS = (1, 4, 16)
 IDLE = 5.0
 """Seconds of watching them do nothing."""
-SETTLE = 1.0
-"""Seconds that a new worker has to come to rest."""
 CLIENTS = 8
 VARIANTS = ("pgbaton", "pgbaton-channel")
 

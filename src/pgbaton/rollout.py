@@ -47,18 +47,3 @@ def read_share(text: str) -> float:
     if not 0 <= share <= 100:
         raise ConfigError(f"--share: must be a share such as 10% (it is {text!r:.60})")
     return share
-
-
-_SECONDS = {"s": 1, "min": 60, "h": 3600}
-
-
-def read_rate(text: str) -> float:
-    """``100/s``, ``600/min`` or ``1000/h`` as so many a second. Raises :class:`ConfigError`."""
-    number, _, unit = text.strip().partition("/")
-    try:
-        rate = float(number) / _SECONDS[unit.strip()]
-    except (ValueError, KeyError):
-        rate = 0.0
-    if not 0 < rate <= 100_000:
-        raise ConfigError(f"--rate: must be a rate such as 100/s, 600/min or 1000/h (it is {text!r:.60})")
-    return rate

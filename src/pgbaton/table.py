@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self
 
@@ -335,6 +335,15 @@ async def _unique_key(conn: Session, table: JobTable, columns: Mapping[str, asyn
     return replace(table.key, types=tuple(columns[name]["type"] for name in names), walked=walked[0])
 
 
+def chosen(names: Iterable[str], pipeline: str | None) -> list[str]:
+    """The attached pipelines that are meant (``None``: all). Raises :class:`ConfigError` where there is none of that
+    name."""
+    known = list(names)
+    if pipeline is not None and pipeline not in known:
+        raise ConfigError(f"there is no pipeline {pipeline!r}; there are: {', '.join(known)}")
+    return known if pipeline is None else [pipeline]
+
+
 async def table_of(conn: asyncpg.Connection, pipeline: str | None) -> JobTable:
     """The table of an attached pipeline; without a name, of the only one that is not another's children.
 
@@ -346,9 +355,7 @@ async def table_of(conn: asyncpg.Connection, pipeline: str | None) -> JobTable:
     own = [name for name, r in attached.items() if r["parent"] not in attached]
     if pipeline is None and len(own) != 1:
         raise ConfigError(f"there are several pipelines, name one with --pipeline: {', '.join(attached)}")
-    name = pipeline or own[0]
-    if name not in attached:
-        raise ConfigError(f"there is no pipeline {name!r}; there are: {', '.join(attached)}")
+    [name] = chosen(attached, pipeline or own[0])
     r = attached[name]
     table = JobTable(
         name,

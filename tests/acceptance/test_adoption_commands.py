@@ -11,7 +11,7 @@ from pathlib import Path
 
 import asyncpg
 
-from acceptance.test_cli import pgbaton, toml
+from command import pgbaton, toml
 from line import two_stages
 from pgbaton.install.migrate import migrate
 
@@ -103,7 +103,7 @@ async def test_options_that_contradict_each_other_are_wrong_usage(database: str,
         assert (await pgbaton("live", "--config", config, *wrong, dsn=database)).code == 2
     assert (await pgbaton("takeover", dsn=database)).code == 2
     odd = await pgbaton("attach", "--config", config, "--backfill", "--rate", "fast", dsn=database)
-    assert odd.err == "pgbaton: --rate: must be a rate such as 100/s, 600/min or 1000/h (it is 'fast')\n"
+    assert odd.err == "pgbaton: --rate: must be a rate such as 10/s, 600/min or 1000/h (it is 'fast')\n"
 
 
 async def test_from_shadow_to_live(database: str, tmp_path: Path) -> None:

@@ -234,7 +234,7 @@ async def test_every_job_wants_its_number_typed_or_yes(database: str) -> None:
         unasked = await pgbaton("cancel", "--all", dsn=database)
         assert (unasked.code, "--yes" in unasked.err) == (2, True)
         code, screen = await at_terminal("cancel", "--all", dsn=database, types="2\n")
-        assert (code, "3 jobs. Type their number" in screen, "nothing was changed" in screen) == (1, True, True)
+        assert (code, "3 jobs. Type the number" in screen, "nothing was changed" in screen) == (1, True, True)
         assert await craft.row(jobs["available"]) == ("cut", "done")
         code, screen = await at_terminal("retry", "--all", dsn=database, types="2\n")
         assert code == 0

@@ -93,7 +93,7 @@ async def test_a_job_is_decided_once_with_a_name_and_a_reason(database: str) -> 
         again = await pgbaton("decide", job, "reject", dsn=database)
         assert again.code == 1
         assert "does not wait for a decision" in again.err
-        audited = await craft.db.fetch("SELECT who, action, detail->>'reason' FROM pgbaton.audit")
+        audited = await craft.db.fetch("SELECT who, action, reason FROM pgbaton.audit")
         assert [tuple(entry) for entry in audited] == [("kim", "approve", "fits the brand")]
 
 

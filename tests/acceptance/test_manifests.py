@@ -22,6 +22,8 @@ from support.kinds import misfits
 
 ROOT = Path(__file__).parents[2]
 OVERLAY = ROOT / "deploy/overlays/adstudio"
+FILES = ("pgbaton.toml", "ad_variants.toml")
+"""The pipelines, in the order in which they are attached: a parent's before its children's."""
 KUBERNETES = "1.34"
 DRAINED_IN = 10
 """Seconds beside the drain's own that a worker needs to give its calls back."""
@@ -154,11 +156,12 @@ def test_every_network_policy_chooses_pods_that_are_there() -> None:
 
 
 def test_the_groups_have_every_stage_once_and_keda_asks_for_just_those() -> None:
-    pipeline = load_pipeline(OVERLAY / "pgbaton.toml")
+    files = {f"/etc/pgbaton/{file}": load_pipeline(OVERLAY / file) for file in FILES}
     taken = []
     for name, deployment in groups().items():
         (container,) = deployment["spec"]["template"]["spec"]["containers"]
         (stages,) = (word.removeprefix("--stages=") for word in container["command"] if word.startswith("--stages="))
+        pipeline = files[container["command"][container["command"].index("--config") + 1]]
         capacity = environment(container)["PGBATON_CAPACITY"]
         (scaled,) = (s for s in objects("ScaledObject") if s["spec"]["scaleTargetRef"]["name"] == name)
         listed = ",".join(f"'{stage}'" for stage in stages.split(","))
@@ -166,8 +169,18 @@ def test_the_groups_have_every_stage_once_and_keda_asks_for_just_those() -> None
         assert query == f"SELECT pgbaton.workers_wanted('{pipeline.name}', ARRAY[{listed}], {capacity}, 60)"
         authentication = named("TriggerAuthentication", scaled["spec"]["triggers"][0]["authenticationRef"]["name"])
         assert authentication["spec"]["secretTargetRef"][0]["name"] == "pgbaton-metrics"
-        taken += stages.split(",")
-    assert sorted(taken) == sorted(stage.step for stage in pipeline.stages)
+        taken += [(pipeline.name, stage) for stage in stages.split(",")]
+    assert sorted(taken) == sorted((p.name, stage.step) for p in files.values() for stage in p.stages)
+
+
+def test_the_job_migrates_then_attaches_every_pipeline_each_in_its_turn() -> None:
+    (job,) = objects("Job")
+    spec = job["spec"]["template"]["spec"]
+    assert len(spec["containers"]) == 1, "containers run at once, those of initContainers one after the other"
+    commands = [container["command"] for container in containers(job["spec"]["template"])]
+    attached = [["pgbaton", "attach", "--config", f"/etc/pgbaton/{file}"] for file in FILES]
+    assert commands == [["pgbaton", "migrate"], *attached]
+    assert set(FILES) == set(named("ConfigMap", "pgbaton")["data"])
 
 
 def test_the_copies_that_kustomize_needs_are_the_originals() -> None:
@@ -175,7 +188,8 @@ def test_the_copies_that_kustomize_needs_are_the_originals() -> None:
         kept = file.read_text(encoding="utf-8").splitlines()
         return [line for line in kept if not line.startswith(("base_url", "# img_gen"))]
 
-    assert lines(OVERLAY / "pgbaton.toml") == lines(ROOT / "apps/adstudio/src/adstudio/pgbaton.toml")
+    for file in FILES:
+        assert lines(OVERLAY / file) == lines(ROOT / "apps/adstudio/src/adstudio" / file)
     tables = (ROOT / "db/init/01_schema.sql").read_text(encoding="utf-8")
     assert (OVERLAY / "tables.sql").read_text(encoding="utf-8") == f"SET ROLE app;\n{tables}RESET ROLE;\n"
 
@@ -195,14 +209,15 @@ async def test_the_cluster_gives_keda_the_right_to_ask_and_no_more(empty_databas
             await admin.execute(statement)
         await admin.execute(f"SET ROLE {owner}")
         await migrate(admin)
-        await attach(admin, load_pipeline(OVERLAY / "pgbaton.toml"))
+        for file in FILES:
+            await attach(admin, load_pipeline(OVERLAY / file))
         await admin.execute("INSERT INTO jobs (tenant_id, current_step, status) VALUES ('acme', 'img_gen', 'done')")
         await admin.execute(f"RESET ROLE; SET ROLE {asks}")
         wanted = [
             await admin.fetchval(s["spec"]["triggers"][0]["metadata"]["query"])
             for s in sorted(objects("ScaledObject"), key=lambda s: str(s["metadata"]["name"]))
         ]
-        assert wanted == [0, 1], "layout, vision"
+        assert wanted == [0, 0, 1], "layout, variants, vision"
         for statement in ("TABLE jobs", "DELETE FROM pgbaton.due", "UPDATE pgbaton.stages SET paused_at = now()"):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await admin.execute(statement)

@@ -21,7 +21,7 @@ from house import ARGUMENTS, CHROMIUM, OPERATOR, VIEWER, page_alone
 from scene import build
 
 from pgbaton.web.access import Role, Tokens
-from postgres import forget_home
+from support.home import forget_home
 
 session = {"loop_scope": "session"}
 

@@ -48,7 +48,11 @@ class Night:
     async def says(self, text: str | re.Pattern[str], seconds: float) -> str:
         """The page's text in that line, which must appear within so many seconds, by itself."""
         item = self.page.locator("#findings li").filter(has_text=text).first
-        await item.wait_for(timeout=seconds * 1000)
+        try:
+            await item.wait_for(timeout=seconds * 1000)
+        except Exception as error:
+            error.add_note(f"the page said: {await self.page.inner_text('#findings')}")
+            raise
         return " ".join((await item.inner_text()).split())
 
     async def press(self, text: str | re.Pattern[str], button: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -75,8 +76,8 @@ async def test_an_operator_decides_on_the_jobs_page_with_a_reason(person: Any, d
     await page.click("#choose-approve")
     assert "Decided" in await page.inner_text("#flash")
     assert await row(db, job) == ("review", "approved")
-    entry = await db.fetchrow("SELECT who, action, detail::text FROM pgbaton.audit")
-    assert tuple(entry) == ("web:operator", "approve", '{"reason": "the logo is ours"}')
+    entry = await db.fetchrow("SELECT who, action, reason FROM pgbaton.audit")
+    assert tuple(entry) == ("web:operator", "approve", "the logo is ours")
 
 
 async def test_a_link_shows_and_a_post_decides_once(person: Any, db: asyncpg.Connection) -> None:
@@ -127,10 +128,33 @@ async def test_a_link_that_is_forged_late_or_used_says_so(base: str, db: asyncpg
         assert "decided already" in answers[1].text
 
 
-async def test_a_jobs_page_tells_how_often_it_went_back(person: Any, db: asyncpg.Connection) -> None:
+async def test_a_jobs_page_tells_its_round_and_until_when_it_waits(person: Any, db: asyncpg.Connection) -> None:
     job, _ = await waiting(db)
     await db.execute(
-        "INSERT INTO pgbaton.rounds (pipeline, job_key, route, taken) VALUES ('craft', $1, 'draw', 2)", job
+        "INSERT INTO pgbaton.rounds (pipeline, job_key, route, taken) VALUES ('craft', $1, 'draw.rejected', 2), "
+        "('craft', $1, 'gone', 1)",
+        job,
     )
     page = await person("viewer", f"/job?key={job}")
-    assert "By the route to draw\ntaken 2 times" in await page.inner_text("#row")
+    row = await page.inner_text("#row")
+    assert "By the route to draw.rejected\nround 2 of 2" in row
+    assert "By the route to gone\ntaken once" in row
+    assert (await page.inner_text("#why")).endswith("; round 2 of 2")
+    # As after a worker's look: it is left to a person, for 8 hours.
+    await db.execute(
+        """
+        WITH duty AS (DELETE FROM pgbaton.due WHERE job_key = $1 RETURNING *)
+        INSERT INTO pgbaton.calls (pipeline, job_key, id, stage, entry, run, attempt, created_at, started_at, deadline)
+        SELECT pipeline, job_key, id, stage, step, id, 1, created_at, '2026-03-01 09:12Z', now() + interval '8 hours'
+          FROM duty
+        """,
+        job,
+    )
+    await page.goto(page.url)
+    assert await page.locator("#why time").count() == 2
+    assert await page.locator("#why time").first.get_attribute("datetime") == "2026-03-01T09:12:00Z"
+    assert re.search(
+        r"waits for a person at review since .*\d:12.* \(approve, reject\); until .*, then \(review, rejected\); "
+        r"round 2 of 2$",
+        await page.inner_text("#why"),
+    )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pgbaton.cached import Cached
+from pgbaton.cached import QUESTIONS, Cached, CachedEach
 from pgbaton.events import EventLog
 from pgbaton.web import broadcast, sse
 from pgbaton.web.broadcast import Broadcaster
@@ -24,6 +24,8 @@ class NoSource:
         rest = 0.0
 
     def changed(self) -> None: ...
+
+    async def renew(self) -> None: ...
 
 
 def a_broadcaster() -> Broadcaster:
@@ -47,7 +49,7 @@ async def test_a_viewer_who_does_not_read_is_dropped(monkeypatch: pytest.MonkeyP
     streaming = asyncio.create_task(Stream(broadcaster)(SCOPE, never, send))
     while sent < 2:
         await asyncio.sleep(0)
-    assert "1 viewers" in repr(broadcaster)
+    assert "1 viewer>" in repr(broadcaster)
     for viewer in broadcaster._viewers:
         viewer.wake.set()
     await asyncio.wait_for(streaming, 2)
@@ -142,3 +144,22 @@ async def test_a_slow_answer_is_not_waited_for_where_there_is_one_that_is_hardly
     let_go.set()
     assert await waits == 3
     assert asked == 3
+
+
+async def test_each_question_has_an_answer_of_its_own_and_only_the_latest_asked_are_kept() -> None:
+    asked: list[int] = []
+
+    async def compute(question: int) -> int:
+        asked.append(question)
+        return -question
+
+    shared = CachedEach(compute)
+    assert await asyncio.gather(*(shared.get(n % 3) for n in range(30))) == [-(n % 3) for n in range(30)]
+    assert sorted(asked) == [0, 1, 2]
+    for question in range(10, 10 + QUESTIONS):
+        await shared.get(question)
+    shared.changed(at_once=True)
+    asked.clear()
+    assert (await shared.get(0), await shared.get(50)) == (0, -50)
+    assert asked == [0, 50]
+    assert len(shared._each) == QUESTIONS

@@ -17,7 +17,7 @@ import asyncpg
 from chaos.plan import Plan
 from pgbaton import hosts
 from pgbaton.embedded import EmbeddedPostgres
-from postgres import forget_home
+from support.home import forget_home
 
 USER = "app"
 MAX_CONNECTIONS = 60

@@ -24,7 +24,7 @@ class Plan:
     end. ``proxied``, ``stages_proxied``: connections of workers, or of stages, go through the proxy. ``injected``:
     faults at named points inside the first ``faulty`` workers (``faulty_worker.py``). ``tricks``: what stages do
     (``tricks.py``), as shares of first attempts. ``frozen``: how long a process stays stopped. ``may_abort``: the
-    fault itself aborts users' transactions. ``fleet``: the line is two pipelines of one table, which one worker process
+    fault itself aborts users' transactions. ``patient``: stages take over what another call has begun. ``fleet``: the line is two pipelines of one table, which one worker process
     carries out over the same connections.
     """
 
@@ -56,6 +56,7 @@ class Plan:
     frozen: float = 5
     recovery: float = 12
     may_abort: bool = False
+    patient: bool = False
     own_cluster: Callable[[Path], AbstractAsyncContextManager[Cluster]] | None = None
 
     @property

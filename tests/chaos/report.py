@@ -79,9 +79,9 @@ def markdown(verdicts: Sequence[Verdict], seed: str, seconds: float, machine: st
     return "\n".join(lines) + "\n"
 
 
-def accusation(verdict: Verdict, seed: str, folder: str) -> str:
-    """The faults that were found, and how to see them again."""
-    lines = [f"{verdict.fault}: again with  make chaos SEED={seed} FAULTS={verdict.fault}", f"  journals: {folder}"]
+def accusation(verdict: Verdict, seed: str, folder: str, target: str = "chaos") -> str:
+    """The faults that were found, and how to see them again, by a target of make."""
+    lines = [f"{verdict.fault}: again with  make {target} SEED={seed} FAULTS={verdict.fault}", f"  journals: {folder}"]
     lines += [f"  violated: {what}" for what in verdict.violations]
     for name in ("lost", "twice", "unexplained"):
         found = getattr(verdict, name)

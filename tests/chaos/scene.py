@@ -114,6 +114,7 @@ class Scene:
                 trick_attempts=self.plan.trick_attempts,
                 slow=self.plan.timeout + 1,
                 inner_url=f"http://127.0.0.1:{self.inner_port}",
+                patient=self.plan.patient,
             )
             return python("chaos.stage_process", json.dumps(asdict(config)))
 
@@ -205,13 +206,16 @@ class Scene:
     async def _feed(self) -> None:
         """Insert jobs at the plan's rate; an id whose insert was not acknowledged may exist or not."""
         due = 0.0
-        while (passed := time.monotonic() - self.began) < self.plan.seconds:
+        while self._feeds(passed := time.monotonic() - self.began):
             due = passed * self.plan.rate
             count = int(due) - self._fed
             if count > 0:
                 with contextlib.suppress(*AWAY):
                     await self.add(count)
             await asyncio.sleep(0.05)
+
+    def _feeds(self, passed: float) -> bool:
+        return passed < self.plan.seconds
 
     _fed = 0
 

@@ -29,7 +29,9 @@ Trick = Callable[["Stages", "Call", asyncio.StreamWriter], Awaitable[bool]]
 class StageConfig:
     """``steps``: the step that each one follows. ``tricks``: how often each is played, as a share of the calls whose
     attempt is at most ``trick_attempts``. ``isolation``: of the stage's transactions, ``None`` for the default.
-    ``slow``: seconds that are longer than the pipeline's timeout."""
+    ``slow``: seconds that are longer than the pipeline's timeout. ``patient``: a call of a step that has begun takes it over,
+    and one of a step that is over is answered 200, as stages behind a queue have to be written, for a queue calls again
+    without a look at the row."""
 
     port: int
     dsn: str
@@ -43,6 +45,7 @@ class StageConfig:
     trick_attempts: int = 2
     slow: float = 6.0
     inner_url: str = ""
+    patient: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,15 +101,15 @@ class Stages:
         """Act as a good stage; returns the HTTP status that tells the result."""
         try:
             begun = await self.begin(call)
+            if not begun:
+                return 200 if await self._over(call) else 409
         except Exception as error:
             self.aborted(call, "begin", error)
             return 503
-        if not begun:
-            return 409
         if not self.config.isolation:
             await self.work(call)
         try:
-            return 200 if await self.finish(call) else 409
+            return 200 if await self.finish(call) or await self._over(call) else 409
         except Exception as error:
             self.aborted(call, "finish", error)
             return 500
@@ -119,6 +122,8 @@ class Stages:
         """(after, done) → (step, running), if the row is there."""
         after = self.config.steps[call.step]
         begun = await self._moved(call, (after, "done"), "running", effect=False)
+        if not begun and self.config.patient:
+            begun = await self._moved(call, (call.step, "running"), "running", effect=False)
         if begun:
             self.journal.write("begun", job=call.job, step=call.step, attempt=call.attempt)
         return begun
@@ -129,6 +134,14 @@ class Stages:
         if finished:
             self.journal.write("committed", job=call.job, step=call.step, attempt=call.attempt)
         return finished
+
+    async def _over(self, call: Call) -> bool:
+        """Whether a patient stage finds the step's effect there."""
+        if not self.config.patient:
+            return False
+        query = "SELECT EXISTS (SELECT FROM effects WHERE job_id = $1::text::uuid AND step = $2)"
+        async with self.pool.acquire() as db:
+            return bool(await db.fetchval(query, call.job, call.step))
 
     async def mark_failed(self, call: Call) -> None:
         # Once that is committed a worker may call again, before this process comes to say anything.

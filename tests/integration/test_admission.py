@@ -76,8 +76,9 @@ async def test_jobs_without_a_tenant_are_a_tenant_of_their_own(database: str) ->
         await b.db.execute("ALTER TABLE jobs ALTER tenant_id DROP NOT NULL")
         await add(b, None, 5)
         await add(b, "a", 5)
-        assert sorted(await tenants_of(b, 9)) == ["", "a"]
-        assert await tenants_of(b, 9) == []
+        await add(b, "", 1)
+        assert sorted(await tenants_of(b, 20)) == ["", "a"], "an empty tenant is none"
+        assert await tenants_of(b, 20) == []
 
 
 async def test_a_pool_is_shared_by_stages_by_their_costs(database: str) -> None:
@@ -273,6 +274,28 @@ async def test_a_paused_tenants_jobs_are_stepped_over(database: str) -> None:
         await add(b, "a", 50)
         await add(b, "b", 1)
         assert await tenants_of(b, 9) == ["b"]
+
+
+async def test_a_stage_whose_jobs_are_all_called_takes_no_turns_and_passes_no_tenants_limit(database: str) -> None:
+    async with bench(database, two_stages(cut_per_tenant=3)) as b:
+        await add(b, "a", 3)
+        await add(b, "b", 2)
+        turn = await b.store.turn(b.worker, 9)
+        assert Counter(d.row.tenant for d in turn.claimed) == {"a": 3, "b": 2}
+        assert (turn.blocked, turn.kept_back, turn.cut_short) == (None, frozenset(), False)
+        assert await b.db.fetchval("SELECT count(*) FROM pgbaton.turns") == 0
+        await add(b, "a", 1)
+        await add(b, "b", 2)
+        turn = await b.store.turn(b.worker, 9)
+        assert Counter(d.row.tenant for d in turn.claimed) == {"b": 1}
+        assert (turn.kept_back, turn.cut_short) == ({"cut"}, False)
+
+
+async def test_a_claim_that_is_full_says_that_more_waits(database: str) -> None:
+    async with bench(database, two_stages(cut_per_tenant=9)) as b:
+        await add(b, "a", 3)
+        turn = await b.store.turn(b.worker, 2)
+        assert (len(turn.claimed), turn.cut_short, turn.blocked) == (2, True, None)
 
 
 # -- how it is told ---------------------------------------------------------------------------------

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import sys
 from typing import Any
 
 import pytest
 
+import command
 from line import Line, line
 from stage_server import Call, Say, StageServer
 
 
 async def pgbaton(dsn: str, *words: str, **environment: str) -> tuple[int, str, str]:
     """Exit code, standard output and standard error of one command."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        "from pgbaton.cli import main; main()",
-        *words,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=os.environ | {"DATABASE_URL": dsn, "COLUMNS": "200", "NO_COLOR": "1"} | environment,
-    )
-    out, err = await process.communicate()
-    return process.returncode or 0, out.decode(), err.decode()
+    done = await command.pgbaton(*words, dsn=dsn, **environment)
+    return done.code, done.out, done.err
 
 
 async def ask(dsn: str, *words: str) -> Any:

@@ -158,11 +158,12 @@ async def test_the_parents_detail_counts_its_children_before_during_and_after(da
             assert [tuple(asdict(c).values()) for c in seen.children] == [("variants", 3, 2, 2, str(kids[2]))]
             why = await insights.explain(conn, table, job)
             assert why is not None
-            assert why.sentence() == f"waits for 1 of 3 children, {kids[2]} (–) for one; 2 are done"
+            assert why.sentence() == f"waits for 1 of 3 children: {kids[2]} has not ended; 2 done"
             await f.ends(kids[2], *PLANNED)
             why = await insights.explain(conn, table, job)
             assert why is not None
-            assert f"{kids[2]} (draw: available)" in why.sentence()
+            assert f"{kids[2]} is waiting for draw; 2 done" in why.sentence()
+            assert f"{kids[2]}(draw 호출을 기다리는 중). 완료 2건" in why.sentence("ko")
             await f.ends(kids[2])
             await f.until_row(job, "publish", "done")
         seen = await insights.job(conn, table, job)
@@ -184,7 +185,7 @@ async def test_children_run_their_own_pipeline_and_their_death_is_told(database:
         async with Engine(f.variants, f.settings()):
             await f.until_row(job, "publish", "done")
         ended = await f.db.fetchrow("SELECT outcome, error FROM pgbaton.history WHERE stage = 'variants'")
-        assert tuple(ended) == ("gathered", "2 of 3 children are at (draw, done), 1 ended elsewhere")
+        assert tuple(ended) == ("gathered", "children at (draw, done): 2 of 3, 1 ended elsewhere")
 
 
 async def test_two_last_children_that_commit_at_once_move_the_parent_once(database: str) -> None:
@@ -248,6 +249,26 @@ async def test_ten_thousand_children_are_not_counted_for_each_of_them(database: 
         for tenth in range(10):
             await f.db.execute("UPDATE variants SET status = 'done' WHERE id % 10 = $1", tenth)
         await f.until_row(job, "publish", "done")
+
+
+async def test_a_worker_that_rests_between_many_children_misses_neither_the_last_nor_other_jobs(database: str) -> None:
+    async with family(database) as f, f.worker(poll=60):
+        job = await f.add("else", "where")
+        await f.db.execute(
+            "INSERT INTO variants (job, step, status) "
+            "SELECT $1::text::uuid, 'draw', 'running' FROM generate_series(1, 3000)",
+            job,
+        )
+        await f.put(job, "variants", "waiting")
+        await f.counted(job)
+        for end in (1, 1500, 2999):
+            await f.db.execute("UPDATE variants SET status = 'done' WHERE id <= $1 AND status = 'running'", end)
+            other, _ = await f.gathering(DONE)
+            await f.until_row(other, "publish", "done", 5)
+        assert await f.row(job) == ("variants", "waiting")
+        await f.ends(3000)
+        await f.until_row(job, "publish", "done", 5)
+        assert [c.job_id for c in f.server.calls].count(job) == 1
 
 
 async def test_a_child_table_without_an_index_on_its_parent_is_refused(database: str) -> None:

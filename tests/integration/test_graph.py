@@ -6,7 +6,8 @@ import pytest
 
 from graph_line import called, graph_line, stage, told
 from line import until
-from pgbaton.table import read_table
+from pgbaton import insights, operate
+from pgbaton.table import read_table, table_of
 from pgbaton.worker.store import Store
 
 JUDGED = [stage("plan", "made"), stage("judge", "plan")]
@@ -29,6 +30,37 @@ async def test_a_rejected_job_goes_back_so_often_and_then_to_its_named_end(datab
             )
         ]
         assert ends == [("judge.rejected", o) for o in ("moved", "moved", "exhausted")]
+
+
+async def test_explain_names_the_round_and_a_rerun_begins_anew(database: str) -> None:
+    async with (
+        graph_line(database, JUDGED, {"judge": told(lambda call: "rejected")}, route=[BACK]) as craft,
+        craft.worker(),
+        craft.db.acquire() as conn,
+    ):
+        table = await table_of(conn, None)
+        job = await craft.add()
+        for _ in range(2):
+            await craft.until_row(job, "judge", "given_up")
+            await craft.until_settled()
+            why = await insights.explain(conn, table, job)
+            assert why is not None
+            assert why.sentence().endswith("; round 2 of 2")
+            assert why.sentence("ko").endswith("(되돌아가기 2회 중 2회째)")
+            await operate.rerun(conn, table, job, "plan", who="kim")
+        await craft.until_row(job, "judge", "given_up")
+        assert called(craft) == ["plan", "judge"] * 9
+
+
+async def test_rounds_are_forgotten_with_the_history_but_not_of_a_job_that_is_open(database: str) -> None:
+    async with graph_line(database, JUDGED, route=[BACK]) as craft:
+        closed, open_job = await craft.add("judge", "given_up"), await craft.add()
+        for job in (closed, open_job):
+            await craft.db.execute(
+                "INSERT INTO pgbaton.rounds VALUES ('craft', $1, 'judge.rejected', 2, '-infinity')", job
+            )
+        await (await craft.store()).prune(3600)
+        assert await craft.db.fetchval("SELECT array_agg(job_key) FROM pgbaton.rounds") == [open_job]
 
 
 async def test_a_job_that_is_accepted_in_its_second_round_goes_no_further_round(database: str) -> None:

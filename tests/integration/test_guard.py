@@ -4,90 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
-import asyncpg
 import pytest
+import uvicorn
 from fastapi import FastAPI, HTTPException
 
-from app_server import Reply, Site, free_socket, served
-from line import RETYPED, attached, two_stages, until
+from guarded import RESULTS, cut, guarded, is_problem, keep
+from line import attached, two_stages, until
 from pgbaton import Settings
-from pgbaton.fastapi import StageFailed, Stages, Turn, answer_with_problems, health, lifespan
-
-RESULTS = "CREATE TABLE results (job_id uuid PRIMARY KEY, said text)"
-Work = Callable[[Turn], Awaitable[Any]]
-
-
-async def keep(db: asyncpg.Connection, turn: Turn, said: str) -> None:
-    await db.execute("INSERT INTO results VALUES ($1::text::uuid, $2)", turn.job_id, said)
-
-
-async def cut(turn: Turn) -> dict[str, str]:
-    turn.save(keep, "cut")
-    return {"said": "cut"}
-
-
-class Guarded:
-    """An application with the two stages behind the guard, and the database behind it."""
-
-    def __init__(self, site: Site, db: asyncpg.Pool) -> None:
-        self.site, self.db = site, db
-
-    async def add(self, step: str | None = "made", status: str | None = "done", tenant: str = "acme") -> str:
-        insert = "INSERT INTO jobs (current_step, status, tenant_id) VALUES ($1, $2, $3) RETURNING job_id::text"
-        return str(await self.db.fetchval(insert, step, status, tenant))
-
-    async def call(self, job: object, tenant: object = "acme", path: str = "/cut") -> Reply:
-        return await self.site.post(path, {"job_id": job, "tenant_id": tenant})
-
-    async def row(self, job: str) -> tuple[str, str]:
-        return tuple(await self.db.fetchrow("SELECT current_step, status FROM jobs WHERE job_id::text = $1", job))
-
-    async def results(self) -> list[str]:
-        return [r["said"] for r in await self.db.fetch("SELECT said FROM results ORDER BY said")]
-
-    async def rows(self) -> list[asyncpg.Record]:
-        return list(await self.db.fetch("SELECT xmin, * FROM jobs ORDER BY job_id"))
-
-
-@asynccontextmanager
-async def guarded(dsn: str, work: Work = cut, *, engine: bool = False, **changes: Any) -> AsyncIterator[Guarded]:
-    listening = free_socket()
-    pipeline = two_stages(f"http://127.0.0.1:{listening.getsockname()[1]}", **changes)
-    stages = Stages(pipeline)
-    stages.post("cut")(work)
-
-    @stages.post("glue")
-    async def glue(turn: Turn) -> dict[str, Any]:
-        return {"seen": await turn.read(_said), "tenant": turn.job["tenant_id"]}
-
-    settings = Settings(database_url=dsn, poll=0.5, reconnect_delay=0.1)  # type: ignore[arg-type]
-    app = FastAPI(lifespan=lifespan(stages, settings, engine=engine))
-    app.include_router(stages.router)
-    app.include_router(health)
-    answer_with_problems(app)
-    async with attached(dsn, pipeline, RESULTS) as db, served(app, listening) as site:
-        yield Guarded(site, db)
-
-
-async def _said(db: asyncpg.Connection, turn: Turn) -> str | None:
-    said: str | None = await db.fetchval("SELECT said FROM results WHERE job_id = $1::text::uuid", turn.job_id)
-    return said
-
-
-def is_problem(reply: Reply, status: int, title: str, detail: str = "") -> bool:
-    """Whether it is that problem, as RFC 9457 spells it."""
-    assert reply.kind == "application/problem+json"
-    assert set(reply.json) == {"type", "title", "status", "detail"}
-    assert reply.json["status"] == reply.status
-    assert (reply.status, reply.json["title"]) == (status, title)
-    assert detail in reply.json["detail"]
-    return True
-
+from pgbaton.fastapi import StageFailed, Stages, Turn, lifespan
 
 # -- what goes well -------------------------------------------------------------------------------
 
@@ -412,6 +340,32 @@ async def test_stages_that_were_not_opened_say_so() -> None:
         _ = Stages(two_stages()).pool
 
 
+async def test_a_worker_calls_nothing_before_its_application_listens(database: str) -> None:
+    with socket.socket() as taken:  # a port that is free, and refuses until the server has begun
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    stages = Stages(two_stages(f"http://127.0.0.1:{port}"))
+    stages.post("cut")(cut)
+    stages.post("glue")(cut)
+    app = FastAPI(lifespan=lifespan(stages, Settings(database_url=database, poll=0.5)))  # type: ignore[arg-type]
+    app.include_router(stages.router)
+    async with attached(database, stages.pipeline, RESULTS.replace("PRIMARY KEY", "")) as db:
+        for _ in range(5):
+            await db.execute("INSERT INTO jobs (current_step, status) VALUES ('made', 'done')")
+        async with app.router.lifespan_context(app):
+            await until(lambda: db.fetchval("SELECT EXISTS (SELECT FROM pgbaton.workers)"), "the worker is there")
+            server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning", lifespan="off"))
+            serving = asyncio.create_task(server.serve())
+            done = "SELECT count(*) = 5 FROM jobs WHERE (current_step, status) = ('glue', 'done')"
+            await until(lambda: db.fetchval(done), "all are done")
+            app.state.pgbaton.stop()
+            await app.state.pgbaton.wait()
+            server.should_exit = True
+            await serving
+        outcomes = "SELECT DISTINCT outcome FROM pgbaton.history"
+        assert [r["outcome"] for r in await db.fetch(outcomes)] == ["completed"]
+
+
 # -- what strangers may send ------------------------------------------------------------------------
 
 
@@ -445,76 +399,3 @@ async def test_a_stage_ends_with_a_word_of_its_own_that_leads_on_and_with_no_oth
         'nothing leads on from (cut, no_such_word): add a stage or a route with after = "cut", '
         'status = "no_such_word", or end with one of: damaged, done'
     ]
-
-
-# -- the table changes under it ----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("when", ["before it begins", "while it works"])
-@pytest.mark.parametrize("how", ["an enum", "the key"])
-async def test_a_stage_goes_on_after_a_column_got_another_type(database: str, how: str, when: str) -> None:
-    async def work(turn: Turn) -> dict[str, str]:
-        if when == "while it works":
-            await turn.read(lambda db, turn: db.execute(RETYPED[how]))
-        return await cut(turn)
-
-    async with guarded(database, work) as g:
-        job = await g.add()
-        if when == "before it begins":
-            await g.db.execute(RETYPED[how])
-        assert (await g.call(job)).status == 200
-        assert (await g.call(job, path="/glue")).json == {"seen": "cut", "tenant": "acme"}
-        assert await g.row(job) == ("glue", "done")
-
-
-async def test_a_stage_whose_column_was_renamed_says_so_and_leaves_the_row(
-    database: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    async with guarded(database) as g:
-        job = await g.add()
-        await g.db.execute("ALTER TABLE jobs RENAME status TO state")
-        assert (await g.call(job)).status == 500
-        assert "no column 'status'" in caplog.text
-        assert await g.db.fetchval("SELECT state FROM jobs") == "done"
-
-
-@pytest.mark.parametrize("refused", ["done", "failed"])
-async def test_a_stage_whose_row_the_table_refuses_says_so_without_the_rows_contents(
-    database: str, refused: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    async def work(turn: Turn) -> None:
-        if refused == "failed":
-            raise StageFailed("no picture")
-
-    async with guarded(database, work) as g:
-        job = await g.add()
-        check = f"CHECK (status <> '{refused}' OR current_step = 'made')"
-        await g.db.execute(f"UPDATE jobs SET note = 'secret'; ALTER TABLE jobs ADD CONSTRAINT never {check}")
-        reply = await g.call(job)
-        said = (
-            "no picture" if refused == "failed" else "the table refuses ('cut', 'done'): new row for relation \"jobs\""
-        )
-        assert is_problem(reply, 500, "Stage failed", said)
-        assert await g.row(job) == ("cut", "running" if refused == "failed" else "failed")
-        assert "secret" not in reply.json["detail"] + caplog.text
-
-
-async def test_a_deferred_constraint_that_refuses_the_commit_is_told_without_the_rows_contents(
-    database: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    async def note(db: asyncpg.Connection, turn: Turn) -> None:
-        await db.execute("UPDATE jobs SET note = 'secret' WHERE job_id::text = $1", turn.job_id)
-
-    async def work(turn: Turn) -> None:
-        turn.save(note)
-
-    async with guarded(database, work) as g:
-        await g.db.execute(
-            "ALTER TABLE jobs ADD CONSTRAINT once UNIQUE (note) DEFERRABLE INITIALLY DEFERRED;"
-            "INSERT INTO jobs (current_step, status, note) VALUES ('archived', 'done', 'secret')"
-        )
-        job = await g.add()
-        reply = await g.call(job)
-        assert is_problem(reply, 500, "Stage failed", "the database refuses the commit: duplicate key value")
-        assert await g.row(job) == ("cut", "failed")
-        assert "secret" not in reply.json["detail"] + caplog.text

@@ -137,7 +137,7 @@ async def test_rows_that_no_trigger_saw_and_rows_that_are_gone_are_told_apart(da
 def test_every_reason_has_a_sentence_in_both_languages() -> None:
     for code, (korean, english) in SENTENCES.items():
         assert korean != english, code
-        names = ("stage", "tenant", "error", "worker", "step", "status")
+        names = ("stage", "tenant", "error", "worker", "step", "status", "begun", "until")
         numbers = ("attempt", "attempts", "seconds", "since", "before", "limit", "strikes")
         values = dict.fromkeys((*names, "pool", "users", "choices", "then", "children", "child", "doing"), "x")
         values |= dict.fromkeys((*numbers, "size", "used", "about", "configured", "done", "left", "total"), 7)

@@ -288,10 +288,10 @@ async def test_pausing_twice_is_audited_once(database: str) -> None:
 async def test_a_pause_says_why(database: str) -> None:
     async with desk(database) as d:
         await operate.pause(d.conn, "craft", "cut", who="a", reason=" the model is replaced\x00 ")
-        await operate.pause_tenant(d.conn, d.table, "acme", who="b", reason="x" * 900)
+        await operate.pause_tenant(d.conn, d.table, "acme", who="b", reason="x" * 1900)
         await operate.resume_tenant(d.conn, d.table, "acme", who="c")
         reasons = [e.reason for e in reversed((await insights.audit(d.conn)).entries)]
-        assert reasons == ["the model is replaced", "x" * 500, None]
+        assert reasons == ["the model is replaced", "x" * 1000, None]
 
 
 async def test_recalls_moves_and_quarantines_are_in_the_audit(database: str) -> None:

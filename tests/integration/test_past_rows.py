@@ -241,7 +241,7 @@ async def test_a_stage_that_is_added_behind_the_last_asks_about_what_had_ended_t
         document = craft.pipeline.model_dump(mode="json")
         document["stages"] = [*document["stages"], {"step": "pack", "after": "glue", "path": "/cut"}]
         craft.pipeline = Pipeline.model_validate(document)
-        with pytest.raises(PastRows, match="1 rows"):
+        with pytest.raises(PastRows, match="1 row of"):
             await attach_to(craft)
         await attach_to(craft, past="now")
         assert await missing(craft) == []
@@ -329,7 +329,7 @@ async def test_the_plan_tells_what_changes_of_a_graph_and_which_rows_stay_behind
             ("move", "draw.rejected", 0),
             ("wait", "review", 3),
         ]
-        stays = [(s.step, s.status, s.rows, s.known) for s in line_only.states if s.fate == "stays"]
+        stays = [(s.step, s.status, s.rows, s.known) for s in line_only.states if s.fate == "waits"]
         assert stays == [("review", "waiting", 3, 3)]
 
 

@@ -1,4 +1,4 @@
-"""Behind PgBouncer in transaction mode: correct without any LISTEN, and at once with a direct address for it."""
+"""Behind PgBouncer, in both modes: correct without any LISTEN, and at once with a direct address for it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -41,8 +42,20 @@ pytestmark = pytest.mark.skipif(not BOUNCERS, reason="pgbouncer is not installed
 
 @pytest.fixture(params=BOUNCERS or [None])
 def through_pooler(request: pytest.FixtureRequest, database: str, tmp_path: Path) -> Iterator[str]:
-    """The DSN of the same database through a PgBouncer of our own with two server connections."""
-    bouncer = str(request.param)
+    """The DSN of the same database through a PgBouncer of our own in transaction mode with two server connections."""
+    with _bounced(str(request.param), database, tmp_path, "transaction", 2) as dsn:
+        yield dsn
+
+
+@pytest.fixture(params=BOUNCERS or [None])
+def through_sessions(request: pytest.FixtureRequest, database: str, tmp_path: Path) -> Iterator[str]:
+    """The same in session mode, with a server connection for each of a worker's."""
+    with _bounced(str(request.param), database, tmp_path, "session", 10) as dsn:
+        yield dsn
+
+
+@contextmanager
+def _bounced(bouncer: str, database: str, tmp_path: Path, mode: str, size: int) -> Iterator[str]:
     url = urlsplit(database)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -54,7 +67,7 @@ def through_pooler(request: pytest.FixtureRequest, database: str, tmp_path: Path
         (folder / "pgbouncer.ini").write_text(
             f"[databases]\n* = host={url.hostname} port={url.port}\n"
             f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
-            f"auth_type = plain\nauth_file = {folder}/users.txt\npool_mode = transaction\ndefault_pool_size = 2\n"
+            f"auth_type = plain\nauth_file = {folder}/users.txt\npool_mode = {mode}\ndefault_pool_size = {size}\n"
         )
         command = [bouncer, *(["-u", "nobody"] if os.geteuid() == 0 else []), str(folder / "pgbouncer.ini")]
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
@@ -108,6 +121,17 @@ async def test_with_a_direct_address_for_listening_it_is_woken_at_once(database:
 
 async def _heard(craft) -> bool:
     return await craft.db.fetchval("SELECT count(*) > 0 FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
+
+
+async def test_session_mode_is_taken_for_transaction_mode_and_jobs_move(
+    database: str, through_sessions: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "pgbaton")
+    async with line(database) as craft, craft.worker(database_url=through_sessions):
+        await craft.add_many(30)
+        await until(lambda: _all_done(craft), "30 jobs done", 30)
+        assert len(craft.server.calls) == 60
+    assert "event=pooler_in_path" in caplog.text
 
 
 async def test_stages_behind_the_guard_work_through_a_pooler_and_find_their_own_tables(

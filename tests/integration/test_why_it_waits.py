@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 
+from command import Done, pgbaton
 from line import two_stages
 from pgbaton import insights
 from pgbaton.insights.limit_use import limits, limits_in_use
@@ -120,23 +119,19 @@ async def test_a_limit_is_seen_with_the_tenants_that_fill_it_and_those_that_wait
         assert use["pool gpu"].waited_by == ((tenant, 3), ("other", 1))
 
 
-def pgbaton(database: str, *args: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from pgbaton.cli import main; main()", *args, "--database-url", database]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-
-
 async def test_operators_change_limits_while_everything_runs(database: str) -> None:
     async with bench(database, two_stages(cut_concurrency=2, pools=GPU, glue_pool="gpu", glue_cost=2)) as b:
         jobs = await crowd(b, 9)
-        said = pgbaton(database, "limit", "cut", "--concurrency", "3", "--per-tenant", "5", "--as", "kim")
-        assert (said.returncode, said.stdout) == (0, "cut: concurrency 3, per_tenant 5\n"), said.stderr
+        said = await pgbaton("limit", "cut", "--concurrency", "3", "--per-tenant", "5", "--as", "kim", dsn=database)
+        assert said == Done(0, "cut: concurrency 3, per_tenant 5\n", "")
         assert len((await b.store.turn(b.worker, 9)).claimed) == 1
-        assert pgbaton(database, "limit", "cut", "--concurrency", "none", "--as", "kim").returncode == 0
+        assert (await pgbaton("limit", "cut", "--concurrency", "none", "--as", "kim", dsn=database)).code == 0
         assert len((await b.store.turn(b.worker, 9)).claimed) == 2
-        assert pgbaton(database, "limit", "--tenant", "hanbit", "--per-tenant", "6", "--weight", "2").returncode == 0
+        hanbit = ("limit", "--tenant", "hanbit", "--per-tenant", "6", "--weight", "2")
+        assert (await pgbaton(*hanbit, dsn=database)).code == 0
         assert len((await b.store.turn(b.worker, 9)).claimed) == 1
-        assert pgbaton(database, "limit", "cut", "--reset").stdout == "cut: concurrency 2\n"
-        shown = json.loads(pgbaton(database, "limit", "--json").stdout)
+        assert (await pgbaton("limit", "cut", "--reset", dsn=database)).out == "cut: concurrency 2\n"
+        shown = json.loads((await pgbaton("limit", "--json", dsn=database)).out)
         assert [(s["limit"], s["used"], s["size"]) for s in shown] == [
             ("cut", 6, 2),
             ("glue", 0, None),
@@ -172,7 +167,7 @@ async def test_operators_change_limits_while_everything_runs(database: str) -> N
 async def test_a_limit_that_cannot_be_is_refused_and_changes_nothing(database: str, args: list[str], said: str) -> None:
     pipeline = two_stages(tenant=None, pools=GPU, glue_pool="gpu", glue_cost=2)
     async with bench(database, pipeline) as b:
-        refused = pgbaton(database, "limit", *args)
-        assert refused.returncode in (1, 2)
-        assert said in " ".join(refused.stderr.replace("│", " ").split())
+        refused = await pgbaton("limit", *args, dsn=database)
+        assert refused.code in (1, 2)
+        assert said in " ".join(refused.err.replace("│", " ").split())
         assert await b.db.fetchval("SELECT count(*) FROM pgbaton.audit") == 0

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from line import two_stages
 from pgbaton import sql
+from pgbaton.errors import ConfigError
 from pgbaton.install.attach import attach_sql
 from pgbaton.install.names import trigger_function
 from pgbaton.sql import literal, quoted
-from pgbaton.table import JobTable
+from pgbaton.table import JobTable, chosen
 
 
 @pytest.mark.parametrize(
@@ -105,3 +106,10 @@ def test_every_statement_asks_for_parts_that_a_table_has(folder: str) -> None:
         for admitted in (False, True):
             claim = sql.claim_parts(f"{folder}/{file.name.removesuffix('.sql')}", admitted=admitted)
             assert sql.ARGUMENT not in sql.render(file.read_text(encoding="utf-8"), parts | claim), file.name
+
+
+def test_a_pipeline_that_is_asked_for_must_be_attached() -> None:
+    assert chosen(["ads", "variants"], None) == ["ads", "variants"]
+    assert chosen(["ads", "variants"], "variants") == ["variants"]
+    with pytest.raises(ConfigError, match="there is no pipeline 'orders'; there are: ads, variants"):
+        chosen(["ads", "variants"], "orders")

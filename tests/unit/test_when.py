@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgbaton.cli.when import LONGEST, duration, local, moment, short, zone
+from pgbaton.cli.when import local, short, zone
+from pgbaton.times import LONGEST, duration, moment
 
 NOW = datetime(2026, 11, 28, 1, 30, tzinfo=UTC)  # 10:30 in Seoul
 
@@ -28,6 +29,7 @@ def seoul(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ("text", "seconds"),
     [
         ("600", 600),
+        ("200ms", 0.2),
         ("90s", 90),
         ("10m", 600),
         ("2h", 7200),
@@ -67,6 +69,15 @@ def test_text_that_is_no_duration_is_refused_in_a_sentence(text: str) -> None:
 )
 def test_a_moment_is_read_in_the_operators_zone(text: str, utc: str) -> None:
     assert moment(text, NOW) == datetime.fromisoformat(utc).replace(tzinfo=UTC)
+
+
+@pytest.mark.usefixtures("seoul")
+@pytest.mark.parametrize(
+    ("text", "utc"),
+    [("today", "2026-11-28T00:00"), ("11:00", "2026-11-27T11:00"), ("2026-11-20 03:00", "2026-11-20T03:00")],
+)
+def test_the_page_reads_a_moment_in_utc(text: str, utc: str) -> None:
+    assert moment(text, NOW, UTC) == datetime.fromisoformat(utc).replace(tzinfo=UTC)
 
 
 @pytest.mark.usefixtures("seoul")

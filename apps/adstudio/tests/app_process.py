@@ -253,15 +253,6 @@ class Jobs:
         comes to nothing: the same dispatch is called again."""
         return [dispatch for dispatch in await self.dispatches(job) if dispatch[2] > 0]
 
-    async def until_tried(self, job: str, seconds: float = 15) -> None:
-        """Wait until a first attempt at a stage has ended without success."""
-        query = """SELECT count(*) FROM pgbaton.attempts t JOIN pgbaton.dispatches d ON d.id = t.dispatch_id
-                    WHERE d.job_key = $1 AND t.outcome = 'failed' AND t.http_status IS NOT NULL"""
-        end = time.monotonic() + seconds
-        while not await self.db.fetchval(query, job):
-            assert time.monotonic() < end, f"{job}: no attempt has failed within {seconds} s"
-            await asyncio.sleep(0.02)
-
     async def until_settled(self, jobs: list[str], seconds: float = 60) -> None:
         """Wait until nothing is to be done for ``jobs``; no retry is waited for."""
         soon = "UPDATE pgbaton.calls SET due_at = clock_timestamp() WHERE due_at < pgbaton.parked()"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pgbaton.cli.common import (
+    HERE,
     AsJson,
     ConfigFile,
     DatabaseUrl,
@@ -27,7 +28,8 @@ from pgbaton.cli.common import (
 from pgbaton.cli.planned import Rate, Told, tell_walked
 from pgbaton.cli.speech import Sentence, fail, language, tell
 from pgbaton.cli.tables import Column, Format, print_json, print_rows
-from pgbaton.cli.when import moment, short
+from pgbaton.cli.when import short
+from pgbaton.times import moment
 
 if TYPE_CHECKING:
     import asyncpg
@@ -46,7 +48,7 @@ AND_TENANTS: Sentence = ("전부 호출하는 테넌트: {tenants}", "and all of
 TAKEN: Sentence = ("넘겨받음: {seen}건 중 {count}건", "taken over: {count} of {seen}")
 UNDATED: Sentence = (
     "updated_at이 비어 있는 행 {count}건은 시각을 알 수 없습니다: --all을 쓰세요",
-    "{count} rows have an empty updated_at, so that it is not known since when: --all",
+    "{count:# row has|# rows have} an empty updated_at, so that it is not known since when: --all",
 )
 NOTHING_LEFT: Sentence = ("넘겨받을 행이 없습니다", "nothing to take over")
 TOO_LONG: Sentence = (
@@ -136,7 +138,7 @@ def shadow(
     ]
 )
 def live(
-    config: ConfigFile,
+    config: ConfigFile = HERE,
     share: Annotated[
         str | None, typer.Option("--share", metavar="SHARE", help="This share of the jobs: 10%.", show_default=False)
     ] = None,
@@ -163,8 +165,9 @@ def live(
     from pgbaton.config import load_pipeline
     from pgbaton.errors import ConfigError
     from pgbaton.install.past import RATE
+    from pgbaton.model.limits import read_rate
     from pgbaton.operate.adopt import go_live
-    from pgbaton.rollout import Rollout, read_rate, read_share
+    from pgbaton.rollout import Rollout, read_share
 
     if everything == (share is not None or bool(tenant)):
         raise typer.BadParameter("say --share, --tenant (or both), or --all")
@@ -172,7 +175,7 @@ def live(
     if tenant and pipeline.tenant is None:
         raise ConfigError(f"the pipeline {pipeline.name!r} has no tenants")
     wanted = None if everything else Rollout(0.0 if share is None else read_share(share), tuple(tenant or ()))
-    calls = RATE if rate is None else read_rate(rate)
+    calls = RATE if rate is None else read_rate("--rate", rate)
     past: Decided = "backfill" if backfill else "now"
 
     async def work(conn: asyncpg.Connection) -> tuple[bool, Progress | None]:

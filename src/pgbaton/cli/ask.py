@@ -18,7 +18,7 @@ NEEDS_YES: Sentence = (
 )
 TYPE_IT: Sentence = (
     "{what}: 대상 {count}건. 계속하려면 건수를 입력하세요",
-    "{what}: {count} jobs. Type their number to go on",
+    "{what}: {count:# job|# jobs}. Type the number to go on",
 )
 NOT_DONE: Sentence = ("아무것도 바꾸지 않았습니다", "nothing was changed")
 

@@ -10,7 +10,9 @@ import typer
 from pgbaton.cli.common import AsJson, app, read_by
 from pgbaton.cli.speech import Sentence, language, tell
 from pgbaton.cli.tables import Column, Format, print_json, print_rows
-from pgbaton.cli.when import duration, short
+from pgbaton.cli.when import short
+from pgbaton.counted import filled
+from pgbaton.times import duration
 
 MEASURED: Sentence = (
     "측정한 범위 안입니다: 코어 {cores}개, 초당 {reached} hop까지 (Postgres {postgres})",
@@ -36,7 +38,7 @@ ENDS: dict[str, Sentence] = {
 }
 BEYOND: Sentence = (
     "그 이상은 데이터베이스를 나눠야 합니다: 테넌트 묶음마다 하나씩, {shards}개",
-    "this rate is beyond it: {shards} databases, each for a group of tenants",
+    "this rate is beyond it: {shards:# database|# databases}, each for a group of tenants",
 )
 NEEDS: list[tuple[Sentence, str, Sentence]] = [
     (
@@ -62,7 +64,10 @@ NEEDS: list[tuple[Sentence, str, Sentence]] = [
     (
         ("워커", "workers"),
         "{workers}",
-        ("코어 {worker_cores:.2f}개, 연결 최대 {connections}개", "{worker_cores:.2f} cores, {connections} connections"),
+        (
+            "코어 {worker_cores:.2f}개, 연결 최대 {connections}개",
+            "{worker_cores:.2f} cores, {connections:# connection|# connections}",
+        ),
     ),
     (("하루 호출", "attempts a day"), "{attempts:.1f} M", ("", "")),
 ]
@@ -107,7 +112,7 @@ def capacity(
     given = {name: value for name, value in found.as_json().items() if name != "settings"}
     given |= {"kept": short(retention, language()), "attempts": found.attempts_a_day / 1e6}
     mine = 0 if language() == "ko" else 1
-    rows = [[what[mine], much.format(**given), how[mine].format(**given)] for what, much, how in NEEDS]
+    rows = [[what[mine], much.format(**given), filled(how[mine], given)] for what, much, how in NEEDS]
     print_rows(ROWS, rows, Format.TABLE, language())
     print()
     on = figures()["measured_on"]

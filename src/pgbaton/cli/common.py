@@ -13,16 +13,16 @@ import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 from typer.models import CommandFunctionType as CommandFunction
 
-from pgbaton.cli import when
 from pgbaton.cli.each import in_databases
 from pgbaton.cli.tables import Format
+from pgbaton.times import duration, moment
 
 if TYPE_CHECKING:  # --help must not wait for them
     import asyncpg
 
-    from pgbaton.cli.when import Moment
     from pgbaton.insights import JobFilter
     from pgbaton.table import JobTable
+    from pgbaton.times import Moment
 
 T = TypeVar("T")
 
@@ -144,9 +144,9 @@ def _states() -> list[str]:
     return [str(state) for state in State]
 
 
-ConfigFile = Annotated[
-    Path, typer.Option("--config", "-c", metavar="FILE", help="The pipeline's TOML file.", show_default=False)
-]
+HERE = Path("pgbaton.toml")
+"""The pipeline's file where none is named; what removes a pipeline wants its name."""
+ConfigFile = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The pipeline's TOML file.")]
 ConfigFiles = Annotated[
     list[Path],
     typer.Option(
@@ -154,7 +154,6 @@ ConfigFiles = Annotated[
         "-c",
         metavar="FILE",
         help="The pipeline's TOML file; again for each further one.",
-        show_default=False,
     ),
 ]
 DatabaseUrl = Annotated[
@@ -183,14 +182,14 @@ Since = Annotated[
     typer.Option(
         "--since",
         metavar="TIME",
-        parser=read_by(when.moment),
+        parser=read_by(moment),
         help="Only from then on: 10m, 2h (ago), 03:00, today, yesterday, 2026-11-28.",
         show_default=False,
     ),
 ]
 Until = Annotated[
     Any,
-    typer.Option("--until", metavar="TIME", parser=read_by(when.moment), help="Only before that.", show_default=False),
+    typer.Option("--until", metavar="TIME", parser=read_by(moment), help="Only before that.", show_default=False),
 ]
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the audit.", show_default=False)]
 States = Annotated[
@@ -205,7 +204,7 @@ OlderThan = Annotated[
     typer.Option(
         "--older-than",
         metavar="DURATION",
-        parser=read_by(when.duration),
+        parser=read_by(duration),
         help="Only those created longer ago: 10m, 2h, 3d, or seconds.",
     ),
 ]

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pgbaton.cli.common import ConfigFile, app
+from pgbaton.cli.common import HERE, ConfigFile, app
 
 
 class Form(StrEnum):
@@ -21,7 +21,7 @@ class Form(StrEnum):
 
 @app.command()
 def graph(
-    config: ConfigFile,
+    config: ConfigFile = HERE,
     form: Annotated[Form, typer.Option("--as", help="For Markdown, Graphviz, or a browser.")] = Form.MERMAID,
 ) -> None:
     """Draw the pipeline of a file: its stages, and the ways from one to the next."""

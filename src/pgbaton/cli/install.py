@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pgbaton.cli.common import AsJson, ConfigFile, DatabaseUrl, app, with_database
+from pgbaton.cli.common import HERE, AsJson, ConfigFile, DatabaseUrl, app, with_database
 from pgbaton.cli.planned import Rate, Told, asked, print_plan, tell_walked
 from pgbaton.cli.speech import Sentence, tell
 from pgbaton.cli.tables import print_json
@@ -21,7 +21,19 @@ if TYPE_CHECKING:
     from pgbaton.install.plan import Plan
     from pgbaton.model import Pipeline
 
-UP_TO_DATE: Sentence = ("pgbaton 스키마가 최신 상태입니다", "the schema pgbaton is up to date")
+MADE: Sentence = ("pgbaton 스키마를 만들었습니다: 버전 {now}", "created the schema pgbaton, version {now}")
+UPGRADED: Sentence = (
+    "pgbaton 스키마를 버전 {was}에서 {now}(으)로 올렸습니다",
+    "upgraded the schema pgbaton from version {was} to {now}",
+)
+REPLACED: Sentence = (
+    "pgbaton 스키마의 함수를 이 버전의 것으로 바꿨습니다: 버전 {now}",
+    "replaced the functions of the schema pgbaton, version {now}, by those of this release",
+)
+UP_TO_DATE: Sentence = (
+    "pgbaton 스키마가 최신 상태입니다: 버전 {now}",
+    "the schema pgbaton is up to date, version {now}",
+)
 ATTACHED: Sentence = (
     "{name} 파이프라인을 {table} 테이블에 연결했습니다: {drawn}",
     "attached {name} to {table}: {drawn}",
@@ -41,8 +53,13 @@ def migrate(database_url: DatabaseUrl = None) -> None:
     """
     from pgbaton.install.migrate import migrate as migrate_schema
 
-    with_database(database_url, migrate_schema, migrated=False)
-    tell(UP_TO_DATE)
+    done = with_database(database_url, migrate_schema, migrated=False)
+    said = UP_TO_DATE
+    if done.was != done.now:
+        said = UPGRADED if done.was else MADE
+    elif done.replaced:
+        said = REPLACED
+    tell(said, was=done.was, now=done.now)
 
 
 @app.command(
@@ -54,7 +71,7 @@ def migrate(database_url: DatabaseUrl = None) -> None:
     ],
 )
 def attach(
-    config: ConfigFile,
+    config: ConfigFile = HERE,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan, with the fate of rows.")] = False,
     since: Annotated[
         str | None,
@@ -82,7 +99,8 @@ def attach(
     from pgbaton.install.attach import attach as attach_pipeline
     from pgbaton.install.attach import planned
     from pgbaton.install.past import RATE
-    from pgbaton.rollout import Rollout, read_rate
+    from pgbaton.model.limits import read_rate
+    from pgbaton.rollout import Rollout
 
     if since not in (None, "now"):
         raise typer.BadParameter("--from: only now is known")
@@ -90,7 +108,7 @@ def attach(
         raise typer.BadParameter("--backfill calls what --from now and --shadow do not")
     if rate is not None and not backfill:
         raise typer.BadParameter("--rate is of --backfill")
-    pipeline, calls = load_pipeline(config), RATE if rate is None else read_rate(rate)
+    pipeline, calls = load_pipeline(config), RATE if rate is None else read_rate("--rate", rate)
     past: Decided | None = "backfill" if backfill else "now" if since else None
     rollout: Rollout | Literal["keep"] = Rollout() if shadow else "keep"
 
@@ -135,7 +153,7 @@ def detach(config: ConfigFile, database_url: DatabaseUrl = None) -> None:
 
 @app.command(examples=["pgbaton sql --config pgbaton.toml | psql mine"])
 def sql(
-    config: ConfigFile,
+    config: ConfigFile = HERE,
     beside: Annotated[bool, typer.Option("--beside", help="The table has another pipeline already.")] = False,
 ) -> None:
     """Print the statements of migrate and attach, for psql."""

@@ -153,15 +153,9 @@ def _count(option: str, value: str | None) -> int | str | None:
 
 
 def _rate(option: str, value: str | None) -> float | str | None:
-    from pgbaton.model.limits import per_second
+    from pgbaton.model.limits import read_rate
 
-    if value is None or value == "none":
-        return value
-
-    try:
-        return per_second(value)
-    except ValueError as error:
-        raise typer.BadParameter(f"{option}: {error} (it is {value!r:.50})") from None
+    return value if value in (None, "none") else read_rate(option, value)
 
 
 def _whole(value: object) -> int | None:

@@ -68,16 +68,20 @@ def _ago(seconds: object) -> str:
 @app.command(
     everywhere=True, examples=["pgbaton status", "pgbaton status -o json | jq '.stages[] | select(.dead > 0)'"]
 )
-def status(database_url: DatabaseUrl = None, output: Output = None, as_json: AsJson = False) -> None:
+def status(
+    pipeline: PipelineName = None, database_url: DatabaseUrl = None, output: Output = None, as_json: AsJson = False
+) -> None:
     """Counts by stage and state, and the workers.
 
     Of what is settled, the last day's. Counting stops: 10,000+ is more than that. Of what was completed the newest
     20,000 are counted, and then + means at least. With -o csv: the stages.
     """
-    from pgbaton import health, insights
+    from pgbaton import health, insights, sql
+    from pgbaton.table import chosen
 
     async def work(conn: asyncpg.Connection) -> tuple[Status, list[Finding]]:
-        return await insights.status(conn), await health.adoption_checks(conn, None)
+        chosen([r["name"] for r in await conn.fetch(sql.read("read/pipelines.sql"))], pipeline)
+        return await insights.status(conn, pipeline), await health.adoption_checks(conn, pipeline)
 
     form = output_of(output, as_json)
     seen, notes = with_database(database_url, work)
@@ -296,6 +300,7 @@ def audit(
 
 @app.command(everywhere=True, examples=["pgbaton doctor", "pgbaton doctor --json | jq -r '.[].code'"])
 def doctor(
+    pipeline: PipelineName = None,
     invariants: Annotated[bool, typer.Option("--invariants", help="Also check the invariants.")] = False,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
@@ -310,9 +315,9 @@ def doctor(
     apart: list[str] = []
 
     async def work(conn: asyncpg.Connection) -> list[health.Health]:
-        looked = await health.examine(conn, invariants=invariants)
-        for pipeline in {h.pipeline for h in looked if h.pipeline and of_several()}:
-            every = await limits(conn, pipeline)
+        looked = await health.examine(conn, pipeline, invariants=invariants)
+        for name in {h.pipeline for h in looked if h.pipeline and of_several()}:
+            every = await limits(conn, name)
             apart.extend(one.limit for one in every if one.pool or one.concurrency or one.rate)
         return looked
 

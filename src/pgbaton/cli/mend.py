@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from pgbaton.cli import speech
-from pgbaton.cli.common import AsJson, DatabaseUrl, PipelineName, Who, app, person, with_table
+from pgbaton.cli.common import AsJson, DatabaseUrl, DryRun, PipelineName, Who, app, person, read_by, with_table
 from pgbaton.cli.speech import Sentence, tell
 from pgbaton.cli.tables import print_json
-from pgbaton.cli.when import duration
+from pgbaton.times import duration
 
 if TYPE_CHECKING:
     import asyncpg
@@ -23,15 +23,40 @@ if TYPE_CHECKING:
 RECALLED: Sentence = ("{count}건을 다시 호출합니다", "{count} will be called again")
 NONE_STALLED: Sentence = ("다시 호출할 작업이 없습니다", "nothing to call again")
 SET_ASIDE: Sentence = ("{count}건을 격리했습니다", "{count} in quarantine")
+MOVED: Sentence = ("{count}건을 옮겼습니다", "{count} moved")
+WOULD_MOVE: Sentence = ("옮길 대상: {count}건", "would move {count}")
+NONE_THERE: Sentence = (
+    "그 상태에 옮길 행이 없습니다(진행 중인 호출이 있는 행은 옮기지 않습니다)",
+    "no row to move stands there (those with an open dispatch are not moved)",
+)
 NOT_OPEN: Sentence = ("격리할 작업이 없습니다", "no such job is open or dead")
+
+
+def _state_of(text: str) -> tuple[str, str]:
+    """``glue,done`` as a step and a status. Raises :class:`ValueError` with a sentence."""
+    step, comma, status = (part.strip() for part in text.partition(","))
+    if not (step and comma and status):
+        raise ValueError(f"{text!r} is no state: write step,status, as in glue,done")
+    return step, status
+
+
+def _state_option(name: str, said: str) -> Any:
+    return typer.Option(name, metavar="STEP,STATUS", parser=read_by(_state_of), help=said, show_default=False)
 
 
 @app.command(examples=["pgbaton recall --stage planner", "pgbaton recall --stage planner --over 10m"])
 def recall(
     stage: Annotated[str, typer.Option("--stage", help="Whose calls.", show_default=False)],
     over: Annotated[
-        str | None, typer.Option("--over", help="Also calls that were left to the stage longer ago (10m).")
-    ] = None,
+        float,
+        typer.Option(
+            "--over",
+            metavar="DURATION",
+            parser=read_by(duration),
+            help="Also calls that were left to the stage longer ago (10m).",
+            show_default=False,
+        ),
+    ] = 0.0,
     who: Who = None,
     pipeline: PipelineName = None,
     database_url: DatabaseUrl = None,
@@ -41,12 +66,11 @@ def recall(
 
     Without --over only calls whose answer was lost. No attempt is used up. Exit code 1: there was none.
     """
-    seconds = duration(over) if over else 0.0
 
     async def work(conn: asyncpg.Connection, table: JobTable) -> Done:
         from pgbaton import operate
 
-        return await operate.recall(conn, table, stage, who=person(who), over=seconds)
+        return await operate.recall(conn, table, stage, who=person(who), over=over)
 
     _say(with_table(database_url, pipeline, work), RECALLED, NONE_STALLED, as_json)
 
@@ -72,6 +96,31 @@ def quarantine(
     _say(with_table(database_url, pipeline, work), SET_ASIDE, NOT_OPEN, as_json)
 
 
+@app.command(
+    examples=["pgbaton move --from glue,done --to pack,done --dry-run", "pgbaton move --from glue,done --to pack,done"]
+)
+def move(
+    source: Annotated[Any, _state_option("--from", "The state that they stand in.")],
+    target: Annotated[Any, _state_option("--to", "The state that they are put to.")],
+    dry_run: DryRun = False,
+    who: Who = None,
+    pipeline: PipelineName = None,
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put rows that no call holds from one state to another, where their stage has left, say.
+
+    All rows in that state, in batches. What the new state leads to is called. Exit code 1: there was none.
+    """
+
+    async def work(conn: asyncpg.Connection, table: JobTable) -> Done:
+        from pgbaton import operate
+
+        return await operate.move_rows(conn, table, source, target, who=person(who), only_count=dry_run)
+
+    _say(with_table(database_url, pipeline, work), WOULD_MOVE if dry_run else MOVED, NONE_THERE, as_json)
+
+
 def _say(done: Done, changed: Sentence, nothing: Sentence, as_json: bool) -> None:
     if as_json:
         print_json({"action": done.action, "count": done.count, "jobs": list(done.jobs)})
@@ -85,7 +134,16 @@ def _say(done: Done, changed: Sentence, nothing: Sentence, as_json: bool) -> Non
 
 @app.command(examples=["pgbaton incident", "pgbaton incident --since 8h --language ko"])
 def incident(
-    since: Annotated[str, typer.Option("--since", help="So long ago: 2h, 30m.")] = "2h",
+    since: Annotated[
+        float,
+        typer.Option(
+            "--since",
+            metavar="DURATION",
+            parser=read_by(duration),
+            help="So long ago: 2h, 30m.",
+            show_default="2h",
+        ),
+    ] = 2 * 3600.0,
     language: Annotated[
         Literal["ko", "en"] | None, typer.Option("--language", help="Of the report; default: as everywhere.")
     ] = None,
@@ -95,7 +153,7 @@ def incident(
 ) -> None:
     """Findings, acts and deployments, as a short report to hand on."""
     until = datetime.now(UTC)
-    began = until - timedelta(seconds=duration(since))
+    began = until - timedelta(seconds=since)
 
     async def work(conn: asyncpg.Connection, table: JobTable) -> tuple[str, list[Happened]]:
         from pgbaton import health

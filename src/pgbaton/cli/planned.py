@@ -15,7 +15,7 @@ from pgbaton.cli.tables import Column, Format, print_rows
 if TYPE_CHECKING:
     from pgbaton.install.attach import Decided
     from pgbaton.install.past import Progress
-    from pgbaton.install.plan import Plan
+    from pgbaton.install.plan import Plan, StateRows
 
 Rate = Annotated[
     str | None,
@@ -37,9 +37,10 @@ FATES: dict[str, Sentence] = {
     "recorded": ("섀도 모드: 호출하지 않음", "shadow mode: not called"),
     "goes_on": ("지금처럼 계속", "go on as before"),
     "stays": (
-        "그대로 남음: pgbaton rerun이나 UPDATE로 옮기세요",
-        "stay there: move them with pgbaton rerun, or an UPDATE",
+        "그대로 남음: pgbaton move나 UPDATE로 옮기세요",
+        "stay there: move them with pgbaton move, or an UPDATE",
     ),
+    "waits": ("단계가 돌아올 때까지 기다림", "wait until their stage comes back"),
     "not_called": ("호출하지 않음, 끝나면 다음 단계를 호출", "not called; the next stage is, once they are done"),
 }
 WHATS: dict[str, Sentence] = {
@@ -70,11 +71,28 @@ KINDS: dict[str, Sentence] = {
 }
 STAGE: Sentence = ("{kind} {step}: {change}", "{kind} {step}: {change}")
 IN_PLACE: Sentence = ("{kind} {step}: {change} (이전 {was})", "{kind} {step}: {change}, in place of {was}")
-INSIDE: Sentence = ("  진행 중인 호출 {count}건", "  {count} open dispatches are inside")
-THEY_WAIT: Sentence = (
-    "  {step} 단계가 돌아올 때까지 기다립니다. 재실행하거나 취소하세요",
-    "  they wait until {step} comes back: rerun or cancel them",
-)
+INSIDE: Sentence = ("  진행 중인 호출 {count}건", "  {count:# open dispatch is|# open dispatches are} inside")
+INSIDES: dict[str, Sentence] = {
+    "instead": (
+        "  {count}건은 {at}에 있으며 앞으로 {stage} 단계를 호출합니다",
+        "  {count:# stands|# stand} at {at}, where {stage} is called from now on",
+    ),
+    "ends": (
+        "  {count}건은 {at}에서 처리 중이며 그대로 끝납니다",
+        "  {count:# is|# are} at work, {at}, and {count:ends|end} as before",
+    ),
+    "waits": (
+        "  {count}건은 {at}에서 {step} 단계가 돌아올 때까지 기다립니다: pgbaton rerun --stage {step} --from STEP, "
+        "또는 pgbaton cancel --stage {step}",
+        "  {count:# waits|# wait} at {at} until {step} comes back: pgbaton rerun --stage {step} --from STEP, "
+        "or pgbaton cancel --stage {step}",
+    ),
+    "stays": (
+        "  {count}건은 {at}에서 더 이상 호출하지 않습니다",
+        "  {count:# stands|# stand} at {at}, where nothing is called any more",
+    ),
+}
+INSTEAD: Sentence = ("{count}건은 앞으로 {stage} 호출", "{count:# goes|# go} on with {stage} instead")
 IN_SHADOW: Sentence = (
     "섀도 모드: 작업의 {share}%를 호출하고 나머지는 기록만 합니다",
     "shadow mode: {share} % of the jobs are called, of the rest it is recorded",
@@ -82,7 +100,7 @@ IN_SHADOW: Sentence = (
 THEIRS: Sentence = ("  전부 호출하는 테넌트: {tenants}", "  and all of {tenants}")
 LEFT: Sentence = (
     "attach 전부터 있던 행 {count}건은 움직일 때까지 호출하지 않습니다",
-    "{count} rows of the past are left alone until they move",
+    "{count:# row of the past is left alone until it moves|# rows of the past are left alone until they move}",
 )
 GOES_ON: Sentence = (
     "중단된 이전 행 처리({mode})를 이어서 합니다",
@@ -96,9 +114,10 @@ QUESTION: Sentence = (
     "행 {count}건이 호출 대상이 되는 상태에 있습니다. 어떻게 할까요?\n"
     "  now       움직일 때까지 호출하지 않습니다\n"
     "  backfill  호출합니다",
-    "{count} rows stand in states that become routed. What becomes of them?\n"
-    "  now       they are left alone until they move\n"
-    "  backfill  they are called",
+    "{count:# row stands in a state that becomes|# rows stand in states that become} routed. "
+    "What becomes of {count:it|them}?\n"
+    "  now       left alone, until a writer moves {count:it|them}\n"
+    "  backfill  called",
 )
 LEFT_ALONE: Sentence = ("호출하지 않고 둔 행: {rows}", "rows of the past left alone: {rows}")
 TO_BE_CALLED: Sentence = ("호출할 이전 행: {rows}", "rows of the past to be called: {rows}")
@@ -115,11 +134,19 @@ def print_plan(plan: Plan, *, dry: bool) -> None:
             f"{s.rows:,}",
             f"{s.known:,}",
             s.stage,
-            told(FATES[s.fate if s.rows > s.known or not s.new else "goes_on"]),
+            _becomes(s),
         ]
         for s in plan.states
     ]
     print_rows(STATES, rows, Format.TABLE, language())
+
+
+def _becomes(state: StateRows) -> str:
+    said = told(FATES[state.fate if state.rows > state.known or not state.new else "goes_on"])
+    if not state.instead:
+        return said
+    instead = told(INSTEAD, count=f"{state.instead:,}", stage=state.stage)
+    return instead if state.instead == state.rows else f"{instead}; {said}"
 
 
 def plan_lines(plan: Plan, *, dry: bool) -> Iterator[str]:
@@ -141,8 +168,9 @@ def plan_lines(plan: Plan, *, dry: bool) -> Iterator[str]:
             yield told(said, kind=kind, step=stage.step, change=changed, was=stage.was)
             if stage.open:
                 yield told(INSIDE, count=f"{stage.open:,}")
-            if stage.open and stage.change in ("removed", "renamed"):
-                yield told(THEY_WAIT, step=stage.was or stage.step)
+            for part in stage.inside:
+                at, was = f"({part.state[0]}, {part.state[1]})", stage.was or stage.step
+                yield told(INSIDES[part.fate], count=f"{part.count:,}", at=at, step=was, stage=part.stage)
     if plan.rollout is not None:
         yield told(IN_SHADOW, share=f"{plan.rollout.share:g}")
         if plan.rollout.tenants:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pgbaton.cli.common import ConfigFiles, DatabaseUrl, app
+from pgbaton.cli.common import HERE, ConfigFiles, DatabaseUrl, app
 from pgbaton.cli.each import DatabaseName
 
 if TYPE_CHECKING:
@@ -18,16 +18,19 @@ if TYPE_CHECKING:
     from pgbaton.model import Pipeline
 
 
+FILES_HERE = [HERE]
+
+
 @app.command(
     examples=[
-        "pgbaton run --config pgbaton.toml",
+        "pgbaton run",
         "pgbaton run --config pgbaton.toml --metrics 127.0.0.1:9108",
         "pgbaton run -c ads.toml -c mails.toml",
         "PGBATON_DATABASES=north,south pgbaton run --config pgbaton.toml",
     ]
 )
 def run(
-    config: ConfigFiles,
+    config: ConfigFiles = FILES_HERE,
     database_url: DatabaseUrl = None,
     database: DatabaseName = None,
     capacity: Annotated[int | None, typer.Option(help="Calls under way at once.")] = None,

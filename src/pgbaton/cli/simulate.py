@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pgbaton.cli.common import AsJson, ConfigFile, DatabaseUrl, app, with_table
+from pgbaton.cli.common import HERE, AsJson, ConfigFile, DatabaseUrl, app, read_by, with_table
 from pgbaton.cli.speech import Sentence, language, told
 from pgbaton.cli.tables import Column, Format, print_json, print_rows
+from pgbaton.times import duration
 
 if TYPE_CHECKING:
     import asyncpg
@@ -46,12 +47,19 @@ PLACES = [
     ]
 )
 def simulate(
-    config: ConfigFile,
+    config: ConfigFile = HERE,
     scenario: Annotated[
         Path | None,
         typer.Argument(metavar="SCENARIO", help="The jobs that come, and the time calls take.", show_default=False),
     ] = None,
-    last: Annotated[str | None, typer.Option(help="Instead: the jobs and durations of the last 24h, say.")] = None,
+    last: Annotated[
+        float | None,
+        typer.Option(
+            metavar="DURATION",
+            parser=read_by(duration),
+            help="Instead: the jobs and durations of the last 24h, say.",
+        ),
+    ] = None,
     picture: Annotated[Path | None, typer.Option(help="Write the waits and how full the limits are as SVG.")] = None,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
@@ -70,7 +78,7 @@ def simulate(
     if scenario is not None:
         played = load_scenario(scenario, pipeline).played
     else:
-        played = _lately(pipeline, last or "", database_url)
+        played = _lately(pipeline, last or 0.0, database_url)
     result = asyncio.run(_run(pipeline, played))
     waits, places = _waits(pipeline, result), _places(pipeline, result)
     if picture is not None:
@@ -91,17 +99,11 @@ def simulate(
         print_rows(PLACES, rows, Format.TABLE, language())
 
 
-def _lately(pipeline: Pipeline, last: str, database_url: str | None) -> Played:
+def _lately(pipeline: Pipeline, seconds: float, database_url: str | None) -> Played:
     from pgbaton.insights.lately import played_lately
-    from pgbaton.model.fields import in_seconds
-
-    try:
-        seconds = in_seconds(last)
-    except ValueError as error:
-        raise typer.BadParameter(f"--last: {error} (it is {last!r:.50})") from None
 
     async def work(conn: asyncpg.Connection, _table: JobTable) -> Played:
-        return await played_lately(conn, pipeline, float(str(seconds)))
+        return await played_lately(conn, pipeline, seconds)
 
     return with_table(database_url, pipeline.name, work)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 import typer
 
 from pgbaton.cli.tables import plain
+from pgbaton.counted import filled
 
 if TYPE_CHECKING:
     from pgbaton.events import Language
@@ -33,7 +34,7 @@ def language() -> Language:
 
 def told(sentence: Sentence, **values: object) -> str:
     """The sentence with its values, which may be text of others' making."""
-    return sentence[0 if language() == "ko" else 1].format_map({k: plain(v) for k, v in values.items()})
+    return filled(sentence[0 if language() == "ko" else 1], {k: plain(v) for k, v in values.items()})
 
 
 def tell(sentence: Sentence, **values: object) -> None:

@@ -20,6 +20,7 @@ from pgbaton.cli.common import (
     Since,
     StageName,
     StageNames,
+    States,
     TenantName,
     TenantNames,
     Until,
@@ -43,14 +44,25 @@ if TYPE_CHECKING:
 
 RETRIED: Sentence = ("재시도:", "retried:")
 CANCELLED: Sentence = ("취소:", "cancelled:")
+RERUN: Sentence = ("재실행:", "run again:")
+ONE_OR_MATCHING: Sentence = (
+    "작업 하나를 지정하거나 조건(--stage, --state, …)을 쓰세요",
+    "name one job, or say which by --stage, --state and the like",
+)
+FORCE_ONE: Sentence = (
+    "--force는 작업 하나를 지정할 때만 씁니다",
+    "--force goes with one named job: of many those that a stage works on are left alone",
+)
 AND_MORE: Sentence = ("외 {count}건", "and {count} more")
 NOTHING: dict[Action, Sentence] = {
     "retry": ("재시도할 작업이 없습니다", "nothing to retry"),
     "cancel": ("취소할 작업이 없습니다", "nothing to cancel"),
+    "rerun": ("재실행할 작업이 없습니다", "nothing to run again"),
 }
 WOULD: dict[Action, Sentence] = {
     "retry": ("재시도 대상: {count}건", "would retry {count}"),
     "cancel": ("취소 대상: {count}건", "would cancel {count}"),
+    "rerun": ("재실행 대상: {count}건", "would run {count} again"),
 }
 EVERY: dict[Action, Sentence] = {
     "retry": ("전체 재시도", "retry every job that is dead or waits for a retry"),
@@ -167,6 +179,7 @@ def _act(
     pipeline: str | None,
     database_url: str | None,
     as_json: bool,
+    step: str | None = None,
 ) -> Done:
     from pgbaton import operate
     from pgbaton.insights import CAP, shown_count
@@ -192,7 +205,8 @@ def _act(
             expected = CAP + 1 if counted is None else counted
             if expected:
                 agreed(expected, EVERY[action], yes=yes)
-        return await bulk.act_on_matching(conn, table, matching, action, expected, who=person(who), reason=reason)
+        by = person(who)
+        return await bulk.act_on_matching(conn, table, matching, action, expected, who=by, reason=reason, step=step)
 
     came = with_table(database_url, pipeline, work)
     if isinstance(came, Done):
@@ -219,22 +233,51 @@ def _say(done: Done, name: str, word: Sentence, nothing: Sentence, as_json: bool
         raise typer.Exit(1)
 
 
-@app.command(examples=["pgbaton rerun 42 --from planner", "pgbaton rerun 42 --from planner --force"])
+@app.command(
+    examples=[
+        "pgbaton rerun 42 --from planner",
+        "pgbaton rerun 42 --from planner --force",
+        "pgbaton rerun --stage judge --from planner --dry-run",
+    ]
+)
 def rerun(
-    job: Annotated[str, typer.Argument(metavar="JOB", help="The job's key.", show_default=False)],
     step: Annotated[str, typer.Option("--from", help="The step to do again, and all behind it.", show_default=False)],
+    job: Annotated[str | None, typer.Argument(metavar="JOB", help="The job's key.", show_default=False)] = None,
     force: Annotated[bool, typer.Option("--force", help="Even while a stage works on it.")] = False,
+    stage: StageNames = None,
+    state: States = None,
+    tenant: TenantNames = None,
+    since: Since = None,
+    until: Until = None,
+    older_than: OlderThan = None,
+    error: ErrorPart = None,
+    job_prefix: KeyPrefix = None,
+    dry_run: DryRun = False,
+    reason: Reason = "",
     who: Who = None,
     pipeline: PipelineName = None,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Do a job again from a step on.
+    """Do a job again from a step on, or all that match.
 
-    It is put to the entry state of that step, wherever it is now. Exit code 1: refused, or it waits there already.
+    It is put to the entry state of that step, wherever it is now. With --stage and the like: every job that matches
+    and is open or dead (--state completed: those that ended well); those that a stage works on are left alone. Exit
+    code 1: refused, there was none, or it waits there already.
     """
     from pgbaton import operate
 
+    narrowed = any((stage, state, tenant, since, until, older_than, error, job_prefix))
+    if (job is None) != narrowed:
+        raise typer.BadParameter(told(ONE_OR_MATCHING))
+    if job is None or dry_run or reason:
+        if force:
+            raise typer.BadParameter(told(FORCE_ONE))
+        wanted = a_filter(None, stage, state, tenant, since, until, older_than, error, job_prefix)
+        named = None if job is None else [job]
+        many = _act("rerun", named, False, wanted, dry_run, True, reason, who, pipeline, database_url, as_json, step)
+        _say(many, "rerun", RERUN, NOTHING["rerun"], as_json)
+        return
     done = with_table(
         database_url,
         pipeline,

@@ -9,7 +9,8 @@ import typer
 from pgbaton.cli.common import AsJson, DatabaseUrl, PipelineName, app, read_by, with_table
 from pgbaton.cli.speech import Sentence, language, told
 from pgbaton.cli.tables import Column, Format, print_json, print_rows
-from pgbaton.cli.when import duration, short
+from pgbaton.cli.when import short
+from pgbaton.times import duration
 
 if TYPE_CHECKING:
     import asyncpg
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 ANY_STAGE: Sentence = ("(어느 워커든)", "(any worker)")
 WORKERS: Sentence = (
     "필요한 워커: {workers} (워커당 동시 호출 {capacity}건)",
-    "workers wanted: {workers}, of {capacity} calls each",
+    "workers wanted: {workers}, of {capacity:# call|# calls} each",
 )
 KEPT_BY: dict[str, Sentence] = {
     "paused": ("일시정지", "paused"),

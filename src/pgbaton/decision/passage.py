@@ -13,6 +13,12 @@ from pgbaton.model import FOR_EVER, Kind, Outcome, Passage
 
 GATHER_TICK = 20.0
 """Seconds between two counts of children that no look has asked for: a child that was deleted leaves none."""
+REST_EACH = 0.0001
+"""Seconds that a worker lets the looks of children lie for each child that has to end before a count could matter:
+10,000 children do not end faster than in a second."""
+REST_LEAST, REST_MOST = 0.01, 0.1
+"""Seconds, from and to: a shorter rest saves nothing, and a longer one would be noticed where all children end in one
+transaction, or where the same pipeline has other jobs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +50,7 @@ def waited(node: Passage, *, overdue: bool) -> Decision:
 def gathered(node: Passage, children: Children, age: float) -> Decision:
     """A gather, its children just counted."""
     failed, still = children.ended - children.done, children.total - children.ended
-    said = (
-        f"{children.done} of {children.total} children are at ({', '.join(node.done or ())}), {failed} ended elsewhere"
-    )
+    said = f"children at ({', '.join(node.done or ())}): {children.done} of {children.total}, {failed} ended elsewhere"
     if node.failed == "fail" and failed:
         return Decision(Verb.ADVANCE, Outcome.EXHAUSTED, said, target=node.then)
     need = wanted(node, children)
@@ -74,6 +78,13 @@ def missing(node: Passage, children: Children) -> int:
         return max(1, still)
     need = wanted(node, children)
     return max(1, min(need - children.done, children.done + still - need + 1))
+
+
+def rest(left: int) -> float:
+    """Seconds for which the looks that children leave may lie, ``left`` of them being :func:`missing`: a worker that is
+    busy takes many in one turn then. It is a pause and no decision."""
+    seconds = min(REST_MOST, left * REST_EACH)
+    return seconds if seconds >= REST_LEAST else 0.0
 
 
 def tick(node: Passage, age: float) -> float:

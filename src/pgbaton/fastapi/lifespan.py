@@ -6,9 +6,10 @@ import asyncio
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from types import FrameType
+from urllib.parse import urlsplit
 
 import asyncpg
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -21,10 +22,14 @@ from pgbaton.errors import PgbatonError
 from pgbaton.events import log_if_unheard
 from pgbaton.fastapi.guard import Stages
 from pgbaton.health import Health, look
+from pgbaton.model import Pipeline
 from pgbaton.worker.fleet import Fleet
 
 READY_TIMEOUT = 2.0
 """Seconds that the database may take to answer a question about its readiness."""
+DOOR_PATIENCE, DOOR_EVERY = 5.0, 0.02
+"""Seconds that a worker waits for its application's port at most, and between two tries: uvicorn takes a few
+milliseconds."""
 LOOK_EVERY = 5.0
 """Seconds between two looks at the health for ``/readyz``, however many ask: each costs as much as the page's first."""
 LOOK_PATIENCE = 1.0
@@ -54,12 +59,36 @@ def lifespan(
             for others in more:
                 await stack.enter_async_context(others.opened(url))
             if engine:
-                fleet = Fleet([one.pipeline for one in (stages, *more)], settings)
+                fleet = Fleet([one.pipeline for one in (stages, *more)], settings, before=_until_they_listen)
                 app.state.pgbaton = await stack.enter_async_context(fleet)
                 stack.enter_context(_draining_on_signal(fleet))
             yield
 
     return during
+
+
+async def _until_they_listen(pipeline: Pipeline) -> None:
+    """Until the stages' port can be connected to, :data:`DOOR_PATIENCE` at most.
+
+    A server like uvicorn opens its port after the lifespan has begun, and a worker in it that calls its own application
+    before would find the stages down, and leave them alone for a moment.
+    """
+    url = urlsplit(pipeline.base_url)
+    port = url.port or (443 if url.scheme == "https" else 80)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(DOOR_PATIENCE):
+            while await _is_refused(url.hostname or "", port):
+                await asyncio.sleep(DOOR_EVERY)
+
+
+async def _is_refused(host: str, port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection(host, port)
+    except OSError as error:
+        # A name with several addresses, each refused, has an error without a number. Other errors will not pass soon.
+        return isinstance(error, ConnectionRefusedError) or error.errno is None
+    writer.close()
+    return False
 
 
 @contextmanager

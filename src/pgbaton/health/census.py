@@ -35,8 +35,10 @@ def merged(one: Iterable[Group], other: Iterable[Group]) -> list[Group]:
     return [(*key, count, some) for key, (count, some) in groups.items()]  # type: ignore[misc]
 
 
-def findings(pipeline: str, groups: Iterable[Group], routes: Sequence[Route]) -> Iterator[Finding]:
-    """The findings about the rows."""
+def findings(
+    pipeline: str, groups: Iterable[Group], routes: Sequence[Route], *, dated: bool = True
+) -> Iterator[Finding]:
+    """The findings about the rows. ``dated``: the table says when a row was changed (``updated_at``)."""
     steps = {step for step, *_ in routes}
     entries = {(after, status) for _, after, status, routed in routes if routed}
     known = steps | {after for _, after, *_ in routes}
@@ -45,7 +47,8 @@ def findings(pipeline: str, groups: Iterable[Group], routes: Sequence[Route]) ->
         values: dict[str, Value] = {"count": count, "examples": ", ".join(examples[:3])}
         at: dict[str, Value] = {"step": step, "status": status}
         if fault is not None:
-            yield _finding(f"rows_{fault}", "bad", pipeline, values | {"stage": stage})
+            which = "--before 10:00" if dated else "--all"
+            yield _finding(f"rows_{fault}", "bad", pipeline, values | {"stage": stage, "which": which})
         elif step is None or status is None:
             continue
         elif step in steps and status == QUARANTINED:

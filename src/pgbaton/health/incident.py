@@ -11,6 +11,7 @@ from typing import Any, Literal
 import asyncpg
 
 from pgbaton import sql
+from pgbaton.counted import filled
 from pgbaton.events import Language
 from pgbaton.health.finding import Finding
 from pgbaton.insights.words import in_words
@@ -44,7 +45,7 @@ class Happened:
             lasted = in_words(self.lasted or 0.0, language)
             return f"[해소, {lasted}] {said}" if korean else f"[over after {lasted}] {said}"
         if self.kind == "act":
-            jobs = (f" ({self.jobs:,}건)" if korean else f" ({self.jobs:,} jobs)") if self.jobs else ""
+            jobs = filled(" ({n}건)" if korean else " ({n:# job|# jobs})", {"n": f"{self.jobs:,}"}) if self.jobs else ""
             said = " ".join(part for part in (self.what, self.of) if part)
             return f"[조치] {self.who}: {said}{jobs}" if korean else f"[done by {self.who}] {said}{jobs}"
         return (

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 import asyncpg
 
 from pgbaton import insights, sql
+from pgbaton.counted import Counted
 from pgbaton.database import check_migrated
 from pgbaton.errors import DatabaseError, NotMigrated
 from pgbaton.events import describe
@@ -25,6 +26,7 @@ from pgbaton.health.rules import Usual, by_limit, diagnose
 from pgbaton.insights import Overview
 from pgbaton.insights.bounded import TooWide, at_most
 from pgbaton.insights.limit_use import limits_in_use
+from pgbaton.table import chosen
 
 PATIENCE = 3.0
 """Seconds that a statement of one check may take."""
@@ -126,8 +128,11 @@ async def _rows(looking: _Looking) -> Check:
     row = await looking.conn.fetchrow(sql.read("read/census.sql"), looking.seen.pipeline)
     ended: datetime | None = row["whole_ended_at"]
     if ended is None:
-        return Check("rows", None, f"{UNDER_WAY}: {row['seen'] or 0:,} rows so far")
-    looking.found += census.findings(looking.seen.pipeline, json.loads(row["whole"]), json.loads(row["stages"]))
+        so_far = Counted(f"{row['seen'] or 0:,}")
+        return Check("rows", None, f"{UNDER_WAY}: {so_far:# row|# rows} so far")
+    looking.found += census.findings(
+        looking.seen.pipeline, json.loads(row["whole"]), json.loads(row["stages"]), dated=row["dated"]
+    )
     if row["unseen"]:
         return Check("rows", ended, f"{UNDER_WAY}: they changed while a trigger was missing")
     stale = row["age"] > max(STALE, 10 * row["took"])
@@ -162,19 +167,21 @@ async def _whose_queue(looking: _Looking) -> None:
                 looking.found[n] = replace(f, shares=(share,))
 
 
-async def examine(conn: asyncpg.Connection, *, invariants: bool = False) -> list[Health]:
-    """The health of every pipeline in this database. ``invariants``: also check the rules that must always hold
-    on the live data; that reads the user's tables whole. A finding about the database itself is with each of them."""
+async def examine(conn: asyncpg.Connection, pipeline: str | None = None, *, invariants: bool = False) -> list[Health]:
+    """The health of every pipeline in this database, or of one. ``invariants``: also check the rules that must always
+    hold on the live data; that reads the user's tables whole.
+
+    A finding about the database itself is with each of them."""
     try:
         await check_migrated(conn)
     except NotMigrated as error:
         finding = Finding("not_migrated", "bad", {"error": str(error)})
         return [Health("", datetime.now(UTC), (finding,), (Check("schema", None),))]
-    names = [row["name"] for row in await conn.fetch(sql.read("read/pipelines.sql"))]
+    names = chosen([row["name"] for row in await conn.fetch(sql.read("read/pipelines.sql"))], pipeline)
     heard = await hears_itself(conn)
     if not names:
         return [Health("", datetime.now(UTC), tuple(worst_first([*await checks(conn), *heard])), ())]
     looked = [await look(conn, name, invariants=invariants) for name in names]
     gone = [f for f in await changes(conn) if f.code == "table_gone"]  # there is nothing of it to look at
-    looked += [Health(f.pipeline or "", datetime.now(UTC), (f,), ()) for f in gone]
+    looked += [Health(f.pipeline or "", datetime.now(UTC), (f,), ()) for f in gone if pipeline in (None, f.pipeline)]
     return [replace(h, findings=tuple(worst_first([*h.findings, *heard]))) for h in looked]

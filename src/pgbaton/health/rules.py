@@ -16,6 +16,10 @@ NEAR_TIMEOUT = 0.5
 """Share of its timeout that a stage's work may take at p95 before that is worth a word."""
 LATELY = 300.0
 """Seconds for which a lost worker that holds nothing any more is still told of."""
+UNDECIDED = 3600.0
+"""Seconds for which a job may wait for a person's decision before it is worth a word."""
+NEARLY_FULL = 0.9
+"""Share of the workers' places from which on all count as taken: between two turns some are empty."""
 TRIES = 2
 """Times in a row that a stage does not answer before a finding says so: once may be one worker's trouble."""
 SLOWER = 3.0
@@ -117,16 +121,36 @@ def _of_stage(seen: Overview, s: StageOverview) -> Iterator[Found]:
         if again := s.retrying - s.put_off:
             yield "retrying", "warn", of | {"count": again, "error": s.retry_error}
     if s.oldest_wait is not None and s.oldest_wait > LONG_WAIT and not still and not down:
-        full = s.concurrency is not None and s.running >= s.concurrency
         waits = of | {"waiting": s.waiting + s.retrying, "oldest": s.oldest_wait}
-        yield ("full", "warn", waits | {"running": s.running}) if full else ("behind", "warn", waits)
+        if s.concurrency is not None and s.running >= s.concurrency:
+            yield "full", "warn", waits | {"running": s.running}
+        elif taken := _places_taken(seen, s.stage):
+            yield "workers_full", "warn", waits | taken
+        else:
+            yield "behind", "warn", waits
     if s.work.p95 is not None and s.work.p95 > NEAR_TIMEOUT * s.timeout:
         yield "slow", "warn", of | {"work": s.work.p95, "timeout": s.timeout}
 
 
+def _places_taken(seen: Overview, stage: str) -> dict[str, Value] | None:
+    """The places of the workers that call this stage, and the stage that has most of them; None: some are free."""
+    theirs = [w for w in seen.workers if w.alive and not w.draining and (not w.stages or stage in w.stages)]
+    places, taken = sum(w.capacity for w in theirs), sum(w.calls for w in theirs)
+    if not places or taken < NEARLY_FULL * places:
+        return None
+    busiest = max(seen.stages, key=lambda other: other.running)
+    return {"running": places, "busiest": busiest.stage, "held": busiest.running}
+
+
 def _of_calls(s: StageOverview, usual: Usual | None) -> Iterator[Found]:
-    """Calls that do not end, and calls that take longer than they did."""
+    """Calls that do not end, and calls that take longer than they did. Where nothing is called, jobs wait on purpose:
+    for a person, or for their children."""
     of: dict[str, Value] = {"stage": s.stage}
+    if s.kind != "call":
+        oldest = max((a.oldest for a in s.ages), default=0.0)
+        if s.kind == "wait" and oldest > UNDECIDED:
+            yield "undecided", "note", of | {"count": s.running, "age": oldest}
+        return
     lost = [a for a in s.ages if a.lost and a.oldest > LOST_LEAST]
     if lost:
         yield (
@@ -180,10 +204,20 @@ def by_limit(f: Finding, limits: Mapping[str, LimitUse]) -> Finding:
     most, calls = limit.seen.per_tenant, dict(limit.filled_by).get(tenant, 0)
     if tenant is not None and most is not None and calls >= most:
         return replace(f, code="tenant_full", values=f.values | {"tenant": tenant, "running": calls}, shares=())
+    if limit.seen.rate is not None and (limit.seen.rate_in or 0.0) > 0:
+        return replace(f, code="rate_full", values=f.values | {"rate": a_rate(limit.seen.rate)}, shares=())
     pool = limits.get(f"pool {limit.seen.of_pool}")
     if pool is not None and pool.seen.size is not None and pool.seen.used >= pool.seen.size:
         return replace(f, code="pool_full", values=f.values | {"pool": pool.seen.pool, "running": pool.seen.used})
     return f
+
+
+def a_rate(per_second: float) -> str:
+    """``10/s``, ``6/min``, ``1/h``: in the unit in which it is one at least."""
+    for unit, seconds in (("s", 1), ("min", 60)):
+        if per_second * seconds >= 1:
+            return f"{per_second * seconds:g}/{unit}"
+    return f"{per_second * 3600:g}/h"
 
 
 def _times(ratio: float) -> str:

@@ -20,8 +20,7 @@ from pgbaton.insights.dead import DeadGroup, DeadGroups, dead_groups
 from pgbaton.insights.detail import AttemptSeen, DispatchSeen, JobDetail, RowSeen, Segment, explain, job
 from pgbaton.insights.ledger import AuditEntry, AuditFilter, AuditPage, act, act_jobs, audit
 from pgbaton.insights.listing import CAP, JobFilter, JobPage, ListedJob, Preview, list_jobs, shown_count
-from pgbaton.insights.moments import Moment, moment_of
-from pgbaton.insights.reasons import Explanation, sentence
+from pgbaton.insights.reasons import Explanation
 from pgbaton.insights.status import (
     StageCounts,
     Status,
@@ -31,6 +30,7 @@ from pgbaton.insights.status import (
 from pgbaton.insights.tenant import TenantAtStage, tenant_standing
 from pgbaton.insights.trends import SPANS, Bin, Mark, Trend, Trends, trends
 from pgbaton.table import table_of
+from pgbaton.times import Moment
 
 __all__ = [
     "CAP",
@@ -74,9 +74,7 @@ __all__ = [
     "explain",
     "job",
     "list_jobs",
-    "moment_of",
     "overview",
-    "sentence",
     "shown_count",
     "status",
     "table_of",

@@ -44,7 +44,8 @@ class StageOverview:
     (started → finished) over ``sample`` dispatches that were completed lately. ``put_off``: of those retrying, the ones
     that the stage asked to be called later for, with the soonest of them (``put_off_in`` seconds) and its words.
     ``ages``: the calls under way by age. ``latest``: the median time of the newest calls (at most 20, of the last five
-    minutes); ``earlier``: the times of the calls before them."""
+    minutes); ``earlier``: the times of the calls before them. ``kind``: call, or a passage (move, wait, gather), where
+    nothing is called and a job may be for as long as it takes."""
 
     stage: str
     after: str
@@ -75,6 +76,7 @@ class StageOverview:
     latest_sample: int = 0
     earlier: Quantiles = Quantiles(None, None)
     earlier_sample: int = 0
+    kind: str = "call"
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +186,7 @@ def _stage(row: asyncpg.Record, running: UnderWay, times: dict[str, Any] | None,
         "put_off",
         "put_off_in",
         "put_off_error",
+        "kind",
     )
     return StageOverview(
         **{name: row[name] for name in same},

@@ -94,8 +94,8 @@ class ChildrenSeen:
 class JobDetail:
     """``dispatches``: the newest 200, in the order of time; ``truncated``: there are older ones. ``row`` is ``None``
     where the job is gone. ``choices``: the names by which a person can decide, where the job waits for that;
-    ``rounds``: how often it has come by each route that is bounded. ``children``: those of each pipeline that the
-    pipeline gathers."""
+    ``rounds``: how often it has come by each route that is bounded, and how often it may (``None``: the route is gone),
+    the latest first. ``children``: those of each pipeline that the pipeline gathers."""
 
     pipeline: str
     key: str
@@ -105,7 +105,7 @@ class JobDetail:
     dispatches: tuple[DispatchSeen, ...]
     truncated: bool
     choices: tuple[str, ...] = ()
-    rounds: tuple[tuple[str, int], ...] = ()
+    rounds: tuple[tuple[str, int, int | None], ...] = ()
     children: tuple[ChildrenSeen, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
@@ -133,8 +133,8 @@ async def job(conn: asyncpg.Connection, table: JobTable, key: str) -> JobDetail 
     now = facts["at"]
     dispatches = (_dispatch(of, row, tuple(calls.get(row["id"], ())), now) for row in reversed(kept))
     row = RowSeen(facts["step"], facts["word"], facts["tenant"], facts["updated_at"]) if facts["present"] else None
-    rounds = tuple((r["route"], r["taken"]) for r in await conn.fetch(sql.read("read/rounds.sql"), *of))
-    why = await _with_children(conn, table, key, facts)
+    rounds = await _rounds(conn, of)
+    why = _with_rounds(await _with_children(conn, table, key, facts), rounds)
     gathers = [json.loads(r["detail"]) for r in await conn.fetch(sql.read("read/gathers.sql"), table.pipeline)]
     counted = [await _children(conn, table, key, gather) for gather in gathers]
     return JobDetail(
@@ -153,8 +153,24 @@ async def job(conn: asyncpg.Connection, table: JobTable, key: str) -> JobDetail 
 
 async def explain(conn: asyncpg.Connection, table: JobTable, key: str) -> Explanation | None:
     """Why the job is where it is; ``None`` as in :func:`job`."""
-    facts = await _standing(conn, table, table.key.typed(key))
-    return None if facts is None else await _with_children(conn, table, key, facts)
+    key = table.key.typed(key)
+    facts = await _standing(conn, table, key)
+    if facts is None:
+        return None
+    why = await _with_children(conn, table, key, facts)
+    return _with_rounds(why, await _rounds(conn, (table.pipeline, key)))
+
+
+async def _rounds(conn: asyncpg.Connection, of: tuple[str, str]) -> tuple[tuple[str, int, int | None], ...]:
+    return tuple((r["route"], r["taken"], r["most"]) for r in await conn.fetch(sql.read("read/rounds.sql"), *of))
+
+
+def _with_rounds(why: Explanation, rounds: Sequence[tuple[str, int, int | None]]) -> Explanation:
+    """Why, with the round that the job came by last, unless it is through."""
+    bounded = [(taken, most) for _, taken, most in rounds if most is not None]
+    if not bounded or why.code in ("done", "gone"):
+        return why
+    return replace(why, values={**why.values, "round": bounded[0][0], "rounds": bounded[0][1]})
 
 
 async def _with_children(conn: asyncpg.Connection, table: JobTable, key: str, facts: asyncpg.Record) -> Explanation:
@@ -166,15 +182,18 @@ async def _with_children(conn: asyncpg.Connection, table: JobTable, key: str, fa
     seen = await _children(conn, table, key, detail)
     if seen is None:
         return Explanation("no_children", False, {"children": detail["children"]})
-    doing = await conn.fetchval(sql.read("read/child_doing.sql"), seen.pipeline, seen.example)
+    if seen.example is None:
+        return Explanation("counting", True, {"total": seen.total})
+    doing = await conn.fetchrow(sql.read("read/child_doing.sql"), seen.pipeline, seen.example)
     values: dict[str, Value] = {
         "left": seen.total - seen.ended,
         "total": seen.total,
         "done": seen.done,
-        "child": (seen.example or "")[:60],
-        "doing": doing or "–",
+        "child": seen.example[:60],
+        "stage": doing and doing["stage"],
+        "doing": doing and doing["state"],
     }
-    return replace(why, values=why.values | values)
+    return replace(why, values={**why.values, **values})
 
 
 async def _children(

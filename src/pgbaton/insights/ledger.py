@@ -10,7 +10,8 @@ from typing import Any
 import asyncpg
 
 from pgbaton import sql
-from pgbaton.insights.moments import Moment, at_or_ago
+from pgbaton.insights.listing import at_or_ago
+from pgbaton.times import Moment
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,8 @@ class LimitSeen:
     """The limits of a stage, of a provider's account at a stage (``account``), or (``stage`` None) a pool. ``size``:
     calls at once, or places, that it allows now (None: any number); ``used``: those that count against it.
     ``ceiling``: calls at once that answers 429 leave; ``held_for``: seconds for which the stage asked to be left alone.
-    Rates in calls a second. ``operated``: an operator has set it."""
+    Rates in calls a second; ``rate_in``: seconds until the rate lets another call begin. ``operated``: an
+    operator has set it."""
 
     limit: str
     stage: str | None
@@ -43,6 +44,7 @@ class LimitSeen:
     held_for: float | None
     held_until: datetime | None
     operated: bool
+    rate_in: float | None = None
 
 
 async def limits(conn: asyncpg.Connection, pipeline: str) -> list[LimitSeen]:

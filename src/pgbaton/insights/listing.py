@@ -13,8 +13,8 @@ import asyncpg
 from pgbaton import sql
 from pgbaton.errors import ConfigError
 from pgbaton.insights.bounded import TooWide, at_most
-from pgbaton.insights.moments import LONGEST_AGO, Moment, at_or_ago
 from pgbaton.model import State
+from pgbaton.times import LONGEST, Moment
 
 CAP = 10_000
 """Counting stops one above this."""
@@ -56,7 +56,7 @@ class JobFilter:
             if isinstance(moment, datetime):
                 if moment.tzinfo is None:
                     raise ConfigError(f"{name}: {moment} needs a zone")
-            elif moment is not None and not 0 <= moment < LONGEST_AGO:
+            elif moment is not None and not 0 <= moment < LONGEST:
                 raise ConfigError(f"{name}: {moment!r} is no number of seconds")
 
     def as_json(self) -> dict[str, Any]:
@@ -233,6 +233,7 @@ _ERRORS = {
     "ended": f"CASE WHEN d.called THEN d.error ELSE {_LATEST_ERROR} END",
 }
 """Where the error of a dispatch's latest attempt is."""
+_ENDED = {"due": "d.settled_at", "calls": "d.settled_at", "ended": "d.ended_at"}
 
 
 def _query(name: str, filters: JobFilter, *, bounded: bool = False) -> str:
@@ -241,7 +242,8 @@ def _query(name: str, filters: JobFilter, *, bounded: bool = False) -> str:
     matching = sql.read("read/matching.sql").rstrip()
     parts = {
         part: sql.render(
-            sql.read(f"read/among_{file}.sql").rstrip(), {"matching": sql.render(matching, {"error": _ERRORS[part]})}
+            sql.read(f"read/among_{file}.sql").rstrip(),
+            {"matching": sql.render(matching, {"error": _ERRORS[part], "ended": _ENDED[part]})},
         )
         for part, file in among.items()
     }
@@ -258,3 +260,8 @@ def _ended(filters: JobFilter) -> str:
 def _plain_pattern(text: str) -> str:
     """``text`` as a part of a LIKE pattern that means nothing but itself."""
     return re.sub(r"([\\%_])", r"\\\1", text.replace("\x00", ""))
+
+
+def at_or_ago(moment: Moment | None) -> tuple[datetime | None, float | None]:
+    """The two parameters of a statement that a moment is given in: a time, or so many seconds ago."""
+    return (moment, None) if isinstance(moment, datetime) else (None, moment)

@@ -7,40 +7,72 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pgbaton.counted import filled
 from pgbaton.events import Language
-from pgbaton.insights.words import Sentence, Value, worded
+from pgbaton.insights.words import Clock, Sentence, Timed, local_clock, worded, words_of
 from pgbaton.model import QUARANTINED
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """``code`` is for programs and never changes; ``values`` are those that the sentence names (seconds are
-    floats).
+    floats), and ``round`` of ``rounds`` where the job has come by a bounded route.
 
     ``moves``: whether it goes on by itself. Otherwise a person has to act, or nothing is left to do.
     """
 
     code: str
     moves: bool
-    values: dict[str, Value] = field(default_factory=dict)
+    values: Mapping[str, Timed] = field(default_factory=dict)
 
     def sentence(self, language: Language = "en") -> str:
         """One sentence. It holds text of others' making (errors, steps): escape it where that matters."""
-        return sentence(self, language)
+        form, words = self.parts(language)
+        return filled(form, words)
+
+    def parts(self, language: Language, clock: Clock = local_clock) -> tuple[str, dict[str, str]]:
+        """The sentence with ``{name}`` where a word goes, and the words. ``clock`` spells times."""
+        nth = 0 if language == "ko" else 1
+        form, values = SENTENCES[self.code][nth], dict(self.values)
+        if "doing" in values:
+            values["doing"] = worded(DOING[self.doing], values, language)
+        if values.get("rounds") is not None:
+            form += ROUND[nth]
+        return form, words_of(values, language, clock)
+
+    @property
+    def doing(self) -> str | None:
+        """The state of the child that a gathering job is explained by."""
+        said = self.values.get("doing")
+        return said if isinstance(said, str) and said in DOING else None
 
 
+DOING: dict[str | None, Sentence] = {
+    "available": ("{stage} 호출을 기다리는 중", "is waiting for {stage}"),
+    "running": ("{stage} 진행 중", "is at {stage}"),
+    "retryable": ("{stage} 재시도를 기다리는 중", "is retrying {stage}"),
+    None: ("아직 끝나지 않음", "has not ended"),
+}
+"""What a child does, by the state of its open dispatch (None: none is open)."""
+ROUND: Sentence = (" (되돌아가기 {rounds}회 중 {round}회째)", "; round {round} of {rounds}")
+"""Behind the sentence about a job that has come by a bounded route."""
 SENTENCES: dict[str, Sentence] = {
     "waits_until": (
-        "{step} 단계에서 {since}째 결정을 기다립니다({choices}). {seconds} 뒤에는 ({then})(으)로 넘어갑니다",
-        "waits for a decision at {step} for {since} ({choices}); in {seconds} it goes to ({then})",
+        "{step} 단계에서 {begun}부터 사람의 결정을 기다립니다({choices}). "
+        "{until}까지 결정이 없으면 ({then})(으)로 넘어갑니다",
+        "waits for a person at {step} since {begun} ({choices}); until {until}, then ({then})",
     ),
     "waits": (
-        "{step} 단계에서 {since}째 결정을 기다립니다({choices}). 기한은 없습니다",
-        "waits for a decision at {step} for {since} ({choices}), for as long as it takes",
+        "{step} 단계에서 {begun}부터 사람의 결정을 기다립니다({choices}). 기한은 없습니다",
+        "waits for a person at {step} since {begun} ({choices}), for as long as it takes",
     ),
     "gathering": (
         "자식 작업 {total}건 중 {left}건이 끝나기를 기다립니다. 예: {child}({doing}). 완료 {done}건",
-        "waits for {left} of {total} children, {child} ({doing}) for one; {done} are done",
+        "waits for {left} of {total:# child|# children}: {child} {doing}; {done} done",
+    ),
+    "counting": (
+        "자식 작업 {total}건이 모두 끝났습니다. 워커가 세는 대로 넘어갑니다",
+        "{total:its one child has|all of its # children have} ended: it goes on when a worker has counted them",
     ),
     "no_children": (
         "자식 파이프라인 {children}이(가) 이 파이프라인에 연결되어 있지 않습니다. 해당 파이프라인을 attach해야 합니다",
@@ -102,7 +134,7 @@ SENTENCES: dict[str, Sentence] = {
     ),
     "circuit_open": (
         "{stage} 단계가 연속 {strikes}회 응답하지 않아 호출을 차단했습니다(서킷 열림). {seconds} 뒤에 다시 확인합니다",
-        "{stage} does not answer ({strikes} tries in a row), so its circuit is open; probed again in {seconds}",
+        "{stage} does not answer ({strikes:# try|# tries in a row}), so its circuit is open; probed again in {seconds}",
     ),
     "circuit_probing": (
         "{stage} 단계가 응답하지 않아 한 번에 한 건씩만 확인합니다. 앞에 {before}건 있습니다",
@@ -165,11 +197,6 @@ SENTENCES: dict[str, Sentence] = {
 }
 
 
-def sentence(explanation: Explanation, language: Language = "en") -> str:
-    """The explanation in words."""
-    return worded(SENTENCES[explanation.code], explanation.values, language)
-
-
 def reason(f: Mapping[str, Any]) -> Explanation:
     """Why, from a record of ``read/standing.sql``."""
     if not f["present"]:
@@ -194,13 +221,15 @@ def choices_of(f: Mapping[str, Any]) -> tuple[str, ...]:
 def _passing(f: Mapping[str, Any]) -> Explanation | None:
     """The row is at a state at which nothing is called; None: a worker has to come to it first."""
     if f["kind"] == "wait" and f["state"] == "running":
-        detail, left = json.loads(f["detail"]), f["given_up_in"] or 0.0
-        values = {"step": f["stage"], "since": f["since"], "choices": ", ".join(choices_of(f)) or "–"}
+        detail = json.loads(f["detail"])
+        values = {"step": f["stage"], "since": f["since"] or 0.0, "begun": f["started_at"] or f["at"]}
+        values |= {"choices": ", ".join(choices_of(f)) or "–"}
         if "then" not in detail:
             return Explanation("waits", False, values)
-        return Explanation("waits_until", False, values | {"seconds": left, "then": ", ".join(detail["then"])})
+        ends = {"seconds": f["given_up_in"] or 0.0, "until": f["deadline"], "then": ", ".join(detail["then"])}
+        return Explanation("waits_until", False, values | ends)
     if f["kind"] == "gather" and f["state"] == "running":
-        return Explanation("gathering", True, {"left": 0, "total": 0, "done": 0, "child": "", "doing": "–"})
+        return Explanation("gathering", True, {"left": 0, "total": 0, "done": 0})
     if f["kind"] == "move" and f["state"] in ("retryable", "available") and f["due_in"] > 0 and not f["parked"]:
         return Explanation("delayed", True, {"seconds": f["due_in"]})
     return None

@@ -103,24 +103,24 @@ async def under_way(conn: asyncpg.Connection, pipeline: str | None = None) -> Un
     return UnderWay(stages, workers, ages)
 
 
-async def status(conn: asyncpg.Connection) -> Status:
-    """Counts by stage and state, workers, and the oldest wait, of every pipeline in the database.
+async def status(conn: asyncpg.Connection, pipeline: str | None = None) -> Status:
+    """Counts by stage and state, workers, and the oldest wait, of a pipeline (``None``: of every one in the database).
 
     Raises :class:`DatabaseError` where the database is too slow to tell.
     """
     try:
         async with at_most(conn, TIMEOUT):
-            stages = await conn.fetch(sql.read("read/stage_counts.sql"), None, CAP + 1)
+            stages = await conn.fetch(sql.read("read/stage_counts.sql"), pipeline, CAP + 1)
             ended = await conn.fetch(sql.read("read/counts.sql"), CAP + 1, ENDED_AT_MOST)
-            running = await under_way(conn)
+            running = await under_way(conn, pipeline)
             workers = await conn.fetch(sql.read("read/workers.sql"))
     except TooWide:
         raise DatabaseError(f"the database took longer than {TIMEOUT:g} s to count") from None
     lately = {(r["pipeline"], r["stage"]): r for r in ended}
     return Status(
         tuple(_counts(row, lately[row["pipeline"], row["stage"]], running) for row in stages),
-        tuple(worker_seen(row, running) for row in workers),
-        any(r["completed_capped"] for r in ended),
+        tuple(worker_seen(row, running) for row in workers if pipeline in (None, row["pipeline"])),
+        any(r["completed_capped"] for r in ended if pipeline in (None, r["pipeline"])),
     )
 
 

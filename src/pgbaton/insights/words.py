@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime
 
+from pgbaton.counted import filled
 from pgbaton.events import Language
 from pgbaton.insights.listing import CAP, shown_count
 
 Value = str | int | float | None
+Timed = Value | datetime
 Sentence = tuple[str, str]
 """In Korean and in English, with ``{name}`` where a value goes."""
 
@@ -15,13 +18,31 @@ _SECONDS = frozenset({"seconds", "since", "silent", "oldest", "work", "usual", "
 _COUNTS = frozenset({"before", "count", "waiting", "running"})
 
 
-def worded(sentence: Sentence, values: Mapping[str, Value], language: Language) -> str:
+Clock = Callable[[datetime], str]
+"""Spells a time."""
+
+
+def local_clock(at: datetime) -> str:
+    """``09:12``, with its day where that is not today, in the time zone of this process."""
+    here, now = at.astimezone(), datetime.now().astimezone()
+    day = "" if here.date() == now.date() else f"{here:%m-%d} " if here.year == now.year else f"{here:%Y-%m-%d} "
+    return f"{day}{here:%H:%M}"
+
+
+def worded(sentence: Sentence, values: Mapping[str, Timed], language: Language) -> str:
     """The sentence with its values. They may hold text of others' making: escape the whole where that matters."""
-    words = {name: _word(name, value, language) for name, value in values.items()}
-    return sentence[0 if language == "ko" else 1].format_map(words)
+    return filled(sentence[0 if language == "ko" else 1], words_of(values, language))
 
 
-def _word(name: str, value: Value, language: Language) -> str:
+def words_of(values: Mapping[str, Timed], language: Language, clock: Clock = local_clock) -> dict[str, str]:
+    """The values as a sentence spells them."""
+    return {
+        name: clock(value) if isinstance(value, datetime) else _word(name, value, language)
+        for name, value in values.items()
+    }
+
+
+def _word(name: str, value: str | float | None, language: Language) -> str:
     if name == "about":  # what may be known, behind the rest of the sentence
         said = "" if value is None else in_words(float(value), language)
         return said and (f". 약 {said} 뒤에 호출됩니다" if language == "ko" else f"; called in about {said}")

@@ -16,6 +16,7 @@ from typing import Literal
 import asyncpg
 
 from pgbaton import sql
+from pgbaton.counted import Counted
 from pgbaton.errors import AttachError, NotAtHome, PastRows
 from pgbaton.install.fits import check_fits
 from pgbaton.install.graph_fits import check_graph
@@ -301,11 +302,15 @@ def _foreign(table: JobTable) -> str:
     """Whether neither status is one that stages write, or that a route leads from, and nothing is published."""
     if table.channel is not None or table.parent is not None:
         return "false"  # a child's end may have any status
-    old = meaning(table.words, _old(table.status))
     routed = _statuses(table)
-    unlike = [("status", word) for word in routed]
-    unlike += [(f"({old})", word) for word in dict.fromkeys((*routed, DONE, RUNNING, FAILED))]
-    return " AND ".join(f"{status} OPERATOR(pg_catalog.<>) {literal(word)}" for status, word in unlike)
+    words = {
+        f'{_new(table.status)} COLLATE pg_catalog."C"': routed,
+        _old(table.status): [*dict.fromkeys((*routed, DONE, RUNNING, FAILED))],
+    }
+    return " AND ".join(
+        f"({meaning(table.words, status)}) OPERATOR(pg_catalog.<>) ALL (ARRAY[{_listed(unlike)}])"
+        for status, unlike in words.items()
+    )
 
 
 def trigger_body_md5(table: JobTable) -> str:
@@ -406,7 +411,8 @@ async def attach(
         )
     if plan.question:
         raise PastRows(
-            f"{plan.past:,} rows of {pipeline.table!r} stand in routed states already: "
+            f"{Counted(f'{plan.past:,}'):# row of|# rows of} {pipeline.table!r} "
+            f"{Counted(plan.past):stands|stand} in routed states already: "
             "pgbaton attach --from now leaves them alone until they move, --backfill --rate 100/s calls them"
         )
     if rollout != "keep":
@@ -444,21 +450,21 @@ async def detach(conn: asyncpg.Connection, pipeline: Pipeline) -> None:
         "lock_timeout": LOCK_TRY,
     }
     for script in ("detach", "end_open"):
-        await run_script(conn, sql.render(sql.read(f"install/{script}.sql"), parts), pipeline)
+        await run_script(conn, sql.render(sql.read(f"install/{script}.sql"), parts), pipeline, "detach from")
 
 
 async def _attached(conn: asyncpg.Connection, table: JobTable) -> asyncpg.Record:
     return await conn.fetchrow(sql.read("install/attached.sql"), table.pipeline, table.qualified, list(TRIGGERS))
 
 
-async def run_script(conn: asyncpg.Connection, script: str, pipeline: Pipeline) -> None:
+async def run_script(conn: asyncpg.Connection, script: str, pipeline: Pipeline, act: str = "attach to") -> None:
     """Run a script whose every wait for a lock is short, until it had all of them: while it waits, writers of the table
-    wait behind it."""
+    wait behind it. ``act``: what is done to the table, for the error of a right that is missing."""
     end = time.monotonic() + LOCK_PATIENCE
     pause = LOCK_PAUSE
     while True:
         try:
-            return await _run(conn, script, pipeline)
+            return await _run(conn, script, pipeline, act)
         except asyncpg.LockNotAvailableError:
             if time.monotonic() > end:
                 raise busy(pipeline, LOCK_PATIENCE, await holders(conn, JobTable.of(pipeline).qualified)) from None
@@ -466,11 +472,11 @@ async def run_script(conn: asyncpg.Connection, script: str, pipeline: Pipeline) 
         pause = min(2 * pause, LOCK_PAUSE_CAP)
 
 
-async def _run(conn: asyncpg.Connection, script: str, pipeline: Pipeline) -> None:
+async def _run(conn: asyncpg.Connection, script: str, pipeline: Pipeline, act: str) -> None:
     try:
         await conn.execute(script)
     except asyncpg.InsufficientPrivilegeError as error:
-        raise AttachError(f"no right to attach to {pipeline.table!r}: {error}") from None
+        raise AttachError(f"no right to {act} {pipeline.table!r}: {error}") from None
     except asyncpg.DuplicateObjectError as error:
         raise AttachError(f"pipeline.table: {error.message}") from None
     except asyncpg.PostgresError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 
 import asyncpg
 
@@ -21,9 +22,8 @@ def migrate_sql() -> str:
         sql.render(sql.read("install/migration.sql"), {"version": str(version), "name": name, "sql": text})
         for version, name, text in sql.migrations()
     )
-    protocol = "".join(
-        map(sql.read, ("admission.sql", "wanted.sql", "protocol.sql"))
-    )  # the last takes rights from all functions
+    parts_of_it = ("limits.sql", "admission.sql", "wanted.sql", "protocol.sql")
+    protocol = "".join(map(sql.read, parts_of_it))  # the last takes rights from all functions
     parts = {
         "lock": LOCK,
         "migrations": "".join(steps),
@@ -33,11 +33,23 @@ def migrate_sql() -> str:
     return sql.render(sql.read("install/migrate.sql"), parts)
 
 
-async def migrate(conn: asyncpg.Connection) -> None:
+@dataclass(frozen=True, slots=True)
+class Migrated:
+    """The schema's version before (0: there was none) and after; ``replaced``: its functions were another version's."""
+
+    was: int
+    now: int
+    replaced: bool
+
+
+async def migrate(conn: asyncpg.Connection) -> Migrated:
     """Create or upgrade the schema ``pgbaton``. Raises :class:`DatabaseError` where that is refused, and
     :class:`LockNotHad` where a long transaction keeps its tables busy."""
     try:
+        was = await _installed(conn)
         await conn.execute(migrate_sql())
+        now = await _installed(conn)
+        return Migrated(was[0], now[0], was[1] != now[1])
     except asyncpg.LockNotAvailableError:
         await conn.execute("ROLLBACK")
         raise LockNotHad(
@@ -51,3 +63,11 @@ async def migrate(conn: asyncpg.Connection) -> None:
     finally:
         if conn.is_in_transaction():
             await conn.execute("ROLLBACK")
+
+
+async def _installed(conn: asyncpg.Connection) -> tuple[int, str | None]:
+    """The schema's version, and the sign of its functions; (0, None): it is not there."""
+    if await conn.fetchval("SELECT to_regclass('pgbaton.migrations') IS NULL"):
+        return 0, None
+    version = await conn.fetchval(sql.read("install/version.sql"))
+    return version, await conn.fetchval("SELECT obj_description('pgbaton'::regnamespace, 'pg_namespace')")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from pgbaton.model import FAILED, RUNNING, Passage, Pipeline
@@ -14,11 +14,11 @@ from pgbaton.rollout import Rollout
 
 Kind = Literal["pipeline", "stage", "function", "trigger", "home", "rollout"]
 What = Literal["install", "change", "remove"]
-Fate = Literal["asked", "left_alone", "called", "recorded", "goes_on", "not_called", "stays"]
+Fate = Literal["asked", "left_alone", "called", "recorded", "goes_on", "not_called", "stays", "waits"]
 """The fate of rows: ``asked``: an operator has to say; ``left_alone``: until they move; ``called``: by the backfill;
 ``recorded``: shadow mode; ``goes_on``: they have a dispatch, or get it when they are reconciled; ``not_called``: they
 are in no stage's entry state, the next stage is called when they are done; ``stays``: no route leads on from there any
-more."""
+more; ``waits``: so, and their dispatch waits until its stage comes back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,25 @@ class Installed:
 
 
 @dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows of one state. ``of``: how many have an open dispatch of which stage (None: none; ``""``: a look)."""
+
+    of: Mapping[str | None, int]
+
+    @property
+    def all(self) -> int:
+        return sum(self.of.values())
+
+    @property
+    def known(self) -> int:
+        """How many have a duty or a call."""
+        return self.all - self.of.get(None, 0)
+
+
+NO_ROWS = Rows({})
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """One part of the database, and the change to it (``what``)."""
 
@@ -80,21 +99,35 @@ class LockTaken:
 
 
 @dataclass(frozen=True, slots=True)
+class Inside:
+    """``count`` open dispatches of a stage that changes, whose rows stand at ``state``. ``fate``: ``instead``:
+    ``stage`` is called there from now on; ``ends``: at work, and ends as before; ``waits``: until the stage comes
+    back, or a person moves them; ``stays``: it is not called there any more, and nothing else is."""
+
+    fate: Literal["instead", "ends", "waits", "stays"]
+    count: int
+    state: State
+    stage: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class StagePlan:
     """``kind``: a call, or the kind of passage. ``was``: the step that it is called in place of. ``open``: dispatches
-    of it, or of that, that are not settled."""
+    of it, or of that, that are not settled; ``inside``: those of them that do not go on as before."""
 
     step: str
     change: Literal["added", "removed", "renamed", "changed", "kept"]
     open: int
     was: str | None = None
     kind: str = "call"
+    inside: tuple[Inside, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class StateRows:
     """``rows`` of the table in one state, ``known`` of them in a duty or call. ``stage``: the one that is called there.
-    ``new``: it was not called there before. ``fate``: of the rows that are not known."""
+    ``new``: it was not called there before. ``fate``: of the rows that are not known. ``instead``: how many of the
+    known are called there by ``stage`` in place of another one."""
 
     step: str
     status: str
@@ -103,6 +136,7 @@ class StateRows:
     stage: str | None
     new: bool
     fate: Fate
+    instead: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,20 +172,21 @@ def plan_of(
     settings: Mapping[str, object],
     function: str,
     has: Installed,
-    rows: Mapping[tuple[str, str], tuple[int, int]],
+    rows: Mapping[State, Rows],
     *,
     past: Literal["now", "backfill"] | None,
     rollout: Rollout | None,
     lock: tuple[float, float],
 ) -> Plan:
-    """The plan. ``settings``: as the pipeline has them; ``function``: the trigger's. ``rows``: how many of the table
-    are in which (step, status), and how many of them have a duty or call. ``lock``: seconds of one try, and of all."""
+    """The plan. ``settings``: as the pipeline has them; ``function``: the trigger's. ``rows``: of the table, by
+    (step, status). ``lock``: seconds of one try, and of all."""
     changes = tuple(_changes(pipeline, settings, function, has, rollout))
     before = {(s.after, s.status) for s in has.stages if s.routed}
     fate: Fate = "recorded" if rollout and past is None else "asked"
     if past is not None:
         fate = "left_alone" if past == "now" else "called"
-    states = tuple(_states(pipeline, before, rows, fate, undecided=has.adopting == "ask"))
+    gone = {s.step for s in has.stages if s.routed} - {node.step for node in pipeline.nodes}
+    states = tuple(_states(pipeline, before, gone, rows, fate, undecided=has.adopting == "ask"))
     locks = any(c.kind == "trigger" for c in changes)
     question = past is None and rollout is None and any(s.new and s.rows > s.known for s in states)
     return Plan(
@@ -159,7 +194,7 @@ def plan_of(
         pipeline.table,
         changes,
         (LockTaken(pipeline.table, "SHARE ROW EXCLUSIVE", *lock),) if locks else (),
-        tuple(_stages(pipeline, has)),
+        tuple(_with_inside(pipeline, stage, rows) for stage in _stages(pipeline, has)),
         states,
         has.home,
         rollout,
@@ -229,27 +264,55 @@ def _stages(pipeline: Pipeline, has: Installed) -> Iterator[StagePlan]:
             yield StagePlan(old.step, "removed", old.open, kind=old.kind)
 
 
+def _with_inside(pipeline: Pipeline, plan: StagePlan, rows: Mapping[State, Rows]) -> StagePlan:
+    """What becomes of the open dispatches of a stage that changes, by the states of their rows."""
+    if plan.change in ("kept", "added"):
+        return plan
+    name, led = plan.was or plan.step, _by_entry(pipeline)
+    entry = None if plan.change in ("removed", "renamed") else pipeline.stage(plan.step).entry
+    found: list[Inside] = []
+    for state, of in sorted(rows.items()):
+        count = of.of.get(name, 0)
+        if not count or state == entry:
+            continue
+        if state[0] == name and state[1] == RUNNING:
+            found.append(Inside("ends", count, state))
+        elif state in led:
+            found.append(Inside("instead", count, state, ", ".join(led[state])))
+        elif entry is None:
+            found.append(Inside("waits", count, state))
+        elif state != (name, FAILED):  # that is called again
+            found.append(Inside("stays", count, state))
+    return replace(plan, inside=tuple(found))
+
+
 def _states(
     pipeline: Pipeline,
     before: set[State],
-    rows: Mapping[tuple[str, str], tuple[int, int]],
+    gone: set[str],
+    rows: Mapping[State, Rows],
     fate: Fate,
     *,
     undecided: bool,
 ) -> Iterator[StateRows]:
+    """The states that rows stand in, or may. ``before``: those that were routed; ``gone``: stages that leave."""
     told: set[State] = {node.entry for node in pipeline.nodes}
     for entry, nodes in _by_entry(pipeline).items():
-        new = entry not in before or undecided
-        yield StateRows(*entry, *rows.get(entry, (0, 0)), ", ".join(nodes), new, fate if new else "goes_on")
+        new, there = entry not in before or undecided, rows.get(entry, NO_ROWS)
+        instead = sum(count for stage, count in there.of.items() if stage and stage not in nodes)
+        known = there.all, there.known
+        yield StateRows(*entry, *known, ", ".join(nodes), new, fate if new else "goes_on", instead)
     for node in pipeline.in_order:
         for status in (RUNNING, FAILED):
             state = node.step, status
-            if state not in told and (there := rows.get(state)):
+            if state not in told and (there := rows.get(state, NO_ROWS)).all:
                 told.add(state)
-                yield StateRows(*state, *there, None, False, "not_called")
-    for state in sorted(before - told):
-        if there := rows.get(state):
-            yield StateRows(*state, *there, None, False, "stays")
+                yield StateRows(*state, there.all, there.known, None, False, "not_called")
+    left = before | {(step, status) for step in gone for status in (RUNNING, FAILED)}
+    for state in sorted(left - told):
+        if (there := rows.get(state, NO_ROWS)).all:
+            waits = any(there.of.get(step) for step in gone)
+            yield StateRows(*state, there.all, there.known, None, False, "waits" if waits else "stays")
 
 
 def _by_entry(pipeline: Pipeline) -> dict[State, list[str]]:

@@ -11,7 +11,7 @@ import asyncpg
 from pgbaton import sql
 from pgbaton.errors import AttachError, LockNotHad
 from pgbaton.install.holders import holders
-from pgbaton.install.plan import Installed, InstalledStage
+from pgbaton.install.plan import Installed, InstalledStage, Rows
 from pgbaton.model import DONE, FAILED, RUNNING, Pipeline
 from pgbaton.rollout import Rollout
 
@@ -51,12 +51,13 @@ async def installed(conn: asyncpg.Connection, row: asyncpg.Record, parts: Mappin
 
 async def rows_by_state(
     conn: asyncpg.Connection, pipeline: Pipeline, has: Installed, parts: Mapping[str, str], patience: float
-) -> dict[tuple[str, str], tuple[int, int]]:
-    """How many rows of the user's table are in which state of the pipeline's steps, as it is or was, and how many of
-    those have a duty or a call. Waits ``patience`` seconds for a table that is locked as a whole."""
+) -> dict[tuple[str, str], Rows]:
+    """The rows of the user's table that are in a state of the pipeline's steps, as it is or was, counted. Waits
+    ``patience`` seconds for a table that is locked as a whole."""
     was = [(stage.after, stage.status) for stage in has.stages if stage.routed]
     entries = [*(node.entry for node in pipeline.nodes), *was]
-    steps = list(dict.fromkeys((*(step for step, _ in entries), *(node.step for node in pipeline.nodes))))
+    stages = [*(node.step for node in pipeline.nodes), *(stage.step for stage in has.stages if stage.routed)]
+    steps = list(dict.fromkeys((*(step for step, _ in entries), *stages)))
     statuses = list(dict.fromkeys((DONE, RUNNING, FAILED, *(status for _, status in entries))))
     query = sql.render(sql.read("install/rows.sql"), parts)
     try:
@@ -73,4 +74,7 @@ async def rows_by_state(
         raise busy(pipeline, patience, await holders(conn, parts["table"])) from None
     except asyncpg.InsufficientPrivilegeError as error:
         raise AttachError(f"no right to attach to {pipeline.table!r}: {error}") from None
-    return {(r["step"], r["status"]): (r["rows"], r["known"]) for r in counted}
+    found: dict[tuple[str, str], dict[str | None, int]] = {}
+    for r in counted:
+        found.setdefault((r["step"], r["status"]), {})[r["stage"]] = r["rows"]
+    return {state: Rows(of) for state, of in found.items()}

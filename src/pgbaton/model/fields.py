@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from pgbaton.model import condition
 from pgbaton.model.states import RUNNING, WAKE_CHANNEL
+from pgbaton.times import duration
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -73,17 +74,13 @@ def check_base_url(value: str) -> str:
     return value.rstrip("/")
 
 
-_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|[smhd])")
-
-
 def in_seconds(value: object) -> object:
     """``"10m"`` as seconds; numbers are seconds."""
     if isinstance(value, str):
-        found = _LENGTH.fullmatch(value.strip())
-        if not found:
-            raise ValueError('must be seconds, or a length such as "200ms", "90s", "10m", "8h" or "3d"')
-        return float(found[1]) * _UNITS[found[2]]
+        try:
+            return duration(value)
+        except ValueError:
+            raise ValueError('must be seconds, or a length such as "200ms", "90s", "10m", "8h" or "3d"') from None
     return value
 
 

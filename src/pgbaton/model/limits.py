@@ -11,6 +11,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from pgbaton.errors import ConfigError
 from pgbaton.model.fields import Identifier, in_seconds
 
 _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
@@ -36,6 +37,14 @@ def per_second(rate: str) -> float:
     if not LEAST_PER_SECOND <= value <= MOST_PER_SECOND:
         raise ValueError(f"must be between one call a day and {MOST_PER_SECOND:g} a second")
     return value
+
+
+def read_rate(where: str, typed: str) -> float:
+    """A rate that a person typed at ``where`` (an option, a field), as calls a second. Raises :class:`ConfigError`."""
+    try:
+        return per_second(typed)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error} (it is {typed!r:.60})") from None
 
 
 def _check_rate(value: str) -> str:

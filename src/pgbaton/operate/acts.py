@@ -17,8 +17,8 @@ import asyncpg
 from pgbaton import sql
 from pgbaton.errors import Refused
 
-LONGEST_REASON = 500
-"""Characters of a reason for the audit."""
+LONGEST_REASON = 1000
+"""Characters of a reason for the audit: a paragraph. More is cut."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ async def go_live(
         return False
     detail = {"share": 100.0 if rollout is None else rollout.share, "tenants": list(rollout.tenants) if rollout else []}
     said = json.dumps(detail, ensure_ascii=False)
-    await conn.execute(sql.read("operate/audit.sql"), person(who), "live", pipeline.name, None, None, 0, said)
+    await conn.execute(sql.read("operate/audit.sql"), person(who), "live", pipeline.name, None, None, 0, said, None)
     return True
 
 

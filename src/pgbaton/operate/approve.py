@@ -20,6 +20,7 @@ from pgbaton.decision.outcome import Place, place
 from pgbaton.decision.verdict import Job, decided
 from pgbaton.errors import ConfigError, Refused
 from pgbaton.model import Kind, Passage
+from pgbaton.operate.acts import why
 from pgbaton.table import JobTable
 from pgbaton.worker.store import Store
 
@@ -27,8 +28,6 @@ TRIES, BETWEEN_TRIES = 3, 0.02
 """Looks at a job that changes between look and decision, and the seconds between them."""
 SHORTEST_SECRET = 32
 """Bytes of the secret that links are signed with, at least."""
-LONGEST_REASON = 1000
-"""Characters of a decision's reason for the audit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +75,7 @@ async def decide(
             written = await store.settle([(verdict, None)], await store.stages())
             if written and written[job.key].written:
                 await conn.execute("SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)")
-                said = json.dumps({"reason": reason[:LONGEST_REASON]} if reason else {}, ensure_ascii=False)
-                arguments = (who[:200] or "?", choice, table.pipeline, node.step, job.key, 1, said)
+                arguments = (who[:200] or "?", choice, table.pipeline, node.step, job.key, 1, "{}", why(reason))
                 await conn.execute(sql.read("operate/audit.sql"), *arguments)
                 return
             await asyncio.sleep(BETWEEN_TRIES)

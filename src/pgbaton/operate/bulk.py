@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import asyncpg
 
 from pgbaton import sql
+from pgbaton.counted import Counted
 from pgbaton.decision import verdict as deciding
 from pgbaton.decision.verdict import Job, Verdict
 from pgbaton.errors import Refused
@@ -18,6 +19,7 @@ from pgbaton.insights.listing import CAP, JobFilter, Preview, count_jobs, list_j
 from pgbaton.model import OPEN, State
 from pgbaton.operate import acts, desk
 from pgbaton.operate.desk import DECIDED, Action, Batched, Decide, Done, add_up, person
+from pgbaton.operate.jobs import check_routed
 from pgbaton.table import JobTable
 
 SCAN_TIMEOUT = 20.0
@@ -29,7 +31,9 @@ LAST_WORD = 2.0
 _APPLIES: dict[Action, tuple[str, ...]] = {
     "retry": (State.DEAD, State.RETRYABLE),
     "cancel": OPEN,
+    "rerun": (*OPEN, State.DEAD),
 }
+"""The states of the jobs that an act is about; a rerun takes any other that its filter names."""
 
 
 async def count_matching(conn: asyncpg.Connection, filters: JobFilter, action: Action) -> int | None:
@@ -54,9 +58,10 @@ async def act_on_matching(
     *,
     who: str,
     reason: str = "",
+    step: str | None = None,
 ) -> Done:
     """:func:`begin` and :func:`carry_on` in one; an act that changed nothing leaves no record."""
-    act = await begin(conn, table, filters, action, expected, who=who, reason=reason)
+    act = await begin(conn, table, filters, action, expected, who=who, reason=reason, step=step)
     if act is None:
         return Done(action, 0)
     done = await carry_on(conn, table, act)
@@ -74,16 +79,20 @@ async def begin(
     *,
     who: str,
     reason: str = "",
+    step: str | None = None,
 ) -> int | None:
     """Write down that ``action`` is to be done to all jobs that match; :func:`carry_on` does it. Returns the act's id;
     ``None`` where no job can match.
 
     ``expected`` is the count of :func:`count_matching` that a person agreed to: no more jobs than that are looked at,
-    unless it was above 10,000 (then all of them are).
+    unless it was above 10,000 (then all of them are). ``step``: of a rerun, the stage that the jobs are put before;
+    jobs that a stage works on are left alone. Raises :class:`Refused` where no stage performs it.
     """
+    if step is not None:
+        await check_routed(conn, table, step)
     if _for_action(filters, action) is None or expected <= 0:
         return None
-    asked = {"filter": replace(filters, pipeline=None).as_json()}
+    asked = {"filter": replace(filters, pipeline=None).as_json()} | ({} if step is None else {"from": step})
     total = None if expected > CAP else expected
     return await acts.begin(conn, table.pipeline, action, asked, total, who=person(who), reason=reason)
 
@@ -152,13 +161,27 @@ class _Batch:
 
 
 async def _batch(conn: asyncpg.Connection, act: acts.Act, reached: str | None, most: int) -> _Batch:
-    action: Action = "retry" if act.action == "retry" else "cancel"
+    action: Action = next((known for known in _APPLIES if known == act.action), "cancel")
     filters = _for_action(replace(JobFilter.from_json(act.detail["filter"]), pipeline=act.pipeline), action)
     assert filters is not None
     page = await list_jobs(conn, filters, None if reached is None else int(reached), most, timeout=SCAN_TIMEOUT)
     if page.too_wide:
-        raise Refused("too_wide", f"too few matches among too many jobs: narrow the filter ({act.jobs} jobs done)")
-    return _Batch([job.job_key for job in page.jobs], None if page.next is None else str(page.next), DECIDED[action])
+        raise Refused(
+            "too_wide",
+            f"too few matches among too many jobs: narrow the filter ({Counted(act.jobs):# job|# jobs} done)",
+        )
+    decide = _decide_rerun(act.detail["from"]) if action == "rerun" else DECIDED[action]
+    return _Batch([job.job_key for job in page.jobs], None if page.next is None else str(page.next), decide)
+
+
+def _decide_rerun(step: str) -> Decide:
+    def decide(job: Job, stages: deciding.Stages) -> Verdict | None:
+        try:
+            return None if job.row is None else deciding.rerun(job, stages(step), stages, force=False)
+        except deciding.Working:
+            return None
+
+    return decide
 
 
 async def _undo_batch(conn: asyncpg.Connection, act: acts.Act, reached: str | None, most: int) -> _Batch:
@@ -174,5 +197,6 @@ async def _undo_batch(conn: asyncpg.Connection, act: acts.Act, reached: str | No
 def _for_action(filters: JobFilter, action: Action) -> JobFilter | None:
     """The filter with the states that ``action`` can change anything in; ``None``: none of those is asked for."""
     applies = _APPLIES[action]
-    states = tuple(s for s in applies if s in filters.states) if filters.states else applies
+    named = tuple(s for s in State if s in filters.states and (s in applies or action == "rerun"))
+    states = named if filters.states else applies
     return replace(filters, states=states, latest=True) if states else None

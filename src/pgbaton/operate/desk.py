@@ -29,7 +29,7 @@ TRIES = 3
 """Looks at a job that changes between look and verdict, or is locked."""
 BETWEEN_TRIES = 0.02
 """Seconds between two such looks: a lock of a worker lasts a few milliseconds."""
-Action = Literal["retry", "cancel"]
+Action = Literal["retry", "cancel", "rerun"]
 """The acts on all jobs that match a filter."""
 Act = Literal["retry", "cancel", "recall", "quarantine", "move"]
 """The acts on jobs by their keys."""
@@ -99,7 +99,12 @@ class Desk:
         """Write down the act on ``keys``."""
         one = keys[0] if len(keys) == 1 else None
         said = json.dumps(detail, ensure_ascii=False)
-        await self.conn.execute(sql.read("operate/audit.sql"), who, action, self.pipeline, stage, one, len(keys), said)
+        arguments = who, action, self.pipeline, stage, one, len(keys), said, None
+        await self.conn.execute(sql.read("operate/audit.sql"), *arguments)
+
+    async def begin_anew(self, keys: Sequence[str]) -> None:
+        """These jobs are run again: their rounds are counted from nothing."""
+        await self.conn.execute(sql.read("operate/forget_rounds.sql"), self.pipeline, keys)
 
     async def wake(self) -> None:
         """Wake the workers: calls that waited are due now, and no trigger has told the workers that sleep."""
@@ -132,8 +137,10 @@ async def batch(
                 verdicts = {key: verdict for key, verdict in decided.items() if verdict is not None}
                 written = await desk.settle(list(verdicts.values())) if verdicts else set()
                 changed |= {key: _stage_of(verdicts[key]) for key in left if key in written}
-                if at_entry := [key for key in written if _lacks_its_duty(verdicts[key])]:
+                if at_entry := [key for key in written if _lacks_its_duty(verdicts[key], of.action)]:
                     await desk.store.reconcile(at_entry, past=True)
+                if of.action == "rerun" and not _is_undo(of):
+                    await desk.begin_anew(list(written))
                 left = [key for key in verdicts if key not in written]
                 if not left:
                     break
@@ -147,9 +154,14 @@ async def batch(
     return Done(of.action, len(changed), tuple(changed)[:KEYS_KEPT], len(keys))
 
 
-def _lacks_its_duty(verdict: Verdict) -> bool:
+def _lacks_its_duty(verdict: Verdict, action: str) -> bool:
     """Whether the row is where a stage is called already, so that no trigger leaves a duty."""
-    return verdict.decision is None and verdict.target is None and verdict.job.refused is not None
+    refused = verdict.decision is None and verdict.job.refused is not None
+    return verdict.target is None and (refused or action == "rerun")
+
+
+def _is_undo(of: Batched | By) -> bool:
+    return isinstance(of, Batched) and of.act.undoes is not None
 
 
 def _stage_of(verdict: Verdict) -> str | None:

@@ -65,11 +65,17 @@ async def recall(conn: asyncpg.Connection, table: JobTable, stage: str, *, who: 
 
 
 async def move_rows(
-    conn: asyncpg.Connection, table: JobTable, source: tuple[str, str], target: tuple[str, str], *, who: str
+    conn: asyncpg.Connection,
+    table: JobTable,
+    source: tuple[str, str],
+    target: tuple[str, str],
+    *,
+    who: str,
+    only_count: bool = False,
 ) -> Done:
-    """Put every row at ``source`` of which the journal holds nothing to ``target``: rows that were edited by hand and
-    lead nowhere. Reads the table whole, page by page. Raises :class:`Refused` where ``target`` is no state of the
-    pipeline."""
+    """Put every row at ``source`` of which the journal holds nothing to ``target``: rows that were edited by hand, or
+    whose stage has left, and lead nowhere. Reads the table whole, page by page. ``only_count``: say how many they are.
+    Raises :class:`Refused` where ``target`` is no state of the pipeline."""
     stages = (await open_desk(conn, table)).stages
     if target[0] not in stages and target not in {stage.entry for stage in stages.values()}:
         raise Refused("unknown_stage", f"no stage performs {target[0]!r}")
@@ -83,7 +89,8 @@ async def move_rows(
         row = await conn.fetchrow(table.query("operate/rows_at"), table.pipeline, after, RECONCILE_PAGE, *source)
         for start in range(0, len(row["keys"]), desks.BATCH):
             keys = row["keys"][start : start + desks.BATCH]
-            done = add_up(done, await _at_once(conn, table, decide, keys, by))
+            moved = Done("move", len(keys)) if only_count else await _at_once(conn, table, decide, keys, by)
+            done = add_up(done, moved)
         if row["looked_at"] < RECONCILE_PAGE:
             return done
         after = row["last"]
@@ -92,18 +99,24 @@ async def move_rows(
 async def rerun(
     conn: asyncpg.Connection, table: JobTable, job_key: str, step: str, *, who: str, force: bool = False
 ) -> Done:
-    """Put the job to the entry state of the stage that performs ``step``, wherever it is now.
+    """Put the job to the entry state of the stage that performs ``step``, wherever it is now; its rounds are counted
+    anew.
 
     Raises :class:`Refused` where there is no such job or stage, where another transaction has locked the row, or where
     a stage is at work on it and ``force`` is not given. ``count`` is 0 where it waits there already.
     """
-    routed = [r["step"] for r in await conn.fetch(sql.read("install/routes.sql"), table.pipeline)]
-    if step not in routed:
-        raise Refused("unknown_stage", f"no stage performs {step!r}; there are: {', '.join(routed)}")
+    await check_routed(conn, table, step)
     desk, job_key = await open_desk(conn, table), table.key.typed(job_key)
     with refusals_named(table, "rerun"):
         async with conn.transaction(isolation="read_committed"):
             return await _rerun(desk, job_key, step, force, person(who))
+
+
+async def check_routed(conn: asyncpg.Connection, table: JobTable, step: str) -> None:
+    """Raises :class:`Refused` where the pipeline has no stage that performs ``step``."""
+    routed = [r["step"] for r in await conn.fetch(sql.read("install/routes.sql"), table.pipeline)]
+    if step not in routed:
+        raise Refused("unknown_stage", f"no stage performs {step!r}; there are: {', '.join(routed)}")
 
 
 async def _rerun(desk: Desk, job_key: str, step: str, force: bool, who: str) -> Done:
@@ -124,6 +137,7 @@ async def _rerun(desk: Desk, job_key: str, step: str, force: bool, who: str) -> 
         if await desk.settle([verdict]):
             # No change of the row, so no trigger: the duty is left by the row as it is.
             if verdict.target is not None or await desk.store.reconcile([job_key], past=True):
+                await desk.begin_anew([job_key])
                 was = {"was_step": job.row and job.row.step, "was_status": job.row and job.row.shown[1], "force": force}
                 await desk.audit(who, "rerun", [job_key], was, stage=step)
                 return Done("rerun", 1, (job_key,), 1)

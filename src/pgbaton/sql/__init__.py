@@ -2,8 +2,8 @@
 transaction.
 
 The rest is one statement a file, in the folder of the part that uses it: ``worker/``, ``guard/``, ``operate/``,
-``read/``, ``install/``; ``admission.sql`` says who may be called where something limits that, and ``admitted/`` is what
-claims do differently then; ``wanted.sql`` says how many workers there should be.
+``read/``, ``install/``; ``limits.sql`` and ``admission.sql`` say which jobs may be called where something limits that,
+and ``admitted/`` is what claims do differently then; ``wanted.sql`` says how many workers there should be.
 """
 
 from __future__ import annotations

@@ -1,25 +1,27 @@
 -- The protocol: every function and view of the schema pgbaton, in the order of a dispatch's life.
 --
---   1  A transaction of yours moves a row into a state that a stage follows. The trigger (trigger.sql, installed on your
---      table by `pgbaton attach`) inserts a duty into pgbaton.due, in that transaction, and wakes a worker that sleeps.
+--   1  The duty. A transaction of yours moves a row into a state that a stage follows. The trigger (trigger.sql, installed on
+--      your table by `pgbaton attach`) inserts a duty into pgbaton.due, in that transaction, and wakes a worker that sleeps.
 --      It reads, locks and changes no row of these tables. Where a row leaves a state in which a dispatch may be open,
 --      the trigger leaves a look: a duty without a stage.
---   2  A worker's turn (worker/turn.sql) takes duties, oldest first, last stage first. The everyday job has one duty, the
---      row where the duty says, and no call but the one that the duty ends: the turn ends that call, makes the duty the
---      job's call and returns it. Every other job is left where it is, and named.
---   3  The worker calls the stage. No transaction is open meanwhile.
---   4  What the turn cannot end by itself, the worker looks at (worker/look.sql), decides in Python (outcome.py, which
---      alone knows the rules) and writes (worker/settle.sql), as long as nothing that it saw has changed.
---   5  An attempt that ended is a row of pgbaton.history. A job that is to be called again waits in pgbaton.calls.
---   6  A worker that is lost lets its lease lapse; any worker looks at what it held, and decides by the row.
---   7  Rows that were there before their state was routed are left alone or called, as a person says (`pgbaton attach`). In
---      shadow mode the trigger records what would be called. A database that the pipeline was not attached in gives no lease.
+--   2  The claim. A worker's turn (worker/turn.sql) takes duties, oldest first, last stage first. The everyday job has one
+--      duty, the row where the duty says, and no call but the one that the duty ends: the turn ends that call, makes the duty
+--      the job's call and returns it. Every other job is left where it is, and named. Then the worker calls the stage; no
+--      transaction is open meanwhile.
+--   3  The verdict. What the turn cannot end by itself, the worker looks at (worker/look.sql), decides in Python (outcome.py,
+--      which alone knows the rules) and writes (worker/settle.sql), as long as nothing that it saw has changed. An attempt
+--      that ended is a row of pgbaton.history. A job that is to be called again waits in pgbaton.calls.
+--   4  The lease. A worker that is lost lets it lapse; any worker looks at what the lost one held, and decides by the row.
+--   5  Adoption. Rows that were there before their state was routed are left alone or called, as a person says (`pgbaton
+--      attach`). In shadow mode the trigger records what would be called. A database that the pipeline was not attached in
+--      gives no lease.
+--   6  What people see.
 --
 -- Locks: duties, then the call, then the job's row; a statement that meets a lock skips that job and comes back to it.
 -- Times are the database's clock. Names are qualified: the search_path of a session changes nothing here.
 -- A function whose parameters or result change gets a new name, so that workers of two versions run side by side.
 
--- 1. -- The trigger ---------------------------------------------------------------------------------------------------
+-- 1. The duty ---------------------------------------------------------------------------------------------------------
 
 -- The JSON event of a change. NOTIFY refuses 8,000 bytes and more, and that would abort the user's transaction: keys are
 -- kept in this order as long as the whole still fits.
@@ -67,7 +69,7 @@ AS $fn$
            OPERATOR(pg_catalog.||) CASE WHEN pg_catalog.isfinite(part) THEN 'Z' ELSE '' END
 $fn$;
 
--- 2. -- The claim -----------------------------------------------------------------------------------------------------
+-- 2. The claim --------------------------------------------------------------------------------------------------------
 
 -- Whether a lease holds. Leases that lapsed while Postgres was away get their length once more from its start: a restart
 -- must not look like the death of all workers. Without a SET clause Postgres puts the body in the place of the call, which
@@ -133,7 +135,8 @@ BEGIN
            AND (st.held_until IS NULL OR st.held_until <= clock_timestamp())
          ORDER BY st.position DESC  -- every worker locks them in this order
     LOOP
-        stage := s.step; entry := s.after; entry_status := s.status; first_id := s.since; may := how_many; limited := s.concurrency IS NOT NULL; probing := s.struck;
+        stage := s.step; entry := s.after; entry_status := s.status; first_id := s.since;
+        may := how_many; limited := s.concurrency IS NOT NULL; probing := s.struck;
         IF limited OR probing THEN
             PERFORM FROM pgbaton.stages st WHERE st.pipeline = for_pipeline AND st.step = s.step FOR NO KEY UPDATE;
         END IF;
@@ -153,12 +156,29 @@ BEGIN
 END
 $fn$;
 
+-- 3. The verdict ------------------------------------------------------------------------------------------------------
+
 -- due_at of a call whose tenant is paused: no claim reads that far.
 CREATE OR REPLACE FUNCTION pgbaton.parked() RETURNS timestamptz
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $fn$ SELECT timestamptz '9999-01-01 00:00:00+00' $fn$;
 
--- 6. -- Leases --------------------------------------------------------------------------------------------------------
+-- The stage of a job's last dispatch, where that died because the table refused the row: it would be refused again. It is
+-- tried again when the row moves, or a person says so. (attempt 0: the dispatch ended without any call.)
+CREATE OR REPLACE FUNCTION pgbaton.refused_stage(for_pipeline text, key text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT CASE WHEN h.state = 'dead' AND (h.outcome = 'refused' OR h.attempt = 0) THEN h.stage END
+      FROM pgbaton.history AS h
+     WHERE h.job_key = key AND h.pipeline = for_pipeline AND h.state IS NOT NULL
+     ORDER BY h.id DESC LIMIT 1
+$fn$;
+
+CREATE OR REPLACE FUNCTION pgbaton.refused_at(for_pipeline text, key text, at_stage text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $fn$ SELECT coalesce(pgbaton.refused_stage(for_pipeline, key) = at_stage, false) $fn$;
+
+-- 4. The lease --------------------------------------------------------------------------------------------------------
 
 -- A new lease for a worker, in place of ``old`` (null: it has none); ``lease`` is its length in seconds. The worker keeps the
 -- attempts that it names, where the old lease still holds them; other calls of the old lease are lost, and are rescued as any
@@ -194,7 +214,7 @@ BEGIN
 END
 $fn$;
 
--- 7. -- Adoption ------------------------------------------------------------------------------------------------------
+-- 5. Adoption ---------------------------------------------------------------------------------------------------------
 
 -- The server's system identifier, which its standbys share and a restored copy does not; null where the role may not ask.
 CREATE OR REPLACE FUNCTION pgbaton.this_system() RETURNS bigint
@@ -243,22 +263,7 @@ AS $fn$
         OR EXISTS (SELECT FROM pgbaton.adoptions AS a WHERE a.pipeline = for_pipeline AND a.ended_at IS NULL)
 $fn$;
 
--- The stage of a job's last dispatch, where that died because the table refused the row: it would be refused again. It is
--- tried again when the row moves, or a person says so. (attempt 0: the dispatch ended without any call.)
-CREATE OR REPLACE FUNCTION pgbaton.refused_stage(for_pipeline text, key text) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $fn$
-    SELECT CASE WHEN h.state = 'dead' AND (h.outcome = 'refused' OR h.attempt = 0) THEN h.stage END
-      FROM pgbaton.history AS h
-     WHERE h.job_key = key AND h.pipeline = for_pipeline AND h.state IS NOT NULL
-     ORDER BY h.id DESC LIMIT 1
-$fn$;
-
-CREATE OR REPLACE FUNCTION pgbaton.refused_at(for_pipeline text, key text, at_stage text) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $fn$ SELECT coalesce(pgbaton.refused_stage(for_pipeline, key) = at_stage, false) $fn$;
-
--- For people ----------------------------------------------------------------------------------------------------------
+-- 6. What people see --------------------------------------------------------------------------------------------------
 
 -- An error with ids and numbers taken out: what the same trouble has in common. An HTTP status stays.
 CREATE OR REPLACE FUNCTION pgbaton.error_group(error text) RETURNS text
@@ -298,7 +303,8 @@ $fn$;
 -- One row for each time that a job entered a routed state, from the commit that brought it there. A call whose row has
 -- passed (stage, done) shows as completed before a worker has come: the duty or look from there says so.
 CREATE OR REPLACE VIEW pgbaton.dispatches AS
-    SELECT d.id, d.pipeline, d.job_key, d.tenant, d.stage, CASE WHEN done.at IS NULL THEN 'available' ELSE 'completed' END AS state,
+    SELECT d.id, d.pipeline, d.job_key, d.tenant, d.stage,
+           CASE WHEN done.at IS NULL THEN 'available' ELSE 'completed' END AS state,
            0 AS attempt, 0 AS failures, NULL::bigint AS worker, d.created_at AS available_at, NULL::timestamptz AS deadline,
            d.created_at, done.at AS settled_at, NULL::bigint AS run
       FROM pgbaton.due AS d
@@ -311,7 +317,8 @@ CREATE OR REPLACE VIEW pgbaton.dispatches AS
     SELECT c.id, c.pipeline, c.job_key, c.tenant, c.stage,
            CASE WHEN done.at IS NOT NULL THEN 'completed' WHEN c.due_at IS NULL THEN 'running'
                 WHEN c.attempt = 0 OR c.outcome IN ('lost', 'released') THEN 'available' ELSE 'retryable' END,
-           c.attempt, c.failures, CASE WHEN num_nonnulls(done.at, c.due_at, c.deadline) = 0 THEN c.worker END, coalesce(c.due_at, c.created_at),
+           c.attempt, c.failures, CASE WHEN num_nonnulls(done.at, c.due_at, c.deadline) = 0 THEN c.worker END,
+           coalesce(c.due_at, c.created_at),
            c.deadline, c.created_at, done.at, c.run
       FROM pgbaton.calls AS c
       LEFT JOIN LATERAL (

@@ -16,7 +16,8 @@ DECLARE
     newest bigint;
     rows float8;
 BEGIN
-    SELECT count(*), count(*) FILTER (WHERE d.not_before IS NULL OR d.not_before <= at + ahead), max(d.id) INTO seen, ready, reached
+    SELECT count(*), count(*) FILTER (WHERE d.not_before IS NULL OR d.not_before <= at + ahead), max(d.id)
+      INTO seen, ready, reached
       FROM (SELECT o.id, o.not_before FROM pgbaton.due AS o
              WHERE o.pipeline = for_pipeline AND o.stage = for_stage ORDER BY o.id LIMIT counted) AS d;
     IF seen < counted THEN
@@ -44,14 +45,11 @@ BEGIN
     FOREACH of_calls IN ARRAY ARRAY[false, true] LOOP
         here := '';
         FOR steps IN 1 .. 200 LOOP
-            l := pgbaton.next_lane(s.pipeline, s.step, of_calls, here);
+            l := pgbaton.next_lane(s, of_calls, here);
             EXIT WHEN l.lane IS NULL OR found >= most;
-            own := pgbaton.room_of_tenant(s, l.tenant, l.tier, at);
-            IF l.account IS NOT NULL THEN
-                own.room := least(own.room, (pgbaton.room_of_account(s, l.account, at)).room);
-            END IF;
+            own := pgbaton.room_of_lane(s, l.tenant, l.account, l.tier, '{}', at);
             found := found + CASE WHEN own.room <= 0 THEN 0 ELSE
-                pgbaton.waiting_in(s.pipeline, s.step, of_calls, l.lane, least(most - found, own.room), at) END;
+                pgbaton.waits_in(s, of_calls, l.lane, least(most - found, own.room), at) END;
             here := l.lane || chr(1);
         END LOOP;
     END LOOP;
@@ -112,16 +110,20 @@ BEGIN
               FROM (SELECT * FROM pgbaton.history ORDER BY ended_at DESC LIMIT looked_back) AS h
              WHERE h.pipeline = for_pipeline AND h.called GROUP BY h.stage) AS n;
     FOR s IN SELECT * FROM pgbaton.stages AS st
-              WHERE st.pipeline = for_pipeline AND st.routed AND st.kind = 'call' AND (for_stages IS NULL OR st.step = ANY (for_stages))
+              WHERE st.pipeline = for_pipeline AND st.routed AND st.kind = 'call'
+                AND (for_stages IS NULL OR st.step = ANY (for_stages))
               ORDER BY st.position DESC
     LOOP
         stage := s.step;
         under_way := coalesce((held ->> s.step)::integer, 0);
         waiting := pgbaton.duties_of(for_pipeline, s.step, at, ahead, counted)
-                 + pgbaton.waiting_in(for_pipeline, s.step, true, NULL, counted, at + ahead);
+                 + (SELECT count(*) FROM (SELECT FROM pgbaton.calls AS c
+                                           WHERE c.pipeline = for_pipeline AND c.waits_for = s.step AND c.due_at <= at + ahead
+                                           LIMIT counted) AS n);
         takes := coalesce((lately ->> s.step)::float8,
             (SELECT t.p50 FROM pgbaton.throughput AS t
-              WHERE t.pipeline = for_pipeline AND t.kind = 'all' AND t.hour > at - interval '7 days' AND t.tenant = '' AND t.stage = s.step
+              WHERE t.pipeline = for_pipeline AND t.kind = 'all' AND t.hour > at - interval '7 days' AND t.tenant = ''
+                AND t.stage = s.step
                 AND t.p50 IS NOT NULL ORDER BY t.hour DESC LIMIT 1),
             least(extract(epoch FROM s.timeout), within));  -- nothing has ended yet
         -- A short call keeps its worker busy for longer than itself: a worker begins only so many in a second.
@@ -184,7 +186,8 @@ END
 $fn$;
 
 -- The same as one number: workers of ``per_worker`` calls at once.
-CREATE OR REPLACE FUNCTION pgbaton.workers_wanted(for_pipeline text, for_stages text[], per_worker integer, within float8) RETURNS integer
+CREATE OR REPLACE FUNCTION pgbaton.workers_wanted(for_pipeline text, for_stages text[], per_worker integer,
+                                                  within float8) RETURNS integer
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $fn$
     SELECT coalesce(ceil(sum(w.calls)::float8 / per_worker), 0)::integer

@@ -16,6 +16,7 @@ import asyncpg
 
 from pgbaton import sql
 from pgbaton.backoff import Backoff
+from pgbaton.counted import Counted
 from pgbaton.database import connect, pooled
 from pgbaton.errors import DatabaseError
 from pgbaton.events import Event, EventLog, describe
@@ -58,7 +59,9 @@ class Broadcaster:
 
     def __repr__(self) -> str:
         how = "listening" if self.listening else "polling"
-        return f"<Broadcaster {how}, {len(self._viewers)} viewers{', closed' if self.closed else ''}>"
+        return (
+            f"<Broadcaster {how}, {Counted(len(self._viewers)):# viewer|# viewers}{', closed' if self.closed else ''}>"
+        )
 
     async def run(self) -> None:
         """Listen and tell until cancelled."""
@@ -95,6 +98,8 @@ class Broadcaster:
         while True:
             await self._wake.wait(STEADY if self.listening else UNHEARD)
             await asyncio.sleep(self._source.overview.rest)  # or they would be shown what was there before
+            if self._viewers:
+                await self._source.renew()
             for viewer in self._viewers:
                 viewer.wake.set()
             await asyncio.sleep(FASTEST)

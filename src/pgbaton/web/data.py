@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 
 import asyncpg
 
 from pgbaton import insights
-from pgbaton.cached import Cached
+from pgbaton.cached import Cached, CachedEach
 from pgbaton.config import Settings
 from pgbaton.database import check_migrated, connection, pooled
 from pgbaton.database import pool as pool_of
@@ -22,8 +23,24 @@ from pgbaton.table import JobTable, table_of
 
 CONNECTIONS = 4
 """Connections of the page's pool, at most."""
+PATIENT = 2.0
+"""Seconds that an answer is waited for where no person waits."""
 TRENDS_YOUNGEST = 10.0
 """Seconds between two looks at the plots: a bin of them is an hour at least."""
+
+
+PAGE = 50
+"""Lines of a list on one page."""
+LOOK_BACK = insights.CAP
+"""Failed calls that a search for an error reads at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobsAsked:
+    """A page of the list of jobs: what for, and the dispatches before which id."""
+
+    filters: insights.JobFilter
+    before: int | None
 
 
 class Source:
@@ -42,6 +59,7 @@ class Source:
         self._acted = False
         self.dead = Cached(self._read_dead)
         self.limits = Cached(self._read_limits)
+        self.jobs = CachedEach(self._read_jobs)
         self.trends = {span: Cached(partial(self._read_trends, span), youngest=TRENDS_YOUNGEST) for span in SPANS}
 
     def changed(self, *, at_once: bool = False) -> None:
@@ -51,6 +69,12 @@ class Source:
             shared.changed(at_once=at_once)
         self.dead.changed(at_once=at_once)
         self.limits.changed(at_once=at_once)
+        self.jobs.changed(at_once=at_once)
+
+    async def renew(self) -> None:
+        """Have the answers of the first screen computed anew, if it is time, before viewers are told to look."""
+        with suppress(Exception):  # each viewer is told by the answer to its own question
+            await self.health.get(PATIENT)
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[tuple[asyncpg.Connection, JobTable]]:
@@ -89,7 +113,7 @@ class Source:
 
     async def _read_health(self) -> Health:
         acted, self._acted = self._acted, False
-        seen = await self.overview.get()
+        seen = await self.overview.get(PATIENT)
         async with self.opened() as (conn, table):
             looked = await look(conn, table.pipeline, seen)
         return self._steady.told(looked, time.monotonic(), acted=acted)
@@ -97,6 +121,10 @@ class Source:
     async def _read_trends(self, span: str) -> insights.Trends:
         async with self.opened() as (conn, table):
             return await insights.trends(conn, table.pipeline, span)
+
+    async def _read_jobs(self, asked: JobsAsked) -> insights.JobPage:
+        async with self.opened() as (conn, _):
+            return await insights.list_jobs(conn, asked.filters, asked.before, PAGE, look_back=LOOK_BACK)
 
     async def _read_limits(self) -> list[LimitUse]:
         async with self.opened() as (conn, table):

@@ -4,15 +4,16 @@ is refused, never left out: a filter without it would mean more jobs."""
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC
 from urllib.parse import parse_qs
 
 from starlette.requests import Request
 
-from pgbaton.errors import ConfigError
+from pgbaton import times
 from pgbaton.events import Language
 from pgbaton.insights import AuditFilter, JobFilter
-from pgbaton.insights.moments import Moment, moment_of
 from pgbaton.model import State
+from pgbaton.times import Moment
 from pgbaton.web.context import LANGUAGE_COOKIE, LONGEST_VALUE, MOST_VALUES, View
 from pgbaton.web.messages import LANGUAGES, preferred
 
@@ -100,8 +101,8 @@ def audit_filter_of(view: View) -> AuditFilter:
 def moment(view: View, name: str) -> Moment | None:
     """A time, where one is given. Raises :class:`Unfit` on anything else."""
     try:
-        return moment_of(view.asked(name)) if view.asked(name).strip() else None
-    except ConfigError:
+        return times.moment(view.asked(name), zone=UTC) if view.asked(name).strip() else None
+    except ValueError:
         raise Unfit(name) from None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncpg
 
 from pgbaton.errors import ConfigError
-from pgbaton.model.limits import MOST_AT_ONCE, MOST_WEIGHT, per_second
+from pgbaton.model.limits import MOST_AT_ONCE, MOST_WEIGHT, read_rate
 from pgbaton.operate import adjust
 from pgbaton.operate.desk import Done
 from pgbaton.table import JobTable
@@ -68,10 +68,7 @@ def _value(view: View, name: str) -> float | None:
     if typed == NO_LIMIT:
         return None
     if name in RATES:
-        try:
-            return per_second(typed)
-        except ValueError as error:
-            raise ConfigError(f"{name}: {error} (it is {typed!r:.50})") from None
+        return read_rate(name, typed)
     most = MOST_WEIGHT if name == "weight" else MOST_AT_ONCE
     if not typed.isdecimal() or not typed.isascii() or not 1 <= int(typed[:7]) <= most:
         raise ConfigError(f"{name}: must be a whole number from 1 to {most}, or none (it is {typed!r:.50})")

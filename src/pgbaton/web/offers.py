@@ -60,8 +60,12 @@ def offer(found: Finding) -> Offer:
             return Offer(waiting, action="pause", target={"scope": "tenant", "tenant": tenant})
         case "not_now":
             return Offer(of | {"state": "retryable"})
-        case "full" | "behind" | "tenant_full" | "pool_full":
+        case "full" | "behind" | "tenant_full" | "pool_full" | "workers_full":
             return Offer(of | {"state": "available"})
+        case "rate_full":
+            return Offer(of | {"state": "available"}, page="stages")
+        case "undecided":
+            return Offer(of | {"state": "running"})
         case "slow" | "slower" | "stage_unrouted":
             return Offer(of)
     return Offer()

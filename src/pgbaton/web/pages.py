@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from starlette.responses import Response
 
 from pgbaton import insights
+from pgbaton.counted import outline
 from pgbaton.health import WORDS, happened, report
 from pgbaton.insights.tenant import COUNTED
 from pgbaton.model import State
@@ -16,16 +17,12 @@ from pgbaton.operate import bulk
 from pgbaton.operate.desk import Action
 from pgbaton.web import charts, plots
 from pgbaton.web.context import Alarm, View
+from pgbaton.web.data import LOOK_BACK, PAGE, JobsAsked
 from pgbaton.web.errors import Told
 from pgbaton.web.forms import AUDITED, CONFIRM_NAMES, Unfit, asked_of, audit_filter_of, filter_of, known_only, number_of
 from pgbaton.web.messages import LANGUAGES
 from pgbaton.web.offers import offer
 from pgbaton.web.render import page
-
-PAGE = 50
-"""Lines of a list on one page."""
-LOOK_BACK = insights.CAP
-"""Failed calls that a search for an error reads at a time."""
 
 
 async def with_alarm(view: View) -> View:
@@ -50,9 +47,9 @@ async def jobs(view: View) -> Response:
     """Dispatches by filter, a page at a time."""
     before = number_of(view, "before")
     stages = (await view.site.source.overview.get()).stages
-    async with view.site.source.opened() as (conn, table):
+    async with view.site.source.opened() as (_, table):
         filters = filter_of(view, table.pipeline)
-        found = await insights.list_jobs(conn, filters, before, PAGE, look_back=LOOK_BACK)
+    found = await view.site.source.jobs.get(JobsAsked(filters, before))
     return page(
         view, "jobs.html", found=found, filters=filters, asked=asked_of(view), before=before, stages=stages,
         states=list(State), look_back=f"{LOOK_BACK:,}",
@@ -180,7 +177,7 @@ async def help_page(view: View) -> Response:
     """Every sentence of a finding, with its cause and its remedy."""
     known_only(view, ())
     which = 0 if view.language == "ko" else 1
-    words = [(code, *(text[which] for text in said)) for code, said in WORDS.items()]
+    words = [(code, *(outline(text[which]) for text in said)) for code, said in WORDS.items()]
     return page(view, "help.html", words=words)
 
 

@@ -10,8 +10,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.responses import HTMLResponse, Response
 
+from pgbaton.counted import Counted
+from pgbaton.events import Language
 from pgbaton.health import Finding
-from pgbaton.insights import shown_count
+from pgbaton.insights import Explanation, shown_count
+from pgbaton.operate.acts import LONGEST_REASON
 from pgbaton.web import assets
 from pgbaton.web.context import View
 from pgbaton.web.messages import LANGUAGES, MESSAGES, duration, text
@@ -52,9 +55,11 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.globals["LONGEST_REASON"] = LONGEST_REASON
     made.filters["bounded"] = bounded
     made.filters["time"] = time_tag
     made.filters["time_short"] = time_short
+    made.filters["why"] = why
     made.filters["with_values"] = lambda one, other: one | other
     return made
 
@@ -82,6 +87,14 @@ def time_short(at: datetime) -> Markup:
     """As :func:`time_tag`, without seconds."""
     utc = at.astimezone(UTC)
     return Markup('<time data-short datetime="{}">{}</time>').format(f"{utc:%Y-%m-%dT%H:%M:%SZ}", f"{utc:%m-%d %H:%M}")
+
+
+def why(explanation: Explanation, language: Language) -> Markup:
+    """Why a job is where it is; the reader's browser spells its times in the reader's zone."""
+    form, words = explanation.parts(language, time_short)
+    return Markup(form).format_map(  # noqa: S704  (a sentence of ours, whose words are escaped)
+        {n: w if isinstance(w, Markup) else Counted(bounded(w)) for n, w in words.items()}
+    )
 
 
 def ways(view: View) -> list[tuple[str, str]]:

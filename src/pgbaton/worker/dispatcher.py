@@ -44,6 +44,8 @@ BEHIND = 0.1
 """Seconds that a success waits for its duty where turns come full: that duty stands behind those that the turns took.
 Resolved at once, such answers made more statements than the turns did (1,045 beside 922)."""
 COMPLETED = (Outcome.COMPLETED, State.COMPLETED)
+LOOKS = 200
+"""Looks that one turn takes at most."""
 SWEEP = 500
 """Duties that are looked at in one go where most of the last ones came to nothing."""
 
@@ -87,6 +89,8 @@ class Dispatcher:
         self._turned_at = 0.0
         self._waiting_at = 0.0
         self._looked_at = 0.0
+        self._rests_until = 0.0
+        self._leaves_looks = False
         self._blocked_until: float | None = None
         self._governed: bool | None = None
         self._sweeping = False
@@ -160,7 +164,7 @@ class Dispatcher:
             raise
         self._in_flight.complete(found.ended)
         left = []
-        full = found.found >= room and not self._draining
+        full = (found.found >= room or found.cut_short) and not self._draining
         for call in ended:
             how = COMPLETED if call.dispatch.id in found.ended else found.late.get(call.dispatch.name)
             if how is not None and not call.dispatch.probing:
@@ -171,7 +175,8 @@ class Dispatcher:
             else:
                 left.append(call)
         if found.others and not found.claimed:
-            return 0.0 if await self._resolve(left, found.others) else LOCKED_PAUSE
+            pause = await self._resolve(left, found.others)
+            return self._rest() if self._is_resting else pause
         if left or found.others:
             tasks.create_task(self._resolve(left, found.others))
         return self._pause(tasks, found, room, busy=bool(ended or found.found)) if room else LULL
@@ -197,7 +202,7 @@ class Dispatcher:
                 waiting = await self._turns.claim_waiting(self._lease.worker, room)
                 self._begin(tasks, waiting.claimed)
                 claimed = waiting.claimed
-                if len(claimed) >= room or waiting.others:
+                if len(claimed) >= room or waiting.cut_short or waiting.others:
                     self._waiting_at = 0.0
                 elif waiting.blocked is not None:
                     self._waiting_at = min(self._waiting_at, self._looked_at + waiting.blocked)
@@ -206,10 +211,13 @@ class Dispatcher:
             room = 0 if self._draining else room - len(claimed)
             limit, self._sweeping, calling = (SWEEP, False, False) if self._sweeping else (room, False, True)
             since = self._window.next(busy=self._in_flight.under_way >= MANY)
-            turn = await self._turns.turn(self._lease.worker, limit, answers, since, calling=calling)
+            self._leaves_looks = self._is_resting
+            looks = 0 if self._leaves_looks else LOOKS
+            turn = await self._turns.turn(self._lease.worker, limit, answers, since, looks=looks, calling=calling)
             self._begin(tasks, turn.claimed)
         self._blocked_until = None if turn.blocked is None else time.monotonic() + turn.blocked
-        self._window.came(turn.newest)
+        # Where more waits than was taken, the next claim begins where this one did: tenants take turns, not ids.
+        self._window.came({stage: newest for stage, newest in turn.newest.items() if stage not in turn.more})
         self._sweeping = calling and limit > 0 and len(turn.others) > max(16, 0.8 * turn.found)
         claimed += turn.claimed
         self._reports.kept_back(turn.kept_back)
@@ -220,13 +228,15 @@ class Dispatcher:
         return replace(turn, claimed=claimed)
 
     def _pause(self, tasks: asyncio.TaskGroup, found: Turn, room: int, *, busy: bool) -> float:
-        if len(found.claimed) >= room or self._sweeping:
+        if len(found.claimed) >= room or found.cut_short or self._sweeping:
             self._gate.came_full()
             return 0.0
         if not self._window.is_everything and (not busy or self._gate.is_open):
             # Before a worker sleeps, it looks at everything: a partial look can miss a late commit.
             self._window.widen()
             return 0.0
+        if self._leaves_looks:
+            return self._rest()
         self._gate.close()  # once it is closed, one more claim; then no duty can be left unheard
         # A call that a limit keeps back: no signal tells when another worker's call ends, or a rate allows one more.
         blocked = self._poll() if self._blocked_until is None else self._blocked_until - time.monotonic()
@@ -250,8 +260,9 @@ class Dispatcher:
         for dispatch in claimed:
             self._in_flight.begin(dispatch, tasks.create_task(self._carry_out(dispatch)))
 
-    async def _resolve(self, calls: Sequence[Ended], keys: Collection[str]) -> bool:
-        """Settle calls and look at jobs; a call that cannot be settled now comes again in a moment. False: none was."""
+    async def _resolve(self, calls: Sequence[Ended], keys: Collection[str]) -> float:
+        """Settle calls and look at jobs; a call that cannot be settled now comes again in a moment. Returns for how
+        many seconds there is nothing more of that kind to do."""
         found = Resolved(again=list(calls))
         try:
             found = await self._resolver.resolve(calls, keys)
@@ -262,10 +273,25 @@ class Dispatcher:
             await self._lease.tell(error)
         if found.again:
             asyncio.get_running_loop().call_later(LOCKED_PAUSE, self._in_flight.end, found.again)
-        if found.settled:
-            self._window.widen()  # a duty that was left for the next turn may be behind it
-            self._wake.set()
-        return bool(found.settled)
+        if not found.settled:
+            return LOCKED_PAUSE
+        if found.rest:
+            self._rests_until = time.monotonic() + found.rest
+            return found.rest
+        self._window.widen()  # a duty that was left for the next turn may be behind it
+        self._wake.set()
+        return 0.0
+
+    def _rest(self) -> float:
+        """Seconds to sleep, in which no child's commit needs to wake this worker. Only the loop that sleeps opens the
+        gate: opened beside it, it would sleep on unheard."""
+        self._gate.open()
+        return max(0.0, self._rests_until - time.monotonic())
+
+    @property
+    def _is_resting(self) -> bool:
+        """Whether looks are left where they are: parents wait for so many children that the next ones cannot matter."""
+        return time.monotonic() < self._rests_until
 
     async def _carry_out(self, claimed: Dispatch) -> None:
         """A dispatch from its claim to an answer that waits to be settled."""

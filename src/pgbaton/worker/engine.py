@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from importlib.metadata import version
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from pgbaton.config import Settings
 from pgbaton.database import report
@@ -33,6 +33,7 @@ from pgbaton.worker.upkeep import Upkeep
 from pgbaton.worker.watch import Watch
 from pgbaton.worker.webhook import Webhook
 
+Before = Callable[[Pipeline], Coroutine[Any, Any, None]]
 VERSION = version("pgbaton")
 ABANDON_TIMEOUT = 10.0
 """Seconds that giving back unfinished calls may take before the lease is left to lapse instead."""
@@ -49,10 +50,17 @@ class Engine:
     are waited for up to ``settings.drain_timeout`` seconds, the rest is given back.
 
     ``sessions``: the process's connections, where it has workers for several pipelines; they outlive this one.
+    ``before``: what to wait for before anything is claimed.
     """
 
     def __init__(
-        self, pipeline: Pipeline, settings: Settings, log: EventLog | None = None, *, sessions: Sessions | None = None
+        self,
+        pipeline: Pipeline,
+        settings: Settings,
+        log: EventLog | None = None,
+        *,
+        sessions: Sessions | None = None,
+        before: Before | None = None,
     ) -> None:
         elsewhere = {} if settings.base_url is None else {"base_url": settings.base_url}
         self._pipeline = pipeline.model_copy(update=elsewhere)
@@ -64,6 +72,7 @@ class Engine:
         self._listener: Listener | None = None
         self._dispatcher: Dispatcher | None = None
         self._shared = sessions
+        self._before = before
         self._sessions: Sessions
         self._cut: asyncio.TimerHandle | None = None
 
@@ -177,7 +186,7 @@ class Engine:
         stopped = asyncio.Event()
         async with self._hearing(sessions, gate, wake), asyncio.TaskGroup() as tasks:
             beside = [tasks.create_task(part.run(stopped)) for part in (upkeep, watch)]
-            calling = tasks.create_task(dispatcher.run())
+            calling = tasks.create_task(self._call(dispatcher))
             if settings.metrics_every > 0:
                 measuring = every(
                     settings.metrics_every, lambda: measure(pool, name, settings.capacity), stopped, log, "measure"
@@ -192,6 +201,14 @@ class Engine:
             for task in beside:
                 task.cancel()
         log.info(Event.WORKER_STOPPED)
+
+    async def _call(self, dispatcher: Dispatcher) -> None:
+        if self._before is not None:
+            waits = [asyncio.ensure_future(self._before(self._pipeline)), asyncio.ensure_future(self._stop.wait())]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                wait.cancel()
+        await dispatcher.run()
 
     @contextlib.asynccontextmanager
     async def _hearing(self, sessions: Sessions, gate: Gate | NoGate, wake: Wake) -> AsyncIterator[None]:

@@ -14,19 +14,26 @@ from pgbaton.errors import ConfigError
 from pgbaton.events import EventLog
 from pgbaton.model import Pipeline
 from pgbaton.shard import DATABASE
-from pgbaton.worker.engine import Engine
+from pgbaton.worker.engine import Before, Engine
 from pgbaton.worker.sessions import Sessions
 
 
 class Fleet:
     """A worker for each of ``pipelines``, started and drained together; ``settings.capacity`` is that of each, and
-    ``settings.stages`` names stages of any of them.
+    ``settings.stages`` names stages of any of them. ``before``: what each waits for before it claims.
 
     Raises :class:`ConfigError` where two have one name, and on a stage that none or more than one of them has. Entering
     raises as :class:`Engine` does; where one pipeline is not ready, all are drained again.
     """
 
-    def __init__(self, pipelines: Sequence[Pipeline], settings: Settings, log: EventLog | None = None) -> None:
+    def __init__(
+        self,
+        pipelines: Sequence[Pipeline],
+        settings: Settings,
+        log: EventLog | None = None,
+        *,
+        before: Before | None = None,
+    ) -> None:
         log = log or EventLog(settings.log_language)
         twice = [name for name, times in Counter(p.name for p in pipelines).items() if times > 1]
         if twice:
@@ -34,7 +41,7 @@ class Fleet:
         self._database = settings.database or ""
         self._sessions = Sessions(settings, log)
         self._engines = [
-            Engine(pipeline, settings.model_copy(update={"stages": taken}), log, sessions=self._sessions)
+            Engine(pipeline, settings.model_copy(update={"stages": taken}), log, sessions=self._sessions, before=before)
             for pipeline, taken in zip(pipelines, _shared_out(pipelines, settings.stages), strict=True)
         ]
         self._stack = contextlib.AsyncExitStack()

@@ -78,6 +78,8 @@ class Gate:
         if not self._wanted:
             self._wanted = True
             self._changed.set()
+            if self.held:  # opened and closed before the keeper came to it: what was heard meanwhile was not heeded
+                self._wake.set()
 
     def came_full(self) -> None:
         """A claim brought as much as it could; after a few of these the worker is busy."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import asyncpg
 
 from pgbaton.database import is_refusal, refusal_words
+from pgbaton.decision import passage
 from pgbaton.decision.outcome import RETRY_AFTER_CAP, Answer, Verb
 from pgbaton.decision.verdict import Job, Standing, Verdict, refused, resolve, wants_count
 from pgbaton.model import FAILED, Dispatch, Outcome, Passage, Stage, State
@@ -31,11 +32,13 @@ Decided = Mapping[str, tuple[Verdict, Answer | None]]
 class Resolved:
     """The result of a round. ``again``: calls that cannot be settled now: a lock is held, or the row and the answer may
     yet come to agree. ``due_in``: seconds until the soonest call that waits from now on is due (None: none does).
-    ``settled``: how many jobs were written."""
+    ``settled``: how many jobs were written. ``rest``: seconds for which looks may lie, because all that was written
+    were parents that gather on, and many of their children have not ended."""
 
     again: list[Ended] = field(default_factory=list)
     due_in: float | None = None
     settled: int = 0
+    rest: float = passage.REST_MOST
 
 
 class Resolver:
@@ -112,6 +115,7 @@ class Resolver:
             for key, result in written.items():
                 self._done(decided[key][0], ended.pop(key, None))
                 found.settled += 1
+                found.rest = min(found.rest, _rest_after(decided[key][0]))
                 if result.due_in is not None:
                     found.due_in = result.due_in if found.due_in is None else min(found.due_in, result.due_in)
             # No trigger saw the row come there, or its route is another now: it may ask for a duty.
@@ -122,6 +126,8 @@ class Resolver:
                 await self._store.tell_parents(dead)
             keys = decided.keys() - written.keys()
         found.again += ended.values()
+        if not found.settled:
+            found.rest = 0.0
         return found
 
     async def _decide(
@@ -258,6 +264,12 @@ def _changes(verdict: Verdict) -> bool:
     keeps = verdict.decision is None or verdict.decision.verb is Verb.KEEP
     stays = {verdict.stays.id} if verdict.stays else set()
     return not keeps or verdict.new is not None or any(d.id not in stays for d in verdict.job.duties)
+
+
+def _rest_after(verdict: Verdict) -> float:
+    """Seconds for which looks may lie after this verdict, if it were the only one."""
+    gathers_on = verdict.missing is not None and verdict.stands is Standing.LEFT
+    return passage.rest(verdict.missing or 0) if gathers_on else 0.0
 
 
 def _may_yet_agree(verdict: Verdict, call: Ended) -> bool:

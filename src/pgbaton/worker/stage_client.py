@@ -108,11 +108,11 @@ class StageClient:
             )
         except RequestTimeoutError as error:
             if _never_connected(error):
-                return Answer(Reply.REFUSED, error="no connection to the stage")
+                return Answer(Reply.REFUSED, error=f"no connection to the stage: {_why(error)}")
             return Answer(Reply.TIMEOUT, error=f"no answer within {stage.timeout:g} s")
         except ConnectError as error:
             if _never_connected(error):
-                return Answer(Reply.REFUSED, error="no connection to the stage")
+                return Answer(Reply.REFUSED, error=f"no connection to the stage: {_why(error)}")
             return Answer(Reply.LOST, error="the connection broke before the answer was complete")
         except NetworkError:
             return Answer(Reply.LOST, error="the connection broke before the answer was complete")
@@ -138,6 +138,14 @@ def _never_connected(error: RequestTimeoutError | ConnectError) -> bool:
     worked must not count as one that was never reached."""
     causes = error.details["causes"] or []
     return any(cause["message"] == "client error (Connect)" for cause in causes)
+
+
+def _why(error: RequestTimeoutError | ConnectError) -> str:
+    """The innermost cause: refused, a name that is not found, a certificate, no file descriptor left. It may name the
+    host, never the body that was sent."""
+    causes = error.details["causes"] or []
+    said = str(causes[-1]["message"]) if causes else "no answer in time"
+    return " ".join(said.partition(": verification time")[0].split())[:120]
 
 
 def _header(response: Response, name: str) -> str | None:

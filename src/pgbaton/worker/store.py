@@ -11,25 +11,21 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any
 
 import asyncpg
 
 from pgbaton import sql
 from pgbaton.database import is_stale
-from pgbaton.decision.outcome import BEGUN_ELSEWHERE, Answer, Verb
+from pgbaton.decision.outcome import Answer
 from pgbaton.decision.passage import Children
-from pgbaton.decision.verdict import Call, Duty, Job, Standing, Verdict
+from pgbaton.decision.verdict import Job, Verdict
 from pgbaton.errors import LeaseLost, NotAtHome
-from pgbaton.model import Advance, Dispatch, Kind, Outcome, Passage, Row, Stage, State
+from pgbaton.model import Dispatch, Passage, Stage
 from pgbaton.table import JobTable, Session, child_table, with_types
+from pgbaton.worker.records import Answered, Late, as_written, columns_of, dispatch_of, endings, job_of, stage_of
 
 RECONCILE_PAGE = 1000
 """Rows of the user's table that one look for missing duties reads."""
-
-Answered = tuple[Dispatch, Answer]
-Late = Mapping[tuple[int, int], tuple[Outcome, State | None]]
-"""How attempts ended, by dispatch id and attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +34,8 @@ class Turn:
     it. ``late``: how the attempts ended that had ended before their answers were brought, by dispatch id and attempt.
     ``others``: jobs that are to be looked at. ``newest``: the newest id that was dealt with, by stage (``""``: looks).
     ``found``: how many duties and looks there were. ``blocked``: seconds until another claim of jobs that a limit keeps
-    back is worth it (None: none is kept back); ``kept_back``: the stages of those jobs."""
+    back is worth it (None: none is kept back); ``kept_back``: the stages of those jobs. ``more``: stages with more
+    jobs than this claim could take, by ``limit`` or by a limit."""
 
     claimed: tuple[Dispatch, ...]
     ended: frozenset[int]
@@ -48,6 +45,12 @@ class Turn:
     late: Late = field(default_factory=dict)
     blocked: float | None = None
     kept_back: frozenset[str] = frozenset()
+    more: frozenset[str] = frozenset()
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether ``limit`` alone kept it from taking more."""
+        return bool(self.more - self.kept_back)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,30 +135,30 @@ class Store:
             "worker/turn",
             *(self._pipeline, worker, self.steps, [since.get(step, 0) for step in self.steps], limit),
             *(calling, since.get("", 0), looks),
-            *_columns(answers),
+            *columns_of(answers),
             *(self._entries, self._entry_statuses, self._passages),
         )
-        rows, blocked, kept_back = _without_blocked(rows)
-        late = _late(row for row in rows if row["outcome"] is not None)
+        rows, kept = _without_blocked(rows)
+        late = endings(row for row in rows if row["outcome"] is not None)
         rows = [row for row in rows if row["outcome"] is None]
         newest: dict[str, int] = {}
         for row in rows:
             if row["plain"]:
                 newest[row["stage"]] = max(row["id"], newest.get(row["stage"], 0))
-        claimed = tuple(_dispatch(row, 1) for row in rows if row["plain"] and row["stage"])
+        claimed = tuple(dispatch_of(row, 1) for row in rows if row["plain"] and row["stage"])
         ended = frozenset(row["ended_id"] for row in rows if row["plain"] and row["ended_id"])
         others = frozenset(row["job_key"] for row in rows if not row["plain"])
-        return Turn(claimed, ended, others, newest, len(rows), late, blocked, kept_back)
+        return Turn(claimed, ended, others, newest, len(rows), late, *kept)
 
     async def claim_waiting(self, worker: int | None, limit: int) -> Turn:
         """Take calls that wait and are due; raises as :meth:`turn`."""
         beginnings = [0] * len(self.steps)
         known = self._entries, self._entry_statuses
         rows = await self._claim("worker/claim_waiting", self._pipeline, worker, self.steps, beginnings, limit, *known)
-        rows, blocked, kept_back = _without_blocked(rows)
-        claimed = tuple(_dispatch(row, row["attempt"]) for row in rows if row["plain"])
+        rows, kept = _without_blocked(rows)
+        claimed = tuple(dispatch_of(row, row["attempt"]) for row in rows if row["plain"])
         others = frozenset(row["job_key"] for row in rows if not row["plain"])
-        return Turn(claimed, frozenset(), others, {}, len(rows), blocked=blocked, kept_back=kept_back)
+        return Turn(claimed, frozenset(), others, {}, len(rows), {}, *kept)
 
     async def limits(self) -> Limits:
         """Whether something limits or orders the calls of this pipeline, beyond a stage's own ``concurrency``."""
@@ -167,11 +170,7 @@ class Store:
     ) -> HeldBack:
         """A stage answered 429 to ``refused`` calls (with that account), the last of which began ``since`` seconds ago,
         and asked to be left alone for ``seconds``."""
-        asked = (self._pipeline, step, seconds, since, refused)
-        if account is None:
-            rows = await self._fetch("worker/hold_back", *asked)
-        else:
-            rows = await self._fetch("worker/hold_back_account", *asked, account)
+        rows = await self._fetch("worker/hold_back", self._pipeline, step, seconds, since, refused, account)
         return HeldBack(rows[0]["ceiling"], rows[0]["fresh"]) if rows else HeldBack(1, False)
 
     async def put_off(self, limit: int) -> tuple[int, list[str]]:
@@ -203,11 +202,11 @@ class Store:
 
     async def note(self, answers: Sequence[Answered]) -> Late:
         """Keep answers to attempts that have ended already; returns how each of those ended."""
-        return _late(await self._fetch("worker/note", *_columns(answers)))
+        return endings(await self._fetch("worker/note", *columns_of(answers)))
 
     async def look(self, job_keys: Collection[str]) -> list[Job]:
         """These jobs as a whole, each as one snapshot shows it."""
-        return [_job(row) for row in await self._fetch("worker/look", self._pipeline, list(job_keys))]
+        return [job_of(row) for row in await self._fetch("worker/look", self._pipeline, list(job_keys))]
 
     def shown(self, state: tuple[str, str]) -> tuple[str, str]:
         """A (step, status) of the engine's, in the words that it writes into the table."""
@@ -219,14 +218,14 @@ class Store:
         ends: dict[str, list[str]] = {}
         for row in rows:
             ends.setdefault(row["after"], []).append(row["status"])
-        return {row["step"]: _stage(row).ending(ends.get(row["step"], ())) for row in rows}
+        return {row["step"]: stage_of(row).ending(ends.get(row["step"], ())) for row in rows}
 
     async def settle(
         self, verdicts: Sequence[tuple[Verdict, Answer | None]], stages: Mapping[str, Stage]
     ) -> dict[str, Written]:
         """Write verdicts. A job that is missing had changed meanwhile, or was locked: look and decide again."""
         rows = await self._fetch(
-            "worker/settle", self._pipeline, json.dumps([_written(v, answer, stages) for v, answer in verdicts])
+            "worker/settle", self._pipeline, json.dumps([as_written(v, answer, stages) for v, answer in verdicts])
         )
         return {row["key"]: Written(row["written"], row["due_in"]) for row in rows}
 
@@ -368,149 +367,15 @@ class Store:
             return list(await self._session.fetch(text(now), *arguments))
 
 
-def _columns(answers: Sequence[Answered]) -> tuple[list[Any], ...]:
-    return (
-        [d.id for d, _ in answers],
-        [d.attempt for d, _ in answers],
-        [a.status for _, a in answers],
-        [a.error for _, a in answers],
-        [a.body for _, a in answers],
-    )
-
-
-def _late(rows: Iterable[asyncpg.Record]) -> Late:
-    return {
-        (row["id"], row["attempt"]): (Outcome(row["outcome"]), State(row["state"]) if row["state"] else None)
-        for row in rows
-    }
-
-
-def _without_blocked(rows: list[asyncpg.Record]) -> tuple[list[asyncpg.Record], float | None, frozenset[str]]:
-    """The rows of a claim that are duties or calls; seconds until another claim of the blocked ones is worth it (None:
-    none is blocked); and the stages of those."""
-    blocked = [row for row in rows if row["id"] is None]
-    if not blocked:
-        return rows, None, frozenset()
-    soonest = min(row["waited"] for row in blocked)
-    return [row for row in rows if row["id"] is not None], soonest, frozenset(row["stage"] for row in blocked)
-
-
-def _dispatch(row: asyncpg.Record, attempt: int) -> Dispatch:
-    return Dispatch(
-        row["id"],
-        row["job_key"],
-        row["stage"],
-        attempt,
-        row["run"],
-        Row(row["row_tenant"], row["step"], row["status"]),
-        row["made"],
-        row["probing"],
-        max(0.0, row["waited"] or 0.0),
-        row["account"],
-    )
-
-
-def _stage(row: asyncpg.Record) -> Stage:
-    if row["kind"] != Kind.CALL:
-        state = row["after"], row["status"]
-        said: dict[str, Any] = json.loads(row["detail"])
-        detail = {k: tuple(v) if isinstance(v, list) else v for k, v in said.items()}
-        detail["choices"] = {name: tuple(to) for name, to in said["choices"]}
-        return Passage.at(row["step"], state, Kind(row["kind"]), row["timeout"], when=row["condition"], **detail)
-    return Stage.model_construct(
-        step=row["step"],
-        after=row["after"],
-        status=row["status"],
-        when=row["condition"],
-        path="/",
-        timeout=row["timeout"],
-        attempts=row["attempts"],
-        concurrency=row["concurrency"],
-        advance=Advance(row["advance"]),
-    )
-
-
-def _job(row: asyncpg.Record) -> Job:
-    duties = tuple(
-        Duty(i, s, step, status, datetime.fromisoformat(at))
-        for i, s, step, status, at in json.loads(row["duties"] or "[]")
-    )
-    here = Row(row["tenant"], row["step"], row["status"], row["word"]) if row["present"] else None
-    call = None if row["id"] is None else _call(row)
-    return Job(row["job_key"], here, call, duties, row["paused"], refused=row["refused"])
-
-
-def _call(row: asyncpg.Record) -> Call:
-    standing = Standing.WAITING if row["waiting"] else Standing.LEFT if row["is_left"] else Standing.HELD
-    kept = None
-    if row["next_id"] is not None:
-        kept = Duty(row["next_id"], row["stage"], row["entry"], "done", row["next_at"])
-    return Call(
-        row["id"],
-        row["stage"],
-        row["entry"],
-        row["attempt"],
-        row["failures"],
-        standing,
-        row["worker"],
-        row["alive"],
-        row["overdue"],
-        bool(row["parked"]),
-        row["age"],
-        kept,
-        row["seen"],
-        row["rounds"],
-        row["missing"],
-    )
-
-
-def _written(v: Verdict, answer: Answer | None, stages: Mapping[str, Stage]) -> dict[str, Any]:
-    """A verdict as ``settle.sql`` reads it. Seen: the job as it must still be. ``stays`` to ``voids``: its duties.
-    ``ended`` to ``timeout``: its call. ``target``: its row. ``new``, ``next``: the duty that is its call, or waits in
-    it, from now on. ``mark``: the newest duty that was taken."""
-    call, row, new, kept = v.job.call, v.job.row, v.new, v.next
-    taken = [d.id for d in v.job.duties if v.stays is None or d.id != v.stays.id]
-    stage = new.stage if new else call.stage if call else None
-    return {
-        "key": v.job.key,
-        "row_tenant": row.tenant if row else None,
-        "step": row.step if row else None,
-        "status": row.status if row else None,
-        "call_id": call.id if call else None,
-        "attempt": call.attempt if call else None,
-        "worker": call.worker if call else None,
-        "seen": call.seen if call else None,
-        "standing": call.standing.value if call else None,
-        "duties": [d.id for d in v.job.duties],
-        "stays": v.stays.id if v.stays else None,
-        "voids": [
-            {"id": x.duty.id, "stage": x.duty.stage, "state": x.state.value, "at": x.duty.at.isoformat()}
-            for x in v.voids
-        ],
-        "ended": v.ended.value if v.ended else None,
-        "stands": v.stands.value if v.stands else None,
-        "outcome": v.decision.outcome.value if v.decision and v.decision.verb is not Verb.KEEP else None,
-        "error": (v.decision.error if v.decision else None) or (answer.error if answer else None),
-        "http_status": answer.status if answer else None,
-        "answer": answer.body if answer else None,
-        "counts": v.counts,
-        "delay": v.delay,
-        "parked": v.parked,
-        "timeout": stages[stage].timeout if stage and stage in stages else None,
-        "target_step": v.target[0] if v.target else None,
-        "target_status": v.target[1] if v.target else None,
-        "round": v.round,
-        "missing": v.missing,
-        "tick": v.tick,
-        "quiet": v.quiet and v.target is not None,
-        "new_id": new.id if new else None,
-        "new_outcome": BEGUN_ELSEWHERE.outcome.value if new and v.stands is Standing.LEFT else None,
-        "new_error": BEGUN_ELSEWHERE.error if new and v.stands is Standing.LEFT else None,
-        "new_stage": new.stage if new else None,
-        "new_entry": new.step if new else None,
-        "new_tenant": row.tenant if row and new else None,
-        "new_at": new.at.isoformat() if new else None,
-        "next_id": kept.id if kept else None,
-        "next_at": kept.at.isoformat() if kept else None,
-        "mark": max(taken, default=None),
-    }
+def _without_blocked(
+    rows: list[asyncpg.Record],
+) -> tuple[list[asyncpg.Record], tuple[float | None, frozenset[str], frozenset[str]]]:
+    """The rows of a claim that are duties or calls; then the last three fields of :class:`Turn`. A row without an id
+    says that more waits for its stage, and (``waited``) in how many seconds a limit may let it be called."""
+    left = [row for row in rows if row["id"] is None]
+    if not left:
+        return rows, (None, frozenset(), frozenset())
+    blocked = {row["stage"]: row["waited"] for row in left if row["waited"] is not None}
+    more = frozenset(row["stage"] for row in left)
+    soonest = min(blocked.values(), default=None)
+    return [row for row in rows if row["id"] is not None], (soonest, frozenset(blocked), more)

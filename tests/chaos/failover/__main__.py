@@ -12,7 +12,9 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 from chaos.failover import table
 from chaos.failover.cluster import PatroniCluster, version
@@ -21,12 +23,18 @@ from chaos.failover.machines import cannot
 from chaos.failover.play import Outcome, play
 from chaos.report import accusation
 
+PEERS = ("pgqueuer",)
+T = TypeVar("T")
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="failover", description=__doc__)
     parser.add_argument("--seed", default=secrets.token_hex(4), help="the dice of an earlier run")
     parser.add_argument("--rounds", type=int, default=1, help="how often each kind (default: 1)")
     parser.add_argument("--faults", help=f"of {', '.join(DRILLS)}, with commas between; default: all")
+    parser.add_argument(
+        "--peer", choices=PEERS, help="play the drills with this in pgbaton's place, and tell what comes of it"
+    )
     parser.add_argument("--modes", default="asynchronous,synchronous", help="of replication; default: both")
     given = parser.parse_args()
     if why := cannot():
@@ -40,11 +48,15 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="pgbaton-failover-"))
     folder.chmod(0o755)  # the servers run as another user
     began = time.monotonic()
+    names, modes = names * given.rounds, given.modes.split(",")
     try:
-        outcomes = asyncio.run(_run(names * given.rounds, given.modes.split(","), given.seed, folder))
+        if given.peer:
+            return _of_peer(names, modes, given.seed, folder)
+        outcomes = asyncio.run(_run(names, modes, given.seed, folder, _judged(given.seed, folder)))
     except (KeyboardInterrupt, asyncio.CancelledError):
         shutil.rmtree(folder, ignore_errors=True)
         return 130
+    outcomes.sort(key=lambda outcome: (outcome.mode, outcome.verdict.fault))
     print()
     print(table.markdown(outcomes, given.seed, time.monotonic() - began))
     if all(outcome.verdict.held for outcome in outcomes):
@@ -53,27 +65,53 @@ def main() -> int:
     return 1
 
 
-async def _run(names: list[str], modes: list[str], seed: str, folder: Path) -> list[Outcome]:
+def _of_peer(names: list[str], modes: list[str], seed: str, folder: Path) -> int:
+    """Nothing is expected of a peer, so it always ends well, and its journals stay to be read."""
+    from chaos.failover import peer  # it is in the benchmark's environment only
+
+    async def played(*drill: Any) -> peer.PeerOutcome:
+        outcome = await peer.play(*drill, folder)
+        print(peer.line(outcome), flush=True)
+        return outcome
+
+    outcomes = asyncio.run(_run(names, modes, seed, folder, played))
+    print()
+    print(peer.markdown(sorted(outcomes, key=lambda outcome: (outcome.mode, outcome.drill))))
+    print(f"journals: {folder}")
+    return 0
+
+
+def _judged(seed: str, folder: Path) -> Callable[..., Awaitable[Outcome]]:
+    async def played(*drill: Any) -> Outcome:
+        outcome = await play(*drill, folder)
+        print(table.line(outcome), flush=True)
+        if not outcome.verdict.held:
+            print(accusation(outcome.verdict, seed, str(folder), "failover"), flush=True)
+        return outcome
+
+    return played
+
+
+async def _run(
+    names: list[str], modes: list[str], seed: str, folder: Path, played: Callable[..., Awaitable[T]]
+) -> list[T]:
+    """Each drill in each mode, in an order by the dice. ``played``: plays one."""
     task = asyncio.current_task()
     assert task
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # leave nothing running
-    outcomes: list[Outcome] = []
+    outcomes: list[T] = []
 
     async def lane(mode: str) -> None:
         order = list(names)
         random.Random(f"{seed}:{mode}").shuffle(order)
         async with PatroniCluster(folder / mode, synchronous=mode == "synchronous") as cluster:
             for number, name in enumerate(order):
-                outcome = await play(DRILLS[name], f"{seed}:{mode}:{number}", mode, cluster, folder)
-                outcomes.append(outcome)
-                print(table.line(outcome), flush=True)
-                if not outcome.verdict.held:
-                    print(accusation(outcome.verdict, seed, str(folder)), flush=True)
+                outcomes.append(await played(DRILLS[name], f"{seed}:{mode}:{number}", mode, cluster))
 
     async with asyncio.TaskGroup() as tasks:  # most of the time is spent waiting for a leader's key to end
         for mode in modes:
             tasks.create_task(lane(mode))
-    return sorted(outcomes, key=lambda outcome: (outcome.mode, outcome.verdict.fault))
+    return outcomes
 
 
 if __name__ == "__main__":

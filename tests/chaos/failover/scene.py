@@ -7,6 +7,8 @@ import time
 import uuid
 from pathlib import Path
 
+import asyncpg
+
 from chaos.failover.cluster import PatroniCluster, lsn
 from chaos.failover.machines import Machine
 from chaos.plan import Plan
@@ -17,6 +19,10 @@ FLOWS_WITHIN = 5.0
 FAILED_OVER_WITHIN = 60.0
 """Seconds for Patroni to have a new primary that takes commits."""
 
+ADD = """
+INSERT INTO jobs (job_id, tenant_id, current_step, status)
+SELECT id, 't' || get_byte(uuid_send(id), 0) % 3, 'made', 'done' FROM unnest($1::text[]::uuid[]) AS id
+"""
 PLACE = "SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8), pg_current_wal_lsn()::text"
 
 
@@ -29,29 +35,36 @@ class FailoverScene(Scene):
         self.servers = cluster
         self.marks: dict[str, tuple[int, int]] = {}
         self.writable_after: list[float] = []
+        self._fed_until = 0.0
 
     async def add(self, count: int, open_for: float = 0.0) -> list[str]:
         """Insert jobs that are due; an insert that was acknowledged leaves its place in the WAL in ``marks``."""
         ids = [str(uuid.UUID(int=self.dice.getrandbits(128), version=4)) for _ in range(count)]
         self._fed += count
         async with self.session() as db:
-            await db.execute(
-                "INSERT INTO jobs (job_id, tenant_id, current_step, status) "
-                "SELECT id, 't' || get_byte(uuid_send(id), 0) % 3, 'made', 'done' FROM unnest($1::text[]::uuid[]) id",
-                ids,
-                timeout=FLOWS_WITHIN,
-            )
+            async with asyncio.timeout(FLOWS_WITHIN):
+                await self._insert(db, ids)
             timeline, place = await db.fetchrow(PLACE)
         self.note("added", jobs=ids)
         self.marks.update(dict.fromkeys(ids, (int(timeline, 16), lsn(place))))
         self.acknowledged.update(ids)
         return ids
 
+    async def _insert(self, db: asyncpg.Connection, ids: list[str]) -> None:
+        """In one transaction, with what the engine wants beside the rows: pgbaton nothing."""
+        await db.execute(ADD, ids)
+
+    def _feeds(self, passed: float) -> bool:
+        """Also after the plan's time, while a new primary is waited for and calls have to flow: else there are none."""
+        return super()._feeds(passed) or time.monotonic() < self._fed_until
+
     async def failed_over(self, old: Machine | None) -> Machine:
         """Wait for another primary than ``old`` that takes commits, and expect calls soon after."""
         began = time.monotonic()
+        self._fed_until = began + FAILED_OVER_WITHIN
         async with asyncio.timeout(FAILED_OVER_WITHIN):
             new, writable = await self.servers.until_writable(self.database, old)
+        self._fed_until = writable + FLOWS_WITHIN
         self.writable_after.append(writable - began)
         self.note("writable", machine=new.name)
         self.expect.calls_within(FLOWS_WITHIN, "calls flow after a primary took commits", writable)

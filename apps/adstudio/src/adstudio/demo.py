@@ -34,7 +34,7 @@ from pgbaton.events import log_to
 
 TENANT = "demo"
 PATIENCE = 300.0
-"""Seconds after which the demonstration gives up; it takes about fifteen."""
+"""Seconds after which the demonstration gives up; it takes about twenty on two quiet cores."""
 INTERRUPTED = 130
 
 

@@ -11,7 +11,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Collection
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -200,12 +200,16 @@ def deployed(name: str, kind: type[Replica], size: RaySize, *made_of: object) ->
         )
         handle: DeploymentHandle = serve.run(made.bind(mark, *made_of), name=application, route_prefix=None)
     except (RuntimeError, TimeoutError, ray.exceptions.RayError) as error:
-        raise ModelError(f"Ray does not start the {name}: {_reason(error)}") from error
+        raise ModelError(f"Ray does not start the {name}: {_reason(application, error)}") from error
     return handle
 
 
-def _reason(error: Exception) -> str:
-    """The last error that is named in Ray's message, which may be a whole traceback."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+def _reason(application: str, error: Exception) -> str:
+    """The last error that Ray names: a deployment that did not start has a whole traceback as its message."""
+    texts = [str(error)]
+    with suppress(RuntimeError, ray.exceptions.RayError):  # the cluster may be what is missing
+        there = serve.status().applications.get(application)
+        texts += [deployment.message for deployment in there.deployments.values()] if there else []
+    lines = [line.strip() for text in texts for line in text.splitlines() if line.strip()]
     named = [line for line in lines if "Error: " in line]
     return (named or lines or [type(error).__name__])[-1][:300]

@@ -22,7 +22,7 @@ pytest.importorskip("ray.serve")
 import ray
 
 from adstudio import main, ray_models
-from adstudio.compute import Models, open_models
+from adstudio.compute import SUBJECT, Models, open_models
 from adstudio.config import AppSettings, RaySize
 from adstudio.studio import Studio, open_studio
 from adstudio.vision.copy_roles import read_copy
@@ -83,13 +83,25 @@ def test_pictures_at_once_are_each_answered_with_their_own(on_ray: Models) -> No
     assert far == [here.detect(one) for one in photos]  # type: ignore[attr-defined]
 
 
-def test_a_deployment_that_runs_already_is_used_and_one_that_differs_is_made_anew(on_ray: Models) -> None:
-    size = RaySize(**SIZES["subject"])  # type: ignore[arg-type]
-    started = ray_models.serve.status().applications["adstudio-subject"].last_deployed_time_s
+def test_a_deployment_that_runs_already_is_used_and_one_that_differs_is_made_anew(
+    on_ray: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, made_anew = ray_models.serve.run, []
+
+    def noted(*given: Any, name: str, **more: Any) -> Any:
+        made_anew.append(name)
+        return run(*given, name=name, **more)
+
+    def made_of() -> str:
+        return str(ray_models.serve.get_app_handle("adstudio-subject").of.remote().result(timeout_s=60))
+
+    monkeypatch.setattr(ray_models.serve, "run", noted)
+    before = made_of()
     open_models(settings_of())
-    assert ray_models.serve.status().applications["adstudio-subject"].last_deployed_time_s == started
-    ray_models.subject(ray_models.Path(models()[1]._network.path), size.model_copy(update={"batch": 2}))
-    assert ray_models.serve.status().applications["adstudio-subject"].last_deployed_time_s > started
+    assert (made_anew, made_of()) == ([], before)
+    ray_models.subject(SUBJECT, RaySize(**SIZES["subject"] | {"batch": 2}))  # type: ignore[arg-type]
+    assert made_anew == ["adstudio-subject"]
+    assert made_of() != before
 
 
 def test_a_model_that_cannot_be_loaded_is_said(on_ray: Models, tmp_path: Path) -> None:

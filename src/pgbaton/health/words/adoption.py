@@ -55,7 +55,7 @@ WORDS: dict[str, Words] = {
             "섀도 모드입니다. 작업의 {share}%만 호출합니다(전부 호출하는 테넌트: {tenants}). "
             "나머지는 기록만 합니다. 기록 {count}건.",
             "Shadow mode: {share} % of the jobs are called (all of the tenants: {tenants}), of the rest it is "
-            "recorded; {count} records.",
+            "recorded; {count:# record|# records}.",
         ),
         (
             "pgbaton attach --shadow 또는 pgbaton live로 그렇게 정했습니다.",

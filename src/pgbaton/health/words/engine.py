@@ -135,7 +135,7 @@ WORDS: dict[str, Words] = {
     "looks_wait": Words(
         (
             "테이블의 변화 {count}건이 {age}째 확인을 기다립니다.",
-            "{count} changes of the table wait to be looked at, the oldest for {age}.",
+            "{count:# change of the table waits|# changes of the table wait} to be looked at, the oldest for {age}.",
         ),
         (
             "실행 중인 워커가 없거나, 다른 세션이 그 작업들의 행을 잠그고 있습니다.",
@@ -149,7 +149,7 @@ WORDS: dict[str, Words] = {
     "invariant_broken": Words(
         (
             "{count}건의 작업에서 지켜지지 않습니다: {invariant} ({examples})",
-            "Not true for {count} jobs: {invariant} ({examples})",
+            "Not true for {count:# job|# jobs}: {invariant} ({examples})",
         ),
         (
             "저널이나 행이 엔진 밖에서 바뀌었습니다.",
@@ -177,7 +177,7 @@ WORDS: dict[str, Words] = {
     "stage_unknown": Words(
         (
             "{stage} 단계를 호출할 수 있는 워커가 없습니다. 대기 {waiting}건.",
-            "No living worker knows the stage {stage}; {waiting} wait for it.",
+            "No living worker knows the stage {stage}; {waiting:# waits|# wait} for it.",
         ),
         (
             "새 파이프라인을 attach했지만 워커는 이전 설정으로 실행 중이거나, 일부 단계만 맡고 있습니다.",

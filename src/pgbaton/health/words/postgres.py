@@ -19,6 +19,25 @@ WORDS: dict[str, Words] = {
             "connect to the primary, or switch default_transaction_read_only off",
         ),
     ),
+    "commits_wait": Words(
+        (
+            "커밋 {count}건이 응답하지 않는 스탠바이({standbys})를 {age}째 기다립니다. "
+            "그동안 아무 작업도 움직이지 않습니다.",
+            "{count:# commit has|# commits have} waited for a standby ({standbys}) for {age}: meanwhile no job moves.",
+        ),
+        (
+            "synchronous_standby_names의 스탠바이가 중단되었거나 연결이 끊겼습니다. 응답할 때까지 어떤 트랜잭션도 "
+            "끝나지 않습니다.",
+            "The standby that synchronous_standby_names asks for is down, cut off or slow; until it answers, no "
+            "transaction ends, neither a stage's nor a worker's.",
+        ),
+        (
+            "스탠바이를 되살리거나, 기다리지 않게 하세요: ALTER SYSTEM SET synchronous_standby_names = ''; "
+            "SELECT pg_reload_conf()",
+            "bring the standby back, or wait for none: ALTER SYSTEM SET synchronous_standby_names = ''; "
+            "SELECT pg_reload_conf()",
+        ),
+    ),
     "locked": Words(
         (
             "세션 {pid}({who})이(가) {table} 테이블을 {age}째 잠그고 있어 다른 세션이 기다립니다.",

@@ -8,7 +8,8 @@ WORDS: dict[str, Words] = {
     "rows_missing": Words(
         (
             "{stage} 단계를 호출해야 할 행 {count}건에 호출 기록(dispatch)이 없습니다 (예: {examples})",
-            "{count} rows are due at {stage}, and no dispatch was made for them (for example {examples})",
+            "{count:# row is|# rows are} due at {stage}, and no dispatch was made for {count:it|them} "
+            "(for example {examples})",
         ),
         (
             "트리거가 없거나 꺼져 있는 동안, 또는 복원 중에 행이 바뀌었습니다.",
@@ -22,36 +23,39 @@ WORDS: dict[str, Words] = {
     "rows_unheld": Words(
         (
             "({stage}, running) 상태의 행 {count}건을 처리하는 호출이 없습니다 (예: {examples})",
-            "{count} rows stand at ({stage}, running), and no call holds them (for example {examples})",
+            "{count:# row stands|# rows stand} at ({stage}, running), and no call holds {count:it|them} "
+            "(for example {examples})",
         ),
         (
             "누군가 행을 직접 고쳤거나, 워커를 거치지 않고 단계를 직접 호출했습니다.",
             "The rows were edited by hand, or somebody called the stage without a worker.",
         ),
         (
-            "직접 호출한 것이 아니면 한꺼번에 넘겨받으세요: pgbaton takeover --stage {stage} --before 10:00 --dry-run",
+            "직접 호출한 것이 아니면 한꺼번에 넘겨받으세요: pgbaton takeover --stage {stage} {which} --dry-run",
             "unless somebody called the stage by hand, take them over: "
-            "pgbaton takeover --stage {stage} --before 10:00 --dry-run",
+            "pgbaton takeover --stage {stage} {which} --dry-run",
         ),
     ),
     "rows_nowhere": Words(
         (
             "({step}, {status}) 상태의 행 {count}건은 어떤 단계로도 이어지지 않습니다 (예: {examples})",
-            "{count} rows stand at ({step}, {status}), where no route begins (for example {examples})",
+            "{count:# row stands|# rows stand} at ({step}, {status}), where no route begins (for example {examples})",
         ),
         (
             "행을 직접 고쳤거나, 그 뒤의 단계가 파이프라인에서 빠졌거나 이름이 바뀌었습니다.",
             "The rows were edited by hand, or the stage behind that state was renamed or left the pipeline.",
         ),
         (
-            "단계부터 재실행하거나(pgbaton rerun JOB --from STEP) 행을 올바른 상태로 고치세요",
-            "run them again from a step (pgbaton rerun JOB --from STEP), or put the rows right",
+            "이어지는 상태로 한꺼번에 옮기거나(pgbaton move --from {step},{status} --to STEP,STATUS) "
+            "하나씩 재실행하세요(pgbaton rerun JOB --from STEP)",
+            "put them where a route begins (pgbaton move --from {step},{status} --to STEP,STATUS), "
+            "or run one again from a step (pgbaton rerun JOB --from STEP)",
         ),
     ),
     "rows_misspelt": Words(
         (
             "({step}, {status}) 상태의 행 {count}건: {near} 상태를 뜻한 것 같습니다 (예: {examples})",
-            "{count} rows stand at ({step}, {status}), which is nearly {near} (for example {examples})",
+            "{count:# row stands|# rows stand} at ({step}, {status}), which is nearly {near} (for example {examples})",
         ),
         (
             "직접 고친 행의 오타이거나, 대소문자를 다르게 쓰는 프로그램이 있습니다. 이름은 글자 그대로 비교합니다.",
@@ -66,7 +70,7 @@ WORDS: dict[str, Words] = {
     "quarantined": Words(
         (
             "{stage} 단계에서 작업 {count}건이 격리되어 있습니다 (예: {examples})",
-            "{count} jobs are in quarantine at {stage} (for example {examples})",
+            "{count:# job is|# jobs are} in quarantine at {stage} (for example {examples})",
         ),
         (
             "운영자가 격리했습니다. 해제할 때까지 호출하지 않습니다.",

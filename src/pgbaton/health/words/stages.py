@@ -50,14 +50,14 @@ WORDS: dict[str, Words] = {
     "circuit_open": Words(
         (
             "{stage} 단계가 응답하지 않습니다(연속 {strikes}회): {error}. 응답하면 자동으로 다시 호출합니다.",
-            "{stage} does not answer ({strikes} tries in a row): {error}. It is called again automatically once "
-            "it answers.",
+            "{stage} does not answer ({strikes:# try|# tries in a row}): {error}. It is called again automatically "
+            "once it answers.",
         ),
         (
-            "연결이 거부되거나, 게이트웨이가 502·503으로 답하거나, 로그인 페이지로 돌려보냅니다. 모든 작업이 "
-            "시도를 소진하지 않도록 한 건씩만 확인합니다.",
-            "The connection is refused, a gateway answers 502 or 503, or the address leads to a login. One call "
-            "at a time probes it, so that no job uses up its attempts.",
+            "연결이 거부되거나, 이름을 찾을 수 없거나, 인증서가 유효하지 않거나, 게이트웨이가 502·503으로 답하거나, "
+            "로그인 페이지로 돌려보냅니다. 모든 작업이 시도를 소진하지 않도록 한 건씩만 확인합니다.",
+            "The connection is refused, its name is not found, its certificate is not valid, a gateway answers 502 or "
+            "503, or the address leads to a login. One call at a time probes it, so that no job uses up its attempts.",
         ),
         (
             "{stage} 서버를 확인하세요. 워커가 몇 초마다 자동으로 확인합니다",
@@ -67,15 +67,17 @@ WORDS: dict[str, Words] = {
     "stage_unrouted": Words(
         (
             "{stage} 단계는 파이프라인에 없는데 {count}건이 이 단계를 기다립니다.",
-            "{count} wait for the stage {stage}, which is not in the pipeline any more.",
+            "{count:# waits|# wait} for the stage {stage}, which is not in the pipeline any more.",
         ),
         (
             "단계의 이름을 바꾸거나 뺀 파이프라인을 attach했습니다.",
             "A pipeline was attached in which this stage was renamed or left out.",
         ),
         (
-            "그 단계가 있는 파이프라인을 attach하거나, 작업을 재실행 또는 취소하세요 (pgbaton cancel --stage {stage})",
-            "attach a pipeline that has the stage, or rerun or cancel its jobs (pgbaton cancel --stage {stage})",
+            "그 단계가 있는 파이프라인을 attach하거나, 작업을 재실행 또는 취소하세요 "
+            "(pgbaton rerun --stage {stage} --from STEP, pgbaton cancel --stage {stage})",
+            "attach a pipeline that has the stage, or run its jobs again from another, or cancel them "
+            "(pgbaton rerun --stage {stage} --from STEP, pgbaton cancel --stage {stage})",
         ),
     ),
     "dead": Words(
@@ -109,7 +111,8 @@ WORDS: dict[str, Words] = {
     "full": Words(
         (
             "{stage} 단계가 동시 호출 한도({running}건)에 도달했습니다. {waiting}건이 최대 {oldest}째 기다립니다.",
-            "{stage} is the bottleneck: all {running} slots are taken, {waiting} wait, the oldest for {oldest}.",
+            "{stage} is the bottleneck: {running:its one slot is|all # slots are} taken, {waiting:# waits|# wait}, "
+            "the oldest for {oldest}.",
         ),
         (
             "들어오는 작업이 이 단계가 동시에 처리하는 것보다 많습니다.",
@@ -124,7 +127,8 @@ WORDS: dict[str, Words] = {
         (
             "테넌트 {tenant}이(가) {stage} 단계에서 쓸 수 있는 동시 호출 {running}건을 모두 쓰고 있어 "
             "{waiting}건이 최대 {oldest}째 기다립니다.",
-            "The tenant {tenant} has all {running} calls at {stage} that one tenant may have; {waiting} wait, "
+            "The tenant {tenant} has {running:the one call|all # calls} at {stage} that one tenant may have; "
+            "{waiting:# waits|# wait}, "
             "the oldest for {oldest}.",
         ),
         (
@@ -139,7 +143,8 @@ WORDS: dict[str, Words] = {
     "pool_full": Words(
         (
             "풀 {pool}의 자리 {running}개가 모두 차서 {stage} 단계에서 {waiting}건이 최대 {oldest}째 기다립니다.",
-            "All {running} places of the pool {pool} are taken; {waiting} wait for {stage}, the oldest for {oldest}.",
+            "{running:The one place|All # places} of the pool {pool} {running:is|are} taken; {waiting:# waits|# wait} "
+            "for {stage}, the oldest for {oldest}.",
         ),
         (
             "풀을 함께 쓰는 단계들의 작업이 풀이 받아들이는 것보다 많습니다.",
@@ -150,10 +155,55 @@ WORDS: dict[str, Words] = {
             "make the pool larger (pgbaton limit), if the servers that it stands for can take more",
         ),
     ),
+    "workers_full": Words(
+        (
+            "워커의 자리 {running}개가 모두 찼습니다({busiest} 단계 {held}건). {stage} 단계에서 {waiting}건이 최대 "
+            "{oldest}째 기다립니다.",
+            "{running:The one place|All # places} of the workers {running:is|are} taken, {held} by {busiest}; "
+            "{waiting:# waits|# wait} for {stage}, the oldest for {oldest}.",
+        ),
+        (
+            "{busiest} 단계가 느리거나 작업이 많아 워커의 자리를 차지하고 있습니다.",
+            "Calls of {busiest} take the places: it is slow, or has more work than the workers have places for.",
+        ),
+        (
+            "워커를 더 시작하거나, {busiest} 단계의 동시 호출을 제한해 다른 단계에 자리를 남기세요: "
+            "pgbaton limit {busiest} --concurrency N",
+            "start another worker, or leave places to other stages: pgbaton limit {busiest} --concurrency N",
+        ),
+    ),
+    "rate_full": Words(
+        (
+            "{stage} 단계의 속도 제한({rate}) 때문에 {waiting}건이 최대 {oldest}째 기다립니다.",
+            "The rate of {stage}, {rate}, keeps {waiting:# job|# jobs} waiting, the oldest for {oldest}.",
+        ),
+        (
+            "들어오는 작업이 속도 제한보다 많습니다. 운영자가 바꾼 값이면 감사 기록에 있습니다.",
+            "More jobs arrive than the rate lets be called. If an operator has set it, the audit says who and when.",
+        ),
+        (
+            "기다리거나 속도를 올리세요: pgbaton limit {stage} --rate 10/s (설정 파일 값으로: --reset)",
+            "wait, or allow more: pgbaton limit {stage} --rate 10/s (as the file says: --reset)",
+        ),
+    ),
+    "undecided": Words(
+        (
+            "{stage} 단계에서 {count}건이 사람의 결정을 기다립니다. 가장 오래된 작업은 {age}째입니다.",
+            "{count:# job waits|# jobs wait} for a person's decision at {stage}, the oldest for {age}.",
+        ),
+        (
+            "파이프라인이 그 단계에서 사람의 선택을 기다리게 되어 있습니다.",
+            "The pipeline waits there until somebody chooses.",
+        ),
+        (
+            "작업 화면에서 결정하거나: pgbaton decide JOB CHOICE",
+            "decide on the job's page, or: pgbaton decide JOB CHOICE",
+        ),
+    ),
     "behind": Words(
         (
             "{stage} 단계에서 {waiting}건이 최대 {oldest}째 기다립니다.",
-            "{waiting} wait for {stage}, the oldest for {oldest}.",
+            "{waiting:# waits|# wait} for {stage}, the oldest for {oldest}.",
         ),
         (
             "워커의 용량이 모자라거나, 데이터베이스가 느리거나, 다른 세션이 행을 잠그고 있습니다.",
@@ -182,7 +232,7 @@ WORDS: dict[str, Words] = {
         (
             "{stage} 단계가 {count}건을 나중에 다시 호출해 달라고 응답했습니다({error}). {seconds} 뒤에 다시 "
             "호출합니다.",
-            "{stage} asked to be called later for {count} jobs ({error}); the next call is in {seconds}.",
+            "{stage} asked to be called later for {count:# job|# jobs} ({error}); the next call is in {seconds}.",
         ),
         (
             "단계가 속도를 제한하고 있습니다. 실패가 아니므로 시도 횟수는 줄지 않습니다.",
@@ -211,8 +261,8 @@ WORDS: dict[str, Words] = {
         (
             "{stage} 단계 호출 {count}건의 응답이 {age} 전에 끊겼습니다. 단계가 아직 처리 중일 수 있어 {seconds} "
             "뒤까지 기다립니다. 대기 {waiting}건.",
-            "{count} calls of {stage} lost their answer, {age} ago; the stage may work on, so they are held for "
-            "{seconds} more. {waiting} wait.",
+            "{count:# call|# calls} of {stage} lost {count:its|their} answer, {age} ago; the stage may work on, "
+            "so {count:it is|they are} held for {seconds} more. {waiting:# waits|# wait}.",
         ),
         (
             "단계의 프로세스가 처리 중에 종료되었거나, 게이트웨이가 연결을 끊었습니다.",
@@ -227,7 +277,8 @@ WORDS: dict[str, Words] = {
         (
             "{stage} 단계의 호출 {count}건이 평소({usual})의 {times}배가 되도록 끝나지 않았습니다(최대 "
             "{age}째). {seconds} 뒤까지 기다립니다.",
-            "{count} calls of {stage} have run for up to {age}, {times} × the usual {usual}; they are held for "
+            "{count:# call|# calls} of {stage} {count:has|have} run for up to {age}, {times} × the usual {usual}; "
+            "{count:it is|they are} held for "
             "{seconds} more.",
         ),
         (
@@ -242,7 +293,7 @@ WORDS: dict[str, Words] = {
     "suspect": Words(
         (
             "{stage} 단계와의 연결이 {count}번 끊길 때마다 작업 {job}을(를) 호출하고 있었습니다.",
-            "The connection to {stage} broke {count} times, and the job {job} was being called each time.",
+            "The connection to {stage} broke {count:once|# times}, and the job {job} was being called each time.",
         ),
         (
             "이 작업이 단계의 프로세스를 중단시키는 것으로 보입니다(메모리 부족, 잘못된 입력).",
@@ -271,7 +322,8 @@ WORDS: dict[str, Words] = {
     "no_end": Words(
         (
             "{stage} 단계의 호출 {count}건이 최대 {age}째 끝나지 않았습니다. {seconds} 뒤까지 기다립니다.",
-            "{count} calls of {stage} have not ended for up to {age}; they are held for {seconds} more.",
+            "{count:# call|# calls} of {stage} {count:has|have} not ended for up to {age}; "
+            "{count:it is|they are} held for {seconds} more.",
         ),
         (
             "아직 호출이 적어 평소에 얼마나 걸리는지 알 수 없습니다. 오래 걸리는 단계이거나, 멈춘 것입니다.",

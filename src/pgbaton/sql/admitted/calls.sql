@@ -6,7 +6,7 @@
      CROSS JOIN LATERAL (
             SELECT c.ctid AS tid, c.* FROM pgbaton.calls AS c
              WHERE c.pipeline = $1 AND c.waits_for = g.stage
-               AND (coalesce(c.tenant, '') || coalesce(E'\x1f' || c.account, '')) COLLATE "C" = g.lane
+               AND pgbaton.lane(c.tenant, c.account) COLLATE "C" = g.lane
                AND c.due_at <= statement_timestamp()
              ORDER BY c.due_at
              LIMIT g.may

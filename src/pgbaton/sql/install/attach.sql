@@ -22,8 +22,8 @@ BEGIN
     END IF;
 END
 $pgbaton{tag}$;
-INSERT INTO pgbaton.pipelines AS p (name, job_table, key_columns, tenant_column, step_column, status_column, statuses, priority_column,
-                                    not_before_column, tier_column, channel, parent, parent_key, triggers)
+INSERT INTO pgbaton.pipelines AS p (name, job_table, key_columns, tenant_column, step_column, status_column, statuses,
+                                    priority_column, not_before_column, tier_column, channel, parent, parent_key, triggers)
 VALUES ({pipeline}, {table_literal}::regclass, {keys}, {tenant_literal}, {step_literal}, {status_literal}, {statuses},
         {priority_literal}, {not_before_literal}, {tier_literal}, {channel}, {parent}, {parent_key}, {triggers})
 ON CONFLICT (name) DO UPDATE
@@ -55,8 +55,8 @@ UPDATE pgbaton.stages SET routed = false
    AND NOT EXISTS (SELECT FROM (VALUES {stage_routes}) AS r (step, after, status, condition)
                     WHERE (r.step, r.after, r.status) = (stages.step, stages.after, stages.status)
                       AND r.condition IS NOT DISTINCT FROM stages.condition);
-{pools}{tiers}INSERT INTO pgbaton.stages AS s (pipeline, step, after, status, condition, kind, detail, position, timeout, attempts, advance,
-                                attached, takes_turns)
+{pools}{tiers}INSERT INTO pgbaton.stages AS s (pipeline, step, after, status, condition, kind, detail, position, timeout,
+                                attempts, advance, attached, takes_turns)
 VALUES {stage_rows}
 ON CONFLICT (pipeline, step) DO UPDATE
    SET after = EXCLUDED.after, status = EXCLUDED.status, condition = EXCLUDED.condition, kind = EXCLUDED.kind,
@@ -82,7 +82,8 @@ BEGIN
             format('the role %s may not use the schema pgbaton, and the trigger runs with its rights', current_user);
     END IF;
     -- A function or trigger of that name that is not the engine's is not replaced.
-    IF ours IS NOT NULL AND (SELECT prosrc NOT LIKE '%pgbaton.%' AND prosrc NOT LIKE '%job_state_changed%' FROM pg_proc WHERE oid = ours) THEN
+    IF ours IS NOT NULL AND (SELECT prosrc NOT LIKE '%pgbaton.%' AND prosrc NOT LIKE '%job_state_changed%'
+                               FROM pg_proc WHERE oid = ours) THEN
         RAISE duplicate_object USING MESSAGE = format('the function %s is not pgbaton''s: rename it', {function_literal});
     END IF;
     -- (After the table was renamed it still has the engine's function of its old name.)

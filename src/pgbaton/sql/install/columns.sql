@@ -4,7 +4,8 @@
 WITH RECURSIVE beneath (oid, base, typmod) AS (
     SELECT t.oid, t.oid, NULL::integer FROM pg_type AS t WHERE t.typtype <> 'd'
     UNION ALL
-    SELECT d.oid, b.base, coalesce(nullif(d.typtypmod, -1), b.typmod) FROM beneath AS b JOIN pg_type AS d ON d.typbasetype = b.oid AND d.typtype = 'd'
+    SELECT d.oid, b.base, coalesce(nullif(d.typtypmod, -1), b.typmod)
+      FROM beneath AS b JOIN pg_type AS d ON d.typbasetype = b.oid AND d.typtype = 'd'
 )
 SELECT a.attname AS name, format_type(b.base, -1) AS type, a.attgenerated <> '' AS is_generated,
        CASE WHEN b.base IN ('varchar'::regtype, 'bpchar'::regtype)
@@ -17,9 +18,12 @@ SELECT a.attname AS name, format_type(b.base, -1) AS type, a.attgenerated <> '' 
               WHERE k.conrelid = c.oid AND k.contype = 'c' AND k.conkey = ARRAY[a.attnum]) AS checks,
        a.atttypid IN ('timestamptz'::regtype, 'timestamp'::regtype) AS is_time,
        b.base IN ('date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype, 'time'::regtype) AS is_moment,
-       b.base IN ('float4'::regtype, 'float8'::regtype, 'bytea'::regtype, 'interval'::regtype, 'money'::regtype, 'timetz'::regtype)
-       OR (SELECT t.typcategory NOT IN ('B', 'D', 'E', 'I', 'N', 'S', 'U') FROM pg_type AS t WHERE t.oid = b.base) AS is_ambiguous,
-       b.base IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) AS is_whole, b.base = 'timestamptz'::regtype AS is_timestamptz
+       b.base IN ('float4'::regtype, 'float8'::regtype, 'bytea'::regtype, 'interval'::regtype, 'money'::regtype,
+                  'timetz'::regtype)
+       OR (SELECT t.typcategory NOT IN ('B', 'D', 'E', 'I', 'N', 'S', 'U') FROM pg_type AS t
+            WHERE t.oid = b.base) AS is_ambiguous,
+       b.base IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) AS is_whole,
+       b.base = 'timestamptz'::regtype AS is_timestamptz
   FROM pg_class c
   JOIN pg_namespace n ON n.oid = c.relnamespace
   JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped

@@ -27,7 +27,8 @@ BEGIN
         END LOOP;
     END IF;
     FOR f IN SELECT DISTINCT p.oid FROM pg_proc AS p
-              WHERE p.oid = ANY (functions) AND p.prosrc LIKE ours AND NOT EXISTS (SELECT FROM pg_trigger AS g WHERE g.tgfoid = p.oid)
+              WHERE p.oid = ANY (functions) AND p.prosrc LIKE ours
+                AND NOT EXISTS (SELECT FROM pg_trigger AS g WHERE g.tgfoid = p.oid)
     LOOP
         EXECUTE format('DROP FUNCTION %s', f::regprocedure);
     END LOOP;

@@ -15,7 +15,8 @@ WITH due AS (
            started_at
       FROM calls
     UNION ALL
-    SELECT next_id, 0, false, job_key, tenant, stage, next_id, 0, NULL, NULL, NULL, next_at, NULL FROM calls WHERE next_id IS NOT NULL
+    SELECT next_id, 0, false, job_key, tenant, stage, next_id, 0, NULL, NULL, NULL, next_at, NULL FROM calls
+     WHERE next_id IS NOT NULL
     UNION ALL
     SELECT id, 0, false, job_key, tenant, stage, id, 0, NULL, NULL, NULL, created_at, NULL FROM due WHERE stage <> ''
 )

@@ -12,7 +12,8 @@
                            -- updated_at is published where the column exists; its name is handed to the trigger.
                            SELECT quote_literal(a.attname) FROM pg_attribute AS a
                             WHERE a.attrelid = {table_literal}::regclass AND a.attname = 'updated_at'
-                              AND NOT a.attisdropped AND a.atttypid IN ('timestamptz'::regtype, 'timestamp'::regtype)), '')) AS definition
+                              AND NOT a.attisdropped
+                              AND a.atttypid IN ('timestamptz'::regtype, 'timestamp'::regtype)), '')) AS definition
                       FROM (VALUES
                             ({on_update}, 17, $ddl{tag}$AFTER UPDATE ON {table} FOR EACH ROW
                 EXECUTE FUNCTION {function}$ddl{tag}$),

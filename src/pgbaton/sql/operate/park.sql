@@ -17,8 +17,10 @@ WITH paused AS MATERIALIZED (
      WHERE s.pipeline = $1
      LIMIT $3
 ), parked AS (
-    INSERT INTO pgbaton.calls (pipeline, job_key, id, stage, entry, tenant, run, attempt, created_at, due_at, waits_for, account, tier)
-    SELECT $1, p.job_key, p.id, p.stage, p.step, p.tenant, p.id, 0, p.created_at, pgbaton.parked(), p.stage, p.account, p.tier FROM page AS p
+    INSERT INTO pgbaton.calls (pipeline, job_key, id, stage, entry, tenant, run, attempt, created_at, due_at, waits_for,
+                               account, tier)
+    SELECT $1, p.job_key, p.id, p.stage, p.step, p.tenant, p.id, 0, p.created_at, pgbaton.parked(), p.stage, p.account, p.tier
+      FROM page AS p
         ON CONFLICT DO NOTHING
     RETURNING id
 ), gone AS (

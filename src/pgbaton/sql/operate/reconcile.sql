@@ -10,7 +10,8 @@ WITH job AS MATERIALIZED (
        FOR NO KEY UPDATE OF j SKIP LOCKED
 ), created AS (
     INSERT INTO pgbaton.due (pipeline, stage, job_key, tenant, step, status, rank, not_before, account, tier)
-    SELECT $1, s.step, job.job_key, job.tenant, job.step, job.status, CASE WHEN s.takes_turns AND job.later IS NULL THEN job.rank END,
+    SELECT $1, s.step, job.job_key, job.tenant, job.step, job.status,
+           CASE WHEN s.takes_turns AND job.later IS NULL THEN job.rank END,
            CASE WHEN s.takes_turns THEN job.later END, job.account ->> s.step, CASE WHEN s.takes_turns THEN job.tier END
       FROM job
       JOIN pgbaton.stages AS s ON s.pipeline = $1 AND s.step = job.stage AND s.routed
@@ -19,7 +20,9 @@ WITH job AS MATERIALIZED (
                         WHERE d.job_key = job.job_key AND d.pipeline = $1 AND d.stage = s.step)
        AND NOT EXISTS (SELECT FROM pgbaton.calls AS c
                         WHERE c.pipeline = $1 AND c.job_key = job.job_key AND c.stage IN (s.step, job.failing))
-       AND pgbaton.is_live($1, job.job_key, job.tenant) AND ($3 OR NOT pgbaton.left_alone($1, job.job_key, job.step, job.status) AND NOT pgbaton.refused_at($1, job.job_key, s.step))
+       AND pgbaton.is_live($1, job.job_key, job.tenant)
+       AND ($3 OR NOT pgbaton.left_alone($1, job.job_key, job.step, job.status)
+                  AND NOT pgbaton.refused_at($1, job.job_key, s.step))
     RETURNING job_key, stage
 ), taken_up AS (
     DELETE FROM pgbaton.past AS p WHERE p.pipeline = $1 AND p.job_key = ANY (ARRAY(SELECT job_key FROM created))

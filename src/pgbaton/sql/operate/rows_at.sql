@@ -1,7 +1,8 @@
 -- $1 pipeline, $2 keys after this one (null: from the first), $3 rows to look at, $4 step, $5 status: the last key looked at, and
 -- those of the rows that stand there and of which the journal holds nothing.
 WITH page AS MATERIALIZED (
-    SELECT row_number() OVER (ORDER BY {walk}) AS nth, {job_key} AS key, {present} AND {key_fits} AS fits, {step_text} AS step, {status_text} AS status
+    SELECT row_number() OVER (ORDER BY {walk}) AS nth, {job_key} AS key, {present} AND {key_fits} AS fits, {step_text} AS step,
+           {status_text} AS status
       FROM {table} AS j
      WHERE $2::text IS NULL OR {behind($2::text)}
      ORDER BY {walk}

@@ -19,5 +19,7 @@ SELECT (SELECT key FROM page ORDER BY nth DESC LIMIT 1) AS last,
    AND NOT EXISTS (SELECT FROM pgbaton.due AS d
                     WHERE d.job_key = p.key AND d.pipeline = $1 AND d.stage = s.step)
    AND NOT EXISTS (SELECT FROM pgbaton.calls AS c
-                    WHERE c.pipeline = $1 AND c.job_key = p.key AND c.stage IN (s.step, CASE p.status WHEN 'failed' THEN p.step END))
-   AND pgbaton.is_live($1, p.key, p.tenant) AND ($4 OR NOT pgbaton.left_alone($1, p.key, p.step, p.status) AND NOT pgbaton.refused_at($1, p.key, s.step))
+                    WHERE c.pipeline = $1 AND c.job_key = p.key
+                      AND c.stage IN (s.step, CASE p.status WHEN 'failed' THEN p.step END))
+   AND pgbaton.is_live($1, p.key, p.tenant)
+   AND ($4 OR NOT pgbaton.left_alone($1, p.key, p.step, p.status) AND NOT pgbaton.refused_at($1, p.key, s.step))

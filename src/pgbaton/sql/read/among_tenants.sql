@@ -8,7 +8,8 @@ SELECT d.* FROM pgbaton.pipelines AS p
          WHERE d.pipeline = p.name AND left(d.tenant, 64) = left(wanted.tenant, 64) AND d.tenant = wanted.tenant
            AND d.state IS NOT NULL
            AND (num_nonnulls($5::timestamptz, $14::float8) = 0
-                OR d.id <= (SELECT pgbaton.last_ended_before(coalesce($5, statement_timestamp() - make_interval(secs => $14))))) AND
+                OR d.id <= (SELECT pgbaton.last_ended_before(
+                                   coalesce($5, statement_timestamp() - make_interval(secs => $14))))) AND
 {matching}
          ORDER BY d.id DESC
          LIMIT $12) AS d

@@ -4,7 +4,8 @@ SELECT 'table_gone' AS code, p.name AS pipeline, json_build_object('table', p.kn
  WHERE NOT EXISTS (SELECT FROM pg_class AS c WHERE c.oid = p.job_table)
 UNION ALL
 SELECT CASE WHEN EXISTS (SELECT FROM pg_class AS o JOIN pg_namespace AS m ON m.oid = o.relnamespace
-                          WHERE m.nspname || '.' || o.relname = p.known ->> 'table') THEN 'table_swapped' ELSE 'table_renamed' END,
+                          WHERE m.nspname || '.' || o.relname = p.known ->> 'table')
+            THEN 'table_swapped' ELSE 'table_renamed' END,
        p.name, json_build_object('table', p.known ->> 'table', 'now', n.nspname || '.' || c.relname)::text
   FROM pgbaton.pipelines AS p
   JOIN pg_class AS c ON c.oid = p.job_table
@@ -12,7 +13,8 @@ SELECT CASE WHEN EXISTS (SELECT FROM pg_class AS o JOIN pg_namespace AS m ON m.o
  WHERE n.nspname || '.' || c.relname <> p.known ->> 'table'
 UNION ALL
 SELECT CASE WHEN a.attisdropped THEN 'column_dropped' ELSE 'column_renamed' END, p.name,
-       json_build_object('table', p.known ->> 'table', 'column', k.name, 'now', CASE WHEN NOT a.attisdropped THEN a.attname END)::text
+       json_build_object('table', p.known ->> 'table', 'column', k.name,
+                         'now', CASE WHEN NOT a.attisdropped THEN a.attname END)::text
   FROM pgbaton.pipelines AS p
  CROSS JOIN LATERAL jsonb_each_text(p.known -> 'columns') AS k (name, number)
   JOIN pg_attribute AS a ON a.attrelid = p.job_table AND a.attnum = k.number::smallint

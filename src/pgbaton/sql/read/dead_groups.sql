@@ -14,7 +14,8 @@ WITH dead AS MATERIALIZED (
 ), still AS MATERIALIZED (
     SELECT dead.id, dead.job_key, dead.stage, dead.ended_at,
            CASE WHEN dead.called THEN dead.error ELSE coalesce(dead.error, (
-               SELECT t.error FROM pgbaton.history AS t WHERE t.id = dead.id AND t.attempt = dead.attempt AND t.called)) END AS error
+               SELECT t.error FROM pgbaton.history AS t
+                WHERE t.id = dead.id AND t.attempt = dead.attempt AND t.called)) END AS error
       FROM dead
       JOIN {table} AS j ON {job_is(dead.job_key)}
      WHERE ({step_text} = dead.stage AND {status_text} = 'failed'
@@ -24,7 +25,8 @@ WITH dead AS MATERIALIZED (
                         WHERE n.job_key = dead.job_key AND n.pipeline = $1 AND n.stage <> '')
        AND NOT EXISTS (SELECT FROM pgbaton.calls AS n WHERE n.pipeline = $1 AND n.job_key = dead.job_key)
        AND NOT EXISTS (SELECT FROM pgbaton.history AS n
-                        WHERE n.job_key = dead.job_key AND n.pipeline = $1 AND n.id > dead.id AND n.state IS NOT NULL)
+                        WHERE n.job_key = dead.job_key AND n.pipeline = $1 AND n.id > dead.id AND n.state IS NOT NULL
+                          AND (n.attempt > 0 OR n.created_at >= dead.ended_at))
 )
 SELECT stage, pgbaton.error_group(error) AS error, count(*) AS count, max(ended_at) AS newest,
        extract(epoch FROM clock_timestamp() - max(ended_at))::float8 AS newest_age,

@@ -17,8 +17,10 @@ WITH open_dispatch AS MATERIALIZED (
        AND NOT EXISTS (SELECT FROM pgbaton.due AS d
                         WHERE d.job_key = {job_key} AND d.pipeline = $1 AND d.stage = s.step)
        AND NOT EXISTS (SELECT FROM pgbaton.calls AS c
-                        WHERE c.pipeline = $1 AND c.job_key = {job_key} AND c.stage IN (s.step, CASE s.status WHEN 'failed' THEN s.after END))
-       AND NOT pgbaton.left_alone($1, {job_key}, s.after, s.status) AND NOT pgbaton.refused_at($1, {job_key}, s.step) AND pgbaton.is_live($1, {job_key}, {tenant})
+                        WHERE c.pipeline = $1 AND c.job_key = {job_key}
+                          AND c.stage IN (s.step, CASE s.status WHEN 'failed' THEN s.after END))
+       AND NOT pgbaton.left_alone($1, {job_key}, s.after, s.status) AND NOT pgbaton.refused_at($1, {job_key}, s.step)
+       AND pgbaton.is_live($1, {job_key}, {tenant})
     UNION ALL
     SELECT 'an open dispatch is for a job that its stage can be called for, or works on', job_key
       FROM open_dispatch

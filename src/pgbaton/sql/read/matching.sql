@@ -17,6 +17,7 @@
                AND NOT EXISTS (SELECT FROM pgbaton.calls AS n
                                 WHERE n.pipeline = d.pipeline AND n.job_key = d.job_key AND greatest(n.id, n.next_id) > d.id)
                AND NOT EXISTS (SELECT FROM pgbaton.history AS n
-                                WHERE n.job_key = d.job_key AND n.pipeline = d.pipeline AND n.id > d.id AND n.state IS NOT NULL))
+                                WHERE n.job_key = d.job_key AND n.pipeline = d.pipeline AND n.id > d.id AND n.state IS NOT NULL
+                                  AND (n.attempt > 0 OR d.state <> 'dead' OR n.created_at >= {ended})))
    AND ($11::bigint IS NULL OR d.id < $11)
    AND ($13::bigint IS NULL OR d.id >= $13)

@@ -6,6 +6,7 @@ SELECT clock_timestamp() AS at, {row}, {updated_at} AS updated_at,
        extract(epoch FROM d.deadline - clock_timestamp())::float8 AS given_up_in,
        extract(epoch FROM d.settled_at - d.created_at)::float8 AS lasted,
        t.outcome, t.http_status, t.error, extract(epoch FROM clock_timestamp() - t.started_at)::float8 AS since,
+       t.started_at, d.deadline,
        s.kind, s.detail, s.attempts, s.concurrency, s.routed, s.strikes, s.paused_at IS NOT NULL AS stage_paused,
        extract(epoch FROM s.timeout)::float8 AS timeout,
        extract(epoch FROM s.open_until - clock_timestamp())::float8 AS open_for,
@@ -18,7 +19,8 @@ SELECT clock_timestamp() AS at, {row}, {updated_at} AS updated_at,
        ({step_text} = s.after AND {status_text} = s.status
         OR s.kind = 'call' AND {step_text} = d.stage AND {status_text} IN ('running', 'failed')) IS TRUE AS in_place,
        {routed_to} AS routed_to,
-       pgbaton.left_alone($1, $2, {step_text}, {status_text}) AS left_alone, pgbaton.is_live($1, $2, {tenant}) AS live, pgbaton.at_home(p) AS at_home,
+       pgbaton.left_alone($1, $2, {step_text}, {status_text}) AS left_alone, pgbaton.is_live($1, $2, {tenant}) AS live,
+       pgbaton.at_home(p) AS at_home,
        EXISTS (SELECT FROM pgbaton.stages AS l WHERE l.pipeline = $1 AND l.step = {step_text}) AS of_a_stage,
        CASE WHEN d.state IN ('available', 'retryable') AND d.available_at <= statement_timestamp() THEN
            (SELECT count(*) FROM (SELECT FROM pgbaton.due AS b
@@ -30,18 +32,23 @@ SELECT clock_timestamp() AS at, {row}, {updated_at} AS updated_at,
        (SELECT count(*) FROM (SELECT FROM pgbaton.calls AS b
                                WHERE b.pipeline = $1 AND b.slot = d.stage LIMIT $3) AS c) AS running,
        CASE WHEN of_account.account IS NOT NULL THEN (SELECT count(*) FROM pgbaton.calls AS b
-                                                       WHERE b.pipeline = $1 AND b.slot = d.stage AND b.account = of_account.account)
+                                                       WHERE b.pipeline = $1 AND b.slot = d.stage
+                                                         AND b.account = of_account.account)
        END AS running_of_account,
-       floor(CASE WHEN of_account.account IS NULL THEN s.ceiling ELSE of_account.ceiling END)::integer AS ceiling, of_account.account, s.takes_turns, s.pool, s.cost, pool.size AS pool_size, pool.used AS pool_used, pool.users AS pool_users,
+       floor(CASE WHEN of_account.account IS NULL THEN s.ceiling ELSE of_account.ceiling END)::integer AS ceiling,
+       of_account.account, s.takes_turns,
+       s.pool, s.cost, pool.size AS pool_size, pool.used AS pool_used, pool.users AS pool_users,
        extract(epoch FROM coalesce(of_account.held_until, s.held_until) - clock_timestamp())::float8 AS held_for,
        coalesce(of_account.held_until, s.held_until) AS held_until,
        coalesce(own.per_tenant, tier.per_tenant, s.per_tenant) AS per_tenant,
        CASE WHEN s.governed THEN (SELECT count(*) FROM pgbaton.calls AS b
                                    WHERE b.pipeline = $1 AND b.slot = d.stage
-                                     AND coalesce(b.tenant, '') COLLATE "C" = coalesce(d.tenant, '') COLLATE "C") END AS running_of_tenant,
+                                     AND coalesce(b.tenant, '') COLLATE "C" = coalesce(d.tenant, '') COLLATE "C")
+       END AS running_of_tenant,
        CASE WHEN s.takes_turns THEN (SELECT count(*) FROM (
             SELECT FROM pgbaton.due AS b
-             WHERE b.pipeline = $1 AND b.stage = d.stage AND coalesce(b.tenant, '') COLLATE "C" = coalesce(d.tenant, '') COLLATE "C"
+             WHERE b.pipeline = $1 AND b.stage = d.stage
+               AND coalesce(b.tenant, '') COLLATE "C" = coalesce(d.tenant, '') COLLATE "C"
                AND b.rank IS NOT NULL AND (b.rank, b.id) < (SELECT o.rank, o.id FROM pgbaton.due AS o
                                                              WHERE o.job_key = $2 AND o.pipeline = $1 AND o.id = d.id)
              LIMIT $3) AS c) END AS before_of_tenant,
@@ -58,7 +65,13 @@ SELECT clock_timestamp() AS at, {row}, {updated_at} AS updated_at,
   FROM pgbaton.pipelines AS p
   LEFT JOIN {table} AS j ON {job_is($2::text)}
   LEFT JOIN LATERAL (SELECT * FROM pgbaton.dispatches AS n
-                      WHERE n.pipeline = $1 AND n.job_key = $2 ORDER BY n.id DESC LIMIT 1) AS d ON true
+                      WHERE n.pipeline = $1 AND n.job_key = $2
+                      ORDER BY n.attempt = 0 AND n.state = 'cancelled' AND EXISTS (  -- a duty that ended with a dead call
+                                   SELECT FROM pgbaton.history AS h
+                                    WHERE h.job_key = $2 AND h.pipeline = $1 AND h.stage = n.stage AND h.state = 'dead'
+                                      AND h.ended_at = n.settled_at),
+                               n.id DESC
+                      LIMIT 1) AS d ON true
   LEFT JOIN pgbaton.stages AS s ON s.pipeline = $1 AND s.step = d.stage
   LEFT JOIN LATERAL (
         SELECT h.outcome, h.http_status, h.error, h.started_at FROM pgbaton.history AS h
@@ -72,9 +85,11 @@ SELECT clock_timestamp() AS at, {row}, {updated_at} AS updated_at,
   LEFT JOIN LATERAL (
         SELECT o.account, o.tier FROM pgbaton.due AS o WHERE o.job_key = $2 AND o.pipeline = $1 AND o.id = d.id
         UNION ALL
-        SELECT o.account, o.tier FROM pgbaton.calls AS o WHERE o.pipeline = $1 AND o.job_key = $2 AND o.id = d.id LIMIT 1) AS lane ON true
+        SELECT o.account, o.tier FROM pgbaton.calls AS o WHERE o.pipeline = $1 AND o.job_key = $2 AND o.id = d.id
+         LIMIT 1) AS lane ON true
   LEFT JOIN pgbaton.tiers AS tier ON tier.pipeline = $1 AND tier.tier = lane.tier
-  LEFT JOIN pgbaton.accounts AS of_account ON of_account.pipeline = $1 AND of_account.stage = d.stage AND of_account.account = lane.account
+  LEFT JOIN pgbaton.accounts AS of_account
+    ON of_account.pipeline = $1 AND of_account.stage = d.stage AND of_account.account = lane.account
   LEFT JOIN LATERAL (
         SELECT o.size, pgbaton.pool_use(o.name) AS used,
                (SELECT string_agg(format('%s of %s', c.running, u.step), ', ' ORDER BY u.pipeline, u.position)

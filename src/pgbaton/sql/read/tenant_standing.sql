@@ -17,7 +17,10 @@ SELECT s.step AS stage, line.next, line.theirs, newest.id IS NULL AND newest.loo
         SELECT count(*) AS looked, max(d.id) FILTER (WHERE d.tenant = $2) AS id
           FROM (SELECT d.id, d.tenant FROM pgbaton.due AS d
                  WHERE d.pipeline = $1 AND d.stage = s.step ORDER BY d.id DESC LIMIT $4) AS d) AS newest
-  LEFT JOIN (SELECT c.stage, count(*) FILTER (WHERE c.due_at IS NULL) AS running, count(*) FILTER (WHERE c.due_at IS NOT NULL) AS waiting
-               FROM pgbaton.calls AS c WHERE c.pipeline || '' = $1 AND c.tenant = $2 GROUP BY c.stage) AS calls ON calls.stage = s.step
+  LEFT JOIN (SELECT c.stage, count(*) FILTER (WHERE c.due_at IS NULL) AS running,
+                    count(*) FILTER (WHERE c.due_at IS NOT NULL) AS waiting
+               FROM pgbaton.calls AS c
+              WHERE c.pipeline || '' = $1 AND c.tenant = $2
+              GROUP BY c.stage) AS calls ON calls.stage = s.step
  WHERE s.pipeline = $1
  ORDER BY NOT s.routed, s.position

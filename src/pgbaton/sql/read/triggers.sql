@@ -3,8 +3,8 @@
 SELECT p.name AS pipeline, p.job_table::text AS job_table, wanted.name AS trigger, t.tgenabled::text AS enabled,
        md5(f.prosrc) AS body_md5, f.prosecdef AS as_owner,
        ARRAY(SELECT o.tgname::text FROM pg_trigger o JOIN pg_proc g ON g.oid = o.tgfoid
-              WHERE o.tgrelid = p.job_table AND NOT o.tgisinternal AND NOT EXISTS (SELECT FROM pgbaton.pipelines q
-                                                                             WHERE q.job_table = p.job_table AND o.tgname = ANY (q.triggers))
+              WHERE o.tgrelid = p.job_table AND NOT o.tgisinternal
+                AND NOT EXISTS (SELECT FROM pgbaton.pipelines q WHERE q.job_table = p.job_table AND o.tgname = ANY (q.triggers))
                 AND (g.prosrc LIKE '%INSERT INTO pgbaton.due%'
                      OR p.channel IS NOT NULL AND g.prosrc LIKE '%pg\_notify%' AND strpos(g.prosrc, p.channel) > 0)
               ORDER BY 1) AS doubles

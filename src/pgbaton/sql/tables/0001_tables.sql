@@ -24,12 +24,18 @@ CREATE TABLE pgbaton.pipelines (
     triggers      text[] NOT NULL,
     UNIQUE (job_table, triggers)
 );
-COMMENT ON COLUMN pgbaton.pipelines.parent IS 'the pipeline whose children its rows are; parent_key: the columns that name the parent''s key';
-COMMENT ON COLUMN pgbaton.pipelines.triggers IS 'the names of its triggers: the first pipeline of a table has the usual ones, others their own';
+COMMENT ON COLUMN pgbaton.pipelines.parent
+    IS 'the pipeline whose children its rows are; parent_key: the columns that name the parent''s key';
+COMMENT ON COLUMN pgbaton.pipelines.triggers
+    IS 'the names of its triggers: the first pipeline of a table has the usual ones, others their own';
 COMMENT ON COLUMN pgbaton.pipelines.statuses IS 'the table''s words, by what they mean to the engine; it writes the first';
-COMMENT ON COLUMN pgbaton.pipelines.known IS 'the table as it was attached: {table: its name, columns: {name: number}}; so a name that changes is recognised';
-COMMENT ON COLUMN pgbaton.pipelines.home_database IS 'with home_system, the server''s system identifier (null: not told): where it was attached. Workers claim nowhere else';
-COMMENT ON COLUMN pgbaton.pipelines.rollout IS 'shadow mode: {share: percent of the jobs that are called, tenants: those called besides, urls: by stage}; null: all are called';
+COMMENT ON COLUMN pgbaton.pipelines.known
+    IS 'the table as it was attached: {table: its name, columns: {name: number}}; so a name that changes is recognised';
+COMMENT ON COLUMN pgbaton.pipelines.home_database
+    IS 'with home_system, the server''s system identifier (null: not told): where it was attached. Workers claim nowhere else';
+COMMENT ON COLUMN pgbaton.pipelines.rollout
+    IS 'shadow mode: {share: percent of the jobs that are called, tenants: those called besides, urls: by stage}; null: all are '
+       'called';
 COMMENT ON COLUMN pgbaton.pipelines.channel IS 'every change is published there; null: workers are woken by pgbaton_wake only';
 
 CREATE TABLE pgbaton.stages (
@@ -73,17 +79,24 @@ CREATE TABLE pgbaton.stages (
 CREATE UNIQUE INDEX stages_one_route_per_state ON pgbaton.stages (pipeline, after, status, coalesce(condition, '')) WHERE routed;
 COMMENT ON COLUMN pgbaton.stages.step IS 'its name: of a stage, the step that it performs';
 COMMENT ON COLUMN pgbaton.stages.after IS 'with status: the state in which it is due, for rows that fit the condition';
-COMMENT ON COLUMN pgbaton.stages.kind IS 'call: an HTTP stage; else a passage, which workers carry out by themselves, as detail says';
+COMMENT ON COLUMN pgbaton.stages.kind
+    IS 'call: an HTTP stage; else a passage, which workers carry out by themselves, as detail says';
 COMMENT ON COLUMN pgbaton.stages.advance IS 'the writer of running and done: the stage, or the engine for it';
 COMMENT ON COLUMN pgbaton.stages.routed IS 'false: the stage left the pipeline; its open dispatches wait until it comes back';
 COMMENT ON COLUMN pgbaton.stages.strikes IS 'times in a row that the stage was found down; above 0: one probe at a time';
 COMMENT ON COLUMN pgbaton.stages.open_until IS 'until then no worker calls the stage';
-COMMENT ON COLUMN pgbaton.stages.rate IS 'calls that may begin in a second; a second''s worth, and one at least, may begin at once';
-COMMENT ON COLUMN pgbaton.stages.account IS 'the job table''s column that names the provider''s account; what answers 429 teach is kept by account then (pgbaton.accounts)';
+COMMENT ON COLUMN pgbaton.stages.rate
+    IS 'calls that may begin in a second; a second''s worth, and one at least, may begin at once';
+COMMENT ON COLUMN pgbaton.stages.account
+    IS 'the job table''s column that names the provider''s account; what answers 429 teach is kept by account then '
+       '(pgbaton.accounts)';
 COMMENT ON COLUMN pgbaton.stages.takes_turns IS 'triggers give its duties a rank, so that tenants take turns';
-COMMENT ON COLUMN pgbaton.stages.ceiling IS 'calls under way at once that the stage was found to bear, by its answers 429; null: never refused';
-COMMENT ON COLUMN pgbaton.stages.refused_at IS 'calls under way when it last refused: beneath it the ceiling rises quickly, from there on slowly';
-COMMENT ON COLUMN pgbaton.stages.lowered_at IS 'when it last refused and the ceiling fell: an answer to a call from before it changes nothing';
+COMMENT ON COLUMN pgbaton.stages.ceiling
+    IS 'calls under way at once that the stage was found to bear, by its answers 429; null: never refused';
+COMMENT ON COLUMN pgbaton.stages.refused_at
+    IS 'calls under way when it last refused: beneath it the ceiling rises quickly, from there on slowly';
+COMMENT ON COLUMN pgbaton.stages.lowered_at
+    IS 'when it last refused and the ceiling fell: an answer to a call from before it changes nothing';
 COMMENT ON COLUMN pgbaton.stages.held_until IS 'until then the stage asked to be left alone (429)';
 COMMENT ON COLUMN pgbaton.stages.governed IS 'claims of it go by pgbaton.admit()';
 
@@ -96,7 +109,8 @@ CREATE TABLE pgbaton.pools (
     kept_for text[],
     kept_until timestamptz
 ) WITH (fillfactor = 50);
-COMMENT ON COLUMN pgbaton.pools.kept_for IS 'with kept_until: pipeline and stage of a call that costs more than is free; others take nothing meanwhile';
+COMMENT ON COLUMN pgbaton.pools.kept_for
+    IS 'with kept_until: pipeline and stage of a call that costs more than is free; others take nothing meanwhile';
 
 -- Tenants with a weight or limits of their own. Where one is null, the tenant's tier says it, then the stage; the last weight
 -- is 1.
@@ -177,13 +191,24 @@ CREATE TABLE pgbaton.workers (
     trouble    text,
     trouble_at timestamptz
 );
-COMMENT ON COLUMN pgbaton.workers.routes IS 'with version and base_url: what the worker runs with, [[step, after, path], ...]; null: it has not said';
-COMMENT ON COLUMN pgbaton.workers.trouble IS 'with trouble_at: what Postgres refused this worker last, beside its jobs'' own failures';
+COMMENT ON COLUMN pgbaton.workers.routes
+    IS 'with version and base_url: what the worker runs with, [[step, after, path], ...]; null: it has not said';
+COMMENT ON COLUMN pgbaton.workers.trouble
+    IS 'with trouble_at: what Postgres refused this worker last, beside its jobs'' own failures';
 COMMENT ON TABLE pgbaton.workers IS 'leases; a row is kept as long as the history that names it';
 COMMENT ON COLUMN pgbaton.workers.stages IS 'those that it calls: all of its file, or the ones that it was told to take';
-COMMENT ON COLUMN pgbaton.workers.under_way IS 'calls that it held at its last renewal, by stage: an index that counted them would cost each hop';
+COMMENT ON COLUMN pgbaton.workers.under_way
+    IS 'calls that it held at its last renewal, by stage: an index that counted them would cost each hop';
 COMMENT ON COLUMN pgbaton.workers.instead_of IS 'the lease that this one took the place of';
 COMMENT ON COLUMN pgbaton.workers.ended_at IS 'the worker left, or took a new lease: it claims nothing under this one any more';
+
+-- A tenant's jobs of one provider's account are a lane; without accounts, a lane is a tenant. Its name is the tenant's, and
+-- behind the character 0x1f, which triggers take out of accounts, the account's. Without a SET clause Postgres puts the body in
+-- the place of the call, in the indexes too; so its operators are qualified. Lanes are compared byte by byte:
+-- lane(…) COLLATE "C".
+CREATE FUNCTION pgbaton.lane(tenant text, account text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $fn$ SELECT coalesce(tenant, '') OPERATOR(pg_catalog.||) coalesce(E'\x1f' OPERATOR(pg_catalog.||) account, '') $fn$;
 
 -- A duty: this job entered a routed state. Or a look (stage ''): the job left a state that a dispatch may be open for.
 -- Triggers insert, the turn that takes the job deletes; nothing is ever updated.
@@ -206,11 +231,16 @@ CREATE TABLE pgbaton.due (
 CREATE UNIQUE INDEX due_of_stage ON pgbaton.due (pipeline, stage, id);
 CREATE INDEX due_of_job ON pgbaton.due (job_key, pipeline);
 -- Empty, and free for the writer, where nothing takes turns; so is the next.
-CREATE INDEX due_in_turn ON pgbaton.due (pipeline, stage, ((coalesce(tenant, '') || coalesce(E'\x1f' || account, '')) COLLATE "C"), rank, id) WHERE rank IS NOT NULL;
+CREATE INDEX due_in_turn
+    ON pgbaton.due (pipeline, stage, (pgbaton.lane(tenant, account) COLLATE "C"), rank, id)
+ WHERE rank IS NOT NULL;
 CREATE INDEX due_not_yet ON pgbaton.due (pipeline, not_before) WHERE not_before IS NOT NULL;
-COMMENT ON COLUMN pgbaton.due.rank IS 'where the stage takes turns: the order within the tenant; its time, later or sooner by its priority';
+COMMENT ON COLUMN pgbaton.due.rank
+    IS 'where the stage takes turns: the order within the tenant; its time, later or sooner by its priority';
 COMMENT ON COLUMN pgbaton.due.not_before IS 'the duty waits until then: it has no rank, and workers make it a call that waits';
-COMMENT ON COLUMN pgbaton.due.account IS 'the provider''s account that the stage is called with, where the stage names a column for it; tenant and account are a lane (admission.sql)';
+COMMENT ON COLUMN pgbaton.due.account
+    IS 'the provider''s account that the stage is called with, where the stage names a column for it; tenant and account are a '
+       'lane (admission.sql)';
 COMMENT ON COLUMN pgbaton.due.tier IS 'the tenant''s tier, where the pipeline names a column for it';
 COMMENT ON COLUMN pgbaton.due.step IS 'the state that the row entered, with status';
 
@@ -250,19 +280,26 @@ CREATE TABLE pgbaton.calls (
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX calls_waiting ON pgbaton.calls (pipeline, waits_for, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX calls_left ON pgbaton.calls (pipeline, deadline) WHERE deadline IS NOT NULL;
-CREATE INDEX calls_waiting_in_turn ON pgbaton.calls (pipeline, waits_for, ((coalesce(tenant, '') || coalesce(E'\x1f' || account, '')) COLLATE "C"), due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX calls_waiting_in_turn
+    ON pgbaton.calls (pipeline, waits_for, (pgbaton.lane(tenant, account) COLLATE "C"), due_at)
+ WHERE due_at IS NOT NULL;
 CREATE INDEX calls_slots ON pgbaton.calls (pipeline, slot, (coalesce(tenant, '') COLLATE "C")) WHERE slot IS NOT NULL;
 COMMENT ON COLUMN pgbaton.calls.id IS 'the dispatch: the id of the duty that it was made from';
 COMMENT ON COLUMN pgbaton.calls.entry IS 'the step in whose done the stage is called; a rewind goes there';
 COMMENT ON COLUMN pgbaton.calls.run IS 'the first dispatch of this run of the job: one trace';
 COMMENT ON COLUMN pgbaton.calls.attempt IS 'calls begun so far; with the id it names the attempt that may settle';
 COMMENT ON COLUMN pgbaton.calls.failures IS 'attempts that count against the stage''s limit';
-COMMENT ON COLUMN pgbaton.calls.waits_for IS 'the stage, while the call waits for due_at: an index by stage that hops do not touch';
+COMMENT ON COLUMN pgbaton.calls.waits_for
+    IS 'the stage, while the call waits for due_at: an index by stage that hops do not touch';
 COMMENT ON COLUMN pgbaton.calls.slot IS 'the stage, where it has a limit and this call counts against it';
-COMMENT ON COLUMN pgbaton.calls.outcome IS 'with http_status, error, answer: of an attempt that goes on; while the call waits: how the last one ended';
-COMMENT ON COLUMN pgbaton.calls.seen IS 'the newest duty or look that was taken while the call stood: a decision from before it is void';
-COMMENT ON COLUMN pgbaton.calls.missing IS 'of a gather: children that must end, at least, before it is worth counting them again';
-COMMENT ON COLUMN pgbaton.calls.next_id IS 'with next_at: a duty that came while the call was under way; it is called when that has ended';
+COMMENT ON COLUMN pgbaton.calls.outcome
+    IS 'with http_status, error, answer: of an attempt that goes on; while the call waits: how the last one ended';
+COMMENT ON COLUMN pgbaton.calls.seen
+    IS 'the newest duty or look that was taken while the call stood: a decision from before it is void';
+COMMENT ON COLUMN pgbaton.calls.missing
+    IS 'of a gather: children that must end, at least, before it is worth counting them again';
+COMMENT ON COLUMN pgbaton.calls.next_id
+    IS 'with next_at: a duty that came while the call was under way; it is called when that has ended';
 
 -- An attempt that ended (called), or a dispatch that ended while none was under way. state is set on the row that ended
 -- the dispatch. Workers insert, in batches; prune deletes.
@@ -286,7 +323,7 @@ CREATE TABLE pgbaton.history (
     started_at  timestamptz,
     ended_at    timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.05,
-        autovacuum_freeze_min_age = 0);  -- a row is never updated: its page is frozen once, and no wraparound vacuum reads it again
+        autovacuum_freeze_min_age = 0);  -- a row is never updated: its page is frozen once, no wraparound vacuum reads it again
 CREATE UNIQUE INDEX history_attempts ON pgbaton.history (id, attempt) WHERE called;
 CREATE UNIQUE INDEX history_ends ON pgbaton.history (id) WHERE state IS NOT NULL;
 CREATE INDEX history_of_job ON pgbaton.history (job_key, id);
@@ -294,7 +331,8 @@ CREATE INDEX history_of_tenant ON pgbaton.history (pipeline, left(tenant, 64), i
 CREATE INDEX history_lately ON pgbaton.history (ended_at);
 CREATE INDEX history_troubled ON pgbaton.history (pipeline, stage, state, id) WHERE state IN ('dead', 'cancelled');
 CREATE INDEX history_failed ON pgbaton.history (id, attempt) WHERE error IS NOT NULL;
-COMMENT ON COLUMN pgbaton.history.answer IS 'the beginning of the answer''s body, as far as the workers'' setting lets it be kept';
+COMMENT ON COLUMN pgbaton.history.answer
+    IS 'the beginning of the answer''s body, as far as the workers'' setting lets it be kept';
 
 -- How often a job has come by a route that is bounded. Written with the move that it counts; a rerun begins anew.
 CREATE TABLE pgbaton.rounds (
@@ -313,7 +351,8 @@ CREATE TABLE pgbaton.paused_tenants (
     resumed_at timestamptz,
     PRIMARY KEY (pipeline, tenant)
 );
-COMMENT ON COLUMN pgbaton.paused_tenants.resumed_at IS 'set: not paused any more; the row stays until everything that was parked is due again';
+COMMENT ON COLUMN pgbaton.paused_tenants.resumed_at
+    IS 'set: not paused any more; the row stays until everything that was parked is due again';
 
 -- The acts of operators. An act on many jobs is one row, and its jobs are in audit_jobs: written in batches, each of which
 -- moves the row on in its own transaction, so that what the row says is true whenever its runner dies.
@@ -346,7 +385,8 @@ COMMENT ON COLUMN pgbaton.audit.state IS 'of an act on many jobs; null: done at 
 COMMENT ON COLUMN pgbaton.audit.total IS 'how many jobs a person agreed to; null: all of them, more than were counted';
 COMMENT ON COLUMN pgbaton.audit.seen IS 'how many were looked at';
 COMMENT ON COLUMN pgbaton.audit.reached IS 'where the next batch begins: behind this dispatch, or (of an undo) this key';
-COMMENT ON COLUMN pgbaton.audit.runner IS 'the one that may write the next batch; another one that takes over writes its own name';
+COMMENT ON COLUMN pgbaton.audit.runner
+    IS 'the one that may write the next batch; another one that takes over writes its own name';
 COMMENT ON COLUMN pgbaton.audit.undoes IS 'the act that this one takes back';
 
 CREATE TABLE pgbaton.audit_jobs (
@@ -376,9 +416,12 @@ CREATE TABLE pgbaton.throughput (
     PRIMARY KEY (pipeline, kind, hour, tenant, stage)
 );
 CREATE INDEX throughput_of_tenant ON pgbaton.throughput (pipeline, tenant, hour) WHERE kind = 'one';
-COMMENT ON COLUMN pgbaton.throughput.waits IS 'how many first attempts waited how long, by half powers of two of a millisecond: {"12": 3} is three of 64 to 90 ms';
+COMMENT ON COLUMN pgbaton.throughput.waits
+    IS 'how many first attempts waited how long, by half powers of two of a millisecond: {"12": 3} is three of 64 to 90 ms';
 COMMENT ON COLUMN pgbaton.throughput.works IS 'likewise, how long the completed calls took';
-COMMENT ON COLUMN pgbaton.throughput.p50 IS 'with p95: seconds of the completed calls, the middle of the class in works: to within a fifth. Kept, for each look at the health reads a week of them';
+COMMENT ON COLUMN pgbaton.throughput.p50
+    IS 'with p95: seconds of the completed calls, the middle of the class in works: to within a fifth. Kept, for each look at '
+       'the health reads a week of them';
 
 CREATE TABLE pgbaton.throughput_to (
     pipeline  text COLLATE "C" PRIMARY KEY REFERENCES pgbaton.pipelines (name) ON DELETE CASCADE,
@@ -395,7 +438,8 @@ CREATE TABLE pgbaton.adoptions (
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     ended_at   timestamptz
 );
-COMMENT ON COLUMN pgbaton.adoptions.mode IS 'ask: not decided yet; now: they are left alone; backfill: they are called. Until it has ended nothing is reconciled';
+COMMENT ON COLUMN pgbaton.adoptions.mode
+    IS 'ask: not decided yet; now: they are left alone; backfill: they are called. Until it has ended nothing is reconciled';
 COMMENT ON COLUMN pgbaton.adoptions.after_key IS 'the walk goes on behind this key';
 COMMENT ON COLUMN pgbaton.adoptions.rows IS 'how many were left alone, or called, by stage';
 

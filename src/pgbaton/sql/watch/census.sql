@@ -24,5 +24,6 @@ WITH page AS MATERIALIZED (
       FROM judged GROUP BY step, status, stage, fault
 )
 SELECT (SELECT count(*) FROM page) AS looked_at, (SELECT key FROM page ORDER BY nth DESC LIMIT 1) AS last,
-       (SELECT coalesce(json_agg(json_build_array(step, status, stage, fault, count, examples)), '[]') FROM counted)::text AS found,
+       (SELECT coalesce(json_agg(json_build_array(step, status, stage, fault, count, examples)), '[]')
+          FROM counted)::text AS found,
        (SELECT coalesce(array_agg(key), '{}') FROM judged WHERE fault = 'missing') AS missing

@@ -3,6 +3,7 @@
 -- dies is free again after that time. A worker that asks too early writes nothing, and locks nothing.
 INSERT INTO pgbaton.watches AS w (pipeline, task, until)
 SELECT p.name, $2, clock_timestamp() + make_interval(secs => $3) FROM pgbaton.pipelines AS p
- WHERE p.name = $1 AND NOT EXISTS (SELECT FROM pgbaton.watches AS o WHERE o.pipeline = $1 AND o.task = $2 AND o.until > clock_timestamp())
+ WHERE p.name = $1 AND NOT EXISTS (SELECT FROM pgbaton.watches AS o
+                                    WHERE o.pipeline = $1 AND o.task = $2 AND o.until > clock_timestamp())
 ON CONFLICT (pipeline, task) DO UPDATE SET until = EXCLUDED.until WHERE w.until <= clock_timestamp()
 RETURNING task

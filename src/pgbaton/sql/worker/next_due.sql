@@ -6,7 +6,8 @@ SELECT extract(epoch FROM min(next.at) - clock_timestamp())::float8 AS due
  CROSS JOIN LATERAL (
         SELECT c.due_at AS at FROM (
             SELECT c.due_at FROM pgbaton.calls AS c
-             WHERE c.pipeline = $1 AND c.waits_for = s.step AND c.due_at > statement_timestamp() - make_interval(secs => $3) AND c.due_at < pgbaton.parked()
+             WHERE c.pipeline = $1 AND c.waits_for = s.step AND c.due_at > statement_timestamp() - make_interval(secs => $3)
+               AND c.due_at < pgbaton.parked()
              ORDER BY c.due_at
              LIMIT 1) AS c
         UNION ALL

@@ -12,8 +12,10 @@ WITH page AS MATERIALIZED (
      WHERE NOT EXISTS (SELECT FROM pgbaton.due AS o WHERE o.job_key = p.job_key AND o.pipeline = $1 AND o.id <> p.id)
        AND NOT EXISTS (SELECT FROM pgbaton.calls AS c WHERE c.pipeline = $1 AND c.job_key = p.job_key OFFSET 0)
 ), waits AS (
-    INSERT INTO pgbaton.calls (pipeline, job_key, id, stage, entry, tenant, run, attempt, created_at, due_at, waits_for, account, tier)
-    SELECT $1, p.job_key, p.id, p.stage, p.step, p.tenant, p.id, 0, p.created_at, p.not_before, p.stage, p.account, p.tier FROM plain AS p
+    INSERT INTO pgbaton.calls (pipeline, job_key, id, stage, entry, tenant, run, attempt, created_at, due_at, waits_for,
+                               account, tier)
+    SELECT $1, p.job_key, p.id, p.stage, p.step, p.tenant, p.id, 0, p.created_at, p.not_before, p.stage, p.account, p.tier
+      FROM plain AS p
         ON CONFLICT DO NOTHING
     RETURNING id
 ), gone AS (

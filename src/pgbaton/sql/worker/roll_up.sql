@@ -42,7 +42,8 @@ WITH at AS MATERIALIZED (
     SELECT kind, tenant, stage, jsonb_object_agg(work, n) AS works,
            0.001 * 2 ^ ((min(work) FILTER (WHERE upto >= 0.5 * calls) + 0.5) / 2) AS p50,
            0.001 * 2 ^ ((min(work) FILTER (WHERE upto >= 0.95 * calls) + 0.5) / 2) AS p95
-      FROM (SELECT kind, tenant, stage, work, sum(n) AS n, sum(sum(n)) OVER (PARTITION BY kind, tenant, stage ORDER BY work) AS upto,
+      FROM (SELECT kind, tenant, stage, work, sum(n) AS n,
+                   sum(sum(n)) OVER (PARTITION BY kind, tenant, stage ORDER BY work) AS upto,
                    sum(sum(n)) OVER (PARTITION BY kind, tenant, stage) AS calls
               FROM parts WHERE work IS NOT NULL GROUP BY 1, 2, 3, 4) AS w
      GROUP BY 1, 2, 3

@@ -53,8 +53,9 @@ WITH verdict AS MATERIALIZED (
                 THEN was.id IS NULL
                 ELSE c.tid = was.tid AND  -- not changed since this statement began, so that its parts all see it
                      c.id = v.call_id AND c.attempt = v.attempt AND c.worker IS NOT DISTINCT FROM v.worker
-                     AND c.seen IS NOT DISTINCT FROM v.seen AND CASE WHEN c.due_at IS NOT NULL THEN 'waiting'
-                                                                      WHEN c.deadline IS NOT NULL THEN 'left' ELSE 'held' END = v.standing END
+                     AND c.seen IS NOT DISTINCT FROM v.seen
+                     AND CASE WHEN c.due_at IS NOT NULL THEN 'waiting'
+                              WHEN c.deadline IS NOT NULL THEN 'left' ELSE 'held' END = v.standing END
        AND (v.target_step IS NULL OR row.locked)
 ), quiet AS MATERIALIZED (
     -- The engine's rewinds leave no duty: the call itself waits. This is said of these keys only, and of the state that is
@@ -74,7 +75,8 @@ WITH verdict AS MATERIALIZED (
     RETURNING s.key
 ), act AS MATERIALIZED (
     SELECT s.*, d.id IS NOT NULL AS new_due, d.account AS new_account, d.tier AS new_tier,
-           CASE WHEN s.stands = 'waiting' AND s.parked AND s.row_tenant IN (SELECT p.tenant FROM paused AS p) THEN pgbaton.parked()
+           CASE WHEN s.stands = 'waiting' AND s.parked AND s.row_tenant IN (SELECT p.tenant FROM paused AS p)
+                THEN pgbaton.parked()
                 WHEN s.stands = 'waiting' THEN coalesce(s.at + make_interval(secs => s.delay), s.known_due_at) END AS due_at,
            CASE WHEN s.stands <> 'left' THEN NULL
                 WHEN s.tick IS NOT NULL THEN s.at + make_interval(secs => s.tick)
@@ -99,7 +101,8 @@ WITH verdict AS MATERIALIZED (
            created_at = coalesce(a.new_at, c.created_at),
            tenant = CASE WHEN a.new_id IS NOT NULL THEN a.new_tenant
                          WHEN a.parked THEN a.row_tenant ELSE c.tenant END,  -- it is found again by the tenant that is resumed
-           attempt = CASE WHEN a.new_id IS NULL THEN c.attempt + (a.waited AND a.stands = 'left')::integer WHEN a.stands = 'left' THEN 1 ELSE 0 END,
+           attempt = CASE WHEN a.new_id IS NULL THEN c.attempt + (a.waited AND a.stands = 'left')::integer
+                          WHEN a.stands = 'left' THEN 1 ELSE 0 END,
            failures = CASE WHEN a.new_id IS NULL THEN c.failures + a.counts::integer ELSE 0 END,
            worker = CASE WHEN a.new_id IS NULL THEN c.worker END,
            started_at = CASE WHEN a.stands = 'left' AND (a.waited OR a.new_id IS NOT NULL) THEN a.at

@@ -42,7 +42,10 @@ WITH granted AS MATERIALIZED (
            c.due_at, c.created_at AS call_created_at, c.started_at, CASE WHEN ($10::integer[])[array_position($9::bigint[], c.id)] = c.attempt
                 THEN array_position($9::bigint[], c.id) END AS answer,
            j.tenant AS row_tenant, clock_timestamp() AS at,
-           CASE WHEN EXISTS (SELECT FROM pgbaton.due AS o
+           -- The look of a child whose parent gathers is asked first: 200 of one parent take 2.2 ms so, and 5.3 where each steps
+           -- over the others.
+           CASE WHEN t.stage = '' AND t.step IS NULL AND c.id IS NOT NULL THEN false
+                WHEN EXISTS (SELECT FROM pgbaton.due AS o
                               WHERE o.job_key = t.job_key AND o.pipeline = $1 AND o.id <> t.id) THEN false
                 -- The call is locked: an INSERT would wait for that lock. OFFSET keeps it from a plan that reads all calls.
                 WHEN c.id IS NULL AND EXISTS (SELECT FROM pgbaton.calls AS o

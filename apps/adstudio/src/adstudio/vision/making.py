@@ -12,7 +12,7 @@ from adstudio.vision.ad_copy import AdCopy
 from adstudio.vision.detector import Detector
 from adstudio.vision.errors import InputError
 from adstudio.vision.faces import FaceModel
-from adstudio.vision.formats import FORMATS, Format
+from adstudio.vision.formats import Format
 from adstudio.vision.importance import Weights, importance, look_small, with_lights
 from adstudio.vision.judge import judge_ad
 from adstudio.vision.kit import Kit
@@ -158,11 +158,6 @@ def backdrop_for(file: bytes, kit: Kit) -> str | None:
 def chosen_of(pictures: Sequence[Picture]) -> list[Picture]:
     """The picture chosen for each format, in the order of the formats."""
     return [picture for picture in pictures if picture.place == 0]
-
-
-def label_of(picture: Picture) -> Format:
-    """The format of a picture."""
-    return FORMATS[picture.layout.format]
 
 
 def _sized(thing: Detected, factor: float) -> Detected:

@@ -1,13 +1,8 @@
-"""Every text of the page, in Korean and in English."""
+"""The texts of what the page shows."""
 
 from __future__ import annotations
 
-from pgbaton.events import Language
-
-LANGUAGES: dict[Language, str] = {"ko": "한국어", "en": "English"}
-
-# Each in Korean and in English.
-MESSAGES: dict[str, tuple[str, str]] = {
+SCREENS: dict[str, tuple[str, str]] = {
     # frame
     "skip": ("본문으로 건너뛰기", "Skip to the content"),
     "nav": ("메뉴", "Menu"),
@@ -200,11 +195,12 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "job.step": ("단계", "Step"),
     "job.status": ("상태", "Status"),
     "job.round": ("{route} 경로", "By the route to {route}"),
-    "job.rounds": ("{count}회 거침", "taken {count} times"),
+    "job.rounds": ("{count}회 거침", "taken {count:once|# times}"),
+    "job.rounds.of": ("{most}회 중 {count}회째", "round {count} of {most}"),
     "job.children": ("자식 작업 ({pipeline})", "Children in {pipeline}"),
     "job.children.counted": (
         "{total}건 중 {ended}건 종료, {done}건 완료",
-        "{ended} of {total} have ended, {done} are done",
+        "{ended} of {total} {total:has|have} ended, {done:# is|# are} done",
     ),
     "job.children.open": ("남은 작업:", "one that has not:"),
     "job.updated": ("변경 시각", "Updated"),
@@ -219,7 +215,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "job.timeline": ("진행 과정", "Timeline"),
     "job.timeline.alt": (
         "호출 대상 {count}건과 각 시도. 아래 표에 같은 내용이 있습니다.",
-        "{count} dispatches and their attempts; the table below says the same.",
+        "{count:# dispatch and its|# dispatches and their} attempts; the table below says the same.",
     ),
     "job.calls": ("호출", "Calls"),
     "job.truncated": ("최근 200건만 표시합니다.", "Only the newest 200 are shown."),
@@ -368,182 +364,6 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "audit.reason": ("사유", "Reason"),
     "jobs.older_acts": ("이전 기록", "Older"),
     "audit.detail": ("상세", "Detail"),
-    # actions
-    "do.retry": ("재시도", "Retry"),
-    "do.retry_group": ("그룹 재시도", "Retry the group"),
-    "do.retry_stage": ("단계 재시도", "Retry the stage"),
-    "do.retry_all": ("모두 재시도…", "Retry all…"),
-    "do.cancel_all": ("모두 취소…", "Cancel all…"),
-    "do.retry_picked": ("재시도…", "Retry…"),
-    "do.rerun": ("재실행", "Re-run"),
-    "do.rerun_from": ("재실행할 단계", "Re-run from"),
-    "do.force": ("처리 중이어도 강제 재실행", "even if a stage is at work"),
-    "do.cancel": ("취소…", "Cancel…"),
-    "do.pause": ("일시정지", "Pause"),
-    "do.resume": ("재개", "Resume"),
-    "do.recall": ("지금 다시 호출", "Call again now"),
-    "do.reconcile": ("누락된 호출 만들기", "Reconcile"),
-    "do.quarantine": ("작업 격리", "Quarantine the job"),
-    "do.move": ("행 바로잡기", "Put the rows right"),
-    "do.pause_the_tenant": ("테넌트 {tenant} 일시정지", "Pause {tenant}"),
-    "do.pause_pipeline": ("파이프라인 일시정지", "Pause the pipeline"),
-    "do.resume_pipeline": ("파이프라인 재개", "Resume the pipeline"),
-    "act.retry": ("재시도", "retry"),
-    "act.rerun": ("재실행", "re-run"),
-    "act.cancel": ("취소", "cancel"),
-    "act.pause": ("일시정지", "pause"),
-    "act.resume": ("재개", "resume"),
-    "act.limit": ("한도 변경", "change a limit"),
-    "act.recall": ("다시 호출", "call again"),
-    "act.reconcile": ("누락된 호출 만들기", "reconcile"),
-    "act.quarantine": ("격리", "quarantine"),
-    "act.move": ("행 이동", "move rows"),
-    "act.pause_tenant": ("테넌트 일시정지", "pause tenant"),
-    "act.resume_tenant": ("테넌트 재개", "resume tenant"),
-    "actions": ("조치", "Actions"),
-    # an act on many jobs
-    "record": ("일괄 조치 #{id}", "Act {id}"),
-    "record.none": ("해당 일괄 조치가 없습니다.", "There is no such act."),
-    "record.see": ("자세히 보기", "See the record"),
-    "record.running": ("진행 중", "under way"),
-    "record.done": ("완료", "done"),
-    "record.aborted": ("중단됨", "aborted"),
-    "record.broken": ("도중에 멈춤", "broken off"),
-    "record.is_broken": (
-        "{seen}건을 확인한 뒤 멈췄습니다. 그때까지의 변경은 유효하며, 이어서 진행하거나 중단할 수 있습니다.",
-        "It broke off after {seen} jobs. The jobs that it changed stay changed; carry it on from there, or end it.",
-    ),
-    "record.progress": ("진행 상황", "Progress"),
-    "record.so_far": (
-        "{total}건 중 {seen}건을 확인하고 {jobs}건을 변경했습니다.",
-        "Looked at {seen} of {total}, changed {jobs}.",
-    ),
-    "record.open_end": ("{seen}건을 확인하고 {jobs}건을 변경했습니다.", "Looked at {seen}, changed {jobs}."),
-    "record.abort": ("중단", "Abort"),
-    "record.carry_on": ("이어서 진행", "Carry on"),
-    "record.undo": ("취소 되돌리기", "Undo"),
-    "record.undo_means": (
-        "취소된 단계부터 다시 호출합니다. 그 뒤에 이미 진행된 작업은 그대로 둡니다.",
-        "The jobs are called again where they were cancelled; those that have gone on since stay as they are.",
-    ),
-    "record.undoes": ("일괄 조치 #{id} 되돌리기", "Takes back act {id}"),
-    "record.undone": ("되돌린 조치", "Taken back by"),
-    "record.aborted_by": ("중단한 사람", "Aborted by"),
-    "record.jobs": ("변경된 작업", "Its jobs"),
-    "record.no_jobs": ("변경된 작업이 없습니다.", "It has changed no job."),
-    "record.more": ("더 보기", "More"),
-    # confirmation
-    "confirm.picked": ("선택한 작업", "Selected"),
-    "confirm.jobs": ("{count}건", "{count} jobs"),
-    "confirm.by_stage": ("단계와 상태별", "By stage and state"),
-    "confirm.by_tenant": ("테넌트별", "By tenant"),
-    "confirm.reason": ("사유 (감사 기록에 남습니다)", "Reason (kept in the audit)"),
-    "confirm.typed": (
-        "전체 작업에 적용됩니다. 확인을 위해 건수를 그대로 입력하세요: {count}",
-        "This means every job. Type the number to confirm: {count}",
-    ),
-    "confirm.title": ("확인", "Are you sure?"),
-    "confirm.retry": ("{count}건을 재시도합니다.", "Jobs to retry: {count}."),
-    "confirm.cancel": (
-        "{count}건을 취소합니다. 취소한 작업은 자동으로 진행되지 않습니다.",
-        "Jobs to cancel: {count}. A cancelled job does not go on by itself.",
-    ),
-    "confirm.cancel_one": (
-        "이 작업을 취소합니다. 진행 중인 호출의 결과는 버려집니다.",
-        "Cancel this job. The end of a call that is under way will change nothing.",
-    ),
-    "confirm.none": ("조건에 맞는 작업이 없습니다.", "No job matches."),
-    "confirm.too_wide": (
-        "시간 안에 집계하지 못했습니다. 조건을 좁혀 주세요.",
-        "It could not be counted in time. Narrow the filter.",
-    ),
-    "confirm.filter": ("조건", "Everything that matches"),
-    "confirm.yes_retry": ("{count}건 재시도", "Retry {count}"),
-    "confirm.yes_cancel": ("{count}건 취소", "Cancel {count}"),
-    "confirm.no": ("돌아가기", "Back"),
-    "confirm.everything": ("모든 작업", "every job"),
-    # what was done
-    "said.retry": ("{n}건을 재시도합니다.", "{n} will be tried again."),
-    "said.cancel": ("{n}건을 취소했습니다.", "{n} cancelled."),
-    "said.rerun": ("재실행합니다.", "It runs again."),
-    "said.pause": ("일시정지했습니다.", "Paused."),
-    "said.limit": ("한도를 바꿨습니다. 다음 호출부터 적용됩니다.", "The limit is changed, from the next call on."),
-    "said.resume": ("재개했습니다.", "Resumed."),
-    "graph": ("흐름도", "Graph"),
-    "decide.title": ("결정이 필요한 작업", "A decision is needed"),
-    "decide.reason": ("사유", "Reason"),
-    "decide.done": ("결정했습니다: {choice}", "Decided: {choice}"),
-    "choice.approve": ("승인", "Approve"),
-    "choice.reject": ("반려", "Reject"),
-    "said.decide": ("결정했습니다.", "Decided."),
-    "refused.not_waiting": (
-        "이미 결정되었거나 작업이 다음 단계로 넘어갔습니다.",
-        "It was decided already, or the job has gone on.",
-    ),
-    "refused.unknown_choice": ("선택할 수 없는 값입니다.", "That is no choice here."),
-    "refused.forged": (
-        "링크가 올바르지 않습니다. 전체 주소를 그대로 열었는지 확인해 주세요.",
-        "This link was not signed here, or not all of it has come.",
-    ),
-    "refused.late": (
-        "링크의 유효 기간이 지났습니다. 새 링크를 요청해 주세요.",
-        "This link is past its time: ask for another.",
-    ),
-    "said.abort": ("중단했습니다. 그때까지의 변경은 유효합니다.", "Aborted. The jobs that it changed stay changed."),
-    "said.recall": ("{n}건을 다시 호출합니다.", "{n} will be called again."),
-    "said.reconcile": ("누락된 호출 {n}건을 만들었습니다.", "{n} missing dispatches were created."),
-    "said.quarantine": ("{n}건을 격리했습니다.", "{n} in quarantine."),
-    "said.move": ("{n}건의 행을 옮겼습니다.", "{n} rows were moved."),
-    "said.going": (
-        "처리 중입니다. 진행 상황은 감사 기록에 나옵니다.",
-        "It is under way; the audit shows how far it has come.",
-    ),
-    "said.nothing": (
-        "변경된 작업이 없습니다. 이미 진행되었거나 다른 트랜잭션이 행을 잠그고 있습니다.",
-        "Nothing was changed: it was there already, moved on meanwhile, or another transaction holds its row.",
-    ),
-    # faults
-    "fault.title": ("변경된 것이 없습니다", "Nothing was changed"),
-    "fault.database": ("데이터베이스에 연결할 수 없습니다.", "The database cannot be reached."),
-    "fault.refuses": ("데이터베이스가 요청을 거부했습니다.", "Postgres rejected this."),
-    "fault.refused": ("허용되지 않은 요청입니다.", "That request is refused."),
-    "fault.viewer": ("조회 전용 사용자는 조치할 수 없습니다.", "A viewer cannot act."),
-    "fault.form": (
-        "이 양식은 현재 세션의 것이 아닙니다. 페이지를 새로 열고 다시 시도하세요.",
-        "This form does not belong to this session. Open the page again and repeat.",
-    ),
-    "fault.unfit": (
-        "요청에 알 수 없는 값이 있어 아무것도 하지 않았습니다.",
-        "A value of the request is not understood, so nothing was done.",
-    ),
-    "fault.nowhere": ("이 주소에는 페이지가 없습니다.", "There is no page at this address."),
-    "fault.method": ("이 주소는 그 방식으로 요청할 수 없습니다.", "This address cannot be asked for in that way."),
-    "fault.title_get": ("표시할 수 없습니다", "This cannot be shown"),
-    "fault.typed": (
-        "입력한 건수가 다릅니다. 아무것도 하지 않았습니다.",
-        "The number that was typed is another one, so nothing was done.",
-    ),
-    "fault.again": ("다시 시도", "Try again"),
-    "refused.unknown_stage": ("해당 단계가 없습니다.", "No stage performs that step."),
-    "refused.unknown_job": ("해당 작업이 없습니다.", "There is no such job."),
-    "refused.busy": (
-        "다른 트랜잭션이 이 행을 잠그고 있습니다. 다시 시도하세요.",
-        "Another transaction holds this row. Try again.",
-    ),
-    "refused.running": (
-        "단계가 이 작업을 처리 중입니다. 기다리거나, 취소하거나, ‘처리 중이어도 강제 재실행’을 선택하세요.",
-        "A stage is at work on it. Wait, cancel it, or tick “even if a stage is at work”.",
-    ),
-    "refused.too_wide": (
-        "검색 범위가 너무 넓어 중단했습니다. 그때까지의 작업은 처리되었습니다. 조건을 좁혀 주세요.",
-        "Search stopped: too few matches among too many jobs; what came before is done. Narrow the filter.",
-    ),
-    "refused.over": ("이미 끝난 일괄 조치입니다.", "That act has ended."),
-    "refused.undone": ("이미 되돌린 일괄 조치입니다.", "That act was undone already."),
-    "refused.not_undoable": (
-        "되돌릴 수 없습니다. 끝난 일괄 취소만 되돌릴 수 있습니다.",
-        "That cannot be undone: only an act that cancelled jobs, and has ended.",
-    ),
     # units
     "unit.ms": ("{n} ms", "{n} ms"),
     "unit.s": ("{n}초", "{n} s"),
@@ -552,42 +372,4 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "unit.d": ("{n}일", "{n} d"),
     "none": ("–", "–"),
 }
-
-
-def text(language: Language, key: str, **values: object) -> str:
-    """The message, with its values put in. Raises ``KeyError`` for an unknown key."""
-    korean, english = MESSAGES[key]
-    message = korean if language == "ko" else english
-    return message.format(**values) if values else message
-
-
-def preferred(accepted: str, default: Language = "en") -> Language:
-    """The language of an ``Accept-Language`` header that comes first among ours."""
-    best: tuple[float, Language] | None = None
-    for part in accepted[:500].split(","):
-        name, _, rest = part.strip().partition(";")
-        try:
-            weight = float(rest.strip().removeprefix("q=")) if rest else 1.0
-        except ValueError:
-            continue
-        for language in LANGUAGES:
-            if name.lower().split("-")[0] == language and weight > 0 and (best is None or weight > best[0]):
-                best = (weight, language)
-    return best[1] if best else default
-
-
-def duration(language: Language, seconds: float | None) -> str:
-    """``320 ms``, ``4.2 s``, ``12 min``: two figures at a glance."""
-    if seconds is None:
-        return MESSAGES["none"][0]
-    for unit, length, until, digits in (
-        ("ms", 0.001, 0.9995, 0),
-        ("s", 1, 9.95, 1),
-        ("s", 1, 119.5, 0),
-        ("min", 60, 7170, 0),
-        ("h", 3600, 172800, 0),
-        ("d", 86400, float("inf"), 0),
-    ):
-        if seconds < until:
-            return text(language, f"unit.{unit}", n=f"{max(seconds, 0) / length:.{digits}f}")
-    raise AssertionError(seconds)
+"""Each in Korean and in English."""
