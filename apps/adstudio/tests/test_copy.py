@@ -58,6 +58,9 @@ ROLES = [
     ("회사 송년회 케이터링 1인 29,000원부터\n11월 계약 시 10% 할인", {"headline": "회사 송년회 케이터링", "sub": "11월 계약 시 10% 할인", "offer": "1인 29,000원부터"}),
     ("NEW IN\n니트 전 품목 1+1 🧶 이번 주만", {"headline": "NEW IN", "sub": "이번 주만", "offer": "니트 전 품목 1+1 🧶"}),
     ("Small wings. Long journeys.\nDonate today", {"headline": "Small wings. Long journeys.", "cta": "Donate today"}),
+    ("심야 데이터 무제한\n월 9,900원 추가", {"headline": "심야 데이터 무제한", "offer": "월 9,900원 추가"}),
+    ("Carry less. See more. The 24L daypack", {"headline": "Carry less. See more.", "sub": "The 24L daypack"}),
+    ("Slow mornings, freshly brewed. Coffee club from $12 a month", {"headline": "Slow mornings, freshly brewed.", "sub": "Coffee club", "offer": "from $12 a month"}),
     ("It is easier to ask forgiveness than it is to get permission.", {"headline": "It is easier to ask forgiveness than it is to get permission."}),
 ]  # fmt: skip
 

@@ -30,6 +30,7 @@ OFFER: Final = re.compile(
 """A price, a percentage, a 1+1, with the words that belong to it; not one that a sentence goes on from (``원에``)."""
 
 _WITH = re.compile(r"\s?\+\s?(?:\S+\s)?\S+$")  # ₩26,000 + free shipping, to the end of the line
+_LAST_WORD = re.compile(r"\s(?![가-힣]*[요다죠까]$)[가-힣]{1,4}$")  # 월 9,900원 추가, 12,900원 무료배송
 _BARE: Final = re.compile(rf"(?:{_PERCENT}|[1-9]\+[1-9])")
 _OF_ALL: Final = re.compile(r"전\s?(?:품목|상품|메뉴)\s")
 _LEAD_KO = re.compile(r"(?:^|(?<=\s))[가-힣A-Za-z]+(?:\s[가-힣A-Za-z]+)?\s$")
@@ -99,6 +100,8 @@ def call_in(text: str) -> re.Match[str] | None:
         return None
     before = text[: match.start()].rstrip()
     said = match.group().strip()
+    if said.isascii() and re.search(r"[A-Za-z]{2}", ADDRESS.sub("", text[match.end() :])):
+        return None  # ``Carry less. See more. The 24L daypack``
     ends_sentence = _ENDING.search(said) and not _PROMPT.match(said) and before and before[-1] not in ".!?,…|—–-·:"
     return None if ends_sentence and not offers(before[-12:]) else match
 
@@ -112,7 +115,7 @@ def whole_offer(text: str, match: re.Match[str]) -> tuple[int, int]:
     tail = _TAIL_EN.match(text, end)
     if tail and tail.end() == len(text) and match.group().rstrip().lower().endswith("off"):
         end = tail.end()
-    if more := _WITH.match(text, end):
+    if (more := _WITH.match(text, end)) or (more := _LAST_WORD.match(text, end)):
         end = more.end()
     return (start, end) if end - start <= _MOST_OFFERED else match.span()
 

@@ -93,7 +93,8 @@ def _take_apart(text: str, language: str, found: _Found) -> list[str]:
         own = len(lines) > 1 and not (offers(line) and (_emoji_inside(line) or _ENDS_INSIDE.search(line)))
         pieces = [line] if own else _divided(line, language)
         for piece in pieces:
-            parts += _without_call_and_offer(piece, found, below=bool(parts))
+            inside = language == "en" and piece is not pieces[-1]  # ``Carry less. See more.``, and the sentence goes on
+            parts += _without_call_and_offer(piece, found, below=bool(parts), calls=not inside)
     return parts
 
 
@@ -124,13 +125,13 @@ def _emoji_inside(line: str) -> list[tuple[int, int]]:
     return spans
 
 
-def _without_call_and_offer(part: str, found: _Found, *, below: bool) -> list[str]:
+def _without_call_and_offer(part: str, found: _Found, *, below: bool, calls: bool) -> list[str]:
     """``part`` less its offer and call; the texts before and after an offer are two parts. ``below``: there is a
-    headline above it."""
+    headline above it. ``calls``: it may hold a call."""
     if match := ADDRESS.search(part):
         found.addresses.append(match.group().strip(" ▶→"))
         part = f"{part[: match.start()]} {part[match.end() :]}"
-    if match := call_in(part):
+    if calls and (match := call_in(part)):
         found.calls.append(match.group().strip(" ▶→>·|"))
         part = f"{part[: match.start()]}\n{part[match.end() :]}"
     fragments: list[str] = []

@@ -28,7 +28,7 @@ from adstudio.vision.windows import (
     crowding,
     is_cut,
     lower_heavy,
-    subject_middle,
+    off_centre,
     unfocused,
     views,
 )
@@ -41,6 +41,7 @@ _VIEWED: Final = 360  # pixels, the short side of a phone's view: unrest is what
 _SUBJECT_LARGE: Final = 0.2  # of the picture: a subject that is larger gains nothing more
 _FOCUS_SHOWN: Final = 0.4  # all that is in focus, in a narrow format without a subject: a leaf whole
 _SHORTLISTED: Final = 80  # of the best places, for which the edges of their windows are looked at
+_OFF_CENTRE: Final = 1.6  # the price of a photo's side between the middles of scene and view, without a subject
 _LOOKED_INTO: Final = 14  # of the best places, for which the tint is worked out
 _BELOW: Final = 1.4  # the price of ground that is made up below the photo, where an interface covers it anyway
 _ON_AXIS: Final = 0.06  # of the width: a subject this near the middle is symmetrical
@@ -104,9 +105,10 @@ def _places(view: View, columns: list[Block], scene: Scene, format_: Format) -> 
         + 0.25 * min(1.0, view.width * view.height / (scene.width * scene.height))
         - 0.3 * crowding(scene, view)
         - 1.2 * unfocused(view)
+        - (_OFF_CENTRE * off_centre(scene, view, lies=format_.lies) if scene.subject is None else 0.0)
         + (_FOCUS_SHOWN * view.focus if scene.subject is None and not format_.lies else 0.0)
     )
-    on_axis = abs(subject_middle(scene)[0] - view.left - view.width / 2) < _ON_AXIS * view.width
+    on_axis = abs(scene.middle[0] - view.left - view.width / 2) < _ON_AXIS * view.width
     for block in columns:
         tops: set[float] = {
             safe.top,
@@ -149,7 +151,7 @@ def _imbalance(scene: Scene, view: View, box: Box, align: Alignment, format_: Fo
     type leaves free beside it, or of the whole under it."""
     if scene.subject is None:
         return 0.0
-    middle = (subject_middle(scene)[0] - view.left) / view.width
+    middle = (scene.middle[0] - view.left) / view.width
     if not format_.lies:
         # Under type in the middle it stands in the middle, under type at the left a little to the right of it.
         return abs(middle - 0.5) if align == "centre" else max(0.0, abs(middle - 0.62) - 0.1)

@@ -51,6 +51,8 @@ _BOUND_CASED: Final = re.compile(
 _GOVERNS: Final = _words(
     "위해 위해서 위하여 대한 대해 대하여 통해 통한 관한 향한 향해 따른 따라 대신"
 )  # 나를 위해, 숲을 통한
+_COUNTERS: Final = _words("개 잔 병 권 장 명 벌 켤레 봉 봉지 송이 마리 대 통 줄 편 그릇 판 캔 팩")
+_CONNECTS: Final = re.compile(r"[가-힣]{1,4}(?:면|고|서|며|니|는|으로)")  # 세 권 사면
 _NEGATES: Final = re.compile(r"[않못]|말[고아]|마(?:세요|라|십시오)?[.!]?$")  # 깨우지 마세요, 걷지 말고
 _NUMBER: Final = re.compile(r"[\d.,₩$€+]+%?")
 _ADNOMINAL: Final = re.compile(r"[가-힣]*[은는을운한할올쉬인된던긴린진친킨힌른든]$")
@@ -82,6 +84,8 @@ def penalty(before: str, after: str) -> float:
         cost += 2.0
     if bare.endswith(("와", "과")) and next_.startswith("함께"):
         cost += 1.5
+    if before == bare and bare in _COUNTERS and _CONNECTS.fullmatch(next_):
+        cost += 1.4
     if next_ in _GOVERNS:
         cost += 1.6
     if before == bare and len(bare) > 2 and bare.endswith("면"):

@@ -38,6 +38,8 @@ class Scene:
     weights: Weights
     faces: tuple[Box, ...]
     subject: Box | None
+    middle: tuple[float, float]
+    """Of the subject; of what is in focus where there is none."""
     plain: frozenset[Edge]
     hues: Hues
     full: tuple[int, int]
@@ -65,20 +67,22 @@ def look_at(photo: Rgb, weights: Weights, faces: Sequence[Box]) -> Scene:
     height, width = small.shape[:2]
     fitted = np.asarray(cv2.resize(weights, (width, height), interpolation=cv2.INTER_AREA), np.float32)
     change = change_of(small)
+    subject, focus_sums = _subject(fitted), integral(in_focus(change))
     factor = width / photo.shape[1]
     scaled = tuple(Box(*(round(v * factor) for v in (face.left, face.top, face.right, face.bottom))) for face in faces)
     return Scene(
         photo=small,
         weights=fitted,
         faces=scaled,
-        subject=_subject(fitted),
+        subject=subject,
+        middle=_middle(subject, focus_sums),
         plain=_plain(small, change, fitted),
         hues=hues_of(small),
         full=(photo.shape[1], photo.shape[0]),
         weight_sums=integral(fitted),
         kept_sums=integral(np.where(fitted >= 0.9 * PERSON, fitted, 0).astype(np.float32)),
         change_sums=integral(change),
-        focus_sums=integral(in_focus(change)),
+        focus_sums=focus_sums,
         colour_sums=np.asarray(cv2.integral(cv2.cvtColor(small, cv2.COLOR_RGB2LAB), sdepth=cv2.CV_64F), np.float64),
     )
 
@@ -100,6 +104,13 @@ def _subject(weights: Weights) -> Box | None:
     inside = weights >= SUBJECT * 0.98
     share = float(inside.mean())
     return bounds(inside) if LEAST_FIGURE <= share <= _ALL_SUBJECT else None
+
+
+def _middle(subject: Box | None, focus_sums: Sums) -> tuple[float, float]:
+    if subject is not None:
+        return (subject.left + subject.right) / 2, (subject.top + subject.bottom) / 2
+    half = focus_sums[-1, -1] / 2
+    return float(np.searchsorted(focus_sums[-1], half)), float(np.searchsorted(focus_sums[:, -1], half))
 
 
 def _plain(photo: Rgb, change: NDArray[np.float32], weights: Weights) -> frozenset[Edge]:

@@ -10,7 +10,6 @@ import numpy as np
 
 from adstudio.vision.layout import Window
 from adstudio.vision.scene import Scene, Sums
-from adstudio.vision.shapes import Box
 from adstudio.vision.window_edges import edge_faults
 
 KEPT: Final = 0.97  # of the weights: a window that keeps less cuts the subject
@@ -143,11 +142,18 @@ def lower_heavy(scene: Scene, view: View) -> float:
     return max(0.0, below - above) / view.height
 
 
+def off_centre(scene: Scene, view: View, *, lies: bool) -> float:
+    """How far the view's middle is from the scene's, in shares of the photo: up or down where the view ``lies``, else
+    to a side, for there it has to leave most of the photo out."""
+    if lies:
+        return abs(view.top + view.height / 2 - scene.middle[1]) / scene.height
+    return abs(view.left + view.width / 2 - scene.middle[0]) / scene.width
+
+
 def _rank(scene: Scene, view: View) -> float:
-    middle = subject_middle(scene)
     off = (
-        abs(view.left + view.width / 2 - middle[0]) / view.width
-        + abs(view.top + view.height / 2 - middle[1]) / view.height
+        abs(view.left + view.width / 2 - scene.middle[0]) / view.width
+        + abs(view.top + view.height / 2 - scene.middle[1]) / view.height
     )
     size = view.width / scene.width * view.height / scene.height
     return (
@@ -159,12 +165,6 @@ def _rank(scene: Scene, view: View) -> float:
         - unfocused(view)
         - 0.3 * (1 - view.focus)
     )
-
-
-def subject_middle(scene: Scene) -> tuple[float, float]:
-    """The middle of the subject, or of the photo where there is none."""
-    box = scene.subject or Box(0, 0, scene.width, scene.height)
-    return (box.left + box.right) / 2, (box.top + box.bottom) / 2
 
 
 def _anchors(scene: Scene, width: float, height: float) -> tuple[list[float], list[float]]:
