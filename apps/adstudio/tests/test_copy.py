@@ -61,6 +61,10 @@ ROLES = [
     ("심야 데이터 무제한\n월 9,900원 추가", {"headline": "심야 데이터 무제한", "offer": "월 9,900원 추가"}),
     ("Carry less. See more. The 24L daypack", {"headline": "Carry less. See more.", "sub": "The 24L daypack"}),
     ("Slow mornings, freshly brewed. Coffee club from $12 a month", {"headline": "Slow mornings, freshly brewed.", "sub": "Coffee club", "offer": "from $12 a month"}),
+    ("Stay downtown. Pay uptown prices? Never. Rooms from $89 a night", {"headline": "Stay downtown.", "sub": "Pay uptown prices? Never.", "offer": "Rooms from $89 a night"}),
+    ("Sun's out. Hats on. 2 for $30", {"headline": "Sun's out.", "sub": "Hats on.", "offer": "2 for $30"}),
+    ("Budapest in winter — thermal baths, markets, mulled wine\nFrom £249 per person", {"headline": "Budapest in winter", "sub": "thermal baths, markets, mulled wine", "offer": "From £249 per person"}),
+    ("컬러 트리트먼트\n2개 19,800원 무료배송", {"headline": "컬러 트리트먼트", "offer": "2개 19,800원 무료배송"}),
     ("It is easier to ask forgiveness than it is to get permission.", {"headline": "It is easier to ask forgiveness than it is to get permission."}),
 ]  # fmt: skip
 

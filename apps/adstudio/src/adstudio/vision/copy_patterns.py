@@ -38,7 +38,11 @@ _MOST_LED: Final = 12
 """Characters of a bare percentage with the words before it (``얼리버드 45%``); a longer lead is a line of its own."""
 
 _TAIL_EN = re.compile(r"\s+(?:(?:on|your|our|the|first|next|all|every|entire)\s+)*[a-z]+(?:\s[a-z]+)?\s*[.!]?")
-_LEAD_EN = re.compile(r"(?:^|(?<=\s))[A-Z][a-z]+\s+$")
+_LEAD_EN = re.compile(r"(?:^|(?<=[.!?]\s))(?:[A-Za-z][\w'-]*|\d+)(?:\s[\w'-]+){0,2}\s+$")
+_QUANTITY = re.compile(r"(?:^|(?<=[,.!?]\s))(?:\d+[가-힣]{1,2}\s)+$")  # 2개 19,800원
+_MOST_CLAUSE: Final = 22
+"""Characters of an English clause that is an offer as a whole (``Rooms from $89 a night``)."""
+
 _MOST_OFFERED: Final = 28
 """Characters of an offer with the words around it; a longer one is not seen at a glance."""
 
@@ -110,8 +114,8 @@ def whole_offer(text: str, match: re.Match[str]) -> tuple[int, int]:
     """Where an offer begins and ends with the English words that mean nothing without it: ``Flights from $99``,
     ``60% off everything``."""
     start, end = match.span()
-    if (lead := _LEAD_EN.search(text[:start])) and lead.start() == 0 and match.group()[:1].islower():
-        start = lead.start()
+    if (lead := _LEAD_EN.search(text[:start])) and match.group()[:1].islower():
+        start = lead.start() if end - lead.start() <= _MOST_CLAUSE else start
     tail = _TAIL_EN.match(text, end)
     if tail and tail.end() == len(text) and match.group().rstrip().lower().endswith("off"):
         end = tail.end()
@@ -123,6 +127,8 @@ def whole_offer(text: str, match: re.Match[str]) -> tuple[int, int]:
 def lead_of(text: str, start: int, end: int) -> int:
     """Where a bare percentage or 1+1, or one of ``전 품목``, begins with the words that belong to it, in a line below
     the headline."""
+    if quantity := _QUANTITY.search(text[:start]):
+        return quantity.start()
     if not (_BARE.fullmatch(text[start:end]) or _OF_ALL.match(text, start)):
         return start
     lead = _LEAD_KO.search(text[:start])

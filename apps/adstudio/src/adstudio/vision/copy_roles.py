@@ -40,6 +40,8 @@ _SLOGAN_LINE: Final = {"ko": 9, "en": 16}  # two lines this short are one slogan
 _IDEAL: Final = {"ko": 12, "en": 22}  # where a headline had best end
 
 
+_COMMA: Final = re.compile(r"(?<=,)\s+")
+_SENTENCES: Final = re.compile(r"(?<=[.!?…])\s+")
 _ENDS_INSIDE: Final = re.compile(r"[.!?…]\s+\S")
 _PLUS: Final = {"+", "&"}
 _ARROWS: Final = {"→", "->", "▶", "⇒", "➜", "➡", "➡️"}
@@ -149,7 +151,7 @@ def _without_call_and_offer(part: str, found: _Found, *, below: bool, calls: boo
             between = piece[at:start]
             sign = between.strip() if at else ""  # from one price to another, or both: the arrow or plus says so
             joins = sign in _ARROWS or sign in _PLUS
-            fragments.append("" if joins else between)
+            fragments += [""] if joins else _from_last_sentence(between)
             shown = f"{'→' if sign in _ARROWS else sign} " if joins else ""
             found.offers.append(f"{shown}{piece[start:end].strip()}")
             at = end
@@ -165,6 +167,12 @@ def _without_call_and_offer(part: str, found: _Found, *, below: bool, calls: boo
         elif fragment and not _only_signs(fragment):
             kept.append(fragment)
     return kept
+
+
+def _from_last_sentence(text: str) -> list[str]:
+    """``text`` parted before its last sentence, of which an offer may be the end."""
+    ends = list(_SENTENCES.finditer(text))
+    return [text[: ends[-1].start()], text[ends[-1].end() :]] if ends else [text]
 
 
 def _conditional(piece: str, stated: list[re.Match[str]]) -> bool:
@@ -206,9 +214,15 @@ def _headline(parts: list[str], language: str, has_offer: bool) -> tuple[str, li
 
 
 def _shortened(text: str, language: str) -> tuple[str, str]:
-    """A sentence as a headline and the rest: at its date, or at the best break near the ideal length."""
+    """A sentence as a headline and the rest: at its date, a dash, its end or a comma, or else at the best break near
+    the ideal length."""
     if (match := DATED.search(text)) and match.start() >= 4:
         return text[: match.start()].strip(EDGES), text[match.start() :].strip()
+    for sign in (DIVIDER, _SENTENCES, _COMMA):
+        inner = [one.span() for one in sign.finditer(text) if one.start() >= 3 and len(text) - one.end() >= 3]
+        if inner:
+            a, b = min(inner, key=lambda cut: abs(cut[0] - _IDEAL[language]))
+            return text[:a].strip(EDGES), text[b:].strip()
     words = text.split(" ")
     best, cut = 1e9, 0
     for i in range(1, len(words)):

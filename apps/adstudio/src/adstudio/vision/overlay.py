@@ -21,7 +21,7 @@ from adstudio.vision.typefaces import Typeface
 _SUB_TOWARDS_GROUND = 0.12  # a sub line is a shade quieter than its headline
 _EMOJI_SIZE, _EMOJI_DROP = 1.06, 0.17  # ems: an emoji's height, and how far it hangs below the baseline
 _BAND = 128  # rows
-_SOFTENED = 0.025  # of the pane: how far a continued side is smoothed
+_SOFTENED = 0.09  # of the pane: how far a continued side is smoothed; at 0.025 a cloudy sky is continued in stripes
 
 
 def draw(layout: Layout, photo: Rgb, copy: AdCopy, kit: Kit) -> Rgb:
