@@ -23,7 +23,7 @@ from adstudio.vision.typefaces import PRETENDARD
 ROLES = [
     ("50% 할인 ₩12,900", {"headline": "50% 할인", "offer": "₩12,900"}),
     ("Beijing in 48 hours\nFlights from ₩189,000", {"headline": "Beijing in 48 hours", "offer": "Flights from ₩189,000"}),
-    ("SALE 최대 70% 이번 주말까지", {"headline": "SALE", "offer": "최대 70%", "sub": "이번 주말까지"}),
+    ("SALE 최대 70% 이번 주말까지", {"headline": "SALE", "offer": "최대 70%", "note": "이번 주말까지"}),
     ("하루의 끝, 와인 한 잔\n지금 예약하세요", {"headline": "하루의 끝, 와인 한 잔", "cta": "지금 예약하세요"}),
     ("우리들의 여름 룩, 지금 20% OFF", {"headline": "우리들의 여름 룩", "offer": "지금 20% OFF"}),
     ("알로에 수딩젤 1+1", {"headline": "알로에 수딩젤", "offer": "1+1"}),
@@ -47,16 +47,16 @@ ROLES = [
     ("Your day, one tap ahead.\nDownload free", {"headline": "Your day, one tap ahead.", "cta": "Download free"}),
     ("집에 두고 온 우리 아이, 펫캠으로 24시간 확인하세요", {"headline": "집에 두고 온 우리 아이", "sub": "펫캠으로 24시간 확인하세요"}),
     ("바다가 보이는 방\n11.28(토) ~ 12.6(일) 얼리버드 45%", {"headline": "바다가 보이는 방", "sub": "11.28(토) ~ 12.6(일)", "offer": "얼리버드 45%"}),
-    ("제철 딸기 500g 8,900원 🍓 오늘 도착", {"headline": "제철 딸기 500g 🍓", "sub": "오늘 도착", "offer": "8,900원"}),
+    ("제철 딸기 500g 8,900원 🍓 오늘 도착", {"headline": "제철 딸기 500g 🍓", "note": "오늘 도착", "offer": "8,900원"}),
     ("아이폰 당일 수리 🔧 액정 교체 99,000원\n가까운 매장 찾기", {"headline": "아이폰 당일 수리 🔧", "sub": "액정 교체", "offer": "99,000원", "cta": "가까운 매장 찾기"}),
     ("첫 구매 고객 5,000원 쿠폰 + 무료배송", {"headline": "첫 구매 고객", "offer": "5,000원 쿠폰 + 무료배송"}),
     ("New season, new you. Gym membership from $19/month", {"headline": "New season, new you.", "sub": "Gym membership", "offer": "from $19/month"}),
     ("Save $300 on a new mattress\nEnds Sunday", {"headline": "Save $300 on a new mattress", "sub": "Ends Sunday"}),
     ("Try it free for 30 days\nNo card needed", {"headline": "Try it free for 30 days", "sub": "No card needed"}),
-    ("수능 끝! 수험생 50% 할인\n수험표를 보여 주세요", {"headline": "수능 끝!", "sub": "수험생\n수험표를 보여 주세요", "offer": "50% 할인"}),
+    ("수능 끝! 수험생 50% 할인\n수험표를 보여 주세요", {"headline": "수능 끝!", "sub": "수험생", "offer": "50% 할인", "note": "수험표를 보여 주세요"}),
     ("크리스마스 케이크 예약\n~12.20까지 10% 할인", {"headline": "크리스마스 케이크 예약", "sub": "~12.20까지", "offer": "10% 할인"}),
-    ("회사 송년회 케이터링 1인 29,000원부터\n11월 계약 시 10% 할인", {"headline": "회사 송년회 케이터링", "sub": "11월 계약 시 10% 할인", "offer": "1인 29,000원부터"}),
-    ("NEW IN\n니트 전 품목 1+1 🧶 이번 주만", {"headline": "NEW IN", "sub": "이번 주만", "offer": "니트 전 품목 1+1 🧶"}),
+    ("회사 송년회 케이터링 1인 29,000원부터\n11월 계약 시 10% 할인", {"headline": "회사 송년회 케이터링", "offer": "1인 29,000원부터", "note": "11월 계약 시 10% 할인"}),
+    ("NEW IN\n니트 전 품목 1+1 🧶 이번 주만", {"headline": "NEW IN", "note": "이번 주만", "offer": "니트 전 품목 1+1 🧶"}),
     ("Small wings. Long journeys.\nDonate today", {"headline": "Small wings. Long journeys.", "cta": "Donate today"}),
     ("심야 데이터 무제한\n월 9,900원 추가", {"headline": "심야 데이터 무제한", "offer": "월 9,900원 추가"}),
     ("Carry less. See more. The 24L daypack", {"headline": "Carry less. See more.", "sub": "The 24L daypack"}),
@@ -65,6 +65,9 @@ ROLES = [
     ("Sun's out. Hats on. 2 for $30", {"headline": "Sun's out.", "sub": "Hats on.", "offer": "2 for $30"}),
     ("Budapest in winter — thermal baths, markets, mulled wine\nFrom £249 per person", {"headline": "Budapest in winter", "sub": "thermal baths, markets, mulled wine", "offer": "From £249 per person"}),
     ("컬러 트리트먼트\n2개 19,800원 무료배송", {"headline": "컬러 트리트먼트", "offer": "2개 19,800원 무료배송"}),
+    ("호숫가 글램핑 2인 1박 99,000원 (조식 포함)\n예약하기", {"headline": "호숫가 글램핑", "offer": "2인 1박 99,000원", "note": "(조식 포함)", "cta": "예약하기"}),
+    ("데스크 세트 렌탈\n월 29,900원, 설치비 0원", {"headline": "데스크 세트 렌탈", "offer": "월 29,900원", "note": "설치비 0원"}),
+    ("Venice, slowly. Five nights, from €720\nPlan your trip", {"headline": "Venice, slowly.", "sub": "Five nights", "offer": "from €720", "cta": "Plan your trip"}),
     ("It is easier to ask forgiveness than it is to get permission.", {"headline": "It is easier to ask forgiveness than it is to get permission."}),
 ]  # fmt: skip
 
@@ -227,4 +230,4 @@ def test_a_copy_of_the_most_characters_is_taken_or_told_to_be_shorter() -> None:
     text = ("가을 하늘 " * 60)[:MOST_CHARACTERS]
     with pytest.raises(CopyError):
         check_room(read_copy(text), chosen(None))
-    assert set(LONGEST) == {"headline", "sub", "offer", "cta", "brand", "legal"}
+    assert set(LONGEST) == {"headline", "sub", "offer", "note", "cta", "brand", "legal"}

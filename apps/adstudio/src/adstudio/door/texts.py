@@ -32,6 +32,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "headline": ("헤드라인", "Headline"),
     "sub": ("서브 카피", "Sub line"),
     "offer": ("혜택", "Offer"),
+    "note": ("혜택 아래 문구", "Below the offer"),
     "cta": ("버튼", "Button"),
     "brand": ("브랜드", "Brand"),
     "legal": ("고지 문구", "Legal line"),

@@ -11,13 +11,14 @@ from adstudio.vision.copytext import check_drawable, has_hangul, says_something,
 from adstudio.vision.errors import CopyError, Language
 from adstudio.vision.typefaces import PRETENDARD
 
-LONGEST: Final = {"headline": 64, "sub": 110, "offer": 28, "cta": 24, "brand": 32, "legal": 140}
+LONGEST: Final = {"headline": 64, "sub": 110, "offer": 28, "note": 110, "cta": 24, "brand": 32, "legal": 140}
 """Characters of each role at most; longer ones are a text, not an ad."""
 
 _NAMES_KO: Final = {
     "headline": "헤드라인",
     "sub": "서브 카피",
     "offer": "혜택 문구",
+    "note": "혜택 아래 문구",
     "cta": "버튼 문구",
     "brand": "브랜드",
     "legal": "고지 문구",
@@ -26,13 +27,17 @@ _NAMES_EN: Final = {"sub": "sub line", "cta": "call to action", "legal": "legal 
 
 
 class AdCopy(BaseModel):
-    """The text of an ad. ``headline`` and ``sub`` may hold line breaks, which are kept."""
+    """The text of an ad. ``headline``, ``sub`` and ``note`` may hold line breaks, which are kept.
+
+    ``note`` is what follows the offer where the copy was one string: it is set below the offer, as it was written.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     headline: str
     sub: str | None = None
     offer: str | None = None
+    note: str | None = None
     cta: str | None = None
     brand: str | None = None
     legal: str | None = None
@@ -64,10 +69,12 @@ def copy_of_fields(
     cta: str | None = None,
     brand: str | None = None,
     legal: str | None = None,
+    note: str | None = None,
 ) -> AdCopy:
     """The copy whose roles the client filled in; raises ``CopyError``."""
-    given = {"headline": headline, "sub": sub, "offer": offer, "cta": cta, "brand": brand, "legal": legal}
-    kept = ("headline", "sub")  # line breaks in the others would only make a mess of a single line
+    given = {"headline": headline, "sub": sub, "offer": offer, "note": note, "cta": cta}
+    given |= {"brand": brand, "legal": legal}
+    kept = ("headline", "sub", "note")  # line breaks in the others would only make a mess of a single line
     tidied = {role: tidy(text or "") for role, text in given.items()}
     copy = {role: text if role in kept else text.replace("\n", " ") for role, text in tidied.items()}
     if not says_something(emoji.without_emoji(copy["headline"])):

@@ -15,7 +15,7 @@ _MONEY = (
 _PERCENT = rf"{_AMOUNT}\s?%"
 _BEFORE_KO = (
     r"(?:지금|오늘|단|오직|최대|최저|최고|무려|전\s?품목|전\s?상품|전\s?메뉴|매일|특가|연|월|회원가"
-    r"|정가|할인가|판매가|첫\s?(?:구매|주문|달|가입|방문)|추가|약|무이자|\d{1,2}\s?(?:박|인|개월))"
+    r"|정가|할인가|판매가|첫\s?(?:구매|주문|달|가입|방문)|추가|약|무이자|\d{1,2}\s?(?:박|인|개월|시간)|1\s?(?:일|회|주))"
 )
 _BEFORE_EN = r"(?:up to|from|only|just|now|save|starting at|as low as|extra|for)"
 _AFTER = (
@@ -86,7 +86,7 @@ _CALL_LINE: Final = re.compile(
     rf"(?:[가-힣]{{1,4}}\s)?{_DEED}"
     r"|(?:[가-힣\d]{1,5}\s){0,2}[가-힣]{0,4}(?:하|찾|보|받|가|타|사|담|열|듣|배우|떠나|만나|즐기|고르|맡기|드리|누리|남기)기"
     r"|(?i:shop|buy|book|order|download|try|get|start|join|subscribe|reserve|visit|discover|explore|see|donate|apply"
-    r"|register|enroll|claim|find|rent|learn)"
+    r"|register|enroll|claim|find|rent|learn|plan|compare|choose|meet|taste|watch|listen|read|ask|send)"
     r"\b[\w' ]{2,18}[.!]?"
 )
 """Words that are a call to act only in the last line of several: ``알림 신청``, ``Download free``."""

@@ -53,6 +53,7 @@ class _Found:
     calls: list[str] = field(default_factory=list)
     legal: list[str] = field(default_factory=list)
     addresses: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def read_copy(text: str) -> AdCopy:
@@ -67,7 +68,8 @@ def read_copy(text: str) -> AdCopy:
     found = _Found()
     parts = _take_apart(tidied, language, found)
     if not parts:  # something has to be the headline
-        source = next((one for one in (found.offers, found.calls, found.addresses, found.legal) if one), [""])
+        taken = (found.notes, found.offers, found.calls, found.addresses, found.legal)
+        source = next((one for one in taken if one), [""])
         parts = [source.pop(0)]
     brand, parts = leading_brand(parts)
     headline, rest = _headline(parts, language, bool(found.offers))
@@ -75,6 +77,7 @@ def read_copy(text: str) -> AdCopy:
         headline=headline,
         sub=_joined([*rest, *found.addresses], language),
         offer="  ".join(found.offers),
+        note=_joined(found.notes, language),
         cta=" ".join(found.calls),
         brand=brand,
         legal=" ".join(found.legal),
@@ -128,7 +131,7 @@ def _emoji_inside(line: str) -> list[tuple[int, int]]:
 
 
 def _without_call_and_offer(part: str, found: _Found, *, below: bool, calls: bool) -> list[str]:
-    """``part`` less its offer and call; the texts before and after an offer are two parts. ``below``: there is a
+    """``part`` less its offer and call, and less what follows the offer, which is a note. ``below``: there is a
     headline above it. ``calls``: it may hold a call."""
     if match := ADDRESS.search(part):
         found.addresses.append(match.group().strip(" ▶→"))
@@ -136,7 +139,7 @@ def _without_call_and_offer(part: str, found: _Found, *, below: bool, calls: boo
     if calls and (match := call_in(part)):
         found.calls.append(match.group().strip(" ▶→>·|"))
         part = f"{part[: match.start()]}\n{part[match.end() :]}"
-    fragments: list[str] = []
+    fragments: list[tuple[str, bool]] = []  # each with whether an offer stands before it
     earlier = len(found.offers)
     for piece in part.split("\n"):
         at = 0
@@ -151,16 +154,20 @@ def _without_call_and_offer(part: str, found: _Found, *, below: bool, calls: boo
             between = piece[at:start]
             sign = between.strip() if at else ""  # from one price to another, or both: the arrow or plus says so
             joins = sign in _ARROWS or sign in _PLUS
-            fragments += [""] if joins else _from_last_sentence(between)
+            if at and not joins and _says(between):
+                break  # a second offer keeps its own words: ``월 29,900원, 설치비 0원``
+            fragments += [(one, bool(found.offers)) for one in ([""] if joins else _from_last_sentence(between))]
             shown = f"{'→' if sign in _ARROWS else sign} " if joins else ""
             found.offers.append(f"{shown}{piece[start:end].strip()}")
             at = end
-        fragments.append(piece[at:])
+        fragments.append((piece[at:], bool(found.offers)))
     whole = len(fragments) == 1  # nothing came out of it, so nothing dangles at its edges
-    tidied = (" ".join(fragment.split()) if whole else _trimmed(" ".join(fragment.split())) for fragment in fragments)
     kept: list[str] = []
-    for fragment in tidied:
-        if fragment and not _says(fragment) and kept:  # an emoji that stood after the price
+    for raw, follows in fragments:
+        fragment = " ".join(raw.split()) if whole else _trimmed(" ".join(raw.split()))
+        if fragment and _says(fragment) and follows:
+            found.notes.append(fragment)
+        elif fragment and not _says(fragment) and kept:  # an emoji that stood after the price
             kept[-1] = f"{kept[-1]} {fragment}"
         elif len(found.offers) > earlier and not _says(fragment) and not _only_signs(fragment):
             found.offers[-1] = f"{found.offers[-1]} {fragment}"

@@ -172,7 +172,8 @@ def _composed(case: _Case) -> Iterator[Check]:
 def _as_set(copy: AdCopy) -> list[tuple[str, str]]:
     """The roles in the order in which they are set."""
     given = dict(copy.roles())
-    return [(role, given[role]) for role in ("brand", "headline", "sub", "offer", "cta", "legal") if role in given]
+    order = ("brand", "headline", "sub", "offer", "note", "cta", "legal")
+    return [(role, given[role]) for role in order if role in given]
 
 
 def _ink_height(one: LineInk) -> int:

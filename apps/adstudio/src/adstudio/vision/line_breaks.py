@@ -31,8 +31,8 @@ ACCEPTABLE: Final = 2.0
 _OWN_LINE_DIVIDED: Final = 1.5
 _MOST_WORDS: Final = 14  # of a text whose every division is tried; longer ones are set as running text
 _BINDS_NEXT: Final = _words(
-    "한 두 세 네 첫 이 그 저 각 새 이번 지난 다음 최대 연 월 단 오직 최저 약 더 안 못 잘 꼭 딱 참 온 매 전 총 제 내",
-    "네 다섯 여섯 일곱 여덟 아홉 열 스무 스물 서른 마흔 쉰 우리 모든 어느 어떤",
+    "한 두 세 네 첫 이 그 저 각 새 이번 지난 다음 최대 연 월 단 오직 최저 가장 약 더 안 못 잘 꼭 딱 참 온 매 전 총",
+    "제 내 네 다섯 여섯 일곱 여덟 아홉 열 스무 스물 서른 마흔 쉰 우리 모든 어느 어떤",
     "a an the of to in on at for with by from and or no is are be it's",
 )
 _BOUND: Final = _words(

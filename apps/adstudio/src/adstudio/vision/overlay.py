@@ -94,7 +94,7 @@ def _continued(shown: Rgb, beyond: tuple[int, int, int, int], pane: Box) -> Rgb:
 
     Edges repeated alone draw a streak for every grain of the photo.
     """
-    edges = cv2.copyMakeBorder(shown, *beyond, cv2.BORDER_REPLICATE)
+    edges = cv2.copyMakeBorder(_evened(shown), *beyond, cv2.BORDER_REPLICATE)
     full = cv2.copyMakeBorder(shown, *beyond, cv2.BORDER_REFLECT_101)
     height, width = full.shape[:2]
     top, bottom, left, right = beyond
@@ -116,13 +116,23 @@ def _continued(shown: Rgb, beyond: tuple[int, int, int, int], pane: Box) -> Rgb:
     return np.asarray(full, np.uint8)
 
 
+def _evened(shown: Rgb) -> Rgb:
+    """``shown`` whose outermost rows and columns are the mean of its rim: a photo's last row may be of another
+    colour."""
+    evened = shown.copy()
+    down, across = (max(2, round(PLAIN_RIM * side)) for side in shown.shape[:2])
+    evened[0], evened[-1] = shown[:down].mean(axis=0), shown[-down:].mean(axis=0)
+    evened[:, 0], evened[:, -1] = shown[:, :across].mean(axis=1), shown[:, -across:].mean(axis=1)
+    return evened
+
+
 def _colour(layout: Layout, line: Line) -> Channels:
     if line.role == "cta":
         return from_hex(layout.accent_ink)
     if line.role == "offer":
         return from_hex(layout.accent)
     ink, ground = from_hex(layout.ink), from_hex(layout.ground)
-    if line.role in ("sub", "legal"):
+    if line.role in ("sub", "note", "legal"):
         mixed = [round(a + (b - a) * _SUB_TOWARDS_GROUND) for a, b in zip(ink, ground, strict=True)]
         return mixed[0], mixed[1], mixed[2]
     return ink

@@ -103,7 +103,7 @@ def _layout(division: _Division, block: Block, view: View, scene: Scene, format_
     cut = is_cut(scene, view)
     score = (
         0.72 * block.size / format_.headline[1] / format_.short
-        - 0.12 * max(0.0, block.badness)
+        - 0.2 * max(0.0, block.badness)
         - 3.0 * max(0.0, KEPT - view.kept)
         - 0.45 * cut
         - 0.5 * max(0.0, 0.55 - filled)

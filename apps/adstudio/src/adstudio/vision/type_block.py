@@ -15,13 +15,14 @@ from adstudio.vision.formats import Format
 from adstudio.vision.line_breaks import Broken, broken
 from adstudio.vision.typefaces import Typeface, Weight
 
-Role = Literal["logo", "brand", "headline", "sub", "offer", "cta", "legal"]
+Role = Literal["logo", "brand", "headline", "sub", "offer", "note", "cta", "legal"]
 
 LEADING: Final[dict[Role, float]] = {
     "brand": 1.2,
     "headline": 1.2,
     "sub": 1.36,
     "offer": 1.16,
+    "note": 1.36,
     "cta": 2.15,
     "legal": 1.3,
 }
@@ -32,11 +33,20 @@ _WEIGHT: Final[dict[Role, Weight]] = {
     "headline": "ExtraBold",
     "sub": "SemiBold",
     "offer": "Black",
+    "note": "SemiBold",
     "cta": "Bold",
     "legal": "SemiBold",
 }
-_SCALE: Final[dict[Role, float]] = {"brand": 0.36, "sub": 0.46, "offer": 1.0, "cta": 0.38, "legal": 0.26}
-_GAP: Final[dict[Role, float]] = {"brand": 0.0, "headline": 0.3, "sub": 0.2, "offer": 0.16, "cta": 0.36, "legal": 0.3}
+_SCALE: Final[dict[Role, float]] = {"brand": 0.36, "sub": 0.46, "offer": 1.0, "note": 0.46, "cta": 0.38, "legal": 0.26}
+_GAP: Final[dict[Role, float]] = {
+    "brand": 0.0,
+    "headline": 0.3,
+    "sub": 0.2,
+    "offer": 0.16,
+    "note": 0.12,
+    "cta": 0.36,
+    "legal": 0.3,
+}
 """Ems of the headline above a role, where something stands above it."""
 
 LEGAL_LEAST: Final = 0.72  # of a format's least type: what the law asks for is small print
@@ -154,6 +164,12 @@ def _at(
         if min(fitting for _, fitting in offer) < _OFFER_LEAST * size:
             return None
         rows += [("offer", line, fitting) for line, fitting in offer]
+    if copy.note:
+        note, note_size = _shrunk(copy.note, face, size, scale, width)
+        if note is None:
+            return None
+        rows += [("note", line, note_size) for line in note.lines]
+        badness += 0.3 * max(0.0, note.badness)
     for role in ("cta", "legal"):
         text = getattr(copy, role)
         if text:
