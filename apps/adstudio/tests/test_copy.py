@@ -68,6 +68,8 @@ ROLES = [
     ("호숫가 글램핑 2인 1박 99,000원 (조식 포함)\n예약하기", {"headline": "호숫가 글램핑", "offer": "2인 1박 99,000원", "note": "(조식 포함)", "cta": "예약하기"}),
     ("데스크 세트 렌탈\n월 29,900원, 설치비 0원", {"headline": "데스크 세트 렌탈", "offer": "월 29,900원", "note": "설치비 0원"}),
     ("Venice, slowly. Five nights, from €720\nPlan your trip", {"headline": "Venice, slowly.", "sub": "Five nights", "offer": "from €720", "cta": "Plan your trip"}),
+    ("한강이 보이는 집\n전세 3억 2,000만 원부터", {"headline": "한강이 보이는 집", "sub": "전세", "offer": "3억 2,000만 원부터"}),
+    ("주말 아침은 천천히\n드립백 10개입 14,900원, 첫 구매 15% 추가 할인", {"headline": "주말 아침은 천천히", "sub": "드립백 10개입", "offer": "14,900원 첫 구매 15% 추가 할인"}),
     ("It is easier to ask forgiveness than it is to get permission.", {"headline": "It is easier to ask forgiveness than it is to get permission."}),
 ]  # fmt: skip
 

@@ -7,7 +7,7 @@ from typing import Final
 
 _AMOUNT = r"\d[\d,]*(?:\.\d+)?"
 _MONEY = (
-    rf"(?:[₩$€£¥]\s?{_AMOUNT}(?:\s?(?:million|만))?|{_AMOUNT}\s?(?:만\s?|천\s?|억\s?)?원"
+    rf"(?:[₩$€£¥]\s?{_AMOUNT}(?:\s?(?:million|만))?|(?:{_AMOUNT}\s?억\s)?{_AMOUNT}\s?(?:만\s?|천\s?|억\s?)?원"
     rf"|USD\s?{_AMOUNT}|{_AMOUNT}\s?(?:USD|KRW))"
     r"(?:\s?/\s?(?:month|mo|year|yr|week|day|night|person|kg|[월일박인년개])"
     r"|\s(?:a|per)\s(?:month|year|week|day|night|person|head|piece)\b)?"
@@ -19,7 +19,7 @@ _BEFORE_KO = (
 )
 _BEFORE_EN = r"(?:up to|from|only|just|now|save|starting at|as low as|extra|for)"
 _AFTER = (
-    r"(?:(?:\s?(?:할인|세일|적립|캐시백|쿠폰|페이백|증정|인하|특가|행사|이벤트|찬스|딜|균일가|상당|할인권|OFF|off|Off|SALE|sale|discount|cashback|back)"
+    r"(?:(?:\s?(?:추가\s?)?(?:할인|세일|적립|캐시백|쿠폰|페이백|증정|인하|특가|행사|이벤트|찬스|딜|균일가|상당|할인권|OFF|off|Off|SALE|sale|discount|cashback|back)"
     r"(?![가-힣A-Za-z])){1,2})"
 )
 OFFER: Final = re.compile(

@@ -64,7 +64,7 @@ def penalty(before: str, after: str) -> float:
     cost = 0.0
     if before != bare:
         cost -= 1.0
-    if after[0] in "—–-·/)" or before[-1] in "—–-·/&+(":
+    if after[0] in "—–-·/)&+" or before[-1] in "—–-·/&+(":
         cost += 3.0
     if "(" in before and ")" not in before:
         cost += 2.0
