@@ -50,7 +50,8 @@ async def test_a_dry_run_says_what_would_be_and_changes_nothing(database: str, t
     as_json = json.loads((await pgbaton("attach", "--config", config, "--dry-run", "--json", dsn=database)).out)
     assert (as_json["question"], as_json["nothing_changes"], as_json["dry_run"]) == (True, False, True)
     assert as_json["states"][0] == {
-        "step": "made", "status": "done", "rows": 30, "known": 0, "stage": "cut", "new": True, "fate": "asked"
+        "step": "made", "status": "done", "rows": 30, "known": 0, "stage": "cut", "new": True, "fate": "asked",
+        "instead": 0,
     }  # fmt: skip
     assert await fetch(database, "SELECT count(*) FROM pgbaton.pipelines") == [(0,)]
 

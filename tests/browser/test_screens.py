@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 from scene import HOSTILE, add_hostile
 
-from pgbaton.web import pages
+from pgbaton.web import data, pages
 
 AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text(encoding="utf-8")
 SCREENS = (
@@ -72,7 +72,8 @@ async def test_a_finding_leads_to_the_jobs_it_means(person: Any) -> None:
 async def test_a_search_for_an_error_says_how_far_back_it_went_and_goes_on_from_there(
     person: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pages, "LOOK_BACK", 3)
+    for module in (data, pages):
+        monkeypatch.setattr(module, "LOOK_BACK", 3)
     page = await person("viewer", "/jobs?error=in+no+error")
     assert "No job matches" in await page.inner_text("#live")
     assert "Searched here: 3 failed calls, back to" in await page.inner_text("#searched")
