@@ -56,7 +56,8 @@ _PAGE = """<!doctype html>
 {fonts}
 :root {{ color-scheme: light; --ink: #17181c; --soft: #6b6e76; --line: #e4e5e8; --ground: #f6f6f4 }}
 * {{ box-sizing: border-box }}
-body {{ font: 400 16px/1.6 Pretendard, sans-serif; color: var(--ink); background: var(--ground); margin: 0 }}
+body {{ font: 400 16px/1.6 Pretendard, sans-serif; color: var(--ink); background: var(--ground); margin: 0;
+  word-break: keep-all; overflow-wrap: anywhere }}
 main {{ max-width: 76rem; margin: 0 auto; padding: 4.5rem 1.5rem 6rem }}
 h1 {{ font-weight: 800; font-size: clamp(2rem, 5vw, 3.4rem); line-height: 1.15; letter-spacing: -.02em; margin: 0 0 .6rem }}
 header p {{ color: var(--soft); font-size: 1.06rem; max-width: 44rem; margin: 0 }}
@@ -78,7 +79,7 @@ table {{ border-collapse: collapse; margin-top: .7rem }} td {{ padding: .12rem 1
 @media (max-width: 40rem) {{ .formats {{ flex-direction: column }} figure {{ width: 100% }} }}
 </style>
 <main>
-<header><h1>{title}</h1><p>{lead}</p></header>
+<header><h1>{title}</h1>{lead}</header>
 {sections}
 </main>
 </html>
@@ -110,8 +111,8 @@ _SAYS: dict[Language, dict[str, str]] = {
 }
 _TITLE = "사진 한 장, 카피 한 줄."
 _LEAD = (
-    "아래 광고는 모두 사람의 손을 거치지 않고 사진과 카피만으로 만들어졌습니다. "
-    "Every ad on this page was made from a photo and a line of copy, without layout by hand."
+    "<p>아래 광고는 모두 사람의 손을 거치지 않고 사진과 카피만으로 만들어졌습니다.</p>"
+    '<p lang="en">Every ad on this page was made from a photo and a line of copy, without layout by hand.</p>'
 )
 
 

@@ -21,7 +21,8 @@ from adstudio.vision.typefaces import Typeface
 _SUB_TOWARDS_GROUND = 0.12  # a sub line is a shade quieter than its headline
 _EMOJI_SIZE, _EMOJI_DROP = 1.06, 0.17  # ems: an emoji's height, and how far it hangs below the baseline
 _BAND = 128  # rows
-_SOFTENED = 0.09  # of the pane: how far a continued side is smoothed; at 0.025 a cloudy sky is continued in stripes
+_SPREAD = 0.25  # of the pane: from the photo to where a continued side is smoothed most
+_SOFTENED, _ALONG = 0.025, 0.09  # of the pane: how far a continued side is smoothed, across its edge and along it
 
 
 def draw(layout: Layout, photo: Rgb, copy: AdCopy, kit: Kit) -> Rgb:
@@ -94,36 +95,36 @@ def _continued(shown: Rgb, beyond: tuple[int, int, int, int], pane: Box) -> Rgb:
 
     Edges repeated alone draw a streak for every grain of the photo.
     """
-    edges = cv2.copyMakeBorder(_evened(shown), *beyond, cv2.BORDER_REPLICATE)
+    edges = cv2.copyMakeBorder(shown, *beyond, cv2.BORDER_REPLICATE)
     full = cv2.copyMakeBorder(shown, *beyond, cv2.BORDER_REFLECT_101)
     height, width = full.shape[:2]
     top, bottom, left, right = beyond
-    radius = _SOFTENED * max(pane.width, pane.height)
+    # The farther from the photo, the more along its edge: near it the gradient goes on, and far from it no cloud is a
+    # stripe. Across the edge by little, where the photo's own gradient would shift.
+    side = max(pane.width, pane.height)
+    along = _ALONG if (left + right > 0) != (top + bottom > 0) else _SOFTENED
+    radii = (along if top + bottom else _SOFTENED) * side, (along if left + right else _SOFTENED) * side
     small = cv2.resize(edges, (max(1, width // 8), max(1, height // 8)), interpolation=cv2.INTER_AREA)
-    soft = cv2.resize(cv2.GaussianBlur(small, (0, 0), radius / 8), (width, height), interpolation=cv2.INTER_CUBIC)
+    near = cv2.GaussianBlur(small, (0, 0), _SOFTENED * side / 8)
+    far = cv2.GaussianBlur(small, (0, 0), radii[0] / 8, sigmaY=radii[1] / 8)
+    near, far = (cv2.resize(one, (width, height), interpolation=cv2.INTER_CUBIC) for one in (near, far))
     grain = np.random.default_rng(0).integers(-1, 2, (height, width, 1), np.int8)
     # How far into the continued part each pixel is: the photo's own edge stays as it is.
     rows, columns = np.arange(height), np.arange(width)
     down = np.maximum(np.maximum(top - rows, rows - (height - bottom - 1)), 0)
     across = np.maximum(np.maximum(left - columns, columns - (width - right - 1)), 0)
     fading = PLAIN_RIM * min(shown.shape[:2])  # no more of the rim was found to be plain
+    spread = _SPREAD * side
     for band in _bands(height):
-        share = np.minimum(1, np.maximum(down[band, None], across[None, :]) / fading)
-        share = share.astype(np.float32)[:, :, None]
+        distance = np.maximum(down[band, None], across[None, :]).astype(np.float32)
+        share = np.minimum(1, distance / fading)[:, :, None]
         if share.any():
-            mixed = full[band] + (soft[band].astype(np.float32) - full[band] + grain[band]) * share
+            soft = near[band] + (far[band].astype(np.float32) - near[band]) * np.minimum(
+                1, distance[:, :, None] / spread
+            )
+            mixed = full[band] + (soft - full[band] + grain[band]) * share
             full[band] = np.clip(np.rint(mixed), 0, 255)
     return np.asarray(full, np.uint8)
-
-
-def _evened(shown: Rgb) -> Rgb:
-    """``shown`` whose outermost rows and columns are the mean of its rim: a photo's last row may be of another
-    colour."""
-    evened = shown.copy()
-    down, across = (max(2, round(PLAIN_RIM * side)) for side in shown.shape[:2])
-    evened[0], evened[-1] = shown[:down].mean(axis=0), shown[-down:].mean(axis=0)
-    evened[:, 0], evened[:, -1] = shown[:, :across].mean(axis=1), shown[:, -across:].mean(axis=1)
-    return evened
 
 
 def _colour(layout: Layout, line: Line) -> Channels:
