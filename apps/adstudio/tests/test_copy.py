@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adstudio.vision.ad_copy import LONGEST, copy_of_fields
-from adstudio.vision.copy_roles import MOST_CHARACTERS, read_copy
+from adstudio.vision.copy_reading import read_copy
+from adstudio.vision.copy_roles import MOST_CHARACTERS, parted_copy
 from adstudio.vision.errors import CopyError
 from adstudio.vision.formats import FORMATS, chosen
 from adstudio.vision.line_breaks import ACCEPTABLE, badness_of, broken, penalty
@@ -76,7 +77,7 @@ ROLES = [
 
 @pytest.mark.parametrize(("text", "roles"), ROLES)
 def test_a_string_is_read_by_roles(text: str, roles: dict[str, str]) -> None:
-    assert read_copy(text).fields() == roles
+    assert parted_copy(text).fields() == roles
 
 
 def test_a_sentence_is_no_headline() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from adstudio.door.texts import TEXTS
 from adstudio.vision.ad_copy import LONGEST, AdCopy, copy_of_fields
-from adstudio.vision.copy_roles import read_copy
+from adstudio.vision.copy_reading import read_copy
 from adstudio.vision.copytext import has_hangul, says_something
 from adstudio.vision.errors import InputError, Language
 from adstudio.vision.formats import chosen
