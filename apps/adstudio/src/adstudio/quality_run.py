@@ -165,11 +165,7 @@ def run_quality(folder: Path, out: Path, console: Console, *, keep: bool = False
     _print(entries, out, len(sheets), console)
     for name in drifted:
         console.print(f"{name}: looks other than its golden image", markup=False)
-    return (
-        0
-        if all(entry.passed(picture) for entry in entries for picture in chosen_of(entry.pictures))
-        else 1
-    )
+    return 0 if all(entry.passed(picture) for entry in entries for picture in chosen_of(entry.pictures)) else 1
 
 
 def _compare(entries: list[Entry], golden: Path, *, keep: bool) -> list[str]:

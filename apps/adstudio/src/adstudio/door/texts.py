@@ -97,6 +97,31 @@ TEXTS: dict[str, tuple[str, str]] = {
     "passed": ("통과", "passed"),
     "not_passed": ("미달", "not passed"),
     "photo_of": ("원본 사진", "The photo"),
+    # the names of the judge's checks
+    "check.resolution": ("해상도", "resolution"),
+    "check.safe_area": ("안전 영역", "safe area"),
+    "check.occlusion": ("피사체 가림", "subject free"),
+    "check.subject_kept": ("피사체 유지", "subject kept"),
+    "check.faces": ("얼굴", "faces"),
+    "check.readability": ("글자 뒤 배경", "calm ground"),
+    "check.contrast": ("글자 대비", "contrast"),
+    "check.size": ("글자 크기", "size of type"),
+    "check.hierarchy": ("크기 위계", "hierarchy"),
+    "check.alignment": ("글줄 정렬", "alignment"),
+    "check.white_space": ("여백", "white space"),
+    "check.breaks": ("줄바꿈", "line breaks"),
+    "check.wording": ("카피 일치", "wording"),
+    "check.read_back": ("글자 인식", "read back"),
+    "check.read_small": ("휴대폰에서 인식", "read on a phone"),
+    "check.parting": ("카피 읽기", "reading of the copy"),
+    "check.publishable": ("게재 가능", "publishable"),
+    "check.legible": ("가독성", "legible"),
+    "check.subject_free": ("피사체 가림(모델)", "subject free, by the model"),
+    "check.fits_copy": ("사진과 카피", "photo and copy"),
+    "check.photo_publishable": ("사진 게재 가능", "photo publishable"),
+    "check.sharpness": ("선명도", "sharpness"),
+    "check.brightness": ("밝기", "brightness"),
+    "check.clipping": ("밝기 손실", "clipping"),
     # a decision
     "decide": ("결정", "Decision"),
     "decide.hint": (
@@ -149,6 +174,11 @@ def text(language: Language, key: str, **values: object) -> str:
     """The text, with its values put in. Raises ``KeyError`` for an unknown key."""
     told = TEXTS[key][0 if language == "ko" else 1]
     return told.format(**values) if values else told
+
+
+def name_of_check(name: str, language: Language) -> str:
+    """A check's name for people; a check that is not ours keeps its own."""
+    return text(language, f"check.{name}") if f"check.{name}" in TEXTS else name
 
 
 def preferred(accepted: str, default: Language) -> Language:

@@ -14,10 +14,12 @@ from adstudio.vision.copy_patterns import LEGAL
 from adstudio.vision.copy_roles import HEADLINE, STATEMENT, parted_copy, shortened
 from adstudio.vision.copytext import has_hangul, tidy
 from adstudio.vision.errors import CopyError
-from adstudio.vision.parting import doubts
+from adstudio.vision.parting import ENDED_KO, doubts
 
 _MOST_LINES: Final = 3  # of running text that keep the author's breaks; more would be a ladder
-_SENTENCE: Final = re.compile(r"(?<=[.!?…])\s+")
+_SENTENCE: Final = re.compile(
+    r"(?:(?<=[.!?…])|(?<=니다|세요|시죠|네요|까요|어요|아요|해요|려요|예요|이죠))(?:\s*(?::\)|\^\^|ㅎㅎ|~))?\s+"
+)
 
 
 def read_copy(text: str) -> AdCopy:
@@ -40,11 +42,17 @@ def plain_copy(text: str) -> AdCopy:
     language = "ko" if has_hangul(text) else "en"
     legal = lines.pop() if len(lines) > 1 and LEGAL.match(lines[-1]) else None
     first, rest = lines[0], lines[1:]
-    if len(first) > (HEADLINE if rest else STATEMENT)[language]:
-        sentence, *others = _SENTENCE.split(first, 1)
+    if len(first) > (HEADLINE if rest else STATEMENT)[language] or ENDED_KO.search(first):
+        sentence, *others = _parted(first)
         if len(sentence) > STATEMENT[language] or not others:
             sentence, tail = shortened(first, language)
             others = [tail] if tail else []
         first, rest = sentence, [*others, *rest]
     sub = ("\n" if len(rest) <= _MOST_LINES else " ").join(rest)
     return copy_of_fields(headline=first, sub=sub, legal=legal)
+
+
+def _parted(line: str) -> list[str]:
+    """``line`` after its first sentence, whose signs (``:)``) stay with it."""
+    end = _SENTENCE.search(line)
+    return [line] if end is None else [line[: end.end()].strip(), line[end.end() :]]

@@ -1,15 +1,16 @@
 """Is a copy that came as one string parted into roles as its author meant it? An independent view.
 
 Nothing here knows the rules (or the model) that parted it: each role's words are found again in the original, and every
-cut between two roles is looked at for a sign of the author's: a line break, a sentence's end, a dash, a bracket, a comma. A cut
-without such a sign, a sentence that ends in its middle, another order than the author's: each is a doubt. A parting
-with a doubt is no pass; a person has to confirm it.
+cut between two roles is looked at for a sign of the author's: a line break, a sentence's end, a dash, a bracket, a
+comma. A cut without such a sign, a sentence that ends in its middle, another order than the author's: each is a doubt.
+A parting with a doubt is no pass; a person has to confirm it.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from adstudio.vision.ad_copy import AdCopy
@@ -21,11 +22,14 @@ SET_ORDER: Final = ("brand", "headline", "sub", "offer", "note", "cta", "legal")
 """The roles from the top of an ad to its foot."""
 
 _LONGEST_HEADLINE: Final = {"ko": 30, "en": 64}  # characters: more is not read at a glance
+_LONE: Final = 3  # syllables of a word that says nothing alone above a price: 커플, 이후
 _SHOWN: Final = 16  # characters of the copy in a sentence
 
 _HARD: Final = re.compile(r"[\n.!?…|·•:;()\[\]/—–]|\s[-~]\s|→|->|▶|※|\*|#|\s\+\s|\^|~\s|[ㅋㅎㅠㅜ]")
 """Between two words: the author has parted them."""
 
+_SMILE: Final = re.compile(r"[:;]-?[()]")
+_SPACED: Final = re.compile(r"[^\W\d]\s[!?.,]")  # a mark that was left over when its word was taken out
 _FIGURE: Final = re.compile(r"\d|반값|무료|공짜|half|free", re.IGNORECASE)
 _PRICE: Final = re.compile(
     r"[₩$€£¥]\s?\d[\d,.]*|\d[\d,.]*\s?(?:억|천만|백만|만|천)?\s?\d*\s?(?:만|천)?\s?(?:원|유로|달러|엔)(?![가-힣]{2})"
@@ -41,10 +45,14 @@ _TIED_KO: Final = re.compile(
 _UNFINISHED_KO: Final = re.compile(r"(?:[가-힣](?:면서|니까|는데|려고|도록|의|을|를|와|과|랑))$")
 """A word before a comma that wants the rest of its sentence."""
 
-_TIED_EN: Final = frozenset(
-    "a an the of to for from with and or but in on at by as per than then your our my his her its their this that these "
-    "those is are was be will get buy pay save spend enjoy take only just up over under every each no & +".split()
+_TIED_EN: Final = re.compile(
+    r"(?:an?|the|of|to|for|from|with|and|or|but|in|on|at|by|as|per|than|then|our|my|his|her|its|your|their|this|that|these"
+    r"|those|is|are|was|be|will|get|buy|pay|save|spend|enjoy|take|only|just|up|over|under|every|each|no|&|\+)",
+    re.IGNORECASE,
 )
+ENDED_KO: Final = re.compile(r"[가-힣](?:니다|세요|시죠|네요|까요|어요|아요|해요|려요|예요|이죠)(?=\s+\w)")
+"""The end of a Korean sentence that its author gave no full stop."""
+
 _GOES_ON_EN: Final = re.compile(
     r"(?!(?:now|from|only|up|just|for|in|on|at|until|till|when|with|per|all|save|by)\b)[a-z]"
 )
@@ -90,7 +98,7 @@ def doubts(original: str, copy: AdCopy) -> tuple[Doubt, ...]:
     covered = sum(one.end - one.start for one in pieces)
     if not astray and covered < len(places):
         signs.append(Doubt("missing", "원문의 일부가 광고에 없습니다.", "Part of the copy is not in the ad."))
-    signs += [doubt for a, b in zip(pieces, pieces[1:], strict=False) if (doubt := _cut(text, places, a, b, language))]
+    signs += [doubt for a, b in pairwise(pieces) if (doubt := _cut(text, places, a, b, language))]
     signs += _moved(text, places, pieces)
     signs += _own(copy, language)
     return tuple(dict.fromkeys(signs))
@@ -109,7 +117,7 @@ def _found(text: str, places: list[int], copy: AdCopy) -> tuple[list[_Piece], li
         start = letters.find(bare)
         while start >= 0 and any(taken[start : start + len(bare)]):
             start = letters.find(bare, start + 1)
-        if start < 0:
+        if start < 0 or _SPACED.search(part):
             astray.append(part)
             continue
         taken[start : start + len(bare)] = [True] * len(bare)
@@ -125,6 +133,8 @@ def _cut(text: str, places: list[int], before: _Piece, after: _Piece, language: 
     if _HARD.search(gap) or any(is_emoji(one) for one in clusters(gap)):
         return None
     left, right = text[: places[before.end - 1] + 1].split()[-1], text[places[after.start] :].split()[0]
+    if ENDED_KO.search(f"{left} x"):
+        return None
     return _cut_told(before, after) if _leans(left, right, "," in gap, before, after, language) else None
 
 
@@ -135,7 +145,7 @@ def _leans(left: str, right: str, comma: bool, before: _Piece, after: _Piece, la
         goes_on = bool(_GOES_ON_EN.match(right))
         if comma:
             return goes_on
-        return goes_on or left.lower() in _TIED_EN or "offer" not in roles
+        return goes_on or _TIED_EN.fullmatch(left) is not None or "offer" not in roles
     if comma:
         return bool(_UNFINISHED_KO.search(left))
     if roles[0] == "brand":
@@ -147,7 +157,8 @@ def _leans(left: str, right: str, comma: bool, before: _Piece, after: _Piece, la
     if roles[0] == "offer":
         return bool(_GOES_ON_KO.match(right)) or not _UNTIL_KO.search(after.text)
     if roles[1] == "offer":
-        alone = roles[0] == "headline" and len(before.text.split()) < 2
+        clause = re.split(r"[,.!?…\n]", before.text)[-1].split()
+        alone = len(clause) == 1 and (roles[0] == "headline" or len(left) <= _LONE)
         return alone and not left.isupper()
     return not _DATE.match(right)  # only a space, and no price: the author has not parted them
 
@@ -155,7 +166,7 @@ def _leans(left: str, right: str, comma: bool, before: _Piece, after: _Piece, la
 def _moved(text: str, places: list[int], pieces: list[_Piece]) -> list[Doubt]:
     """Whether the ad says things in another order than the author; a line of the author's own may move."""
     ranks = [SET_ORDER.index(one.role) for one in pieces]
-    for i, (a, b) in enumerate(zip(ranks, ranks[1:], strict=False)):
+    for i, (a, b) in enumerate(pairwise(ranks)):
         if a > b and not (_own_line(text, places, pieces[i]) and _own_line(text, places, pieces[i + 1])):
             return [
                 Doubt(
@@ -176,10 +187,9 @@ def _own(copy: AdCopy, language: str) -> list[Doubt]:
     """What is odd in a role by itself."""
     signs = []
     last = copy.headline.rstrip(" .!?…~").split()[-1:] or [""]
-    if language == "ko" and (copy.sub or copy.offer) and re.search(r"[가-힣](?:의|을|를|와|과|은|는)$", last[0]):
-        if not copy.headline.rstrip().endswith((".", "!", "?", "…")):
-            signs.append(_fragment(copy.headline))
-    if language == "en" and last[0].lower() in _TIED_EN and copy.headline[-1].isalpha() and (copy.sub or copy.offer):
+    open_end = copy.headline[-1:].isalpha() and bool(copy.sub or copy.offer)
+    tied = re.search(r"[가-힣](?:의|을|를|와|과|은|는)$", last[0]) if language == "ko" else _TIED_EN.fullmatch(last[0])
+    if (open_end and tied) or ENDED_KO.search(copy.headline):
         signs.append(_fragment(copy.headline))
     if len(copy.headline) > _LONGEST_HEADLINE[language]:
         signs.append(
@@ -208,6 +218,7 @@ def _own(copy: AdCopy, language: str) -> list[Doubt]:
             )
         )
     for _, said in copy.roles():
+        said = _SMILE.sub("", said)
         if said.count("(") != said.count(")") or said.count("“") != said.count("”"):
             signs.append(_fragment(said))
     return signs
