@@ -37,7 +37,7 @@ _PRICE: Final = re.compile(
 )
 
 _TIED_KO: Final = re.compile(
-    r"(?:[가-힣](?:의|을|를|에|에서|에게|와|과|은|는|으로|보다|처럼|만큼|마다|께|(?<![기제무])한|할|된|될|던|적인|려고|도록|면서|니까|는데|기준|대비)"
+    r"(?:[가-힣](?:의|을|를|에|에서|에게|은|는|으로|보다|처럼|만큼|마다|께|(?<![기제무])한|할|된|될|던|적인|려고|도록|면서|니까|는데|기준|대비)"
     r"|^(?:한|두|세|네|이|그|저|각|매|매일|매주|매달|단|약|총|연|월|주|첫|전|새|최대|최소|및|또는|그리고|하루|1인|인당|평당|기준))$"
 )
 """A Korean word that leans on the next: a particle, an adnominal or connecting ending, a determiner."""
@@ -158,8 +158,8 @@ def _leans(left: str, right: str, comma: bool, before: _Piece, after: _Piece, la
         return bool(_GOES_ON_KO.match(right)) or not _UNTIL_KO.search(after.text)
     if roles[1] == "offer":
         clause = re.split(r"[,.!?…\n]", before.text)[-1].split()
-        alone = len(clause) == 1 and (roles[0] == "headline" or len(left) <= _LONE)
-        return alone and not left.isupper()
+        named = roles[0] == "headline" and len(before.text.split()) == 1  # 무화과 / 특가 12,900원
+        return len(clause) == 1 and len(left) <= _LONE and not (named or left.isupper())
     return not _DATE.match(right)  # only a space, and no price: the author has not parted them
 
 
@@ -188,7 +188,7 @@ def _own(copy: AdCopy, language: str) -> list[Doubt]:
     signs = []
     last = copy.headline.rstrip(" .!?…~").split()[-1:] or [""]
     open_end = copy.headline[-1:].isalpha() and bool(copy.sub or copy.offer)
-    tied = re.search(r"[가-힣](?:의|을|를|와|과|은|는)$", last[0]) if language == "ko" else _TIED_EN.fullmatch(last[0])
+    tied = re.search(r"[가-힣](?:의|을|를|은|는)$", last[0]) if language == "ko" else _TIED_EN.fullmatch(last[0])
     if (open_end and tied) or ENDED_KO.search(copy.headline):
         signs.append(_fragment(copy.headline))
     if len(copy.headline) > _LONGEST_HEADLINE[language]:
