@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from house import OPERATOR, page_alone
+from house import OPERATOR, Watch, page_alone
 
 from line import Line, line, until
 from pgbaton.web.access import Role, Tokens
@@ -46,13 +46,13 @@ class Night:
         await self.craft.until_settled(30)
 
     async def says(self, text: str | re.Pattern[str], seconds: float) -> str:
-        """The page's text in that line, which must appear within so many seconds, by itself."""
-        item = self.page.locator("#findings li").filter(has_text=text).first
-        try:
-            await item.wait_for(timeout=seconds * 1000)
-        except Exception as error:
-            error.add_note(f"the page said: {await self.page.inner_text('#findings')}")
-            raise
+        """The page's text in that line, which must appear within so many seconds, by itself. A sentence may begin with
+        fewer jobs and without its shares: ``text`` is to have all that is asserted of it."""
+        item, watch = self.page.locator("#findings li").filter(has_text=text).first, Watch()
+        while not await item.count():
+            said = await self.page.inner_text("#findings")
+            assert watch.seconds < seconds, f"no {text!r} within {seconds} s; the page said: {said}"
+            await asyncio.sleep(0.05)
         return " ".join((await item.inner_text()).split())
 
     async def press(self, text: str | re.Pattern[str], button: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
-from house import OPERATOR, VIEWER
+from house import OPERATOR, VIEWER, Watch, expect
 
 import pgbaton.operate.desk
 from pgbaton.insights import JobFilter
@@ -48,7 +48,7 @@ async def test_a_job_is_run_again_from_a_step(person: Any, db: asyncpg.Connectio
     page = await person("operator", f"/job?key={key}")
     await page.select_option("#rerun-step", "planner")
     await page.click("#do-rerun")
-    assert "It runs again" in await page.inner_text("#flash")
+    await expect(page.locator("#flash")).to_contain_text("It runs again")
     assert [tuple(r) for r in await db.fetch(OPEN, key)] == [("planner", "available")]
     assert [a[1] for a in await audited(db)] == ["rerun"]
 
@@ -108,11 +108,11 @@ async def test_a_group_of_dead_is_retried_and_every_job_wants_the_number_typed(
     await page.fill("#typed", f" {7 - count} ")
     await page.fill("#reason", "the disk is mended")
     await page.click("#yes")
-    assert "Nothing is dead" in await page.inner_text("#live")
+    await expect(page.locator("#live")).to_contain_text("Nothing is dead")
     assert await db.fetchval("SELECT count(*) FROM jobs WHERE status = 'failed'") == 0
     await page.click("#to-record")
-    assert "the disk is mended" in await page.inner_text("#live")
-    assert await page.locator("#jobs tbody tr").count() == 7 - count
+    await expect(page.locator("#live")).to_contain_text("the disk is mended")
+    await expect(page.locator("#jobs tbody tr")).to_have_count(7 - count)
 
 
 async def test_cancelling_everything_that_matches(person: Any, db: asyncpg.Connection) -> None:
@@ -138,8 +138,7 @@ async def test_limits_are_shown_with_who_fills_them_and_who_waits(person: Any, d
     )
     page = await person("viewer", "/stages")
     rows = {
-        (await r.inner_text()).split()[0]: await r.inner_text()
-        for r in await page.query_selector_all("#limits tbody tr")
+        (await r.inner_text()).split()[0]: await r.inner_text() for r in await page.locator("#limits tbody tr").all()
     }
     assert "set by an operator" in rows["planner"]
     assert "of 3" in rows["planner"]
@@ -152,6 +151,7 @@ async def pause(page: Any, button: str) -> None:
     """Open what the button opens, and pause without a reason."""
     await page.click(f"#{button}")
     await page.click(f"#{button}-do")
+    await page.wait_for_selector(f"#{button.replace('pause', 'resume')}")
 
 
 async def test_a_stage_a_tenant_and_the_pipeline_are_paused_and_resumed(person: Any, db: asyncpg.Connection) -> None:
@@ -159,17 +159,19 @@ async def test_a_stage_a_tenant_and_the_pipeline_are_paused_and_resumed(person: 
     await pause(page, "pause-3")
     assert await db.fetchval("SELECT paused_at IS NOT NULL FROM pgbaton.stages WHERE step = 'planner'")
     await page.click("#resume-3")
+    await page.wait_for_selector("#pause-3")
     assert await db.fetchval("SELECT paused_at IS NULL FROM pgbaton.stages WHERE step = 'planner'")
     await pause(page, "pipeline-pause")
     assert await db.fetchval("SELECT paused_at IS NOT NULL FROM pgbaton.pipelines")
     await page.click("#pipeline-resume")
+    await page.wait_for_selector("#pipeline-pause")
     assert await db.fetchval("SELECT paused_at IS NULL FROM pgbaton.pipelines")
     await page.fill("#pause-tenant", "acme")
     await page.click("#pause-tenant-do")
     await page.click("#tenant-resume-1")
-    assert "No tenant is paused" in await page.inner_text("#live")
+    await expect(page.locator("#live")).to_contain_text("No tenant is paused")
     await page.click("text=Audit")
-    assert await page.locator("#audit tbody tr").count() == 6
+    await expect(page.locator("#audit tbody tr")).to_have_count(6)
     assert "web:operator" in await page.inner_text("#audit")
 
 
@@ -210,8 +212,8 @@ async def test_a_filter_that_is_not_understood_is_refused_and_never_widens_an_ac
 async def test_a_pause_is_ended_from_the_overview(person: Any, db: asyncpg.Connection) -> None:
     page = await person()
     await page.click("li:has-text('vlm_judge is paused') >> text=Resume")
+    await expect(page.locator("li:has-text('vlm_judge is paused')")).to_have_count(0)
     assert await db.fetchval("SELECT paused_at IS NULL FROM pgbaton.stages WHERE step = 'vlm_judge'")
-    assert await page.locator("li:has-text('vlm_judge is paused')").count() == 0
 
 
 async def test_changes_appear_within_a_second_and_without_a_reload(person: Any, db: asyncpg.Connection) -> None:
@@ -219,15 +221,15 @@ async def test_changes_appear_within_a_second_and_without_a_reload(person: Any, 
     await page.wait_for_selector("#live-sign[data-state=on]")
     await page.evaluate("window.notReloaded = true")
     planner = page.locator(".line > li:nth-child(3)")
-    slowest = 0.0
+    times = []
     for many in range(1, 4):
-        before = asyncio.get_running_loop().time()
+        watch = Watch()
         await db.execute(
             "INSERT INTO jobs (tenant_id, current_step, status) VALUES ('northwind', 'yolo_detect', 'done')"
         )
-        await planner.locator(f".waiting b:text-is('{many}')").wait_for(timeout=3000)
-        slowest = max(slowest, asyncio.get_running_loop().time() - before)
-    assert slowest < 2.0, "a second, and another on a busy machine"
+        await planner.locator(f".waiting b:text-is('{many}')").wait_for()
+        times.append(watch.seconds)
+    assert sorted(times)[1] < 1.0, times
     assert await page.evaluate("window.notReloaded")
 
 
@@ -241,7 +243,7 @@ async def test_a_text_that_a_reader_opened_stays_open(person: Any, db: asyncpg.C
     await page.click("summary >> nth=0")
     await page.evaluate("document.querySelector('#live').dataset.old = '1'")
     await page.wait_for_selector("#live:not([data-old])")
-    assert await page.locator("details[open]").count() == 1
+    await expect(page.locator("details[open]")).to_have_count(1)
 
 
 async def test_the_page_says_when_the_database_is_away_and_comes_back(browser: Any, place: tuple[str, str]) -> None:
@@ -283,10 +285,10 @@ async def test_a_long_act_is_watched_aborted_and_undone(
     await page.fill("#reason", "wrong prices")
     await page.click("#yes")
     await page.wait_for_selector("#progress:has-text('Looked at 3 of 21')")
-    assert "wrong prices" in await page.inner_text("#live")
+    await expect(page.locator("#live")).to_contain_text("wrong prices")
     await page.click("#abort")
     assert "Aborted" in await page.inner_text("#flash")
-    assert await page.inner_text("#standing") == "aborted"
+    await expect(page.locator("#standing")).to_have_text("aborted")
     go_on.set()
     cancelled = "SELECT count(*) FROM jobs WHERE status = 'cancelled' AND current_step = 'vlm_analyze'"
     assert await db.fetchval(cancelled) == 3
@@ -295,12 +297,12 @@ async def test_a_long_act_is_watched_aborted_and_undone(
     await page.wait_for_selector("#standing:has-text('done')")
     assert await db.fetchval(cancelled) == 0
     await page.click("text=Audit")
-    rows = await page.locator("#audit tbody tr").all_inner_texts()
-    assert ["were right" in row for row in rows] == [True, False]
+    await expect(page.locator("#audit tbody tr")).to_contain_text(["were right", ""])
+    await expect(page.locator("#audit tbody tr:has-text('were right')")).to_have_count(1)
     await page.check("#f-cancel")
     await page.fill("#f-from", "1h")
     await page.click("#f-go")
-    assert await page.locator("#audit tbody tr").count() == 1
+    await expect(page.locator("#audit tbody tr")).to_have_count(1)
 
 
 async def test_an_act_whose_process_died_is_carried_on_from_the_page(person: Any, db: asyncpg.Connection) -> None:
@@ -318,13 +320,13 @@ async def test_an_act_whose_process_died_is_carried_on_from_the_page(person: Any
 async def test_jobs_that_are_picked_are_retried_and_no_others(person: Any, db: asyncpg.Connection) -> None:
     page = await person("operator", "/jobs?state=dead")
     boxes = page.locator("#jobs tbody input[type=checkbox]")
-    assert await boxes.count() == 7
+    await expect(boxes).to_have_count(7)
     keys = [await boxes.nth(i).get_attribute("value") for i in (1, 3)]
     await boxes.nth(1).check()
     await boxes.nth(3).check()
     await page.evaluate("document.querySelector('#live').dataset.old = '1'")
     await page.wait_for_selector("#live:not([data-old])")  # the list was read again: what is picked stays picked
-    assert "2 selected" in await page.inner_text("#picked-count")
+    await expect(page.locator("#picked-count")).to_contain_text("2 selected")
     await page.click("#picked-retry")
     assert "Jobs to retry: 2." in await page.inner_text("#count")
     await page.click("#yes")

@@ -11,7 +11,7 @@ import asyncpg
 import httpx
 import pytest
 import pytest_asyncio
-from house import page_alone
+from house import expect, page_alone
 
 from graph_line import graph, stage
 from pgbaton.install.attach import attach
@@ -74,7 +74,7 @@ async def test_an_operator_decides_on_the_jobs_page_with_a_reason(person: Any, d
     page = await person("operator", f"/job?key={job}")
     await page.fill("#decide input[name=reason]", "the logo is ours")
     await page.click("#choose-approve")
-    assert "Decided" in await page.inner_text("#flash")
+    await expect(page.locator("#flash")).to_contain_text("Decided")
     assert await row(db, job) == ("review", "approved")
     entry = await db.fetchrow("SELECT who, action, reason FROM pgbaton.audit")
     assert tuple(entry) == ("web:operator", "approve", "the logo is ours")
@@ -85,7 +85,7 @@ async def test_a_link_shows_and_a_post_decides_once(person: Any, db: asyncpg.Con
     page = await person(None, f"/decide?link={signed(job, dispatch)}")
     assert await row(db, job) == ("review", "waiting"), "opening it decides nothing"
     await page.click("#choose-reject")
-    assert "Decided: Reject" in await page.inner_text("#decided")
+    await expect(page.locator("#decided")).to_contain_text("Decided: Reject")
     assert await row(db, job) == ("review", "rejected")
     assert await db.fetchval("SELECT who FROM pgbaton.audit") == "link:kim"
 
@@ -94,12 +94,12 @@ async def test_a_link_that_two_have_open_decides_once_and_tells_the_other(person
     job, dispatch = await waiting(db)
     first, second = [await person(None, f"/decide?link={signed(job, dispatch)}", refused=True) for _ in range(2)]
     await first.click("#choose-approve")
-    assert "Decided: Approve" in await first.inner_text("#decided")
+    await expect(first.locator("#decided")).to_contain_text("Decided: Approve")
     await second.click("#choose-reject")
-    assert "decided already" in await second.inner_text("body")
+    await expect(second.locator("body")).to_contain_text("decided already")
     again = await person(None, f"/decide?link={signed(job, dispatch)}", refused=True)
     assert "decided already" in await again.inner_text("body")
-    assert await again.locator("button").count() == 0
+    await expect(again.locator("button")).to_have_count(0)
     assert await row(db, job) == ("review", "approved")
     late = await person(None, f"/decide?link={signed(job, dispatch, -60)}", refused=True)
     assert "past its time" in await late.inner_text("body")
@@ -151,7 +151,7 @@ async def test_a_jobs_page_tells_its_round_and_until_when_it_waits(person: Any, 
         job,
     )
     await page.goto(page.url)
-    assert await page.locator("#why time").count() == 2
+    await expect(page.locator("#why time")).to_have_count(2)
     assert await page.locator("#why time").first.get_attribute("datetime") == "2026-03-01T09:12:00Z"
     assert re.search(
         r"waits for a person at review since .*\d:12.* \(approve, reject\); until .*, then \(review, rejected\); "

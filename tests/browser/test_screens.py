@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import pytest
+from house import expect
 from scene import HOSTILE, add_hostile
 
 from pgbaton.web import data, pages
@@ -54,7 +55,7 @@ async def test_the_overview_says_what_is_wrong_and_shows_the_line(person: Any) -
     assert "yolo_detect does not answer (4 tries in a row)" in said
     assert "Worker app-yh-3 has not renewed its lease" in said
     assert "vlm_judge is paused" in said
-    names = [await item.inner_text() for item in await page.query_selector_all(".stage h3")]
+    names = await page.locator(".stage h3").all_inner_texts()
     assert names == ["vlm_analyze", "yolo_detect", "planner", "overlay", "vlm_judge"]
     assert "Circuit open" in await text(page, ".line > li:nth-child(2)")
     assert await page.locator(".spark rect").count() > 20
@@ -64,8 +65,9 @@ async def test_the_overview_says_what_is_wrong_and_shows_the_line(person: Any) -
 async def test_a_finding_leads_to_the_jobs_it_means(person: Any) -> None:
     page = await person()
     await page.click(".line > li:nth-child(4) .dead")
+    await page.wait_for_url("**/jobs?*")
     assert parse_qs(urlsplit(page.url).query) == {"stage": ["overlay"], "state": ["dead"]}
-    assert await page.locator("#jobs tbody tr").count() == 6
+    await expect(page.locator("#jobs tbody tr")).to_have_count(6)
 
 
 @pytest.mark.looks
@@ -78,6 +80,7 @@ async def test_a_search_for_an_error_says_how_far_back_it_went_and_goes_on_from_
     assert "No job matches" in await page.inner_text("#live")
     assert "Searched here: 3 failed calls, back to" in await page.inner_text("#searched")
     await page.click("#older:has-text('Search further back')")
+    await page.wait_for_url("**before=*")
     asked = parse_qs(urlsplit(page.url).query)
     assert asked.keys() == {"error", "before"}
 
@@ -90,6 +93,7 @@ async def test_filters_combine_and_stay_in_the_address(person: Any, db: asyncpg.
     await page.fill("#f-to", "5m")
     await page.fill("#f-error", "READTIMEOUT")
     await page.click("#f-go")
+    await page.wait_for_url("**/jobs?*")
     asked = parse_qs(urlsplit(page.url).query)
     assert asked == {"stage": ["overlay"], "state": ["dead"], "to": ["5m"], "error": ["READTIMEOUT"]}
     rows = await page.locator("#jobs tbody tr").all_inner_texts()
@@ -100,12 +104,12 @@ async def test_filters_combine_and_stay_in_the_address(person: Any, db: asyncpg.
     await page.fill("#f-tenant", tenant)
     await page.fill("#f-id", key[:6])
     await page.click("#f-go")
-    assert await page.locator("#jobs tbody a.mono").all_inner_texts() == [key]
+    await expect(page.locator("#jobs tbody a.mono")).to_have_text([key])
     await page.reload()
     assert await page.input_value("#f-id") == key[:6]
     assert await page.is_checked("#f-dead")
     await page.click("#f-clear")
-    assert urlsplit(page.url).query == ""
+    await expect(page).to_have_url(re.compile(r"/jobs$"))
 
 
 @pytest.mark.looks
@@ -118,7 +122,7 @@ async def test_pages_of_jobs_follow_each_other_without_a_gap(person: Any) -> Non
         await page.wait_for_url("**before=**")
     assert len(seen) == len(set(seen)) == 150
     await page.click("#newest")
-    assert await page.locator("#jobs tbody a.mono").first.inner_text() == seen[0]
+    await expect(page.locator("#jobs tbody a.mono").first).to_have_text(seen[0])
 
 
 @pytest.mark.looks
@@ -126,11 +130,11 @@ async def test_a_job_shows_why_its_timeline_its_calls_and_its_row(person: Any, d
     key = await db.fetchval(OVERLAY_DEAD)
     page = await person("viewer", f"/job?key={key}")
     assert "dead at overlay, attempts made: 5" in (await text(page, "#why")).lower()
-    assert await page.locator(".gantt rect.failed").count() == 5
-    assert await page.locator(".gantt rect.completed").count() == 3
-    assert await page.locator("#calls tbody tr").count() == 8
+    await expect(page.locator(".gantt rect.failed")).to_have_count(5)
+    await expect(page.locator(".gantt rect.completed")).to_have_count(3)
+    await expect(page.locator("#calls tbody tr")).to_have_count(8)
     assert "Status failed" in await text(page, "#row")
-    assert await page.locator("#actions, #do-rerun").count() == 0
+    await expect(page.locator("#actions, #do-rerun")).to_have_count(0)
 
 
 @pytest.mark.looks
@@ -147,7 +151,7 @@ async def test_the_dead_are_grouped_by_stage_and_error(person: Any) -> None:
     assert "CUDA out of memory" in said
     await page.click("text=Show jobs >> nth=0")
     assert await page.is_checked("#f-group")
-    assert await page.locator("#jobs tbody tr").count() > 0
+    await page.wait_for_selector("#jobs tbody tr")
 
 
 async def test_hostile_text_is_shown_as_text(person: Any, db: asyncpg.Connection) -> None:
@@ -158,11 +162,11 @@ async def test_hostile_text_is_shown_as_text(person: Any, db: asyncpg.Connection
     assert "\u202e" not in await page.content()
     for path in ("/jobs?state=dead", "/dead", f"/jobs?tenant={HOSTILE}&error={HOSTILE}&id={HOSTILE}&stage={HOSTILE}"):
         await page.goto(page.url.split("/pgbaton")[0] + "/pgbaton" + path.replace("&{{", "%26{{"))
-        assert await page.locator("main script, main img").count() == 0
+        await expect(page.locator("main script, main img")).to_have_count(0)
     await page.goto(page.url.split("/pgbaton")[0] + "/pgbaton/stages")
     await page.fill("#pause-tenant", HOSTILE)
     await page.click("#pause-tenant-do")
-    assert HOSTILE in await page.inner_text("#live")
+    await expect(page.locator("#live")).to_contain_text(HOSTILE)
     await page.click("text=Audit")
     assert HOSTILE in await page.inner_text("#audit")
     await page.click("text=Overview")
@@ -230,12 +234,12 @@ async def test_the_reader_chooses_the_language(person: Any) -> None:
     assert await page.get_attribute("html", "lang") == "ko"
     assert "최종 실패했습니다" in await text(page, "#findings")
     await page.click("text=English")
-    assert await page.get_attribute("html", "lang") == "en"
+    await expect(page.locator("html")).to_have_attribute("lang", "en")
     await page.click("text=Stages")
-    assert "Paused tenants" in await text(page, "main")
+    await expect(page.locator("main")).to_contain_text("Paused tenants")
     await page.click("text=한국어")
+    await expect(page.locator("main")).to_contain_text("일시정지된 테넌트")
     assert page.url.endswith("/stages")
-    assert "일시정지된 테넌트" in await text(page, "main")
 
 
 async def test_keyboard_alone_is_enough(person: Any, base: str, db: asyncpg.Connection) -> None:
@@ -244,7 +248,7 @@ async def test_keyboard_alone_is_enough(person: Any, base: str, db: asyncpg.Conn
     await page.keyboard.press("Enter")
     await page.wait_for_selector("#findings")
     await page.keyboard.press("Tab")
-    assert await page.evaluate("document.activeElement.className") == "skip"
+    await expect(page.locator(".skip")).to_be_focused()
     await page.keyboard.press("Enter")
     for _ in range(12):
         await page.keyboard.press("Tab")

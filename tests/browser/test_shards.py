@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 from fastapi import FastAPI
-from house import OPERATOR, serving
+from house import OPERATOR, expect, serving
 from pydantic import SecretStr
 
 from pgbaton import Settings
@@ -45,7 +45,7 @@ async def test_one_page_shows_every_database_and_acts_in_the_one_that_is_chosen(
             await page.fill("#token", OPERATOR)
             await page.click("#sign-in")
             await page.wait_for_selector("#databases")
-            assert await page.locator("#databases tbody tr").count() == 3
+            await expect(page.locator("#databases tbody tr")).to_have_count(3)
             assert "no answer" in await page.text_content("#database-west")
             assert "found:" in await page.text_content("#database-north")
             assert "no answer" not in await page.text_content("#database-south")
@@ -67,7 +67,7 @@ async def test_one_page_shows_every_database_and_acts_in_the_one_that_is_chosen(
             await page.click("#switch summary")
             await page.click("#switch a:text-is('west')")
             await page.wait_for_selector("#problem")
-            assert "no Postgres answers" in await page.text_content("#problem")
+            await expect(page.locator("#problem")).to_contain_text("no Postgres answers")
             await page.click("#switch summary")
             await page.click("#to-databases")
             await page.wait_for_selector("#databases")

@@ -20,7 +20,9 @@ from pgbaton.embedded import EmbeddedPostgres
 from support.home import forget_home
 
 USER = "app"
-MAX_CONNECTIONS = 60
+MAX_CONNECTIONS = 100
+"""Places of the server. The families need up to 75 beside the line: two stages with 8 each, six workers with 7 each, a stage
+server with 16, a hand for each of what it does; with fewer, a slow machine's pools fill the server and no hand gets in."""
 
 TABLES = """
 CREATE TABLE jobs (

@@ -179,9 +179,9 @@ class Families:
             db.terminate()
 
     def _start(self, number: int) -> subprocess.Popen[bytes]:
-        quiet = subprocess.DEVNULL
         environment = os.environ | {"DATABASE_URL": self._dsn}
-        return subprocess.Popen(self._commands[number], env=environment, stdout=quiet, stderr=quiet)
+        with (self._folder / f"families-{number + 1}.log").open("ab") as log:
+            return subprocess.Popen(self._commands[number], env=environment, stdout=log, stderr=log)
 
     def kill_a_worker(self) -> None:
         """SIGKILL, and another in its place; a worker that ended as Postgres was away is replaced, too."""

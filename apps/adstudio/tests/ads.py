@@ -6,7 +6,7 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from adstudio.vision.copy_roles import read_copy
+from adstudio.vision.copy_reading import read_copy
 from adstudio.vision.detector import load_detector
 from adstudio.vision.faces import FaceModel
 from adstudio.vision.formats import FORMATS

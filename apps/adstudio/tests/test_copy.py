@@ -12,10 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adstudio.vision.ad_copy import LONGEST, copy_of_fields
-from adstudio.vision.copy_roles import MOST_CHARACTERS, read_copy
+from adstudio.vision.copy_reading import read_copy
+from adstudio.vision.copy_roles import MOST_CHARACTERS, parted_copy
 from adstudio.vision.errors import CopyError
 from adstudio.vision.formats import FORMATS, chosen
 from adstudio.vision.line_breaks import ACCEPTABLE, badness_of, broken, penalty
+from adstudio.vision.parting import doubts
 from adstudio.vision.room import check_room
 from adstudio.vision.type_block import LEGAL_LEAST, Scale, set_block
 from adstudio.vision.typefaces import PRETENDARD
@@ -76,7 +78,7 @@ ROLES = [
 
 @pytest.mark.parametrize(("text", "roles"), ROLES)
 def test_a_string_is_read_by_roles(text: str, roles: dict[str, str]) -> None:
-    assert read_copy(text).fields() == roles
+    assert parted_copy(text).fields() == roles
 
 
 def test_a_sentence_is_no_headline() -> None:
@@ -233,3 +235,51 @@ def test_a_copy_of_the_most_characters_is_taken_or_told_to_be_shorter() -> None:
     with pytest.raises(CopyError):
         check_room(read_copy(text), chosen(None))
     assert set(LONGEST) == {"headline", "sub", "offer", "note", "cta", "brand", "legal"}
+
+
+READ_RIGHT = [
+    "가을 코트 30% 할인",
+    "무화과 특가 12,900원",
+    "SALE 최대 70% 이번 주말까지",
+    "아침을 깨우는 한 잔, 아메리카노 2,000원",
+    "혼자여도 괜찮아, 강릉",
+    "Flights from ₩189,000",
+    "Adopt an acre of forest for $25 a year",
+]
+
+
+@pytest.mark.parametrize("text", READ_RIGHT)
+def test_a_copy_that_is_parted_where_its_author_parts_it_is_sure(text: str) -> None:
+    assert read_copy(text).fields() == parted_copy(text).fields()
+
+
+@pytest.mark.parametrize(
+    ("text", "roles", "sign"),
+    [
+        ("봄을 담은 꽃다발", {"headline": "봄을 담은", "sub": "꽃다발"}, "cut"),
+        ("우리 동네 빵집, 매일 굽습니다", {"headline": "매일 굽습니다", "sub": "우리 동네 빵집"}, "order"),
+        ("촬영, 커플 15만원", {"headline": "촬영", "sub": "커플", "offer": "15만원"}, "cut"),
+        (
+            "작업실 3시간 5천원! 음료 무제한",
+            {"headline": "작업실 !", "offer": "3시간 5천원", "sub": "음료 무제한"},
+            "joined",
+        ),
+        ("귀찮으시죠 30평 4만원", {"headline": "귀찮으시죠 30평 4만원"}, "fragment"),
+        ("꽃 한 다발. 새벽 배송", {"headline": "꽃 한 다발.", "offer": "새벽 배송"}, "offer"),
+        ("니트 2만원. 셔츠 3만원", {"headline": "여름", "sub": "니트 2만원.", "offer": "셔츠 3만원"}, "prices"),
+        ("Tables for a small kitchen", {"headline": "Tables for a", "sub": "small kitchen"}, "cut"),
+        ("A red door. Blue walls", {"headline": "A red door."}, "missing"),
+    ],
+)
+def test_a_misread_copy_is_doubted(text: str, roles: dict[str, str], sign: str) -> None:
+    found = doubts(text, copy_of_fields(**roles))
+    assert sign in {doubt.sign for doubt in found}
+    assert all(doubt.ko.endswith(".") and doubt.en.endswith(".") for doubt in found)
+
+
+def test_a_doubtful_copy_is_set_as_headline_and_running_text() -> None:
+    copy = read_copy("잔디 깎기 귀찮으시죠 30평 기준 4만원, 예초까지 해드려요 (당일 출동)")
+    assert copy.fields() == {
+        "headline": "잔디 깎기 귀찮으시죠",
+        "sub": "30평 기준 4만원, 예초까지 해드려요 (당일 출동)",
+    }

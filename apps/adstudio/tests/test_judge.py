@@ -13,7 +13,7 @@ from PIL import Image, ImageFilter
 
 from adstudio.vision.ad_checks import LEAST_KEPT, LEAST_READ
 from adstudio.vision.ad_copy import AdCopy
-from adstudio.vision.copy_roles import read_copy
+from adstudio.vision.copy_reading import read_copy
 from adstudio.vision.judge import judge_ad
 from adstudio.vision.kit import NO_KIT
 from adstudio.vision.layout import Layout, Line, Window, from_hex, to_hex

@@ -7,7 +7,7 @@ import pytest
 from ads import detected, layouts, models, photo_of, scene_of
 
 from adstudio.vision.contrast import luminance, ratio
-from adstudio.vision.copy_roles import read_copy
+from adstudio.vision.copy_reading import read_copy
 from adstudio.vision.errors import InputError
 from adstudio.vision.formats import FORMATS, chosen
 from adstudio.vision.full_bleed import MOST_OCCLUDED

@@ -11,7 +11,7 @@ from ads import ASSETS, layouts, photo_of
 from PIL import Image
 
 from adstudio.vision.ad_ink import ink_mask, line_inks
-from adstudio.vision.copy_roles import read_copy
+from adstudio.vision.copy_reading import read_copy
 from adstudio.vision.errors import BrandError
 from adstudio.vision.importance import bounds
 from adstudio.vision.kit import NO_KIT, read_kit

@@ -13,6 +13,9 @@ MOSTLY = 0.8
 """Share from which on a tenant, worker, version or address is named."""
 FEWEST = 3
 """Failures that it takes to speak of shares."""
+FEWEST_PUT_OFF = 2
+"""The same of calls that were put off: after a 429 the stage is called again only when it has said, so a third refusal
+may be an hour away."""
 CRASH_GAP = 1.5
 """Seconds between two connections that broke, from which on they are two crashes."""
 CRASHES = 3
@@ -51,7 +54,7 @@ def with_shares(found: Iterable[Finding], failures: Sequence[Failure], living: i
 def _shares(f: Finding, failures: list[Failure], living: int) -> Iterator[Share]:
     put_off = f.code in ("not_now", "circuit_open")
     alike = [x for x in failures if (x.outcome == "deferred") is put_off]
-    if len(alike) < FEWEST:
+    if len(alike) < (FEWEST_PUT_OFF if put_off else FEWEST):
         return
     several = len({x.job_key for x in alike}) > 1
     worker = _most(x.worker for x in alike)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from adstudio.compute import ASSETS
 from adstudio.pipeline import ad_creative
-from adstudio.vision.copy_roles import read_copy
+from adstudio.vision.copy_reading import read_copy
 from adstudio.vision.errors import CopyError, PhotoError
 from adstudio.vision.formats import DEFAULT, chosen
 from adstudio.vision.photo import MAX_BYTES, open_photo

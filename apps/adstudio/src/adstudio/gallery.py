@@ -12,6 +12,7 @@ from typing import Protocol
 from fontTools.subset import Options, Subsetter
 from fontTools.ttLib import TTFont
 
+from adstudio.door.texts import name_of_check
 from adstudio.vision import emoji
 from adstudio.vision.copytext import has_hangul
 from adstudio.vision.errors import Language
@@ -147,7 +148,7 @@ def write_gallery(folder: Path, ads: Iterable[Shown]) -> None:
                 copy=_with_pictures(ad.copy),
                 told=says["told"],
                 figures="".join(figures) or f'<p class="none">{says["none"]}</p>',
-                verdict=_verdict(ad, says),
+                verdict=_verdict(ad, language),
             )
         )
     page = _PAGE.format(title=_TITLE, lead=_LEAD, sections="\n".join(sections), fonts="{fonts}", count=f"{count} ads")
@@ -168,13 +169,14 @@ def _with_pictures(text: str) -> str:
     return "".join(parts)
 
 
-def _verdict(ad: Shown, says: dict[str, str]) -> str:
+def _verdict(ad: Shown, language: Language) -> str:
+    says = _SAYS[language]
     if ad.passed is None:
         told = escape(ad.dead or says["unfinished"])
         return f'<details open><summary><b class="dead">{says["none"]}</b> {told}</summary></details>'
     kind = "passed" if ad.passed else "refused"
     rows = "".join(
-        f"<tr><td>{escape(picture.label)}</td><td>{escape(str(check['name']))}</td>"
+        f"<tr><td>{escape(picture.label)}</td><td>{escape(name_of_check(str(check['name']), language))}</td>"
         f"<td>{escape(str(check['value']))}</td><td>{escape(str(check['reason']))}</td></tr>"
         for picture in ad.pictures
         for check in picture.checks

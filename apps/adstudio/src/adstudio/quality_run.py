@@ -17,17 +17,19 @@ from rich.table import Table
 from adstudio.compute import ASSETS
 from adstudio.vision.ad_copy import AdCopy, copy_of_fields
 from adstudio.vision.contact_sheet import contact_sheets
-from adstudio.vision.copy_roles import read_copy
+from adstudio.vision.copy_reading import read_copy
 from adstudio.vision.detector import load_detector
 from adstudio.vision.errors import InputError
 from adstudio.vision.faces import FaceModel
 from adstudio.vision.formats import chosen
+from adstudio.vision.judge import judge_parting
 from adstudio.vision.kit import Kit, read_kit
 from adstudio.vision.likeness import MOST_DIFFERENT, difference, thumbnail
 from adstudio.vision.making import Picture, chosen_of, detect, draw_all, judge_all, plan_all
 from adstudio.vision.ocr import Ocr
 from adstudio.vision.opened import opened
 from adstudio.vision.quality import validate_photo
+from adstudio.vision.shapes import Check
 from adstudio.vision.subject import SubjectModel
 from pgbaton.errors import ConfigError
 
@@ -48,6 +50,12 @@ class Entry:
     seconds: dict[str, float] = field(default_factory=dict)
     pictures: list[Picture] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
+    reading: Check | None = None
+
+    def passed(self, picture: Picture) -> bool:
+        """Whether the judge passes one of its ads: the picture, and how the copy was read."""
+        read = self.reading is None or self.reading.passed
+        return read and picture.verdict is not None and picture.verdict.passed
 
     def ad_copy(self) -> AdCopy:
         """Raises ``CopyError``."""
@@ -118,6 +126,7 @@ class Maker:
             pictures = draw_all(file, planned.layouts, copy, kit)
             clock.lap("overlay")
             entry.pictures = judge_all(file, pictures, copy, self.detector, self.subject, self.faces, self.ocr)
+            entry.reading = judge_parting(copy)
             clock.lap("vlm_judge")
             entry.refusals += [reason.told(copy.language) for _, reason in planned.refused]
         except InputError as error:
@@ -156,11 +165,7 @@ def run_quality(folder: Path, out: Path, console: Console, *, keep: bool = False
     _print(entries, out, len(sheets), console)
     for name in drifted:
         console.print(f"{name}: looks other than its golden image", markup=False)
-    return (
-        0
-        if all(picture.verdict and picture.verdict.passed for e in entries for picture in chosen_of(e.pictures))
-        else 1
-    )
+    return 0 if all(entry.passed(picture) for entry in entries for picture in chosen_of(entry.pictures)) else 1
 
 
 def _compare(entries: list[Entry], golden: Path, *, keep: bool) -> list[str]:
@@ -180,8 +185,8 @@ def _compare(entries: list[Entry], golden: Path, *, keep: bool) -> list[str]:
 def _cells(entries: list[Entry]) -> Iterator[tuple[str, bytes, bool]]:
     for entry in entries:
         for picture in chosen_of(entry.pictures):
-            passed = picture.verdict is not None and picture.verdict.passed
-            yield f"{entry.name} · {picture.layout.format} · {picture.layout.master}", picture.jpeg, passed
+            label = f"{entry.name} · {picture.layout.format} · {picture.layout.master}"
+            yield label, picture.jpeg, entry.passed(picture)
 
 
 def _values(entries: list[Entry]) -> str:
@@ -195,6 +200,9 @@ def _values(entries: list[Entry]) -> str:
             for check in picture.verdict.checks if picture.verdict else ():
                 where = (entry.name, picture.layout.format, picture.layout.master)
                 writer.writerow([*where, check.name, check.value, check.limit, check.unit, check.passed, check.reason])
+        if (read := entry.reading) is not None:
+            row = [entry.name, "", "", read.name, read.value, read.limit, read.unit, read.passed, read.reason]
+            writer.writerow(row)
         if entry.refusals:
             writer.writerow(
                 [entry.name, "", "", "refused", "", "", "", False, json.dumps(entry.refusals, ensure_ascii=False)]
@@ -210,7 +218,7 @@ def _print(entries: list[Entry], out: Path, sheets: int, console: Console) -> No
         table.add_column(column, justify="right" if column in (*STAGES, "all") else "left", no_wrap=True)
     for entry in entries:
         picked = chosen_of(entry.pictures)
-        failed = [one.layout.format for one in picked if one.verdict and not one.verdict.passed]
+        failed = [one.layout.format for one in picked if not entry.passed(one)]
         times = [f"{entry.seconds[stage]:.2f}" if stage in entry.seconds else "–" for stage in STAGES]
         verdict = "refused" if not picked else f"fails: {', '.join(failed)}" if failed else "passed"
         table.add_row(entry.name, *times, f"{sum(entry.seconds.values()):.2f}", str(len(picked)), verdict)
@@ -222,8 +230,10 @@ def _print(entries: list[Entry], out: Path, sheets: int, console: Console) -> No
                     console.print(f"{entry.name} {picture.layout.format}: {check.reason}", markup=False, soft_wrap=True)
         for refusal in entry.refusals:
             console.print(f"{entry.name}: {refusal}", markup=False, soft_wrap=True)
-    made = [one for entry in entries for one in chosen_of(entry.pictures)]
-    passed = sum(one.verdict is not None and one.verdict.passed for one in made)
+        if entry.reading and not entry.reading.passed:
+            console.print(f"{entry.name}: {entry.reading.reason}", markup=False, soft_wrap=True)
+    made = [(entry, one) for entry in entries for one in chosen_of(entry.pictures)]
+    passed = sum(entry.passed(one) for entry, one in made)
     seconds = sorted(sum(entry.seconds.values()) for entry in entries)
     console.print(
         f"\n{len(entries)} pairs, {len(made)} ads, {passed} passed; CPU a pair: "

@@ -16,7 +16,7 @@ import asyncpg
 
 from adstudio.store import Kept
 from adstudio.vision.ad_copy import AdCopy, copy_of_fields
-from adstudio.vision.copy_roles import read_copy
+from adstudio.vision.copy_reading import read_copy
 from adstudio.vision.errors import Language
 from adstudio.vision.formats import Format, chosen
 from adstudio.vision.importance import decode_weights, encode_weights
@@ -56,8 +56,10 @@ class Inputs:
     review: bool = False
 
     def copy(self) -> AdCopy:
-        """The copy by roles; raises ``CopyError``."""
-        return copy_of_fields(**self.fields) if self.fields else read_copy(self.text)
+        """The copy by roles; where there are both, the fields are how the text was read. Raises ``CopyError``."""
+        if not self.fields:
+            return read_copy(self.text)
+        return copy_of_fields(**self.fields).model_copy(update={"original": self.text or None})
 
     def formats(self) -> tuple[Format, ...]:
         """Raises ``InputError`` for a format that there is not."""

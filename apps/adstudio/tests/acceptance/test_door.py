@@ -213,12 +213,25 @@ async def test_an_order_that_is_sent_again_with_its_key_is_one_order(client: htt
     assert await jobs.db.fetchval("SELECT count(*) FROM ad_inputs WHERE job_id = $1", job) == 1
 
 
+def test_a_copy_is_read_without_an_ad(client: httpx.Client) -> None:
+    read = client.post("/ads/copy", data={"copy": COPY}).json()
+    assert read == {
+        "copy": {"headline": "봄을 선물하세요", "offer": "50% 할인 ₩12,900"},
+        "sure": True,
+        "doubts": [],
+    }
+    refused = client.post("/ads/copy", data={"copy": "가" * 300})
+    assert refused.status_code == 422
+    assert "카피가 너무 깁니다" in refused.json()["detail"]
+
+
 async def test_an_order_is_handed_over_only_with_all_that_it_needs(client: httpx.Client, jobs: Jobs) -> None:
     answer = await asyncio.to_thread(submit, client, None, None, copy=COPY, formats=["story", "square"])
     job = answer.json()["job_id"]
-    row = await jobs.db.fetchrow("SELECT photo, copy_fields, formats FROM ad_inputs WHERE job_id = $1", job)
+    row = await jobs.db.fetchrow("SELECT photo, copy_fields, copy_ko, formats FROM ad_inputs WHERE job_id = $1", job)
     assert row["photo"] == photo("coffee")
     assert json.loads(row["copy_fields"]) == answer.json()["copy"]
+    assert row["copy_ko"] == COPY
     assert row["formats"] == ["story", "square"]
 
 

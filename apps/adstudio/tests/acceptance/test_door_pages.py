@@ -17,6 +17,9 @@ AXE = Path(__file__).parents[4] / "tests" / "browser" / "vendor" / "axe.min.js"
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 
+DOUBTFUL = "새벽마다 손으로 빚어 하나씩 정성껏 찌고 식혀 보내드리는 우리 동네 만두 한 판과 국물 두 팩"
+"""One long phrase: wherever a headline ends in it, it ends inside."""
+
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium")
 
 
@@ -42,7 +45,8 @@ async def person(locale: str = "en-GB", viewport: dict[str, int] = DESK, **optio
         assert [said for said in complaints if "422" not in said] == []
 
 
-async def order(app: App, page: Any, copy: str) -> None:
+async def order(app: App, page: Any, copy: str, *, reads: bool = True) -> None:
+    """Filled in and sent; with scripts the copy is shown by roles before, and taken as it was read."""
     await page.goto(f"{app.base_url}/ads")
     await page.fill("#tenant", "acme")
     await page.set_input_files("#photo", ASSETS / "photos" / "coffee.jpg")
@@ -50,6 +54,9 @@ async def order(app: App, page: Any, copy: str) -> None:
     for name in ("portrait", "story"):
         await page.uncheck(f"input[value={name}]")
     await page.click("#go")
+    if reads:
+        await page.wait_for_selector("#order[data-was-read] #roles[open]")
+        await page.click("#go")
 
 
 async def finished(page: Any) -> None:
@@ -91,9 +98,54 @@ async def test_a_person_submits_watches_compares_decides_and_takes_the_ad_away(a
             assert len(archive.namelist()) == 1
 
 
+async def test_a_copy_is_shown_by_roles_and_mended_before_the_ad_is_made(app: App) -> None:
+    async with person("ko-KR") as page:
+        await page.goto(f"{app.base_url}/ads")
+        await page.fill("#copy", "봄을 선물하세요\n첫 구매 20% 할인")
+        await page.click("#read")
+        await page.wait_for_selector("#roles[open]")
+        assert "이렇게 읽었어요" in await page.inner_text("#roles summary")
+        assert await page.input_value("#headline") == "봄을 선물하세요"
+        assert await page.input_value("#offer") == "첫 구매 20% 할인"
+        assert await page.is_hidden("#doubts")
+        await page.fill("#copy", "원두 볶는 날 오후와 함께하는, 작은 카페")
+        assert await page.input_value("#headline") == ""  # of another copy
+        await page.click("#read")
+        await page.wait_for_selector("#order[data-was-read]")
+        await page.fill("#headline", "작은 카페")
+        await page.fill("#sub", "원두 볶는 날 오후")
+        await page.fill("#tenant", "acme")
+        await page.set_input_files("#photo", ASSETS / "photos" / "coffee.jpg")
+        await page.click("#go")
+        await page.wait_for_url("**/ads/*-*")
+        await finished(page)
+        said = await page.inner_text(".given dl")
+        assert "작은 카페" in said
+        assert "함께하는" not in said  # what the person wrote into the fields was taken as it is
+        assert await page.locator(".said.good").count() == 1
+        await page.click("summary >> nth=0")
+        assert "글자 대비" in await page.inner_text("table >> nth=0")
+
+
+async def test_an_ad_whose_copy_is_doubtful_waits_for_a_person(app: App) -> None:
+    async with person("ko-KR", java_script_enabled=False) as page:
+        await order(app, page, DOUBTFUL, reads=False)
+        await page.wait_for_url("**/ads/*-*")
+        for _ in range(120):
+            if await page.locator(".tag.finished").count():
+                break
+            await page.wait_for_timeout(250)
+            await page.reload()
+        told = await page.inner_text(".said.warn")
+        assert "확인 필요" in told
+        assert "카피를 제대로 나누었는지 확인해 주세요" in told
+        await page.click("button[value=approve]")
+        assert await page.locator(".head .tag.approved").count() == 1
+
+
 async def test_a_refusal_is_told_on_the_form_and_what_was_typed_stays(app: App) -> None:
     async with person("ko-KR") as page:
-        await order(app, page, "가나다 " * 90)
+        await order(app, page, "가나다 " * 90, reads=False)
         await page.wait_for_selector("#fault:not([hidden])")
         assert "카피가 너무 깁니다" in await page.inner_text("#fault")
         assert (await page.input_value("#copy")).startswith("가나다")
@@ -102,7 +154,7 @@ async def test_a_refusal_is_told_on_the_form_and_what_was_typed_stays(app: App) 
 
 async def test_it_works_without_scripts(app: App) -> None:
     async with person(java_script_enabled=False) as page:
-        await order(app, page, "No scripts needed")
+        await order(app, page, "No scripts needed", reads=False)
         await page.wait_for_url("**/ads/*-*")
         for _ in range(60):
             if await page.locator(".tag.finished").count():

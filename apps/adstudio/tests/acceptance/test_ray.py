@@ -25,7 +25,7 @@ from adstudio import main, ray_models
 from adstudio.compute import SUBJECT, Models, open_models
 from adstudio.config import AppSettings, RaySize
 from adstudio.studio import Studio, open_studio
-from adstudio.vision.copy_roles import read_copy
+from adstudio.vision.copy_reading import read_copy
 from adstudio.vision.errors import ModelError
 from adstudio.vision.formats import FORMATS
 from adstudio.vision.kit import NO_KIT

@@ -94,6 +94,12 @@ class Ad(BaseModel):
     decision: Decision | None
     download: str | None
 
+    @property
+    def to_confirm(self) -> bool:
+        """Whether only a person's word on the reading of its copy was missing: all else passed, or it would not be
+        there."""
+        return self.step == "review" and self.verdict is not None and not self.verdict.passed
+
     def by_format(self) -> list[tuple[str, list[Picture]]]:
         """The pictures of each format, in the order of the formats."""
         order = {name: n for n, name in enumerate(FORMATS)}

@@ -9,16 +9,20 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from adstudio.door import ledger
 from adstudio.door.desk import Desk, base_of, wants_page
 from adstudio.door.forgery import refuse_foreign_forms, refuse_other_sites
-from adstudio.door.order import Order, language_of, no_photo, no_tenant, read_order
+from adstudio.door.order import Order, language_of, no_photo, no_tenant, read_order, read_texts
 from adstudio.door.tenants import is_tenant
 from adstudio.door.texts import text
 from adstudio.door.upload import MOST_BODY, Form, read_form
 from adstudio.store import Kept, StoreAway
 from adstudio.vision.errors import InputError
 from adstudio.vision.formats import chosen
+from adstudio.vision.judge import judge_parting
 from adstudio.vision.kit import read_kit
 from adstudio.vision.photo import open_photo
 from adstudio.vision.room import check_room, check_size
+
+MOST_COPY, COPY_SECONDS = 64 * 1024, 30
+"""Bytes and seconds that a form with a copy alone may take."""
 
 LONGEST_KEY = 255  # characters of an Idempotency-Key
 
@@ -41,6 +45,22 @@ async def submit(desk: Desk, request: Request) -> Response:
         except StoreAway:
             raise HTTPException(503, text(language, "fault.store"), {"Retry-After": "10"}) from None
     return await _placed(desk, request, tenant, order, kept)
+
+
+async def read(desk: Desk, request: Request) -> Response:
+    """How a copy in one string is read, by roles: to be looked at and mended before an ad is made. Keeps nothing."""
+    refuse_other_sites(request)
+    desk.tenants.asking(request)
+    texts = (await read_form(request, MOST_COPY, COPY_SECONDS)).texts
+    refuse_foreign_forms(request, desk.tenants, texts.get("csrf", ""))
+    language = language_of(texts, desk.language_for(request))
+    try:
+        copy = read_texts(texts)
+    except InputError as error:
+        raise HTTPException(422, error.told(language)) from None
+    said = judge_parting(copy)
+    doubts = [] if said.passed else [said.reason]
+    return JSONResponse({"copy": copy.fields(), "sure": said.passed, "doubts": doubts})
 
 
 async def _checked(desk: Desk, form: Form, tenant: str) -> tuple[Order, bytes]:
@@ -67,6 +87,8 @@ async def _placed(desk: Desk, request: Request, tenant: str, order: Order, photo
     if wants_page(request):
         answer = RedirectResponse(address, 303)
     else:
-        told = {"job_id": str(job), "tenant_id": tenant, "url": address, "copy": copy, "formats": order.formats}
+        sure = judge_parting(order.copy).passed
+        told = {"job_id": str(job), "tenant_id": tenant, "url": address, "copy": copy, "sure": sure}
+        told |= {"formats": order.formats}
         answer = JSONResponse(told, 202, {"Location": address})
     return desk.remember(tenant, request, answer)

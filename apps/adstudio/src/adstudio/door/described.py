@@ -54,6 +54,8 @@ def responses(path: str, method: str) -> dict[int | str, dict[str, Any]]:
     }
     if (path, method) == ("", "POST"):
         return known | {202: {"description": "Taken in", "content": {"application/json": {}}}}
+    if path == "/copy":
+        return known | {200: {"description": "The copy by roles", "content": {"application/json": {}}}}
     if path == "/{job}" or path.endswith("/decision"):
         return known | {200: {"description": "The ad", "model": Ad}}
     if path.endswith(("/photo", "/{place}")):
@@ -74,7 +76,10 @@ def request(path: str, method: str) -> dict[str, Any]:
     if path.endswith("/decision"):
         content: dict[str, Any] = {"application/json": {"schema": Decided.model_json_schema()}}
     else:
-        fields, needed = (_BRAND, []) if path == "/brand" else (_ORDER, ["photo"])
+        fields, needed = {
+            "/brand": (_BRAND, []),
+            "/copy": ({name: _ORDER[name] for name in ("copy", "language")}, ["copy"]),
+        }.get(path, (_ORDER, ["photo"]))
         schema = {"type": "object", "properties": fields, "required": needed}
         content = {"multipart/form-data": {"schema": schema}}
     return {"parameters": parameters, "requestBody": {"required": True, "content": content}}

@@ -36,8 +36,9 @@ async def place(db: asyncpg.Connection, job: UUID, tenant: str, order: Order, ph
         if not await db.fetchval(_sql("add"), job, tenant):
             return False
         copy = json.dumps(order.copy.fields(), ensure_ascii=False)
+        original = (order.copy.original, None) if order.copy.language == "ko" else (None, order.copy.original)
         wanted = list(order.formats), order.variants, order.review
-        await db.execute(_sql("add_inputs"), job, tenant, photo.data, photo.key, copy, *wanted)
+        await db.execute(_sql("add_inputs"), job, tenant, photo.data, photo.key, copy, *wanted, *original)
         await db.execute(_sql("hand_over"), job)
     return True
 

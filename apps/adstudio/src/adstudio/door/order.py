@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from adstudio.door.texts import TEXTS
 from adstudio.vision.ad_copy import LONGEST, AdCopy, copy_of_fields
-from adstudio.vision.copy_roles import read_copy
+from adstudio.vision.copy_reading import read_copy
 from adstudio.vision.copytext import has_hangul, says_something
 from adstudio.vision.errors import InputError, Language
 from adstudio.vision.formats import chosen
@@ -44,7 +44,13 @@ def language_of(texts: Mapping[str, str], preferred: Language) -> Language:
 
 
 def read_order(texts: Mapping[str, str], formats: Sequence[str]) -> Order:
-    """The order in a form's texts; raises ``InputError``. Roles go before ``copy``, which is read by rules."""
+    """The order in a form's texts; raises ``InputError``."""
+    copy = read_texts(texts)
+    return Order(copy, _formats(formats), _variants(texts), _review(texts))
+
+
+def read_texts(texts: Mapping[str, str]) -> AdCopy:
+    """The copy in a form's texts; raises ``InputError``. Roles are taken as they are, ``copy`` is read."""
     roles = {role: texts.get(role, "") for role in ROLES}
     if any(text.strip() for text in roles.values()):
         if texts.get("copy", "").strip():
@@ -57,7 +63,7 @@ def read_order(texts: Mapping[str, str], formats: Sequence[str]) -> Order:
         copy = read_copy(texts.get("copy", ""))
     if not says_something(copy.whole):
         raise OrderError("카피에 글자가 없습니다.", "The copy has no letters.")
-    return Order(copy, _formats(formats), _variants(texts), _review(texts))
+    return copy
 
 
 def no_photo() -> OrderError:

@@ -60,6 +60,7 @@ def _line(row: Any, base: str) -> dict[str, Any]:
         "url": f"{base}/{row['job_id']}",
         "state": state_of(row).value,
         "passed": row["passed"],
+        "to_confirm": row["current_step"] == "review" and row["passed"] is False,
         "headline": copy.get("headline", "")[:200],
         "created_at": row["created_at"].isoformat(),
     }

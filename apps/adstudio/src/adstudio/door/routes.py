@@ -27,6 +27,7 @@ class Door(APIRouter):
         add = self._add
         add("", coming.submit, "POST", "Submit a photo and a copy (multipart); answers 202 with the job's id.")
         add("", pages.overview, "GET", "A tenant's newest ads; a form, for browsers.")
+        add("/copy", coming.read, "POST", "How a copy in one string is read by roles; keeps nothing.")
         add("/static/{version}/{name}", statics.static, "GET", None)
         add("/sign-in", entering.form, "GET", None)
         add("/sign-in", entering.sign_in, "POST", None)

@@ -29,6 +29,12 @@ TEXTS: dict[str, tuple[str, str]] = {
     "copy.example": ("봄을 선물하세요\n첫 구매 20% 할인", "A gift of spring\n20% off your first order"),
     "roles": ("역할별로 입력", "By roles"),
     "roles.hint": ("채우면 위의 카피 대신 쓰입니다.", "Where filled in, they are used in place of the copy above."),
+    "read": ("카피 확인", "See how it is read"),
+    "read.as": ("카피를 이렇게 읽었어요", "This is how we read your copy"),
+    "read.hint": (
+        "고칠 곳이 있으면 고친 뒤 광고를 만들어 주세요. 여기에 적힌 그대로 들어갑니다.",
+        "Correct what is wrong, then make the ad: it is set as it stands here.",
+    ),
     "headline": ("헤드라인", "Headline"),
     "sub": ("서브 카피", "Sub line"),
     "offer": ("혜택", "Offer"),
@@ -80,6 +86,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "A fault of ours stopped it at “{step}”. The operators see it; there is no need to send it again.",
     ),
     "verdict.passed": ("심사 통과", "passed"),
+    "verdict.person": ("확인 필요", "a person has to confirm"),
     "verdict.refused": ("심사 불통과", "not passed"),
     "judged_by": ("심사: {judge}", "judged by {judge}"),
     "measured": ("측정 검사", "measured checks"),
@@ -97,6 +104,31 @@ TEXTS: dict[str, tuple[str, str]] = {
     "passed": ("통과", "passed"),
     "not_passed": ("미달", "not passed"),
     "photo_of": ("원본 사진", "The photo"),
+    # the names of the judge's checks
+    "check.resolution": ("해상도", "resolution"),
+    "check.safe_area": ("안전 영역", "safe area"),
+    "check.occlusion": ("피사체 가림", "subject free"),
+    "check.subject_kept": ("피사체 유지", "subject kept"),
+    "check.faces": ("얼굴", "faces"),
+    "check.readability": ("글자 뒤 배경", "calm ground"),
+    "check.contrast": ("글자 대비", "contrast"),
+    "check.size": ("글자 크기", "size of type"),
+    "check.hierarchy": ("크기 위계", "hierarchy"),
+    "check.alignment": ("글줄 정렬", "alignment"),
+    "check.white_space": ("여백", "white space"),
+    "check.breaks": ("줄바꿈", "line breaks"),
+    "check.wording": ("카피 일치", "wording"),
+    "check.read_back": ("글자 인식", "read back"),
+    "check.read_small": ("휴대폰에서 인식", "read on a phone"),
+    "check.parting": ("카피 읽기", "reading of the copy"),
+    "check.publishable": ("게재 가능", "publishable"),
+    "check.legible": ("가독성", "legible"),
+    "check.subject_free": ("피사체 가림(모델)", "subject free, by the model"),
+    "check.fits_copy": ("사진과 카피", "photo and copy"),
+    "check.photo_publishable": ("사진 게재 가능", "photo publishable"),
+    "check.sharpness": ("선명도", "sharpness"),
+    "check.brightness": ("밝기", "brightness"),
+    "check.clipping": ("밝기 손실", "clipping"),
     # a decision
     "decide": ("결정", "Decision"),
     "decide.hint": (
@@ -149,6 +181,11 @@ def text(language: Language, key: str, **values: object) -> str:
     """The text, with its values put in. Raises ``KeyError`` for an unknown key."""
     told = TEXTS[key][0 if language == "ko" else 1]
     return told.format(**values) if values else told
+
+
+def name_of_check(name: str, language: Language) -> str:
+    """A check's name for people; a check that is not ours keeps its own."""
+    return text(language, f"check.{name}") if f"check.{name}" in TEXTS else name
 
 
 def preferred(accepted: str, default: Language) -> Language:

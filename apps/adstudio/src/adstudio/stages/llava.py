@@ -13,6 +13,7 @@ from adstudio.studio import Studio
 from adstudio.vision.ad_copy import AdCopy
 from adstudio.vision.errors import Language
 from adstudio.vision.formats import FORMATS
+from adstudio.vision.judge import judge_parting
 from adstudio.vision.making import Picture, chosen_of, judge_all
 from adstudio.vision.measured import JUDGE, NOTE
 from adstudio.vision.photo import open_photo
@@ -59,8 +60,7 @@ def register(stages: Stages, studio: Studio) -> None:
         """Is the finished ad fit to publish?"""
         inputs = await turn.read(results.load_inputs)
         if inputs.variants > 1:
-            verdict = await _choose(turn, studio, inputs)
-            return _answer(verdict)
+            return _answer(await _choose(turn, studio, inputs))
         drawn = await turn.read(results.load_pictures)
         on_photo = await turn.read(results.load_photo_verdict)
         tenant, copy = turn.job["tenant_id"], inputs.copy()
@@ -72,8 +72,7 @@ def register(stages: Stages, studio: Studio) -> None:
         kept = dict(zip(files, (one.image for one in drawn), strict=True))
         images = [kept[one.jpeg] for one in judged]
         turn.save(results.save_pictures, judged, images)
-        _conclude(turn, inputs, verdict)
-        return _answer(verdict)
+        return _answer(_conclude(turn, inputs, verdict))
 
 
 async def look_at_pictures(studio: Studio, photo: bytes, pictures: list[Picture], copy: AdCopy) -> list[Picture]:
@@ -98,14 +97,20 @@ async def _choose(turn: Turn, studio: Studio, inputs: results.Inputs) -> Verdict
     chosen = winner_first(pictures, best(pictures, passed))
     verdict = _together(on_photo, _of_all(chosen_of(chosen), inputs.copy().language))
     turn.save(results.save_pictures, chosen, [image for _, image in stored])
-    _conclude(turn, inputs, verdict)
-    return verdict
+    return _conclude(turn, inputs, verdict)
 
 
-def _conclude(turn: Turn, inputs: results.Inputs, verdict: Verdict) -> None:
+def _conclude(turn: Turn, inputs: results.Inputs, ad: Verdict) -> Verdict:
+    """The ad's verdict with that on the reading of its copy. A person decides on an ad that passed where it was ordered
+    so, and where only the reading is in doubt."""
+    reading = judge_parting(inputs.copy())
+    verdict = replace(ad, checks=(reading, *ad.checks))
+    if not reading.passed:
+        verdict = replace(verdict, passed=False, reasons=(reading.reason, *ad.reasons))
     turn.save(results.save_judgement, verdict)
-    if inputs.review and verdict.passed:
+    if ad.passed and (inputs.review or not reading.passed):
         turn.ends("to_review")
+    return verdict
 
 
 async def _looked_at(judged: list[Picture], studio: Studio, model: VisionModel, copy: AdCopy) -> list[Picture]:

@@ -5,11 +5,13 @@ The limits were set on the set of ads in ``quality/`` and on the same ads spoilt
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from adstudio.vision.errors import Language
 from adstudio.vision.formats import Format
 from adstudio.vision.measured import check
+from adstudio.vision.parting import Doubt
 from adstudio.vision.shapes import Check
 
 MOST_OCCLUDED: Final = 0.12  # mean of the judge's own map under the type
@@ -173,6 +175,17 @@ def wording(same: bool, language: Language) -> Check:
         "카피가 빠짐없이 들어갔습니다." if same else "들어간 글이 카피와 다릅니다.",
         "The whole copy was set." if same else "What was set is not the copy.",
         passed=same,
+    )  # fmt: skip
+
+
+def parting(signs: Sequence[Doubt], language: Language) -> Check:
+    """Was a copy that came as one string read as its author meant it? ``signs`` of doubt; a person has to confirm."""
+    told = " ".join(sign.told(language) for sign in signs[:3])
+    return check(
+        "parting", len(signs), 0, "signs of doubt about the roles, at most", language,
+        f"카피를 제대로 나누었는지 확인해 주세요. {told}" if signs else "카피가 원문대로 나뉘었습니다.",
+        f"Please confirm how the copy was read. {told}" if signs else "The copy is parted as it was written.",
+        passed=not signs,
     )  # fmt: skip
 
 

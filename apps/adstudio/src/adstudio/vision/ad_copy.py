@@ -30,6 +30,7 @@ class AdCopy(BaseModel):
     """The text of an ad. ``headline``, ``sub`` and ``note`` may hold line breaks, which are kept.
 
     ``note`` is what follows the offer where the copy was one string: it is set below the offer, as it was written.
+    ``original`` is that string; none where the client gave the roles.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,6 +42,7 @@ class AdCopy(BaseModel):
     cta: str | None = None
     brand: str | None = None
     legal: str | None = None
+    original: str | None = None
 
     @computed_field  # type: ignore[prop-decorator]
     @property

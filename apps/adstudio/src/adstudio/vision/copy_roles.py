@@ -34,8 +34,12 @@ MOST_CHARACTERS: Final = 240
 """Of a copy in one string; more is a text, not an ad."""
 
 _WHOLE: Final = {"ko": 13, "en": 24}  # characters: a phrase this short is one headline, whatever commas it has
-_HEADLINE: Final = {"ko": 26, "en": 44}  # and a longer part is a sentence, not a headline,
-_STATEMENT: Final = {"ko": 30, "en": 64}  # unless it is all there is: half a sentence is worse than a long headline
+HEADLINE: Final = {"ko": 26, "en": 44}
+"""Characters: a longer part is a sentence, not a headline,"""
+
+STATEMENT: Final = {"ko": 30, "en": 64}
+"""unless it is all there is: half a sentence is worse than a long headline."""
+
 _SLOGAN_LINE: Final = {"ko": 9, "en": 16}  # two lines this short are one slogan
 _IDEAL: Final = {"ko": 12, "en": 22}  # where a headline had best end
 
@@ -56,8 +60,8 @@ class _Found:
     notes: list[str] = field(default_factory=list)
 
 
-def read_copy(text: str) -> AdCopy:
-    """The roles of ``text``. Raises ``CopyError`` for one that is empty, too long or cannot be drawn."""
+def parted_copy(text: str) -> AdCopy:
+    """The roles of ``text``, by rules. Raises ``CopyError`` for one that is empty, too long or cannot be drawn."""
     tidied = tidy(text)
     if len(tidied) > MOST_CHARACTERS:
         raise CopyError(
@@ -211,16 +215,16 @@ def _headline(parts: list[str], language: str, has_offer: bool) -> tuple[str, li
     if not parts:
         return "", []
     first, rest = parts[0], parts[1:]
-    most = _HEADLINE if rest or has_offer else _STATEMENT
+    most = HEADLINE if rest or has_offer else STATEMENT
     if len(first) > most[language] or ((match := DATED.search(first)) and match.start() >= 4):
-        first, tail = _shortened(first, language)
+        first, tail = shortened(first, language)
         rest = [tail, *rest] if tail else rest
     if len(rest) > 0 and TAG.fullmatch(first) and not TAG.fullmatch(rest[0]):
         first, rest = rest[0], [first, *rest[1:]]  # a hashtag is no headline where there are words
     return (first.rstrip(",") if rest or has_offer else first), rest
 
 
-def _shortened(text: str, language: str) -> tuple[str, str]:
+def shortened(text: str, language: str) -> tuple[str, str]:
     """A sentence as a headline and the rest: at its date, a dash, its end or a comma, or else at the best break near
     the ideal length."""
     if (match := DATED.search(text)) and match.start() >= 4:

@@ -22,6 +22,7 @@ from adstudio.vision.line_breaks import badness_of
 from adstudio.vision.measured import conclude
 from adstudio.vision.ocr import Ocr
 from adstudio.vision.overlay import without_type
+from adstudio.vision.parting import doubts
 from adstudio.vision.read_back import letters, likeness
 from adstudio.vision.scene import change_of
 from adstudio.vision.second_look import SecondLook
@@ -57,6 +58,15 @@ def judge_ad(ad: Rgb, layout: Layout, photo: Rgb, copy: AdCopy, second: SecondLo
     return conclude(
         [*_placed(case, photo, second), *_legible(case), *_composed(case), *_read(case, ocr)], case.language
     )
+
+
+def judge_parting(copy: AdCopy) -> Check:
+    """Whether the copy was read as its client wrote it. It is one for all formats, and no other layout mends it.
+
+    A copy whose roles the client gave was not read.
+    """
+    signs = doubts(copy.original, copy) if copy.original is not None else ()
+    return ad_checks.parting(signs, copy.language)
 
 
 def _placed(case: _Case, photo: Rgb, second: SecondLook) -> Iterator[Check]:

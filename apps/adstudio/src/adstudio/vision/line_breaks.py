@@ -55,6 +55,11 @@ _COUNTERS: Final = _words("개 잔 병 권 장 명 벌 켤레 봉 봉지 송이 
 _CONNECTS: Final = re.compile(r"[가-힣]{1,4}(?:면|고|서|며|니|는|으로)")  # 세 권 사면
 _NEGATES: Final = re.compile(r"[않못]|말[고아]|마(?:세요|라|십시오)?[.!]?$")  # 깨우지 마세요, 걷지 말고
 _NUMBER: Final = re.compile(r"[\d.,₩$€+]+%?")
+_DATE: Final = re.compile(r"\d{1,2}(?:월|[./]\d)")  # one breathes before it: 자전거 대회 / 4월 19일
+_MONTHS: Final = _words(
+    "January February March April May June July August September October November December",
+    "Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct Nov Dec",
+)
 _ADNOMINAL: Final = re.compile(r"[가-힣]*[은는을운한할올쉬인된던긴린진친킨힌른든]$")
 
 
@@ -99,7 +104,11 @@ def penalty(before: str, after: str) -> float:
     if before == bare and _ADNOMINAL.search(bare):
         cost += 0.7 if len(bare) > 1 else 2.5
     if has_hangul(bare[-1:]) and after[0].isdigit():
-        cost += 0.8
+        cost += 0.0 if _DATE.match(after) else 0.8
+    if bare in _MONTHS and after[0].isdigit():
+        cost += 3.0
+    if before == bare and len(after) > 1 and after.endswith(","):
+        cost += 0.8  # 우리 회사 / 로고, 3일이면
     if bare[-1:].isascii() and bare[-1:].isalpha() and after[:1].isascii() and after[:1].islower():
         cost += 0.4
     return cost

@@ -1,0 +1,58 @@
+"""One string read as an ad: by roles where that is sure, otherwise as a headline and running text.
+
+A misread role spoils every format of an ad, and running text spoils none: so a parting that shows a sign of doubt
+gives way to the author's own words in the author's own order.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from adstudio.vision.ad_copy import AdCopy, copy_of_fields
+from adstudio.vision.copy_patterns import LEGAL
+from adstudio.vision.copy_roles import HEADLINE, STATEMENT, parted_copy, shortened
+from adstudio.vision.copytext import has_hangul, tidy
+from adstudio.vision.errors import CopyError
+from adstudio.vision.parting import ENDED_KO, doubts
+
+_MOST_LINES: Final = 3  # of running text that keep the author's breaks; more would be a ladder
+_SENTENCE: Final = re.compile(
+    r"(?:(?<=[.!?…])|(?<=니다|세요|시죠|네요|까요|어요|아요|해요|려요|예요|이죠))(?:\s*(?::\)|\^\^|ㅎㅎ|~))?\s+"
+)
+
+
+def read_copy(text: str) -> AdCopy:
+    """The copy in ``text``, with the text as its ``original``. Raises ``CopyError`` for one that is empty, too long or
+    cannot be drawn."""
+    parted = parted_copy(text)
+    copy = parted
+    if doubts(text, parted):
+        try:
+            plain = plain_copy(text)
+        except CopyError:  # too long for running text
+            plain = parted
+        copy = plain if len(doubts(text, plain)) <= len(doubts(text, parted)) else parted
+    return copy.model_copy(update={"original": text})
+
+
+def plain_copy(text: str) -> AdCopy:
+    """The first sentence or line of ``text`` as the headline, the rest as running text. Raises ``CopyError``."""
+    lines = tidy(text).split("\n")
+    language = "ko" if has_hangul(text) else "en"
+    legal = lines.pop() if len(lines) > 1 and LEGAL.match(lines[-1]) else None
+    first, rest = lines[0], lines[1:]
+    if len(first) > (HEADLINE if rest else STATEMENT)[language] or ENDED_KO.search(first):
+        sentence, *others = _parted(first)
+        if len(sentence) > STATEMENT[language] or not others:
+            sentence, tail = shortened(first, language)
+            others = [tail] if tail else []
+        first, rest = sentence, [*others, *rest]
+    sub = ("\n" if len(rest) <= _MOST_LINES else " ").join(rest)
+    return copy_of_fields(headline=first, sub=sub, legal=legal)
+
+
+def _parted(line: str) -> list[str]:
+    """``line`` after its first sentence, whose signs (``:)``) stay with it."""
+    end = _SENTENCE.search(line)
+    return [line] if end is None else [line[: end.end()].strip(), line[end.end() :]]
