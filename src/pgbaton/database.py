@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -282,6 +283,8 @@ async def _open(database_url: str) -> asyncpg.Connection:
     return await hosts.connect(database_url, timeout=CONNECT_TIMEOUT, **_POOLER_OPTIONS)
 
 
+NONE_LEFT = (errno.EMFILE, errno.ENFILE)
+"""No file descriptor: by the process's own limit, and by the machine's."""
 _CONNECTION_BROKE = (
     OSError,
     TimeoutError,
@@ -332,12 +335,14 @@ def is_stale(error: asyncpg.PostgresError) -> bool:
     return isinstance(error, _NO_LONGER_FITS) and not error.context
 
 
-def is_trouble(error: Exception) -> bool:
-    """Whether a worker that meets this cannot do its work until a person mends it: a right that is missing, a statement
-    that does not fit, a full disk, a fault of the engine. Not an error that passes by itself, nor one that the doctor
-    finds in another way."""
+def ailment(error: Exception) -> str | None:
+    """The code of the finding that a worker tells of which meets this and cannot do its work until a person mends it: a
+    right that is missing, a statement that does not fit, a full disk, a fault of the engine, no file descriptor. None:
+    it passes by itself, or the doctor finds it in another way."""
+    if isinstance(error, OSError) and error.errno in NONE_LEFT:
+        return "no_descriptors"
     passes = (*_CONNECTION_BROKE, asyncpg.TransactionRollbackError, asyncpg.LockNotAvailableError)
-    return not isinstance(error, (*passes, PgbatonError))
+    return None if isinstance(error, (*passes, PgbatonError)) else "worker_refused"
 
 
 def refusal_words(error: asyncpg.PostgresError) -> str:
@@ -357,6 +362,8 @@ def report(log: EventLog, loop: str, error: Exception) -> None:
         log.error(Event.TABLE_CHANGED, loop=loop, error=str(error))
     elif isinstance(error, asyncpg.PostgresError) and is_stale(error):
         log.error(Event.TABLE_CHANGED, loop=loop, error=describe(error))
+    elif ailment(error) == "no_descriptors":
+        log.error(Event.NO_DESCRIPTORS, loop=loop, error=describe(error))
     elif isinstance(error, _CONNECTION_LOST):
         log.warning(Event.DATABASE_AWAY, loop=loop, error=describe(error))
     elif isinstance(error, asyncpg.PostgresError):

@@ -84,6 +84,11 @@ class Event(Enum):
         "테이블이 attach할 때와 다름, 아무 작업도 호출하지 않음",
         "the table is not as it was attached, nothing is called",
     )
+    NO_DESCRIPTORS = (
+        "no_descriptors",
+        "파일 디스크립터가 부족해 단계를 호출하지 못함",
+        "no file descriptor is left, stages are not called",
+    )
     WORKER_FAULT = ("worker_fault", "워커 내부 오류", "a fault in the worker")
 
     def __init__(self, event: str, korean: str, english: str) -> None:

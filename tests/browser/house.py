@@ -19,7 +19,7 @@ from pgbaton import Settings
 from pgbaton.web.app import WebSettings, create_app
 
 OPERATOR, VIEWER = "operator-token-of-the-tests", "viewer-token-of-the-tests"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 CHROMIUM = os.environ.get("CHROMIUM") or next((path for path in map(shutil.which, BROWSERS) if path), None)
 ARGUMENTS = [
     "--no-sandbox",

@@ -4,6 +4,8 @@ test_night_stages."""
 from __future__ import annotations
 
 import asyncio
+import os
+import resource
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -88,6 +90,25 @@ async def test_jobs_that_nobody_decides_about_are_told_of(cluster: Any, template
         await through(at, 2)
         at.oracle.set()
         await at.well()
+
+
+async def test_a_worker_without_a_file_descriptor_gives_its_calls_back_says_so_and_recovers(
+    cluster: Any, template: str, browser: Any, tmp_path: Path
+) -> None:
+    """No stage is to blame, so no attempt is lost and no circuit opens."""
+    async with night(cluster, template, browser) as at, at.worker_process(tmp_path) as worker:
+        await at.well()
+        most = resource.prlimit(worker.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{worker.pid}/fd")), most[1]))
+        await add(at, 5)
+        said = await at.says("has no file descriptor left, so it calls no stage", 9)
+        assert f":{worker.pid} " in said
+        assert "does not answer" not in await at.page.inner_text("#findings")
+        resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, most)
+        await through(at, 5)
+        await at.well(30)
+        assert await at.craft.db.fetchval("SELECT max(failures) FROM pgbaton.history") == 0
+        assert await at.craft.db.fetchval("SELECT max(strikes) FROM pgbaton.stages") == 0
 
 
 async def test_a_standby_that_commits_wait_for_is_the_cause(browser: Any, tmp_path: Path) -> None:

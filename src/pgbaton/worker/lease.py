@@ -14,15 +14,15 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from time import monotonic
 
-from pgbaton.database import is_trouble
+from pgbaton.database import ailment
 from pgbaton.events import Event, EventLog, describe
 from pgbaton.worker import telemetry
 from pgbaton.worker.in_flight import InFlight
 from pgbaton.worker.store import Store
 
 TELL_EVERY = 2.0
-"""Seconds between two times that a worker writes down what Postgres refuses it; ``read/ailments.sql`` counts such a row
-for 15 seconds, so it stands while the trouble lasts."""
+"""Seconds between two times that a worker writes down what keeps it from its work; ``read/ailments.sql`` counts such a
+row for 15 seconds, so it stands while the trouble lasts."""
 AWAY = 2 / 3
 """Share of a lease's length: it is renewed after each third, so where the last renewal is older than two, one was
 missed."""
@@ -119,11 +119,12 @@ class Lease:
     async def tell(self, error: Exception) -> None:
         """Write the error that keeps this worker from its work under its lease, where more than its log should tell of
         it: the page cannot see otherwise why a worker that lives does nothing."""
-        if self.worker is None or not is_trouble(error) or monotonic() < self._told_until:
+        code = ailment(error)
+        if self.worker is None or code is None or monotonic() < self._told_until:
             return
         self._told_until = monotonic() + TELL_EVERY
         with suppress(Exception):
-            await self._store.trouble(self.worker, describe(error))
+            await self._store.trouble(self.worker, code, describe(error))
 
     def _confirm(self, began: float) -> None:
         """The lease is good from ``began`` on, when it was asked for."""

@@ -25,6 +25,7 @@ from pgbaton.key import Key
 from pgbaton.model import Dispatch, Pipeline
 from pgbaton.request import batch_of, body_of, headers_of
 from pgbaton.shard import DATABASE
+from pgbaton.worker.descriptors import refused_by_own_limit
 from pgbaton.worker.tracing import traceparent
 
 CONNECT_TIMEOUT = timedelta(seconds=10)
@@ -108,11 +109,11 @@ class StageClient:
             )
         except RequestTimeoutError as error:
             if _never_connected(error):
-                return Answer(Reply.REFUSED, error=f"no connection to the stage: {_why(error)}")
+                return _refused(error)
             return Answer(Reply.TIMEOUT, error=f"no answer within {stage.timeout:g} s")
         except ConnectError as error:
             if _never_connected(error):
-                return Answer(Reply.REFUSED, error=f"no connection to the stage: {_why(error)}")
+                return _refused(error)
             return Answer(Reply.LOST, error="the connection broke before the answer was complete")
         except NetworkError:
             return Answer(Reply.LOST, error="the connection broke before the answer was complete")
@@ -140,8 +141,15 @@ def _never_connected(error: RequestTimeoutError | ConnectError) -> bool:
     return any(cause["message"] == "client error (Connect)" for cause in causes)
 
 
+def _refused(error: RequestTimeoutError | ConnectError) -> Answer:
+    why = _why(error)
+    if refused_by_own_limit(why):
+        return Answer(Reply.UNCALLED, error=why)
+    return Answer(Reply.REFUSED, error=f"no connection to the stage: {why}")
+
+
 def _why(error: RequestTimeoutError | ConnectError) -> str:
-    """The innermost cause: refused, a name that is not found, a certificate, no file descriptor left. It may name the
+    """The innermost cause: refused, a name that is not found, a certificate. It may name the
     host, never the body that was sent."""
     causes = error.details["causes"] or []
     said = str(causes[-1]["message"]) if causes else "no answer in time"

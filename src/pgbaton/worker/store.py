@@ -333,9 +333,9 @@ class Store:
         """Write this worker's configuration under its lease: its routes as (step, after, path)."""
         await self._fetch("worker/describe", worker, version, base_url, json.dumps(routes))
 
-    async def trouble(self, worker: int, words: str) -> None:
-        """Write the error by which Postgres refuses this worker under its lease."""
-        await self._fetch("worker/trouble", worker, words)
+    async def trouble(self, worker: int, code: str, words: str) -> None:
+        """Write the error that keeps this worker from its work under its lease, with the code of its finding."""
+        await self._fetch("worker/trouble", worker, code, words)
 
     async def renew(
         self, worker: int, lease: float, draining: bool, under_way: Mapping[str, int] = MappingProxyType({})

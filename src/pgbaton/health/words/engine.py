@@ -118,6 +118,23 @@ WORDS: dict[str, Words] = {
             "mend the cause that the message names; the rights that workers need are in docs/deployment.md",
         ),
     ),
+    "no_descriptors": Words(
+        (
+            "워커 {worker}에 파일 디스크립터가 남아 있지 않아 단계를 호출하지 못합니다. 작업은 다른 워커에 돌려줍니다.",
+            "Worker {worker} has no file descriptor left, so it calls no stage; its jobs go back to the other workers.",
+        ),
+        (
+            "프로세스의 한도(ulimit -n)가 동시 호출 수보다 작거나, 같은 머신의 다른 프로세스가 파일을 너무 많이 "
+            "열었습니다.",
+            "The limit of its process (ulimit -n) is too low for its calls, or others on its machine hold too many "
+            "files.",
+        ),
+        (
+            "한도를 동시 호출 수에 100을 더한 값 이상으로 올리거나 --concurrency를 줄이세요. 작업은 자동으로 다시 "
+            "진행됩니다",
+            "raise the limit to its calls at once and 100 more, or lower --concurrency; it goes on by itself",
+        ),
+    ),
     "lost_over": Words(
         (
             "워커 {worker}의 연결이 {silent} 전에 끊겼습니다. 지금 맡고 있는 작업은 없습니다.",

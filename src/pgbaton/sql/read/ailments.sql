@@ -59,8 +59,8 @@ SELECT 'rows_held', CASE WHEN h.waiting > 0 THEN 'bad' ELSE 'warn' END, h.name,
          WHERE ($1::text IS NULL OR p.name = $1)) AS h
  WHERE h.age > 5 OR h.waiting > 0
 UNION ALL
-SELECT 'worker_refused', 'bad', t.pipeline, json_build_object('worker', t.name, 'error', t.trouble)::text
-  FROM (SELECT DISTINCT ON (w.pipeline, w.name) w.pipeline, w.name, w.trouble
+SELECT t.ailment, 'bad', t.pipeline, json_build_object('worker', t.name, 'error', t.trouble)::text
+  FROM (SELECT DISTINCT ON (w.pipeline, w.name) w.pipeline, w.name, w.ailment, w.trouble
           FROM pgbaton.workers AS w
          WHERE ($1::text IS NULL OR w.pipeline = $1) AND w.trouble_at > clock_timestamp() - interval '15 s'
          ORDER BY w.pipeline, w.name, w.trouble_at DESC) AS t

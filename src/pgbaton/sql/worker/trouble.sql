@@ -1,2 +1,2 @@
--- $1 worker, $2 the error by which Postgres refuses it: told under the lease that it had when it was refused.
-UPDATE pgbaton.workers SET trouble = $2, trouble_at = clock_timestamp() WHERE id = $1
+-- $1 worker, $2 a finding's code, $3 the error that keeps it from its work: told under the lease that it had when it met it.
+UPDATE pgbaton.workers SET ailment = $2, trouble = $3, trouble_at = clock_timestamp() WHERE id = $1
