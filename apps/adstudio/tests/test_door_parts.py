@@ -167,15 +167,17 @@ def test_a_client_is_answered_in_the_copys_language(texts: dict[str, str], reade
     assert language_of(texts, reader) == language
 
 
-def test_an_order_is_one_string_or_roles_but_not_both() -> None:
-    assert read_order({"copy": "봄을 선물하세요"}, []).copy.headline == "봄을 선물하세요"
-    order = read_order({"headline": "Reach for more", "offer": "20% OFF", "copy": " "}, ["story, square", "story"])
+async def test_an_order_is_one_string_or_roles_but_not_both() -> None:
+    assert (await read_order({"copy": "봄을 선물하세요"}, [])).copy.headline == "봄을 선물하세요"
+    order = await read_order(
+        {"headline": "Reach for more", "offer": "20% OFF", "copy": " "}, ["story, square", "story"]
+    )
     assert (order.copy.headline, order.copy.offer, order.formats) == ("Reach for more", "20% OFF", ("story", "square"))
-    assert read_order({"headline": "Up"}, []).formats == tuple(DEFAULT)
+    assert (await read_order({"headline": "Up"}, [])).formats == tuple(DEFAULT)
     with pytest.raises(InputError, match="not both"):
-        read_order({"copy": "Up", "headline": "Down"}, [])
+        await read_order({"copy": "Up", "headline": "Down"}, [])
     with pytest.raises(InputError, match="There is no format poster"):
-        read_order({"copy": "Up"}, ["poster"])
+        await read_order({"copy": "Up"}, ["poster"])
 
 
 def row(**columns: object) -> Mapping[str, Any]:

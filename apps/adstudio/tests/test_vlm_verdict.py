@@ -66,7 +66,9 @@ async def test_the_reasons_are_wanted_in_the_jobs_language() -> None:
             assert f"one short sentence in {name}." in server.bodies[-1]["messages"][0]["content"][0]["text"]
 
 
-@pytest.mark.parametrize(("name", "digest"), [("photo-1", "77491811b01e"), ("ad-1", "15a11d4469cd")])
+@pytest.mark.parametrize(
+    ("name", "digest"), [("photo-1", "77491811b01e"), ("ad-1", "15a11d4469cd"), ("copy-1", "01a532d34fe6")]
+)
 def test_a_prompt_that_was_in_use_is_never_changed(name: str, digest: str) -> None:
     """A new wording is a new file with the next number, and a line here."""
     text = (files("adstudio") / "prompts" / f"{name}.txt").read_text(encoding="utf-8").rstrip("\n")

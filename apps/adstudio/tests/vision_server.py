@@ -11,10 +11,12 @@ from typing import Any, Self
 WELL = {
     "PhotoAnswer": {"fits_copy": True, "publishable": True, "reasons": ["A rocket before the dawn."]},
     "AdAnswer": {"publishable": True, "legible": True, "covers_subject": False, "reasons": ["The sky is calm."]},
+    "CopyAnswer": dict.fromkeys(("headline", "sub", "offer", "note", "cta", "brand", "legal"), ""),  # no reading
 }
 REFUSING = {
     "PhotoAnswer": {"fits_copy": False, "publishable": True, "reasons": ["A rocket is no coffee."]},
     "AdAnswer": {"publishable": True, "legible": True, "covers_subject": False, "reasons": ["The sky is calm."]},
+    "CopyAnswer": dict.fromkeys(("headline", "sub", "offer", "note", "cta", "brand", "legal"), ""),  # no reading
 }
 
 

@@ -77,6 +77,8 @@ details {{ margin-top: 1.3rem; font-size: .84rem; color: var(--soft) }}
 summary {{ cursor: pointer }}
 summary b {{ font-weight: 600 }} .passed {{ color: #1a7f37 }} .refused {{ color: #9a6700 }} .dead {{ color: #cf222e }}
 table {{ border-collapse: collapse; margin-top: .7rem }} td {{ padding: .12rem 1.2rem .12rem 0; vertical-align: top }}
+th {{ text-align: left; font-weight: 600; color: var(--ink); padding: .7rem 0 .2rem }}
+td.value {{ white-space: nowrap; text-align: right; font-variant-numeric: tabular-nums }}
 @media (max-width: 40rem) {{ .formats {{ flex-direction: column }} figure {{ width: 100% }} }}
 </style>
 <main>
@@ -176,15 +178,24 @@ def _verdict(ad: Shown, language: Language) -> str:
         return f'<details open><summary><b class="dead">{says["none"]}</b> {told}</summary></details>'
     kind = "passed" if ad.passed else "refused"
     rows = "".join(
-        f"<tr><td>{escape(picture.label)}</td><td>{escape(name_of_check(str(check['name']), language))}</td>"
-        f"<td>{escape(str(check['value']))}</td><td>{escape(str(check['reason']))}</td></tr>"
+        f'<tr><th colspan="3" scope="rowgroup">{escape(picture.label)}</th></tr>'
+        + "".join(
+            f"<tr><td>{escape(name_of_check(str(check['name']), language))}</td>"
+            f'<td class="value">{_value(check["value"])}</td><td>{escape(str(check["reason"]))}</td></tr>'
+            for check in picture.checks
+        )
         for picture in ad.pictures
-        for check in picture.checks
+        if picture.checks
     )
     return (
         f'<details><summary><b class="{kind}">{says[kind]}</b> · {escape(" ".join(ad.reasons))}</summary>'
         f"<table>{rows}</table></details>"
     )
+
+
+def _value(value: object) -> str:
+    """In as many figures as one reads."""
+    return f"{value:.3g}" if isinstance(value, float) else escape(str(value))
 
 
 def _fonts(page: str) -> str:

@@ -125,7 +125,7 @@ class VisionReplica(Replica):
         super().__init__(made_of)
         self._model = LocalVisionModel(folder, timeout)
 
-    async def say(self, jpeg: bytes, prompt: str, schema: type[BaseModel]) -> str:
+    async def say(self, jpeg: bytes | None, prompt: str, schema: type[BaseModel]) -> str:
         """As of the model."""
         return await self._model.say(jpeg, prompt, schema)
 
@@ -161,7 +161,7 @@ class RemoteVision:
     def __init__(self, handle: DeploymentHandle, model: str, timeout: float) -> None:
         self._handle, self.model, self.timeout = handle, model, timeout
 
-    async def say(self, jpeg: bytes, prompt: str, schema: type[BaseModel]) -> str:
+    async def say(self, jpeg: bytes | None, prompt: str, schema: type[BaseModel]) -> str:
         """As of the model; a caller that goes away cancels the question."""
         return str(await self._handle.say.remote(jpeg, prompt, schema))
 

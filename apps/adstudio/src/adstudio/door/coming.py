@@ -55,7 +55,7 @@ async def read(desk: Desk, request: Request) -> Response:
     refuse_foreign_forms(request, desk.tenants, texts.get("csrf", ""))
     language = language_of(texts, desk.language_for(request))
     try:
-        copy = read_texts(texts)
+        copy = await read_texts(texts, desk.studio.vision)
     except InputError as error:
         raise HTTPException(422, error.told(language)) from None
     said = judge_parting(copy)
@@ -67,7 +67,7 @@ async def _checked(desk: Desk, form: Form, tenant: str) -> tuple[Order, bytes]:
     """The order and its photo, which was opened once: a photo that the first stage would refuse is refused now."""
     if not is_tenant(tenant):
         raise no_tenant()
-    order = read_order(form.texts, form.repeated.get("formats", []))
+    order = await read_order(form.texts, form.repeated.get("formats", []), desk.studio.vision)
     if (file := form.files.get("photo")) is None:
         raise no_photo()
     photo = await desk.studio.compute(open_photo, file)

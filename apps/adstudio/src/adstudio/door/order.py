@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from adstudio.door.texts import TEXTS
 from adstudio.vision.ad_copy import LONGEST, AdCopy, copy_of_fields
-from adstudio.vision.copy_reading import read_copy
 from adstudio.vision.copytext import has_hangul, says_something
 from adstudio.vision.errors import InputError, Language
 from adstudio.vision.formats import chosen
 from adstudio.vision.variants import VARIANTS
+from adstudio.vision.vlm import VisionModel
+from adstudio.vision.vlm_copy import read_with
 
 ROLES = tuple(LONGEST)
 
@@ -43,14 +44,15 @@ def language_of(texts: Mapping[str, str], preferred: Language) -> Language:
     return "en" if any(char.isalpha() for char in copy) else preferred
 
 
-def read_order(texts: Mapping[str, str], formats: Sequence[str]) -> Order:
+async def read_order(texts: Mapping[str, str], formats: Sequence[str], model: VisionModel | None = None) -> Order:
     """The order in a form's texts; raises ``InputError``."""
-    copy = read_texts(texts)
+    copy = await read_texts(texts, model)
     return Order(copy, _formats(formats), _variants(texts), _review(texts))
 
 
-def read_texts(texts: Mapping[str, str]) -> AdCopy:
-    """The copy in a form's texts; raises ``InputError``. Roles are taken as they are, ``copy`` is read."""
+async def read_texts(texts: Mapping[str, str], model: VisionModel | None = None) -> AdCopy:
+    """The copy in a form's texts; raises ``InputError``. Roles are taken as they are, ``copy`` is read: by ``model``
+    where there is one."""
     roles = {role: texts.get(role, "") for role in ROLES}
     if any(text.strip() for text in roles.values()):
         if texts.get("copy", "").strip():
@@ -60,7 +62,7 @@ def read_texts(texts: Mapping[str, str]) -> AdCopy:
             )
         copy = copy_of_fields(**roles)
     else:
-        copy = read_copy(texts.get("copy", ""))
+        copy = await read_with(model, texts.get("copy", ""))
     if not says_something(copy.whole):
         raise OrderError("카피에 글자가 없습니다.", "The copy has no letters.")
     return copy

@@ -79,7 +79,7 @@ def parted_copy(text: str) -> AdCopy:
     headline, rest = _headline(parts, language, bool(found.offers))
     return copy_of_fields(
         headline=headline,
-        sub=_joined([*rest, *found.addresses], language),
+        sub=_joined([*rest, *found.addresses], language).rstrip("," if found.offers else ""),
         offer="  ".join(found.offers),
         note=_joined(found.notes, language),
         cta=" ".join(found.calls),

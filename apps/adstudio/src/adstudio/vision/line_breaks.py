@@ -107,6 +107,10 @@ def penalty(before: str, after: str) -> float:
         cost += 0.0 if _DATE.match(after) else 0.8
     if bare in _MONTHS and after[0].isdigit():
         cost += 3.0
+    elif before == bare and bare.isascii() and bare.isalpha() and after[0].isdigit():
+        cost += 1.6  # kids 8 and up, Saturdays 10am
+    if before == bare and len(bare) > 1 and bare.endswith("러") and after[0] in "가갑갈간오온올와왔":
+        cost += 2.0  # 보러 가요
     if before == bare and len(after) > 1 and after.endswith(","):
         cost += 0.8  # 우리 회사 / 로고, 3일이면
     if bare[-1:].isascii() and bare[-1:].isalpha() and after[:1].isascii() and after[:1].islower():

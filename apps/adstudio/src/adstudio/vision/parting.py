@@ -28,6 +28,7 @@ _SHOWN: Final = 16  # characters of the copy in a sentence
 _HARD: Final = re.compile(r"[\n.!?…|·•:;()\[\]/—–]|\s[-~]\s|→|->|▶|※|\*|#|\s\+\s|\^|~\s|[ㅋㅎㅠㅜ]")
 """Between two words: the author has parted them."""
 
+_TWO_SAYINGS: Final = re.compile(r"\d(?:원|만원|천원)\s+\d+[가-힣]")  # 배터리 교체 5,000원 10분이면 됩니다
 _SMILE: Final = re.compile(r"[:;]-?[()]")
 _SPACED: Final = re.compile(r"[^\W\d]\s[!?.,]")  # a mark that was left over when its word was taken out
 _FIGURE: Final = re.compile(r"\d|반값|무료|공짜|half|free", re.IGNORECASE)
@@ -189,7 +190,7 @@ def _own(copy: AdCopy, language: str) -> list[Doubt]:
     last = copy.headline.rstrip(" .!?…~").split()[-1:] or [""]
     open_end = copy.headline[-1:].isalpha() and bool(copy.sub or copy.offer)
     tied = re.search(r"[가-힣](?:의|을|를|은|는)$", last[0]) if language == "ko" else _TIED_EN.fullmatch(last[0])
-    if (open_end and tied) or ENDED_KO.search(copy.headline):
+    if (open_end and tied) or ENDED_KO.search(copy.headline) or _TWO_SAYINGS.search(copy.headline):
         signs.append(_fragment(copy.headline))
     if len(copy.headline) > _LONGEST_HEADLINE[language]:
         signs.append(

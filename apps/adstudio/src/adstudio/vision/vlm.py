@@ -59,8 +59,11 @@ class VisionModel(Protocol):
     @property
     def timeout(self) -> float: ...
 
-    async def say(self, jpeg: bytes, prompt: str, schema: type[BaseModel]) -> str:
-        """The model's answer to ``prompt``; raises :class:`VisionAway` or :class:`VisionNonsense`."""
+    async def say(self, jpeg: bytes | None, prompt: str, schema: type[BaseModel]) -> str:
+        """The model's answer to ``prompt``, which is about a picture or about words alone.
+
+        Raises :class:`VisionAway` or :class:`VisionNonsense`.
+        """
         ...
 
 
@@ -72,7 +75,7 @@ class Answered(Generic[Answer]):
     said: str
 
 
-async def ask(model: VisionModel, jpeg: bytes, prompt: str, schema: type[Answer]) -> Answered[Answer]:
+async def ask(model: VisionModel, jpeg: bytes | None, prompt: str, schema: type[Answer]) -> Answered[Answer]:
     """The model's answer to ``prompt`` about the picture.
 
     An answer that is not as asked is answered once, with its faults; that mends most of them. Raises

@@ -43,7 +43,7 @@ class VisionEndpoint:
     api_key: SecretStr | None
     timeout: float
 
-    async def say(self, jpeg: bytes, prompt: str, schema: type[BaseModel]) -> str:
+    async def say(self, jpeg: bytes | None, prompt: str, schema: type[BaseModel]) -> str:
         """The model's answer, held to ``schema`` by servers that can.
 
         A server that knows no schemas refuses the question: it is asked again without, for the prompt says it, too.
@@ -106,21 +106,16 @@ def _seconds(header: str | None) -> float | None:
     return min(float(header), _LONGEST_WAIT) if header and header.isascii() and header.isdecimal() else None
 
 
-def _question(model: str, jpeg: bytes, prompt: str, schema: type[BaseModel]) -> dict[str, Any]:
-    picture = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+def _question(model: str, jpeg: bytes | None, prompt: str, schema: type[BaseModel]) -> dict[str, Any]:
+    content: list[dict[str, Any]] = [{"type": "text", "text": prompt}]
+    if jpeg is not None:
+        picture = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+        content.append({"type": "image_url", "image_url": {"url": picture}})
     return {
         "model": model,
         "temperature": 0,
         "max_tokens": MAX_TOKENS,
-        "messages": [
-            {
-                "role": "user",
-                "content": [
-                    {"type": "text", "text": prompt},
-                    {"type": "image_url", "image_url": {"url": picture}},
-                ],
-            }
-        ],
+        "messages": [{"role": "user", "content": content}],
         "response_format": {
             "type": "json_schema",
             "json_schema": {"name": schema.__name__, "strict": True, "schema": schema.model_json_schema()},

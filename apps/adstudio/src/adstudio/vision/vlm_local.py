@@ -49,7 +49,7 @@ class LocalVisionModel:
         self._network = loaded.to(self._device).eval()
         self._turn = asyncio.Lock()
 
-    async def say(self, jpeg: bytes, prompt: str, schema: type[BaseModel]) -> str:
+    async def say(self, jpeg: bytes | None, prompt: str, schema: type[BaseModel]) -> str:
         """The model's answer to ``prompt``; a caller that goes away ends the work with the next token."""
         stop = threading.Event()
         async with self._turn:
@@ -58,22 +58,24 @@ class LocalVisionModel:
             finally:
                 stop.set()
 
-    def _generate(self, jpeg: bytes, prompt: str, stop: threading.Event) -> str:
+    def _generate(self, jpeg: bytes | None, prompt: str, stop: threading.Event) -> str:
         import torch
 
         def stopped(ids: Any, *_: Any, **__: Any) -> Any:
             return torch.full((ids.shape[0],), stop.is_set(), dtype=torch.bool, device=ids.device)
 
         with torch.inference_mode():
-            inputs = self._inputs(Image.open(io.BytesIO(jpeg)).convert("RGB"), prompt)
+            picture = None if jpeg is None else Image.open(io.BytesIO(jpeg)).convert("RGB")
+            inputs = self._inputs(picture, prompt)
             ids = self._network.generate(
                 **inputs, do_sample=False, max_new_tokens=MAX_TOKENS, stopping_criteria=[stopped]
             )
         return str(self._processor.decode(ids[0][inputs["input_ids"].shape[1] :], skip_special_tokens=True)).strip()
 
-    def _inputs(self, picture: Image.Image, prompt: str) -> Any:
+    def _inputs(self, picture: Image.Image | None, prompt: str) -> Any:
         if getattr(self._processor, "chat_template", None):
-            content = [{"type": "image", "image": picture}, {"type": "text", "text": prompt}]
+            shown = [] if picture is None else [{"type": "image", "image": picture}]
+            content = [*shown, {"type": "text", "text": prompt}]
             made = self._processor.apply_chat_template(
                 [{"role": "user", "content": content}],
                 add_generation_prompt=True,
@@ -82,7 +84,8 @@ class LocalVisionModel:
                 return_tensors="pt",
             )
         else:
-            text = _LLAVA.format(image=getattr(self._processor, "image_token", "<image>"), prompt=prompt)
+            image = "" if picture is None else getattr(self._processor, "image_token", "<image>")
+            text = _LLAVA.format(image=image, prompt=prompt)
             made = self._processor(images=picture, text=text, return_tensors="pt")
         return made.to(self._device, dtype=self._network.dtype)
 
