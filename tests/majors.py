@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -36,6 +37,7 @@ def main() -> int:
         "--only", default=",".join(CORE.split()), help="of the modules of tests/integration; default: the core"
     )
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through each finally: no server is left running
     outcomes = [_run(major, given.only.split(",")) for major in given.majors.split(",")]
     print("\n| Postgres | from | result |\n| --- | --- | --- |")
     for version, source, said, _ in outcomes:

@@ -33,6 +33,10 @@ SETTINGS = {
     # A worker that is frozen in a transaction must not hold locks that others wait for.
     "idle_in_transaction_session_timeout": "10s",
     "lock_timeout": "10s",
+    # A limit that a role or database has for people would end the engine's turns or its listener, again and again; its
+    # statements have timeouts of their own (QUERY_TIMEOUT).
+    "statement_timeout": "0",
+    "idle_session_timeout": "0",
 }
 
 SAFE_PATH = """

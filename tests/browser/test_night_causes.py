@@ -91,6 +91,21 @@ async def test_a_worker_that_postgres_refuses_is_named_with_what_it_is_refused(
         await at.well(30)
 
 
+async def test_limits_that_a_role_has_for_people_do_not_end_a_workers_statements(
+    cluster: Any, template: str, browser: Any
+) -> None:
+    """The worker was ended again and again, kept its lease, and the page was green."""
+    async with night(cluster, template, browser) as at, role(at) as (name, url), at.craft.worker(database_url=url):
+        await at.well()
+        await at.craft.db.execute(
+            f"ALTER ROLE {name} SET statement_timeout = '1ms'; ALTER ROLE {name} SET idle_session_timeout = '200ms'"
+        )
+        await at.craft.db.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", name)
+        await add(at, 3)
+        await through(at, 3)
+        await at.well()
+
+
 async def test_a_session_that_left_its_transaction_open_is_named_with_the_rows_that_it_holds(
     cluster: Any, template: str, browser: Any
 ) -> None:

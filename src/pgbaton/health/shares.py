@@ -66,7 +66,8 @@ def _shares(f: Finding, failures: list[Failure], living: int) -> Iterator[Share]
             yield Share("url", url[0], url[1])
         if (version := _most(x.version for x in its)) and version[0] not in {x.version for x in others}:
             yield Share("version", version[0], version[1])
-    if several and (tenant := _most(x.tenant for x in alike)):
+    # A stage that is not there is so for every tenant: the one that has jobs now would look like the cause.
+    if several and f.code != "circuit_open" and (tenant := _most(x.tenant for x in alike)):
         yield Share("tenant", tenant[0], tenant[1])
     error = _most(x.error for x in alike)
     if error and error[0] != f.values.get("error"):
