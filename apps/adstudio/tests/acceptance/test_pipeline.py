@@ -56,7 +56,7 @@ async def test_a_photo_and_a_line_become_an_ad_that_its_judge_passes(
     assert (ad["passed"], ad["judge"]) == (True, "measured checks"), ad["reasons"]
     checks = json.loads(ad["checks"])
     assert all(check["passed"] for check in checks)
-    assert {check["name"].split(": ")[0] for check in checks} == set(DEFAULT)
+    assert {check["name"].split(": ")[0] for check in checks} == {*DEFAULT, "parting"}
     (reason,) = json.loads(ad["reasons"])
     assert reason == NOTE["ko" if has_hangul(ADS[name]) else "en"]
     lines = json.loads(ad["setting"])["lines"]
