@@ -55,6 +55,11 @@ class Inputs:
     variants: int = 1
     review: bool = False
 
+    @property
+    def by_page(self) -> bool:
+        """Whether they came over HTTP: the page keeps a copy by roles, however it came."""
+        return self.fields is not None
+
     def copy(self) -> AdCopy:
         """The copy by roles; where there are both, the fields are how the text was read. Raises ``CopyError``."""
         if not self.fields:

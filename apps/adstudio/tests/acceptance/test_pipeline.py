@@ -122,3 +122,14 @@ async def test_the_address_of_every_stage_is_in_the_api_description(app: App) ->
         operation = described["paths"][path]["post"]
         assert {"200", "404", "409", "422", "500"} <= set(operation["responses"])
     assert set(described["components"]["schemas"]["JobRequest"]["required"]) == {"job_id", "tenant_id"}
+
+
+async def test_a_doubtful_copy_by_sql_ends_as_the_pipeline_says_and_is_not_passed(
+    made: dict[str, asyncpg.Record], jobs: Jobs
+) -> None:
+    doubtful = "새벽마다 손으로 빚어 하나씩 정성껏 찌고 식혀 보내드리는 우리 동네 만두 한 판과 국물 두 팩"
+    job = await jobs.add(photo(next(iter(made))), doubtful)
+    await jobs.until(job, "vlm_judge", "done")
+    verdict = await jobs.db.fetchrow("SELECT passed, reasons FROM ad_judgements WHERE job_id = $1", job)
+    assert not verdict["passed"]
+    assert "카피를 제대로 나누었는지 확인해 주세요" in verdict["reasons"]

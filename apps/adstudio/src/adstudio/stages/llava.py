@@ -102,13 +102,13 @@ async def _choose(turn: Turn, studio: Studio, inputs: results.Inputs) -> Verdict
 
 def _conclude(turn: Turn, inputs: results.Inputs, ad: Verdict) -> Verdict:
     """The ad's verdict with that on the reading of its copy. A person decides on an ad that passed where it was ordered
-    so, and where only the reading is in doubt."""
+    so, and where only the reading is in doubt and its page has a person: an ad by SQL ends as the pipeline says."""
     reading = judge_parting(inputs.copy())
     verdict = replace(ad, checks=(reading, *ad.checks))
     if not reading.passed:
         verdict = replace(verdict, passed=False, reasons=(reading.reason, *ad.reasons))
     turn.save(results.save_judgement, verdict)
-    if ad.passed and (inputs.review or not reading.passed):
+    if ad.passed and (inputs.review or inputs.by_page and not reading.passed):
         turn.ends("to_review")
     return verdict
 
