@@ -108,7 +108,7 @@ def _conclude(turn: Turn, inputs: results.Inputs, ad: Verdict) -> Verdict:
     if not reading.passed:
         verdict = replace(verdict, passed=False, reasons=(reading.reason, *ad.reasons))
     turn.save(results.save_judgement, verdict)
-    if ad.passed and (inputs.review or inputs.by_page and not reading.passed):
+    if ad.passed and (inputs.review or (inputs.by_page and not reading.passed)):
         turn.ends("to_review")
     return verdict
 
