@@ -39,9 +39,9 @@ pictures: $(STAMP) ## make the picture of the README again, docs/images/ads-set.
 # in each of their processes.
 export PYTHONDONTWRITEBYTECODE =
 
-# Tests wait more than they compute: twice as many processes as cores, each with a server of its own, a file in one of them.
+# Tests wait more than they compute: five processes for two cores, each with a server of its own, a file in one of them.
 # Files begin in the order of conftest.py, the long ones first.
-JOBS ?= 4
+JOBS ?= 5
 
 test: $(STAMP) ## run the tests, against a real Postgres: make test [ARGS="-k claim -x" JOBS=1]
 	$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)

@@ -244,6 +244,7 @@ async def test_the_reader_chooses_the_language(person: Any) -> None:
 
 async def test_keyboard_alone_is_enough(person: Any, base: str, db: asyncpg.Connection) -> None:
     page = await person(None, "/login")
+    await expect(page.locator("input[type=password]")).to_be_focused()
     await page.keyboard.type("operator-token-of-the-tests")
     await page.keyboard.press("Enter")
     await page.wait_for_selector("#findings")

@@ -195,7 +195,7 @@ CREATE TABLE pgbaton.workers (
 COMMENT ON COLUMN pgbaton.workers.routes
     IS 'with version and base_url: what the worker runs with, [[step, after, path], ...]; null: it has not said';
 COMMENT ON COLUMN pgbaton.workers.trouble
-    IS 'with ailment (a finding''s code) and trouble_at: what kept this worker from its work last, beside its jobs'' own failures';
+    IS 'with ailment (a finding''s code) and trouble_at: what kept this worker from its work last, beside jobs'' own failures';
 COMMENT ON TABLE pgbaton.workers IS 'leases; a row is kept as long as the history that names it';
 COMMENT ON COLUMN pgbaton.workers.stages IS 'those that it calls: all of its file, or the ones that it was told to take';
 COMMENT ON COLUMN pgbaton.workers.under_way
