@@ -135,6 +135,7 @@ class Night:
     out: Path
     db_url: str
     postgres: EmbeddedPostgres
+    front: Process
     stages: Process
     worker: Process
     breaks: list[Break] = field(default_factory=list)
@@ -290,6 +291,8 @@ async def stage_slow(night: Night) -> None:
 async def worker_killed(night: Night) -> None:
     """One of two workers, in the middle of its calls."""
     async with night.stages.starved():
+        # The tenant's limit lets one worker hold all of its calls, and hold them again as they end: it is to be this one.
+        night.front.send(signal.SIGSTOP)
         jobs = await night.feed(16, "moonbakery")
         db = await asyncpg.connect(night.db_url)
         held = None
@@ -301,6 +304,7 @@ async def worker_killed(night: Night) -> None:
                 str(night.worker.running and night.worker.running.pid),
             )  # fmt: skip
         await db.close()
+        night.front.send(signal.SIGCONT)
         night.broken("a worker is killed")
         night.worker.end(signal.SIGKILL)
         await night.found(re.compile("has not renewed its lease|holds no calls"))
@@ -404,7 +408,7 @@ async def operate(folder: Path, out: Path, some: list[str]) -> None:
                 await sign_in(page, base)
                 break
             await asyncio.sleep(0.5)
-        night = Night(page, base, out, url, postgres, stages, worker)
+        night = Night(page, base, out, url, postgres, front, stages, worker)
         await night.open("/")
         night.broken("nothing yet: eight ads, for the models to be loaded")
         await night.feed(8, "acme")
