@@ -9,7 +9,7 @@ from pgbaton.insights import Overview, WorkerSeen
 
 
 def worker(number: int, *, alive: bool, calls: int = 0, silent: float = 20, name: str | None = None) -> WorkerSeen:
-    return WorkerSeen(number, "ads", name or f"w{number}", 64, calls, False, alive, 600, silent)
+    return WorkerSeen(number, "ads", name or f"w{number}", 64, calls, False, alive, 600, silent, 15)
 
 
 def said_of(*workers: WorkerSeen) -> list[tuple[str, str]]:
@@ -27,6 +27,11 @@ def test_a_lost_worker_is_a_warning_while_it_holds_calls() -> None:
 def test_a_lost_worker_whose_calls_were_taken_over_is_a_note_for_a_while() -> None:
     assert said_of(LIVING, worker(2, alive=False)) == [("note", "lost_over")]
     assert said_of(LIVING, worker(2, alive=False, silent=LATELY + 1)) == []
+
+
+def test_a_living_worker_that_cannot_renew_its_lease_is_told_of_before_the_lease_ends() -> None:
+    assert said_of(LIVING, worker(2, alive=True, silent=11)) == [("warn", "late_worker")]
+    assert said_of(LIVING, worker(2, alive=True, silent=9)) == []  # a renewal may come late
 
 
 def test_a_worker_that_came_back_under_its_name_is_not_told_of() -> None:

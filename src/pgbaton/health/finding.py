@@ -149,6 +149,7 @@ _HIDES = {
     "not_at_home": {"no_worker", "behind", "full", "workers_full", "looks_wait", "unchecked", "silent"},
     "read_only": {
         "no_worker",
+        "late_worker",
         "lost_worker",
         "lost_over",
         "behind",
@@ -160,6 +161,7 @@ _HIDES = {
     },
     "commits_wait": {
         "no_worker",
+        "late_worker",
         "lost_worker",
         "lost_over",
         "behind",

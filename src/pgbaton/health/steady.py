@@ -21,6 +21,7 @@ HELD = frozenset(
         "trigger_disabled",
         "locked",
         "stage_unknown",
+        "late_worker",
         "lost_worker",
     }
 )

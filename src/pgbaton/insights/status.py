@@ -34,7 +34,7 @@ class StageCounts:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSeen:
-    """A worker by its lease row; ``age`` and ``silent`` (since it was last renewed) in seconds."""
+    """A worker by its lease row; ``age``, ``silent`` (since it was last renewed) and ``lease`` (its length) in seconds."""
 
     id: int
     pipeline: str
@@ -45,6 +45,7 @@ class WorkerSeen:
     alive: bool
     age: float
     silent: float
+    lease: float
     stages: tuple[str, ...] = ()
 
 

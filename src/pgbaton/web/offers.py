@@ -25,7 +25,7 @@ def offer(found: Finding) -> Offer:
     of = {name: str(value) for name, value in found.values.items() if name in ("stage", "tenant")}
     tenant = next((s.value for s in found.shares if s.kind == "tenant"), None)
     match found.code:
-        case "no_worker" | "lost_worker" | "lost_over" | "workers_differ" | "stage_unknown":
+        case "no_worker" | "late_worker" | "lost_worker" | "lost_over" | "workers_differ" | "stage_unknown":
             return Offer(page="workers")
         case "lost_answers" | "silent" | "no_end":
             stalled = {"scope": "stage", "over": str(int(float(found.values.get("over") or 0)))} | of

@@ -118,6 +118,20 @@ WORDS: dict[str, Words] = {
             "mend the cause that the message names; the rights that workers need are in docs/deployment.md",
         ),
     ),
+    "late_worker": Words(
+        (
+            "워커 {worker}가 {silent}째 리스를 갱신하지 못했습니다. 갱신할 때까지 새 작업을 호출하지 않습니다.",
+            "Worker {worker} has not renewed its lease for {silent}; until it does, it calls nothing new.",
+        ),
+        (
+            "프로세스가 멈췄거나, 데이터베이스가 이 워커의 연결을 받지 않습니다(로그인 권한, pg_hba, 네트워크).",
+            "Its process stands still, or the database takes no connection of it (its login, pg_hba, the network).",
+        ),
+        (
+            "워커 로그의 event=database_away를 확인하세요. 리스가 끝나면 맡고 있던 작업은 다른 워커가 회수합니다",
+            "look for event=database_away in its log; once the lease has ended, other workers take over its calls",
+        ),
+    ),
     "no_descriptors": Words(
         (
             "워커 {worker}에 파일 디스크립터가 남아 있지 않아 단계를 호출하지 못합니다. 작업은 다른 워커에 돌려줍니다.",

@@ -2,6 +2,7 @@
 SELECT w.id, w.pipeline, w.name, w.capacity, w.stages, w.draining,
        extract(epoch FROM clock_timestamp() - w.started_at)::float8 AS age,
        extract(epoch FROM clock_timestamp() - w.renewed_at)::float8 AS silent,
+       extract(epoch FROM w.expires_at - w.renewed_at)::float8 AS lease,
        pgbaton.alive(w) AS alive
   FROM pgbaton.workers AS w
  WHERE w.ended_at IS NULL
