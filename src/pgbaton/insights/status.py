@@ -34,7 +34,7 @@ class StageCounts:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSeen:
-    """A worker by its lease row; ``age``, ``silent`` (since it was last renewed) and ``lease`` (its length) in seconds."""
+    """A worker by its lease row. Seconds: ``age``, ``silent`` (since it was last renewed), ``lease`` (its length)."""
 
     id: int
     pipeline: str
