@@ -17,8 +17,8 @@ NEAR_TIMEOUT = 0.5
 LATELY = 300.0
 """Seconds for which a lost worker that holds nothing any more is still told of."""
 LATE = 2 / 3
-"""Share of its lease after which a worker that has not renewed it is told of: it renews after each third, so one renewal
-was missed. A worker that the database keeps out would be told of only once its lease has ended."""
+"""Share of its lease after which a worker that has not renewed it is told of: it renews after each third, so one was
+missed. A worker that the database keeps out would be told of only once its lease has ended."""
 UNDECIDED = 3600.0
 """Seconds for which a job may wait for a person's decision before it is worth a word."""
 NEARLY_FULL = 0.9
