@@ -25,6 +25,7 @@ from benchmarks.ground import Ground
 from benchmarks.hops import contest
 from benchmarks.jobs import ENTRY, STEPS
 from pgbaton import Pipeline
+from pgbaton.database import STEADY_PLANS
 from pgbaton.install.attach import attach
 from pgbaton.install.migrate import migrate
 from pgbaton.table import read_table
@@ -109,6 +110,8 @@ async def claims(ground: Ground, name: str, per_tenant: int = AT_ONCE) -> AsyncI
         await migrate(db)
         await attach(db, pipeline)
         await db.execute("ALTER TABLE jobs DISABLE TRIGGER USER")
+        for name, value in STEADY_PLANS.items():  # as a worker's own sessions are set
+            await db.execute("SELECT set_config($1, $2, false)", name, value)
         store = Store(db, await read_table(db, pipeline), [s.step for s in pipeline.stages])
         worker, _ = await store.take_lease(None, name, AT_ONCE, 3600.0, ())
         yield Claims(db, store, worker)
