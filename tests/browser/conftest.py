@@ -17,10 +17,11 @@ import pytest_asyncio
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from house import ARGUMENTS, CHROMIUM, OPERATOR, VIEWER, page_alone
+from house import ARGUMENTS, OPERATOR, VIEWER, page_alone
 from scene import build
 
 from pgbaton.web.access import Role, Tokens
+from support.chromium import CHROMIUM, NO_CHROMIUM
 from support.home import forget_home
 
 session = {"loop_scope": "session"}
@@ -44,7 +45,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest_asyncio.fixture(scope="session", **session)
 async def browser() -> AsyncIterator[Any]:
     if CHROMIUM is None:
-        pytest.skip("no Chromium here: apt-get install chromium, or set CHROMIUM to its path")
+        pytest.skip(NO_CHROMIUM)
     if importlib.util.find_spec("playwright") is None:
         pytest.skip("playwright is not installed")
     from playwright.async_api import async_playwright

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -19,8 +18,6 @@ from pgbaton import Settings
 from pgbaton.web.app import WebSettings, create_app
 
 OPERATOR, VIEWER = "operator-token-of-the-tests", "viewer-token-of-the-tests"
-BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-CHROMIUM = os.environ.get("CHROMIUM") or next((path for path in map(shutil.which, BROWSERS) if path), None)
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -96,9 +93,9 @@ async def sign_in(page: object, base: str, token: str = OPERATOR) -> None:
     await page.wait_for_selector("nav.nav")  # type: ignore[attr-defined]
 
 
-def expect(that: object) -> object:
+def expect(that: Any) -> Any:
     """Playwright's assertions, which wait until they are true. A value that is read once, straight after an act, may be
     the one before: assert that one with these."""
     from playwright.async_api import expect as assertion  # some tests beside these need no browser
 
-    return assertion(that)  # type: ignore[call-overload]
+    return assertion(that)

@@ -29,12 +29,13 @@ from playwright.async_api import Page, async_playwright
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
-from house import ARGUMENTS, CHROMIUM, OPERATOR, sign_in  # noqa: E402
+from house import ARGUMENTS, OPERATOR, sign_in  # noqa: E402
 
 from adstudio.demo_ads import shipped_ads  # noqa: E402
 from adstudio.pipeline import FILE  # noqa: E402
 from adstudio.studio import ASSETS  # noqa: E402
 from pgbaton.embedded import EmbeddedPostgres  # noqa: E402
+from support.chromium import CHROMIUM, NO_CHROMIUM  # noqa: E402
 
 BIN = Path(sys.executable).parent
 SIZE = {"width": 1240, "height": 900}
@@ -438,7 +439,7 @@ def report(night: Night) -> None:
 
 def main() -> None:
     if CHROMIUM is None:
-        sys.exit("no Chromium: apt-get install chromium, or set CHROMIUM to its path")
+        sys.exit(NO_CHROMIUM)
     out, some = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/images"), sys.argv[2:] or list(BREAKS)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="pgbaton-operations-") as folder:

@@ -14,10 +14,11 @@ from playwright.async_api import Page, async_playwright
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
-from house import ARGUMENTS, CHROMIUM, page_alone, sign_in  # noqa: E402
+from house import ARGUMENTS, page_alone, sign_in  # noqa: E402
 from scene import build  # noqa: E402
 
 from pgbaton.embedded import EmbeddedPostgres  # noqa: E402
+from support.chromium import CHROMIUM, NO_CHROMIUM  # noqa: E402
 
 DEAD = "SELECT job_key FROM pgbaton.dispatches WHERE state = 'dead' AND stage = 'overlay' ORDER BY id DESC LIMIT 1"
 WIDE, NARROW = {"width": 1360, "height": 860}, {"width": 390, "height": 844}
@@ -86,7 +87,7 @@ async def cancel_some(page: Page, base: str) -> str:
 
 def main() -> None:
     if CHROMIUM is None:
-        sys.exit("no Chromium: apt-get install chromium, or set CHROMIUM to its path")
+        sys.exit(NO_CHROMIUM)
     if shutil.which("fc-list") and not subprocess.run(["fc-list", ":lang=ko"], capture_output=True).stdout:
         sys.exit("no Korean font, and half of the pictures are Korean: apt-get install fonts-noto-cjk")
     out = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/images")

@@ -25,6 +25,9 @@ import asyncpg
 
 PROGRAMS = Path(sys.executable).parent
 ASSETS = Path(str(files("adstudio"))) / "assets"
+
+DOUBTFUL = "새벽마다 손으로 빚어 하나씩 정성껏 찌고 식혀 보내드리는 우리 동네 만두 한 판과 국물 두 팩"
+"""One long phrase: wherever a headline ends in it, it ends inside."""
 STEPS = ("vlm_analyze", "yolo_detect", "planner", "overlay", "vlm_judge")
 PATHS = {
     "vlm_analyze": "/api/yh/llava/stage1/validate",

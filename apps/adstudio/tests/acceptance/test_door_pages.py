@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import zipfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -11,16 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from app_process import ASSETS, App, serving
+from app_process import ASSETS, DOUBTFUL, App, serving
+
+from support.chromium import CHROMIUM, NO_CHROMIUM
 
 AXE = Path(__file__).parents[4] / "tests" / "browser" / "vendor" / "axe.min.js"
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 
-DOUBTFUL = "새벽마다 손으로 빚어 하나씩 정성껏 찌고 식혀 보내드리는 우리 동네 만두 한 판과 국물 두 팩"
-"""One long phrase: wherever a headline ends in it, it ends inside."""
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +57,15 @@ async def order(app: App, page: Any, copy: str, *, reads: bool = True) -> None:
 
 async def finished(page: Any) -> None:
     await page.wait_for_selector(".tag.finished", timeout=60_000)
+
+
+async def finished_without_scripts(page: Any) -> None:
+    """Nothing but a reload tells."""
+    for _ in range(120):
+        if await page.locator(".tag.finished").count():
+            break
+        await page.wait_for_timeout(250)
+        await page.reload()
 
 
 async def fits(page: Any) -> None:
@@ -131,11 +136,7 @@ async def test_an_ad_whose_copy_is_doubtful_waits_for_a_person(app: App) -> None
     async with person("ko-KR", java_script_enabled=False) as page:
         await order(app, page, DOUBTFUL, reads=False)
         await page.wait_for_url("**/ads/*-*")
-        for _ in range(120):
-            if await page.locator(".tag.finished").count():
-                break
-            await page.wait_for_timeout(250)
-            await page.reload()
+        await finished_without_scripts(page)
         told = await page.inner_text(".said.warn")
         assert "확인 필요" in told
         assert "카피를 제대로 나누었는지 확인해 주세요" in told
@@ -156,11 +157,7 @@ async def test_it_works_without_scripts(app: App) -> None:
     async with person(java_script_enabled=False) as page:
         await order(app, page, "No scripts needed", reads=False)
         await page.wait_for_url("**/ads/*-*")
-        for _ in range(60):
-            if await page.locator(".tag.finished").count():
-                break
-            await page.wait_for_timeout(500)
-            await page.reload()
+        await finished_without_scripts(page)
         await page.fill("#reason", "Fine")
         await page.click("button[value=approve]")
         assert await page.locator(".head .tag.approved").count() == 1

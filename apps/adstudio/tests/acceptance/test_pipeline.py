@@ -9,7 +9,7 @@ import re
 import asyncpg
 import numpy as np
 import pytest
-from app_process import PATHS, STEPS, App, Jobs, photo
+from app_process import DOUBTFUL, PATHS, STEPS, App, Jobs, photo
 from PIL import Image
 
 from adstudio.vision.copytext import has_hangul
@@ -127,8 +127,7 @@ async def test_the_address_of_every_stage_is_in_the_api_description(app: App) ->
 async def test_a_doubtful_copy_by_sql_ends_as_the_pipeline_says_and_is_not_passed(
     made: dict[str, asyncpg.Record], jobs: Jobs
 ) -> None:
-    doubtful = "새벽마다 손으로 빚어 하나씩 정성껏 찌고 식혀 보내드리는 우리 동네 만두 한 판과 국물 두 팩"
-    job = await jobs.add(photo(next(iter(made))), doubtful)
+    job = await jobs.add(photo(next(iter(made))), DOUBTFUL)
     await jobs.until(job, "vlm_judge", "done")
     verdict = await jobs.db.fetchrow("SELECT passed, reasons FROM ad_judgements WHERE job_id = $1", job)
     assert not verdict["passed"]
