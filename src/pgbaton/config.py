@@ -40,6 +40,9 @@ def _names(value: object) -> object:
     return value
 
 
+MISSED = 2 / 3
+"""Share of a lease's length: it is renewed after each third, so where the last renewal is older than two, one was
+missed."""
 DATABASE_NAME = r"^[a-z][a-z0-9_]{0,47}$"
 """How a database is named, as a pipeline is: it becomes a part of variables, of addresses and of metrics."""
 ALL = "all"

@@ -41,7 +41,6 @@ class Reply(StrEnum):
     TIMEOUT = "timeout"
     LOST = "lost"  # the connection broke: the stage may have worked, or may work still
     GARBLED = "garbled"  # the answer was not HTTP
-    UNCALLED = "uncalled"  # this worker had no file descriptor for it: it is given back, and nothing is decided
     NONE = "none"  # there was no call: a passage
 
 

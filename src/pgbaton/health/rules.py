@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from pgbaton.config import MISSED
 from pgbaton.health.finding import Finding, Level
 from pgbaton.insights import Overview, StageOverview
 from pgbaton.insights.limit_use import LimitUse
@@ -16,9 +17,6 @@ NEAR_TIMEOUT = 0.5
 """Share of its timeout that a stage's work may take at p95 before that is worth a word."""
 LATELY = 300.0
 """Seconds for which a lost worker that holds nothing any more is still told of."""
-LATE = 2 / 3
-"""Share of its lease after which a worker that has not renewed it is told of: it renews after each third, so one was
-missed. A worker that the database keeps out would be told of only once its lease has ended."""
 UNDECIDED = 3600.0
 """Seconds for which a job may wait for a person's decision before it is worth a word."""
 NEARLY_FULL = 0.9
@@ -81,8 +79,8 @@ def _found(seen: Overview, usuals: Usuals) -> Iterator[Found]:
         yield "no_worker", "bad" if is_open else "note", {}
     else:
         yield from _lost_workers(seen)
-    for worker in seen.workers:
-        if worker.alive and worker.silent > LATE * worker.lease:
+    for worker in seen.workers:  # one that the database keeps out would be told of only once its lease has ended
+        if worker.alive and worker.silent > MISSED * worker.lease:
             yield "late_worker", "warn", {"worker": worker.name, "silent": worker.silent}
     if seen.paused:
         yield "paused_pipeline", "note", {}

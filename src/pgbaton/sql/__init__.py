@@ -23,14 +23,12 @@ def read(name: str) -> str:
 def read_all() -> None:
     """Read every statement now: a worker that runs for weeks needs no file for its next one, though no file descriptor
     is left, or another version was installed over its files."""
-    folders = [files(__package__)]
-    for folder in folders:
+    root = files(__package__)
+    folders = {"": root} | {f"{item.name}/": item for item in root.iterdir() if item.is_dir()}
+    for prefix, folder in folders.items():
         for item in folder.iterdir():
-            path = item.name if folder is folders[0] else f"{folder.name}/{item.name}"
-            if item.is_file() and item.name.endswith(".sql"):
-                read(path)
-            elif item.is_dir() and folder is folders[0]:
-                folders.append(item)
+            if item.name.endswith(".sql"):
+                read(prefix + item.name)
 
 
 ARGUMENT = "\0"

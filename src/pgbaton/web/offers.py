@@ -25,13 +25,20 @@ def offer(found: Finding) -> Offer:
     of = {name: str(value) for name, value in found.values.items() if name in ("stage", "tenant")}
     tenant = next((s.value for s in found.shares if s.kind == "tenant"), None)
     match found.code:
-        case "no_worker" | "late_worker" | "lost_worker" | "lost_over" | "workers_differ" | "stage_unknown":
+        case (
+            "no_worker"
+            | "late_worker"
+            | "lost_worker"
+            | "lost_over"
+            | "worker_refused"
+            | "no_descriptors"
+            | "workers_differ"
+            | "stage_unknown"
+        ):
             return Offer(page="workers")
         case "lost_answers" | "silent" | "no_end":
             stalled = {"scope": "stage", "over": str(int(float(found.values.get("over") or 0)))} | of
             return Offer(of | {"state": "running"}, action="recall", target=stalled)
-        case "worker_refused" | "no_descriptors":
-            return Offer(page="workers")
         case "circling":
             return Offer(of, action="quarantine", target={"key": str(found.values["job"])})
         case "suspect":

@@ -7,7 +7,6 @@ under way, the next gathers. All that a turn does not end by itself is resolved 
 from __future__ import annotations
 
 import asyncio
-import errno
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
@@ -307,8 +306,6 @@ class Dispatcher:
             ready = await self._prepare(claimed)
             if ready is not None and await self._may_call(ready):
                 call = await self._call(ready)
-                if call.answer.reply is Reply.UNCALLED:
-                    raise OSError(errno.EMFILE, call.answer.error)
                 self._shortage.over()
                 self._in_flight.end([call])
         except asyncio.CancelledError:

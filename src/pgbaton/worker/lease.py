@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from time import monotonic
 
+from pgbaton.config import MISSED
 from pgbaton.database import ailment
 from pgbaton.events import Event, EventLog, describe
 from pgbaton.worker import telemetry
@@ -23,9 +24,6 @@ from pgbaton.worker.store import Store
 TELL_EVERY = 2.0
 """Seconds between two times that a worker writes down what keeps it from its work; ``read/ailments.sql`` counts such a
 row for 15 seconds, so it stands while the trouble lasts."""
-AWAY = 2 / 3
-"""Share of a lease's length: it is renewed after each third, so where the last renewal is older than two, one was
-missed."""
 
 
 def worker_name() -> str:
@@ -77,7 +75,7 @@ class Lease:
         itself, it leaves the others a lease's time to come back: the database may have been away for all, and on a
         standby that was promoted since, all leases look lapsed."""
         now = monotonic()
-        return self._returned + self.seconds <= now <= self._confirmed + AWAY * self.seconds
+        return self._returned + self.seconds <= now <= self._confirmed + MISSED * self.seconds
 
     def doubt(self) -> None:
         """A claim's answer was lost, so the worker cannot know its calls: it takes a new lease before its next turn."""
@@ -128,7 +126,7 @@ class Lease:
 
     def _confirm(self, began: float) -> None:
         """The lease is good from ``began`` on, when it was asked for."""
-        if self._confirmed and began > self._confirmed + AWAY * self.seconds:
+        if self._confirmed and began > self._confirmed + MISSED * self.seconds:
             self._returned = monotonic()
         self._until, self._confirmed = began + self.seconds, began
 

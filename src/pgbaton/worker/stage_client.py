@@ -1,7 +1,9 @@
-"""One HTTP call to a stage; the only user of the HTTP client. No act of a stage makes it raise."""
+"""One HTTP call to a stage; the only user of the HTTP client. No act of a stage makes it raise; a file
+descriptor that this machine does not have does (``OSError``)."""
 
 from __future__ import annotations
 
+import errno
 import json
 import time
 from collections.abc import Sequence
@@ -142,15 +144,16 @@ def _never_connected(error: RequestTimeoutError | ConnectError) -> bool:
 
 
 def _refused(error: RequestTimeoutError | ConnectError) -> Answer:
+    """Raises ``OSError`` where this machine had no file descriptor: no stage was called, nothing is decided."""
     why = _why(error)
     if refused_by_own_limit(why):
-        return Answer(Reply.UNCALLED, error=why)
+        raise OSError(errno.EMFILE, why) from None
     return Answer(Reply.REFUSED, error=f"no connection to the stage: {why}")
 
 
 def _why(error: RequestTimeoutError | ConnectError) -> str:
-    """The innermost cause: refused, a name that is not found, a certificate. It may name the
-    host, never the body that was sent."""
+    """The innermost cause: refused, a name that is not found, a certificate. It may name the host, never the body that
+    was sent."""
     causes = error.details["causes"] or []
     said = str(causes[-1]["message"]) if causes else "no answer in time"
     return " ".join(said.partition(": verification time")[0].split())[:120]
