@@ -22,9 +22,6 @@ STEPS = tuple(stage.step for stage in ad_creative().stages)
 REVIEWED = ("review", "approved")
 """Where an ad is that a person had to approve."""
 
-WAITING = ("review", "waiting")
-"""Where one is that waits for that: of those that were not ordered so, one whose copy may have been misread."""
-
 SHIPPED: tuple[tuple[str, str, str | dict[str, str], tuple[str, ...]], ...] = (
     ("figs", "figs.jpg", "50% 할인 ₩12,900", ("square", "portrait", "story")),
     (
@@ -89,8 +86,7 @@ class Ad:
 
     @property
     def finished(self) -> bool:
-        at = (self.step, self.status)
-        return self.dead is None and (at in ((STEPS[-1], "done"), REVIEWED) or (at == WAITING and not self.review))
+        return self.dead is None and (self.step, self.status) in ((STEPS[-1], "done"), REVIEWED)
 
     @property
     def ended(self) -> bool:

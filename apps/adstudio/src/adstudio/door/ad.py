@@ -73,6 +73,11 @@ class Decision(BaseModel):
     decided_at: datetime
 
 
+def waits_for_a_word(step: str, passed: bool | None) -> bool:
+    """Whether only a person's word on the reading of its copy is missing: an ad that fails otherwise is not there."""
+    return step == "review" and passed is False
+
+
 class Ad(BaseModel):
     """The answer of ``GET /ads/{id}``. ``sentence``: why it is held up or was not made;
     ``refused``: why there is no picture of a format that was wanted."""
@@ -96,9 +101,8 @@ class Ad(BaseModel):
 
     @property
     def to_confirm(self) -> bool:
-        """Whether only a person's word on the reading of its copy was missing: all else passed, or it would not be
-        there."""
-        return self.step == "review" and self.verdict is not None and not self.verdict.passed
+        """As :func:`waits_for_a_word`."""
+        return waits_for_a_word(self.step, None if self.verdict is None else self.verdict.passed)
 
     def by_format(self) -> list[tuple[str, list[Picture]]]:
         """The pictures of each format, in the order of the formats."""

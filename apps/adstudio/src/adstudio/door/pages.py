@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from adstudio.door import ledger
-from adstudio.door.ad import STEPS, Ad, State
+from adstudio.door.ad import STEPS, Ad, State, waits_for_a_word
 from adstudio.door.desk import Desk, base_of, remembered, wants_page
 from adstudio.door.leaving import job_of
 from adstudio.door.order import ROLES
@@ -60,7 +60,7 @@ def _line(row: Any, base: str) -> dict[str, Any]:
         "url": f"{base}/{row['job_id']}",
         "state": state_of(row).value,
         "passed": row["passed"],
-        "to_confirm": row["current_step"] == "review" and row["passed"] is False,
+        "to_confirm": waits_for_a_word(row["current_step"], row["passed"]),
         "headline": copy.get("headline", "")[:200],
         "created_at": row["created_at"].isoformat(),
     }

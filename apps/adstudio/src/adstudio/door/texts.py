@@ -33,7 +33,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "read.as": ("카피를 이렇게 읽었어요", "This is how we read your copy"),
     "read.hint": (
         "고칠 곳이 있으면 고친 뒤 광고를 만들어 주세요. 여기에 적힌 그대로 들어갑니다.",
-        "Correct what is wrong, then make the ad: it is set as it stands here.",
+        "Correct a field that is wrong, then make the ad: it is set as it stands here.",
     ),
     "headline": ("헤드라인", "Headline"),
     "sub": ("서브 카피", "Sub line"),

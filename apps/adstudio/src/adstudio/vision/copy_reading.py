@@ -7,6 +7,7 @@ gives way to the author's own words in the author's own order.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Final
 
 from adstudio.vision.ad_copy import AdCopy, copy_of_fields
@@ -14,25 +15,21 @@ from adstudio.vision.copy_patterns import LEGAL
 from adstudio.vision.copy_roles import HEADLINE, STATEMENT, parted_copy, shortened
 from adstudio.vision.copytext import has_hangul, tidy
 from adstudio.vision.errors import CopyError
-from adstudio.vision.parting import ENDED_KO, doubts
+from adstudio.vision.parting import ENDED_KO, ENDINGS_KO, doubts
 
 _MOST_LINES: Final = 3  # of running text that keep the author's breaks; more would be a ladder
-_SENTENCE: Final = re.compile(
-    r"(?:(?<=[.!?…])|(?<=니다|세요|시죠|네요|까요|어요|아요|해요|려요|예요|이죠))(?:\s*(?::\)|\^\^|ㅎㅎ|~))?\s+"
-)
+_SENTENCE: Final = re.compile(rf"(?:(?<=[.!?…])|(?<={ENDINGS_KO}))(?:\s*(?::\)|\^\^|ㅎㅎ|~))?\s+")
 
 
 def read_copy(text: str) -> AdCopy:
     """The copy in ``text``, with the text as its ``original``. Raises ``CopyError`` for one that is empty, too long or
     cannot be drawn."""
-    parted = parted_copy(text)
-    copy = parted
-    if doubts(text, parted):
-        try:
+    copy = parted_copy(text)
+    if signs := doubts(text, copy):
+        with suppress(CopyError):  # too long for running text
             plain = plain_copy(text)
-        except CopyError:  # too long for running text
-            plain = parted
-        copy = plain if len(doubts(text, plain)) <= len(doubts(text, parted)) else parted
+            if len(doubts(text, plain)) <= len(signs):
+                copy = plain
     return copy.model_copy(update={"original": text})
 
 

@@ -51,7 +51,10 @@ _TIED_EN: Final = re.compile(
     r"|those|is|are|was|be|will|get|buy|pay|save|spend|enjoy|take|only|just|up|over|under|every|each|no|&|\+)",
     re.IGNORECASE,
 )
-ENDED_KO: Final = re.compile(r"[가-힣](?:니다|세요|시죠|네요|까요|어요|아요|해요|려요|예요|이죠)(?=\s+\w)")
+ENDINGS_KO: Final = "니다|세요|시죠|네요|까요|어요|아요|해요|려요|예요|이죠"
+"""Of Korean sentences, each two syllables."""
+
+ENDED_KO: Final = re.compile(rf"[가-힣](?:{ENDINGS_KO})(?=\s+\w)")
 """The end of a Korean sentence that its author gave no full stop."""
 
 _GOES_ON_EN: Final = re.compile(
@@ -185,7 +188,7 @@ def _own_line(text: str, places: list[int], piece: _Piece) -> bool:
 
 
 def _own(copy: AdCopy, language: str) -> list[Doubt]:
-    """What is odd in a role by itself."""
+    """The doubts about a role by itself."""
     signs = []
     last = copy.headline.rstrip(" .!?…~").split()[-1:] or [""]
     open_end = copy.headline[-1:].isalpha() and bool(copy.sub or copy.offer)

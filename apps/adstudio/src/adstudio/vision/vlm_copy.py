@@ -50,13 +50,11 @@ async def read_with(model: VisionModel | None, text: str) -> AdCopy:
         copy = copy_of_fields(**answer.model_dump())
     except (VisionAway, VisionNonsense, TimeoutError, CopyError):
         return by_rules
-    return (
-        by_rules
-        if _signs(text) != _signs(copy.whole) or doubts(text, copy)
-        else copy.model_copy(update={"original": text})
-    )
+    if _signs(text) != _signs(copy.whole) or doubts(text, copy):
+        return by_rules
+    return copy.model_copy(update={"original": text})
 
 
 def _signs(text: str) -> Counter[str]:
-    """What is to be kept: all but white space and the marks that only part (``%`` and ``₩`` are kept)."""
+    """The signs that a model has to keep: no white space, no marks that only part; ``%`` and ``₩`` are kept."""
     return Counter(char for char in tidy(text) if not char.isspace() and char not in ".,!?…—–-|/·:;")
