@@ -105,13 +105,11 @@ def limited(per_tenant: int) -> Pipeline:
 
 @asynccontextmanager
 async def claims(ground: Ground, name: str, per_tenant: int = AT_ONCE) -> AsyncIterator[Claims]:
-    async with ground.database("limit") as dsn, session(dsn) as db:
+    async with ground.database("limit") as dsn, session(dsn, STEADY_PLANS) as db:  # as a worker's own
         pipeline = limited(per_tenant)
         await migrate(db)
         await attach(db, pipeline)
         await db.execute("ALTER TABLE jobs DISABLE TRIGGER USER")
-        for name, value in STEADY_PLANS.items():  # as a worker's own sessions are set
-            await db.execute("SELECT set_config($1, $2, false)", name, value)
         store = Store(db, await read_table(db, pipeline), [s.step for s in pipeline.stages])
         worker, _ = await store.take_lease(None, name, AT_ONCE, 3600.0, ())
         yield Claims(db, store, worker)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import ClassVar
@@ -62,8 +62,8 @@ def after(step: str) -> str | None:
 
 
 @asynccontextmanager
-async def session(dsn: str) -> AsyncIterator[asyncpg.Connection]:
-    db = await asyncpg.connect(dsn)
+async def session(dsn: str, settings: Mapping[str, str] | None = None) -> AsyncIterator[asyncpg.Connection]:
+    db = await asyncpg.connect(dsn, server_settings=dict(settings or {}))
     try:
         yield db
     finally:
