@@ -302,7 +302,7 @@ async def test_children_that_were_counted_before_a_parent_was_put_back_do_not_mo
         stages = await store.stages()
         node = stages["variants"]
         assert isinstance(node, Passage)
-        counted = replace(seen, children=await store.children(node, claimed.job_key))
+        counted = replace(seen, children=(await store.children(node, [job]))[job])
         verdict = resolve(counted, stages.__getitem__, Answer(Reply.ANSWERED))
         assert verdict.target == ("variants", "done")
         if put_back:
