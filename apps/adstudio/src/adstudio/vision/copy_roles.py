@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from adstudio.vision.ad_copy import AdCopy, copy_of_fields
+from adstudio.vision.bonds import PARTED, bond
 from adstudio.vision.copy_patterns import (
     ADDRESS,
     DATED,
@@ -28,7 +29,6 @@ from adstudio.vision.copy_patterns import (
 from adstudio.vision.copytext import has_hangul, tidy
 from adstudio.vision.emoji import clusters, is_emoji
 from adstudio.vision.errors import CopyError
-from adstudio.vision.line_breaks import penalty
 
 MOST_CHARACTERS: Final = 240
 """Of a copy in one string; more is a text, not an ad."""
@@ -40,6 +40,7 @@ HEADLINE: Final = {"ko": 26, "en": 44}
 STATEMENT: Final = {"ko": 30, "en": 64}
 """unless it is all there is: half a sentence is worse than a long headline."""
 
+_UNPARTED: Final = {"ko": 40, "en": 64}  # characters up to which a copy that nothing parts is set whole
 _SLOGAN_LINE: Final = {"ko": 9, "en": 16}  # two lines this short are one slogan
 _IDEAL: Final = {"ko": 12, "en": 22}  # where a headline had best end
 
@@ -225,8 +226,8 @@ def _headline(parts: list[str], language: str, has_offer: bool) -> tuple[str, li
 
 
 def shortened(text: str, language: str) -> tuple[str, str]:
-    """A sentence as a headline and the rest: at its date, a dash, its end or a comma, or else at the best break near
-    the ideal length."""
+    """A sentence as a headline and the rest: at its date, a dash, its end or a comma, or else near the ideal length where
+    a sign parts two words; whole where none does."""
     if (match := DATED.search(text)) and match.start() >= 4:
         return text[: match.start()].strip(EDGES), text[match.start() :].strip()
     for sign in (DIVIDER, _SENTENCES, _COMMA):
@@ -235,13 +236,12 @@ def shortened(text: str, language: str) -> tuple[str, str]:
             a, b = min(inner, key=lambda cut: abs(cut[0] - _IDEAL[language]))
             return text[:a].strip(EDGES), text[b:].strip()
     words = text.split(" ")
-    best, cut = 1e9, 0
-    for i in range(1, len(words)):
-        length = len(" ".join(words[:i]))
-        cost = abs(length - _IDEAL[language]) * 0.35 + penalty(words[i - 1], words[i])
-        if cost < best and length >= 3:
-            best, cut = cost, i
-    return " ".join(words[:cut]) or text, " ".join(words[cut:]) if cut else ""
+    cuts = [(bond(*words[i - 1 : i + 1]), len(" ".join(words[:i])), i) for i in range(1, len(words))]
+    cuts = [one for one in cuts if one[0] <= PARTED and one[1] >= 3] or (cuts if len(text) > _UNPARTED[language] else [])
+    if not cuts:
+        return text, ""
+    _, _, cut = min(cuts, key=lambda one: abs(one[1] - _IDEAL[language]) * 0.35 + 3 * one[0])
+    return " ".join(words[:cut]), " ".join(words[cut:])
 
 
 def _joined(parts: list[str], language: str) -> str:
