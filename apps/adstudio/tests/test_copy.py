@@ -55,7 +55,7 @@ ROLES = [
     ("New season, new you. Gym membership from $19/month", {"headline": "New season, new you.", "sub": "Gym membership", "offer": "from $19/month"}),
     ("Save $300 on a new mattress\nEnds Sunday", {"headline": "Save $300 on a new mattress", "sub": "Ends Sunday"}),
     ("Try it free for 30 days\nNo card needed", {"headline": "Try it free for 30 days", "sub": "No card needed"}),
-    ("수능 끝! 수험생 50% 할인\n수험표를 보여 주세요", {"headline": "수능 끝!", "sub": "수험생", "offer": "50% 할인", "note": "수험표를 보여 주세요"}),
+    ("수능 끝! 수험생 50% 할인\n수험표를 보여 주세요", {"headline": "수능 끝!", "offer": "수험생 50% 할인", "note": "수험표를 보여 주세요"}),
     ("크리스마스 케이크 예약\n~12.20까지 10% 할인", {"headline": "크리스마스 케이크 예약", "sub": "~12.20까지", "offer": "10% 할인"}),
     ("회사 송년회 케이터링 1인 29,000원부터\n11월 계약 시 10% 할인", {"headline": "회사 송년회 케이터링", "offer": "1인 29,000원부터", "note": "11월 계약 시 10% 할인"}),
     ("NEW IN\n니트 전 품목 1+1 🧶 이번 주만", {"headline": "NEW IN", "note": "이번 주만", "offer": "니트 전 품목 1+1 🧶"}),
@@ -70,7 +70,7 @@ ROLES = [
     ("호숫가 글램핑 2인 1박 99,000원 (조식 포함)\n예약하기", {"headline": "호숫가 글램핑", "offer": "2인 1박 99,000원", "note": "(조식 포함)", "cta": "예약하기"}),
     ("데스크 세트 렌탈\n월 29,900원, 설치비 0원", {"headline": "데스크 세트 렌탈", "offer": "월 29,900원", "note": "설치비 0원"}),
     ("Venice, slowly. Five nights, from €720\nPlan your trip", {"headline": "Venice, slowly.", "sub": "Five nights", "offer": "from €720", "cta": "Plan your trip"}),
-    ("한강이 보이는 집\n전세 3억 2,000만 원부터", {"headline": "한강이 보이는 집", "sub": "전세", "offer": "3억 2,000만 원부터"}),
+    ("한강이 보이는 집\n전세 3억 2,000만 원부터", {"headline": "한강이 보이는 집", "offer": "전세 3억 2,000만 원부터"}),
     ("주말 아침은 천천히\n드립백 10개입 14,900원, 첫 구매 15% 추가 할인", {"headline": "주말 아침은 천천히", "sub": "드립백 10개입", "offer": "14,900원 첫 구매 15% 추가 할인"}),
     ("It is easier to ask forgiveness than it is to get permission.", {"headline": "It is easier to ask forgiveness than it is to get permission."}),
 ]  # fmt: skip

@@ -15,7 +15,7 @@ from adstudio.vision.emoji import is_emoji
 PARTED: Final = 0.2
 """A bond this loose or looser: a phrase ends here, or another begins; roles may part."""
 
-UNKNOWN: Final = 0.9
+UNKNOWN: Final = 1.1
 """No sign speaks for or against it."""
 
 TIED: Final = 1.2
@@ -52,7 +52,7 @@ _CLOSES = _one_of(
 
 _EVENT = _one_of(
     "만들기 배우기 체험 강습 클래스 교실 수업 과정 대회 모임 캠프 공연 촬영 수리 상담 배송 제작 청소 예약 주문 신청 등록 분양 이벤트 행사",
-    "관리 교육 접수 출장 회원 전시 여행 투어 선물 조율",
+    "관리 교육 접수 출장 회원 전시 여행 투어 선물 조율 입장 상영 관람 렌탈 이용권 쿠폰 배달 구독 음료",
 )
 """They name what is offered, with the word before them."""
 
@@ -74,19 +74,22 @@ _MANNER = r"(?:(?!가게|무게|집게|멍게|꽃게|대게)[가-힣]{1,3}게|[�
 _NOUNS = _one_of(
     "행운 다운 타운 제한 무제한 북한 남한 동안 기한 권한 당근 출근 퇴근 사진 하늘 오늘 마을 가을 노을 베란다 어린 배달 개월"
 )
+_CLOSED = "".join(chr(code) for code in range(0xAC00, 0xD7A4) if (code - 0xAC00) % 28)
+"""Syllables with a final consonant: 는 after one is of a verb (``읽는``), for a noun would take 은."""
+
 _MODIFIES = (
     rf"(?!{_NOUNS}$)(?:[가-힣]*(?:[좋많작높넓깊맑밝짧젊낮같남담찾받먹심삶볶익묵닮품싶않찮늦굵얇짙붉굳]은|[가-힣](?:운|한|근|적인)"
     r"|[된던긴힌킨른든린딴쁜픈큰난]|[가-힣][될릴칠킬갈올볼쓸쉴]|할|[멋빠터가]진|지친|만날|떠날|보낼|지낼|[아어여와]온"
-    r"|(?:하|되|보이|쓰|먹|마시|만드|걷|쉬|있|없|읽|듣|받|키우|배우|나누|즐기|바꾸|깨우|찾|모르|기다리|끝나|빛나|달리|흐르|지키"
-    r"|보내|드리|나가|들어가|어울리|내리|부르|느끼|살리|올리|돌보|떠나|만나|잡|웃|앉|열리|닫|지나|채우|비우|머무|굽|볶|끓)는"
-    r"|[있없같좋받먹찾담앉입읽]을)|[살갓갈볼온간한]|나온|(?:가|오|보|사|주|타|아|파|피|노)는)"
+    rf"|[{_CLOSED}]는|(?:하|되|보이|쓰|마시|만드|쉬|키우|배우|나누|즐기|바꾸|깨우|모르|기다리|끝나|빛나|달리|흐르|지키|보내|드리"
+    r"|나가|들어가|어울리|내리|부르|느끼|살리|올리|돌보|떠나|만나|열리|지나|채우|비우|머무)는"
+    r"|[있없같좋받먹찾담앉입읽않]을)|[살갓갈볼온간한]|나온|(?:가|오|보|사|주|타|아|파|피|노)는)"
 )
 _CASELESS = (
     r"(?!(?:\S*(?:양이|린이|아이|종이|놀이|걸이|잡이|맞이|볶이|오이|사이|먹이|랑이|팽이|휴가|작가|요가|추가|물가|상가|평가|국가"
     r"|가을|마을|노을|제주도|온도|지도|포도|정도|속도|바로|새로|서로|도로|종로|진로|경로|피로|난로))$)"
 )
 _BOUND = _one_of(
-    "수 것 때 뿐 만큼 줄 중 곳 분 시간 룩 동안 이상 이하 미만 초과 이내 원 년 월 일 주 박 층 평 대 회 번 번째 째 차례 가지 채 즈음 무렵",
+    "수 것 때 뿐 만큼 줄 중 곳 분 시간 룩 동안 이상 이하 미만 초과 이내 원 년 박 층 평 대 회 번 번째 째 차례 가지 채 즈음 무렵",
     "전 후 날 듯 데 적 척 적립 종일 내내 만에 안에 잔 개 봉 권 명 장 병 벌 켤레 봉지 마리 세트 상자 박스 씩 기준 대비 전용 맛 앞 뒤 옆 위 속",
     "안 밖 OFF 된 되는 없는 없이 있는 같은 위한 좋은 하는 하지 않는 아닌 보다 처럼 없다 있다 하다 되어 그대로 대신",
 )
@@ -122,18 +125,19 @@ _KO: Final[tuple[_Rule, ...]] = (
     _rule(1.3, "무료|추가|당일", rf"\S*{_EVENT}"),
     _rule(1.4, rf"(?:{_DAY}|{_SEASON})"),
     _rule(1.3, _AMOUNT, r"(?:쿠폰|상품권|할인권|적립금|상당|균일가)\S*"),
+    _rule(1.3, "번"),
     _rule(1.4, r"[잔개봉권명장병벌]|마리|켤레|봉지|상자", r"[가-힣]{1,4}(?:면|고|서|며|니|는|으로)"),
     _rule(1.3, r"[가-힣]+", r"[가-힣]{0,2}(?:니다|세요|어요|아요|려요|해요)"),
     _rule(1.3, rf"(?!.*일$){_COUNT}"),
     _rule(0.1, after=rf"(?:{_DATE}|{_CLOCK}|{_DAY}\S{{0,2}}|선착순)"),
-    _rule(0.2, after=rf"(?:{_MONEY}|\d인|1인당|[1-9]박)"),
-    _rule(0.4, _AMOUNT),
-    _rule(0.0, _LINKS),
+    _rule(0.2, after=rf"(?:{_MONEY}|\d인|1인당|[1-9]박|월|연|전세|월세)"),
+    _rule(0.2, _AMOUNT),
+    _rule(0.3, _LINKS),
     _rule(0.1, rf"{_CLOSES}|무료"),
     _rule(UNKNOWN, after="무료"),
     _rule(1.3, r"(?!\S+(?:에서|까지|부터|으로|에|만|도|를|을)$)\S+", rf"\S{{0,2}}{_EVENT}"),
     _rule(0.6, rf"\S{{0,2}}{_EVENT}"),
-    _rule(1.3, after=rf"{_COUNT}\S*"),
+    _rule(1.3, after=rf"{_COUNT}\S*|\d[\d,.]*"),
     _rule(0.3, rf"{_CASELESS}\S+(?:에서|까지|부터|에게|한테|로|에|도|만|께|보다|처럼|엔|는|은|마다|대로|라면)"),
     _rule(0.5, rf"{_CASELESS}[가-힣]+[이가을를]"),
     _rule(0.4, r"[A-Z0-9][\w&'.+-]*", r"[가-힣].*"),
@@ -144,29 +148,30 @@ _EN: Final[tuple[_Rule, ...]] = (
         3.0,
         _one_of(
             "an? the of to in on at for with by from and or no not never is are was be it's as than per your our my his her their its",
-            "every each this that these those any i we you they who very too so more most just only under over about half get & [+]",
+            "every each this that these those any i we you they who very too so more most just only under over about half get own while before after when where because",
+            "until till since into without near during along & [+]",
         ),
     ),
-    _rule(0.2, r"[\d:]+", "starts?|begins?"),
+    _rule(0.2, r"[\d:]+|[$€£₩]\d\S*", "starts?|begins?|order|book|call|pets|kids|members|students"),
     _rule(3.0, r"[\d.,$€£₩+~:-]+%?"),
     _rule(3.0, r"(?:jan|feb|mar|apr|may|june?|july?|aug|sept?|oct|nov|dec)[a-z]*", r"\d.*"),
     _rule(2.5, r".*\d.*", r"(?:an?|per|each|off|to|and|or|only|am|pm|minutes?|hours?|days?|nights?|weeks?|months?|years?|free)"),
     _rule(2.5, r"(?:mon|tues|wednes|thurs|fri|satur|sun)days?", r"(?:at|nights?|mornings?|evenings?|afternoons?|\d.*|and|to)"),
     _rule(2.0, _one_of("one two three four five six seven eight nine ten first second third next last buy pay save starts begins")),
     _rule(1.3, _one_of("best new fresh free whole big small little great good cozy perfect real true full early hot cold old")),
-    _rule(1.6, after=_one_of("ups? off out away ago later old only each too together included")),
+    _rule(1.6, after=_one_of("ups? off out away ago later old only each too together included it")),
     _rule(0.2, after=r"[$€£₩]\d.*"),
     _rule(1.6, r"[a-z]+", r"\d.*"),
     _rule(
         0.2,
         after=_one_of(
-            "for from with in on at by until till before after when while where because since into under over without near during plus",
-            "and or but who that which every starts? starting call order book buy join now no",
+            "for from with in on at by until till before after when while where because since into under over without near during along plus",
+            "and or but who that which every starts? starting call order book buy join bring take come learn now no",
         ),
     ),
-    _rule(0.5, after=_one_of("all this just your our my the an? you we i it save get")),
+    _rule(0.5, after=_one_of("all this just your our my the an? you we i save get")),
     _rule(0.2, after=r"(?:mon|tues|wednes|thurs|fri|satur|sun)days?"),
-    _rule(0.3, _one_of("day night week month year hour person walk morning evening weekend summer winter spring now today tonight daily weekly")),
+    _rule(0.3, _one_of("day night week month year hour person morning evening weekend summer winter spring now today tonight daily weekly")),
     _rule(1.2, r"(?-i:[A-Z])[a-z]+", r"(?-i:[A-Z])[a-z]+"),
 )  # fmt: skip
 
@@ -174,7 +179,7 @@ _EN: Final[tuple[_Rule, ...]] = (
 @lru_cache(maxsize=16384)
 def bond(before: str, after: str) -> float:
     """How bad it is to part ``before`` and ``after``: below 0 it is good, from ``TIED`` on it is wrong."""
-    if is_emoji(after) or after[0] in "—–-·/)&+" or before[-1] in "—–-·/&+(":
+    if is_emoji(after) or after[0] in "—–-·/)&+" or before[-1] in "—–-·/&+(" or "~" in (before, after):
         return 3.0
     if before[-1] in ",.!?…:;~":
         return -1.0

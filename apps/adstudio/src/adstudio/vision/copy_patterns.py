@@ -39,6 +39,7 @@ _MOST_LED: Final = 12
 
 _TAIL_EN = re.compile(r"\s+(?:(?:on|your|our|the|first|next|all|every|entire)\s+)*[a-z]+(?:\s[a-z]+)?\s*[.!]?")
 _LEAD_EN = re.compile(r"(?:^|(?<=[.!?]\s))(?:[A-Za-z][\w'-]*|\d+)(?:\s[\w'-]+){0,2}\s+$")
+_LONE = re.compile(r"\s*[가-힣]{1,4}\s+")  # a short word alone above a price says nothing: 커플, 전세
 _QUANTITY = re.compile(r"(?:^|(?<=[,.!?]\s))(?:\d+[가-힣]{1,2}\s)+$")  # 2개 19,800원
 _MOST_CLAUSE: Final = 22
 """Characters of an English clause that is an offer as a whole (``Rooms from $89 a night``)."""
@@ -129,6 +130,8 @@ def lead_of(text: str, start: int, end: int) -> int:
     the headline."""
     if quantity := _QUANTITY.search(text[:start]):
         return quantity.start()
+    if _LONE.fullmatch(text[:start]):
+        return 0
     if not (_BARE.fullmatch(text[start:end]) or _OF_ALL.match(text, start)):
         return start
     lead = _LEAD_KO.search(text[:start])

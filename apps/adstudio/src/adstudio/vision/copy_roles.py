@@ -100,7 +100,8 @@ def _take_apart(text: str, language: str, found: _Found) -> list[str]:
         if number and number == len(lines) - 1 and is_call_line(line):
             found.calls.append(line)
             continue
-        own = len(lines) > 1 and not (offers(line) and (_emoji_inside(line) or _ENDS_INSIDE.search(line)))
+        ends = _ENDS_INSIDE.search(line) and (offers(line) or len(line) > 2 * _SLOGAN_LINE[language])
+        own = len(lines) > 1 and not (ends or (offers(line) and _emoji_inside(line)))
         pieces = [line] if own else _divided(line, language)
         for piece in pieces:
             inside = language == "en" and piece is not pieces[-1]  # ``Carry less. See more.``, and the sentence goes on

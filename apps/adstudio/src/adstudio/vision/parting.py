@@ -151,7 +151,7 @@ def _leans(left: str, right: str, comma: bool, before: _Piece, after: _Piece, la
     if _PRICE.search(before.text) and roles[1] == "offer":
         return False
     if roles[0] == "offer":
-        return bool(_GOES_ON_KO.match(right)) or not _UNTIL_KO.search(after.text)
+        return bool(_GOES_ON_KO.match(right)) or not (held <= PARTED or _UNTIL_KO.search(after.text))
     if roles[1] == "offer":
         clause = re.split(r"[,.!?…\n]", before.text)[-1].split()
         named = roles[0] == "headline" and len(before.text.split()) == 1  # 무화과 / 특가 12,900원
