@@ -5,6 +5,7 @@ A break is bad where it parts words that are read in one breath (see ``bonds``),
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,7 +16,6 @@ from typing import Final
 from adstudio.vision.bonds import TIED, bond
 from adstudio.vision.copytext import has_hangul
 
-
 Measure = Callable[[str], float]
 """The width of a text in ems."""
 
@@ -23,6 +23,7 @@ ACCEPTABLE: Final = 2.0
 """The sum of penalties above which a setting looks wrong."""
 
 _OWN_LINE_DIVIDED: Final = 1.5
+_ENDS_INSIDE: Final = re.compile(r"[.!?…]\s+\S")  # a sentence that ends within one of several lines
 _MOST_WORDS: Final = 14  # of a text whose every division is tried; longer ones are set as running text
 _TIED_PARTED: Final = 3.0  # on top, for words that are one phrase: any smaller type looks better than that
 
@@ -61,7 +62,8 @@ def _shape(lines: Sequence[str]) -> float:
     words = sum(line.count(" ") + 1 for line in lines)
     chopped = 1.6 if words <= 3 and not any(map(has_hangul, lines)) else 0.0
     stray = " " not in lines[-1] and letters[-1] < 0.5 * max(letters) and letters[-1] < 6
-    return 0.35 * (len(lines) - 1) + 0.8 * stray + 1.2 * (min(letters) < 3) + chopped + 1.2 * ladder
+    inside = sum(_ENDS_INSIDE.search(line) is not None for line in lines)
+    return 1.5 * inside + 0.35 * (len(lines) - 1) + 0.8 * stray + 1.2 * (min(letters) < 3) + chopped + 1.2 * ladder
 
 
 def broken(text: str, measure: Measure, limit: float, most: int) -> Broken | None:

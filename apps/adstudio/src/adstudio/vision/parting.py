@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from adstudio.vision.ad_copy import AdCopy
+from adstudio.vision.ad_copy import OFFERS_JOINT, AdCopy
 from adstudio.vision.bonds import PARTED, TIED, bond
 from adstudio.vision.copytext import has_hangul, tidy
 from adstudio.vision.emoji import clusters, is_emoji
@@ -102,7 +102,7 @@ def _found(text: str, places: list[int], copy: AdCopy) -> tuple[list[_Piece], li
     """Each role's stretches in the original, in its order, and the texts that are nowhere in it as they stand."""
     letters = "".join(text[at] for at in places)
     taken = [False] * len(letters)
-    wanted = [(role, part) for role, said in copy.roles() for part in re.split(r"\n|  ", said)]
+    wanted = [(role, part) for role, said in copy.roles() for part in re.split(rf"\n|{OFFERS_JOINT}", said)]
     pieces, astray = [], []
     for role, part in sorted(wanted, key=lambda one: -len(one[1])):
         bare = "".join(char for char in part if char.isalnum())
@@ -184,7 +184,9 @@ def _own(copy: AdCopy, language: str) -> list[Doubt]:
     signs = []
     last = copy.headline.rstrip(" .!?…~").split()[-1:] or [""]
     open_end = copy.headline[-1:].isalpha() and bool(copy.sub or copy.offer)
-    tied = re.search(r"[가-힣](?:의|을|를|은|는)$", last[0]) if language == "ko" else bond(last[0] or "x", "it") > _CLOSE
+    tied = (
+        re.search(r"[가-힣](?:의|을|를|은|는)$", last[0]) if language == "ko" else bond(last[0] or "x", "it") > _CLOSE
+    )
     if (open_end and tied) or ENDED_KO.search(copy.headline) or _TWO_SAYINGS.search(copy.headline):
         signs.append(_fragment(copy.headline))
     if len(copy.headline) > _LONGEST_HEADLINE[language]:

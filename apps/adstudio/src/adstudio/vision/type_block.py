@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final, Literal
 
-from adstudio.vision.ad_copy import AdCopy
+from adstudio.vision.ad_copy import OFFERS_JOINT, AdCopy
 from adstudio.vision.formats import Format
 from adstudio.vision.line_breaks import Broken, broken
 from adstudio.vision.typefaces import Typeface, Weight
@@ -202,10 +202,10 @@ def _offer(text: str, face: Typeface, headline: int, width: float) -> Iterator[t
     """The offer on one line; its parts on lines of their own where that would make it too small."""
     size = int(_SCALE["offer"] * headline)
     fitting = int(min(size, width / face.width(text, _WEIGHT["offer"])))
-    if fitting >= _OFFER_LEAST * headline or "  " not in text:
+    if fitting >= _OFFER_LEAST * headline or OFFERS_JOINT not in text:
         yield text, fitting
         return
-    for part in text.split("  "):
+    for part in text.split(OFFERS_JOINT):
         yield part, int(min(size, width / face.width(part, _WEIGHT["offer"])))
 
 
