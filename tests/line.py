@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
 import asyncpg
 
+from patience import Watch
 from pgbaton import Engine, Pipeline, Settings, Stage
 from pgbaton.install.attach import attach
 from pgbaton.install.migrate import migrate
@@ -155,9 +155,9 @@ async def make_due(db: asyncpg.Pool) -> None:
 
 async def until(true: Callable[[], Awaitable[bool]], what: str, seconds: float = 15) -> None:
     """Wait for something that only the database can tell; fails loudly when it does not come."""
-    end = time.monotonic() + seconds
+    watch = Watch()
     while not await true():
-        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+        assert watch.seconds < seconds, f"not within {seconds} s: {what}"
         await asyncio.sleep(0.01)
 
 

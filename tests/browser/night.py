@@ -19,9 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from house import OPERATOR, Watch, page_alone
+from house import OPERATOR, page_alone
 
 from line import Line, line, until
+from patience import Watch
 from pgbaton.web.access import Role, Tokens
 from stage_server import Behaviour, work
 
@@ -48,12 +49,7 @@ class Night:
     async def says(self, text: str | re.Pattern[str], seconds: float) -> str:
         """The page's text in that line, which must appear within so many seconds, by itself. A sentence may begin with
         fewer jobs and without its shares: ``text`` is to have all that is asserted of it."""
-        item, watch = self.page.locator("#findings li").filter(has_text=text).first, Watch()
-        while not await item.count():
-            said = await self.page.inner_text("#findings")
-            assert watch.seconds < seconds, f"no {text!r} within {seconds} s; the page said: {said}"
-            await asyncio.sleep(0.05)
-        return " ".join((await item.inner_text()).split())
+        return await self._shows("#findings li", text, seconds)
 
     async def press(self, text: str | re.Pattern[str], button: str) -> None:
         """A button beside the line that says so; where it asks for a reason first, none is given."""
@@ -65,9 +61,16 @@ class Night:
 
     async def well(self, seconds: float = 20) -> None:
         """The page is green again, by itself, and says what was checked."""
-        green = self.page.locator("#findings:has-text('All is well')")
-        await green.wait_for(timeout=seconds * 1000)
-        assert "Checked: counts" in await green.inner_text()
+        said = await self._shows("p#findings", "All is well", seconds)
+        assert "Checked: counts" in said, said
+
+    async def _shows(self, element: str, text: str | re.Pattern[str], seconds: float) -> str:
+        item, watch = self.page.locator(element).filter(has_text=text).first, Watch()
+        while not await item.count():
+            said = await self.page.inner_text("#findings")
+            assert watch.seconds < seconds, f"no {text!r} within {seconds} s; the page said: {said}"
+            await asyncio.sleep(0.05)
+        return " ".join((await item.inner_text()).split())
 
     async def watch(self) -> None:
         """The oracle. What it reads of the rows is older than what it reads of the page: a lie is one for sure."""

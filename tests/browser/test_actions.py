@@ -11,9 +11,10 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
-from house import OPERATOR, VIEWER, Watch, expect
+from house import OPERATOR, VIEWER, expect
 
 import pgbaton.operate.desk
+from patience import Watch
 from pgbaton.insights import JobFilter
 from pgbaton.operate import bulk
 from pgbaton.table import table_of
