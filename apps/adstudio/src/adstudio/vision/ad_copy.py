@@ -14,6 +14,9 @@ from adstudio.vision.typefaces import PRETENDARD
 LONGEST: Final = {"headline": 64, "sub": 110, "offer": 28, "note": 110, "cta": 24, "brand": 32, "legal": 140}
 """Characters of each role at most; longer ones are a text, not an ad."""
 
+OFFERS_JOINT: Final = " · "
+"""Between two offers of one copy, which would else be read as one price."""
+
 _NAMES_KO: Final = {
     "headline": "헤드라인",
     "sub": "서브 카피",

@@ -7,7 +7,7 @@ from typing import Final
 
 _AMOUNT = r"\d[\d,]*(?:\.\d+)?"
 _MONEY = (
-    rf"(?:[₩$€£¥]\s?{_AMOUNT}(?:\s?(?:million|만))?|(?:{_AMOUNT}\s?억\s)?{_AMOUNT}\s?(?:만\s?|천\s?|억\s?)?원"
+    rf"(?:[₩$€£¥]\s?{_AMOUNT}(?:\s?(?:million|만))?|(?:(?:{_AMOUNT}\s?(?:억|만)|(?<!\S)만)\s?)?(?:{_AMOUNT}|[일이삼사오육칠팔구])\s?(?:만\s?|천\s?|억\s?)?원"
     rf"|USD\s?{_AMOUNT}|{_AMOUNT}\s?(?:USD|KRW))"
     r"(?:\s?/\s?(?:month|mo|year|yr|week|day|night|person|kg|[월일박인년개])"
     r"|\s(?:a|per)\s(?:month|year|week|day|night|person|head|piece)\b)?"
@@ -15,7 +15,7 @@ _MONEY = (
 _PERCENT = rf"{_AMOUNT}\s?%"
 _BEFORE_KO = (
     r"(?:지금|오늘|단|오직|최대|최저|최고|무려|전\s?품목|전\s?상품|전\s?메뉴|매일|특가|연|월|회원가"
-    r"|정가|할인가|판매가|첫\s?(?:구매|주문|달|가입|방문)|추가|약|무이자|\d{1,2}\s?(?:박|인|개월|시간)|1\s?(?:일|회|주))"
+    r"|정가|할인가|판매가|첫\s?(?:구매|주문|달|가입|방문)|추가|약|무이자|평일|주말|하루|평당|인당|\d{1,2}\s?(?:박|인|개월|시간)|1\s?(?:일|회|주))"
 )
 _BEFORE_EN = r"(?:up to|from|only|just|now|save|starting at|as low as|extra|for)"
 _AFTER = (
@@ -39,6 +39,7 @@ _MOST_LED: Final = 12
 
 _TAIL_EN = re.compile(r"\s+(?:(?:on|your|our|the|first|next|all|every|entire)\s+)*[a-z]+(?:\s[a-z]+)?\s*[.!]?")
 _LEAD_EN = re.compile(r"(?:^|(?<=[.!?]\s))(?:[A-Za-z][\w'-]*|\d+)(?:\s[\w'-]+){0,2}\s+$")
+_LONE = re.compile(r"\s*[가-힣]{1,4}\s+")  # a short word alone above a price says nothing: 커플, 전세
 _QUANTITY = re.compile(r"(?:^|(?<=[,.!?]\s))(?:\d+[가-힣]{1,2}\s)+$")  # 2개 19,800원
 _MOST_CLAUSE: Final = 22
 """Characters of an English clause that is an offer as a whole (``Rooms from $89 a night``)."""
@@ -129,6 +130,8 @@ def lead_of(text: str, start: int, end: int) -> int:
     the headline."""
     if quantity := _QUANTITY.search(text[:start]):
         return quantity.start()
+    if _LONE.fullmatch(text[:start]):
+        return 0
     if not (_BARE.fullmatch(text[start:end]) or _OF_ALL.match(text, start)):
         return start
     lead = _LEAD_KO.search(text[:start])
@@ -144,6 +147,8 @@ def _stands_alone(match: re.Match[str]) -> bool:
     before, after = match.string[: match.start()].split(), match.string[match.end() :].strip()
     if any(word.lower() in _UNTIED for word in before[-1:]) or "get" in [word.lower() for word in before[-2:]]:
         return False
+    if re.search(r"[가-힣]에$", match.string[: match.start()].rstrip()):
+        return False  # ``두 개에 5천원``
     if re.match(r"[a-z]+\s", f"{after} ") and not re.search(r"(?i:off|sale|discount|back)$", match.group().strip()):
         return False  # ``Save $300 on a new mattress``
     bare = re.fullmatch(_PERCENT, match.group().strip())

@@ -24,7 +24,12 @@ _SENTENCE: Final = re.compile(rf"(?:(?<=[.!?…])|(?<={ENDINGS_KO}))(?:\s*(?::\)
 def read_copy(text: str) -> AdCopy:
     """The copy in ``text``, with the text as its ``original``. Raises ``CopyError`` for one that is empty, too long or
     cannot be drawn."""
-    copy = parted_copy(text)
+    try:
+        copy = parted_copy(text)
+    except CopyError as error:  # two offers may be too long for one; running text takes them
+        with suppress(CopyError):
+            return plain_copy(text).model_copy(update={"original": text})
+        raise error
     if signs := doubts(text, copy):
         with suppress(CopyError):  # too long for running text
             plain = plain_copy(text)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
-from adstudio.vision.ad_copy import AdCopy, copy_of_fields
+from adstudio.vision.ad_copy import OFFERS_JOINT, AdCopy, copy_of_fields
+from adstudio.vision.bonds import CLOSED, PARTED, bond
 from adstudio.vision.copy_patterns import (
     ADDRESS,
     DATED,
@@ -28,7 +30,6 @@ from adstudio.vision.copy_patterns import (
 from adstudio.vision.copytext import has_hangul, tidy
 from adstudio.vision.emoji import clusters, is_emoji
 from adstudio.vision.errors import CopyError
-from adstudio.vision.line_breaks import penalty
 
 MOST_CHARACTERS: Final = 240
 """Of a copy in one string; more is a text, not an ad."""
@@ -40,6 +41,8 @@ HEADLINE: Final = {"ko": 26, "en": 44}
 STATEMENT: Final = {"ko": 30, "en": 64}
 """unless it is all there is: half a sentence is worse than a long headline."""
 
+_UNPARTED: Final = {"ko": 30, "en": 64}  # characters up to which a copy that nothing parts is set whole
+_MOST_PHRASES, _LEAST_PHRASE = 3, 4  # lines of a sub line, and the characters of each, that phrases make
 _SLOGAN_LINE: Final = {"ko": 9, "en": 16}  # two lines this short are one slogan
 _IDEAL: Final = {"ko": 12, "en": 22}  # where a headline had best end
 
@@ -80,7 +83,7 @@ def parted_copy(text: str) -> AdCopy:
     return copy_of_fields(
         headline=headline,
         sub=_joined([*rest, *found.addresses], language).rstrip("," if found.offers else ""),
-        offer="  ".join(found.offers),
+        offer=OFFERS_JOINT.join(found.offers),
         note=_joined(found.notes, language),
         cta=" ".join(found.calls),
         brand=brand,
@@ -99,7 +102,8 @@ def _take_apart(text: str, language: str, found: _Found) -> list[str]:
         if number and number == len(lines) - 1 and is_call_line(line):
             found.calls.append(line)
             continue
-        own = len(lines) > 1 and not (offers(line) and (_emoji_inside(line) or _ENDS_INSIDE.search(line)))
+        ends = _ENDS_INSIDE.search(line) and (offers(line) or len(line) > 2 * _SLOGAN_LINE[language])
+        own = len(lines) > 1 and not (ends or (offers(line) and _emoji_inside(line)))
         pieces = [line] if own else _divided(line, language)
         for piece in pieces:
             inside = language == "en" and piece is not pieces[-1]  # ``Carry less. See more.``, and the sentence goes on
@@ -161,8 +165,12 @@ def _without_call_and_offer(part: str, found: _Found, *, below: bool, calls: boo
             if at and not joins and _says(between):
                 break  # a second offer keeps its own words: ``월 29,900원, 설치비 0원``
             fragments += [(one, bool(found.offers)) for one in ([""] if joins else _from_last_sentence(between))]
-            shown = f"{'→' if sign in _ARROWS else sign} " if joins else ""
-            found.offers.append(f"{shown}{piece[start:end].strip()}")
+            while piece[end : end + 1] in ("!", "?"):
+                end += 1
+            if joins:
+                found.offers[-1] += f" {'→' if sign in _ARROWS else sign} {piece[start:end].strip()}"
+            else:
+                found.offers.append(piece[start:end].strip())
             at = end
         fragments.append((piece[at:], bool(found.offers)))
     whole = len(fragments) == 1  # nothing came out of it, so nothing dangles at its edges
@@ -196,7 +204,7 @@ def _conditional(piece: str, stated: list[re.Match[str]]) -> bool:
 
 def _trimmed(fragment: str) -> str:
     """Without the signs that only joined it; the ``~`` of ``~12.20`` says something."""
-    bare = fragment.strip(EDGES)
+    bare = fragment.strip(EDGES).lstrip(".!?)")
     return f"~{bare}" if bare[:1].isdigit() and f"~{bare}" in fragment else bare
 
 
@@ -225,8 +233,8 @@ def _headline(parts: list[str], language: str, has_offer: bool) -> tuple[str, li
 
 
 def shortened(text: str, language: str) -> tuple[str, str]:
-    """A sentence as a headline and the rest: at its date, a dash, its end or a comma, or else at the best break near
-    the ideal length."""
+    """A sentence as a headline and the rest: at its date, a dash, its end or a comma, or else near the ideal length
+    where a sign parts two words; whole where none does."""
     if (match := DATED.search(text)) and match.start() >= 4:
         return text[: match.start()].strip(EDGES), text[match.start() :].strip()
     for sign in (DIVIDER, _SENTENCES, _COMMA):
@@ -235,17 +243,32 @@ def shortened(text: str, language: str) -> tuple[str, str]:
             a, b = min(inner, key=lambda cut: abs(cut[0] - _IDEAL[language]))
             return text[:a].strip(EDGES), text[b:].strip()
     words = text.split(" ")
-    best, cut = 1e9, 0
-    for i in range(1, len(words)):
-        length = len(" ".join(words[:i]))
-        cost = abs(length - _IDEAL[language]) * 0.35 + penalty(words[i - 1], words[i])
-        if cost < best and length >= 3:
-            best, cut = cost, i
-    return " ".join(words[:cut]) or text, " ".join(words[cut:]) if cut else ""
+    cuts = [(bond(*words[i - 1 : i + 1]), len(" ".join(words[:i])), i) for i in range(1, len(words))]
+    cuts = [one for one in cuts if one[0] <= PARTED and one[1] >= 3] or (
+        cuts if len(text) > _UNPARTED[language] else []
+    )
+    if not cuts:
+        return text, ""
+    _, _, cut = min(cuts, key=lambda one: abs(one[1] - _IDEAL[language]) * 0.35 + 3 * one[0])
+    return " ".join(words[:cut]), " ".join(words[cut:])
 
 
 def _joined(parts: list[str], language: str) -> str:
-    """The rest as one sub line; parts that were lines of their own stay so where all are short."""
+    """The rest as one sub line; parts that were lines of their own stay so where all are short, and a few phrases that
+    nothing but a space parts (``바비큐 포함 11월 한정``) get lines of their own."""
+    if len(parts) == 1:
+        parts = _phrases(parts[0]) or parts
     if len(parts) > 1 and all(len(part) <= 2 * _IDEAL[language] for part in parts):
         return "\n".join(parts)
     return " ".join(parts)
+
+
+def _phrases(text: str) -> list[str]:
+    """``text`` by its closed phrases; nothing where that is one, or many."""
+    found = [""]
+    words = text.split(" ")
+    for word, after in pairwise([*words, ""]):
+        found[-1] = f"{found[-1]} {word}".strip()
+        if after and CLOSED.match(word.rstrip(".!?")) and bond(word, after) <= PARTED:
+            found.append("")
+    return found if 1 < len(found) <= _MOST_PHRASES and min(map(len, found)) >= _LEAST_PHRASE else []

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from adstudio.vision.ad_copy import AdCopy
+from adstudio.vision.ad_copy import OFFERS_JOINT, AdCopy
+from adstudio.vision.bonds import PARTED, TIED, bond
 from adstudio.vision.copytext import has_hangul, tidy
 from adstudio.vision.emoji import clusters, is_emoji
 from adstudio.vision.errors import Language
@@ -22,6 +23,7 @@ SET_ORDER: Final = ("brand", "headline", "sub", "offer", "note", "cta", "legal")
 """The roles from the top of an ad to its foot."""
 
 _LONGEST_HEADLINE: Final = {"ko": 30, "en": 64}  # characters: more is not read at a glance
+_CLOSE: Final = 2.5  # the bond of a number, a determiner or a bound noun: not even a price may stand between
 _LONE: Final = 3  # syllables of a word that says nothing alone above a price: 커플, 이후
 _SHOWN: Final = 16  # characters of the copy in a sentence
 
@@ -37,20 +39,9 @@ _PRICE: Final = re.compile(
     r"|\d[\d,.]*\s?(?:%|퍼센트|percent)"
 )
 
-_TIED_KO: Final = re.compile(
-    r"(?:[가-힣](?:의|을|를|에|에서|에게|은|는|으로|보다|처럼|만큼|마다|께|(?<![기제무])한|할|된|될|던|적인|려고|도록|면서|니까|는데|기준|대비)"
-    r"|^(?:한|두|세|네|이|그|저|각|매|매일|매주|매달|단|약|총|연|월|주|첫|전|새|최대|최소|및|또는|그리고|하루|1인|인당|평당|기준))$"
-)
-"""A Korean word that leans on the next: a particle, an adnominal or connecting ending, a determiner."""
-
 _UNFINISHED_KO: Final = re.compile(r"(?:[가-힣](?:면서|니까|는데|려고|도록|의|을|를|와|과|랑))$")
 """A word before a comma that wants the rest of its sentence."""
 
-_TIED_EN: Final = re.compile(
-    r"(?:an?|the|of|to|for|from|with|and|or|but|in|on|at|by|as|per|than|then|our|my|his|her|its|your|their|this|that|these"
-    r"|those|is|are|was|be|will|get|buy|pay|save|spend|enjoy|take|only|just|up|over|under|every|each|no|&|\+)",
-    re.IGNORECASE,
-)
 ENDINGS_KO: Final = "니다|세요|시죠|네요|까요|어요|아요|해요|려요|예요|이죠"
 """Of Korean sentences, each two syllables."""
 
@@ -65,7 +56,6 @@ _GOES_ON_EN: Final = re.compile(
 _GOES_ON_KO: Final = re.compile(
     r"^(?:이상|이하|미만|초과|정도|추가|할인|적립|증정|포함|별도|상당|대|씩|당|기준|한정|선착순|안에|만에|이내|동안|동시|전후)"
 )
-_DATE: Final = re.compile(r"\d{1,2}(?:[./]\d|월|시)|[월화수목금토일]요일|매[주일달월]")
 _UNTIL_KO: Final = re.compile(r"(?:까지|한정|마감|만|행사|특가|부터|무료|가능)[.!]?$")
 
 
@@ -112,7 +102,7 @@ def _found(text: str, places: list[int], copy: AdCopy) -> tuple[list[_Piece], li
     """Each role's stretches in the original, in its order, and the texts that are nowhere in it as they stand."""
     letters = "".join(text[at] for at in places)
     taken = [False] * len(letters)
-    wanted = [(role, part) for role, said in copy.roles() for part in re.split(r"\n|  ", said)]
+    wanted = [(role, part) for role, said in copy.roles() for part in re.split(rf"\n|{OFFERS_JOINT}", said)]
     pieces, astray = [], []
     for role, part in sorted(wanted, key=lambda one: -len(one[1])):
         bare = "".join(char for char in part if char.isalnum())
@@ -136,7 +126,8 @@ def _cut(text: str, places: list[int], before: _Piece, after: _Piece, language: 
         return None
     if _HARD.search(gap) or any(is_emoji(one) for one in clusters(gap)):
         return None
-    left, right = text[: places[before.end - 1] + 1].split()[-1], text[places[after.start] :].split()[0]
+    first = text.rfind(" ", 0, places[after.start]) + 1
+    left, right = text[:first].split()[-1], text[first:].split()[0]
     if ENDED_KO.search(f"{left} x"):
         return None
     return _cut_told(before, after) if _leans(left, right, "," in gap, before, after, language) else None
@@ -145,26 +136,27 @@ def _cut(text: str, places: list[int], before: _Piece, after: _Piece, language: 
 def _leans(left: str, right: str, comma: bool, before: _Piece, after: _Piece, language: str) -> bool:
     """Whether ``left`` and ``right``, parted by no more than a comma or a space, belong together."""
     roles = (before.role, after.role)
+    held = bond(left.rstrip(","), right)
     if language == "en":
         goes_on = bool(_GOES_ON_EN.match(right))
         if comma:
             return goes_on
-        return goes_on or _TIED_EN.fullmatch(left) is not None or "offer" not in roles
+        return goes_on or held >= TIED if "offer" in roles else held > PARTED
     if comma:
         return bool(_UNFINISHED_KO.search(left))
     if roles[0] == "brand":
         return left.isascii() == right.isascii()
-    if _TIED_KO.search(left):
+    if held >= (_CLOSE if "offer" in roles else TIED):
         return True
     if _PRICE.search(before.text) and roles[1] == "offer":
         return False
     if roles[0] == "offer":
-        return bool(_GOES_ON_KO.match(right)) or not _UNTIL_KO.search(after.text)
+        return bool(_GOES_ON_KO.match(right)) or not (held <= PARTED or _UNTIL_KO.search(after.text))
     if roles[1] == "offer":
         clause = re.split(r"[,.!?…\n]", before.text)[-1].split()
         named = roles[0] == "headline" and len(before.text.split()) == 1  # 무화과 / 특가 12,900원
         return len(clause) == 1 and len(left) <= _LONE and not (named or left.isupper())
-    return not _DATE.match(right)  # only a space, and no price: the author has not parted them
+    return held > PARTED  # only a space, and no price: the author has not parted them
 
 
 def _moved(text: str, places: list[int], pieces: list[_Piece]) -> list[Doubt]:
@@ -192,7 +184,9 @@ def _own(copy: AdCopy, language: str) -> list[Doubt]:
     signs = []
     last = copy.headline.rstrip(" .!?…~").split()[-1:] or [""]
     open_end = copy.headline[-1:].isalpha() and bool(copy.sub or copy.offer)
-    tied = re.search(r"[가-힣](?:의|을|를|은|는)$", last[0]) if language == "ko" else _TIED_EN.fullmatch(last[0])
+    tied = (
+        re.search(r"[가-힣](?:의|을|를|은|는)$", last[0]) if language == "ko" else bond(last[0] or "x", "it") > _CLOSE
+    )
     if (open_end and tied) or ENDED_KO.search(copy.headline) or _TWO_SAYINGS.search(copy.headline):
         signs.append(_fragment(copy.headline))
     if len(copy.headline) > _LONGEST_HEADLINE[language]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final, Literal
 
-from adstudio.vision.ad_copy import AdCopy
+from adstudio.vision.ad_copy import OFFERS_JOINT, AdCopy
 from adstudio.vision.formats import Format
 from adstudio.vision.line_breaks import Broken, broken
 from adstudio.vision.typefaces import Typeface, Weight
@@ -53,7 +53,7 @@ LEGAL_LEAST: Final = 0.72  # of a format's least type: what the law asks for is 
 _SMALLER: Final = 0.955  # one size tried to the next
 _OFFER_LEAST: Final = 0.72  # of the headline's size: an offer that shrinks further is none
 PILL: Final = 0.85  # ems of the button's type at each of its ends
-_BREAKS_COST: Final = 0.26
+_BREAKS_COST: Final = 0.28
 _LOGO: Final = 1.0  # height of a logo, of the headline's size
 _SUB_LINES, _HEADLINE_LINES = 4, 3
 _STATEMENT, _STATEMENT_LINES = 40, 4  # characters from which a headline is a whole sentence, and its lines
@@ -202,10 +202,10 @@ def _offer(text: str, face: Typeface, headline: int, width: float) -> Iterator[t
     """The offer on one line; its parts on lines of their own where that would make it too small."""
     size = int(_SCALE["offer"] * headline)
     fitting = int(min(size, width / face.width(text, _WEIGHT["offer"])))
-    if fitting >= _OFFER_LEAST * headline or "  " not in text:
+    if fitting >= _OFFER_LEAST * headline or OFFERS_JOINT not in text:
         yield text, fitting
         return
-    for part in text.split("  "):
+    for part in text.split(OFFERS_JOINT):
         yield part, int(min(size, width / face.width(part, _WEIGHT["offer"])))
 
 
