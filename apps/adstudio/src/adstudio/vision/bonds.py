@@ -115,6 +115,7 @@ _HELPS = (
 _KO: Final[tuple[_Rule, ...]] = (
     _rule(-0.8, _ENDS),
     _rule(3.0, _LEADS),
+    _rule(1.3, "new|best|hot|vip|no|the", r"[가-힣].*"),
     _rule(-0.2, r"\d[\d.]*%", rf"{_DATE}|{_DAY}\S*|선착순|.*까지"),
     _rule(3.0, r"[\d.,₩$€+~:-]+%?"),
     _rule(3.0, r"(?:\S*\d)?(?:억|[천백]?만|천)", _AMOUNT),
@@ -154,6 +155,7 @@ _KO: Final[tuple[_Rule, ...]] = (
 )
 
 _EN: Final[tuple[_Rule, ...]] = (
+    _rule(0.0, "those|these|people|anyone", "who|that"),
     _rule(
         3.0,
         _one_of(
@@ -163,7 +165,11 @@ _EN: Final[tuple[_Rule, ...]] = (
             "without near during along & [+]",
         ),
     ),
-    _rule(-0.2, r"[\d:]+(?:am|pm)?|[$€£₩]\d\S*", "starts?|begins?|order|book|call|pets|kids|members|students"),
+    _rule(
+        -0.2,
+        r"[\d:]+(?:am|pm)?|[$€£₩]\d\S*",
+        "starts?|begins?|order|book|call|pets|kids|members|students|(?-i:[A-Z]).*",
+    ),
     _rule(3.0, r"[\d.,$€£₩+~:-]+%?"),
     _rule(3.0, r"(?:jan|feb|mar|apr|may|june?|july?|aug|sept?|oct|nov|dec)[a-z]*", r"\d.*"),
     _rule(
