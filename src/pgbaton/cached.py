@@ -18,8 +18,8 @@ YOUNGEST = 0.5
 OLDEST = 1.0
 """Seconds after which an answer is computed again though no change was reported."""
 REST = 4.0
-"""Pause between two computations, as a multiple of the last one's duration: with 4, they take a fifth of a connection's
-time at most."""
+"""From the beginning of a computation to the next, as a multiple of its duration: with 4, they take a quarter of a
+connection's time at most, as long as the answer is not stale by then."""
 PATIENCE = 0.05
 """Seconds that the next answer is waited for where there is one: open pages look again by themselves a moment later.
 With 0.5 half of the screens took 0.2 s where a million jobs wait, because they waited for the counts."""
@@ -57,12 +57,13 @@ class Cached(Generic[T]):
 
     @property
     def _pause(self) -> float:
-        return max(self._youngest, REST * self._took)
+        return max(self._youngest, min(REST * self._took, STALE))
 
     async def get(self, patience: float = PATIENCE) -> T:
         """The answer: at once where it is young, within ``patience`` seconds where it is no older than :data:`STALE`.
         An error of the computation is raised to all who wait for it."""
-        while not self._good():
+        came = time.monotonic()
+        while not self._good(came):
             if self._asking is None or self._asking.done():
                 self._asking = asyncio.create_task(self._ask())
             will_do = self._wanted < self._asked and self._failed is None and time.monotonic() - self._asked < STALE
@@ -74,9 +75,11 @@ class Cached(Generic[T]):
         assert self._answer is not None
         return self._answer[0]
 
-    def _good(self) -> bool:
+    def _good(self, came: float) -> bool:
+        """For an asker that came then: the newest that it can get, or one that is young."""
         age = time.monotonic() - self._asked
-        return self._wanted < self._asked and (age < self._pause or (age < OLDEST and self._changed < self._asked))
+        young = age < self._pause or (age < OLDEST and self._changed < self._asked)
+        return self._wanted < self._asked and (came <= self._asked or young)
 
     async def _ask(self) -> None:
         began = time.monotonic()

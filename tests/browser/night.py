@@ -28,6 +28,9 @@ from stage_server import Behaviour, work
 
 STILL = 9.0
 """Seconds that a row may stand in a state that is not its end while the page is green: a census, a look, a hold."""
+GREEN = 20.0
+"""Seconds until the page is green again: two turns of a lease of 2 s, an answer that is nearly stale (5 s), the hold of
+a finding (5 s), the answer after that (5 s)."""
 ENDS = "(current_step, status) = ('glue', 'done') OR status IN ('cancelled', 'failed')"
 
 
@@ -59,7 +62,7 @@ class Night:
         if button.startswith("Pause"):
             await item.locator("details[open] button").click()
 
-    async def well(self, seconds: float = 20) -> None:
+    async def well(self, seconds: float = GREEN) -> None:
         """The page is green again, by itself, and says what was checked."""
         said = await self._shows("p#findings", "All is well", seconds)
         assert "Checked: counts" in said, said

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import ExitStack
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from pgbaton.cached import QUESTIONS, Cached, CachedEach
+from pgbaton import cached
+from pgbaton.cached import QUESTIONS, STALE, Cached, CachedEach
 from pgbaton.events import EventLog
 from pgbaton.web import broadcast, sse
 from pgbaton.web.broadcast import Broadcaster
@@ -144,6 +146,23 @@ async def test_a_slow_answer_is_not_waited_for_where_there_is_one_that_is_hardly
     let_go.set()
     assert await waits == 3
     assert asked == 3
+
+
+async def test_an_answer_that_took_long_is_computed_again_before_it_is_stale(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that stood still, or a starved machine: what is wrong must appear, and what is mended must go."""
+    clock = [1000.0]
+    monkeypatch.setattr(cached, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+
+    async def compute() -> float:
+        began = clock[0]
+        clock[0] += 30
+        return began
+
+    shared = Cached(compute)
+    before = await shared.get()
+    assert await shared.get() == before + 30
+    clock[0] += STALE
+    assert shared.rest == 0
 
 
 async def test_each_question_has_an_answer_of_its_own_and_only_the_latest_asked_are_kept() -> None:

@@ -134,7 +134,7 @@ async def test_a_worker_that_stood_still_is_told_of_and_what_it_held_goes_on(
         await add(at, 3)
         await until(lambda: _at(at, "glue", 3), "the jobs go on")
         other.send_signal(18)
-        await at.well(30)
+        await at.well()
 
 
 async def test_a_worker_that_calls_another_address_is_named_with_it(
@@ -147,7 +147,7 @@ async def test_a_worker_that_calls_another_address_is_named_with_it(
             assert f":{wrong.pid}" in said
             assert "http://127.0.0.1:9" in said
             assert at.craft.server.base_url in said
-        await at.well(20)
+        await at.well()
 
 
 async def test_without_a_worker_what_is_due_is_told_and_goes_on_with_one(

@@ -82,7 +82,7 @@ async def decided(store: Store, stages: Any, key: str, answer: Answer | None = N
     node = stages[job.call.stage]
     assert isinstance(node, Passage)
     assert wants_count(job, node, claimed=False)
-    verdict = resolve(replace(job, children=await store.children(node, key)), stages.__getitem__, answer)
+    verdict = resolve(replace(job, children=(await store.children(node, [key])).get(key)), stages.__getitem__, answer)
     assert verdict.target == (job.call.stage, "done")
     return verdict
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any
 
 import asyncpg
 
 from line import line
 from pgbaton.events import EventLog
+from pgbaton.worker import watch
 from pgbaton.worker.watch import Watch
-from pgbaton.worker.watch_store import WatchStore
+from pgbaton.worker.watch_store import CensusPage, WatchStore
 
 VERSION = "SELECT xmin::text, xmax::text, ctid::text FROM pgbaton.watches WHERE task = 'census'"
 
@@ -44,3 +46,27 @@ async def test_a_worker_asks_for_the_census_once_in_its_interval(database: str, 
             await one.census()
             await other.census()
     assert asked == [True, False]
+
+
+async def test_a_worker_that_stood_still_in_a_page_of_the_census_does_not_stop_the_census(
+    database: str, monkeypatch: Any
+) -> None:
+    """A suspended machine: the rest after a page is a multiple of the time that it took."""
+    clock, page_of = [0.0], WatchStore.census_page
+    monkeypatch.setattr(watch, "monotonic", lambda: time.monotonic() + clock[0])
+
+    async def an_hour_later(store: WatchStore, after: str | None, limit: int) -> CensusPage:
+        page = await page_of(store, after, limit)
+        clock[0] += 3600
+        return page
+
+    monkeypatch.setattr(watch, "CENSUS_PAGE", 1)
+    monkeypatch.setattr(WatchStore, "census_page", an_hour_later)
+    async with line(database) as craft, asyncpg.create_pool(craft.dsn, min_size=1, max_size=1) as pool:
+        await craft.add_many(2)
+        log = EventLog("en", logging.getLogger("test"))
+        await Watch(pool, (await craft.store())._table, log, look_every=5, reconciles=False).census()
+        query = (
+            "SELECT extract(epoch FROM until - clock_timestamp())::float8 FROM pgbaton.watches WHERE task = 'census'"
+        )
+        assert await pool.fetchval(query) <= watch.PATIENCE / watch.CENSUS_SHARE

@@ -204,7 +204,7 @@ async def _children(
     if row is None:
         return None
     of = child_table(row, await conn.fetch(sql.read("install/routes.sql"), row["name"]))
-    seen = await conn.fetchrow(of.query("worker/children"), of.pipeline, key, *detail["done"])
+    seen = await conn.fetchrow(of.query("worker/children"), of.pipeline, [key], *detail["done"])
     example = None if seen["example"] is None else str(seen["example"])
     return ChildrenSeen(of.pipeline, seen["total"], seen["ended"], seen["done"], example)
 

@@ -15,6 +15,7 @@ import asyncpg
 
 from pgbaton.backoff import Backoff
 from pgbaton.database import ailment, is_refusal, report
+from pgbaton.decision import passage
 from pgbaton.decision.outcome import Answer, Reply, Verb, decide_claimed
 from pgbaton.decision.verdict import Standing
 from pgbaton.events import Event, EventLog, describe
@@ -266,7 +267,7 @@ class Dispatcher:
     async def _resolve(self, calls: Sequence[Ended], keys: Collection[str]) -> float:
         """Settle calls and look at jobs; a call that cannot be settled now comes again in a moment. Returns for how
         many seconds there is nothing more of that kind to do."""
-        found = Resolved(again=list(calls))
+        found, began = Resolved(again=list(calls)), time.monotonic()
         try:
             found = await self._resolver.resolve(calls, keys)
             if found.due_in is not None:
@@ -278,9 +279,12 @@ class Dispatcher:
             asyncio.get_running_loop().call_later(LOCKED_PAUSE, self._in_flight.end, found.again)
         if not found.settled:
             return LOCKED_PAUSE
-        if found.rest:
-            self._rests_until = time.monotonic() + found.rest
-            return found.rest
+        if keys and found.missing is not None:
+            now = time.monotonic()
+            pause = passage.rest(found.missing, now - began)
+            self._rests_until = now + pause
+            if found.missing:
+                return pause
         self._window.widen()  # a duty that was left for the next turn may be behind it
         self._wake.set()
         return 0.0

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 import asyncpg
 
 from pgbaton.database import is_refusal, refusal_words
-from pgbaton.decision import passage
 from pgbaton.decision.outcome import RETRY_AFTER_CAP, Answer, Verb
+from pgbaton.decision.passage import Children
 from pgbaton.decision.verdict import Job, Standing, Verdict, refused, resolve, wants_count
 from pgbaton.model import FAILED, Dispatch, Outcome, Passage, Stage, State
 from pgbaton.worker.in_flight import Attempt, Ended, InFlight
@@ -32,13 +32,17 @@ Decided = Mapping[str, tuple[Verdict, Answer | None]]
 class Resolved:
     """The result of a round. ``again``: calls that cannot be settled now: a lock is held, or the row and the answer may
     yet come to agree. ``due_in``: seconds until the soonest call that waits from now on is due (None: none does).
-    ``settled``: how many jobs were written. ``rest``: seconds for which looks may lie, because all that was written
-    were parents that gather on, and many of their children have not ended."""
+    ``settled``: the verdicts that were written."""
 
     again: list[Ended] = field(default_factory=list)
     due_in: float | None = None
-    settled: int = 0
-    rest: float = passage.REST_MOST
+    settled: list[Verdict] = field(default_factory=list)
+
+    @property
+    def missing(self) -> int | None:
+        """Where only parents were settled: the fewest children that one of them still needs (0: it moves on)."""
+        known = [left for verdict in self.settled if (left := _missing(verdict)) is not None]
+        return min(known) if known and len(known) == len(self.settled) else None
 
 
 class Resolver:
@@ -114,8 +118,7 @@ class Resolver:
             written = await self._write(decided) if decided else {}
             for key, result in written.items():
                 self._done(decided[key][0], ended.pop(key, None))
-                found.settled += 1
-                found.rest = min(found.rest, _rest_after(decided[key][0]))
+                found.settled.append(decided[key][0])
                 if result.due_in is not None:
                     found.due_in = result.due_in if found.due_in is None else min(found.due_in, result.due_in)
             # No trigger saw the row come there, or its route is another now: it may ask for a duty.
@@ -126,8 +129,6 @@ class Resolver:
                 await self._store.tell_parents(dead)
             keys = decided.keys() - written.keys()
         found.again += ended.values()
-        if not found.settled:
-            found.rest = 0.0
         return found
 
     async def _decide(
@@ -141,6 +142,7 @@ class Resolver:
         """Look at jobs and decide those of which there is anything to write."""
         jobs = await self._store.look(keys)
         self._stages = await self._store.stages()  # as they are attached now, and not as in this worker's own file
+        counted = await self._count_children(jobs, ended)
         decided: dict[str, tuple[Verdict, Answer | None]] = {}
         for job in jobs:
             call = ended.get(job.key)
@@ -151,7 +153,7 @@ class Resolver:
                 outcome = Outcome.ACCEPTED if self._is_mine(job, call) else Outcome.SUPERSEDED
                 await self._note([ended.pop(job.key)], outcome)
                 call = None
-            job = await self._with_children(job, claimed=call is not None)
+            job = replace(job, children=counted.get(job.key))
             name = (job.call.id, job.call.attempt) if job.call else (0, 0)
             answer = call.answer if call else None
             verdict = resolve(job, self._stages.__getitem__, answer, given_back=name in given_back)
@@ -168,12 +170,17 @@ class Resolver:
         for call in calls:
             self._settled(call, *late.get(call.dispatch.name, (unknown, None)), None)
 
-    async def _with_children(self, job: Job, *, claimed: bool) -> Job:
-        """The job with its children counted, where it gathers them and that may bring something."""
-        node = self._stages.get(job.call.stage) if job.call else None
-        if node is None or not isinstance(node, Passage) or not wants_count(job, node, claimed=claimed):
-            return job
-        return replace(job, children=await self._store.children(node, job.key))
+    async def _count_children(self, jobs: Collection[Job], ended: Collection[str]) -> dict[str, Children]:
+        """The children of the jobs that gather them, where a count may bring something."""
+        gathers: dict[str, tuple[Passage, list[str]]] = {}
+        for job in jobs:
+            node = self._stages.get(job.call.stage) if job.call else None
+            if isinstance(node, Passage) and wants_count(job, node, claimed=job.key in ended):
+                gathers.setdefault(node.step, (node, []))[1].append(job.key)
+        counted: dict[str, Children] = {}
+        for node, keys in gathers.values():
+            counted |= await self._store.children(node, keys)
+        return counted
 
     def _may_be_stranded(self, verdict: Verdict) -> bool:
         """Whether the row may be in a routed state with no duty for it: no trigger saw it come there, or a stage's
@@ -266,10 +273,11 @@ def _changes(verdict: Verdict) -> bool:
     return not keeps or verdict.new is not None or any(d.id not in stays for d in verdict.job.duties)
 
 
-def _rest_after(verdict: Verdict) -> float:
-    """Seconds for which looks may lie after this verdict, if it were the only one."""
-    gathers_on = verdict.missing is not None and verdict.stands is Standing.LEFT
-    return passage.rest(verdict.missing or 0) if gathers_on else 0.0
+def _missing(verdict: Verdict) -> int | None:
+    """How many children a parent still needs; 0 where it moves on; None for any other job."""
+    if verdict.missing is not None and verdict.stands is Standing.LEFT:
+        return verdict.missing
+    return None if verdict.job.children is None else 0
 
 
 def _may_yet_agree(verdict: Verdict, call: Ended) -> bool:

@@ -274,14 +274,14 @@ class Store:
         row = (await self._fetch("worker/forget_moved", self._pipeline, after, limit))[0]
         return row["last"] if row["looked_at"] == limit else ""
 
-    async def children(self, node: Passage, key: str) -> Children | None:
-        """A parent's children, counted. None: no pipeline of that name has this one for its parent."""
+    async def children(self, node: Passage, job_keys: Collection[str]) -> dict[str, Children]:
+        """The children of these parents, counted. Empty: no pipeline of that name has this one for its parent."""
         table = await self._child_table(node.children or "")
         if table is None:
-            return None
+            return {}
         done = node.done or ("", "")
-        row = (await self._session.fetch(table.query("worker/children"), table.pipeline, key, *done))[0]
-        return Children(row["total"], row["ended"], row["done"])
+        rows = await self._session.fetch(table.query("worker/children"), table.pipeline, list(job_keys), *done)
+        return {row["parent"]: Children(row["total"], row["ended"], row["done"]) for row in rows}
 
     async def _child_table(self, name: str) -> JobTable | None:
         for r in await self._session.fetch(sql.read("worker/child_table.sql"), name, self._pipeline):

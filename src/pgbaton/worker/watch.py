@@ -89,7 +89,7 @@ class Watch:
                     page = await store.census_page(census.after, CENSUS_PAGE)
             except TooWide:  # a lock is held; once the census is stale, the health says so
                 return
-            took = monotonic() - began
+            took = min(monotonic() - began, PATIENCE)  # more is a time in which this worker stood still
             if page.missing and self._reconciles:
                 for job, stage in await Store(conn, self._table, ()).reconcile(page.missing):
                     self._log.warning(Event.DISPATCH_MISSING, job_id=job, stage=stage)
