@@ -113,12 +113,11 @@ def _uncropped(format_: Format, ratio: float) -> Iterator[_Division]:
     if format_.lies:
         margin = round(_CARD * height)
         for share in _WHOLE_SHARES:
-            across = min(width * (1 - share) - margin, (height - 2 * margin) * ratio)
+            across = round(min(width * (1 - share) - margin, (height - 2 * margin) * ratio))
             down = round(across / ratio)
-            left = width - margin - round(across)
-            top = (height - down) // 2
+            left, top = width - margin - across, (height - down) // 2
             room = Box(safe.left, safe.top, left - round(0.9 * pad), safe.bottom)
-            yield _Division("left", Box(left, top, left + round(across), top + down), room)
+            yield _Division("left", Box(left, top, left + across, top + down), room)
         return
     below = format_.safe[3] != format_.safe[2] and format_.safe[2] > 0.2
     if width / ratio <= _MOST_WHOLE * height:
