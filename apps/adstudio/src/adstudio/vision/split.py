@@ -123,8 +123,8 @@ def _uncropped(format_: Format, ratio: float) -> Iterator[_Division]:
     if width / ratio <= _MOST_WHOLE * height:
         edge = round(width / ratio)
         if below:
-            for top in (0.36, 0.45):
-                start = min(round(height * top), height - edge)
+            for above in (0.36, 0.45):
+                start = min(round(height * above), height - edge)
                 room = Box(safe.left, safe.top, safe.right, start - pad)
                 yield _Division("top", Box(0, start, width, start + edge), room)
         else:
