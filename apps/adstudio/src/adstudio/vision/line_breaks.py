@@ -40,7 +40,7 @@ def _parted(lines: Sequence[str]) -> float:
     total = 0.0
     for upper, lower in pairwise(lines):
         cost = penalty(upper.split(" ")[-1], lower.split(" ")[0])
-        total += cost / 2 if cost == UNKNOWN and " " in upper and " " in lower else cost
+        total += 0.75 * cost if cost == UNKNOWN and " " in upper and " " in lower else cost
     return total
 
 
