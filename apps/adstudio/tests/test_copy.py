@@ -314,5 +314,5 @@ def test_a_doubtful_copy_is_set_as_headline_and_running_text() -> None:
     copy = read_copy("잔디 깎기 귀찮으시죠 30평 기준 4만원, 예초까지 해드려요 (당일 출동)")
     assert copy.fields() == {
         "headline": "잔디 깎기 귀찮으시죠",
-        "sub": "30평 기준 4만원, 예초까지 해드려요 (당일 출동)",
+        "sub": "30평 기준 4만원, 예초까지 해드려요\n(당일 출동)",
     }

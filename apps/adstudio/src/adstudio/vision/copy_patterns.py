@@ -38,7 +38,7 @@ _MOST_LED: Final = 12
 """Characters of a bare percentage with the words before it (``얼리버드 45%``); a longer lead is a line of its own."""
 
 _TAIL_EN = re.compile(r"\s+(?:(?:on|your|our|the|first|next|all|every|entire)\s+)*[a-z]+(?:\s[a-z]+)?\s*[.!]?")
-_LEAD_EN = re.compile(r"(?:^|(?<=[.!?]\s))(?:[A-Za-z][\w'-]*|\d+)(?:\s[\w'-]+){0,2}\s+$")
+_LEAD_EN = re.compile(r"(?:^|(?<=[.!?,]\s))(?:[A-Za-z][\w'-]*|\d+)(?:\s[\w'-]+){0,2}\s+$")
 _LONE = re.compile(r"\s*[가-힣]{1,4}\s+")  # a short word alone above a price says nothing: 커플, 전세
 _QUANTITY = re.compile(r"(?:^|(?<=[,.!?]\s))(?:\d+[가-힣]{1,2}\s)+$")  # 2개 19,800원
 _MOST_CLAUSE: Final = 22

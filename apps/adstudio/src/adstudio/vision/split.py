@@ -23,7 +23,7 @@ _CARD_COST: Final = 0.12  # a photo to the edges is livelier
 _WHOLE_SHARES: Final = (0.36, 0.42, 0.5)  # of the format, for the type beside a photo that is shown whole
 _MOST_WHOLE: Final = 0.64  # of the height, for a whole photo from edge to edge
 _PAD: Final = 0.07  # of the short side, around the type in its panel
-_LEAST_CARD: Final = 0.3  # of the ad: a smaller one is a stamp
+_LEAST_CARD: Final = 0.27  # of the ad: a smaller one is a stamp
 Side = Literal["left", "bottom", "top"]
 
 
