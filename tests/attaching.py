@@ -9,7 +9,8 @@ import asyncpg
 
 from line import two_stages
 from pgbaton import Pipeline
-from pgbaton.install.attach import Decided, attach
+from pgbaton.install.attach import attach
+from pgbaton.install.script import Decided
 
 ROOT = Path(__file__).parents[1]
 ADSTUDIO = ROOT / "apps/adstudio/src/adstudio"

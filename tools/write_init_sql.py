@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pgbaton import load_pipeline
-from pgbaton.install.attach import attach_sql, pipeline_sql
+from pgbaton.install.script import attach_sql, pipeline_sql
 
 ROOT = Path(__file__).parents[1]
 APP = ROOT / "apps/adstudio/src/adstudio"

@@ -9,8 +9,9 @@ if TYPE_CHECKING:
     from pgbaton.config import Settings, load_pipeline
     from pgbaton.database import connection
     from pgbaton.errors import PgbatonError
-    from pgbaton.install.attach import attach, detach, pipeline_sql
+    from pgbaton.install.attach import attach, detach
     from pgbaton.install.migrate import migrate
+    from pgbaton.install.script import pipeline_sql
     from pgbaton.model import Advance, Pipeline, Stage
     from pgbaton.worker.engine import Engine
 
@@ -34,8 +35,9 @@ _HOMES = {
     "pgbaton.config": ("Settings", "load_pipeline"),
     "pgbaton.database": ("connection",),
     "pgbaton.errors": ("PgbatonError",),
-    "pgbaton.install.attach": ("attach", "detach", "pipeline_sql"),
+    "pgbaton.install.attach": ("attach", "detach"),
     "pgbaton.install.migrate": ("migrate",),
+    "pgbaton.install.script": ("pipeline_sql",),
     "pgbaton.model": ("Advance", "Pipeline", "Stage"),
     "pgbaton.worker.engine": ("Engine",),
 }

@@ -13,7 +13,7 @@ import pytest
 
 from command import Done, a_busy_day, pgbaton, start, toml
 from line import line, two_stages
-from pgbaton.install.attach import pipeline_sql
+from pgbaton.install.script import pipeline_sql
 
 # -- status, jobs ---------------------------------------------------------------------------------
 

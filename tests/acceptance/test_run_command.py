@@ -16,7 +16,7 @@ import pytest
 
 from command import Done, pgbaton, start, toml
 from line import JOBS, line, two_stages, until
-from pgbaton.install.attach import pipeline_sql
+from pgbaton.install.script import pipeline_sql
 from stage_server import Call, Say, StageServer, work
 
 

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from pgbaton.config import Settings, load_pipeline, load_settings
 from pgbaton.errors import ConfigError
-from pgbaton.install.attach import attach_sql
+from pgbaton.install.script import attach_sql
 from pgbaton.model import Pipeline
 
 SECRET = "hunter2-and-more"

@@ -14,8 +14,9 @@ from line import attached, line, two_stages
 from pgbaton import Pipeline
 from pgbaton.errors import AttachError, LockNotHad
 from pgbaton.install import attach as attaching
-from pgbaton.install.attach import attach, detach, pipeline_sql
+from pgbaton.install.attach import attach, detach
 from pgbaton.install.checks import check_attached
+from pgbaton.install.script import pipeline_sql
 from pgbaton.table import read_table
 
 # -- again ----------------------------------------------------------------------------------------

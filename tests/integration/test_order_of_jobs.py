@@ -7,7 +7,8 @@ import pytest
 
 from line import JOBS, line, two_stages, until
 from pgbaton.errors import AttachError
-from pgbaton.install.attach import attach, attach_sql
+from pgbaton.install.attach import attach
+from pgbaton.install.script import attach_sql
 from store_bench import Bench, bench
 
 COLUMNS = "ALTER TABLE jobs ADD priority smallint, ADD start_at timestamptz"

@@ -21,9 +21,10 @@ from pgbaton.database import check_migrated, connection
 from pgbaton.errors import AttachError, LockNotHad
 from pgbaton.fastapi import Stages
 from pgbaton.insights import JobFilter
-from pgbaton.install.attach import attach, pipeline_sql
+from pgbaton.install.attach import attach
 from pgbaton.install.checks import check_attached
 from pgbaton.install.migrate import migrate
+from pgbaton.install.script import pipeline_sql
 from pgbaton.table import read_table
 
 SQL = Path(operate.__file__).parent / "sql"

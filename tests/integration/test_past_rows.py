@@ -15,9 +15,10 @@ from line import Line, line, two_stages, until
 from pgbaton import Pipeline, insights, operate
 from pgbaton.errors import PastRows
 from pgbaton.install import past as walking
-from pgbaton.install.attach import attach, attach_sql, detach, pipeline_sql, planned
+from pgbaton.install.attach import attach, detach, planned
 from pgbaton.install.migrate import migrate
 from pgbaton.install.past import Progress, walk
+from pgbaton.install.script import attach_sql, pipeline_sql
 from pgbaton.operate.adopt import take_over
 from pgbaton.rollout import Rollout
 from pgbaton.table import read_table

@@ -13,9 +13,9 @@ import pytest
 from attaching import ADSTUDIO, ROOT, again, dispatches, traces
 from line import two_stages
 from pgbaton import Pipeline, Stage, load_pipeline
-from pgbaton.install.attach import pipeline_sql
 from pgbaton.install.checks import check_attached
 from pgbaton.install.migrate import migrate
+from pgbaton.install.script import pipeline_sql
 from pgbaton.table import read_table
 from tools.write_init_sql import INIT, init_sql
 

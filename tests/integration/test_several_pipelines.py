@@ -11,9 +11,10 @@ from line import attached, line, two_stages, until
 from pgbaton import Engine, Pipeline, Stage
 from pgbaton.errors import AttachError, ConfigError
 from pgbaton.health.checks import checks
-from pgbaton.install.attach import attach, detach, pipeline_sql, planned
+from pgbaton.install.attach import attach, detach, planned
 from pgbaton.install.migrate import migrate
 from pgbaton.install.names import TRIGGERS
+from pgbaton.install.script import pipeline_sql
 from pgbaton.worker.fleet import Fleet
 
 TRIGGER_NAMES = "SELECT tgname FROM pg_trigger WHERE tgrelid = 'jobs'::regclass AND NOT tgisinternal ORDER BY tgname"

@@ -12,7 +12,8 @@ from pgbaton import insights, operate
 from pgbaton.errors import AttachError, Refused
 from pgbaton.health import checks
 from pgbaton.insights.shadow import compared, recorded
-from pgbaton.install.attach import attach, pipeline_sql, planned
+from pgbaton.install.attach import attach, planned
+from pgbaton.install.script import pipeline_sql
 from pgbaton.rollout import Rollout
 from stage_server import Call, Say, StageServer, work
 

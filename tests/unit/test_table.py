@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from line import two_stages
 from pgbaton import sql
 from pgbaton.errors import ConfigError
-from pgbaton.install.attach import attach_sql
 from pgbaton.install.names import trigger_function
+from pgbaton.install.script import attach_sql
 from pgbaton.sql import literal, quoted
 from pgbaton.table import JobTable, chosen
 

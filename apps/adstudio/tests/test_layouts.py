@@ -227,3 +227,15 @@ def test_without_a_subject_what_is_in_focus_stays_whole(left: int) -> None:
     assert best.master == "full_bleed"
     assert best.window.left * 1600 <= left
     assert best.window.right * 1600 >= left + 450
+
+
+@pytest.mark.parametrize("name", ["square", "landscape", "kakao_feed"])
+def test_a_thing_as_wide_as_its_photo_is_shown_whole(name: str) -> None:
+    photo = np.full((550, 1750, 3), 250, np.uint8)
+    photo[60:490, 40:1710] = (20, 20, 30)  # a long car on white
+    weights = np.zeros((550, 1750), np.float32)
+    weights[60:490, 40:1710] = SUBJECT
+    copy = read_copy("장기렌트 보증금 0원\n국산 대형 세단 48개월")
+    best = plan(copy, look_at(photo, weights, ()), FORMATS[name], NO_KIT).layouts[0]
+    assert best.window.left <= 40 / 1750
+    assert best.window.right >= 1710 / 1750

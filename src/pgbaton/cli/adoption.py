@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
     from pgbaton.insights.shadow import Recorded
     from pgbaton.insights.unowned import Unowned
-    from pgbaton.install.attach import Decided
     from pgbaton.install.past import Progress
+    from pgbaton.install.script import Decided
     from pgbaton.operate.desk import Done
     from pgbaton.table import JobTable
 

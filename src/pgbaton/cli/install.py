@@ -16,9 +16,9 @@ from pgbaton.cli.tables import print_json
 if TYPE_CHECKING:
     import asyncpg
 
-    from pgbaton.install.attach import Decided
     from pgbaton.install.past import Progress
     from pgbaton.install.plan import Plan
+    from pgbaton.install.script import Decided
     from pgbaton.model import Pipeline
 
 MADE: Sentence = ("pgbaton 스키마를 만들었습니다: 버전 {now}", "created the schema pgbaton, version {now}")
@@ -158,7 +158,7 @@ def sql(
 ) -> None:
     """Print the statements of migrate and attach, for psql."""
     from pgbaton.config import load_pipeline
-    from pgbaton.install.attach import pipeline_sql
+    from pgbaton.install.script import pipeline_sql
 
     sys.stdout.write(pipeline_sql(load_pipeline(config), beside=beside))
 

@@ -13,9 +13,9 @@ from pgbaton.cli.speech import Sentence, language, tell, told
 from pgbaton.cli.tables import Column, Format, print_rows
 
 if TYPE_CHECKING:
-    from pgbaton.install.attach import Decided
     from pgbaton.install.past import Progress
     from pgbaton.install.plan import Plan, StateRows
+    from pgbaton.install.script import Decided
 
 Rate = Annotated[
     str | None,

@@ -15,7 +15,7 @@ from pgbaton.database import pooled
 from pgbaton.errors import AttachError
 from pgbaton.health.adoption import adoption_checks
 from pgbaton.health.finding import Finding
-from pgbaton.install.attach import trigger_body_md5
+from pgbaton.install.trigger import trigger_body_md5
 from pgbaton.table import table_of
 
 CLOCK_TOLERANCE = 5.0

@@ -17,8 +17,9 @@ import asyncpg
 from pgbaton import sql
 from pgbaton.decision import verdict as deciding
 from pgbaton.errors import AttachError, ConfigError
-from pgbaton.install.attach import Decided, attach, planned
+from pgbaton.install.attach import attach, planned
 from pgbaton.install.past import Progress
+from pgbaton.install.script import Decided
 from pgbaton.model import Pipeline
 from pgbaton.operate.desk import BATCH, KEYS_KEPT, Desk, Done, open_desk, person, refusals_named
 from pgbaton.rollout import Rollout

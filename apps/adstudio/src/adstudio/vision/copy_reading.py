@@ -12,7 +12,7 @@ from typing import Final
 
 from adstudio.vision.ad_copy import AdCopy, copy_of_fields
 from adstudio.vision.copy_patterns import LEGAL
-from adstudio.vision.copy_roles import HEADLINE, STATEMENT, parted_copy, shortened
+from adstudio.vision.copy_roles import HEADLINE, STATEMENT, parted_copy, phrases, shortened
 from adstudio.vision.copytext import has_hangul, tidy
 from adstudio.vision.errors import CopyError
 from adstudio.vision.parting import ENDED_KO, ENDINGS_KO, doubts
@@ -50,6 +50,8 @@ def plain_copy(text: str) -> AdCopy:
             sentence, tail = shortened(first, language)
             others = [tail] if tail else []
         first, rest = sentence, [*others, *rest]
+    if len(rest) == 1:
+        rest = phrases(rest[0]) or rest
     sub = ("\n" if len(rest) <= _MOST_LINES else " ").join(rest)
     return copy_of_fields(headline=first, sub=sub, legal=legal)
 

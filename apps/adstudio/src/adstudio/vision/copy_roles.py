@@ -257,13 +257,13 @@ def _joined(parts: list[str], language: str) -> str:
     """The rest as one sub line; parts that were lines of their own stay so where all are short, and a few phrases that
     nothing but a space parts (``바비큐 포함 11월 한정``) get lines of their own."""
     if len(parts) == 1:
-        parts = _phrases(parts[0]) or parts
+        parts = phrases(parts[0]) or parts
     if len(parts) > 1 and all(len(part) <= 2 * _IDEAL[language] for part in parts):
         return "\n".join(parts)
     return " ".join(parts)
 
 
-def _phrases(text: str) -> list[str]:
+def phrases(text: str) -> list[str]:
     """``text`` by its closed phrases; nothing where that is one, or many."""
     found = [""]
     words = text.split(" ")

@@ -24,6 +24,7 @@ _SMOOTH: Final = 1.6  # grey levels a pixel, mean in the strip: more is texture,
 _ROUGH: Final = 6.0  # and what a hundredth of it may have
 _UNEVEN: Final = 7.0  # grey levels, spread along the edge beside a steady slope: more becomes stripes
 _FOCUS: Final = 0.9  # the share of the photo that changes less than what is in focus
+_CROWN: Final = 0.3  # of a face's height: the hair above it
 _ALL_SUBJECT: Final = 0.9
 
 Sums = NDArray[np.float64]
@@ -69,7 +70,10 @@ def look_at(photo: Rgb, weights: Weights, faces: Sequence[Box]) -> Scene:
     change = change_of(small)
     subject, focus_sums = _subject(fitted), integral(in_focus(change))
     factor = width / photo.shape[1]
-    scaled = tuple(Box(*(round(v * factor) for v in (face.left, face.top, face.right, face.bottom))) for face in faces)
+    scaled = tuple(
+        Box(*(round(v * factor) for v in (face.left, max(0, face.top - _CROWN * face.height), face.right, face.bottom)))
+        for face in faces
+    )
     return Scene(
         photo=small,
         weights=fitted,

@@ -29,7 +29,8 @@ from adstudio.vision.subject import SubjectMap
 
 _LOOK: Final = 480  # pixels of the longer side
 _INSIDE: Final = 0.5  # of the network's map
-_LEAST_SUBJECT, _MOST_SUBJECT = 0.01, 0.35  # of the photo: less is noise, more is a view, of which any part will do
+_LEAST_SUBJECT, _MOST_SUBJECT = 0.01, 0.7  # of the photo: less is noise, more is a view
+_REACHED: Final = 0.15  # of a side: a subject that takes up more of it goes on beyond the photo
 _SURE_OF_IT: Final = 0.97  # of the network's surest pixel: less is a meadow of which it takes some part for the subject
 _LEAST_FOCUS: Final = 0.2  # of what is in focus: less is blur, or a sky without its skyline
 _HEAD_TO_HIP: Final = 0.6  # of a person's height: ads cut legs
@@ -85,10 +86,7 @@ class SecondLook:
             return min(seen, focused)
         if self.faces or self.things:
             return seen
-        learnt = self._learnt > _INSIDE
-        if not _LEAST_SUBJECT < float(learnt.mean()) < _MOST_SUBJECT:
-            return 1.0
-        return float(_cut_out(learnt, view).sum()) / float(learnt.sum())
+        return min(1.0, _thing_kept(self._learnt > _INSIDE, view))
 
     def faces_in(self, layout: Layout) -> list[Box]:
         """The faces that the layout shows, in pixels of the ad; one that is cut reaches beyond the pane."""
@@ -144,6 +142,17 @@ def _shown_of(things: Sequence[Box], view: Box, photo: Box) -> float:
         if whole and thing.area > 0.5 * largest:
             least = min(least, shown)
     return min(least, seen / total) if total else 1.0
+
+
+def _thing_kept(inside: NDArray[np.bool_], view: Box) -> float:
+    """The share of a thing that ``view`` shows; 1 for noise, and for a view, of which any part will do: it reaches from
+    one end of the photo to the other. What the photo itself cuts may be cut further."""
+    share = float(inside.mean())
+    ends = [float(side.mean()) for side in (inside[:, 0], inside[:, -1], inside[0], inside[-1])]
+    if share < _LEAST_SUBJECT or share > _MOST_SUBJECT or min(ends[:2]) > _REACHED or min(ends[2:]) > _REACHED:
+        return 1.0
+    shown = float(_cut_out(inside, view).sum()) / float(inside.sum())
+    return shown + _CUT_ALREADY * (1 - shown) * (max(ends) > _REACHED)
 
 
 def _cut_out(field: NDArray[np.generic], view: Box) -> NDArray[Any]:

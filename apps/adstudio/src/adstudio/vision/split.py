@@ -16,11 +16,14 @@ from adstudio.vision.scene import Scene
 from adstudio.vision.shapes import Box
 from adstudio.vision.type_block import Block, Scale, set_block
 from adstudio.vision.window_edges import edge_faults
-from adstudio.vision.windows import KEPT, MOST_ENLARGED, View, best_view, crowding, is_cut, unfocused
+from adstudio.vision.windows import KEPT, MOST_ENLARGED, View, best_view, beyond, crowding, is_cut, unfocused
 
 _CARD: Final = 0.085  # of the height, around a photo that stands as a card beside the type
 _CARD_COST: Final = 0.12  # a photo to the edges is livelier
+_WHOLE_SHARES: Final = (0.36, 0.42, 0.5)  # of the format, for the type beside a photo that is shown whole
+_MOST_WHOLE: Final = 0.64  # of the height, for a whole photo from edge to edge
 _PAD: Final = 0.07  # of the short side, around the type in its panel
+_LEAST_CARD: Final = 0.27  # of the ad: a smaller one is a stamp
 Side = Literal["left", "bottom", "top"]
 
 
@@ -35,21 +38,30 @@ class _Division:
 
 def split(copy: AdCopy, scene: Scene, format_: Format, kit: Kit, backdrop: str | None = None) -> Iterator[Layout]:
     """A layout for each division in which the copy fits, best first."""
-    found = []
     settings: dict[tuple[int, int], Block | None] = {}
-    for division in _divisions(format_):
-        room = (division.room.width, division.room.height)
-        if room not in settings:
-            settings[room] = set_block(copy, kit.typeface(copy), Scale.of(format_), *room, kit.logo_ratio)
-        block = settings[room]
-        view = best_view(scene, division.pane.width / division.pane.height)
-        if block is None or view is None:
-            continue
-        factor = min(1.0, MOST_ENLARGED / view.enlarged(scene, division.pane.width))
-        if round(factor * format_.width) < format_.smallest:
-            continue
-        found.append(replace(_layout(division, block, view, scene, format_, kit), backdrop=backdrop).scaled(factor))
+
+    def layouts(divisions: Iterator[_Division]) -> Iterator[Layout]:
+        for division in divisions:
+            room = (division.room.width, division.room.height)
+            if room not in settings:
+                settings[room] = set_block(copy, kit.typeface(copy), Scale.of(format_), *room, kit.logo_ratio)
+            block = settings[room]
+            view = best_view(scene, division.pane.width / division.pane.height)
+            if block is None or view is None:
+                continue
+            factor = min(1.0, MOST_ENLARGED / view.enlarged(scene, division.pane.width))
+            if round(factor * format_.width) >= format_.smallest:
+                layout = _layout(division, block, view, scene, format_, kit)
+                yield replace(layout, backdrop=backdrop).scaled(factor)
+
+    found = list(layouts(_divisions(format_)))
+    if not (scene.faces or any(_is_whole(layout) for layout in found)):
+        found += layouts(_uncropped(format_, scene.width / scene.height))
     yield from sorted(found, key=lambda layout: -layout.score)
+
+
+def _is_whole(layout: Layout) -> bool:
+    return not layout.measures["cut"] and layout.measures["kept"] >= KEPT
 
 
 def fits_beside(copy: AdCopy, format_: Format, kit: Kit) -> bool:
@@ -92,6 +104,43 @@ def _divisions(format_: Format) -> Iterator[_Division]:
         yield _Division("left", Box(edge, 0, width, height), room)
 
 
+def _uncropped(format_: Format, ratio: float) -> Iterator[_Division]:
+    """The divisions whose pane has the photo's own ratio, width over height: nothing of it is cut. Where such a pane
+    does not reach from edge to edge it stands as a card, on the axis of the type."""
+    width, height, safe, pad = format_.width, format_.height, format_.safe_box, round(_PAD * format_.short)
+    if format_.is_strip:
+        return
+    if format_.lies:
+        margin = round(_CARD * height)
+        for share in _WHOLE_SHARES:
+            across = round(min(width * (1 - share) - margin, (height - 2 * margin) * ratio))
+            down = round(across / ratio)
+            left, top = width - margin - across, (height - down) // 2
+            room = Box(safe.left, safe.top, left - round(0.9 * pad), safe.bottom)
+            yield _Division("left", Box(left, top, left + across, top + down), room)
+        return
+    below = format_.safe[3] != format_.safe[2] and format_.safe[2] > 0.2
+    if width / ratio <= _MOST_WHOLE * height:
+        edge = round(width / ratio)
+        if below:
+            for above in (0.36, 0.45):
+                start = min(round(height * above), height - edge)
+                room = Box(safe.left, safe.top, safe.right, start - pad)
+                yield _Division("top", Box(0, start, width, start + edge), room)
+        else:
+            room = Box(safe.left, edge + round(pad * 0.8), safe.right, min(safe.bottom, height - round(pad * 0.8)))
+            yield _Division("bottom", Box(0, 0, width, edge), room)
+    elif not below:
+        for share in _WHOLE_SHARES:
+            down = round(height * (1 - share)) - safe.left
+            across = min(safe.right - safe.left, round(down * ratio))
+            pane = Box(safe.left, safe.left, safe.left + across, safe.left + round(across / ratio))
+            if pane.area < _LEAST_CARD * width * height:
+                continue
+            room = Box(safe.left, pane.bottom + round(pad * 0.8), safe.right, safe.bottom)
+            yield _Division("bottom", pane, room)
+
+
 def _layout(division: _Division, block: Block, view: View, scene: Scene, format_: Format, kit: Kit) -> Layout:
     ground = panel_of(scene.hues, kit.colour)
     ink, accent = ink_on(ground), accent_on(ground, scene.hues, kit.accent)
@@ -101,6 +150,7 @@ def _layout(division: _Division, block: Block, view: View, scene: Scene, format_
     placed = place(block, room.left, top, block.width, "left")
     filled = block.height / room.height
     cut = is_cut(scene, view)
+    shown = division.pane.area / (format_.width * format_.height)
     score = (
         0.72 * block.size / format_.headline[1] / format_.short
         - 0.2 * max(0.0, block.badness)
@@ -112,8 +162,9 @@ def _layout(division: _Division, block: Block, view: View, scene: Scene, format_
         - 0.6 * unfocused(view)
         - 0.5 * edge_faults(scene, view)
         - 0.3 * (1 - view.focus)
-        - (_CARD_COST if division.side == "left" and division.pane.top else 0.0)
-        + 0.5 * (division.pane.width * division.pane.height) / (format_.width * format_.height)
+        - (_CARD_COST if division.pane.top and division.side != "top" else 0.0)
+        - 0.6 * beyond(scene, view)
+        + 0.5 * shown
     )
     return Layout(
         format=format_.name,
