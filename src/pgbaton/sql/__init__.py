@@ -74,7 +74,7 @@ columns of its result are before ``waited`` and behind it."""
 
 
 def claim_parts(name: str, *, admitted: bool) -> dict[str, str]:
-    """The parts of the claim ``name``: the grants of ``pgbaton.room``, or where something limits or orders the
+    """The parts of the claim ``name``: the grants of ``worker/granted.sql``, or where something limits or orders the
     calls those of ``pgbaton.admit``, which go by lanes, are paid for, and say what is kept back. Nothing for other
     statements."""
     if name not in _CLAIMS:
@@ -82,7 +82,9 @@ def claim_parts(name: str, *, admitted: bool) -> dict[str, str]:
     asked, besides, lanes, before, behind = _CLAIMS[name]
     if not admitted:
         nothing = dict.fromkeys(("unless_in_turn", "in_turn", "paid", "kept_back"), "")
-        return {"granted": f"pgbaton.room({asked})", **nothing}
+        names = ("pipeline", "worker", "known", "entries", "statuses", "since", "how_many")
+        arguments = dict(zip(names, asked.split(", "), strict=True))
+        return {"granted": f"\n{render(read('worker/granted.sql'), arguments).rstrip()} AS granted", **nothing}
     kept_back = ", ".join(["NULL", "g.stage", *["NULL"] * (before - 2), "g.blocked_in", *["NULL"] * behind])
     return {
         "granted": f"pgbaton.admit({asked}, {besides}, NULL)",
