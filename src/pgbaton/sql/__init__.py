@@ -2,8 +2,9 @@
 transaction.
 
 The rest is one statement a file, in the folder of the part that uses it: ``worker/``, ``guard/``, ``operate/``,
-``read/``, ``install/``; ``granted.sql`` says how many calls a claim may begin, ``limits.sql`` and ``admission.sql``
-which jobs may be called where something limits that, and ``admitted/`` is what claims do differently then; ``wanted.sql`` says how many workers there should be.
+``read/``, ``install/``. ``granted.sql`` says how many calls a claim may begin, ``limits.sql`` and ``admission.sql``
+which jobs may be called where something limits that, and ``admitted/`` is what claims do differently then;
+``wanted.sql`` says how many workers there should be.
 """
 
 from __future__ import annotations
