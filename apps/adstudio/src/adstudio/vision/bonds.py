@@ -143,13 +143,14 @@ _KO: Final[tuple[_Rule, ...]] = (
     _rule(1.5, r"(?!\S+(?:에서|까지|부터|으로|에|만|도)$)\S+", rf"{_CLOSES}{_PARTICLE}"),
     _rule(1.3, "무료|추가|당일", rf"\S*(?:{_EVENT}|{_OFFERED}){_PARTICLE}"),
     _rule(1.4, rf"(?:{_DAY}|{_SEASON})"),
-    _rule(1.3, _AMOUNT, r"(?:쿠폰|상품권|할인권|적립금|상당|균일가)\S*"),
+    _rule(1.3, _AMOUNT, r"(?:쿠폰|상품권|할인|적립|상당|균일가|이상|이하)\S*"),
     _rule(1.3, "번"),
     _rule(1.4, r"[잔개봉권명장병벌]|마리|켤레|봉지|상자", r"[가-힣]{1,4}(?:면|고|서|며|니|는|으로)"),
     _rule(1.3, r"[가-힣]+", r"[가-힣]{0,2}(?:니다|세요|어요|아요|려요|해요)"),
+    _rule(0.3, r".*\d(?:분|시간)"),
     _rule(1.3, rf"(?!.*일$){_COUNT}"),
     _rule(-0.3, after=rf"(?:{_DATE}|{_CLOCK}|{_DAY}\S{{0,2}}|선착순)"),
-    _rule(-0.2, after=rf"(?:{_MONEY}|\d인|1인당|[1-9]박|월|연|전세|월세)"),
+    _rule(-0.2, after=rf"(?:{_MONEY}|\d+인(?:부터|까지|당|분)?|1인당|[1-9]박|월|연|전세|월세)"),
     _rule(-0.2, _AMOUNT),
     _rule(-0.1, _LINKS),
     _rule(-0.3, rf"{_CLOSES}|무료"),
@@ -230,6 +231,9 @@ _EN: Final[tuple[_Rule, ...]] = (
 
 CLOSED: Final = re.compile(rf"(?:included|welcome|free|only|provided|{_ENDS}|\S{{0,3}}{_CLOSES}|무료|무한)$")
 """A word that ends a phrase or a sentence by itself."""
+
+
+PRICE: Final = re.compile(_MONEY)
 
 
 @lru_cache(maxsize=16384)

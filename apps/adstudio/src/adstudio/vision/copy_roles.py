@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Final
 
 from adstudio.vision.ad_copy import OFFERS_JOINT, AdCopy, copy_of_fields
-from adstudio.vision.bonds import CLOSED, PARTED, bond
+from adstudio.vision.bonds import CLOSED, PARTED, PRICE, bond
 from adstudio.vision.copy_patterns import (
     ADDRESS,
     DATED,
@@ -244,9 +244,8 @@ def shortened(text: str, language: str) -> tuple[str, str]:
             return text[:a].strip(EDGES), text[b:].strip()
     words = text.split(" ")
     cuts = [(bond(*words[i - 1 : i + 1]), len(" ".join(words[:i])), i) for i in range(1, len(words))]
-    cuts = [one for one in cuts if one[0] <= PARTED and one[1] >= 3] or (
-        cuts if len(text) > _UNPARTED[language] else []
-    )
+    sure = [one for one in cuts if one[0] <= PARTED and one[1] >= 3 and not PRICE.fullmatch(words[one[2]])]
+    cuts = sure or (cuts if len(text) > _UNPARTED[language] else [])
     if not cuts:
         return text, ""
     _, _, cut = min(cuts, key=lambda one: abs(one[1] - _IDEAL[language]) * 0.35 + 3 * one[0])

@@ -37,6 +37,7 @@ _HEAD_TO_HIP: Final = 0.6  # of a person's height: ads cut legs
 _RIM: Final = 0.03  # of a thing's box, on each side
 _CUT_ALREADY: Final = 0.5
 _SURE: Final = 0.65  # probability of a thing that the copy does not speak of
+_MOST_BOX: Final = 0.35  # of the photo: a larger box is a pattern or a table; the network's map knows its outline
 _NAMED_SURE: Final = 0.45  # and of one that it does
 _STANDS_OUT: Final = 2.6  # times the mean distance in colour, from which a pixel stands out as much as a subject
 
@@ -169,7 +170,8 @@ def look_again(photo: Rgb, copy: AdCopy, detector: Detector, subject: SubjectMap
     ]
     named = named_in(copy.whole)
     spoken_of = tuple(box for thing, box in seen if thing.label in named and thing.score >= _NAMED_SURE)
-    sure = tuple(box for thing, box in seen if thing.score >= _SURE)
+    most = _MOST_BOX * small.shape[0] * width
+    sure = tuple(box for thing, box in seen if thing.score >= _SURE and box.area <= most)
     return SecondLook(small, tuple(face.box for face in faces.find(small)), spoken_of or sure, subject)
 
 
