@@ -1704,7 +1704,7 @@ BEGIN
             'the function %s is called by the trigger %s on %s: give that table''s pipeline its new name, and run pgbaton attach '
             'for it, or pgbaton detach', '"public"."notify_job_state_change"()', t.tgname, t.at);
     END IF;
-    IF (SELECT md5(prosrc) = 'a3b793d128f88108e411191210b69d53' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
+    IF (SELECT md5(prosrc) = 'e7eb2bacb79938e088e62e9ee806ce80' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
         -- Behind this lock no transaction is left that fires the old function: duties that it leaves have no rank (see the end).
         IF true THEN
             LOCK TABLE "public"."jobs" IN SHARE ROW EXCLUSIVE MODE;
@@ -1722,66 +1722,57 @@ DECLARE
     step pg_catalog.text;
     status pg_catalog.text;
     tenant pg_catalog.text;
-    word pg_catalog.text;
     next_stage pg_catalog.text;
     same pg_catalog.bool;
+    quiet pg_catalog.bool;
+    word pg_catalog.text;
     changed_at pg_catalog.timestamptz;
-    rank pg_catalog.timestamptz;
-BEGIN BEGIN  -- the inner block reads the row, and writes nothing: it takes no transaction id of its own
+
+    rank pg_catalog.timestamptz;BEGIN BEGIN  -- the inner block reads the row, and writes nothing: it takes no transaction id of its own
     -- No WHEN clause tells this before the call: Postgres reads such a clause again for each statement, which cost a writer
-    -- 20 microseconds, and the call costs it 5. States that no route knows come first, alone: each session prepares an
-    -- expression anew in each transaction.
-    IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
-        IF false THEN
-            RETURN NULL;
-        END IF;
-        IF (NEW."status"::pg_catalog.text OPERATOR(pg_catalog.=) OLD."status"::pg_catalog.text COLLATE pg_catalog."C" OR NEW."status"::pg_catalog.text IS NULL AND OLD."status"::pg_catalog.text COLLATE pg_catalog."C" IS NULL) AND (NEW."current_step"::pg_catalog.text OPERATOR(pg_catalog.=) OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OR NEW."current_step"::pg_catalog.text IS NULL AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" IS NULL) AND (NEW."job_id"::pg_catalog.text OPERATOR(pg_catalog.=) OLD."job_id"::pg_catalog.text COLLATE pg_catalog."C" OR NEW."job_id"::pg_catalog.text IS NULL AND OLD."job_id"::pg_catalog.text COLLATE pg_catalog."C" IS NULL) THEN
-            RETURN NULL;
-        END IF;
+    -- 20 microseconds, and the call costs it 5. Each session prepares an expression anew in each transaction, which costs a
+    -- row half a microsecond: so states that no route knows come first, alone, and there are as few expressions as can be. At
+    -- an INSERT all of OLD is null, and neither of the first two is true.
+    IF false THEN
+        RETURN NULL;
+    END IF;
+    IF (NEW."status"::pg_catalog.text OPERATOR(pg_catalog.=) OLD."status"::pg_catalog.text COLLATE pg_catalog."C" OR NEW."status"::pg_catalog.text IS NULL AND OLD."status"::pg_catalog.text COLLATE pg_catalog."C" IS NULL) AND (NEW."current_step"::pg_catalog.text OPERATOR(pg_catalog.=) OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OR NEW."current_step"::pg_catalog.text IS NULL AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" IS NULL) AND (NEW."job_id"::pg_catalog.text OPERATOR(pg_catalog.=) OLD."job_id"::pg_catalog.text COLLATE pg_catalog."C" OR NEW."job_id"::pg_catalog.text IS NULL AND OLD."job_id"::pg_catalog.text COLLATE pg_catalog."C" IS NULL) THEN
+        RETURN NULL;
     END IF;
     status := NEW."status"::pg_catalog.text;
     step := NEW."current_step"::pg_catalog.text;
-    IF status OPERATOR(pg_catalog.=) ANY (ARRAY['done', 'varied', 'waiting', 'to_review']) THEN
-        next_stage := CASE WHEN step OPERATOR(pg_catalog.=) 'img_gen' AND status OPERATOR(pg_catalog.=) 'done' THEN 'vlm_analyze' WHEN step OPERATOR(pg_catalog.=) 'vlm_analyze' AND status OPERATOR(pg_catalog.=) 'done' THEN 'yolo_detect' WHEN step OPERATOR(pg_catalog.=) 'yolo_detect' AND status OPERATOR(pg_catalog.=) 'done' THEN 'planner' WHEN step OPERATOR(pg_catalog.=) 'planner' AND status OPERATOR(pg_catalog.=) 'done' THEN 'overlay' WHEN step OPERATOR(pg_catalog.=) 'planner' AND status OPERATOR(pg_catalog.=) 'varied' THEN 'planner.varied' WHEN step OPERATOR(pg_catalog.=) 'overlay' AND status OPERATOR(pg_catalog.=) 'done' THEN 'vlm_judge' WHEN step OPERATOR(pg_catalog.=) 'variants' AND status OPERATOR(pg_catalog.=) 'waiting' THEN 'variants' WHEN step OPERATOR(pg_catalog.=) 'vlm_judge' AND status OPERATOR(pg_catalog.=) 'to_review' THEN 'vlm_judge.to_review' WHEN step OPERATOR(pg_catalog.=) 'review' AND status OPERATOR(pg_catalog.=) 'waiting' THEN 'review' END;
-    END IF;
-    IF next_stage IS NULL AND TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
+    next_stage := CASE WHEN status OPERATOR(pg_catalog.=) ANY (ARRAY['done', 'varied', 'waiting', 'to_review']) THEN CASE WHEN step OPERATOR(pg_catalog.=) 'img_gen' AND status OPERATOR(pg_catalog.=) 'done' THEN 'vlm_analyze' WHEN step OPERATOR(pg_catalog.=) 'vlm_analyze' AND status OPERATOR(pg_catalog.=) 'done' THEN 'yolo_detect' WHEN step OPERATOR(pg_catalog.=) 'yolo_detect' AND status OPERATOR(pg_catalog.=) 'done' THEN 'planner' WHEN step OPERATOR(pg_catalog.=) 'planner' AND status OPERATOR(pg_catalog.=) 'done' THEN 'overlay' WHEN step OPERATOR(pg_catalog.=) 'planner' AND status OPERATOR(pg_catalog.=) 'varied' THEN 'planner.varied' WHEN step OPERATOR(pg_catalog.=) 'overlay' AND status OPERATOR(pg_catalog.=) 'done' THEN 'vlm_judge' WHEN step OPERATOR(pg_catalog.=) 'variants' AND status OPERATOR(pg_catalog.=) 'waiting' THEN 'variants' WHEN step OPERATOR(pg_catalog.=) 'vlm_judge' AND status OPERATOR(pg_catalog.=) 'to_review' THEN 'vlm_judge.to_review' WHEN step OPERATOR(pg_catalog.=) 'review' AND status OPERATOR(pg_catalog.=) 'waiting' THEN 'review' END END;
+    IF next_stage IS NULL THEN
         -- A dispatch may be open where the row was at the entry of a stage, or in its hands. A stage that begins, or begins
         -- again, leaves no look; every other move does.
-        IF (OLD."status"::pg_catalog.text COLLATE pg_catalog."C") OPERATOR(pg_catalog.=) 'done' AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) ANY (ARRAY['img_gen', 'vlm_analyze', 'yolo_detect', 'planner', 'overlay']) AND (status OPERATOR(pg_catalog.=) 'running' AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) CASE WHEN step OPERATOR(pg_catalog.=) 'vlm_analyze' THEN 'img_gen' WHEN step OPERATOR(pg_catalog.=) 'yolo_detect' THEN 'vlm_analyze' WHEN step OPERATOR(pg_catalog.=) 'planner' THEN 'yolo_detect' WHEN step OPERATOR(pg_catalog.=) 'overlay' THEN 'planner' WHEN step OPERATOR(pg_catalog.=) 'vlm_judge' THEN 'overlay' END) IS NOT TRUE
+        IF ((OLD."status"::pg_catalog.text COLLATE pg_catalog."C") OPERATOR(pg_catalog.=) 'done' AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) ANY (ARRAY['img_gen', 'vlm_analyze', 'yolo_detect', 'planner', 'overlay']) AND (status OPERATOR(pg_catalog.=) 'running' AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) CASE WHEN step OPERATOR(pg_catalog.=) 'vlm_analyze' THEN 'img_gen' WHEN step OPERATOR(pg_catalog.=) 'yolo_detect' THEN 'vlm_analyze' WHEN step OPERATOR(pg_catalog.=) 'planner' THEN 'yolo_detect' WHEN step OPERATOR(pg_catalog.=) 'overlay' THEN 'planner' WHEN step OPERATOR(pg_catalog.=) 'vlm_judge' THEN 'overlay' END) IS NOT TRUE
            OR (OLD."status"::pg_catalog.text COLLATE pg_catalog."C") OPERATOR(pg_catalog.=) 'varied' AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) 'planner'
            OR (OLD."status"::pg_catalog.text COLLATE pg_catalog."C") OPERATOR(pg_catalog.=) 'waiting' AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) ANY (ARRAY['variants', 'review'])
            OR (OLD."status"::pg_catalog.text COLLATE pg_catalog."C") OPERATOR(pg_catalog.=) 'to_review' AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) 'vlm_judge'
-           OR OLD."status"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) ANY (ARRAY['running', 'failed'])
-               AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) ANY (ARRAY['vlm_analyze', 'yolo_detect', 'planner', 'overlay', 'vlm_judge'])
-               AND (status OPERATOR(pg_catalog.=) 'running' AND step OPERATOR(pg_catalog.=) OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C")
-                   IS NOT TRUE
+            OR OLD."status"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) ANY (ARRAY['running', 'failed'])
+                AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) ANY (ARRAY['vlm_analyze', 'yolo_detect', 'planner', 'overlay', 'vlm_judge'])
+                AND (status OPERATOR(pg_catalog.=) 'running' AND step OPERATOR(pg_catalog.=) OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C")
+                    IS NOT TRUE)
         THEN
             next_stage := '';
         END IF;
     END IF;
-    IF next_stage IS NULL AND 'job_state_changed' IS NULL THEN
-        RETURN NULL;
-    END IF;
     key := NEW."job_id"::pg_catalog.text;
-    IF key IS NULL THEN
-        RETURN NULL;
-    ELSIF pg_catalog.pg_column_size(NEW."job_id") OPERATOR(pg_catalog.>) 2640 THEN
+    -- The constant is read once for each session, and again after the table was dropped; a look each time cost a row 0.8
+    -- microseconds.
+    IF (pg_catalog.pg_column_size(NEW."job_id") OPERATOR(pg_catalog.<=) 2640) IS NOT TRUE OR 'pgbaton.due'::pg_catalog.regclass IS NULL THEN
+        IF key IS NULL THEN
+            RETURN NULL;
+        END IF;
         -- The user's own index on the key holds a little more than ours, which may not make this transaction fail.
         RAISE WARNING 'pgbaton leaves a job alone whose key is too long for an index: %', pg_catalog.left(key, 60);
         RETURN NULL;
     END IF;
     tenant := NEW."tenant_id"::pg_catalog.text;
     rank := pg_catalog.clock_timestamp();
-    IF 'job_state_changed' IS NOT NULL THEN
-        word := NEW."status"::pg_catalog.text;
-        IF TG_NARGS OPERATOR(pg_catalog.>) 0 THEN
-            changed_at := NEW.updated_at;
-        END IF;
-    END IF;
-    -- The constant is read once for each session, and again after the table was dropped; a look each time cost a row 0.8
-    -- microseconds.
-    IF 'pgbaton.due'::pg_catalog.regclass IS NULL THEN
-        RETURN NULL;
+    word := NEW."status"::pg_catalog.text;
+    IF TG_NARGS OPERATOR(pg_catalog.>) 0 THEN
+        changed_at := NEW.updated_at;
     END IF;
 EXCEPTION WHEN undefined_table OR invalid_schema_name THEN  -- a dump of this table alone was restored
     RETURN NULL;
@@ -1812,23 +1803,16 @@ WHEN datatype_mismatch THEN
 END;
     -- A worker that rewinds rows names them in pgbaton.quiet, each with the state that it writes: these rows, and no others,
     -- leave no duty.
-    IF next_stage IS NOT NULL
-       AND (coalesce(pg_catalog.current_setting('pgbaton.quiet', true), '') OPERATOR(pg_catalog.=) ''
-            OR (pg_catalog.current_setting('pgbaton.quiet')::pg_catalog.jsonb OPERATOR(pg_catalog.->) 'ad_creative'
-                OPERATOR(pg_catalog.->) key OPERATOR(pg_catalog.=) pg_catalog.jsonb_build_array(step, status)) IS NOT TRUE)
-    THEN
+    IF pg_catalog.current_setting('pgbaton.quiet', true) OPERATOR(pg_catalog.<>) '' THEN
+        quiet := pg_catalog.current_setting('pgbaton.quiet')::pg_catalog.jsonb OPERATOR(pg_catalog.->) 'ad_creative'
+                 OPERATOR(pg_catalog.->) key OPERATOR(pg_catalog.=) pg_catalog.jsonb_build_array(step, status);
+    END IF;
+    IF next_stage IS NOT NULL AND quiet IS NOT TRUE THEN
         INSERT INTO pgbaton.due (pipeline, stage, job_key, tenant, step, status, rank)
         VALUES ('ad_creative', next_stage, key, tenant, step, status, CASE WHEN next_stage OPERATOR(pg_catalog.=) ANY (ARRAY['vlm_analyze', 'yolo_detect', 'planner', 'overlay', 'vlm_judge']) THEN COALESCE(rank, pg_catalog.clock_timestamp()) END);
-        -- A worker that sleeps, or is about to, holds this lock or waits for it: where this transaction shares it, all workers
-        -- are awake, and none falls asleep before the commit. A full queue would abort this transaction; workers poll anyway.
-        IF 'job_state_changed' IS NULL
-           AND NOT pg_catalog.pg_try_advisory_xact_lock_shared(72394502, pg_catalog.hashtext('ad_creative'))
-           AND pg_catalog.pg_notification_queue_usage() OPERATOR(pg_catalog.<) 0.9
-        THEN
-            PERFORM pg_catalog.pg_notify('pgbaton_wake', 'ad_creative');
-        END IF;
     END IF;
-    IF 'job_state_changed' IS NOT NULL AND pg_catalog.pg_notification_queue_usage() OPERATOR(pg_catalog.<) 0.9 THEN
+    -- Every change is published on the channel, and workers listen there.
+    IF pg_catalog.pg_notification_queue_usage() OPERATOR(pg_catalog.<) 0.9 THEN
         PERFORM pg_catalog.pg_notify('job_state_changed', pgbaton.event_payload(key, step, word, tenant, changed_at));
     END IF;
     RETURN NULL;
