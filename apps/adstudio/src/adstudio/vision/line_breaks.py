@@ -70,7 +70,7 @@ def _shape(lines: Sequence[str]) -> float:
     letters = [len(line.replace(" ", "")) for line in lines]
     ladder = len(lines) > 2 and sum(" " not in line for line in lines) >= 2
     words = sum(line.count(" ") + 1 for line in lines)
-    chopped = 1.6 if words <= 3 and not any(map(has_hangul, lines)) else 0.0
+    chopped = 1.0 if words <= 3 and not any(map(has_hangul, lines)) else 0.0
     lone = " " not in lines[0] and lines[0].isalpha() and letters[0] < min(6, 0.5 * max(letters))
     stray = " " not in lines[-1] and letters[-1] < 0.5 * max(letters) and letters[-1] < 6
     inside = sum(_ENDS_INSIDE.search(line) is not None for line in lines)

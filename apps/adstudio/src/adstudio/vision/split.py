@@ -23,7 +23,7 @@ _CARD_COST: Final = 0.12  # a photo to the edges is livelier
 _WHOLE_SHARES: Final = (0.36, 0.42, 0.5)  # of the format, for the type beside a photo that is shown whole
 _MOST_WHOLE: Final = 0.64  # of the height, for a whole photo from edge to edge
 _PAD: Final = 0.07  # of the short side, around the type in its panel
-_LEAST_CARD: Final = 0.27  # of the ad: a smaller one is a stamp
+_LEAST_CARD: Final = 0.22  # of the ad: a smaller one is a stamp
 Side = Literal["left", "bottom", "top"]
 
 
@@ -55,7 +55,8 @@ def split(copy: AdCopy, scene: Scene, format_: Format, kit: Kit, backdrop: str |
                 yield replace(layout, backdrop=backdrop).scaled(factor)
 
     found = list(layouts(_divisions(format_)))
-    if not (scene.faces or any(_is_whole(layout) for layout in found)):
+    best = max(found, key=lambda layout: layout.score, default=None)
+    if not (scene.faces or (best and _is_whole(best))):
         found += layouts(_uncropped(format_, scene.width / scene.height))
     yield from sorted(found, key=lambda layout: -layout.score)
 
