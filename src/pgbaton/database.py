@@ -6,7 +6,7 @@ import asyncio
 import errno
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -175,7 +175,8 @@ class ThroughPooler(Impatient):
     where an unnamed statement is another session's; a transaction keeps them together.
     """
 
-    has_safe_path = True
+    opening: ClassVar[str | None] = SAFE_PATH.replace("false", "true")
+    """The statement that every transaction begins with."""
 
     async def fetch(self, query: str, *args: Any, **options: Any) -> list[asyncpg.Record]:
         async with self._one_transaction():
@@ -201,15 +202,26 @@ class ThroughPooler(Impatient):
             yield
         else:
             async with self.transaction(isolation="read_committed"):
-                if self.has_safe_path:
-                    await self.execute(SAFE_PATH.replace("false", "true"))
+                if self.opening is not None:
+                    await self.execute(self.opening)
                 yield
+
+
+class SteadyThroughPooler(ThroughPooler):
+    """The same for a dispatcher's statements, see :data:`STEADY_PLANS`: a pooler passes on no settings of a session."""
+
+    opening = ", ".join(
+        (
+            SAFE_PATH.rstrip().replace("false", "true"),
+            *(f"pg_catalog.set_config('{name}', '{value}', true)" for name, value in STEADY_PLANS.items()),
+        )
+    )
 
 
 class StageThroughPooler(ThroughPooler):
     """The same for the stages of an application, whose statements have the search_path that they expect."""
 
-    has_safe_path = False
+    opening = None
 
 
 def pool(
@@ -226,7 +238,10 @@ def pool(
     ``steady_plans``: for a dispatcher's statements, see :data:`STEADY_PLANS`. ``ended`` is called when a
     connection has ended, before there is another.
     """
-    direct = _STEADY_OPTIONS if steady_plans else _DIRECT_OPTIONS
+    if through_pooler:
+        options = _STEADY_POOLER_OPTIONS if steady_plans else _POOLER_OPTIONS
+    else:
+        options = _STEADY_OPTIONS if steady_plans else _DIRECT_OPTIONS
 
     async def keep(_connection: asyncpg.Connection) -> None:
         """No statement of ours changes the session, so there is nothing to reset (and no round trip for it)."""
@@ -246,7 +261,7 @@ def pool(
         timeout=CONNECT_TIMEOUT,
         init=begin,
         reset=keep,
-        **(_POOLER_OPTIONS if through_pooler else direct),
+        **options,
     )
 
 
@@ -254,6 +269,7 @@ _DIRECT_OPTIONS: dict[str, Any] = {"server_settings": SETTINGS, "connection_clas
 _STEADY_OPTIONS: dict[str, Any] = {**_DIRECT_OPTIONS, "server_settings": SETTINGS | STEADY_PLANS}
 # A pooler passes on no settings, and prepared statements do not survive it.
 _POOLER_OPTIONS: dict[str, Any] = {"statement_cache_size": 0, "connection_class": ThroughPooler}
+_STEADY_POOLER_OPTIONS: dict[str, Any] = {**_POOLER_OPTIONS, "connection_class": SteadyThroughPooler}
 STAGE_POOLER_OPTIONS: dict[str, Any] = {**_POOLER_OPTIONS, "connection_class": StageThroughPooler}
 
 

@@ -23,7 +23,7 @@ from app_server import served
 from command import pgbaton
 from line import line, until
 from pgbaton import Settings
-from pgbaton.database import connection, pooled
+from pgbaton.database import STEADY_PLANS, connection, pool, pooled
 from pgbaton.fastapi import Stages, Turn
 from pgbaton.web.app import WebSettings, create_app
 
@@ -94,6 +94,18 @@ def _wait_for(port: int) -> None:
 async def test_a_pooler_is_recognised(database: str, through_pooler: str) -> None:
     async with connection(database) as direct, connection(through_pooler) as bounced:
         assert (pooled(direct), pooled(bounced)) == (False, True)
+
+
+async def test_a_dispatcher_has_its_plans_through_a_pooler_and_leaves_no_setting_there(
+    database: str, through_pooler: str
+) -> None:
+    asked = "SELECT name, setting FROM pg_settings WHERE name = ANY ($1) AND setting = 'off'"
+    names = [name for name in STEADY_PLANS if name.startswith("enable_")]
+    found = []
+    for steady in (True, False):
+        async with pool(through_pooler, 1, through_pooler=True, steady_plans=steady) as sessions:
+            found.append({row["name"] for row in await sessions.fetch(asked, names)})
+    assert found == [set(names), set()]
 
 
 async def test_jobs_move_by_polling_alone_and_the_log_says_so(
