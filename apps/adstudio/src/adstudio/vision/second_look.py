@@ -23,6 +23,7 @@ from adstudio.vision.faces import FaceModel
 from adstudio.vision.importance import look_small
 from adstudio.vision.layout import Layout
 from adstudio.vision.named_things import named_in
+from adstudio.vision.reach import Reach, is_a_thing, main_pieces, reach_of
 from adstudio.vision.scene import change_of, in_focus
 from adstudio.vision.shapes import Box, Detected, Rgb
 from adstudio.vision.subject import SubjectMap
@@ -49,11 +50,21 @@ class SecondLook:
     faces: tuple[Box, ...]
     things: tuple[Box, ...]
     model: SubjectMap
+    people: bool = False
+    """Whether a person is seen: ads cut legs."""
 
     @cached_property
     def _learnt(self) -> NDArray[np.float32]:
         """The network's map of the mirrored photo; half a second of one core."""
         return self.model.map(np.ascontiguousarray(self.small[:, ::-1]), _SURE_OF_IT)[:, ::-1]
+
+    @cached_property
+    def _reach(self) -> Reach | None:
+        """How far the thing reaches that the photo shows; None of a view."""
+        learnt = self._learnt
+        if float((learnt > _INSIDE).mean()) < _LEAST_SUBJECT or not is_a_thing(learnt):
+            return None
+        return reach_of(main_pieces(learnt > _INSIDE))
 
     @cached_property
     def subject(self) -> NDArray[np.float32]:
@@ -67,8 +78,9 @@ class SecondLook:
         return float(part.sum()) / max(1.0, self._pixels(layout, box)) if part.size else 0.0
 
     def kept(self, layout: Layout) -> float:
-        """The share of the things that the layout shows, 0 to 1; of the subject where no thing is known. Where nearly
-        nothing that is in focus is shown, the share of that."""
+        """The share of the things that the layout shows, 0 to 1; of the subject where no thing is known, and never more
+        than what is left of the subject's width and height. Where nearly nothing that is in focus is shown, the share
+        of that."""
         height, width = self.small.shape[:2]
         window = layout.window
         view = Box(
@@ -77,18 +89,23 @@ class SecondLook:
             round(window.right * width),
             round(window.bottom * height),
         )
+        if view.left <= 0 and view.top <= 0 and view.right >= width and view.bottom >= height:
+            return 1.0  # nothing is cut: no map is needed
+        edges = window.left * width, window.top * height, window.right * width, window.bottom * height
         seen = _shown_of(self.things, view, Box(0, 0, width, height))
         focus = in_focus(change_of(self.small))
         sharp = float(focus.sum())
         focused = float(_cut_out(focus, view).sum()) / sharp if sharp else 1.0
         if focused < _LEAST_FOCUS:
             return min(seen, focused)
+        if self._reach is not None:
+            seen = min(seen, 1 - self._reach.lost(*edges, legs_too=not (self.people or self.faces)))
         if self.faces or self.things:
             return seen
         learnt = self._learnt > _INSIDE
-        if not _LEAST_SUBJECT < float(learnt.mean()) < _MOST_SUBJECT:
-            return 1.0
-        return float(_cut_out(learnt, view).sum()) / float(learnt.sum())
+        if not _LEAST_SUBJECT < float(learnt.mean()) < (1.0 if self._reach else _MOST_SUBJECT):
+            return seen
+        return min(seen, float(_cut_out(learnt, view).sum()) / float(learnt.sum()))
 
     def faces_in(self, layout: Layout) -> list[Box]:
         """The faces that the layout shows, in pixels of the ad; one that is cut reaches beyond the pane."""
@@ -161,7 +178,13 @@ def look_again(photo: Rgb, copy: AdCopy, detector: Detector, subject: SubjectMap
     named = named_in(copy.whole)
     spoken_of = tuple(box for thing, box in seen if thing.label in named and thing.score >= _NAMED_SURE)
     sure = tuple(box for thing, box in seen if thing.score >= _SURE)
-    return SecondLook(small, tuple(face.box for face in faces.find(small)), spoken_of or sure, subject)
+    return SecondLook(
+        small,
+        tuple(face.box for face in faces.find(small)),
+        spoken_of or sure,
+        subject,
+        any(thing.label == "person" for thing, _ in seen),
+    )
 
 
 def _shown(thing: Detected, box: Box) -> Box:
