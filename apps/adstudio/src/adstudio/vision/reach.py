@@ -20,7 +20,7 @@ _MUSH: Final = 0.35  # as mush_of measures it: 24 photos have 0.03 to 0.32 of th
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """``box`` is the region's, in pixels; ``free`` are the sides (left, top, right, bottom) that the photo left whole."""
+    """In pixels. ``free`` are its sides (left, top, right, bottom) that the photo left whole."""
 
     box: Box
     free: tuple[bool, bool, bool, bool]

@@ -29,6 +29,9 @@ from adstudio.vision.windows import (
 )
 
 _MADE_UP: Final = 0.9  # the price of a picture that is all continued sky or floor: beside a panel it is of no use
+_WHOLE_FACE: Final = 0.3  # a face fills a crop well, and its photo whole shows it small
+_BLANK: Final = 0.3  # of a story's photo that ends above the ad's lower edge
+_WHOLE_CARD_COST: Final = 0.28  # and a small one only where every crop ends a thing
 _LARGE_CARD: Final = 0.3  # of the ad; a smaller card is a stamp,
 _STAMP: Final = 2.0  # at the price of this for each share that it lacks
 _CARD_COST: Final = 0.12  # a photo to the edges is livelier
@@ -65,6 +68,13 @@ def fits_beside(copy: AdCopy, format_: Format, kit: Kit) -> bool:
     return any(set_block(copy, face, Scale.of(format_), *room, kit.logo_ratio) for room in sorted(rooms, reverse=True))
 
 
+def _whole_cost(division: Division, scene: Scene) -> float:
+    if not division.whole:
+        return 0.0
+    face = _WHOLE_FACE if scene.faces else 0.0
+    return _WHOLE_CARD_COST + face if division.is_card else _BLANK if division.side == "top" else 0.0
+
+
 def _layout(division: Division, block: Block, view: View, scene: Scene, format_: Format, kit: Kit) -> Layout:
     ground = panel_of(scene.hues, kit.colour)
     if division.whole and scene.rim is not None and kit.colour is None:
@@ -92,8 +102,9 @@ def _layout(division: Division, block: Block, view: View, scene: Scene, format_:
         - 0.5 * edge_faults(scene, view)
         - 0.3 * (1 - view.focus)
         - (_CARD_COST if division.is_card else 0.0)
+        - _whole_cost(division, scene)
         + 0.5 * share
-        - (_STAMP * max(0.0, _LARGE_CARD - share) if division.is_card else 0.0)
+        - (_STAMP * max(0.0, _LARGE_CARD - share) if division.whole and division.is_card else 0.0)
     )
     return Layout(
         format=format_.name,
