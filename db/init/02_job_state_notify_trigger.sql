@@ -552,7 +552,7 @@ $pgbaton$;
 DO $pgbaton$
 BEGIN
     -- Functions and views are code: they are replaced where they differ. The schema's comment says which are installed.
-    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol 2ac03286480bae40edb342ca84f9b192' THEN
+    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol f21befe9a8fdb12aeb66315d9ba2d997' THEN
         EXECUTE $protocol$
 -- What limits leave: how many calls each kind of limit still lets begin, and what answers 429 teach it. admission.sql shares it
 -- out.
@@ -1308,7 +1308,7 @@ $fn$;
 -- session remembers in pgbaton.home that it is at home, for it never changes its database: at_home() reads the server's control
 -- file, which takes 33 µs, and the setting takes 3. Called where search_path is set: to set it again would cost as much as the
 -- rest.
-CREATE OR REPLACE FUNCTION pgbaton.check_claim(for_pipeline text, for_worker bigint) RETURNS void
+CREATE OR REPLACE FUNCTION pgbaton.check_claim(for_pipeline text, for_worker bigint) RETURNS boolean
 LANGUAGE plpgsql
 AS $fn$
 DECLARE
@@ -1326,54 +1326,31 @@ BEGIN
     IF alive IS NOT TRUE THEN
         RAISE EXCEPTION 'worker % holds no lease', for_worker USING ERRCODE = 'PB001';
     END IF;
+    RETURN true;
 END
 $fn$;
 
--- How many calls of each stage this worker may claim now, the last stage first: jobs that are nearly done get done. Left out
--- are stages that are paused, down, or unknown to the worker, those that it knows by another route than the database's, and
--- those with finer limits, which go by pgbaton.admit() (admission.sql). Raises as check_claim().
--- Where a stage has a limit, its row is locked until the claim commits, and running calls are counted after that: two
--- workers never count the same free slot. A stage that was found down gets one probe: the statement that claims it closes
--- the circuit to others until the probe is back (15 s at most).
-CREATE OR REPLACE FUNCTION pgbaton.room(for_pipeline text, for_worker bigint, known text[], entries text[], statuses text[],
-                                        since bigint[], how_many integer)
-RETURNS TABLE (stage text, entry text, entry_status text, first_id bigint, may integer, limited boolean, probing boolean)
+-- How many calls of a stage a claim may begin that has a limit or was found down (struck). Its row is locked until the claim
+-- commits, and running calls are counted after that: two workers never count the same free slot. A stage that was found down
+-- gets one probe: the statement that claims it closes the circuit to others until the probe is back (15 s at most).
+CREATE OR REPLACE FUNCTION pgbaton.room(for_pipeline text, at_step text, struck boolean, how_many integer) RETURNS integer
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $fn$
-#variable_conflict use_column
 DECLARE
-    s record;
+    s pgbaton.stages;
 BEGIN
-    PERFORM pgbaton.check_claim(for_pipeline, for_worker);
-    FOR s IN
-        SELECT st.step, st.after, st.status, st.concurrency, st.strikes > 0 AS struck, k.since
-          FROM unnest(known, entries, statuses, since) AS k (step, entry, status, since)
-          JOIN pgbaton.stages st ON st.pipeline = for_pipeline AND st.step = k.step AND st.after = k.entry
-                             AND st.status = k.status
-          JOIN pgbaton.pipelines p ON p.name = st.pipeline
-         WHERE st.routed AND NOT st.governed AND st.paused_at IS NULL AND p.paused_at IS NULL
-           AND (st.open_until IS NULL OR st.open_until <= clock_timestamp())
-           AND (st.held_until IS NULL OR st.held_until <= clock_timestamp())
-         ORDER BY st.position DESC  -- every worker locks them in this order
-    LOOP
-        stage := s.step; entry := s.after; entry_status := s.status; first_id := s.since;
-        may := how_many; limited := s.concurrency IS NOT NULL; probing := s.struck;
-        IF limited OR probing THEN
-            PERFORM FROM pgbaton.stages st WHERE st.pipeline = for_pipeline AND st.step = s.step FOR NO KEY UPDATE;
+    SELECT * INTO s FROM pgbaton.stages AS st WHERE st.pipeline = for_pipeline AND st.step = at_step FOR NO KEY UPDATE;
+    IF struck THEN
+        IF s.open_until > clock_timestamp() THEN  -- another worker's probe is under way since
+            RETURN 0;
         END IF;
-        IF probing THEN
-            may := least(may, 1);
-            CONTINUE WHEN EXISTS (SELECT FROM pgbaton.stages st  -- another worker's probe is under way since
-                                   WHERE st.pipeline = for_pipeline AND st.step = s.step AND st.open_until > clock_timestamp());
-        END IF;
-        IF limited THEN
-            SELECT least(may, s.concurrency - count(*)) INTO may
-              FROM pgbaton.calls c WHERE c.pipeline = for_pipeline AND c.slot = s.step;
-        END IF;
-        IF may > 0 THEN
-            RETURN NEXT;
-        END IF;
-    END LOOP;
+        how_many := least(how_many, 1);
+    END IF;
+    IF s.concurrency IS NOT NULL THEN
+        how_many := least(how_many, s.concurrency - (
+            SELECT count(*) FROM pgbaton.calls AS c WHERE c.pipeline = for_pipeline AND c.slot = at_step));
+    END IF;
+    RETURN how_many;
 END
 $fn$;
 
@@ -1580,7 +1557,7 @@ CREATE OR REPLACE VIEW pgbaton.attempts AS
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pgbaton FROM PUBLIC;
 
         $protocol$;
-        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol 2ac03286480bae40edb342ca84f9b192';
+        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol f21befe9a8fdb12aeb66315d9ba2d997';
     END IF;
 END
 $pgbaton$;
@@ -1727,7 +1704,7 @@ BEGIN
             'the function %s is called by the trigger %s on %s: give that table''s pipeline its new name, and run pgbaton attach '
             'for it, or pgbaton detach', '"public"."notify_job_state_change"()', t.tgname, t.at);
     END IF;
-    IF (SELECT md5(prosrc) = 'a3b793d128f88108e411191210b69d53' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
+    IF (SELECT md5(prosrc) = 'e7eb2bacb79938e088e62e9ee806ce80' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
         -- Behind this lock no transaction is left that fires the old function: duties that it leaves have no rank (see the end).
         IF true THEN
             LOCK TABLE "public"."jobs" IN SHARE ROW EXCLUSIVE MODE;
@@ -1745,66 +1722,57 @@ DECLARE
     step pg_catalog.text;
     status pg_catalog.text;
     tenant pg_catalog.text;
-    word pg_catalog.text;
     next_stage pg_catalog.text;
     same pg_catalog.bool;
+    quiet pg_catalog.bool;
+    word pg_catalog.text;
     changed_at pg_catalog.timestamptz;
-    rank pg_catalog.timestamptz;
-BEGIN BEGIN  -- the inner block reads the row, and writes nothing: it takes no transaction id of its own
+
+    rank pg_catalog.timestamptz;BEGIN BEGIN  -- the inner block reads the row, and writes nothing: it takes no transaction id of its own
     -- No WHEN clause tells this before the call: Postgres reads such a clause again for each statement, which cost a writer
-    -- 20 microseconds, and the call costs it 5. States that no route knows come first, alone: each session prepares an
-    -- expression anew in each transaction.
-    IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
-        IF false THEN
-            RETURN NULL;
-        END IF;
-        IF (NEW."status"::pg_catalog.text OPERATOR(pg_catalog.=) OLD."status"::pg_catalog.text COLLATE pg_catalog."C" OR NEW."status"::pg_catalog.text IS NULL AND OLD."status"::pg_catalog.text COLLATE pg_catalog."C" IS NULL) AND (NEW."current_step"::pg_catalog.text OPERATOR(pg_catalog.=) OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OR NEW."current_step"::pg_catalog.text IS NULL AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" IS NULL) AND (NEW."job_id"::pg_catalog.text OPERATOR(pg_catalog.=) OLD."job_id"::pg_catalog.text COLLATE pg_catalog."C" OR NEW."job_id"::pg_catalog.text IS NULL AND OLD."job_id"::pg_catalog.text COLLATE pg_catalog."C" IS NULL) THEN
-            RETURN NULL;
-        END IF;
+    -- 20 microseconds, and the call costs it 5. Each session prepares an expression anew in each transaction, which costs a
+    -- row half a microsecond: so states that no route knows come first, alone, and there are as few expressions as can be. At
+    -- an INSERT all of OLD is null, and neither of the first two is true.
+    IF false THEN
+        RETURN NULL;
+    END IF;
+    IF (NEW."status"::pg_catalog.text OPERATOR(pg_catalog.=) OLD."status"::pg_catalog.text COLLATE pg_catalog."C" OR NEW."status"::pg_catalog.text IS NULL AND OLD."status"::pg_catalog.text COLLATE pg_catalog."C" IS NULL) AND (NEW."current_step"::pg_catalog.text OPERATOR(pg_catalog.=) OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OR NEW."current_step"::pg_catalog.text IS NULL AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" IS NULL) AND (NEW."job_id"::pg_catalog.text OPERATOR(pg_catalog.=) OLD."job_id"::pg_catalog.text COLLATE pg_catalog."C" OR NEW."job_id"::pg_catalog.text IS NULL AND OLD."job_id"::pg_catalog.text COLLATE pg_catalog."C" IS NULL) THEN
+        RETURN NULL;
     END IF;
     status := NEW."status"::pg_catalog.text;
     step := NEW."current_step"::pg_catalog.text;
-    IF status OPERATOR(pg_catalog.=) ANY (ARRAY['done', 'varied', 'waiting', 'to_review']) THEN
-        next_stage := CASE WHEN step OPERATOR(pg_catalog.=) 'img_gen' AND status OPERATOR(pg_catalog.=) 'done' THEN 'vlm_analyze' WHEN step OPERATOR(pg_catalog.=) 'vlm_analyze' AND status OPERATOR(pg_catalog.=) 'done' THEN 'yolo_detect' WHEN step OPERATOR(pg_catalog.=) 'yolo_detect' AND status OPERATOR(pg_catalog.=) 'done' THEN 'planner' WHEN step OPERATOR(pg_catalog.=) 'planner' AND status OPERATOR(pg_catalog.=) 'done' THEN 'overlay' WHEN step OPERATOR(pg_catalog.=) 'planner' AND status OPERATOR(pg_catalog.=) 'varied' THEN 'planner.varied' WHEN step OPERATOR(pg_catalog.=) 'overlay' AND status OPERATOR(pg_catalog.=) 'done' THEN 'vlm_judge' WHEN step OPERATOR(pg_catalog.=) 'variants' AND status OPERATOR(pg_catalog.=) 'waiting' THEN 'variants' WHEN step OPERATOR(pg_catalog.=) 'vlm_judge' AND status OPERATOR(pg_catalog.=) 'to_review' THEN 'vlm_judge.to_review' WHEN step OPERATOR(pg_catalog.=) 'review' AND status OPERATOR(pg_catalog.=) 'waiting' THEN 'review' END;
-    END IF;
-    IF next_stage IS NULL AND TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
+    next_stage := CASE WHEN status OPERATOR(pg_catalog.=) ANY (ARRAY['done', 'varied', 'waiting', 'to_review']) THEN CASE WHEN step OPERATOR(pg_catalog.=) 'img_gen' AND status OPERATOR(pg_catalog.=) 'done' THEN 'vlm_analyze' WHEN step OPERATOR(pg_catalog.=) 'vlm_analyze' AND status OPERATOR(pg_catalog.=) 'done' THEN 'yolo_detect' WHEN step OPERATOR(pg_catalog.=) 'yolo_detect' AND status OPERATOR(pg_catalog.=) 'done' THEN 'planner' WHEN step OPERATOR(pg_catalog.=) 'planner' AND status OPERATOR(pg_catalog.=) 'done' THEN 'overlay' WHEN step OPERATOR(pg_catalog.=) 'planner' AND status OPERATOR(pg_catalog.=) 'varied' THEN 'planner.varied' WHEN step OPERATOR(pg_catalog.=) 'overlay' AND status OPERATOR(pg_catalog.=) 'done' THEN 'vlm_judge' WHEN step OPERATOR(pg_catalog.=) 'variants' AND status OPERATOR(pg_catalog.=) 'waiting' THEN 'variants' WHEN step OPERATOR(pg_catalog.=) 'vlm_judge' AND status OPERATOR(pg_catalog.=) 'to_review' THEN 'vlm_judge.to_review' WHEN step OPERATOR(pg_catalog.=) 'review' AND status OPERATOR(pg_catalog.=) 'waiting' THEN 'review' END END;
+    IF next_stage IS NULL THEN
         -- A dispatch may be open where the row was at the entry of a stage, or in its hands. A stage that begins, or begins
         -- again, leaves no look; every other move does.
-        IF (OLD."status"::pg_catalog.text COLLATE pg_catalog."C") OPERATOR(pg_catalog.=) 'done' AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) ANY (ARRAY['img_gen', 'vlm_analyze', 'yolo_detect', 'planner', 'overlay']) AND (status OPERATOR(pg_catalog.=) 'running' AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) CASE WHEN step OPERATOR(pg_catalog.=) 'vlm_analyze' THEN 'img_gen' WHEN step OPERATOR(pg_catalog.=) 'yolo_detect' THEN 'vlm_analyze' WHEN step OPERATOR(pg_catalog.=) 'planner' THEN 'yolo_detect' WHEN step OPERATOR(pg_catalog.=) 'overlay' THEN 'planner' WHEN step OPERATOR(pg_catalog.=) 'vlm_judge' THEN 'overlay' END) IS NOT TRUE
+        IF ((OLD."status"::pg_catalog.text COLLATE pg_catalog."C") OPERATOR(pg_catalog.=) 'done' AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) ANY (ARRAY['img_gen', 'vlm_analyze', 'yolo_detect', 'planner', 'overlay']) AND (status OPERATOR(pg_catalog.=) 'running' AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) CASE WHEN step OPERATOR(pg_catalog.=) 'vlm_analyze' THEN 'img_gen' WHEN step OPERATOR(pg_catalog.=) 'yolo_detect' THEN 'vlm_analyze' WHEN step OPERATOR(pg_catalog.=) 'planner' THEN 'yolo_detect' WHEN step OPERATOR(pg_catalog.=) 'overlay' THEN 'planner' WHEN step OPERATOR(pg_catalog.=) 'vlm_judge' THEN 'overlay' END) IS NOT TRUE
            OR (OLD."status"::pg_catalog.text COLLATE pg_catalog."C") OPERATOR(pg_catalog.=) 'varied' AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) 'planner'
            OR (OLD."status"::pg_catalog.text COLLATE pg_catalog."C") OPERATOR(pg_catalog.=) 'waiting' AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) ANY (ARRAY['variants', 'review'])
            OR (OLD."status"::pg_catalog.text COLLATE pg_catalog."C") OPERATOR(pg_catalog.=) 'to_review' AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) 'vlm_judge'
-           OR OLD."status"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) ANY (ARRAY['running', 'failed'])
-               AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) ANY (ARRAY['vlm_analyze', 'yolo_detect', 'planner', 'overlay', 'vlm_judge'])
-               AND (status OPERATOR(pg_catalog.=) 'running' AND step OPERATOR(pg_catalog.=) OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C")
-                   IS NOT TRUE
+            OR OLD."status"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) ANY (ARRAY['running', 'failed'])
+                AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) ANY (ARRAY['vlm_analyze', 'yolo_detect', 'planner', 'overlay', 'vlm_judge'])
+                AND (status OPERATOR(pg_catalog.=) 'running' AND step OPERATOR(pg_catalog.=) OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C")
+                    IS NOT TRUE)
         THEN
             next_stage := '';
         END IF;
     END IF;
-    IF next_stage IS NULL AND 'job_state_changed' IS NULL THEN
-        RETURN NULL;
-    END IF;
     key := NEW."job_id"::pg_catalog.text;
-    IF key IS NULL THEN
-        RETURN NULL;
-    ELSIF pg_catalog.pg_column_size(NEW."job_id") OPERATOR(pg_catalog.>) 2640 THEN
+    -- The constant is read once for each session, and again after the table was dropped; a look each time cost a row 0.8
+    -- microseconds.
+    IF (pg_catalog.pg_column_size(NEW."job_id") OPERATOR(pg_catalog.<=) 2640) IS NOT TRUE OR 'pgbaton.due'::pg_catalog.regclass IS NULL THEN
+        IF key IS NULL THEN
+            RETURN NULL;
+        END IF;
         -- The user's own index on the key holds a little more than ours, which may not make this transaction fail.
         RAISE WARNING 'pgbaton leaves a job alone whose key is too long for an index: %', pg_catalog.left(key, 60);
         RETURN NULL;
     END IF;
     tenant := NEW."tenant_id"::pg_catalog.text;
     rank := pg_catalog.clock_timestamp();
-    IF 'job_state_changed' IS NOT NULL THEN
-        word := NEW."status"::pg_catalog.text;
-        IF TG_NARGS OPERATOR(pg_catalog.>) 0 THEN
-            changed_at := NEW.updated_at;
-        END IF;
-    END IF;
-    -- The constant is read once for each session, and again after the table was dropped; a look each time cost a row 0.8
-    -- microseconds.
-    IF 'pgbaton.due'::pg_catalog.regclass IS NULL THEN
-        RETURN NULL;
+    word := NEW."status"::pg_catalog.text;
+    IF TG_NARGS OPERATOR(pg_catalog.>) 0 THEN
+        changed_at := NEW.updated_at;
     END IF;
 EXCEPTION WHEN undefined_table OR invalid_schema_name THEN  -- a dump of this table alone was restored
     RETURN NULL;
@@ -1835,23 +1803,16 @@ WHEN datatype_mismatch THEN
 END;
     -- A worker that rewinds rows names them in pgbaton.quiet, each with the state that it writes: these rows, and no others,
     -- leave no duty.
-    IF next_stage IS NOT NULL
-       AND (coalesce(pg_catalog.current_setting('pgbaton.quiet', true), '') OPERATOR(pg_catalog.=) ''
-            OR (pg_catalog.current_setting('pgbaton.quiet')::pg_catalog.jsonb OPERATOR(pg_catalog.->) 'ad_creative'
-                OPERATOR(pg_catalog.->) key OPERATOR(pg_catalog.=) pg_catalog.jsonb_build_array(step, status)) IS NOT TRUE)
-    THEN
+    IF pg_catalog.current_setting('pgbaton.quiet', true) OPERATOR(pg_catalog.<>) '' THEN
+        quiet := pg_catalog.current_setting('pgbaton.quiet')::pg_catalog.jsonb OPERATOR(pg_catalog.->) 'ad_creative'
+                 OPERATOR(pg_catalog.->) key OPERATOR(pg_catalog.=) pg_catalog.jsonb_build_array(step, status);
+    END IF;
+    IF next_stage IS NOT NULL AND quiet IS NOT TRUE THEN
         INSERT INTO pgbaton.due (pipeline, stage, job_key, tenant, step, status, rank)
         VALUES ('ad_creative', next_stage, key, tenant, step, status, CASE WHEN next_stage OPERATOR(pg_catalog.=) ANY (ARRAY['vlm_analyze', 'yolo_detect', 'planner', 'overlay', 'vlm_judge']) THEN COALESCE(rank, pg_catalog.clock_timestamp()) END);
-        -- A worker that sleeps, or is about to, holds this lock or waits for it: where this transaction shares it, all workers
-        -- are awake, and none falls asleep before the commit. A full queue would abort this transaction; workers poll anyway.
-        IF 'job_state_changed' IS NULL
-           AND NOT pg_catalog.pg_try_advisory_xact_lock_shared(72394502, pg_catalog.hashtext('ad_creative'))
-           AND pg_catalog.pg_notification_queue_usage() OPERATOR(pg_catalog.<) 0.9
-        THEN
-            PERFORM pg_catalog.pg_notify('pgbaton_wake', 'ad_creative');
-        END IF;
     END IF;
-    IF 'job_state_changed' IS NOT NULL AND pg_catalog.pg_notification_queue_usage() OPERATOR(pg_catalog.<) 0.9 THEN
+    -- Every change is published on the channel, and workers listen there.
+    IF pg_catalog.pg_notification_queue_usage() OPERATOR(pg_catalog.<) 0.9 THEN
         PERFORM pg_catalog.pg_notify('job_state_changed', pgbaton.event_payload(key, step, word, tenant, changed_at));
     END IF;
     RETURN NULL;

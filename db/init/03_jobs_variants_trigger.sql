@@ -136,7 +136,7 @@ BEGIN
             'the function %s is called by the trigger %s on %s: give that table''s pipeline its new name, and run pgbaton attach '
             'for it, or pgbaton detach', '"public"."notify_jobs_variants_state_change"()', t.tgname, t.at);
     END IF;
-    IF (SELECT md5(prosrc) = 'bb1c74cc0b657c04a98d42d6c35c8300' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
+    IF (SELECT md5(prosrc) = '6981f00ceeb6a84bc7b6fd68f1593d7c' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
         -- Behind this lock no transaction is left that fires the old function: duties that it leaves have no rank (see the end).
         IF true THEN
             LOCK TABLE "public"."jobs_variants" IN SHARE ROW EXCLUSIVE MODE;
@@ -154,50 +154,46 @@ DECLARE
     step pg_catalog.text;
     status pg_catalog.text;
     tenant pg_catalog.text;
-    word pg_catalog.text;
-    parent pg_catalog.text;
     next_stage pg_catalog.text;
     same pg_catalog.bool;
-    changed_at pg_catalog.timestamptz;
-    rank pg_catalog.timestamptz;
-BEGIN BEGIN  -- the inner block reads the row, and writes nothing: it takes no transaction id of its own
+    quiet pg_catalog.bool;
+    parent pg_catalog.text;
+
+    rank pg_catalog.timestamptz;BEGIN BEGIN  -- the inner block reads the row, and writes nothing: it takes no transaction id of its own
     -- No WHEN clause tells this before the call: Postgres reads such a clause again for each statement, which cost a writer
-    -- 20 microseconds, and the call costs it 5. States that no route knows come first, alone: each session prepares an
-    -- expression anew in each transaction.
-    IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
-        IF false THEN
-            RETURN NULL;
-        END IF;
-        IF (NEW."status"::pg_catalog.text OPERATOR(pg_catalog.=) OLD."status"::pg_catalog.text COLLATE pg_catalog."C" OR NEW."status"::pg_catalog.text IS NULL AND OLD."status"::pg_catalog.text COLLATE pg_catalog."C" IS NULL) AND (NEW."current_step"::pg_catalog.text OPERATOR(pg_catalog.=) OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OR NEW."current_step"::pg_catalog.text IS NULL AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" IS NULL) AND (NEW."variant_id"::pg_catalog.text OPERATOR(pg_catalog.=) OLD."variant_id"::pg_catalog.text COLLATE pg_catalog."C" OR NEW."variant_id"::pg_catalog.text IS NULL AND OLD."variant_id"::pg_catalog.text COLLATE pg_catalog."C" IS NULL) THEN
-            RETURN NULL;
-        END IF;
+    -- 20 microseconds, and the call costs it 5. Each session prepares an expression anew in each transaction, which costs a
+    -- row half a microsecond: so states that no route knows come first, alone, and there are as few expressions as can be. At
+    -- an INSERT all of OLD is null, and neither of the first two is true.
+    IF false THEN
+        RETURN NULL;
+    END IF;
+    IF (NEW."status"::pg_catalog.text OPERATOR(pg_catalog.=) OLD."status"::pg_catalog.text COLLATE pg_catalog."C" OR NEW."status"::pg_catalog.text IS NULL AND OLD."status"::pg_catalog.text COLLATE pg_catalog."C" IS NULL) AND (NEW."current_step"::pg_catalog.text OPERATOR(pg_catalog.=) OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OR NEW."current_step"::pg_catalog.text IS NULL AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" IS NULL) AND (NEW."variant_id"::pg_catalog.text OPERATOR(pg_catalog.=) OLD."variant_id"::pg_catalog.text COLLATE pg_catalog."C" OR NEW."variant_id"::pg_catalog.text IS NULL AND OLD."variant_id"::pg_catalog.text COLLATE pg_catalog."C" IS NULL) THEN
+        RETURN NULL;
     END IF;
     status := NEW."status"::pg_catalog.text;
     step := NEW."current_step"::pg_catalog.text;
-    IF status OPERATOR(pg_catalog.=) ANY (ARRAY['done', 'no_other', 'rejected']) THEN
-        next_stage := CASE WHEN step OPERATOR(pg_catalog.=) 'variant' AND status OPERATOR(pg_catalog.=) 'done' THEN 'planner' WHEN step OPERATOR(pg_catalog.=) 'planner' AND status OPERATOR(pg_catalog.=) 'done' THEN 'overlay' WHEN step OPERATOR(pg_catalog.=) 'planner' AND status OPERATOR(pg_catalog.=) 'no_other' THEN 'planner.no_other' WHEN step OPERATOR(pg_catalog.=) 'overlay' AND status OPERATOR(pg_catalog.=) 'done' THEN 'vlm_judge' WHEN step OPERATOR(pg_catalog.=) 'vlm_judge' AND status OPERATOR(pg_catalog.=) 'rejected' THEN 'vlm_judge.rejected' END;
-    END IF;
-    IF next_stage IS NULL AND TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
+    next_stage := CASE WHEN status OPERATOR(pg_catalog.=) ANY (ARRAY['done', 'no_other', 'rejected']) THEN CASE WHEN step OPERATOR(pg_catalog.=) 'variant' AND status OPERATOR(pg_catalog.=) 'done' THEN 'planner' WHEN step OPERATOR(pg_catalog.=) 'planner' AND status OPERATOR(pg_catalog.=) 'done' THEN 'overlay' WHEN step OPERATOR(pg_catalog.=) 'planner' AND status OPERATOR(pg_catalog.=) 'no_other' THEN 'planner.no_other' WHEN step OPERATOR(pg_catalog.=) 'overlay' AND status OPERATOR(pg_catalog.=) 'done' THEN 'vlm_judge' WHEN step OPERATOR(pg_catalog.=) 'vlm_judge' AND status OPERATOR(pg_catalog.=) 'rejected' THEN 'vlm_judge.rejected' END END;
+    IF next_stage IS NULL THEN
         -- A dispatch may be open where the row was at the entry of a stage, or in its hands. A stage that begins, or begins
         -- again, leaves no look; every other move does.
-        IF (OLD."status"::pg_catalog.text COLLATE pg_catalog."C") OPERATOR(pg_catalog.=) 'done' AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) ANY (ARRAY['variant', 'planner', 'overlay']) AND (status OPERATOR(pg_catalog.=) 'running' AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) CASE WHEN step OPERATOR(pg_catalog.=) 'planner' THEN 'variant' WHEN step OPERATOR(pg_catalog.=) 'overlay' THEN 'planner' WHEN step OPERATOR(pg_catalog.=) 'vlm_judge' THEN 'overlay' END) IS NOT TRUE
+        IF ((OLD."status"::pg_catalog.text COLLATE pg_catalog."C") OPERATOR(pg_catalog.=) 'done' AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) ANY (ARRAY['variant', 'planner', 'overlay']) AND (status OPERATOR(pg_catalog.=) 'running' AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) CASE WHEN step OPERATOR(pg_catalog.=) 'planner' THEN 'variant' WHEN step OPERATOR(pg_catalog.=) 'overlay' THEN 'planner' WHEN step OPERATOR(pg_catalog.=) 'vlm_judge' THEN 'overlay' END) IS NOT TRUE
            OR (OLD."status"::pg_catalog.text COLLATE pg_catalog."C") OPERATOR(pg_catalog.=) 'no_other' AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) 'planner'
            OR (OLD."status"::pg_catalog.text COLLATE pg_catalog."C") OPERATOR(pg_catalog.=) 'rejected' AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) 'vlm_judge'
-           OR OLD."status"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) ANY (ARRAY['running', 'failed'])
-               AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) ANY (ARRAY['planner', 'overlay', 'vlm_judge'])
-               AND (status OPERATOR(pg_catalog.=) 'running' AND step OPERATOR(pg_catalog.=) OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C")
-                   IS NOT TRUE
+            OR OLD."status"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) ANY (ARRAY['running', 'failed'])
+                AND OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) ANY (ARRAY['planner', 'overlay', 'vlm_judge'])
+                AND (status OPERATOR(pg_catalog.=) 'running' AND step OPERATOR(pg_catalog.=) OLD."current_step"::pg_catalog.text COLLATE pg_catalog."C")
+                    IS NOT TRUE)
         THEN
             next_stage := '';
         END IF;
     END IF;
-    IF next_stage IS NULL AND NULL IS NULL AND false THEN
-        RETURN NULL;
-    END IF;
     key := NEW."variant_id"::pg_catalog.text;
-    IF key IS NULL THEN
-        RETURN NULL;
-    ELSIF pg_catalog.pg_column_size(NEW."variant_id") OPERATOR(pg_catalog.>) 2640 THEN
+    -- The constant is read once for each session, and again after the table was dropped; a look each time cost a row 0.8
+    -- microseconds.
+    IF (pg_catalog.pg_column_size(NEW."variant_id") OPERATOR(pg_catalog.<=) 2640) IS NOT TRUE OR 'pgbaton.due'::pg_catalog.regclass IS NULL THEN
+        IF key IS NULL THEN
+            RETURN NULL;
+        END IF;
         -- The user's own index on the key holds a little more than ours, which may not make this transaction fail.
         RAISE WARNING 'pgbaton leaves a job alone whose key is too long for an index: %', pg_catalog.left(key, 60);
         RETURN NULL;
@@ -205,17 +201,6 @@ BEGIN BEGIN  -- the inner block reads the row, and writes nothing: it takes no t
     tenant := NEW."tenant_id"::pg_catalog.text;
     rank := pg_catalog.clock_timestamp();
     parent := NEW."job_id"::pg_catalog.text;
-    IF NULL IS NOT NULL THEN
-        word := NEW."status"::pg_catalog.text;
-        IF TG_NARGS OPERATOR(pg_catalog.>) 0 THEN
-            changed_at := NEW.updated_at;
-        END IF;
-    END IF;
-    -- The constant is read once for each session, and again after the table was dropped; a look each time cost a row 0.8
-    -- microseconds.
-    IF 'pgbaton.due'::pg_catalog.regclass IS NULL THEN
-        RETURN NULL;
-    END IF;
 EXCEPTION WHEN undefined_table OR invalid_schema_name THEN  -- a dump of this table alone was restored
     RETURN NULL;
 WHEN undefined_column OR undefined_function THEN
@@ -234,7 +219,7 @@ WHEN datatype_mismatch THEN
             RETURN NULL;
         END IF;
     END IF;
-    EXECUTE 'SELECT NEW."variant_id"::pg_catalog.text, NEW."current_step"::pg_catalog.text, NEW."status"::pg_catalog.text, NEW."tenant_id"::pg_catalog.text, NEW."status"::pg_catalog.text FROM (SELECT ($1).*) AS new' INTO key, step, status, tenant, word USING NEW;
+    EXECUTE 'SELECT NEW."variant_id"::pg_catalog.text, NEW."current_step"::pg_catalog.text, NEW."status"::pg_catalog.text, NEW."tenant_id"::pg_catalog.text FROM (SELECT ($1).*) AS new' INTO key, step, status, tenant USING NEW;
     IF key IS NULL OR pg_catalog.octet_length(key) OPERATOR(pg_catalog.>) 2640 THEN
         RETURN NULL;
     END IF;
@@ -245,17 +230,16 @@ WHEN datatype_mismatch THEN
 END;
     -- A worker that rewinds rows names them in pgbaton.quiet, each with the state that it writes: these rows, and no others,
     -- leave no duty.
-    IF next_stage IS NOT NULL
-       AND (coalesce(pg_catalog.current_setting('pgbaton.quiet', true), '') OPERATOR(pg_catalog.=) ''
-            OR (pg_catalog.current_setting('pgbaton.quiet')::pg_catalog.jsonb OPERATOR(pg_catalog.->) 'ad_variants'
-                OPERATOR(pg_catalog.->) key OPERATOR(pg_catalog.=) pg_catalog.jsonb_build_array(step, status)) IS NOT TRUE)
-    THEN
+    IF pg_catalog.current_setting('pgbaton.quiet', true) OPERATOR(pg_catalog.<>) '' THEN
+        quiet := pg_catalog.current_setting('pgbaton.quiet')::pg_catalog.jsonb OPERATOR(pg_catalog.->) 'ad_variants'
+                 OPERATOR(pg_catalog.->) key OPERATOR(pg_catalog.=) pg_catalog.jsonb_build_array(step, status);
+    END IF;
+    IF next_stage IS NOT NULL AND quiet IS NOT TRUE THEN
         INSERT INTO pgbaton.due (pipeline, stage, job_key, tenant, step, status, rank)
         VALUES ('ad_variants', next_stage, key, tenant, step, status, CASE WHEN next_stage OPERATOR(pg_catalog.=) ANY (ARRAY['overlay', 'vlm_judge']) THEN COALESCE(rank, pg_catalog.clock_timestamp()) END);
         -- A worker that sleeps, or is about to, holds this lock or waits for it: where this transaction shares it, all workers
         -- are awake, and none falls asleep before the commit. A full queue would abort this transaction; workers poll anyway.
-        IF NULL IS NULL
-           AND NOT pg_catalog.pg_try_advisory_xact_lock_shared(72394502, pg_catalog.hashtext('ad_variants'))
+        IF NOT pg_catalog.pg_try_advisory_xact_lock_shared(72394502, pg_catalog.hashtext('ad_variants'))
            AND pg_catalog.pg_notification_queue_usage() OPERATOR(pg_catalog.<) 0.9
         THEN
             PERFORM pg_catalog.pg_notify('pgbaton_wake', 'ad_variants');
@@ -273,9 +257,6 @@ END;
         THEN
             PERFORM pg_catalog.pg_notify('pgbaton_wake', 'ad_creative');
         END IF;
-    END IF;
-    IF NULL IS NOT NULL AND pg_catalog.pg_notification_queue_usage() OPERATOR(pg_catalog.<) 0.9 THEN
-        PERFORM pg_catalog.pg_notify(NULL, pgbaton.event_payload(key, step, word, tenant, changed_at));
     END IF;
     RETURN NULL;
 END

@@ -17,11 +17,11 @@ import pytest_asyncio
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from house import ARGUMENTS, OPERATOR, VIEWER, page_alone
+from house import OPERATOR, VIEWER, page_alone
 from scene import build
 
 from pgbaton.web.access import Role, Tokens
-from support.chromium import CHROMIUM, NO_CHROMIUM
+from support.chromium import ARGUMENTS, CHROMIUM, NO_CHROMIUM
 from support.home import forget_home
 
 session = {"loop_scope": "session"}

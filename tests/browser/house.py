@@ -16,14 +16,6 @@ from pgbaton import Settings
 from pgbaton.web.app import WebSettings, create_app
 
 OPERATOR, VIEWER = "operator-token-of-the-tests", "viewer-token-of-the-tests"
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 
 
 @asynccontextmanager

@@ -29,13 +29,13 @@ from playwright.async_api import Page, async_playwright
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
-from house import ARGUMENTS, OPERATOR, sign_in  # noqa: E402
+from house import OPERATOR, sign_in  # noqa: E402
 
 from adstudio.demo_ads import shipped_ads  # noqa: E402
 from adstudio.pipeline import FILE  # noqa: E402
 from adstudio.studio import ASSETS  # noqa: E402
 from pgbaton.embedded import EmbeddedPostgres  # noqa: E402
-from support.chromium import CHROMIUM, NO_CHROMIUM  # noqa: E402
+from support.chromium import ARGUMENTS, CHROMIUM, NO_CHROMIUM  # noqa: E402
 
 BIN = Path(sys.executable).parent
 SIZE = {"width": 1240, "height": 900}

@@ -14,11 +14,11 @@ from playwright.async_api import Page, async_playwright
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
-from house import ARGUMENTS, page_alone, sign_in  # noqa: E402
+from house import page_alone, sign_in  # noqa: E402
 from scene import build  # noqa: E402
 
 from pgbaton.embedded import EmbeddedPostgres  # noqa: E402
-from support.chromium import CHROMIUM, NO_CHROMIUM  # noqa: E402
+from support.chromium import ARGUMENTS, CHROMIUM, NO_CHROMIUM  # noqa: E402
 
 DEAD = "SELECT job_key FROM pgbaton.dispatches WHERE state = 'dead' AND stage = 'overlay' ORDER BY id DESC LIMIT 1"
 WIDE, NARROW = {"width": 1360, "height": 860}, {"width": 390, "height": 844}

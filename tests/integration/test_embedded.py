@@ -97,7 +97,8 @@ def test_a_restart_keeps_the_data_the_port_and_the_password(folder: Path) -> Non
         assert get_42(dsn)
 
 
-async def test_it_is_an_async_context_manager_too(folder: Path) -> None:
+async def test_it_is_an_async_context_manager_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PGSSLMODE", raising=False)  # as for a stranger, whose session asks for SSL first
     async with EmbeddedPostgres(folder, durable=False) as server:
         assert await fetch(server.dsn("template1"), "SELECT current_database()") == "template1"
     assert not server.running

@@ -381,9 +381,9 @@ async def test_a_call_that_was_claimed_though_the_answer_to_the_claim_was_lost_g
             lost = await craft.store(conn)
             assert len((await lost.turn(worker, 5)).claimed) == 1
         # A turn that raises puts the lease in doubt: the worker takes another, and what the old one held is lost.
-        await craft.db.execute("ALTER FUNCTION pgbaton.room RENAME TO room_away")
+        await craft.db.execute("ALTER TABLE pgbaton.paused_tenants RENAME TO paused_away")
         await until(lambda: _renamed(craft, worker), "the worker has taken a new lease")
-        await craft.db.execute("ALTER FUNCTION pgbaton.room_away RENAME TO room")
+        await craft.db.execute("ALTER TABLE pgbaton.paused_away RENAME TO paused_tenants")
         await craft.until_row(job, "glue", "done")
         assert [c.attempt for c in craft.server.calls_to("/cut")] == [2]
 

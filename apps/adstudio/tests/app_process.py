@@ -14,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.resources import files
@@ -215,13 +215,15 @@ class Jobs:
         *,
         tenant: str = "acme",
         at: tuple[str, str] = ("img_gen", "done"),
+        formats: Sequence[str] | None = ("square",),
     ) -> str:
-        """As an image generator does: a job, its inputs (none without a ``file``), and then that they are done."""
+        """As an image generator does: a job, its inputs (none without a ``file``), and then that they are done.
+        ``formats``: one, for each takes a second of processor time; None: as a generator that knows of none, so all."""
         add = "INSERT INTO jobs (tenant_id) VALUES ($1) RETURNING job_id"
         job = str(await self.db.fetchval(add, tenant))
         if file is not None:
-            inputs = "INSERT INTO ad_inputs (job_id, tenant_id, photo, copy_ko) VALUES ($1, $2, $3, $4)"
-            await self.db.execute(inputs, job, tenant, file, copy)
+            inputs = "INSERT INTO ad_inputs (job_id, tenant_id, photo, copy_ko, formats) VALUES ($1, $2, $3, $4, $5)"
+            await self.db.execute(inputs, job, tenant, file, copy, formats)
         await self.put(job, *at)
         return job
 
@@ -265,4 +267,4 @@ class Jobs:
             assert time.monotonic() < end, f"{left} dispatches not settled within {seconds} s"
             await self.db.execute(soon)
             await self.db.execute("SELECT pg_notify('pgbaton_wake', 'ad_creative')")
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.25)  # a stage that says "not now" is asked again each time

@@ -70,7 +70,7 @@ ROLES = [
     ("Budapest in winter — thermal baths, markets, mulled wine\nFrom £249 per person", {"headline": "Budapest in winter", "sub": "thermal baths, markets, mulled wine", "offer": "From £249 per person"}),
     ("컬러 트리트먼트\n2개 19,800원 무료배송", {"headline": "컬러 트리트먼트", "offer": "2개 19,800원 무료배송"}),
     ("호숫가 글램핑 2인 1박 99,000원 (조식 포함)\n예약하기", {"headline": "호숫가 글램핑", "offer": "2인 1박 99,000원", "note": "(조식 포함)", "cta": "예약하기"}),
-    ("데스크 세트 렌탈\n월 29,900원, 설치비 0원", {"headline": "데스크 세트 렌탈", "offer": "월 29,900원", "note": "설치비 0원"}),
+    ("데스크 세트 렌탈\n월 29,900원, 설치비 0원", {"headline": "데스크 세트 렌탈", "offer": "월 29,900원 · 설치비 0원"}),
     ("Venice, slowly. Five nights, from €720\nPlan your trip", {"headline": "Venice, slowly.", "sub": "Five nights", "offer": "from €720", "cta": "Plan your trip"}),
     ("한강이 보이는 집\n전세 3억 2,000만 원부터", {"headline": "한강이 보이는 집", "offer": "전세 3억 2,000만 원부터"}),
     ("주말 아침은 천천히\n드립백 10개입 14,900원, 첫 구매 15% 추가 할인", {"headline": "주말 아침은 천천히", "sub": "드립백 10개입", "offer": "14,900원 · 첫 구매 15% 추가 할인"}),
@@ -195,8 +195,8 @@ def test_every_price_up_to_a_hundred_thousand_is_set() -> None:
 
 TOGETHER = """최대|70% 도보|3분 40%|할인 2박|3일 한|잔 할|일은 이번|주말 창밖|— 놀러|🐶 3|시간 갈|시간 the|road 당신의|계절 복이|와요 두고|온
 친구와|함께라면 하루|종일 깨우지|마세요 걷지|말고 무서운|곳이 +|Americano (백엔드|프론트엔드) 2만|5천원 만|2천원 1박|89,000원 토요일|오후 저녁|7시
-4월|19일 4월|첫째 매주|화요일 7세|이상 100개|이상 4주|과정 유니폼|10벌 보증금|300 수강생|모집 당일|완료 예약|오픈 마감|임박 복구|가능
-무료|배송은 무료|입장 보러|가요 놀러|오세요 찾아|주세요 걷기|좋은 구운|쌀빵 읽는|사람들의 만든|반지 쉽게|배우는 아이와|함께 회원|모집
+4월|19일 4월|첫째 매주|화요일 7세|이상 100개|이상 4주|과정 유니폼|10벌 보증금|300 수강생|모집 당일|완료 예약|오픈 마감|임박 복구|가능 여행|갈
+무료|배송은 무료|입장 book|by 보러|가요 놀러|오세요 찾아|주세요 걷기|좋은 갓|구운 독서|모임 쉽게|배우는 아이와|함께 회원|모집
 예약|받아요 이|렌즈 렌즈|하나면 July|8 Friday|night Saturdays|at ages|6 6|to $29|a 20%|off your|door while|you two|nights free|quotes"""
 
 
@@ -314,5 +314,5 @@ def test_a_doubtful_copy_is_set_as_headline_and_running_text() -> None:
     copy = read_copy("잔디 깎기 귀찮으시죠 30평 기준 4만원, 예초까지 해드려요 (당일 출동)")
     assert copy.fields() == {
         "headline": "잔디 깎기 귀찮으시죠",
-        "sub": "30평 기준 4만원, 예초까지 해드려요 (당일 출동)",
+        "sub": "30평 기준 4만원, 예초까지 해드려요\n(당일 출동)",
     }

@@ -252,3 +252,23 @@ def test_a_korean_line_is_not_read_as_latin_letters(size: int) -> None:
 )
 def test_likeness_counts_letters(meant: str, readings: tuple[str, ...], value: float) -> None:
     assert likeness(meant, readings) == pytest.approx(value)
+
+
+def test_a_large_thing_may_not_be_cut_and_a_view_may() -> None:
+    photo = np.zeros((480, 480, 3), np.uint8)
+    photo[::8] = 255  # in focus all over
+    thing = np.zeros((480, 480), np.float32)
+    thing[60:420, 60:420] = 1
+    view = np.zeros((480, 480), np.float32)
+    view[120:360] = 1
+    half = replace(chosen("rocket.jpg", "Reach for more"), window=Window(0, 0, 0.5, 1))
+
+    def kept(map_: np.ndarray) -> float:
+        class Seen:
+            def map(self, photo: np.ndarray, least_sure: float = 0.0) -> np.ndarray:
+                return map_[:, ::-1]
+
+        return SecondLook(photo, (), (), Seen()).kept(half)  # type: ignore[arg-type]
+
+    assert kept(thing) < LEAST_KEPT
+    assert kept(view) == 1

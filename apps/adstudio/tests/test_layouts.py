@@ -250,11 +250,21 @@ def test_a_subject_map_without_an_outline_is_of_a_view() -> None:
     assert not is_a_thing(np.tile(np.linspace(0, 1, 200, dtype=np.float32), (100, 1)))
 
 
-def test_a_thing_from_rim_to_rim_of_a_white_photo_is_shown_whole_on_white() -> None:
+def test_a_photo_whose_rim_is_of_one_colour_is_known_by_it() -> None:
     car = np.full((320, 1000, 3), 255, np.uint8)
-    car[40:300, 4:996] = (40, 44, 52)
-    weights = np.zeros((320, 1000), np.float32)
-    weights[40:300, 4:996] = SUBJECT
-    best = plan(read_copy("겨울 시승"), look_at(car, weights, []), FORMATS["landscape"], NO_KIT).layouts[0]
-    assert (best.window.left, best.window.right) == (0, 1)
-    assert best.ground == "#ffffff"
+    car[40:300] = (40, 44, 52)
+    assert look_at(car, np.zeros((320, 1000), np.float32), []).rim is None
+    car[:, :6] = car[:, -6:] = 255
+    assert look_at(car, np.zeros((320, 1000), np.float32), []).rim == (255, 255, 255)
+
+
+@pytest.mark.parametrize("name", ["square", "landscape", "kakao_feed"])
+def test_a_thing_as_wide_as_its_photo_is_shown_whole(name: str) -> None:
+    photo = np.full((550, 1750, 3), 250, np.uint8)
+    photo[60:490, 40:1710] = (20, 20, 30)  # a long car on white
+    weights = np.zeros((550, 1750), np.float32)
+    weights[60:490, 40:1710] = SUBJECT
+    copy = read_copy("장기렌트 보증금 0원\n국산 대형 세단 48개월")
+    best = plan(copy, look_at(photo, weights, ()), FORMATS[name], NO_KIT).layouts[0]
+    assert best.window.left <= 40 / 1750
+    assert best.window.right >= 1710 / 1750

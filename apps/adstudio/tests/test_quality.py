@@ -114,3 +114,10 @@ def test_a_flat_photo_is_noted_not_failed() -> None:
 
 def test_reasons_are_in_the_language_asked_for() -> None:
     assert "어둡습니다" in " ".join(validate_photo(flat(0), "ko").reasons)
+
+
+def test_a_black_thing_on_black_is_not_too_dark_and_an_underexposed_photo_is() -> None:
+    marble = np.full((300, 300, 3), 6, np.uint8)
+    marble[::20] = 120  # its veins
+    assert "brightness" not in {check.name for check in measure(marble, "en") if not check.passed}
+    assert "brightness" in {check.name for check in measure(marble // 5, "en") if not check.passed}

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from pgbaton import sql
 from pgbaton.install.limits import turn_columns
+from pgbaton.key import LONGEST
 from pgbaton.model import DONE, FAILED, RUNNING
 from pgbaton.sql import literal, quoted
 from pgbaton.table import Entrance, JobTable, fitting, meaning
@@ -22,12 +23,12 @@ def trigger_body(table: JobTable) -> str:
     tenant = "NULL" if table.tenant is None else f"NEW.{quoted(table.tenant)}::pg_catalog.text"
     old_status = meaning(table.words, _old(table.status))
     new_status = meaning(table.words, _new(table.status))
-    read = ", ".join((table.key.text("NEW"), _new(table.step), new_status, tenant, _new(table.status)))
+    published = [_new(table.status)] if table.channel is not None else []
+    read = ", ".join((table.key.text("NEW"), _new(table.step), new_status, tenant, *published))
     names = {
         "new_key": table.key.text("NEW"),
-        "new_key_size": table.key.size("NEW").replace(table.key.text("NEW"), "key"),
+        "key_fits": _key_fits(table),
         "key_is_null": "key IS NULL" if len(table.key.columns) == 1 else f"({table.key.present('NEW')}) IS NOT TRUE",
-        "new_word": _new(table.status),
         "new_status": new_status,
         "old_step": _old(table.step),
         "old_status": old_status if table.words.plain else f"({old_status})",
@@ -37,7 +38,6 @@ def trigger_body(table: JobTable) -> str:
         "foreign": _foreign(table),
         "and_moved": _and_moved(table),
         "pipeline": literal(table.pipeline),
-        "channel": literal(table.channel),
         "new_tenant": tenant,
         "unless_shadow": "",
         "end_unless": "",
@@ -50,7 +50,10 @@ def trigger_body(table: JobTable) -> str:
         "parent": _parent(table),
         "parent_declared": "    parent pg_catalog.text;\n" if table.parent else "",
         "parent_read": _parent_read(table),
-        "and_no_parent": "" if table.parent is None else " AND false",
+        "unless_told": "ELSE\n            RETURN NULL;\n        "
+        if table.channel is None and table.parent is None
+        else "",
+        **_wake_or_publish(table),
         **turn_columns(table),
     }
     if table.rollout is not None:
@@ -61,8 +64,32 @@ def trigger_body(table: JobTable) -> str:
         urls = table.rollout.urls.items()
         names |= {"live": " OR ".join(live), "urls": _urls(urls)}
         names["unless_shadow"] = sql.render(sql.read("install/unless_shadow.sql"), names).rstrip(" ")
-        names["end_unless"] = "\n        END IF;"
+        names["end_unless"] = "        END IF;\n"
     return sql.render(sql.read("trigger.sql"), table.parts() | names)
+
+
+def _key_fits(table: JobTable) -> str:
+    """Whether there is a key, and our indexes hold it; not true where there is none."""
+    size = table.key.size("NEW").replace(table.key.text("NEW"), "key")
+    fits = f"{size} OPERATOR(pg_catalog.<=) {LONGEST}"
+    return fits if len(table.key.columns) == 1 else f"{table.key.present('NEW')} AND {fits}"
+
+
+def _wake_or_publish(table: JobTable) -> dict[str, str]:
+    """The signal to workers, or what a pipeline with a channel publishes of every change."""
+    if table.channel is None:
+        wake = sql.render(sql.read("trigger_wake.sql"), {"pipeline": literal(table.pipeline)})
+        return dict.fromkeys(("and_word", "publish_declared", "publish_read", "publish"), "") | {"wake": wake}
+    return {
+        "wake": "",
+        "and_word": ", word",
+        "publish_declared": "    word pg_catalog.text;\n    changed_at pg_catalog.timestamptz;\n",
+        "publish_read": (
+            f"    word := {_new(table.status)};\n"
+            "    IF TG_NARGS OPERATOR(pg_catalog.>) 0 THEN\n        changed_at := NEW.updated_at;\n    END IF;\n"
+        ),
+        "publish": sql.render(sql.read("trigger_publish.sql"), {"channel": literal(table.channel)}),
+    }
 
 
 def _statuses(table: JobTable) -> list[str]:

@@ -2,8 +2,9 @@
 transaction.
 
 The rest is one statement a file, in the folder of the part that uses it: ``worker/``, ``guard/``, ``operate/``,
-``read/``, ``install/``; ``limits.sql`` and ``admission.sql`` say which jobs may be called where something limits that,
-and ``admitted/`` is what claims do differently then; ``wanted.sql`` says how many workers there should be.
+``read/``, ``install/``. ``granted.sql`` says how many calls a claim may begin, ``limits.sql`` and ``admission.sql``
+which jobs may be called where something limits that, and ``admitted/`` is what claims do differently then;
+``wanted.sql`` says how many workers there should be.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ columns of its result are before ``waited`` and behind it."""
 
 
 def claim_parts(name: str, *, admitted: bool) -> dict[str, str]:
-    """The parts of the claim ``name``: the grants of ``pgbaton.room``, or where something limits or orders the
+    """The parts of the claim ``name``: the grants of ``granted.sql``, or where something limits or orders the
     calls those of ``pgbaton.admit``, which go by lanes, are paid for, and say what is kept back. Nothing for other
     statements."""
     if name not in _CLAIMS:
@@ -82,7 +83,9 @@ def claim_parts(name: str, *, admitted: bool) -> dict[str, str]:
     asked, besides, lanes, before, behind = _CLAIMS[name]
     if not admitted:
         nothing = dict.fromkeys(("unless_in_turn", "in_turn", "paid", "kept_back"), "")
-        return {"granted": f"pgbaton.room({asked})", **nothing}
+        names = ("pipeline", "worker", "known", "entries", "statuses", "since", "how_many")
+        arguments = dict(zip(names, asked.split(", "), strict=True))
+        return {"granted": f"\n{render(read('granted.sql'), arguments).rstrip()} AS granted", **nothing}
     kept_back = ", ".join(["NULL", "g.stage", *["NULL"] * (before - 2), "g.blocked_in", *["NULL"] * behind])
     return {
         "granted": f"pgbaton.admit({asked}, {besides}, NULL)",

@@ -87,7 +87,7 @@ $fn$;
 -- session remembers in pgbaton.home that it is at home, for it never changes its database: at_home() reads the server's control
 -- file, which takes 33 µs, and the setting takes 3. Called where search_path is set: to set it again would cost as much as the
 -- rest.
-CREATE OR REPLACE FUNCTION pgbaton.check_claim(for_pipeline text, for_worker bigint) RETURNS void
+CREATE OR REPLACE FUNCTION pgbaton.check_claim(for_pipeline text, for_worker bigint) RETURNS boolean
 LANGUAGE plpgsql
 AS $fn$
 DECLARE
@@ -105,54 +105,31 @@ BEGIN
     IF alive IS NOT TRUE THEN
         RAISE EXCEPTION 'worker % holds no lease', for_worker USING ERRCODE = 'PB001';
     END IF;
+    RETURN true;
 END
 $fn$;
 
--- How many calls of each stage this worker may claim now, the last stage first: jobs that are nearly done get done. Left out
--- are stages that are paused, down, or unknown to the worker, those that it knows by another route than the database's, and
--- those with finer limits, which go by pgbaton.admit() (admission.sql). Raises as check_claim().
--- Where a stage has a limit, its row is locked until the claim commits, and running calls are counted after that: two
--- workers never count the same free slot. A stage that was found down gets one probe: the statement that claims it closes
--- the circuit to others until the probe is back (15 s at most).
-CREATE OR REPLACE FUNCTION pgbaton.room(for_pipeline text, for_worker bigint, known text[], entries text[], statuses text[],
-                                        since bigint[], how_many integer)
-RETURNS TABLE (stage text, entry text, entry_status text, first_id bigint, may integer, limited boolean, probing boolean)
+-- How many calls of a stage a claim may begin that has a limit or was found down (struck). Its row is locked until the claim
+-- commits, and running calls are counted after that: two workers never count the same free slot. A stage that was found down
+-- gets one probe: the statement that claims it closes the circuit to others until the probe is back (15 s at most).
+CREATE OR REPLACE FUNCTION pgbaton.room(for_pipeline text, at_step text, struck boolean, how_many integer) RETURNS integer
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $fn$
-#variable_conflict use_column
 DECLARE
-    s record;
+    s pgbaton.stages;
 BEGIN
-    PERFORM pgbaton.check_claim(for_pipeline, for_worker);
-    FOR s IN
-        SELECT st.step, st.after, st.status, st.concurrency, st.strikes > 0 AS struck, k.since
-          FROM unnest(known, entries, statuses, since) AS k (step, entry, status, since)
-          JOIN pgbaton.stages st ON st.pipeline = for_pipeline AND st.step = k.step AND st.after = k.entry
-                             AND st.status = k.status
-          JOIN pgbaton.pipelines p ON p.name = st.pipeline
-         WHERE st.routed AND NOT st.governed AND st.paused_at IS NULL AND p.paused_at IS NULL
-           AND (st.open_until IS NULL OR st.open_until <= clock_timestamp())
-           AND (st.held_until IS NULL OR st.held_until <= clock_timestamp())
-         ORDER BY st.position DESC  -- every worker locks them in this order
-    LOOP
-        stage := s.step; entry := s.after; entry_status := s.status; first_id := s.since;
-        may := how_many; limited := s.concurrency IS NOT NULL; probing := s.struck;
-        IF limited OR probing THEN
-            PERFORM FROM pgbaton.stages st WHERE st.pipeline = for_pipeline AND st.step = s.step FOR NO KEY UPDATE;
+    SELECT * INTO s FROM pgbaton.stages AS st WHERE st.pipeline = for_pipeline AND st.step = at_step FOR NO KEY UPDATE;
+    IF struck THEN
+        IF s.open_until > clock_timestamp() THEN  -- another worker's probe is under way since
+            RETURN 0;
         END IF;
-        IF probing THEN
-            may := least(may, 1);
-            CONTINUE WHEN EXISTS (SELECT FROM pgbaton.stages st  -- another worker's probe is under way since
-                                   WHERE st.pipeline = for_pipeline AND st.step = s.step AND st.open_until > clock_timestamp());
-        END IF;
-        IF limited THEN
-            SELECT least(may, s.concurrency - count(*)) INTO may
-              FROM pgbaton.calls c WHERE c.pipeline = for_pipeline AND c.slot = s.step;
-        END IF;
-        IF may > 0 THEN
-            RETURN NEXT;
-        END IF;
-    END LOOP;
+        how_many := least(how_many, 1);
+    END IF;
+    IF s.concurrency IS NOT NULL THEN
+        how_many := least(how_many, s.concurrency - (
+            SELECT count(*) FROM pgbaton.calls AS c WHERE c.pipeline = for_pipeline AND c.slot = at_step));
+    END IF;
+    RETURN how_many;
 END
 $fn$;
 

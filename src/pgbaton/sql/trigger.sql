@@ -8,63 +8,48 @@ DECLARE
     step pg_catalog.text;
     status pg_catalog.text;
     tenant pg_catalog.text;
-    word pg_catalog.text;
-{parent_declared}    next_stage pg_catalog.text;
+    next_stage pg_catalog.text;
     same pg_catalog.bool;
-    changed_at pg_catalog.timestamptz;{turn_declared}
-BEGIN BEGIN  -- the inner block reads the row, and writes nothing: it takes no transaction id of its own
+    quiet pg_catalog.bool;
+{parent_declared}{publish_declared}{turn_declared}BEGIN BEGIN  -- the inner block reads the row, and writes nothing: it takes no transaction id of its own
     -- No WHEN clause tells this before the call: Postgres reads such a clause again for each statement, which cost a writer
-    -- 20 microseconds, and the call costs it 5. States that no route knows come first, alone: each session prepares an
-    -- expression anew in each transaction.
-    IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
-        IF {foreign} THEN
-            RETURN NULL;
-        END IF;
-        IF {unchanged} THEN
-            RETURN NULL;
-        END IF;
+    -- 20 microseconds, and the call costs it 5. Each session prepares an expression anew in each transaction, which costs a
+    -- row half a microsecond: so states that no route knows come first, alone, and there are as few expressions as can be. At
+    -- an INSERT all of OLD is null, and neither of the first two is true.
+    IF {foreign} THEN
+        RETURN NULL;
+    END IF;
+    IF {unchanged} THEN
+        RETURN NULL;
     END IF;
     status := {new_status};
     step := NEW.{step}::pg_catalog.text;
-    IF {routed}{and_moved} THEN
-        next_stage := CASE {routes} END;
-    END IF;
-    IF next_stage IS NULL AND TG_OP OPERATOR(pg_catalog.=) 'UPDATE'{and_moved} THEN
+    next_stage := CASE WHEN {routed}{and_moved} THEN CASE {routes} END END;
+    IF next_stage IS NULL THEN
         -- A dispatch may be open where the row was at the entry of a stage, or in its hands. A stage that begins, or begins
         -- again, leaves no look; every other move does.
-        IF {left_an_entry}
-           OR {old_status} OPERATOR(pg_catalog.=) ANY (ARRAY['running', 'failed'])
-               AND {old_step} OPERATOR(pg_catalog.=) ANY (ARRAY[{stages}])
-               AND (status OPERATOR(pg_catalog.=) 'running' AND step OPERATOR(pg_catalog.=) {old_step})
-                   IS NOT TRUE
+        IF ({left_an_entry}
+            OR {old_status} OPERATOR(pg_catalog.=) ANY (ARRAY['running', 'failed'])
+                AND {old_step} OPERATOR(pg_catalog.=) ANY (ARRAY[{stages}])
+                AND (status OPERATOR(pg_catalog.=) 'running' AND step OPERATOR(pg_catalog.=) {old_step})
+                    IS NOT TRUE){and_moved}
         THEN
             next_stage := '';
-        END IF;
-    END IF;
-    IF next_stage IS NULL AND {channel} IS NULL{and_no_parent} THEN
-        RETURN NULL;
+        {unless_told}END IF;
     END IF;
     key := {new_key};
-    IF {key_is_null} THEN
-        RETURN NULL;
-    ELSIF {new_key_size} OPERATOR(pg_catalog.>) 2640 THEN
+    -- The constant is read once for each session, and again after the table was dropped; a look each time cost a row 0.8
+    -- microseconds.
+    IF ({key_fits}) IS NOT TRUE OR 'pgbaton.due'::pg_catalog.regclass IS NULL THEN
+        IF {key_is_null} THEN
+            RETURN NULL;
+        END IF;
         -- The user's own index on the key holds a little more than ours, which may not make this transaction fail.
         RAISE WARNING 'pgbaton leaves a job alone whose key is too long for an index: %', pg_catalog.left(key, 60);
         RETURN NULL;
     END IF;
     tenant := {new_tenant};{turn_read}
-{parent_read}    IF {channel} IS NOT NULL THEN
-        word := {new_word};
-        IF TG_NARGS OPERATOR(pg_catalog.>) 0 THEN
-            changed_at := NEW.updated_at;
-        END IF;
-    END IF;
-    -- The constant is read once for each session, and again after the table was dropped; a look each time cost a row 0.8
-    -- microseconds.
-    IF 'pgbaton.due'::pg_catalog.regclass IS NULL THEN
-        RETURN NULL;
-    END IF;
-EXCEPTION WHEN undefined_table OR invalid_schema_name THEN  -- a dump of this table alone was restored
+{parent_read}{publish_read}EXCEPTION WHEN undefined_table OR invalid_schema_name THEN  -- a dump of this table alone was restored
     RETURN NULL;
 WHEN undefined_column OR undefined_function{or_unlike} THEN
     -- A column was renamed or dropped. That is no reason for this transaction to fail, and `pgbaton doctor` tells of it. The
@@ -82,7 +67,7 @@ WHEN datatype_mismatch THEN
             RETURN NULL;
         END IF;
     END IF;
-    EXECUTE {read_anew} INTO key, step, status, tenant, word USING NEW;
+    EXECUTE {read_anew} INTO key, step, status, tenant{and_word} USING NEW;
     IF key IS NULL OR pg_catalog.octet_length(key) OPERATOR(pg_catalog.>) 2640 THEN
         RETURN NULL;
     END IF;
@@ -93,24 +78,13 @@ WHEN datatype_mismatch THEN
 END;
     -- A worker that rewinds rows names them in pgbaton.quiet, each with the state that it writes: these rows, and no others,
     -- leave no duty.
-    IF next_stage IS NOT NULL
-       AND (coalesce(pg_catalog.current_setting('pgbaton.quiet', true), '') OPERATOR(pg_catalog.=) ''
-            OR (pg_catalog.current_setting('pgbaton.quiet')::pg_catalog.jsonb OPERATOR(pg_catalog.->) {pipeline}
-                OPERATOR(pg_catalog.->) key OPERATOR(pg_catalog.=) pg_catalog.jsonb_build_array(step, status)) IS NOT TRUE)
-    THEN
+    IF pg_catalog.current_setting('pgbaton.quiet', true) OPERATOR(pg_catalog.<>) '' THEN
+        quiet := pg_catalog.current_setting('pgbaton.quiet')::pg_catalog.jsonb OPERATOR(pg_catalog.->) {pipeline}
+                 OPERATOR(pg_catalog.->) key OPERATOR(pg_catalog.=) pg_catalog.jsonb_build_array(step, status);
+    END IF;
+    IF next_stage IS NOT NULL AND quiet IS NOT TRUE THEN
         {unless_shadow}INSERT INTO pgbaton.due (pipeline, stage, job_key, tenant, step, status{turn_columns})
         VALUES ({pipeline}, next_stage, key, tenant, step, status{turn_values});
-        -- A worker that sleeps, or is about to, holds this lock or waits for it: where this transaction shares it, all workers
-        -- are awake, and none falls asleep before the commit. A full queue would abort this transaction; workers poll anyway.
-        IF {channel} IS NULL
-           AND NOT pg_catalog.pg_try_advisory_xact_lock_shared(72394502, pg_catalog.hashtext({pipeline}))
-           AND pg_catalog.pg_notification_queue_usage() OPERATOR(pg_catalog.<) 0.9
-        THEN
-            PERFORM pg_catalog.pg_notify('pgbaton_wake', {pipeline});
-        END IF;{end_unless}
-    END IF;
-{parent}    IF {channel} IS NOT NULL AND pg_catalog.pg_notification_queue_usage() OPERATOR(pg_catalog.<) 0.9 THEN
-        PERFORM pg_catalog.pg_notify({channel}, pgbaton.event_payload(key, step, word, tenant, changed_at));
-    END IF;
-    RETURN NULL;
+{wake}{end_unless}    END IF;
+{parent}{publish}    RETURN NULL;
 END

@@ -18,7 +18,7 @@ from app_process import STEPS, photo, processes, start, walkable_folder
 from PIL import Image
 from rich.cells import cell_len
 
-from adstudio import demo_ads
+from adstudio import cli, demo_ads
 from adstudio.vision.formats import DEFAULT
 
 SHIPPED = {name: formats for name, _, _, formats in demo_ads.SHIPPED}
@@ -122,7 +122,8 @@ async def test_variants_of_the_users_own_photo_in_a_database_of_the_users_own(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])  # Ctrl-C, and the terminal's end
 def test_broken_off_it_leaves_nothing(folder: Path, number: int) -> None:
-    making = demo(folder)
+    (folder / "rocket").write_bytes(photo("rocket"))  # one small photo: no more than what is broken off is to be made
+    making = demo(folder, "--photo", folder / "rocket", "--copy", "Reach for more", "--variants", "1")
     log, end = folder / "out" / "demo.log", time.monotonic() + 30
     while not log.exists() or "event=stage_triggered" not in log.read_text(encoding="utf-8"):
         assert making.poll() is None
@@ -135,22 +136,34 @@ def test_broken_off_it_leaves_nothing(folder: Path, number: int) -> None:
     assert not (folder / "out" / "index.html").exists()
 
 
-def test_a_photo_or_copy_of_no_use_is_refused_at_once(folder: Path) -> None:
-    cases: list[tuple[str, bytes | None, str, str]] = [
-        ("missing", None, "Hello", r"--photo: .*missing: no such file or directory"),
-        ("short", photo("rocket")[:9000], "Hello", r"--photo: .*short: The photo is damaged or cut short: .*"),
-        ("blank", photo("rocket"), " ", r"--copy: The copy is empty\."),
-        ("hebrew", photo("rocket"), "שלום", r"--copy: The copy has Hebrew letters, which run right to left; .*"),
-    ]
-    started = []
-    for name, file, copy, says in cases:
-        if file is not None:
-            (folder / name).write_bytes(file)
-        started.append((demo(folder, "--photo", folder / name, "--copy", copy), says))
-    for process, says in started:
-        code, out, error = ended(process)
-        assert (code, out) == (1, "")
-        assert re.fullmatch(f"adstudio: {says}\n", error)
+@pytest.mark.parametrize(
+    ("file", "copy", "says"),
+    [
+        (None, "Hello", r"--photo: .*photo: no such file or directory"),
+        (photo("rocket")[:9000], "Hello", r"--photo: .*photo: The photo is damaged or cut short: .*"),
+        (photo("rocket"), " ", r"--copy: The copy is empty\."),
+        (photo("rocket"), "שלום", r"--copy: The copy has Hebrew letters, which run right to left; .*"),
+    ],
+    ids=["missing", "short", "blank", "hebrew"],
+)
+def test_a_photo_or_copy_of_no_use_is_refused_at_once(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    file: bytes | None,
+    copy: str,
+    says: str,
+) -> None:
+    """In this process: another would import the application for two seconds to say one sentence."""
+    if file is not None:
+        (folder / "photo").write_bytes(file)
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("sys.argv", ["adstudio", "demo", "--photo", str(folder / "photo"), "--copy", copy])
+    with pytest.raises(SystemExit) as ending:
+        cli.main()
+    out, error = capsys.readouterr()
+    assert (ending.value.code, out) == (1, "")
+    assert re.fullmatch(f"adstudio: {says}\n", error)
     assert not (folder / "out").exists()
 
 

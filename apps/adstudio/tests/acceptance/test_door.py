@@ -216,7 +216,7 @@ async def test_an_order_that_is_sent_again_with_its_key_is_one_order(client: htt
 def test_a_copy_is_read_without_an_ad(client: httpx.Client) -> None:
     read = client.post("/ads/copy", data={"copy": COPY}).json()
     assert read == {
-        "copy": {"headline": "봄을 선물하세요", "offer": "50% 할인 ₩12,900"},
+        "copy": {"headline": "봄을 선물하세요", "offer": "50% 할인 · ₩12,900"},
         "sure": True,
         "doubts": [],
     }

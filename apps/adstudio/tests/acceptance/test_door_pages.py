@@ -9,36 +9,48 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from app_process import ASSETS, DOUBTFUL, App, serving
 
-from support.chromium import CHROMIUM, NO_CHROMIUM
+from support.chromium import ARGUMENTS, CHROMIUM, NO_CHROMIUM
 
 AXE = Path(__file__).parents[4] / "tests" / "browser" / "vendor" / "axe.min.js"
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)
+pytestmark = [pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM), pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest.fixture(scope="module")
 def app(app_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
-    with serving(tmp_path_factory.mktemp("app"), app_database, PGBATON_POLL=0.1) as running:
+    with serving(tmp_path_factory.mktemp("app"), app_database) as running:
         yield running
 
 
-@asynccontextmanager
-async def person(locale: str = "en-GB", viewport: dict[str, int] = DESK, **options: Any) -> AsyncIterator[Any]:
-    """A page in a browser of their own; what it complains of fails the test."""
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Any]:
+    """One for all: each person has a context of their own in it."""
     from playwright.async_api import async_playwright
 
     async with async_playwright() as tool:
-        browser = await tool.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = await browser.new_page(locale=locale, viewport=viewport, **options)
-        complaints: list[str] = []
-        page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        yield page
+        browser = await tool.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
         await browser.close()
-        assert [said for said in complaints if "422" not in said] == []
+
+
+@asynccontextmanager
+async def person(
+    browser: Any, locale: str = "en-GB", viewport: dict[str, int] = DESK, **options: Any
+) -> AsyncIterator[Any]:
+    """A page in a window of their own; what it complains of fails the test."""
+    page = await browser.new_page(locale=locale, viewport=viewport, **options)
+    complaints: list[str] = []
+    page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    try:
+        yield page
+    finally:
+        await page.close()
+    assert [said for said in complaints if "422" not in said] == []
 
 
 async def order(app: App, page: Any, copy: str, *, reads: bool = True) -> None:
@@ -73,8 +85,10 @@ async def fits(page: Any) -> None:
     assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-async def test_a_person_submits_watches_compares_decides_and_takes_the_ad_away(app: App, tmp_path: Path) -> None:
-    async with person() as page:
+async def test_a_person_submits_watches_compares_decides_and_takes_the_ad_away(
+    app: App, browser: Any, tmp_path: Path
+) -> None:
+    async with person(browser) as page:
         await order(app, page, "Slow mornings start here\n20% off until Sunday")
         await page.wait_for_url("**/ads/*-*")
         await finished(page)  # without loading the page anew
@@ -104,8 +118,8 @@ async def test_a_person_submits_watches_compares_decides_and_takes_the_ad_away(a
             assert len(archive.namelist()) == 1
 
 
-async def test_a_copy_is_shown_by_roles_and_mended_before_the_ad_is_made(app: App) -> None:
-    async with person("ko-KR") as page:
+async def test_a_copy_is_shown_by_roles_and_mended_before_the_ad_is_made(app: App, browser: Any) -> None:
+    async with person(browser, "ko-KR") as page:
         await page.goto(f"{app.base_url}/ads")
         await page.fill("#copy", "봄을 선물하세요\n첫 구매 20% 할인")
         await page.click("#read")
@@ -133,8 +147,8 @@ async def test_a_copy_is_shown_by_roles_and_mended_before_the_ad_is_made(app: Ap
         assert "글자 대비" in await page.inner_text("table >> nth=0")
 
 
-async def test_an_ad_whose_copy_is_doubtful_waits_for_a_person(app: App) -> None:
-    async with person("ko-KR", java_script_enabled=False) as page:
+async def test_an_ad_whose_copy_is_doubtful_waits_for_a_person(app: App, browser: Any) -> None:
+    async with person(browser, "ko-KR", java_script_enabled=False) as page:
         await order(app, page, DOUBTFUL, reads=False)
         await page.wait_for_url("**/ads/*-*")
         await finished_without_scripts(page)
@@ -145,8 +159,8 @@ async def test_an_ad_whose_copy_is_doubtful_waits_for_a_person(app: App) -> None
         assert await page.locator(".head .tag.approved").count() == 1
 
 
-async def test_a_refusal_is_told_on_the_form_and_what_was_typed_stays(app: App) -> None:
-    async with person("ko-KR") as page:
+async def test_a_refusal_is_told_on_the_form_and_what_was_typed_stays(app: App, browser: Any) -> None:
+    async with person(browser, "ko-KR") as page:
         await order(app, page, "가나다 " * 90, reads=False)
         await page.wait_for_selector("#fault:not([hidden])")
         assert "카피가 너무 깁니다" in await page.inner_text("#fault")
@@ -154,8 +168,8 @@ async def test_a_refusal_is_told_on_the_form_and_what_was_typed_stays(app: App) 
         assert await page.is_enabled("#go")
 
 
-async def test_it_works_without_scripts(app: App) -> None:
-    async with person(java_script_enabled=False) as page:
+async def test_it_works_without_scripts(app: App, browser: Any) -> None:
+    async with person(browser, java_script_enabled=False) as page:
         await order(app, page, "No scripts needed", reads=False)
         await page.wait_for_url("**/ads/*-*")
         await finished_without_scripts(page)
@@ -164,18 +178,27 @@ async def test_it_works_without_scripts(app: App) -> None:
         assert await page.locator(".head .tag.approved").count() == 1
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def made(app: App, browser: Any) -> dict[str, str]:
+    """The page of a finished ad by the language of its reader."""
+    pages = {}
+    for locale, copy in (("ko-KR", "봄을 선물하세요\n50% 할인 ₩12,900"), ("en-GB", "A gift of spring")):
+        async with person(browser, locale, PHONE) as page:
+            await order(app, page, copy)
+            await page.wait_for_url("**/ads/*-*")
+            await finished(page)
+            pages[locale] = page.url
+    return pages
+
+
 @pytest.mark.parametrize("locale", ["ko-KR", "en-GB"])
 @pytest.mark.parametrize("viewport", [PHONE, DESK], ids=["phone", "desk"])
 async def test_every_page_fits_speaks_the_readers_language_and_is_accessible(
-    app: App, locale: str, viewport: dict[str, int]
+    app: App, browser: Any, made: dict[str, str], locale: str, viewport: dict[str, int]
 ) -> None:
-    async with person(locale, viewport, bypass_csp=True) as page:
-        await order(app, page, "봄을 선물하세요\n50% 할인 ₩12,900" if locale == "ko-KR" else "A gift of spring")
-        await page.wait_for_url("**/ads/*-*")
-        await finished(page)
-        made = page.url
+    async with person(browser, locale, viewport, bypass_csp=True) as page:
         for address, word in (
-            (made, {"ko-KR": "승인", "en-GB": "Approve"}),
+            (made[locale], {"ko-KR": "승인", "en-GB": "Approve"}),
             (f"{app.base_url}/ads", {"ko-KR": "광고 만들기", "en-GB": "Make the ad"}),
             (f"{app.base_url}/ads/brand", {"ko-KR": "로고", "en-GB": "Logo"}),
         ):

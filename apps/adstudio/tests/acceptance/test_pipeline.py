@@ -30,7 +30,7 @@ async def made(app: App, jobs: Jobs) -> dict[str, asyncpg.Record]:
     """The pipeline's results for each photo, made once."""
     if not await jobs.db.fetchval("SELECT count(*) FROM jobs"):
         for name, copy in ADS.items():
-            await jobs.add(photo(name), copy, tenant=name)
+            await jobs.add(photo(name), copy, tenant=name, formats=None)
     found = {}
     for row in await jobs.db.fetch("SELECT job_id, tenant_id FROM jobs"):
         await jobs.until(str(row["job_id"]), "vlm_judge", "done")

@@ -11,7 +11,7 @@
 -- A duty is the token: a turn that does not get the lock of a job's only duty, or of its call, leaves the job alone. Rows are
 -- named by ctid once they are locked, which no plan can get wrong. The job's row is read with this statement's snapshot:
 -- where it has moved on since, its next duty is on its way.
--- The parts granted to kept_back are put in by sql/__init__.py: pgbaton.room() and nothing else, or, where something limits or
+-- The parts granted to kept_back are put in by sql/__init__.py: granted.sql and nothing else, or, where something limits or
 -- orders the calls, pgbaton.admit() and the files of admitted/.
 WITH granted AS MATERIALIZED (
     SELECT * FROM {granted}

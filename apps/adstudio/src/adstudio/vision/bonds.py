@@ -56,11 +56,15 @@ _CLOSES = _one_of(
 """They end a phrase of an ad: ``수강생 모집``, ``초보 환영``."""
 
 _EVENT = _one_of(
-    "만들기 배우기 체험 강습 클래스 교실 수업 과정 대회 모임 캠프 공연 촬영 수리 상담 배송 제작 청소 예약",
-    "주문 신청 등록 분양 이벤트 행사 관리 교육 접수 출장 회원 전시 여행 투어 선물 조율 입장 상영 관람",
-    "렌탈 이용권 쿠폰 배달 구독 음료",
+    "모임 대회 교실 수업 과정 캠프 공연 배송 행사 분양 관리 교육 회원 전시 입장 관람 구독",
+    "상영 쿠폰 이용권 음료 청소 조율 수리",
 )
-"""They name what is offered, with the word before them."""
+"""They name what is offered, as one name with the word before them: ``독서 모임``;"""
+
+_OFFERED = _one_of(
+    "만들기 배우기 체험 강습 클래스 촬영 상담 제작 예약 주문 신청 등록 이벤트 출장 여행 투어 선물 렌탈 배달 접수",
+)
+"""these take a line of their own."""
 
 _PARTICLE = "(?:이요|까지|부터|으로|로|에서|에|도|을|를|은|는|이|가)?"
 _ENDS = (
@@ -68,7 +72,7 @@ _ENDS = (
     r"|[한된간온났했았었였겠]다|[않없있좋같많]다|[세거]라)|(?:가|보|하|먹|놀|쉬|걷|떠나|만나|즐기|[가-힣]{2}하)자)"
 )
 _LINKS = (
-    r"(?:[가-힣]+(?:니까|는데|지만|도록|려고|면서|거나|[아어해여와워가려]서|[어아해여와워려]도|며)"
+    r"(?:[가-힣]*(?:보니|으니)|[가-힣]+(?:니까|는데|지만|도록|려고|면서|거나|[아어해여와워가려]서|[어아해여와워려]도|며)"
     r"|(?!라면|냉면|쫄면|화면|수면|표면|비빔면|정면)[가-힣]+면"
     r"|(?!최고|광고|창고|재고|참고|중고|냉장고|신고|보고|사고)[가-힣]+고)"
 )
@@ -77,6 +81,7 @@ _LEADS = _one_of(
     "딱 참 온 매 전 총 제 내 네 다섯 여섯 일곱 여덟 아홉 열 스무 스물 서른 마흔 쉰 우리 모든 어느 어떤",
     "여러 무려 평당 인당 매주 매달 매월 매년 몇 온갖 둘째 셋째 첫째 바로 다시 직접 함께 같이 정말 아주",
     "너무 늘 미리 많이 조금 좀 그냥 항상 오래 매우 얼마나 왜 어떻게 이런 그런 저런 다른 및 또는 새로 역시",
+    "벌써 이미 드디어 이제 아직 곧",
 )
 _MANNER = r"(?:(?!가게|무게|집게|멍게|꽃게|대게)[가-힣]{1,3}게|[가-힣]{2,3}히)"
 _NOUNS = _one_of(
@@ -101,11 +106,11 @@ _BOUND = _one_of(
     "수 것 때 뿐 만큼 줄 중 곳 분 시간 룩 동안 이상 이하 미만 초과 이내 원 년 박 층 평 대 회 번 번째 째",
     "차례 가지 채 즈음 무렵 전 후 날 듯 데 적 척 적립 종일 내내 만에 안에 잔 개 봉 권 명 장 병 벌 켤레",
     "봉지 마리 세트 상자 박스 씩 기준 대비 전용 맛 앞 뒤 옆 위 속 안 밖 하나면 하나로 OFF 된 되는 없는",
-    "없이 있는 같은 위한 좋은 하는 하지 않는 아닌 보다 처럼 없다 있다 하다 되어 그대로 대신",
+    "없이 있는 같은 위한 좋은 하는 하지 않는 아닌 보다 처럼 없다 있다 하다 되어 그대로 대신 이후 이전",
 )
 _CASED_BOUND = (
     r"(?:(?:수|것|곳|줄|때|뿐|분|중|동안)(?:이|가|은|는|을|를|에|도|만|니|니까요?)+"
-    r"|(?:전|후|뒤|만큼|때문|덕분|이상|이하|이내|기준)(?:에|에는|까지|부터|으로|이면|이라면|은|는|을|도))"
+    r"|(?:전|후|뒤|만큼|때문|덕분|이상|이하|이내|기준|앞|뒤|옆|위|속)(?:에|에서|에는|까지|부터|으로|이면|이라면|은|는|을|도))"
 )
 _HELPS = (
     r"(?:보[세자다아시면니는고]|봐|봤|주[세시는면고]|줘|줄|준|드[려립리릴린]|두[세고는면]|둔|버[려린]|가[세요자는고]|갈|간|갔|오[세는면고]"
@@ -115,6 +120,7 @@ _HELPS = (
 _KO: Final[tuple[_Rule, ...]] = (
     _rule(-0.8, _ENDS),
     _rule(3.0, _LEADS),
+    _rule(1.3, "new|best|hot|vip|no|the", r"[가-힣].*"),
     _rule(-0.2, r"\d[\d.]*%", rf"{_DATE}|{_DAY}\S*|선착순|.*까지"),
     _rule(3.0, r"[\d.,₩$€+~:-]+%?"),
     _rule(3.0, r"(?:\S*\d)?(?:억|[천백]?만|천)", _AMOUNT),
@@ -130,23 +136,29 @@ _KO: Final[tuple[_Rule, ...]] = (
     _rule(1.6, r"[가-힣]+의"),
     _rule(1.6, r"(?!\S*(?:사|효|결|성|부|내|외|안|치|학)과$)[가-힣]+(?:와|과|랑|하고)"),
     _rule(1.6, r"[가-힣]+[이가을를에로도]", r"[가-힣]{0,2}[다요죠자까]"),
-    _rule(1.6, rf"(?:{_MODIFIES}|{_MANNER})"),
+    _rule(1.6, _MANNER),
+    _rule(1.5, "[가-힣]+", r"(?:갈|가는|간|가고|할|하는|한|하고|하면)"),
+    _rule(0.8, rf"(?=\S\S){_MODIFIES}"),
+    _rule(2.5, _MODIFIES),
     _rule(1.5, r"(?!\S+(?:에서|까지|부터|으로|에|만|도)$)\S+", rf"{_CLOSES}{_PARTICLE}"),
-    _rule(1.3, "무료|추가|당일", rf"\S*{_EVENT}{_PARTICLE}"),
+    _rule(1.3, "무료|추가|당일", rf"\S*(?:{_EVENT}|{_OFFERED}){_PARTICLE}"),
     _rule(1.4, rf"(?:{_DAY}|{_SEASON})"),
-    _rule(1.3, _AMOUNT, r"(?:쿠폰|상품권|할인권|적립금|상당|균일가)\S*"),
+    _rule(1.3, _AMOUNT, r"(?:쿠폰|상품권|할인|적립|상당|균일가|이상|이하)\S*"),
     _rule(1.3, "번"),
     _rule(1.4, r"[잔개봉권명장병벌]|마리|켤레|봉지|상자", r"[가-힣]{1,4}(?:면|고|서|며|니|는|으로)"),
     _rule(1.3, r"[가-힣]+", r"[가-힣]{0,2}(?:니다|세요|어요|아요|려요|해요)"),
+    _rule(0.3, r".*\d(?:분|시간)"),
     _rule(1.3, rf"(?!.*일$){_COUNT}"),
     _rule(-0.3, after=rf"(?:{_DATE}|{_CLOCK}|{_DAY}\S{{0,2}}|선착순)"),
-    _rule(-0.2, after=rf"(?:{_MONEY}|\d인|1인당|[1-9]박|월|연|전세|월세)"),
+    _rule(-0.2, after=rf"(?:{_MONEY}|\d+인(?:부터|까지|당|분)?|1인당|[1-9]박|월|연|전세|월세)"),
     _rule(-0.2, _AMOUNT),
     _rule(-0.1, _LINKS),
     _rule(-0.3, rf"{_CLOSES}|무료"),
     _rule(UNKNOWN, after="무료"),
     _rule(1.3, r"(?!\S+(?:에서|까지|부터|으로|에|만|도|를|을)$)\S+", rf"\S{{0,2}}{_EVENT}{_PARTICLE}"),
-    _rule(0.3, rf"\S{{0,2}}{_EVENT}"),
+    _rule(PARTED, rf"{_EVENT}|{_OFFERED}", rf"{_COUNT}\S*"),
+    _rule(1.15, after=_OFFERED),
+    _rule(0.3, rf"\S{{0,2}}{_EVENT}|{_OFFERED}"),
     _rule(1.3, after=rf"{_COUNT}\S*|\d[\d,.]*"),
     _rule(0.0, rf"{_CASELESS}\S+(?:에서|까지|부터|에게|한테|로|에|도|만|께|보다|처럼|엔|는|은|마다|대로|라면)"),
     _rule(0.1, rf"{_CASELESS}[가-힣]+[이가을를]"),
@@ -154,6 +166,7 @@ _KO: Final[tuple[_Rule, ...]] = (
 )
 
 _EN: Final[tuple[_Rule, ...]] = (
+    _rule(0.0, "those|these|people|anyone", "who|that"),
     _rule(
         3.0,
         _one_of(
@@ -163,7 +176,11 @@ _EN: Final[tuple[_Rule, ...]] = (
             "without near during along & [+]",
         ),
     ),
-    _rule(-0.2, r"[\d:]+(?:am|pm)?|[$€£₩]\d\S*", "starts?|begins?|order|book|call|pets|kids|members|students"),
+    _rule(
+        -0.2,
+        r"[\d:]+(?:am|pm)?|[$€£₩]\d\S*",
+        "starts?|begins?|order|book|call|pets|kids|members|students|(?-i:[A-Z]).*",
+    ),
     _rule(3.0, r"[\d.,$€£₩+~:-]+%?"),
     _rule(3.0, r"(?:jan|feb|mar|apr|may|june?|july?|aug|sept?|oct|nov|dec)[a-z]*", r"\d.*"),
     _rule(
@@ -187,6 +204,7 @@ _EN: Final[tuple[_Rule, ...]] = (
         1.3,
         _one_of("best new fresh free whole big small little great good cozy perfect real true full early hot cold old"),
     ),
+    _rule(1.3, _one_of("order book call buy join bring take come try learn")),
     _rule(1.6, after=_one_of("ups? off out away ago later old only each too together included it")),
     _rule(-0.2, after=r"[$€£₩]\d.*"),
     _rule(
@@ -211,8 +229,11 @@ _EN: Final[tuple[_Rule, ...]] = (
 )
 
 
-CLOSED: Final = re.compile(rf"(?:{_ENDS}|\S{{0,3}}{_CLOSES}|무료|무한)$")
+CLOSED: Final = re.compile(rf"(?:included|welcome|free|only|provided|{_ENDS}|\S{{0,3}}{_CLOSES}|무료|무한)$")
 """A word that ends a phrase or a sentence by itself."""
+
+
+PRICE: Final = re.compile(_MONEY)
 
 
 @lru_cache(maxsize=16384)

@@ -15,7 +15,7 @@ _MONEY = (
 _PERCENT = rf"{_AMOUNT}\s?%"
 _BEFORE_KO = (
     r"(?:지금|오늘|단|오직|최대|최저|최고|무려|전\s?품목|전\s?상품|전\s?메뉴|매일|특가|연|월|회원가"
-    r"|정가|할인가|판매가|첫\s?(?:구매|주문|달|가입|방문)|추가|약|무이자|평일|주말|하루|평당|인당|\d{1,2}\s?(?:박|인|개월|시간)|1\s?(?:일|회|주))"
+    r"|정가|할인가|판매가|첫\s?[가-힣]{1,3}(?=\s)|추가|약|무이자|평일|주말|하루|평당|인당|(?!무료)[가-힣]{1,3}(?:비|료)(?=\s)|\d{1,2}\s?(?:박|인|개월|시간)|1\s?(?:일|회|주))"
 )
 _BEFORE_EN = r"(?:up to|from|only|just|now|save|starting at|as low as|extra|for)"
 _AFTER = (
@@ -38,7 +38,7 @@ _MOST_LED: Final = 12
 """Characters of a bare percentage with the words before it (``얼리버드 45%``); a longer lead is a line of its own."""
 
 _TAIL_EN = re.compile(r"\s+(?:(?:on|your|our|the|first|next|all|every|entire)\s+)*[a-z]+(?:\s[a-z]+)?\s*[.!]?")
-_LEAD_EN = re.compile(r"(?:^|(?<=[.!?]\s))(?:[A-Za-z][\w'-]*|\d+)(?:\s[\w'-]+){0,2}\s+$")
+_LEAD_EN = re.compile(r"(?:^|(?<=[.!?,]\s))(?:[A-Za-z][\w'-]*|\d+)(?:\s[\w'-]+){0,2}\s+$")
 _LONE = re.compile(r"\s*[가-힣]{1,4}\s+")  # a short word alone above a price says nothing: 커플, 전세
 _QUANTITY = re.compile(r"(?:^|(?<=[,.!?]\s))(?:\d+[가-힣]{1,2}\s)+$")  # 2개 19,800원
 _MOST_CLAUSE: Final = 22

@@ -11,13 +11,14 @@ from contextlib import suppress
 from typing import Final
 
 from adstudio.vision.ad_copy import AdCopy, copy_of_fields
-from adstudio.vision.copy_patterns import LEGAL
-from adstudio.vision.copy_roles import HEADLINE, STATEMENT, parted_copy, shortened
+from adstudio.vision.copy_patterns import LEGAL, offers
+from adstudio.vision.copy_roles import HEADLINE, STATEMENT, parted_copy, phrases, shortened
 from adstudio.vision.copytext import has_hangul, tidy
 from adstudio.vision.errors import CopyError
 from adstudio.vision.parting import ENDED_KO, ENDINGS_KO, doubts
 
 _MOST_LINES: Final = 3  # of running text that keep the author's breaks; more would be a ladder
+_MOST_OFFERED: Final = 18  # characters of a price with what it is for
 _SENTENCE: Final = re.compile(rf"(?:(?<=[.!?…])|(?<={ENDINGS_KO}))(?:\s*(?::\)|\^\^|ㅎㅎ|~))?\s+")
 
 
@@ -50,8 +51,17 @@ def plain_copy(text: str) -> AdCopy:
             sentence, tail = shortened(first, language)
             others = [tail] if tail else []
         first, rest = sentence, [*others, *rest]
+    if len(rest) == 1:
+        rest = phrases(rest[0]) or rest
+    offer = rest.pop() if rest and _is_offer(rest[-1]) else None
     sub = ("\n" if len(rest) <= _MOST_LINES else " ").join(rest)
-    return copy_of_fields(headline=first, sub=sub, legal=legal)
+    return copy_of_fields(headline=first, sub=sub, offer=offer, legal=legal)
+
+
+def _is_offer(text: str) -> bool:
+    """Whether ``text`` is a price with a few words before it: ``100장 25,000원``."""
+    found = offers(text)
+    return len(found) == 1 and found[0].end() == len(text) <= _MOST_OFFERED
 
 
 def _parted(line: str) -> list[str]:

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Final
 
 from adstudio.vision.ad_copy import OFFERS_JOINT, AdCopy, copy_of_fields
-from adstudio.vision.bonds import CLOSED, PARTED, bond
+from adstudio.vision.bonds import CLOSED, PARTED, PRICE, bond
 from adstudio.vision.copy_patterns import (
     ADDRESS,
     DATED,
@@ -244,9 +244,8 @@ def shortened(text: str, language: str) -> tuple[str, str]:
             return text[:a].strip(EDGES), text[b:].strip()
     words = text.split(" ")
     cuts = [(bond(*words[i - 1 : i + 1]), len(" ".join(words[:i])), i) for i in range(1, len(words))]
-    cuts = [one for one in cuts if one[0] <= PARTED and one[1] >= 3] or (
-        cuts if len(text) > _UNPARTED[language] else []
-    )
+    sure = [one for one in cuts if one[0] <= PARTED and one[1] >= 3 and not PRICE.fullmatch(words[one[2]])]
+    cuts = sure or (cuts if len(text) > _UNPARTED[language] else [])
     if not cuts:
         return text, ""
     _, _, cut = min(cuts, key=lambda one: abs(one[1] - _IDEAL[language]) * 0.35 + 3 * one[0])
@@ -257,13 +256,13 @@ def _joined(parts: list[str], language: str) -> str:
     """The rest as one sub line; parts that were lines of their own stay so where all are short, and a few phrases that
     nothing but a space parts (``바비큐 포함 11월 한정``) get lines of their own."""
     if len(parts) == 1:
-        parts = _phrases(parts[0]) or parts
+        parts = phrases(parts[0]) or parts
     if len(parts) > 1 and all(len(part) <= 2 * _IDEAL[language] for part in parts):
         return "\n".join(parts)
     return " ".join(parts)
 
 
-def _phrases(text: str) -> list[str]:
+def phrases(text: str) -> list[str]:
     """``text`` by its closed phrases; nothing where that is one, or many."""
     found = [""]
     words = text.split(" ")

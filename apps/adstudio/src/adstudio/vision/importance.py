@@ -29,10 +29,12 @@ at. It is the least weight that can be stored and less than type may cover; crop
 HINTED: Final = 0.12  # of the subject map: from there to INSIDE it hints at a thing
 _LARGE: Final = 0.35  # of the photo: a larger guess is a table or a view
 INSIDE: Final = 0.4  # of the subject map: above that a pixel is the subject's
+_REACHES: Final = 0.2  # of the subject map: a spire or a stalk that leads out of the subject is the subject's
 _AGREES: Final = 0.3  # IoU of a box and the subject's own bounds inside it, from which they are of one thing
 _MOST_OF_VIEW: Final = 0.3  # of the photo, and
 _VIEW: Final = 0.55
 """Pixels in between for each one of the subject, from which a large subject is a view, a sky: it has no outline."""
+_ONE_THING: Final = 0.75  # IoU from which box and subject are one: the legs of a chair are the chair's
 _BLOWN: Final = 250  # of 255, in every channel
 _SMALL_LIGHT: Final = 0.08  # of the photo
 _NEAR: Final = 0.004  # of the photo: a face this large is of a person whom the photo is about
@@ -63,7 +65,7 @@ def importance(
     """
     if subject.shape != shape:
         raise ValueError(f"the subject map is {subject.shape}, the photo {shape}")
-    inside = _pieces(subject > INSIDE)
+    inside = _grown(_pieces(subject > INSIDE), subject > _REACHES)
     if inside.mean() > _MOST_OF_VIEW and mush_of(subject) > _VIEW:
         inside = np.zeros_like(inside)
     weights = np.where(dilate(inside, round(max(shape) * _AIR)), SUBJECT, 0.0).astype(np.float32)
@@ -80,8 +82,9 @@ def importance(
         box = thing.box
         part = inside[box.top : box.bottom, box.left : box.right]
         least = PERSON if thing.label == "person" else LONE_BOX
-        if _agreement(part) >= _AGREES and part.mean() > 0.5:
-            least = max(least, PERSON)
+        agreement = _agreement(part)
+        if agreement >= _AGREES and part.mean() > 0.5:
+            least = max(least, SUBJECT if agreement >= _ONE_THING and thing.label != "person" else PERSON)
         _at_least(weights, box, least)
     for face in faces:
         _at_least(weights, face.box, FACE)
@@ -110,6 +113,13 @@ def _pieces(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
     if largest < least * inside.size:
         return np.zeros_like(inside)
     return np.asarray((areas >= _CRUMB * largest)[pieces], np.bool_)
+
+
+def _grown(inside: NDArray[np.bool_], around: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """``inside`` and the pieces of ``around`` that it lies in."""
+    _, pieces = cv2.connectedComponents(around.astype(np.uint8), connectivity=8)
+    reached = np.unique(pieces[inside])
+    return np.asarray(inside | np.isin(pieces, reached[reached > 0]), np.bool_)
 
 
 def with_lights(weights: Weights, photo: Rgb) -> Weights:

@@ -13,7 +13,7 @@ from itertools import combinations, pairwise
 from math import inf, sqrt
 from typing import Final
 
-from adstudio.vision.bonds import TIED, bond
+from adstudio.vision.bonds import TIED, UNKNOWN, bond
 from adstudio.vision.copytext import has_hangul
 
 Measure = Callable[[str], float]
@@ -34,6 +34,16 @@ def penalty(before: str, after: str) -> float:
     return held + (_TIED_PARTED if held >= TIED else 0.0)
 
 
+def _parted(lines: Sequence[str]) -> float:
+    """The penalties between lines. Two nouns side by side that nothing ties or parts are less a name of two words where
+    each has another word on its line: ``가을 신상 / 트레킹화 출시``."""
+    total = 0.0
+    for upper, lower in pairwise(lines):
+        cost = penalty(upper.split(" ")[-1], lower.split(" ")[0])
+        total += 0.75 * cost if cost == UNKNOWN and " " in upper and " " in lower else cost
+    return total
+
+
 @dataclass(frozen=True, slots=True)
 class Broken:
     """Lines, and how bad their breaks are."""
@@ -50,7 +60,7 @@ def _divisions(text: str, most: int) -> tuple[tuple[float, tuple[str, ...]], ...
     for count in range(1, min(most, len(words)) + 1):
         for cuts in combinations(range(1, len(words)), count - 1):
             lines = tuple(" ".join(words[a:b]) for a, b in zip((0, *cuts), (*cuts, len(words)), strict=True))
-            found.append((sum(penalty(words[cut - 1], words[cut]) for cut in cuts) + _shape(lines), lines))
+            found.append((_parted(lines) + _shape(lines), lines))
     return tuple(found)
 
 
@@ -60,10 +70,18 @@ def _shape(lines: Sequence[str]) -> float:
     letters = [len(line.replace(" ", "")) for line in lines]
     ladder = len(lines) > 2 and sum(" " not in line for line in lines) >= 2
     words = sum(line.count(" ") + 1 for line in lines)
-    chopped = 1.6 if words <= 3 and not any(map(has_hangul, lines)) else 0.0
+    chopped = 1.0 if words <= 3 and not any(map(has_hangul, lines)) else 0.0
+    lone = " " not in lines[0] and lines[0].isalpha() and letters[0] < min(6, 0.5 * max(letters))
     stray = " " not in lines[-1] and letters[-1] < 0.5 * max(letters) and letters[-1] < 6
     inside = sum(_ENDS_INSIDE.search(line) is not None for line in lines)
-    return 1.5 * inside + 0.35 * (len(lines) - 1) + 0.8 * stray + 1.2 * (min(letters) < 3) + chopped + 1.2 * ladder
+    return (
+        1.5 * inside
+        + 0.35 * (len(lines) - 1)
+        + 0.8 * (stray + lone)
+        + 1.2 * (min(letters) < 3)
+        + chopped
+        + 1.2 * ladder
+    )
 
 
 def broken(text: str, measure: Measure, limit: float, most: int) -> Broken | None:

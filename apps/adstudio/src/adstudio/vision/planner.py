@@ -38,8 +38,7 @@ def plan(
     plan."""
     master: Master = "cut_out" if backdrop else "full_bleed"
     bleeding = list(full_bleed(copy, scene, format_, kit, master=master, backdrop=backdrop))
-    large = too_small(*scene.full, format_) is None  # a small card would hide that the photo is too small
-    divided = list(split(copy, scene, format_, kit, backdrop, whole=large))
+    divided = list(split(copy, scene, format_, kit, backdrop))
     bleeding.sort(key=lambda layout: -layout.score)
     first, second = (bleeding, divided) if bleeding and bleeding[0].score >= _LEAST_FULL_BLEED else (divided, bleeding)
     ranked = [one for pair in zip_longest(first, second) for one in pair if one is not None][:most]

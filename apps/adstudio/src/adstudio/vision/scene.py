@@ -27,6 +27,7 @@ _UNEVEN: Final = 7.0  # grey levels, spread along the edge beside a steady slope
 _ONE_COLOUR: Final = 3  # grey levels in every channel: a larger step is seen along a straight edge
 _MOST_OF_RIM: Final = 0.85
 _FOCUS: Final = 0.9  # the share of the photo that changes less than what is in focus
+_CROWN: Final = 0.3  # of a face's height: the hair above it
 _ALL_SUBJECT: Final = 0.9
 
 Sums = NDArray[np.float64]
@@ -76,7 +77,10 @@ def look_at(photo: Rgb, weights: Weights, faces: Sequence[Box]) -> Scene:
     change = change_of(small)
     subject, focus_sums = _subject(fitted), integral(in_focus(change))
     factor = width / photo.shape[1]
-    scaled = tuple(Box(*(round(v * factor) for v in (face.left, face.top, face.right, face.bottom))) for face in faces)
+    scaled = tuple(
+        Box(*(round(v * factor) for v in (face.left, max(0, face.top - _CROWN * face.height), face.right, face.bottom)))
+        for face in faces
+    )
     return Scene(
         photo=small,
         weights=fitted,

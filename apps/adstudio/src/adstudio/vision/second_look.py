@@ -30,13 +30,15 @@ from adstudio.vision.subject import SubjectMap
 
 _LOOK: Final = 480  # pixels of the longer side
 _INSIDE: Final = 0.5  # of the network's map
-_LEAST_SUBJECT, _MOST_SUBJECT = 0.01, 0.35  # of the photo: less is noise, more is a view, of which any part will do
+_LEAST_SUBJECT, _MOST_SUBJECT = 0.01, 0.7  # of the photo: less is noise, more is a view
+_REACHED: Final = 0.15  # of a side: a subject that takes up more of it goes on beyond the photo
 _SURE_OF_IT: Final = 0.97  # of the network's surest pixel: less is a meadow of which it takes some part for the subject
 _LEAST_FOCUS: Final = 0.2  # of what is in focus: less is blur, or a sky without its skyline
 _HEAD_TO_HIP: Final = 0.6  # of a person's height: ads cut legs
 _RIM: Final = 0.03  # of a thing's box, on each side
 _CUT_ALREADY: Final = 0.5
 _SURE: Final = 0.65  # probability of a thing that the copy does not speak of
+_MOST_BOX: Final = 0.35  # of the photo: a larger box is a pattern or a table; the network's map knows its outline
 _NAMED_SURE: Final = 0.45  # and of one that it does
 _STANDS_OUT: Final = 2.6  # times the mean distance in colour, from which a pixel stands out as much as a subject
 
@@ -50,8 +52,6 @@ class SecondLook:
     faces: tuple[Box, ...]
     things: tuple[Box, ...]
     model: SubjectMap
-    people: bool = False
-    """Whether a person is seen: ads cut legs."""
 
     @cached_property
     def _learnt(self) -> NDArray[np.float32]:
@@ -78,9 +78,8 @@ class SecondLook:
         return float(part.sum()) / max(1.0, self._pixels(layout, box)) if part.size else 0.0
 
     def kept(self, layout: Layout) -> float:
-        """The share of the things that the layout shows, 0 to 1; of the subject where no thing is known, and never more
-        than what is left of the subject's width and height. Where nearly nothing that is in focus is shown, the share
-        of that."""
+        """The share of the things that the layout shows, 0 to 1; of the subject where no thing is known. Where nearly
+        nothing that is in focus is shown, the share of that."""
         height, width = self.small.shape[:2]
         window = layout.window
         view = Box(
@@ -89,23 +88,16 @@ class SecondLook:
             round(window.right * width),
             round(window.bottom * height),
         )
-        if view.left <= 0 and view.top <= 0 and view.right >= width and view.bottom >= height:
-            return 1.0  # nothing is cut: no map is needed
-        edges = window.left * width, window.top * height, window.right * width, window.bottom * height
         seen = _shown_of(self.things, view, Box(0, 0, width, height))
         focus = in_focus(change_of(self.small))
         sharp = float(focus.sum())
         focused = float(_cut_out(focus, view).sum()) / sharp if sharp else 1.0
         if focused < _LEAST_FOCUS:
             return min(seen, focused)
-        if self._reach is not None:
-            seen = min(seen, 1 - self._reach.lost(*edges, legs_too=not (self.people or self.faces)))
         if self.faces or self.things:
             return seen
-        learnt = self._learnt > _INSIDE
-        if not _LEAST_SUBJECT < float(learnt.mean()) < (1.0 if self._reach else _MOST_SUBJECT):
-            return seen
-        return min(seen, float(_cut_out(learnt, view).sum()) / float(learnt.sum()))
+        lost = self._reach.lost(view.left, view.top, view.right, view.bottom) if self._reach else 0.0
+        return min(1 - lost, _thing_kept(self._learnt > _INSIDE, view))
 
     def faces_in(self, layout: Layout) -> list[Box]:
         """The faces that the layout shows, in pixels of the ad; one that is cut reaches beyond the pane."""
@@ -163,6 +155,17 @@ def _shown_of(things: Sequence[Box], view: Box, photo: Box) -> float:
     return min(least, seen / total) if total else 1.0
 
 
+def _thing_kept(inside: NDArray[np.bool_], view: Box) -> float:
+    """The share of a thing that ``view`` shows; 1 for noise, and for a view, of which any part will do: it reaches from
+    one end of the photo to the other. What the photo itself cuts may be cut further."""
+    share = float(inside.mean())
+    ends = [float(side.mean()) for side in (inside[:, 0], inside[:, -1], inside[0], inside[-1])]
+    if share < _LEAST_SUBJECT or share > _MOST_SUBJECT or min(ends[:2]) > _REACHED or min(ends[2:]) > _REACHED:
+        return 1.0
+    shown = float(_cut_out(inside, view).sum()) / float(inside.sum())
+    return shown + _CUT_ALREADY * (1 - shown) * (max(ends) > _REACHED)
+
+
 def _cut_out(field: NDArray[np.generic], view: Box) -> NDArray[Any]:
     return field[max(0, view.top) : max(0, view.bottom), max(0, view.left) : max(0, view.right)]
 
@@ -177,14 +180,9 @@ def look_again(photo: Rgb, copy: AdCopy, detector: Detector, subject: SubjectMap
     ]
     named = named_in(copy.whole)
     spoken_of = tuple(box for thing, box in seen if thing.label in named and thing.score >= _NAMED_SURE)
-    sure = tuple(box for thing, box in seen if thing.score >= _SURE)
-    return SecondLook(
-        small,
-        tuple(face.box for face in faces.find(small)),
-        spoken_of or sure,
-        subject,
-        any(thing.label == "person" for thing, _ in seen),
-    )
+    most = _MOST_BOX * small.shape[0] * width
+    sure = tuple(box for thing, box in seen if thing.score >= _SURE and box.area <= most)
+    return SecondLook(small, tuple(face.box for face in faces.find(small)), spoken_of or sure, subject)
 
 
 def _shown(thing: Detected, box: Box) -> Box:

@@ -88,9 +88,9 @@ def best_view(scene: Scene, ratio: float) -> View | None:
     return max(best, key=lambda view: _rank(scene, view) - edge_faults(scene, view), default=None)
 
 
-def whole_view(scene: Scene) -> View:
-    """All of the photo."""
-    return View(0.0, 0.0, float(scene.width), float(scene.height), 1.0, 1.0)
+def shows_all(scene: Scene, view: View) -> bool:
+    """Whether no edge of the photo is left out."""
+    return view.left < 1 and view.top < 1 and view.right > scene.width - 1 and view.bottom > scene.height - 1
 
 
 def is_cut(scene: Scene, view: View) -> bool:
@@ -134,9 +134,9 @@ def unfocused(view: View) -> float:
     return max(0.0, 1 - view.focus / FOCUS_KEPT)
 
 
-def beyond(scene: Scene, view: View, *, upright_only: bool = False) -> float:
-    """The share of the window that lies outside the photo and is made up, 0 to 1; ``upright_only``: above and below."""
-    across = view.width if upright_only else min(view.right, scene.width) - max(view.left, 0.0)
+def beyond(scene: Scene, view: View) -> float:
+    """The share of the window that lies outside the photo and is made up, 0 to 1."""
+    across = min(view.right, scene.width) - max(view.left, 0.0)
     down = min(view.bottom, scene.height) - max(view.top, 0.0)
     return 1 - max(0.0, across) * max(0.0, down) / (view.width * view.height)
 
