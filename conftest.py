@@ -18,11 +18,14 @@ pytest_plugins = ["postgres"]
 __all__ = ["hypothesis"]
 
 LONG = (
-    "test_demo",
-    "test_zoo",
-    "test_night_rows",
     "test_night_stages",
+    "test_night_rows",
     "test_night_causes",
+    "test_shutdown",
+    "test_demo",
+    "test_vision_model",
+    "test_start",
+    "test_zoo",
     "test_door_store",
     "test_chaos",
     "test_door_pages",

@@ -43,7 +43,7 @@ async def test_the_model_looks_at_photo_and_ad_and_its_verdict_counts(
 ) -> None:
     model.behave("well")
     model.questions.clear()
-    job = await jobs.add(photo("rocket"), COPY)
+    job = await jobs.add(photo("rocket"), COPY, formats=None)
     await jobs.until(job, "vlm_judge", "done")
     row = await jobs.db.fetchrow("SELECT * FROM ad_judgements WHERE job_id = $1", job)
     assert (row["passed"], row["judge"], json.loads(row["reasons"])) == (
@@ -68,7 +68,7 @@ async def test_one_format_that_the_model_refuses_is_refused_and_the_page_says_wh
 ) -> None:
     model.behave("second format refused")
     model.questions.clear()
-    job = await jobs.add(photo("rocket"), "Reach for more")
+    job = await jobs.add(photo("rocket"), "Reach for more", formats=None)
     await jobs.until(job, "vlm_judge", "done")
     row = await jobs.db.fetchrow("SELECT * FROM ad_judgements WHERE job_id = $1", job)
     assert row["passed"] is False
@@ -87,7 +87,7 @@ async def test_an_ad_that_the_model_refuses_is_not_passed_and_its_words_are_kept
     app: App, jobs: Jobs, model: VisionServer
 ) -> None:
     model.behave("refusing")
-    job = await jobs.add(photo("rocket"), "Slow mornings start here")
+    job = await jobs.add(photo("rocket"), "Slow mornings start here", formats=None)
     await jobs.until(job, "vlm_judge", "done")
     row = await jobs.db.fetchrow("SELECT * FROM ad_judgements WHERE job_id = $1", job)
     assert (row["passed"], row["judge"]) == (False, "llava:13b")
@@ -121,7 +121,7 @@ async def test_a_model_that_is_away_puts_the_job_off_and_costs_none_of_its_tries
     app: App, jobs: Jobs, model: VisionServer, how: str, says: str
 ) -> None:
     model.behave(how)
-    job = await jobs.add(photo("rocket"), COPY)
+    job = await jobs.add(photo("rocket"), COPY, formats=None)
     note = await until_noted(jobs, job)
     sentence = "비전 모델의 답을 기다리고 있습니다. 곧 자동으로 다시 진행됩니다."
     assert (note["step"], note["sentence"], note["final"]) == ("vlm_analyze", sentence, False)
@@ -144,7 +144,7 @@ async def test_a_model_that_answers_nonsense_is_asked_twice_and_the_job_says_so_
 ) -> None:
     model.behave(how)
     model.questions.clear()
-    job = await jobs.add(photo("rocket"), "Reach for more")
+    job = await jobs.add(photo("rocket"), "Reach for more", formats=None)
     await jobs.until_settled([job], 30)
     assert await jobs.at(job) == ("vlm_analyze", "failed")
     assert await jobs.called(job) == [("vlm_analyze", "dead", 1)]
