@@ -18,6 +18,7 @@ from adstudio.vision.making import detect, plan_all
 from adstudio.vision.palette import INK, WHITE, accent_on, contrast, hues_of, panel_of
 from adstudio.vision.photo import encode_jpeg
 from adstudio.vision.planner import plan
+from adstudio.vision.reach import is_a_thing, reach_of
 from adstudio.vision.scene import look_at
 from adstudio.vision.scrim import STRONGEST, Tinted, scrim_for
 from adstudio.vision.shapes import Box
@@ -227,6 +228,34 @@ def test_without_a_subject_what_is_in_focus_stays_whole(left: int) -> None:
     assert best.master == "full_bleed"
     assert best.window.left * 1600 <= left
     assert best.window.right * 1600 >= left + 450
+
+
+def test_what_a_crop_takes_off_a_thing_is_measured_by_its_reach() -> None:
+    tower = np.zeros((100, 200), np.bool_)
+    tower[50:80, 60:200] = True  # the photo itself ends it at the right
+    tower[20:50, 100:103] = True  # its spire: few of its pixels
+    reach = reach_of(tower)
+    assert reach is not None
+    assert reach.free == (True, True, False, True)
+    assert reach.lost(0, 0, 200, 100) == 0
+    assert reach.lost(0, 35, 200, 100) == pytest.approx(15 / 60, abs=0.05)
+    assert reach.lost(0, 0, 130, 100) == 0
+    assert reach.lost(0, 0, 200, 65, legs_too=False) == 0 < reach.lost(0, 0, 200, 65)
+
+
+def test_a_subject_map_without_an_outline_is_of_a_view() -> None:
+    thing = np.zeros((100, 200), np.float32)
+    thing[30:80, 40:160] = 1
+    assert is_a_thing(thing)
+    assert not is_a_thing(np.tile(np.linspace(0, 1, 200, dtype=np.float32), (100, 1)))
+
+
+def test_a_photo_whose_rim_is_of_one_colour_is_known_by_it() -> None:
+    car = np.full((320, 1000, 3), 255, np.uint8)
+    car[40:300] = (40, 44, 52)
+    assert look_at(car, np.zeros((320, 1000), np.float32), []).rim is None
+    car[:, :6] = car[:, -6:] = 255
+    assert look_at(car, np.zeros((320, 1000), np.float32), []).rim == (255, 255, 255)
 
 
 @pytest.mark.parametrize("name", ["square", "landscape", "kakao_feed"])

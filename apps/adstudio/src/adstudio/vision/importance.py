@@ -31,6 +31,9 @@ _LARGE: Final = 0.35  # of the photo: a larger guess is a table or a view
 INSIDE: Final = 0.4  # of the subject map: above that a pixel is the subject's
 _REACHES: Final = 0.2  # of the subject map: a spire or a stalk that leads out of the subject is the subject's
 _AGREES: Final = 0.3  # IoU of a box and the subject's own bounds inside it, from which they are of one thing
+_MOST_OF_VIEW: Final = 0.3  # of the photo, and
+_VIEW: Final = 0.55
+"""Pixels in between for each one of the subject, from which a large subject is a view, a sky: it has no outline."""
 _ONE_THING: Final = 0.75  # IoU from which box and subject are one: the legs of a chair are the chair's
 _BLOWN: Final = 250  # of 255, in every channel
 _SMALL_LIGHT: Final = 0.08  # of the photo
@@ -63,6 +66,8 @@ def importance(
     if subject.shape != shape:
         raise ValueError(f"the subject map is {subject.shape}, the photo {shape}")
     inside = _grown(_pieces(subject > INSIDE), subject > _REACHES)
+    if inside.mean() > _MOST_OF_VIEW and mush_of(subject) > _VIEW:
+        inside = np.zeros_like(inside)
     weights = np.where(dilate(inside, round(max(shape) * _AIR)), SUBJECT, 0.0).astype(np.float32)
     if any(face.box.area > _NEAR * shape[0] * shape[1] for face in faces):
         weights = np.minimum(weights, np.float32(PERSON))
@@ -88,6 +93,13 @@ def importance(
         if box.area <= _LARGE * subject.size:
             _at_least(weights, box, GUESS)
     return weights
+
+
+def mush_of(subject: NDArray[np.float32]) -> float:
+    """The pixels of a subject map that are neither the subject's nor its ground's, for each one of the subject's: a
+    thing has 0.03 to 0.32, a forest, a meeting or a starry sky 0.36 and more."""
+    inside = int((subject > 0.5).sum())
+    return float(((subject > 0.15) & (subject < 0.85)).sum() / max(1, inside))
 
 
 def _pieces(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:

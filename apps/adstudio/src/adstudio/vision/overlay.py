@@ -21,6 +21,7 @@ from adstudio.vision.typefaces import Typeface
 _SUB_TOWARDS_GROUND = 0.12  # a sub line is a shade quieter than its headline
 _EMOJI_SIZE, _EMOJI_DROP = 1.06, 0.17  # ems: an emoji's height, and how far it hangs below the baseline
 _BAND = 128  # rows
+_BORDER = 0.003  # of the photo's longer side
 _SPREAD = 0.25  # of the pane: from the photo to where a continued side is smoothed most
 _SOFTENED, _ALONG = 0.025, 0.09  # of the pane: how far a continued side is smoothed, across its edge and along it
 
@@ -68,19 +69,24 @@ def pane_of(layout: Layout, photo: Rgb) -> Rgb:
     left, right = window.left * width, window.right * width
     top, bottom = window.top * height, window.bottom * height
     across, down = pane.width / (right - left), pane.height / (bottom - top)
+    # Beyond an edge, the photo's outermost lines are left out: the border of a scan or an export would be a hairline
+    # there, and its colour that of the whole continued side.
+    border = min(max(1, round(_BORDER * max(width, height))), min(width, height) // 8)
+    first_x, first_y = (border if edge < 0 else 0 for edge in (left, top))
+    last_x, last_y = width - border * (right > width), height - border * (bottom > height)
     inside = (
-        max(0, round(left)),
-        max(0, round(top)),
-        min(width, max(round(right), round(left) + 1)),
-        min(height, max(round(bottom), round(top) + 1)),
+        max(first_x, round(left)),
+        max(first_y, round(top)),
+        min(last_x, max(round(right), round(left) + 1)),
+        min(last_y, max(round(bottom), round(top) + 1)),
     )
     part = photo[inside[1] : inside[3], inside[0] : inside[2]]
     # The part beyond the photo, in pixels of the pane.
     beyond = (
-        max(0, round(-top * down)),
-        max(0, round((bottom - height) * down)),
-        max(0, round(-left * across)),
-        max(0, round((right - width) * across)),
+        max(0, round((first_y - top) * down)),
+        max(0, round((bottom - last_y) * down)),
+        max(0, round((first_x - left) * across)),
+        max(0, round((right - last_x) * across)),
     )
     size = (max(1, pane.width - beyond[2] - beyond[3]), max(1, pane.height - beyond[0] - beyond[1]))
     shrinks = size[0] < part.shape[1]

@@ -14,6 +14,7 @@ from adstudio.vision.importance import LEAST_FIGURE, PERSON, SUBJECT, Weights, b
 from adstudio.vision.layout import Edge
 from adstudio.vision.masks import integral
 from adstudio.vision.palette import Hues, hues_of
+from adstudio.vision.reach import Reach, main_pieces, reach_of
 from adstudio.vision.shapes import Box, Rgb
 
 LOOK: Final = 640  # pixels of the longer side
@@ -21,8 +22,10 @@ PLAIN_RIM: Final = 0.03
 """Of the side: the strip along an edge that says whether the photo can be continued there."""
 
 _SMOOTH: Final = 1.6  # grey levels a pixel, mean in the strip: more is texture, which smears when it is continued
-_ROUGH: Final = 6.0  # and what a hundredth of it may have
+_ROUGH: Final = 2.0  # and what a hundredth of it may have: the joints of a wall would end where it is continued
 _UNEVEN: Final = 7.0  # grey levels, spread along the edge beside a steady slope: more becomes stripes
+_ONE_COLOUR: Final = 3  # grey levels in every channel: a larger step is seen along a straight edge
+_MOST_OF_RIM: Final = 0.85
 _FOCUS: Final = 0.9  # the share of the photo that changes less than what is in focus
 _CROWN: Final = 0.3  # of a face's height: the hair above it
 _ALL_SUBJECT: Final = 0.9
@@ -39,9 +42,13 @@ class Scene:
     weights: Weights
     faces: tuple[Box, ...]
     subject: Box | None
+    reach: Reach | None
+    """How far the subject reaches, a person's body included."""
     middle: tuple[float, float]
     """Of the subject; of what is in focus where there is none."""
     plain: frozenset[Edge]
+    rim: tuple[int, int, int] | None
+    """The colour of the photo's rim where nearly all of it is of one: a panel of it has no visible edge."""
     hues: Hues
     full: tuple[int, int]
     weight_sums: Sums
@@ -79,8 +86,10 @@ def look_at(photo: Rgb, weights: Weights, faces: Sequence[Box]) -> Scene:
         weights=fitted,
         faces=scaled,
         subject=subject,
+        reach=_reach(fitted) if subject else None,
         middle=_middle(subject, focus_sums),
         plain=_plain(small, change, fitted),
+        rim=_rim(small),
         hues=hues_of(small),
         full=(photo.shape[1], photo.shape[0]),
         weight_sums=integral(fitted),
@@ -104,10 +113,24 @@ def in_focus(change: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(np.maximum(change - np.quantile(change, _FOCUS), 0), np.float32)
 
 
+def _rim(photo: Rgb) -> tuple[int, int, int] | None:
+    """The colour of nearly all of the outermost pixels; a subject may touch them in places."""
+    rim = np.concatenate([photo[:2].reshape(-1, 3), photo[-2:].reshape(-1, 3), photo[:, :2].reshape(-1, 3),
+                          photo[:, -2:].reshape(-1, 3)]).astype(np.int16)  # fmt: skip
+    middle = np.median(rim, axis=0)
+    alike = np.abs(rim - middle).max(axis=1) <= _ONE_COLOUR
+    red, green, blue = (round(float(channel)) for channel in middle)
+    return (red, green, blue) if float(alike.mean()) >= _MOST_OF_RIM else None
+
+
 def _subject(weights: Weights) -> Box | None:
     inside = weights >= SUBJECT * 0.98
     share = float(inside.mean())
     return bounds(inside) if LEAST_FIGURE <= share <= _ALL_SUBJECT else None
+
+
+def _reach(weights: Weights) -> Reach | None:
+    return reach_of(main_pieces(weights >= 0.9 * PERSON))
 
 
 def _middle(subject: Box | None, focus_sums: Sums) -> tuple[float, float]:

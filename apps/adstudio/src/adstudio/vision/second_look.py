@@ -23,6 +23,7 @@ from adstudio.vision.faces import FaceModel
 from adstudio.vision.importance import look_small
 from adstudio.vision.layout import Layout
 from adstudio.vision.named_things import named_in
+from adstudio.vision.reach import Reach, is_a_thing, main_pieces, reach_of
 from adstudio.vision.scene import change_of, in_focus
 from adstudio.vision.shapes import Box, Detected, Rgb
 from adstudio.vision.subject import SubjectMap
@@ -58,6 +59,14 @@ class SecondLook:
         return self.model.map(np.ascontiguousarray(self.small[:, ::-1]), _SURE_OF_IT)[:, ::-1]
 
     @cached_property
+    def _reach(self) -> Reach | None:
+        """How far the thing reaches that the photo shows; None of a view."""
+        learnt = self._learnt
+        if float((learnt > _INSIDE).mean()) < _LEAST_SUBJECT or not is_a_thing(learnt):
+            return None
+        return reach_of(main_pieces(learnt > _INSIDE))
+
+    @cached_property
     def subject(self) -> NDArray[np.float32]:
         """The map, 0 to 1."""
         learnt = self._learnt
@@ -87,7 +96,8 @@ class SecondLook:
             return min(seen, focused)
         if self.faces or self.things:
             return seen
-        return min(1.0, _thing_kept(self._learnt > _INSIDE, view))
+        lost = self._reach.lost(view.left, view.top, view.right, view.bottom) if self._reach else 0.0
+        return min(1 - lost, _thing_kept(self._learnt > _INSIDE, view))
 
     def faces_in(self, layout: Layout) -> list[Box]:
         """The faces that the layout shows, in pixels of the ad; one that is cut reaches beyond the pane."""

@@ -16,12 +16,13 @@ from adstudio.vision.scene import Scene
 from adstudio.vision.shapes import Box
 from adstudio.vision.type_block import Block, Scale, set_block
 from adstudio.vision.window_edges import edge_faults
-from adstudio.vision.windows import KEPT, MOST_ENLARGED, View, best_view, beyond, crowding, is_cut, unfocused
+from adstudio.vision.windows import KEPT, MOST_ENLARGED, View, best_view, beyond, crowding, is_cut, shows_all, unfocused
 
 _CARD: Final = 0.085  # of the height, around a photo that stands as a card beside the type
 _CARD_COST: Final = 0.12  # a photo to the edges is livelier
 _WHOLE_SHARES: Final = (0.36, 0.42, 0.5)  # of the format, for the type beside a photo that is shown whole
 _MOST_WHOLE: Final = 0.64  # of the height, for a whole photo from edge to edge
+_LEAST_WHOLE: Final = 0.28  # of a story's height: less is a strip between blanks
 _PAD: Final = 0.07  # of the short side, around the type in its panel
 _LEAST_CARD: Final = 0.22  # of the ad: a smaller one is a stamp
 Side = Literal["left", "bottom", "top"]
@@ -99,7 +100,7 @@ def _divisions(format_: Format) -> Iterator[_Division]:
         edge = round(height * (1 - share))
         room = Box(safe.left, edge + round(pad * 0.8), safe.right, min(safe.bottom, height - round(pad * 0.8)))
         yield _Division("bottom", Box(0, 0, width, edge), room)
-    for share in (0.46, 0.5):
+    for share in (0.46, 0.5, 0.64):
         edge = round(width * share)
         room = Box(safe.left, safe.top, edge - pad, safe.bottom)
         yield _Division("left", Box(edge, 0, width, height), room)
@@ -123,12 +124,12 @@ def _uncropped(format_: Format, ratio: float) -> Iterator[_Division]:
     below = format_.safe[3] != format_.safe[2] and format_.safe[2] > 0.2
     if width / ratio <= _MOST_WHOLE * height:
         edge = round(width / ratio)
-        if below:
+        if below and edge >= _LEAST_WHOLE * height:
             for above in (0.36, 0.45):
                 start = min(round(height * above), height - edge)
                 room = Box(safe.left, safe.top, safe.right, start - pad)
                 yield _Division("top", Box(0, start, width, start + edge), room)
-        else:
+        elif not below:
             room = Box(safe.left, edge + round(pad * 0.8), safe.right, min(safe.bottom, height - round(pad * 0.8)))
             yield _Division("bottom", Box(0, 0, width, edge), room)
     elif not below:
@@ -144,6 +145,8 @@ def _uncropped(format_: Format, ratio: float) -> Iterator[_Division]:
 
 def _layout(division: _Division, block: Block, view: View, scene: Scene, format_: Format, kit: Kit) -> Layout:
     ground = panel_of(scene.hues, kit.colour)
+    if scene.rim is not None and kit.colour is None and shows_all(scene, view):
+        ground = scene.rim  # then the photo has no visible edge
     ink, accent = ink_on(ground), accent_on(ground, scene.hues, kit.accent)
     room = division.room
     # In a story the type begins at the top of the safe part; elsewhere it stands in the middle of its panel.

@@ -16,12 +16,23 @@ _SEVERED: Final = 0.6  # the price of an edge that runs through a subject from e
 _SLIVERS: Final = 0.25  # and of one along which a strip of something else is left
 _GUESSED: Final = 0.4  # how much an edge through what may be a thing counts of one through the subject
 _SLIVER: Final = 0.04  # of the window's side: a strip this thin of another colour looks like a mistake
+_SHORT: Final = 2.2  # and of one beyond which the whole reach of the subject lies
+_BODY: Final = 0.35  # how much of that counts of a person whose face is whole: portraits cut arms
+_GRAZED: Final = 0.02  # of the subject's reach: the air around the map
 _ALIKE, _APART = 12.0, 36.0  # distance in eight-bit Lab: of one surface in another light, of two surfaces
 
 
 def edge_faults(scene: Scene, view: View) -> float:
     """How badly the window's edges run, in the units of a layout's score; 0 where they cross nothing that matters."""
-    return _SEVERED * severed(scene, view) + _SLIVERS * slivers(scene, view)
+    return _SEVERED * severed(scene, view) + _SLIVERS * slivers(scene, view) + _SHORT * cut_short(scene, view)
+
+
+def cut_short(scene: Scene, view: View) -> float:
+    """How much of the subject's width or height an edge takes off, 0 to 1: a spire or a hand is few of its pixels."""
+    if scene.reach is None:
+        return 0.0
+    lost = scene.reach.lost(view.left, view.top, view.right, view.bottom, legs_too=not scene.faces)
+    return (_BODY if scene.faces else 1.0) * max(0.0, lost - _GRAZED)
 
 
 def severed(scene: Scene, view: View) -> float:

@@ -88,6 +88,11 @@ def best_view(scene: Scene, ratio: float) -> View | None:
     return max(best, key=lambda view: _rank(scene, view) - edge_faults(scene, view), default=None)
 
 
+def shows_all(scene: Scene, view: View) -> bool:
+    """Whether no edge of the photo is left out."""
+    return view.left < 1 and view.top < 1 and view.right > scene.width - 1 and view.bottom > scene.height - 1
+
+
 def is_cut(scene: Scene, view: View) -> bool:
     """Whether an edge of the window runs through the subject that the photographer had left whole."""
     subject = scene.subject
