@@ -1704,7 +1704,7 @@ BEGIN
             'the function %s is called by the trigger %s on %s: give that table''s pipeline its new name, and run pgbaton attach '
             'for it, or pgbaton detach', '"public"."notify_job_state_change"()', t.tgname, t.at);
     END IF;
-    IF (SELECT md5(prosrc) = 'ce16d68a3f5cad286a8c8397ebb024b3' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
+    IF (SELECT md5(prosrc) = '6aed5b15eb1060446cc3a224bd327142' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
         -- Behind this lock no transaction is left that fires the old function: duties that it leaves have no rank (see the end).
         IF true THEN
             LOCK TABLE "public"."jobs" IN SHARE ROW EXCLUSIVE MODE;
@@ -1728,7 +1728,7 @@ DECLARE
     word pg_catalog.text;
     changed_at pg_catalog.timestamptz;
 
-    rank pg_catalog.timestamptz;BEGIN BEGIN  -- the inner block reads the row and writes nothing: it needs no transaction id
+    rank pg_catalog.timestamptz;BEGIN BEGIN  -- the inner block writes nothing, and takes no transaction id
     -- No WHEN clause tells this before the call: Postgres reads such a clause again for each statement, which cost a writer
     -- 20 microseconds, and the call costs it 5. Each session prepares an expression anew in each transaction, which costs a
     -- row half a microsecond: so states that no route knows come first, alone, and there are as few expressions as can be. At

@@ -136,7 +136,7 @@ BEGIN
             'the function %s is called by the trigger %s on %s: give that table''s pipeline its new name, and run pgbaton attach '
             'for it, or pgbaton detach', '"public"."notify_jobs_variants_state_change"()', t.tgname, t.at);
     END IF;
-    IF (SELECT md5(prosrc) = '583be53b34bf16490143b0101694118b' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
+    IF (SELECT md5(prosrc) = '6812fc627b645098c04c2882e2e13276' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
         -- Behind this lock no transaction is left that fires the old function: duties that it leaves have no rank (see the end).
         IF true THEN
             LOCK TABLE "public"."jobs_variants" IN SHARE ROW EXCLUSIVE MODE;
@@ -159,7 +159,7 @@ DECLARE
     quiet pg_catalog.bool;
     parent pg_catalog.text;
 
-    rank pg_catalog.timestamptz;BEGIN BEGIN  -- the inner block reads the row and writes nothing: it needs no transaction id
+    rank pg_catalog.timestamptz;BEGIN BEGIN  -- the inner block writes nothing, and takes no transaction id
     -- No WHEN clause tells this before the call: Postgres reads such a clause again for each statement, which cost a writer
     -- 20 microseconds, and the call costs it 5. Each session prepares an expression anew in each transaction, which costs a
     -- row half a microsecond: so states that no route knows come first, alone, and there are as few expressions as can be. At

@@ -11,7 +11,7 @@ DECLARE
     next_stage pg_catalog.text;
     same pg_catalog.bool;
     quiet pg_catalog.bool;
-{parent_declared}{publish_declared}{turn_declared}BEGIN BEGIN  -- the inner block reads the row and writes nothing: it needs no transaction id
+{parent_declared}{publish_declared}{turn_declared}BEGIN BEGIN  -- the inner block writes nothing, and takes no transaction id
     -- No WHEN clause tells this before the call: Postgres reads such a clause again for each statement, which cost a writer
     -- 20 microseconds, and the call costs it 5. Each session prepares an expression anew in each transaction, which costs a
     -- row half a microsecond: so states that no route knows come first, alone, and there are as few expressions as can be. At
