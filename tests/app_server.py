@@ -58,7 +58,9 @@ def free_socket() -> socket.socket:
 async def served(app: FastAPI, listening: socket.socket | None = None) -> AsyncIterator[Site]:
     """The application, from its lifespan's beginning to its end."""
     listening = listening or free_socket()
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="on", timeout_graceful_shutdown=5))
+    server = uvicorn.Server(
+        uvicorn.Config(app, log_level="warning", lifespan="on", timeout_graceful_shutdown=5, timeout_keep_alive=60)
+    )
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     try:
         while not server.started:

@@ -131,7 +131,7 @@ async def person(browser: Any, base: str) -> AsyncIterator[Opener]:
             options = {"locale": "en-GB", "viewport": {"width": 1280, "height": 900}, **options}
             context = await browser.new_context(**options)
             stack.push_async_callback(context.close)
-            context.set_default_timeout(8000)
+            context.set_default_timeout(20_000)
             page = await context.new_page()
             page.on("console", hear)
             page.on("pageerror", lambda e: watched.complaints.append(str(e)))

@@ -37,7 +37,7 @@ async def test_one_page_shows_every_database_and_acts_in_the_one_that_is_chosen(
         await there.execute("TRUNCATE pgbaton.history, pgbaton.calls, pgbaton.due, pgbaton.findings")
         async with serving(app) as address:
             context = await browser.new_context(locale="en-GB", viewport={"width": 1280, "height": 900})
-            context.set_default_timeout(8000)
+            context.set_default_timeout(20_000)
             complaints: list[str] = []
             page = await context.new_page()
             page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
