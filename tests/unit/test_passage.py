@@ -11,7 +11,7 @@ from pgbaton.model import Kind, Passage
 
 @pytest.mark.parametrize(
     ("left", "took", "seconds"),
-    [(0, 0.003, 0.009), (500, 0.003, 0.05), (500, 0.03, 0.09), (10**6, 0, 0.1), (1, 7, 0.1)],
+    [(0, 0.003, 0.018), (500, 0.003, 0.05), (500, 0.015, 0.09), (10**6, 0, 0.1), (1, 7, 0.1)],
 )
 def test_a_worker_rests_by_how_many_have_to_end_and_as_long_as_it_worked(
     left: int, took: float, seconds: float
