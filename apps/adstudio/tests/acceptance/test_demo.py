@@ -122,7 +122,9 @@ async def test_variants_of_the_users_own_photo_in_a_database_of_the_users_own(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])  # Ctrl-C, and the terminal's end
 def test_broken_off_it_leaves_nothing(folder: Path, number: int) -> None:
-    (folder / "rocket").write_bytes(photo("rocket"))  # one small photo: no more than what is broken off is to be made
+    (folder / "rocket").write_bytes(
+        photo("rocket")
+    )  # one small photo: the demo is broken off while it makes the first ad
     making = demo(folder, "--photo", folder / "rocket", "--copy", "Reach for more", "--variants", "1")
     log, end = folder / "out" / "demo.log", time.monotonic() + 30
     while not log.exists() or "event=stage_triggered" not in log.read_text(encoding="utf-8"):

@@ -59,12 +59,12 @@ _EVENT = _one_of(
     "모임 대회 교실 수업 과정 캠프 공연 배송 행사 분양 관리 교육 회원 전시 입장 관람 구독",
     "상영 쿠폰 이용권 음료 청소 조율 수리",
 )
-"""They name what is offered, as one name with the word before them: ``독서 모임``;"""
+"""Words that name the thing on offer, as one name with the word before them: ``독서 모임``."""
 
 _OFFERED = _one_of(
     "만들기 배우기 체험 강습 클래스 촬영 상담 제작 예약 주문 신청 등록 이벤트 출장 여행 투어 선물 렌탈 배달 접수",
 )
-"""these take a line of their own."""
+"""Words that do the same, and take a line of their own."""
 
 _PARTICLE = "(?:이요|까지|부터|으로|로|에서|에|도|을|를|은|는|이|가)?"
 _ENDS = (

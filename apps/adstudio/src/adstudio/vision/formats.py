@@ -45,6 +45,12 @@ class Format:
         )
 
     @property
+    def is_covered_below(self) -> bool:
+        """Whether the platform's interface covers the lower part, as it does a story's."""
+        bottom, left = self.safe[2:]
+        return bottom != left and bottom > 0.2
+
+    @property
     def is_strip(self) -> bool:
         """Three times as wide as high, or more."""
         return self.width >= 3 * self.height

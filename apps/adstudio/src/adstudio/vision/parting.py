@@ -156,9 +156,8 @@ def _leans(left: str, right: str, comma: bool, before: _Piece, after: _Piece, la
         clause = re.split(r"[,.!?…\n]", before.text)[-1].split()
         named = roles[0] == "headline" and len(before.text.split()) == 1  # 무화과 / 특가 12,900원
         return len(clause) == 1 and len(left) <= _LONE and not (named or left.isupper())
-    return (
-        held > PARTED or PRICE.fullmatch(right) is not None
-    )  # only a space, and no price: the author has not parted them
+    # Only a space, and no price: the author has not parted them.
+    return held > PARTED or PRICE.fullmatch(right) is not None
 
 
 def _moved(text: str, places: list[int], pieces: list[_Piece]) -> list[Doubt]:

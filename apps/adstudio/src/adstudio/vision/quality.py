@@ -19,9 +19,7 @@ from adstudio.vision.sharpness import sharpness
 
 MIN_SHARPNESS: Final = 0.32  # 123 photos have 0.33 (trees in mist) to 0.9; blurred by 2 px at 512 px, up to 0.33
 MIN_BRIGHTNESS: Final = 0.06  # mean luma, 0 to 1
-LIT: Final = (
-    0.2  # luma of the brightest fiftieth: a black thing on black has its lights, an underexposed photo has none
-)
+LIT: Final = 0.2  # luma of the brightest fiftieth: a black thing on black has lights, an underexposed photo has none
 MAX_BRIGHTNESS: Final = 0.985
 MAX_CLIPPED: Final = 0.93  # share of the pixels; a packshot on white is clipped over most of its area
 MIN_CONTRAST: Final = 0.02  # standard deviation of luma; the shipped photos have 0.12 to 0.30

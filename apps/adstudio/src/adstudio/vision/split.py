@@ -89,7 +89,7 @@ def _divisions(format_: Format) -> Iterator[_Division]:
                 room = Box(safe.left, safe.top, edge - round(0.9 * pad), safe.bottom)
                 yield _Division("left", Box(edge, margin, width - margin, height - margin), room)
         return
-    if format_.safe[3] != format_.safe[2] and format_.safe[2] > 0.2:  # the interface covers the lower part
+    if format_.is_covered_below:
         for share in (0.36, 0.4, 0.45, 0.5):
             edge = round(height * share)
             room = Box(safe.left, safe.top, safe.right, edge - pad)
@@ -97,13 +97,18 @@ def _divisions(format_: Format) -> Iterator[_Division]:
                 yield _Division("top", Box(0, edge, width, end), room)
         return
     for share in (0.3, 0.36, 0.42, 0.48, 0.54, 0.6):
-        edge = round(height * (1 - share))
-        room = Box(safe.left, edge + round(pad * 0.8), safe.right, min(safe.bottom, height - round(pad * 0.8)))
-        yield _Division("bottom", Box(0, 0, width, edge), room)
+        yield _above_type(format_, round(height * (1 - share)))
     for share in (0.46, 0.5, 0.64):
         edge = round(width * share)
         room = Box(safe.left, safe.top, edge - pad, safe.bottom)
         yield _Division("left", Box(edge, 0, width, height), room)
+
+
+def _above_type(format_: Format, edge: int) -> _Division:
+    """The photo down to ``edge``, and the type below it."""
+    air, safe = round(round(_PAD * format_.short) * 0.8), format_.safe_box
+    room = Box(safe.left, edge + air, safe.right, min(safe.bottom, format_.height - air))
+    return _Division("bottom", Box(0, 0, format_.width, edge), room)
 
 
 def _uncropped(format_: Format, ratio: float) -> Iterator[_Division]:
@@ -121,18 +126,16 @@ def _uncropped(format_: Format, ratio: float) -> Iterator[_Division]:
             room = Box(safe.left, safe.top, left - round(0.9 * pad), safe.bottom)
             yield _Division("left", Box(left, top, left + across, top + down), room)
         return
-    below = format_.safe[3] != format_.safe[2] and format_.safe[2] > 0.2
     if width / ratio <= _MOST_WHOLE * height:
         edge = round(width / ratio)
-        if below and edge >= _LEAST_WHOLE * height:
+        if format_.is_covered_below and edge >= _LEAST_WHOLE * height:
             for above in (0.36, 0.45):
                 start = min(round(height * above), height - edge)
                 room = Box(safe.left, safe.top, safe.right, start - pad)
                 yield _Division("top", Box(0, start, width, start + edge), room)
-        elif not below:
-            room = Box(safe.left, edge + round(pad * 0.8), safe.right, min(safe.bottom, height - round(pad * 0.8)))
-            yield _Division("bottom", Box(0, 0, width, edge), room)
-    elif not below:
+        elif not format_.is_covered_below:
+            yield _above_type(format_, edge)
+    elif not format_.is_covered_below:
         for share in _WHOLE_SHARES:
             down = round(height * (1 - share)) - safe.left
             across = min(safe.right - safe.left, round(down * ratio))
