@@ -552,7 +552,7 @@ $pgbaton$;
 DO $pgbaton$
 BEGIN
     -- Functions and views are code: they are replaced where they differ. The schema's comment says which are installed.
-    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol f21befe9a8fdb12aeb66315d9ba2d997' THEN
+    IF obj_description('pgbaton'::regnamespace, 'pg_namespace') IS DISTINCT FROM 'pgbaton protocol 5a1d35d353a2261735a49e7281e8701f' THEN
         EXECUTE $protocol$
 -- What limits leave: how many calls each kind of limit still lets begin, and what answers 429 teach it. admission.sql shares it
 -- out.
@@ -1304,10 +1304,15 @@ AS $fn$
            OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()
 $fn$;
 
+-- The name of a pipeline's home, as a session remembers it. Without a SET clause, as above.
+CREATE OR REPLACE FUNCTION pgbaton.home(p pgbaton.pipelines) RETURNS text
+LANGUAGE sql STABLE
+AS $fn$ SELECT pg_catalog.concat(p.home_system, '/', p.home_database) $fn$;
+
 -- Raises PB002 in a copy of the pipeline's database, and PB001 where the worker holds no lease: a lease is copied, too. The
 -- session remembers in pgbaton.home that it is at home, for it never changes its database: at_home() reads the server's control
 -- file, which takes 33 µs, and the setting takes 3. Called where search_path is set: to set it again would cost as much as the
--- rest.
+-- rest. A claim that goes by no lanes asks the same itself (granted.sql), and calls this where the answer is no.
 CREATE OR REPLACE FUNCTION pgbaton.check_claim(for_pipeline text, for_worker bigint) RETURNS boolean
 LANGUAGE plpgsql
 AS $fn$
@@ -1315,7 +1320,7 @@ DECLARE
     here text;
     alive boolean;
 BEGIN
-    SELECT concat(p.home_system, '/', p.home_database), pgbaton.alive(w) INTO here, alive
+    SELECT pgbaton.home(p), pgbaton.alive(w) INTO here, alive
       FROM pgbaton.pipelines AS p LEFT JOIN pgbaton.workers AS w ON w.id = for_worker WHERE p.name = for_pipeline;
     IF here IS DISTINCT FROM current_setting('pgbaton.home', true) THEN
         IF NOT (SELECT pgbaton.at_home(p) FROM pgbaton.pipelines AS p WHERE p.name = for_pipeline) THEN
@@ -1557,7 +1562,7 @@ CREATE OR REPLACE VIEW pgbaton.attempts AS
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pgbaton FROM PUBLIC;
 
         $protocol$;
-        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol f21befe9a8fdb12aeb66315d9ba2d997';
+        COMMENT ON SCHEMA pgbaton IS 'pgbaton protocol 5a1d35d353a2261735a49e7281e8701f';
     END IF;
 END
 $pgbaton$;

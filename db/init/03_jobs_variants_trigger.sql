@@ -136,7 +136,7 @@ BEGIN
             'the function %s is called by the trigger %s on %s: give that table''s pipeline its new name, and run pgbaton attach '
             'for it, or pgbaton detach', '"public"."notify_jobs_variants_state_change"()', t.tgname, t.at);
     END IF;
-    IF (SELECT md5(prosrc) = '6812fc627b645098c04c2882e2e13276' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
+    IF (SELECT md5(prosrc) = '664e9a23d2768a7e576e4841f6e4999b' AND prosecdef AND proconfig IS NULL FROM pg_proc WHERE oid = ours) IS NOT TRUE THEN
         -- Behind this lock no transaction is left that fires the old function: duties that it leaves have no rank (see the end).
         IF true THEN
             LOCK TABLE "public"."jobs_variants" IN SHARE ROW EXCLUSIVE MODE;
@@ -252,6 +252,8 @@ END;
     THEN
         INSERT INTO pgbaton.due (pipeline, stage, job_key, status)
         VALUES ('ad_creative', '', parent, status);
+        -- A worker that sleeps, or is about to, holds this lock or waits for it: where this transaction shares it, all workers
+        -- are awake, and none falls asleep before the commit. A full queue would abort this transaction; workers poll anyway.
         IF NOT pg_catalog.pg_try_advisory_xact_lock_shared(72394502, pg_catalog.hashtext('ad_creative'))
            AND pg_catalog.pg_notification_queue_usage() OPERATOR(pg_catalog.<) 0.9
         THEN

@@ -46,6 +46,9 @@ SELECT pg_catalog.set_config('pgbaton.search_path', pg_catalog.current_setting('
 """The engine's statements find no function, operator or type in a schema that other roles may write to. The path that
 the role has otherwise is kept for the triggers of the user's table (``settle.sql``, ``prepare.sql``)."""
 
+_SAFE_PATH_ONCE = SAFE_PATH.rstrip().replace("false", "true")
+"""The same for one transaction."""
+
 STEADY_PLANS = {
     # A dispatcher makes many look-ups by key. A plan is made once a session, perhaps while the tables are empty
     # or their statistics are old: it must be the one for full tables. Without sorting, rows that are asked for in the
@@ -175,7 +178,7 @@ class ThroughPooler(Impatient):
     where an unnamed statement is another session's; a transaction keeps them together.
     """
 
-    opening: ClassVar[str | None] = SAFE_PATH.replace("false", "true")
+    opening: ClassVar[str | None] = _SAFE_PATH_ONCE
     """The statement that every transaction begins with."""
 
     async def fetch(self, query: str, *args: Any, **options: Any) -> list[asyncpg.Record]:
@@ -212,7 +215,7 @@ class SteadyThroughPooler(ThroughPooler):
 
     opening = ", ".join(
         (
-            SAFE_PATH.rstrip().replace("false", "true"),
+            _SAFE_PATH_ONCE,
             *(f"pg_catalog.set_config('{name}', '{value}', true)" for name, value in STEADY_PLANS.items()),
         )
     )

@@ -75,11 +75,16 @@ def _key_fits(table: JobTable) -> str:
     return fits if len(table.key.columns) == 1 else f"{table.key.present('NEW')} AND {fits}"
 
 
+def _wake(pipeline: str) -> str:
+    """The signal to the workers of a pipeline, behind the INSERT of a duty or look of theirs."""
+    return sql.render(sql.read("trigger_wake.sql"), {"pipeline": literal(pipeline)})
+
+
 def _wake_or_publish(table: JobTable) -> dict[str, str]:
     """The signal to workers, or what a pipeline with a channel publishes of every change."""
     if table.channel is None:
-        wake = sql.render(sql.read("trigger_wake.sql"), {"pipeline": literal(table.pipeline)})
-        return dict.fromkeys(("and_word", "publish_declared", "publish_read", "publish"), "") | {"wake": wake}
+        nothing = dict.fromkeys(("and_word", "publish_declared", "publish_read", "publish"), "")
+        return nothing | {"wake": _wake(table.pipeline)}
     return {
         "wake": "",
         "and_word": ", word",
@@ -152,7 +157,8 @@ def _parent_read(table: JobTable) -> str:
 def _parent(table: JobTable) -> str:
     if table.parent is None:
         return ""
-    return sql.render(sql.read("trigger_parent.sql"), {"parent_pipeline": literal(table.parent[0])})
+    parent = table.parent[0]
+    return sql.render(sql.read("trigger_parent.sql"), {"parent_pipeline": literal(parent), "wake": _wake(parent)})
 
 
 def _and_moved(table: JobTable) -> str:

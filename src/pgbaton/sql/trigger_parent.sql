@@ -5,9 +5,4 @@
     THEN
         INSERT INTO pgbaton.due (pipeline, stage, job_key, status)
         VALUES ({parent_pipeline}, '', parent, status);
-        IF NOT pg_catalog.pg_try_advisory_xact_lock_shared(72394502, pg_catalog.hashtext({parent_pipeline}))
-           AND pg_catalog.pg_notification_queue_usage() OPERATOR(pg_catalog.<) 0.9
-        THEN
-            PERFORM pg_catalog.pg_notify('pgbaton_wake', {parent_pipeline});
-        END IF;
-    END IF;
+{wake}    END IF;

@@ -279,11 +279,11 @@ class Dispatcher:
             asyncio.get_running_loop().call_later(LOCKED_PAUSE, self._in_flight.end, found.again)
         if not found.settled:
             return LOCKED_PAUSE
-        if keys and found.missing is not None:
+        if keys and (missing := found.missing) is not None:
             now = time.monotonic()
-            pause = passage.rest(found.missing, now - began)
+            pause = passage.rest(missing, now - began)
             self._rests_until = now + pause
-            if found.missing:
+            if missing:
                 return pause
         self._window.widen()  # a duty that was left for the next turn may be behind it
         self._wake.set()

@@ -153,7 +153,8 @@ class Resolver:
                 outcome = Outcome.ACCEPTED if self._is_mine(job, call) else Outcome.SUPERSEDED
                 await self._note([ended.pop(job.key)], outcome)
                 call = None
-            job = replace(job, children=counted.get(job.key))
+            if job.key in counted:
+                job = replace(job, children=counted[job.key])
             name = (job.call.id, job.call.attempt) if job.call else (0, 0)
             answer = call.answer if call else None
             verdict = resolve(job, self._stages.__getitem__, answer, given_back=name in given_back)
